@@ -1,0 +1,32 @@
+//! The app speaks plain HTTP to localhost; Sidekey speaks mutual TLS and OAuth 2.0 to the world.
+//!
+//! The crate is the `sidekey` program; it is a library so that tests and benches reach inside. Start reading at
+//! `proxy::handle`, which takes one request to its service. `ARCHITECTURE.md` walks through it file by file.
+//!
+//! A file imports from its own room (a folder with all below it) and from floors below it, never up, never sideways:
+//!
+//! ```text
+//!  10  cli                          one file per command
+//!   9  demo                         an embedded token endpoint and service
+//!   8  server                       ports, connections, workers, start and drain
+//!   7  admin                        probes, metrics, status, reload
+//!   6  proxy                        admit, route, authorize, send, relay
+//!   5  snapshot                     what runs; reload; watch
+//!   4  credential · upstream        what is put on a request · one service's connections
+//!   3  transport                    name look-up, TCP, TLS, HTTP
+//!   2  tls · route                  certificates and trust · which service a request is for
+//!   1  config                       the file: every problem at once
+//!   0  secret name code clock deadline telemetry heap
+//! ```
+
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, reason = "tests may block and panic")
+)]
+
+mod clock;
+mod code;
+mod deadline;
+mod heap;
+mod name;
+mod secret;
