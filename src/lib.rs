@@ -30,3 +30,4 @@ mod deadline;
 mod heap;
 mod name;
 mod secret;
+mod telemetry;

@@ -1,0 +1,13 @@
+//! Logs and numbers.
+//!
+//! The only place that knows how a log line is written, which metrics there are, and what their labels are called.
+
+pub(crate) mod errors;
+mod exposition;
+pub(crate) mod log;
+pub(crate) mod metrics;
+mod process;
+mod sum;
+mod tally;
+
+pub(crate) use exposition::{ConfigGauges, Gauges};
