@@ -26,6 +26,7 @@
 
 mod clock;
 mod code;
+pub mod config;
 mod deadline;
 mod heap;
 mod name;

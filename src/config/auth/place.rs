@@ -1,0 +1,113 @@
+//! Where each method puts its credential, as people are told, and that no two put theirs in the same place.
+
+use super::{ApiKeyPlace, Auth, OAuth2};
+use crate::config::diagnostic::Report;
+use crate::config::schema::RequestHeaders;
+use crate::config::value::{At, Span, Url};
+
+/// A part of the request that a credential takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    /// The name as it is compared.
+    Header(String),
+    Query(String),
+    Cookie(String),
+}
+
+impl Place {
+    /// Many services read `_` as `-` in the names of fields, so both spellings are one place.
+    fn header(name: &str) -> Self {
+        Self::Header(name.replace('_', "-"))
+    }
+
+    /// A cookie is a part of the field `Cookie`.
+    fn overlaps(&self, other: &Self) -> bool {
+        let cookies = |place: &Self| matches!(place, Self::Header(name) if name == "cookie");
+        let cookie = |place: &Self| matches!(place, Self::Cookie(_));
+        self == other || (cookies(self) && cookie(other)) || (cookie(self) && cookies(other))
+    }
+
+    fn describe(&self) -> String {
+        match self {
+            Self::Header(name) => format!("the field `{name}`"),
+            Self::Query(name) => format!("the query parameter `{name}`"),
+            Self::Cookie(name) => format!("the cookie `{name}`"),
+        }
+    }
+}
+
+/// Reports two methods of a service that would set the same.
+pub(super) fn report_overlap(methods: &[At<Auth>], report: &mut Report) {
+    let places: Vec<Vec<(Place, Span)>> = methods.iter().map(places).collect();
+    for (at, later) in places.iter().enumerate() {
+        for (place, span) in later {
+            let earlier = places[..at].iter().flatten().find(|(earlier, _)| earlier.overlaps(place));
+            if let Some((_, first)) = earlier {
+                report
+                    .error(*span, format!("two methods set {}", place.describe()))
+                    .label("again here")
+                    .also(*first, "first here")
+                    .help("keep one of them");
+            }
+        }
+    }
+}
+
+/// Reports a field of `headers` that one of the methods sets.
+pub(in crate::config) fn report_overlap_with_headers(
+    methods: &[At<Auth>],
+    headers: &RequestHeaders,
+    report: &mut Report,
+) {
+    let taken: Vec<(Place, Span)> = methods.iter().flat_map(places).collect();
+    let named = headers.set.iter().map(|(name, _)| name).chain(&headers.remove);
+    for name in named {
+        let place = Place::header(name.value.as_str());
+        if let Some((_, method)) = taken.iter().find(|(taken, _)| taken.overlaps(&place)) {
+            report
+                .error(name.span, format!("the field `{}` carries the credential of this service", name.value))
+                .also(*method, "set by this method")
+                .help("remove it here");
+        }
+    }
+}
+
+fn places(method: &At<Auth>) -> Vec<(Place, Span)> {
+    match &method.value {
+        Auth::Basic { .. } | Auth::Bearer { .. } => vec![(Place::header("authorization"), method.span)],
+        Auth::ApiKey { place, .. } => {
+            let taken = match &place.value {
+                ApiKeyPlace::Header(name) => Place::header(name.as_str()),
+                ApiKeyPlace::Query(name) => Place::Query(name.clone()),
+                ApiKeyPlace::Cookie(name) => Place::Cookie(name.clone()),
+            };
+            vec![(taken, place.span)]
+        }
+        Auth::Headers { set } => set.iter().map(|(name, _)| (Place::header(name.value.as_str()), name.span)).collect(),
+        Auth::ClientCredentials(oauth2) => vec![(Place::header(oauth2.token_header.as_str()), method.span)],
+    }
+}
+
+impl Auth {
+    /// What the method puts on a request, a line each, values masked.
+    #[must_use]
+    pub fn masked(&self) -> Vec<String> {
+        match self {
+            Self::Basic { .. } => vec!["authorization: Basic ***".to_owned()],
+            Self::Bearer { .. } => vec!["authorization: Bearer ***".to_owned()],
+            Self::ApiKey { place, prefix, .. } => vec![match &place.value {
+                ApiKeyPlace::Header(name) => format!("{name}: {prefix}***"),
+                ApiKeyPlace::Query(name) => format!("query parameter {name}={prefix}***"),
+                ApiKeyPlace::Cookie(name) => format!("cookie {name}={prefix}***"),
+            }],
+            Self::Headers { set } => set.iter().map(|(name, _)| format!("{}: ***", name.value)).collect(),
+            Self::ClientCredentials(oauth2) => {
+                let space = if oauth2.token_prefix.is_empty() { "" } else { " " };
+                // The query of a URL may hold a secret.
+                let endpoint = Url { query: None, ..oauth2.token_url.value.clone() };
+                let OAuth2 { token_header, token_prefix, .. } = &**oauth2;
+                vec![format!("{token_header}: {token_prefix}{space}*** (a token from {endpoint})")]
+            }
+        }
+    }
+}

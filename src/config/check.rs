@@ -1,0 +1,129 @@
+//! What must hold between the parts of a config, each of which is right by itself.
+
+use super::auth::{self, EndpointCertificate, OAuth2};
+use super::diagnostic::Report;
+use super::read::Reader;
+use super::schema::{Config, Service};
+use super::value::{At, ListenAddress, Scheme, header_value};
+
+/// Checks a service.
+pub(super) fn service(service: &Service, reader: &mut Reader<'_>) {
+    if reader.auth_unknown {
+        // What is said below would follow from a method that could not be read, and has been reported.
+        return;
+    }
+    let report = &mut *reader.report;
+    check_plaintext(service, report);
+    check_certificate(service, report);
+    check_tls(service, report);
+    auth::report_overlap_with_headers(&service.auth, &service.headers, report);
+}
+
+/// Checks the listeners.
+pub(super) fn config(config: &Config, report: &mut Report) {
+    check_proxy_listeners(config, report);
+    check_admin_listeners(config, report);
+    check_collisions(config, report);
+    check_tokens(config, report);
+}
+
+fn check_plaintext(service: &Service, report: &mut Report) {
+    if service.allow_plaintext_credentials {
+        return;
+    }
+    let mut exposed = Vec::new();
+    if !service.auth.is_empty() && service.url.value.is_exposed() {
+        exposed.push(service.url.span);
+    }
+    exposed.extend(
+        oauth2(service).map(|method| &method.token_url).filter(|url| url.value.is_exposed()).map(|url| url.span),
+    );
+    for span in exposed {
+        report
+            .error(span, "credentials would be sent unencrypted to another machine")
+            .help("use `https://`, or accept it with `allow_plaintext_credentials: true`");
+    }
+}
+
+fn check_certificate(service: &Service, report: &mut Report) {
+    let https = |scheme: Scheme| scheme == Scheme::Https;
+    if let Some(certificate) = &service.certificate {
+        let at_endpoint = oauth2(service)
+            .any(|method| method.certificate == EndpointCertificate::OfService && https(method.token_url.value.scheme));
+        if !https(service.url.value.scheme) && !at_endpoint {
+            report
+                .error(certificate.span, "nothing would use this certificate")
+                .also(service.url.span, "no TLS here")
+                .help("use an `https://` URL, or remove `certificate`");
+        }
+    }
+    for method in oauth2(service) {
+        if let EndpointCertificate::Named(name) = &method.certificate
+            && !https(method.token_url.value.scheme)
+        {
+            report
+                .error(name.span, "nothing would use this certificate")
+                .also(method.token_url.span, "no TLS here")
+                .help("use an `https://` token endpoint, or remove `certificate`");
+        }
+    }
+}
+
+fn check_tls(service: &Service, report: &mut Report) {
+    let Some(tls) = &service.tls else { return };
+    let at_endpoint = oauth2(service).any(|method| method.tls.is_none());
+    if service.url.value.scheme == Scheme::Http && !at_endpoint {
+        report
+            .warning(tls.span, "`tls` has no effect here")
+            .also(service.url.span, "no TLS here")
+            .help("use an `https://` URL, or remove `tls`");
+    }
+}
+
+fn oauth2(service: &Service) -> impl Iterator<Item = &OAuth2> {
+    service.auth.iter().filter_map(|method| method.value.oauth2())
+}
+
+fn check_proxy_listeners(config: &Config, report: &mut Report) {
+    let missing = match (config.access.allow_remote, &config.access.token) {
+        (true, Some(_)) => return,
+        (true, None) => "set `access.token`",
+        (false, Some(_)) => "set `access.allow_remote: true`",
+        (false, None) => "set `access.allow_remote: true` and `access.token`",
+    };
+    for address in config.listen.iter().filter(|address| !address.value.is_local()) {
+        report
+            .error(address.span, format!("`{}` can be reached from other machines", address.value))
+            .help(format!("{missing}, or listen on `localhost`"));
+    }
+}
+
+fn check_admin_listeners(config: &Config, report: &mut Report) {
+    let Some(admin) = config.admin.as_ref().filter(|admin| admin.token.is_none()) else { return };
+    for address in admin.listen.iter().filter(|address| !address.value.is_local()) {
+        report
+            .error(address.span, format!("the admin API at `{}` can be reached from other machines", address.value))
+            .help("set `admin.token`, or listen on `localhost`");
+    }
+}
+
+/// A token that can't be the value of a field would lock everybody out.
+fn check_tokens(config: &Config, report: &mut Report) {
+    let admin = config.admin.as_ref().and_then(|admin| admin.token.as_ref());
+    for token in config.access.token.iter().chain(admin) {
+        if let Err(wrong) = header_value(token.value.expose()) {
+            wrong.report(token.span, report);
+        }
+    }
+}
+
+fn check_collisions(config: &Config, report: &mut Report) {
+    let admin = config.admin.iter().flat_map(|admin| admin.listen.iter().chain(&admin.health));
+    let all: Vec<&At<ListenAddress>> = config.listen.iter().chain(admin).collect();
+    for (at, address) in all.iter().enumerate() {
+        if let Some(first) = all[..at].iter().find(|first| first.value.collides_with(&address.value)) {
+            let error = report.error(address.span, format!("`{}` is taken already", address.value));
+            error.also(first.span, format!("by `{}`", first.value)).help("choose another port");
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! What is wrong with a config, and the report that collects it from every room that compiles a part of one.
+//!
+//! The report also reads the files that the config names, so that each path is remembered for the watcher. It keeps
+//! the config's text for drawing, wiped when it is dropped, and which parts of it are secret.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::Secrets;
+use super::mask;
+use super::node::{Entry, Node};
+use super::source::{self, Unreadable};
+use super::value::Span;
+use super::watched::{Seen, Watched};
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The config is used all the same.
+    Warning,
+    /// The config is not used.
+    Error,
+}
+
+/// One problem of the config: where, what, and what to write instead.
+#[derive(Clone, Debug)]
+pub struct Diagnostic {
+    /// How bad it is.
+    pub severity: Severity,
+    /// Where; `None` for what was not written in a file (a flag, say).
+    pub span: Option<Span>,
+    /// What is wrong, without any secret.
+    pub message: String,
+    /// What stands under the marked text.
+    pub label: Option<String>,
+    /// Another place that has to do with it, and what it is.
+    pub related: Option<(Span, String)>,
+    /// What to write instead.
+    pub help: Option<String>,
+}
+
+impl Diagnostic {
+    pub(crate) fn label(&mut self, text: impl Into<String>) -> &mut Self {
+        self.label = Some(text.into());
+        self
+    }
+
+    pub(crate) fn help(&mut self, text: impl Into<String>) -> &mut Self {
+        self.help = Some(text.into());
+        self
+    }
+
+    /// Shows another place beside the first.
+    pub(crate) fn also(&mut self, place: Span, text: impl Into<String>) -> &mut Self {
+        self.related = Some((place, text.into()));
+        self
+    }
+}
+
+/// What was wrong has been reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reported;
+
+/// Collects the problems of one load, from every room that compiles a part of the config.
+///
+/// It is also how those rooms read the files that the config names: it remembers each path for the watcher.
+#[derive(Debug)]
+pub struct Report {
+    secrets: Secrets,
+    texts: Vec<Text>,
+    diagnostics: Vec<Diagnostic>,
+    read: BTreeMap<PathBuf, Seen>,
+    /// Secret files that were warned about, once each.
+    warned: BTreeSet<PathBuf>,
+}
+
+/// The text of one file of the config.
+pub(super) struct Text {
+    pub(super) name: String,
+    /// Where relative paths of this file start.
+    pub(super) folder: PathBuf,
+    pub(super) text: Arc<Zeroizing<String>>,
+    /// What is never drawn, in bytes of `text`.
+    pub(super) masks: Vec<Range<usize>>,
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Text").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Report {
+    /// An empty report.
+    pub(crate) fn new(secrets: Secrets) -> Self {
+        Self { secrets, texts: Vec::new(), diagnostics: Vec::new(), read: BTreeMap::new(), warned: BTreeSet::new() }
+    }
+
+    /// Adds an error; the config will not be used. Chain `.label()` and `.help()`.
+    pub(crate) fn error(&mut self, span: Span, message: impl Into<String>) -> &mut Diagnostic {
+        self.add(Severity::Error, span, message.into())
+    }
+
+    /// Adds a warning.
+    pub(crate) fn warning(&mut self, span: Span, message: impl Into<String>) -> &mut Diagnostic {
+        self.add(Severity::Warning, span, message.into())
+    }
+
+    /// Whether an error was added.
+    pub(crate) fn has_errors(&self) -> bool {
+        self.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
+    }
+
+    /// Every problem, in the order of the files.
+    pub fn diagnostics(&self) -> Vec<&Diagnostic> {
+        let mut sorted: Vec<&Diagnostic> = self.diagnostics.iter().collect();
+        sorted.sort_by_key(|diagnostic| diagnostic.span.map(|span| (span.file, span.start)));
+        sorted
+    }
+
+    /// `false` under `check --no-secrets`: certificates, keys and secrets are not read then.
+    pub(crate) fn reads_secrets(&self) -> bool {
+        self.secrets == Secrets::Read
+    }
+
+    /// Reads a regular file of at most 1 MiB that the config names at `span`, and remembers its path; reports what is
+    /// wrong with it.
+    pub(crate) fn read(&mut self, path: &Path, span: Span) -> Option<Vec<u8>> {
+        let content = self.fetch(path, span, LARGEST_FILE)?;
+        Some(content.bytes.to_vec())
+    }
+
+    /// As [`Report::read`] for a private key or other secret file of at most 64 KiB: one that others can read gets a
+    /// warning.
+    pub(crate) fn read_secret(&mut self, path: &Path, span: Span) -> Option<Zeroizing<Vec<u8>>> {
+        let content = self.fetch(path, span, LARGEST_SECRET)?;
+        let known = source::is_kubernetes_link(path) || self.warned.contains(path);
+        if content.public && !known {
+            self.warned.insert(path.to_owned());
+            self.warning(span, format!("`{}` holds a secret that others can read", path.display()))
+                .help(format!("chmod 600 {}", path.display()));
+        }
+        Some(content.bytes)
+    }
+
+    /// Reads a value, secret or not, that the config keeps in a file of at most 64 KiB.
+    pub(super) fn read_value(&mut self, path: &Path, span: Span) -> Option<Zeroizing<Vec<u8>>> {
+        Some(self.fetch(path, span, LARGEST_SECRET)?.bytes)
+    }
+
+    /// Every path that this load read or tried to read, the config's own included.
+    pub fn watched(&self) -> Watched {
+        Watched::new(self.read.clone())
+    }
+
+    fn add(&mut self, severity: Severity, span: Span, message: String) -> &mut Diagnostic {
+        let span = (span != Span::NOWHERE).then_some(span);
+        self.diagnostics.push(Diagnostic { severity, span, message, label: None, related: None, help: None });
+        // Invariant: the line above pushed one.
+        #[allow(clippy::expect_used)]
+        self.diagnostics.last_mut().expect("a diagnostic was pushed")
+    }
+
+    fn fetch(&mut self, path: &Path, span: Span, limit: usize) -> Option<source::Content> {
+        let content = source::read(path, limit);
+        self.remember(path, Seen::content(content.as_ref().ok().map(|content| content.bytes.as_slice()), limit));
+        content.map_err(|reason| self.report_unreadable(path, span, &reason)).ok()
+    }
+
+    fn report_unreadable(&mut self, path: &Path, span: Span, reason: &Unreadable) {
+        let relative = self.folder(span.file).is_some_and(|folder| path.starts_with(folder)) && path.is_relative();
+        let error = self.error(span, format!("`{}` can't be read: {reason}", path.display()));
+        match reason {
+            Unreadable::Missing if relative => error.help("relative paths start at the folder of the config file"),
+            Unreadable::Denied => error.help("let the user that runs Sidekey read it"),
+            _ => error,
+        };
+    }
+
+    /// Remembers what was found at a path.
+    pub(super) fn remember(&mut self, path: &Path, seen: Seen) {
+        self.read.insert(path.to_owned(), seen);
+    }
+}
+
+/// The texts of the config, for this room alone.
+impl Report {
+    /// Adds a file of the config, and numbers it.
+    pub(super) fn add_text(&mut self, name: String, folder: PathBuf, text: Zeroizing<String>) -> u16 {
+        let masks = mask::of_urls(&text);
+        self.texts.push(Text { name, folder, text: Arc::new(text), masks });
+        // `source` reads at most a thousand files.
+        u16::try_from(self.texts.len() - 1).unwrap_or(u16::MAX)
+    }
+
+    pub(super) fn text(&self, file: u16) -> Arc<Zeroizing<String>> {
+        self.file(file).map(|text| Arc::clone(&text.text)).unwrap_or_default()
+    }
+
+    pub(super) fn file(&self, file: u16) -> Option<&Text> {
+        self.texts.get(usize::from(file))
+    }
+
+    pub(super) fn folder(&self, file: u16) -> Option<&Path> {
+        self.file(file).map(|text| text.folder.as_path())
+    }
+
+    /// Puts a label on the problem that was added last.
+    pub(super) fn label_last(&mut self, text: String) {
+        if let Some(last) = self.diagnostics.last_mut() {
+            last.label = Some(text);
+        }
+    }
+
+    /// Keeps a part of the config out of every drawing.
+    pub(super) fn mask(&mut self, span: Span) {
+        if let Some(text) = self.texts.get_mut(usize::from(span.file)) {
+            text.masks.push(span.start as usize..span.end as usize);
+        }
+    }
+
+    /// Masks every scalar of a tree, and its keys.
+    pub(super) fn mask_all(&mut self, node: &Node) {
+        mask::all(node, &mut |span| self.mask(span));
+    }
+
+    /// Masks what is secret in an entry that does not become part of the tree.
+    pub(super) fn mask_entry(&mut self, entry: &Entry) {
+        mask::of_entry(entry, &mut |span| self.mask(span));
+    }
+
+    /// Masks what is secret in a tree, by its keys.
+    pub(super) fn mask_secrets(&mut self, file: u16, tree: &Node) {
+        let comments = mask::of_comments(&self.text(file));
+        mask::of_tree(tree, &mut |span| self.mask(span));
+        if let Some(text) = self.texts.get_mut(usize::from(file)) {
+            text.masks.extend(comments);
+        }
+    }
+
+    /// Masks what may be secret in a text that is no YAML.
+    pub(super) fn mask_unparsed(&mut self, file: u16) {
+        let masks = mask::of_text(&self.text(file));
+        if let Some(text) = self.texts.get_mut(usize::from(file)) {
+            text.masks.extend(masks);
+        }
+    }
+
+    /// Masks from a place to the end of its line.
+    pub(super) fn mask_line(&mut self, span: Span) {
+        let text = self.text(span.file);
+        let rest = text.get(span.start as usize..).unwrap_or_default();
+        let length = rest.find('\n').unwrap_or(rest.len());
+        if let Some(text) = self.texts.get_mut(usize::from(span.file)) {
+            text.masks.push(span.start as usize..span.start as usize + length);
+        }
+    }
+}
+
+/// Bundles of public certificates are larger than any secret.
+const LARGEST_FILE: usize = 1 << 20;
+
+const LARGEST_SECRET: usize = 64 << 10;

@@ -1,0 +1,144 @@
+//! One tree from the files of a config: read, parsed, merged.
+
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use super::diagnostic::{Report, Reported};
+use super::node::{Entry, Node, Value};
+use super::read::report_repeated;
+use super::source::{self, Source, Unreadable};
+use super::value::Span;
+use super::watched::Seen;
+use super::yaml;
+
+/// Reads the whole config as one mapping, without its `x-…` keys.
+pub(super) fn read(source: &Source, report: &mut Report) -> Result<Node, Reported> {
+    let files = gather(source, report)?;
+    let trees: Vec<Result<Node, Reported>> = files.into_iter().map(|file| parse(file, report)).collect();
+    // A file that does not parse may hold the names that the others refer to: nothing more can be said.
+    let trees = trees.into_iter().collect::<Result<Vec<Node>, Reported>>()?;
+    merge(trees, report)
+}
+
+/// Reads the texts, and numbers them.
+fn gather(source: &Source, report: &mut Report) -> Result<Vec<u16>, Reported> {
+    match source {
+        Source::Text(text) => {
+            Ok(vec![report.add_text("<text>".to_owned(), PathBuf::new(), Zeroizing::new(text.clone()))])
+        }
+        Source::StandardInput => {
+            let text = source::standard_input(LARGEST);
+            add("<stdin>".to_owned(), PathBuf::new(), text, report).map(|file| vec![file])
+        }
+        Source::Path(path) if path.is_dir() => gather_folder(path, report),
+        Source::Path(path) => gather_file(path, report).map(|file| vec![file]),
+    }
+}
+
+fn gather_folder(folder: &Path, report: &mut Report) -> Result<Vec<u16>, Reported> {
+    let files =
+        source::list(folder).map_err(|error| refuse_folder(folder, &Unreadable::from(error).to_string(), report))?;
+    report.remember(folder, Seen::names(&files, LARGEST));
+    match files.len() {
+        0 => Err(refuse_folder(folder, "the folder has no `*.yaml` file", report)),
+        1..=MOST_FILES => {
+            let read: Vec<Result<u16, Reported>> = files.iter().map(|file| gather_file(file, report)).collect();
+            read.into_iter().collect()
+        }
+        _ => Err(refuse_folder(folder, &format!("the folder has more than {MOST_FILES} `*.yaml` files"), report)),
+    }
+}
+
+fn refuse_folder(folder: &Path, reason: &str, report: &mut Report) -> Reported {
+    let file = report.add_text(folder.display().to_string(), folder.to_owned(), Zeroizing::default());
+    report.error(start_of(file), reason);
+    Reported
+}
+
+fn gather_file(path: &Path, report: &mut Report) -> Result<u16, Reported> {
+    let text = source::read_text(path, LARGEST);
+    report.remember(path, Seen::content(text.as_ref().ok().map(|text| text.as_bytes()), LARGEST));
+    let folder = path.parent().map(Path::to_owned).unwrap_or_default();
+    add(path.display().to_string(), folder, text, report)
+}
+
+fn add(
+    name: String,
+    folder: PathBuf,
+    text: Result<Zeroizing<String>, Unreadable>,
+    report: &mut Report,
+) -> Result<u16, Reported> {
+    match text {
+        Ok(text) => Ok(report.add_text(name, folder, text)),
+        Err(reason) => {
+            let file = report.add_text(name, folder, Zeroizing::default());
+            report.error(start_of(file), format!("the config can't be read: {reason}"));
+            Err(Reported)
+        }
+    }
+}
+
+fn parse(file: u16, report: &mut Report) -> Result<Node, Reported> {
+    let tree = yaml::parse(file, report)?;
+    report.mask_secrets(file, &tree);
+    match &tree.value {
+        Value::Mapping(_) => Ok(tree),
+        Value::Null => {
+            report.error(start_of(file), "the config is empty").help("a config has at least `services`");
+            Err(Reported)
+        }
+        _ => {
+            // Text at the top is no key, so nothing tells whether it is a secret.
+            report.mask_all(&tree);
+            report
+                .error(tree.span, format!("expected a mapping, found {}", tree.kind()))
+                .help("a config begins with a key, like `services:`");
+            Err(Reported)
+        }
+    }
+}
+
+fn merge(trees: Vec<Node>, report: &mut Report) -> Result<Node, Reported> {
+    let mut sections: Vec<Entry> = Vec::new();
+    let first = trees.first().map_or(Span::NOWHERE, |tree| start_of(tree.span.file));
+    for tree in trees {
+        let Value::Mapping(entries) = tree.value else { return Err(Reported) };
+        for entry in entries.into_iter().filter(|entry| !entry.key.text.starts_with("x-")) {
+            match sections.iter_mut().find(|section| section.key.text == entry.key.text) {
+                Some(section) => join(section, entry, report),
+                None => sections.push(entry),
+            }
+        }
+    }
+    Ok(Node { span: first, defined: first, value: Value::Mapping(sections) })
+}
+
+/// Adds what a later file says to a section: named things and routes come together, all else is said once.
+fn join(section: &mut Entry, later: Entry, report: &mut Report) {
+    match (section.key.text.as_str(), &mut section.value.value, later.value.value) {
+        ("services" | "certificates", Value::Mapping(named), Value::Mapping(more)) => {
+            for entry in more {
+                match named.iter().find(|first| first.key.text == entry.key.text) {
+                    Some(first) => report_repeated(&entry, first.key.span, report),
+                    None => named.push(entry),
+                }
+            }
+        }
+        ("routes", Value::Sequence(routes), Value::Sequence(more)) => routes.extend(more),
+        (_, _, value) => {
+            let later = Entry { key: later.key, value: Node { value, ..later.value } };
+            report_repeated(&later, section.key.span, report);
+        }
+    }
+}
+
+fn start_of(file: u16) -> Span {
+    Span { file, start: 0, end: 0 }
+}
+
+/// The largest file of a config.
+const LARGEST: usize = 1 << 20;
+
+/// The most files of a folder.
+const MOST_FILES: usize = 1000;

@@ -1,0 +1,78 @@
+//! The config file: found, read, parsed, every problem at once.
+//!
+//! A load goes through four steps, one module each: `document` gathers and merges the files (`source` reads them,
+//! `yaml` parses them into a tree of `node`s), the sections of `schema` and `auth` are read from the tree by the rules
+//! of `read`, `check` looks at what must hold between them, and `render` draws what went wrong. The result is what was
+//! written, with references resolved and defaults filled in; higher floors compile it into what runs.
+//!
+//! Promises that no secret of the file is ever drawn (`mask`), that the same declarations make the loader and its JSON
+//! Schema (`section`), and that nothing else is read than what the file names (`source`).
+
+pub mod auth;
+mod check;
+pub mod diagnostic;
+mod document;
+mod json_schema;
+mod mask;
+mod names;
+mod node;
+mod overrides;
+mod read;
+mod reference;
+mod render;
+pub mod schema;
+mod section;
+mod source;
+mod suggest;
+#[cfg(test)]
+mod tests;
+pub mod value;
+mod watched;
+mod yaml;
+
+pub use auth::Auth;
+pub use diagnostic::{Diagnostic, Report, Severity};
+pub use json_schema::json_schema;
+pub use overrides::{AdminOverride, Overrides};
+pub use render::{Color, Finding};
+pub use schema::*;
+pub use source::{NoConfig, Source};
+pub use value::{At, Authority, ListenAddress, Scheme, Span, Url, parse_duration};
+pub use watched::Watched;
+
+use diagnostic::Reported;
+use read::{FromNode, Reader};
+
+/// What a load reads beside the config itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secrets {
+    /// Environment, secret files, keys and certificates are read.
+    Read,
+    /// None of them is (`check --no-secrets`).
+    Skip,
+}
+
+/// Loads a config: `None` if it can't be read as a whole. The report holds what is wrong with it, and a config with
+/// errors is only good for finding more of them.
+///
+/// Higher floors go on to compile it with the same report, so that a user sees every problem at once.
+#[must_use]
+pub fn load(source: &Source, secrets: Secrets) -> (Option<Config>, Report) {
+    load_with(source, secrets, &Overrides::default())
+}
+
+/// As [`load`], with settings that stand above the file.
+#[must_use]
+pub fn load_with(source: &Source, secrets: Secrets, overrides: &Overrides) -> (Option<Config>, Report) {
+    let mut report = Report::new(secrets);
+    let config = read_config(source, overrides, &mut report).ok();
+    (config, report)
+}
+
+fn read_config(source: &Source, overrides: &Overrides, report: &mut Report) -> Result<Config, Reported> {
+    let tree = document::read(source, report)?;
+    let mut config = Config::from_node(&tree, &mut Reader::new(&tree, report))?;
+    overrides.apply(&mut config);
+    check::config(&config, report);
+    Ok(config)
+}

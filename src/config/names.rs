@@ -1,0 +1,71 @@
+//! Names that point to something else in the file: a certificate, a service.
+
+use schemars::{Schema, SchemaGenerator, json_schema};
+
+use super::diagnostic::Reported;
+use super::node::Node;
+use super::read::{FromNode, Reader};
+use super::reference::{self, Accepts};
+use super::suggest::nearest;
+use super::yaml::quoted;
+use crate::name::{CertificateName, ServiceName};
+
+impl FromNode for CertificateName {
+    fn from_node(node: &Node, reader: &mut Reader<'_>) -> Result<Self, Reported> {
+        let known = reader.certificates.clone();
+        let name = existing(node, "certificate", &known, reader)?;
+        Self::parse(&name).map_err(|_| Reported)
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        name_schema(generator)
+    }
+}
+
+impl FromNode for ServiceName {
+    fn from_node(node: &Node, reader: &mut Reader<'_>) -> Result<Self, Reported> {
+        let known = reader.services.clone();
+        let name = existing(node, "service", &known, reader)?;
+        Self::parse(&name).map_err(|_| Reported)
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        name_schema(generator)
+    }
+}
+
+fn name_schema(generator: &mut SchemaGenerator) -> Schema {
+    let name = json_schema!({ "type": ["string", "integer"], "pattern": "^[a-z0-9][a-z0-9_-]{0,62}$" });
+    reference::schema(name, Accepts::Text, generator)
+}
+
+/// Reads a name that one of the known things has.
+fn existing(node: &Node, what: &str, known: &[String], reader: &mut Reader<'_>) -> Result<String, Reported> {
+    let found = reference::text(node, Accepts::Text, &format!("the name of a {what}"), reader.report)?;
+    let Some(found) = found else {
+        // Under `--no-secrets` a name from elsewhere stands for any that there is.
+        return known.first().cloned().ok_or_else(|| report_missing(node, what, "", known, reader));
+    };
+    if known.iter().any(|name| *name == *found.value) {
+        return Ok((*found.value).clone());
+    }
+    let reported = report_missing(node, what, &found.value, known, reader);
+    found.name_origin(reader.report);
+    Err(reported)
+}
+
+fn report_missing(node: &Node, what: &str, name: &str, known: &[String], reader: &mut Reader<'_>) -> Reported {
+    let named = quoted(name);
+    let message = match nearest(name, known.iter().map(String::as_str)) {
+        Some(meant) => format!("there is no {what} {named}, did you mean \"{meant}\"?"),
+        None if named.starts_with('"') => format!("there is no {what} {named}"),
+        None => format!("there is no such {what}"),
+    };
+    let error = reader.report.error(node.span, message);
+    if known.is_empty() {
+        error.help(format!("define it under `{what}s`"));
+    } else {
+        error.help(format!("under `{what}s` are: {}", known.join(", ")));
+    }
+    Reported
+}

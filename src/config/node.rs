@@ -1,0 +1,93 @@
+//! The config as a tree in which every node knows its place.
+//!
+//! Scalars keep the spelling of the file (`1.20`, `0600`), since a version or a mode is text to us although YAML sees
+//! a number. Text is wiped when the tree is dropped: it may be a secret.
+
+use zeroize::Zeroizing;
+
+use super::value::Span;
+
+/// A value of the file.
+#[derive(Clone)]
+pub(super) struct Node {
+    /// Where it is used: that of the alias for what an alias brings in, that of the key where the value has no text.
+    pub(super) span: Span,
+    /// Where its text stands; differs from `span` behind an alias.
+    pub(super) defined: Span,
+    pub(super) value: Value,
+}
+
+/// What a node is.
+#[derive(Clone)]
+pub(super) enum Value {
+    Null,
+    Scalar(Scalar),
+    Sequence(Vec<Node>),
+    Mapping(Vec<Entry>),
+}
+
+/// A scalar as it was spelled.
+#[derive(Clone)]
+pub(super) struct Scalar {
+    pub(super) text: Zeroizing<String>,
+    pub(super) kind: Kind,
+}
+
+/// What YAML takes a scalar for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Text,
+    Number,
+    Bool,
+}
+
+/// A key and its value.
+#[derive(Clone)]
+pub(super) struct Entry {
+    pub(super) key: Key,
+    pub(super) value: Node,
+}
+
+/// A key of a mapping.
+#[derive(Clone)]
+pub(super) struct Key {
+    pub(super) text: String,
+    pub(super) span: Span,
+    /// As [`Node::defined`].
+    pub(super) defined: Span,
+}
+
+impl Node {
+    /// The entries, if it is a mapping.
+    pub(super) fn entries(&self) -> Option<&[Entry]> {
+        match &self.value {
+            Value::Mapping(entries) => Some(entries),
+            _ => None,
+        }
+    }
+
+    /// The entry named `key`, if it is a mapping that has one.
+    pub(super) fn entry(&self, key: &str) -> Option<&Entry> {
+        self.entries()?.iter().find(|entry| entry.key.text == key)
+    }
+
+    /// The scalar, if it is one.
+    pub(super) fn scalar(&self) -> Option<&Scalar> {
+        match &self.value {
+            Value::Scalar(scalar) => Some(scalar),
+            _ => None,
+        }
+    }
+
+    /// The kind of node, for people.
+    pub(super) fn kind(&self) -> &'static str {
+        match &self.value {
+            Value::Null => "nothing",
+            Value::Scalar(Scalar { kind: Kind::Text, .. }) => "text",
+            Value::Scalar(Scalar { kind: Kind::Number, .. }) => "a number",
+            Value::Scalar(Scalar { kind: Kind::Bool, .. }) => "true or false",
+            Value::Sequence(_) => "a list",
+            Value::Mapping(_) => "a mapping",
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! `services`: where requests go, and what they carry.
+
+use http::{HeaderName, HeaderValue, Method};
+use schemars::{Schema, SchemaGenerator};
+
+use super::{Pool, Retry, Timeouts, Tls};
+use crate::config::auth::{Auth, Methods};
+use crate::config::check;
+use crate::config::diagnostic::Reported;
+use crate::config::json_schema;
+use crate::config::node::{Node, Value};
+use crate::config::read::{Fields, FromNode, FromText, Reader, Wrong};
+use crate::config::section::{read_section, section, words};
+use crate::config::value::{At, HeaderFields, ServiceUrl, Url};
+use crate::name::CertificateName;
+
+section! {
+    /// An entry of `services`.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Service {
+        /// For people; by default the name. It may change, the name may not.
+        pub title: Option<String> = None,
+        /// `https://` or `http://`, host, optional port and base path.
+        pub url: At<Url> as At<ServiceUrl>,
+        /// A name under `certificates`: mutual TLS to `url` and to the token endpoint.
+        pub certificate: Option<At<CertificateName>> = None,
+        /// One authentication method or a list of them; empty: none.
+        pub auth: Vec<At<Auth>> as Methods = Vec::new(),
+        /// Trust for `url`; by default the system's authorities.
+        pub tls: Option<At<Tls>> = None,
+        /// `auto` lets the handshake decide; `2` on an `http://` URL is prior knowledge.
+        pub http_version: HttpVersion = HttpVersion::Auto,
+        /// Whether the service is reached by `/NAME/…`, `NAME.localhost` and as a forward proxy.
+        pub default_routes: bool = true,
+        /// Anything else is answered with 403 and never sent; `None`: all is sent.
+        pub allow: Option<Allow> = None,
+        /// Changes of the request's fields.
+        pub headers: RequestHeaders = RequestHeaders::default(),
+        /// Changes of the answer's fields.
+        pub response_headers: ResponseHeaders = ResponseHeaders::default(),
+        /// What becomes of a field that our credential owns, if the app sent it.
+        pub on_client_authorization: OnClientAuthorization = OnClientAuthorization::Replace,
+        /// Lets a credential go over `http://` to another machine.
+        pub allow_plaintext_credentials: bool = false,
+        /// How long to wait for the service.
+        pub timeouts: Timeouts = Timeouts::default(),
+        /// When a request is sent again.
+        pub retry: Retry = Retry::default(),
+        /// Connections to the service.
+        pub pool: Pool = Pool::default(),
+        /// `required`: `/readyz` waits for this service's first token.
+        pub ready: Ready = Ready::Optional,
+    }
+}
+
+impl FromNode for Service {
+    fn from_node(node: &Node, reader: &mut Reader<'_>) -> Result<Self, Reported> {
+        let mut fields = Fields::open(node, reader.report)?;
+        reader.links_certificate = node.entry("certificate").is_some();
+        reader.auth_unknown = false;
+        let service = Self::from_fields(&mut fields, reader);
+        fields.close(reader.report);
+        let service = service?;
+        check::service(&service, reader);
+        Ok(service)
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema::object(Self::properties(generator))
+    }
+}
+
+impl Service {
+    /// The keys, as they are written, in which another version of this service differs.
+    #[must_use]
+    pub fn changed_keys(&self, other: &Self) -> Vec<&'static str> {
+        let changes = [
+            ("title", self.title != other.title),
+            ("url", self.url != other.url),
+            ("certificate", self.certificate != other.certificate),
+            ("auth", self.auth != other.auth),
+            ("tls", self.tls != other.tls),
+            ("http_version", self.http_version != other.http_version),
+            ("default_routes", self.default_routes != other.default_routes),
+            ("allow", self.allow != other.allow),
+            ("headers", self.headers != other.headers),
+            ("response_headers", self.response_headers != other.response_headers),
+            ("on_client_authorization", self.on_client_authorization != other.on_client_authorization),
+            ("allow_plaintext_credentials", self.allow_plaintext_credentials != other.allow_plaintext_credentials),
+            ("timeouts", self.timeouts != other.timeouts),
+            ("retry", self.retry != other.retry),
+            ("pool", self.pool != other.pool),
+            ("ready", self.ready != other.ready),
+        ];
+        changes.into_iter().filter(|&(_, changed)| changed).map(|(key, _)| key).collect()
+    }
+}
+
+words! {
+    /// `http_version`.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum HttpVersion ("a version of HTTP that is spoken here") {
+        /// What the handshake (ALPN) agrees on; HTTP/1.1 without one.
+        "auto" => Auto,
+        /// HTTP/1.1.
+        "1.1" => Http1,
+        /// HTTP/2.
+        "2" => Http2,
+    }
+}
+
+words! {
+    /// What becomes of a field that our credential owns, if the app sent it.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum OnClientAuthorization ("an answer to the app's own credential") {
+        /// Ours is sent.
+        "replace" => Replace,
+        /// The app's is sent, and ours is not added.
+        "keep" => Keep,
+        /// The request is answered with 400.
+        "reject" => Reject,
+    }
+}
+
+words! {
+    /// `ready`.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Ready ("what readiness may depend on") {
+        /// `/readyz` does not wait for this service.
+        "optional" => Optional,
+        /// `/readyz` waits for its first token.
+        "required" => Required,
+    }
+}
+
+section! {
+    /// `headers`.
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    pub struct RequestHeaders {
+        /// Fields that are sent, whatever the app sent under their names.
+        pub set: Vec<(At<HeaderName>, HeaderValue)> as HeaderFields<HeaderValue> = Vec::new(),
+        /// Fields of the app that are not sent.
+        pub remove: Vec<At<HeaderName>> = Vec::new(),
+        /// Sends names `Like-This` over HTTP/1.1, for old services.
+        pub title_case: bool = false,
+    }
+}
+
+section! {
+    /// `response_headers`.
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    pub struct ResponseHeaders {
+        /// Fields that the app gets, whatever the service sent under their names.
+        pub set: Vec<(At<HeaderName>, HeaderValue)> as HeaderFields<HeaderValue> = Vec::new(),
+        /// Fields of the service that the app does not get.
+        pub remove: Vec<At<HeaderName>> = Vec::new(),
+    }
+}
+
+read_section!(RequestHeaders, ResponseHeaders);
+
+/// `allow`: anything else is answered with 403 and never sent. An empty list allows all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allow {
+    /// Methods that are sent.
+    pub methods: Vec<Method>,
+    /// Patterns of paths that are sent: `*` within a segment, `**` any number of segments, also none.
+    pub paths: Vec<At<String>>,
+}
+
+section! {
+    struct AllowKeys {
+        /// Methods that are sent; by default all.
+        methods: Vec<Method> = Vec::new(),
+        /// Patterns of paths, base path included, that are sent; by default all. `*` matches within a segment, `**` any
+        /// number of segments, also none.
+        paths: Vec<At<PathPattern>> = Vec::new(),
+    }
+}
+
+read_section!(AllowKeys);
+
+impl FromNode for Allow {
+    fn from_node(node: &Node, reader: &mut Reader<'_>) -> Result<Self, Reported> {
+        let keys = AllowKeys::from_node(node, reader)?;
+        for key in ["methods", "paths"] {
+            let entry = node
+                .entry(key)
+                .filter(|entry| matches!(&entry.value.value, Value::Sequence(items) if items.is_empty()));
+            if let Some(entry) = entry {
+                reader.report.error(entry.key.span, format!("`{key}` names none")).help("remove it to allow all");
+            }
+        }
+        let paths = keys.paths.into_iter().map(|path| At { value: path.value.0, span: path.span }).collect();
+        Ok(Self { methods: keys.methods, paths })
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        AllowKeys::schema(generator)
+    }
+}
+
+/// A pattern of `allow.paths`.
+struct PathPattern(String);
+
+impl FromText for PathPattern {
+    const WHAT: &'static str = "a pattern of paths";
+
+    fn from_text(text: &str) -> Result<Self, Wrong> {
+        let legal = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b'?' | b'#');
+        let dots = |segment: &str| matches!(segment, "." | "..");
+        let mixed = |segment: &str| segment.contains("**") && segment != "**";
+        if !text.starts_with('/') {
+            return Err(Wrong::new("a path begins with `/`"));
+        }
+        if !text.bytes().all(legal) || text.split('/').any(dots) {
+            return Err(Wrong::new("no request has a path like this"));
+        }
+        if text.split('/').any(mixed) {
+            return Err(Wrong::new("`**` stands for whole segments").help("write `/v1/**`, or `*` within a segment"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    fn placeholder() -> Self {
+        Self("/**".to_owned())
+    }
+}

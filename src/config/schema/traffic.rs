@@ -1,0 +1,110 @@
+//! `timeouts`, `retry` and `pool` of a service.
+
+use std::time::Duration;
+
+use schemars::{Schema, SchemaGenerator};
+
+use crate::config::diagnostic::Reported;
+use crate::config::node::Node;
+use crate::config::read::{FromNode, Reader};
+use crate::config::section::{read_section, section, words};
+use crate::config::value::{Between, OrOff};
+
+section! {
+    with defaults
+    /// `timeouts`; `None`: off.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Timeouts {
+        /// Name look-up, TCP and TLS together.
+        pub connect: Option<Duration> as OrOff = Some(Duration::from_secs(5)),
+        /// From the request's last byte to the answer's head.
+        pub response: Option<Duration> as OrOff = Some(Duration::from_secs(60)),
+        /// Silence in both directions of one exchange.
+        pub idle: Option<Duration> as OrOff = Some(Duration::from_secs(300)),
+    }
+}
+
+read_section!(Timeouts);
+
+/// `retry`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// How many times a request is sent again.
+    pub attempts: u32,
+    /// When no connection could be made.
+    pub on_connect: bool,
+    /// When the connection or stream ended before the answer's head.
+    pub on_reset: bool,
+    /// Of 502, 503 and 504.
+    pub on_status: Vec<u16>,
+}
+
+section! {
+    with defaults
+    struct RetryKeys {
+        /// How many times a request is sent again, where that is safe.
+        attempts: usize as Between<0, 10> = 1,
+        /// What it is sent again for.
+        on: Vec<Cause> = vec![Cause::Connect, Cause::Reset],
+    }
+}
+
+read_section!(RetryKeys);
+
+words! {
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    enum Cause ("something that a request is sent again for") {
+        "connect" => Connect,
+        "reset" => Reset,
+        "502" => BadGateway,
+        "503" => ServiceUnavailable,
+        "504" => GatewayTimeout,
+    }
+}
+
+impl From<RetryKeys> for Retry {
+    fn from(keys: RetryKeys) -> Self {
+        let statuses = [(Cause::BadGateway, 502), (Cause::ServiceUnavailable, 503), (Cause::GatewayTimeout, 504)];
+        let on_status = statuses.into_iter().filter(|(cause, _)| keys.on.contains(cause));
+        Self {
+            attempts: u32::try_from(keys.attempts).unwrap_or(u32::MAX),
+            on_connect: keys.on.contains(&Cause::Connect),
+            on_reset: keys.on.contains(&Cause::Reset),
+            on_status: on_status.map(|(_, status)| status).collect(),
+        }
+    }
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self::from(RetryKeys::default())
+    }
+}
+
+impl FromNode for Retry {
+    fn from_node(node: &Node, reader: &mut Reader<'_>) -> Result<Self, Reported> {
+        RetryKeys::from_node(node, reader).map(Self::from)
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        RetryKeys::schema(generator)
+    }
+}
+
+section! {
+    with defaults
+    /// `pool`.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Pool {
+        /// Idle connections kept, shared out among the workers, one each at least.
+        pub max_idle: usize as Between<0, 1_000_000> = 64,
+        /// How long an idle connection is kept; `None`: off.
+        pub idle_timeout: Option<Duration> as OrOff = Some(Duration::from_secs(60)),
+        /// Connections of all workers together.
+        pub max_connections: usize as Between<1, 1_000_000> = 1024,
+        /// How long a connection is used; `None`: off.
+        pub max_lifetime: Option<Duration> as OrOff = Some(Duration::from_secs(600)),
+    }
+}
+
+read_section!(Pool);

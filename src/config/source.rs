@@ -1,0 +1,163 @@
+//! Everything that a load reads: the config's own files, the files it names, the environment, standard input.
+//!
+//! This is the only place of the room that touches the system, so that what is read can be reviewed in one sitting:
+//! files that the config or the user names, `$CREDENTIALS_DIRECTORY`, and the variables that the config names.
+
+use std::ffi::OsStr;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Component, Path, PathBuf};
+use std::sync::OnceLock;
+
+use zeroize::Zeroizing;
+
+/// Where the config is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A file, or a directory whose `*.yaml` files are merged in name order.
+    Path(PathBuf),
+    /// `-`; read once, so that every later load sees the same text.
+    StandardInput,
+    /// Text that needs no file (the demo, tests); relative paths start at the working directory.
+    Text(String),
+}
+
+/// No config was named, and none is where one is looked for.
+#[derive(Debug, thiserror::Error)]
+#[error("no config found at {} or {}; name one with `--config`", PLACES[0], PLACES[1])]
+pub struct NoConfig;
+
+impl Source {
+    /// Finds the config: what the command line or the environment names (an empty name is none), else
+    /// `./sidekey.yaml`, else `/etc/sidekey/sidekey.yaml`.
+    ///
+    /// # Errors
+    /// When none is named and neither place has one.
+    pub fn find(named: Option<&OsStr>) -> Result<Self, NoConfig> {
+        match named.filter(|name| !name.is_empty()) {
+            Some(name) if name == "-" => Ok(Self::StandardInput),
+            Some(name) => Ok(Self::Path(name.into())),
+            None => PLACES
+                .iter()
+                .find(|place| Path::new(place).exists())
+                .map(|place| Self::Path(place.into()))
+                .ok_or(NoConfig),
+        }
+    }
+}
+
+/// Why a file can't be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unreadable {
+    #[error("no such file")]
+    Missing,
+    #[error("permission denied")]
+    Denied,
+    #[error("not a regular file")]
+    NotRegular,
+    #[error("larger than {} KiB", .0 / 1024)]
+    TooLarge(usize),
+    #[error("not UTF-8 text")]
+    NotText,
+    #[error("{0}")]
+    Other(io::Error),
+}
+
+impl From<io::Error> for Unreadable {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Self::Missing,
+            io::ErrorKind::PermissionDenied => Self::Denied,
+            io::ErrorKind::IsADirectory => Self::NotRegular,
+            _ => Self::Other(error),
+        }
+    }
+}
+
+/// The content of a file, and who may read it.
+pub(super) struct Content {
+    pub(super) bytes: Zeroizing<Vec<u8>>,
+    /// Whether any user of the machine can read it.
+    pub(super) public: bool,
+}
+
+/// Reads a regular file (symlinks are followed) of at most `limit` bytes.
+pub(super) fn read(path: &Path, limit: usize) -> Result<Content, Unreadable> {
+    // Without O_NONBLOCK a FIFO in the file's place would hang the load, and a reload with it.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(Unreadable::NotRegular);
+    }
+    let bytes = drain(file, limit)?;
+    let public = metadata.permissions().mode() & READABLE_BY_OTHERS != 0;
+    Ok(Content { bytes, public })
+}
+
+/// As [`read`], for text.
+pub(super) fn read_text(path: &Path, limit: usize) -> Result<Zeroizing<String>, Unreadable> {
+    text(read(path, limit)?.bytes)
+}
+
+/// Standard input as it was when it was first asked for.
+pub(super) fn standard_input(limit: usize) -> Result<Zeroizing<String>, Unreadable> {
+    // A reload must see the config again, and a pipe gives its text only once.
+    static READ: OnceLock<io::Result<Zeroizing<Vec<u8>>>> = OnceLock::new();
+    let bytes = READ.get_or_init(|| drain_most(io::stdin(), limit + 1));
+    match bytes {
+        Ok(bytes) if bytes.len() > limit => Err(Unreadable::TooLarge(limit)),
+        Ok(bytes) => text(bytes.clone()),
+        Err(error) => Err(io::Error::from(error.kind()).into()),
+    }
+}
+
+/// The `*.yaml` files of a directory in name order, hidden ones aside.
+pub(super) fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        let yaml = path.extension().is_some_and(|extension| extension == "yaml");
+        if yaml && !hidden && !path.is_dir() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// A variable of the environment that the config names.
+pub(super) fn variable(name: &str) -> Option<std::ffi::OsString> {
+    std::env::var_os(name)
+}
+
+/// The folder of systemd's credentials.
+pub(super) fn credentials_directory() -> Option<PathBuf> {
+    std::env::var_os("CREDENTIALS_DIRECTORY").filter(|folder| !folder.is_empty()).map(PathBuf::from)
+}
+
+/// Whether the path is a link through Kubernetes' `..data`: such files are readable by all inside their pod.
+pub(super) fn is_kubernetes_link(path: &Path) -> bool {
+    let through_data = |path: &Path| path.components().any(|part| part == Component::Normal(OsStr::new("..data")));
+    through_data(path) || fs::read_link(path).is_ok_and(|target| through_data(&target))
+}
+
+fn drain(source: impl Read, limit: usize) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
+    let bytes = drain_most(source, limit + 1)?;
+    if bytes.len() > limit { Err(Unreadable::TooLarge(limit)) } else { Ok(bytes) }
+}
+
+fn drain_most(source: impl Read, most: usize) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut bytes = Zeroizing::new(Vec::new());
+    source.take(most as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn text(mut bytes: Zeroizing<Vec<u8>>) -> Result<Zeroizing<String>, Unreadable> {
+    String::from_utf8(std::mem::take(&mut *bytes)).map(Zeroizing::new).map_err(|_| Unreadable::NotText)
+}
+
+const PLACES: [&str; 2] = ["./sidekey.yaml", "/etc/sidekey/sidekey.yaml"];
+
+const READABLE_BY_OTHERS: u32 = 0o004;

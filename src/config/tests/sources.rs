@@ -1,0 +1,266 @@
+//! Where a config comes from, and where its values do.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+use super::super::{Color, Config, Report, Secrets, Source, load};
+use super::{check_messages, valid};
+use crate::config::Auth;
+
+const BEARER: &str = "services: { a: { url: 'https://a.example', auth: { type: bearer, token: { file: secret } } } }";
+
+fn load_file(path: &Path) -> (Option<Config>, Report) {
+    load(&Source::Path(path.to_owned()), Secrets::Read)
+}
+
+#[track_caller]
+fn token(config: &Config) -> &str {
+    match &config.services["a"].value.auth[0].value {
+        Auth::Bearer { token } => token.value.expose(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn write_secret(path: &Path, secret: &str, mode: u32) {
+    fs::write(path, secret).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn an_empty_name_of_a_config_counts_as_none() {
+    let find = |named: Option<&str>| Source::find(named.map(OsStr::new)).map_err(|error| error.to_string());
+
+    assert_eq!(find(Some("a.yaml")), Ok(Source::Path("a.yaml".into())));
+    assert_eq!(find(Some("-")), Ok(Source::StandardInput));
+    // Neither place has a config where tests run.
+    let none = "no config found at ./sidekey.yaml or /etc/sidekey/sidekey.yaml; name one with `--config`";
+    assert_eq!(find(None), Err(none.to_owned()));
+    assert_eq!(find(Some("")), Err(none.to_owned()));
+}
+
+#[test]
+fn a_secret_file_starts_at_the_configs_folder_and_loses_one_newline() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sidekey.yaml");
+    fs::write(&path, BEARER).unwrap();
+    write_secret(&folder.path().join("secret"), "hunter2\n", 0o600);
+
+    let (config, report) = load_file(&path);
+
+    assert_eq!(token(&config.unwrap()), "hunter2");
+    assert_eq!(report.render(Color::Plain), "");
+    let watched: Vec<_> = report.watched().paths().map(Path::to_owned).collect();
+    assert_eq!(watched, [folder.path().join("secret"), path]);
+}
+
+#[test]
+fn a_secret_file_that_others_can_read_gets_one_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sidekey.yaml");
+    let twice = "services:\n  a: { url: 'https://a.example', auth: { type: bearer, token: { file: secret } } }\n  \
+                 b: { url: 'https://b.example', auth: { type: bearer, token: { file: secret } } }\n";
+    fs::write(&path, twice).unwrap();
+    write_secret(&folder.path().join("secret"), "hunter2", 0o644);
+
+    let (config, report) = load_file(&path);
+
+    assert!(config.is_some());
+    let secret = folder.path().join("secret");
+    let messages: Vec<_> = report.diagnostics().iter().map(|warning| warning.message.clone()).collect();
+    assert_eq!(messages, [format!("`{}` holds a secret that others can read", secret.display())]);
+}
+
+#[test]
+fn a_secret_behind_kubernetes_data_link_gets_no_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sidekey.yaml");
+    fs::write(&path, BEARER).unwrap();
+    fs::create_dir(folder.path().join("..2026_01_01")).unwrap();
+    write_secret(&folder.path().join("..2026_01_01/secret"), "hunter2", 0o644);
+    symlink("..2026_01_01", folder.path().join("..data")).unwrap();
+    symlink("..data/secret", folder.path().join("secret")).unwrap();
+
+    let (config, report) = load_file(&path);
+
+    assert_eq!(token(&config.unwrap()), "hunter2");
+    assert_eq!(report.render(Color::Plain), "");
+}
+
+#[test]
+fn a_secret_is_a_regular_file_of_at_most_64_kib() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sidekey.yaml");
+    fs::write(&path, BEARER).unwrap();
+    let secret = folder.path().join("secret");
+    let message = || load_file(&path).1.diagnostics()[0].message.clone();
+
+    assert!(std::process::Command::new("mkfifo").arg(&secret).status().unwrap().success());
+    assert_eq!(message(), format!("`{}` can't be read: not a regular file", secret.display()));
+
+    fs::remove_file(&secret).unwrap();
+    fs::create_dir(&secret).unwrap();
+    assert_eq!(message(), format!("`{}` can't be read: not a regular file", secret.display()));
+
+    fs::remove_dir(&secret).unwrap();
+    write_secret(&secret, &"x".repeat((64 << 10) + 1), 0o600);
+    assert_eq!(message(), format!("`{}` can't be read: larger than 64 KiB", secret.display()));
+
+    write_secret(&secret, "\n", 0o600);
+    assert_eq!(message(), "the secret is empty");
+
+    write_secret(&secret, "two\nlines\n", 0o600);
+    assert_eq!(message(), "this can't be the value of an HTTP field");
+}
+
+#[test]
+fn the_files_of_a_folder_are_merged_in_name_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    write(
+        "10-base.yaml",
+        "listen: localhost:1\nroutes: [{ path: /a, service: a }]\nservices: { a: { url: 'https://a' } }",
+    );
+    write("20-more.yaml", "x-note: ignored\nroutes: [{ path: /b, service: b }]\nservices: { b: { url: 'https://b' } }");
+    write(".hidden.yaml", "nonsense");
+    write("notes.txt", "nonsense");
+
+    let (config, report) = load_file(folder.path());
+
+    assert_eq!(report.render(Color::Plain), "");
+    let config = config.unwrap();
+    assert_eq!(config.services.keys().map(|name| name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(config.routes.len(), 2);
+}
+
+#[test]
+fn a_new_file_in_the_folder_is_a_change() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.yaml"), "services: {}").unwrap();
+    let watched = load_file(folder.path()).1.watched();
+
+    fs::write(folder.path().join("b.yaml"), "").unwrap();
+
+    assert_ne!(watched.again(), watched);
+}
+
+#[test]
+fn a_config_that_cannot_be_read_says_so_at_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let message = |path: &Path| {
+        let (config, report) = load_file(path);
+        assert!(config.is_none());
+        let finding = report.findings().remove(0);
+        (finding.file.unwrap(), finding.message)
+    };
+
+    let missing = folder.path().join("missing.yaml");
+    assert_eq!(message(&missing), (missing.display().to_string(), "the config can't be read: no such file".to_owned()));
+    let empty = folder.path();
+    assert_eq!(message(empty), (empty.display().to_string(), "the folder has no `*.yaml` file".to_owned()));
+
+    let large = folder.path().join("large.yaml");
+    fs::write(&large, "#".repeat((1 << 20) + 1)).unwrap();
+    assert_eq!(message(&large).1, "the config can't be read: larger than 1024 KiB");
+    fs::write(&large, b"a: \xff").unwrap();
+    assert_eq!(message(&large).1, "the config can't be read: not UTF-8 text");
+}
+
+#[test]
+fn json_is_yaml() {
+    let config =
+        valid(r#"{"services": {"a": {"url": "https://a.example", "auth": {"type": "bearer", "token": "hunter2"}}}}"#);
+
+    assert_eq!(token(&config), "hunter2");
+}
+
+#[test]
+fn a_variable_stands_for_any_text_and_its_default_for_a_variable_that_is_not_set() {
+    let config = valid(
+        "services:\n  a:\n    url: { env: SIDEKEY_TEST_UNSET, default: 'https://a.example' }\n    \
+         title: { env: CARGO_PKG_NAME }\n",
+    );
+
+    let service = &config.services["a"].value;
+    assert_eq!((service.url.value.authority.host.as_str(), service.title.as_deref()), ("a.example", Some("sidekey")));
+}
+
+#[test]
+fn anchors_aliases_and_merge_keys_share_settings() {
+    let config = valid(
+        "x-common: &common\n  auth: { type: bearer, token: hunter2 }\n  timeouts: { connect: 1s }\n\
+         services:\n  a: { <<: *common, url: 'https://a' }\n  \
+         b: { <<: *common, url: 'https://b', timeouts: { connect: 2s } }\n",
+    );
+
+    assert_eq!(token(&config), "hunter2");
+    let connect = |name: &str| config.services[name].value.timeouts.connect.unwrap().as_secs();
+    assert_eq!((connect("a"), connect("b")), (1, 2));
+}
+
+#[test]
+fn a_number_is_text_as_it_was_spelled() {
+    let config = valid(
+        "services: { a: { url: 'https://a', http_version: 1.1, tls: { min_version: 1.3 }, \
+         auth: { type: api_key, header: X-Key, key: 12e3456, prefix: 007 } } }",
+    );
+
+    let service = &config.services["a"].value;
+    assert_eq!(service.http_version, crate::config::HttpVersion::Http1);
+    match &service.auth[0].value {
+        Auth::ApiKey { key, prefix, .. } => assert_eq!((key.value.expose(), prefix.as_str()), ("12e3456", "007")),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_alias_bomb_is_refused_quickly() {
+    let mut bomb = String::from("x-0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+    for level in 1..10 {
+        let row = vec![format!("*a{}", level - 1); 10].join(", ");
+        bomb.push_str(&format!("x-{level}: &a{level} [{row}]\n"));
+    }
+
+    check_messages(&bomb, &["the aliases of this file expand to too much"]);
+}
+
+#[test]
+fn depth_is_bounded() {
+    check_messages(&format!("a: {}", "[".repeat(10_000)), &["the file is nested too deeply or has too many values"]);
+}
+
+#[test]
+fn without_secrets_nothing_but_the_config_is_read() {
+    let text = "
+certificates:
+  c: { chain: /nowhere/c.pem, key: /nowhere/c.key, passphrase: { env: SIDEKEY_TEST_UNSET } }
+services:
+  a:
+    url: { env: SIDEKEY_TEST_UNSET }
+    certificate: { env: SIDEKEY_TEST_UNSET }
+    timeouts: { connect: { file: /nowhere/timeout } }
+    auth:
+      - { type: bearer, token: { credential: a } }
+      - { type: api_key, header: X-Key, key: { file: /nowhere/key } }
+      - { type: { env: SIDEKEY_TEST_UNSET }, username: x }
+";
+
+    let (config, report) = load(&Source::Text(text.to_owned()), Secrets::Skip);
+
+    assert_eq!(report.render(Color::Plain), "");
+    assert!(config.is_some());
+    assert_eq!(report.watched().paths().count(), 0);
+}
+
+#[test]
+fn a_service_knows_in_which_keys_another_version_differs() {
+    let service =
+        |text: &str| valid(&format!("services: {{ a: {{ url: 'https://a', {text} }} }}")).services["a"].value.clone();
+    let before = service("title: A, ready: optional, auth: { type: bearer, token: one }");
+
+    let after = service("auth: { type: bearer, token: two }, title: B");
+
+    assert_eq!(before.changed_keys(&after), ["title", "auth"]);
+    assert_eq!(before.changed_keys(&before), [""; 0]);
+}

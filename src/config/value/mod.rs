@@ -1,0 +1,64 @@
+//! Values: places, addresses, URLs, durations, sizes.
+
+mod address;
+mod duration;
+mod field;
+mod number;
+mod url;
+
+pub use address::ListenAddress;
+pub use duration::parse_duration;
+pub use url::{Authority, Scheme, Url};
+
+pub(super) use duration::{OrOff, Positive};
+pub(super) use field::{Fields as HeaderFields, Host, header_value};
+pub(super) use number::{Between, Mode, Size, Status};
+pub(super) use url::{EndpointUrl, ServiceUrl};
+
+/// A value and the place where it was written.
+///
+/// Two are equal if their values are: a line more above changes no service.
+#[derive(Clone, Copy, Debug)]
+pub struct At<T> {
+    /// The value.
+    pub value: T,
+    /// Where it was written.
+    pub span: Span,
+}
+
+impl<T> At<T> {
+    /// A value that was written nowhere: a default, or a flag.
+    pub fn nowhere(value: T) -> Self {
+        Self { value, span: Span::NOWHERE }
+    }
+}
+
+impl<T: PartialEq> PartialEq for At<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+
+impl<T: Eq> Eq for At<T> {}
+
+/// A place in a file of the config: bytes from `start` to `end` of the file numbered `file`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The number of the file, in the order of reading.
+    pub file: u16,
+    /// The first byte.
+    pub start: u32,
+    /// The byte after the last.
+    pub end: u32,
+}
+
+impl Span {
+    /// The place of what was written in no file.
+    pub const NOWHERE: Self = Self { file: u16::MAX, start: 0, end: 0 };
+}
+
+impl Default for Span {
+    fn default() -> Self {
+        Self::NOWHERE
+    }
+}

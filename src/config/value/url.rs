@@ -1,0 +1,285 @@
+//! URLs of services and token endpoints.
+//!
+//! A URL that exists is sent as it was written: nothing in it is decoded, and what could name something else for
+//! somebody behind us (dot segments, broken percent-encodings) is refused here.
+
+use std::fmt;
+
+use std::net::IpAddr;
+
+use schemars::{Schema, json_schema};
+
+use super::At;
+use super::field::host;
+use crate::config::read::{FromText, Wrong};
+
+/// `http` or `https`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// Plain.
+    Http,
+    /// With TLS.
+    Https,
+}
+
+/// Host and port of a URL. The host is lower case, without a trailing dot; an IPv6 address has no brackets.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Authority {
+    /// A name or an IP address.
+    pub host: String,
+    /// The port as written, or the scheme's default.
+    pub port: u16,
+    /// Whether `port` is the default of the URL's scheme.
+    pub default_port: bool,
+}
+
+/// An absolute `http(s)` URL without userinfo, query or fragment (a token endpoint may have a query).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Url {
+    /// What comes before `://`.
+    pub scheme: Scheme,
+    /// Host and port.
+    pub authority: Authority,
+    /// The path as written, `""` if there is none; a trailing slash is kept.
+    pub path: String,
+    /// Only a token endpoint may have one.
+    pub query: Option<String>,
+}
+
+/// As it is written, without a port that is the scheme's default.
+impl fmt::Display for Url {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self.scheme {
+            Scheme::Http => "http://",
+            Scheme::Https => "https://",
+        })?;
+        write!(formatter, "{}{}", self.authority, self.path)?;
+        match &self.query {
+            Some(query) => write!(formatter, "?{query}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// As `Host` and `:authority` have it: an IPv6 address in brackets, no default port.
+impl fmt::Display for Authority {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
+        write!(formatter, "{open}{}{close}", self.host)?;
+        if self.default_port { Ok(()) } else { write!(formatter, ":{}", self.port) }
+    }
+}
+
+impl Url {
+    /// Whether the host is a loopback address or `localhost`.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        let host = self.authority.host.as_str();
+        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+    }
+
+    /// Whether what is sent there can be read on the way.
+    pub(in crate::config) fn is_exposed(&self) -> bool {
+        self.scheme == Scheme::Http && !self.is_loopback()
+    }
+}
+
+/// The URL of a service.
+pub(in crate::config) struct ServiceUrl(Url);
+
+/// The URL of a token endpoint, which may have a query.
+pub(in crate::config) struct EndpointUrl(Url);
+
+impl From<At<ServiceUrl>> for At<Url> {
+    fn from(url: At<ServiceUrl>) -> Self {
+        Self { value: url.value.0, span: url.span }
+    }
+}
+
+impl From<At<EndpointUrl>> for At<Url> {
+    fn from(url: At<EndpointUrl>) -> Self {
+        Self { value: url.value.0, span: url.span }
+    }
+}
+
+impl FromText for ServiceUrl {
+    const WHAT: &'static str = "a URL";
+
+    fn from_text(text: &str) -> Result<Self, Wrong> {
+        let url = parse(text)?;
+        match url.query {
+            Some(_) => Err(Wrong::new("the URL of a service has no query").help("remove the `?` and what follows")),
+            None => Ok(Self(url)),
+        }
+    }
+
+    fn placeholder() -> Self {
+        Self(placeholder())
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://[^?#@]+$" })
+    }
+}
+
+impl FromText for EndpointUrl {
+    const WHAT: &'static str = "a URL";
+
+    fn from_text(text: &str) -> Result<Self, Wrong> {
+        parse(text).map(Self)
+    }
+
+    fn placeholder() -> Self {
+        Self(placeholder())
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://[^#@]+$" })
+    }
+}
+
+fn placeholder() -> Url {
+    let authority = Authority { host: "placeholder.invalid".to_owned(), port: 443, default_port: true };
+    Url { scheme: Scheme::Https, authority, path: String::new(), query: None }
+}
+
+fn parse(text: &str) -> Result<Url, Wrong> {
+    let whole = "write `https://host/path`";
+    let (scheme, rest) = text.split_once("://").ok_or_else(|| Wrong::new("this is no URL").help(whole))?;
+    let scheme = match scheme.to_ascii_lowercase().as_str() {
+        "http" => Scheme::Http,
+        "https" => Scheme::Https,
+        _ => return Err(Wrong::new("only `http://` and `https://` can be spoken to")),
+    };
+    if rest.contains('#') {
+        return Err(Wrong::new("a URL that is sent has no fragment").help("remove the `#` and what follows"));
+    }
+    let (before_query, query) = match rest.split_once('?') {
+        Some((before, query)) => (before, Some(query)),
+        None => (rest, None),
+    };
+    let (authority, path) = before_query.split_at(before_query.find('/').unwrap_or(before_query.len()));
+    let authority = parse_authority(authority, scheme)?;
+    check_path(path)?;
+    check_characters(query.unwrap_or_default())?;
+    Ok(Url { scheme, authority, path: path.to_owned(), query: query.map(str::to_owned) })
+}
+
+fn parse_authority(text: &str, scheme: Scheme) -> Result<Authority, Wrong> {
+    if text.contains('@') {
+        return Err(Wrong::new("a URL does not carry a user or a password").help("use `auth: { type: basic, … }`"));
+    }
+    let colon = text.rfind(':').filter(|&colon| text.rfind(']').is_none_or(|bracket| bracket < colon));
+    let (name, port) = colon.map_or((text, None), |colon| (&text[..colon], Some(&text[colon + 1..])));
+    let default = match scheme {
+        Scheme::Http => 80,
+        Scheme::Https => 443,
+    };
+    let port = match port {
+        None => default,
+        Some(port) => parse_port(port)?,
+    };
+    Ok(Authority { host: host(name)?, port, default_port: port == default })
+}
+
+fn parse_port(text: &str) -> Result<u16, Wrong> {
+    let digits = text.bytes().all(|digit| digit.is_ascii_digit());
+    text.parse()
+        .ok()
+        .filter(|&port| digits && port != 0)
+        .ok_or_else(|| Wrong::new("a port is a number from 1 to 65535"))
+}
+
+/// Refuses what could lead outside the path for whoever decodes it.
+fn check_path(path: &str) -> Result<(), Wrong> {
+    check_characters(path)?;
+    if path.starts_with("//") {
+        return Err(Wrong::new("the path of a URL does not begin with `//`"));
+    }
+    let dots = |segment: &str| matches!(segment.split(';').next().unwrap_or_default(), "." | "..");
+    // An encoded slash separates segments for whoever decodes before splitting.
+    let decoded = path.to_ascii_lowercase().replace("%2f", "/").replace("%5c", "/").replace("%2e", ".");
+    if decoded.split('/').any(dots) {
+        return Err(Wrong::new("the path of a URL has no `.` or `..`").help("write the path that it leads to"));
+    }
+    Ok(())
+}
+
+fn check_characters(text: &str) -> Result<(), Wrong> {
+    let legal = |byte: u8| {
+        byte.is_ascii_graphic() && !matches!(byte, b'\\' | b'"' | b'<' | b'>' | b'`' | b'{' | b'}' | b'^' | b'|')
+    };
+    if !text.bytes().all(legal) {
+        return Err(Wrong::new("a URL has only letters, digits and punctuation of ASCII")
+            .help("percent-encode what is none: a space is `%20`"));
+    }
+    let broken = text.match_indices('%').any(|(at, _)| {
+        let code = text.get(at + 1..at + 3);
+        code.is_none_or(|code| code == "00" || !code.bytes().all(|digit| digit.is_ascii_hexdigit()))
+    });
+    if broken { Err(Wrong::new("a `%` is followed by two hexadecimal digits, and not by `00`")) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: Result<(&str, u16, &str), &str>) {
+        let read = parse(text).map(|url| (url.authority.host, url.authority.port, url.path));
+        let expected = expected.map(|(host, port, path)| (host.to_owned(), port, path.to_owned()));
+        assert_eq!(read.map_err(|wrong| wrong.message), expected.map_err(str::to_owned), "{text:?}");
+    }
+
+    #[test]
+    fn a_url_is_taken_apart_and_its_path_kept_as_written() {
+        check("https://api.example/v1", Ok(("api.example", 443, "/v1")));
+        check("HTTP://API.Example.:8080/a%2Fb/;x//y/", Ok(("api.example", 8080, "/a%2Fb/;x//y/")));
+        check("https://[::1]:1/", Ok(("::1", 1, "/")));
+        check("https://[0:0:0:0:0:0:0:1]", Ok(("::1", 443, "")));
+        check("https://10.0.0.1", Ok(("10.0.0.1", 443, "")));
+    }
+
+    #[test]
+    fn a_url_that_could_name_something_else_is_refused() {
+        let dots = Err("the path of a URL has no `.` or `..`");
+        check("https://a/x/../y", dots);
+        check("https://a/%2E%2e", dots);
+        check("https://a/x%2f..;p/y", dots);
+        check("https://a//x", Err("the path of a URL does not begin with `//`"));
+        check("https://a/%zz", Err("a `%` is followed by two hexadecimal digits, and not by `00`"));
+        check("https://a/%0", Err("a `%` is followed by two hexadecimal digits, and not by `00`"));
+        check("https://a/ü", Err("a URL has only letters, digits and punctuation of ASCII"));
+        check("https://a/x y", Err("a URL has only letters, digits and punctuation of ASCII"));
+        check("https://u:p@a/", Err("a URL does not carry a user or a password"));
+        check("https://a/#x", Err("a URL that is sent has no fragment"));
+        check("https://a:0/", Err("a port is a number from 1 to 65535"));
+        check("https://a:+1/", Err("a port is a number from 1 to 65535"));
+        check("https:///x", Err("the host is missing"));
+        check("ftp://a/", Err("only `http://` and `https://` can be spoken to"));
+        check("a/b", Err("this is no URL"));
+    }
+
+    #[test]
+    fn only_a_token_endpoint_has_a_query() {
+        assert_eq!(EndpointUrl::from_text("https://a/t?x=1").unwrap().0.query.as_deref(), Some("x=1"));
+        assert_eq!(
+            ServiceUrl::from_text("https://a/t?x=1").err().unwrap().message,
+            "the URL of a service has no query"
+        );
+    }
+
+    #[test]
+    fn localhost_and_loopback_addresses_are_loopback() {
+        for (text, expected) in [
+            ("http://localhost", true),
+            ("http://127.8.0.1", true),
+            ("http://[::1]", true),
+            ("http://[::ffff:127.0.0.1]", true),
+            ("http://localhost.example", false),
+            ("http://10.0.0.1", false),
+        ] {
+            assert_eq!(parse(text).unwrap().is_loopback(), expected, "{text}");
+        }
+    }
+}

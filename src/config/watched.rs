@@ -1,0 +1,114 @@
+//! What a load has read, so that a watcher can tell whether a load now would read something else.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::digest::{Context, SHA256};
+
+use super::source;
+
+/// The paths that a load has read or tried to read, each with a digest of what it found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watched {
+    read: BTreeMap<PathBuf, Seen>,
+}
+
+/// What a load found at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// SHA-256 of the content, of the names in a directory, or of the fact that there was nothing to read.
+    digest: [u8; 32],
+    /// The most that is read from there; more counts as nothing.
+    limit: usize,
+}
+
+impl Watched {
+    pub(super) fn new(read: BTreeMap<PathBuf, Seen>) -> Self {
+        Self { read }
+    }
+
+    /// The paths: files, and the config's directory if it is one.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.read.keys().map(PathBuf::as_path)
+    }
+
+    /// Reads the same paths now.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self { read: self.read.iter().map(|(path, seen)| (path.clone(), look(path, seen.limit))).collect() }
+    }
+}
+
+impl Seen {
+    /// The content of a file; `None` if nothing could be read.
+    pub(super) fn content(content: Option<&[u8]>, limit: usize) -> Self {
+        let mut digest = Context::new(&SHA256);
+        // An empty file is not the same as none.
+        digest.update(if content.is_some() { b"content" } else { b"nothing" });
+        digest.update(content.unwrap_or_default());
+        Self { digest: finish(digest), limit }
+    }
+
+    /// The files of a directory.
+    pub(super) fn names(files: &[PathBuf], limit: usize) -> Self {
+        let mut names = Context::new(&SHA256);
+        for file in files {
+            names.update(file.as_os_str().as_encoded_bytes());
+            names.update(b"\0");
+        }
+        Self { digest: finish(names), limit }
+    }
+}
+
+fn look(path: &Path, limit: usize) -> Seen {
+    match source::list(path) {
+        Ok(files) => Seen::names(&files, limit),
+        Err(_) => {
+            let content = source::read(path, limit);
+            Seen::content(content.as_ref().ok().map(|content| content.bytes.as_slice()), limit)
+        }
+    }
+}
+
+fn finish(context: Context) -> [u8; 32] {
+    let mut digest = [0; 32];
+    digest.copy_from_slice(context.finish().as_ref());
+    digest
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use crate::config::{Report, Secrets, Span};
+
+    #[test]
+    fn a_change_of_the_content_is_seen_and_so_is_its_return() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        fs::write(&path, "one").unwrap();
+        let mut report = Report::new(Secrets::Read);
+        report.read(&path, Span::NOWHERE).unwrap();
+        let watched = report.watched();
+
+        fs::write(&path, "two").unwrap();
+        assert_ne!(watched.again(), watched);
+
+        fs::write(&path, "one").unwrap();
+        assert_eq!(watched.again(), watched);
+    }
+
+    #[test]
+    fn a_file_that_could_not_be_read_is_watched_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("missing");
+        let mut report = Report::new(Secrets::Read);
+        assert_eq!(report.read(&path, Span::NOWHERE), None);
+        let watched = report.watched();
+
+        fs::write(&path, "").unwrap();
+
+        assert_eq!(watched.paths().collect::<Vec<_>>(), [path.as_path()]);
+        assert_ne!(watched.again(), watched);
+    }
+}
