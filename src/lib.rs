@@ -32,3 +32,4 @@ mod heap;
 mod name;
 mod secret;
 mod telemetry;
+mod tls;

@@ -1,0 +1,263 @@
+//! Private keys: PKCS#8, encrypted PKCS#8, PKCS#1 and SEC1 in, one canonical form out.
+//!
+//! The canonical form signs and never shows the key; the bytes that were read on the way are wiped.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use pkcs8::pkcs5::pbes2::Kdf;
+use pkcs8::{EncryptedPrivateKeyInfoRef, pkcs5};
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
+use rustls::sign::SigningKey;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use zeroize::Zeroizing;
+
+use super::pem;
+use super::unusable::Unusable;
+use crate::secret::Secret;
+
+/// Reads the one private key of a PEM file.
+///
+/// # Errors
+/// When there is none or more than one, when the passphrase does not fit, and when the key can't be used.
+pub(crate) fn read(file: &[u8], passphrase: Option<&Secret>) -> Result<Arc<dyn SigningKey>, Unusable> {
+    let label = label_of_the_key(file)?;
+    match (label, passphrase) {
+        (ENCRYPTED, Some(passphrase)) => signing(decrypt(file, passphrase)?),
+        (ENCRYPTED, None) => Err(Unusable::PassphraseMissing),
+        _ if is_traditionally_encrypted(file) => Err(Unusable::OldEncryption),
+        _ if !PLAIN.contains(&label) => Err(Unusable::UnsupportedKey),
+        (_, Some(_)) => Err(Unusable::PassphraseNotNeeded),
+        (_, None) => signing(PrivateKeyDer::from_pem_slice(file).map_err(pem::damaged)?),
+    }
+}
+
+/// Takes over a PKCS#8 key that a container held.
+pub(super) fn from_pkcs8(der: &[u8]) -> Result<Arc<dyn SigningKey>, Unusable> {
+    signing(PrivatePkcs8KeyDer::from(der.to_vec()).into())
+}
+
+fn label_of_the_key(file: &[u8]) -> Result<&str, Unusable> {
+    let mut labels = pem::labels(file).filter(|label| label.ends_with("PRIVATE KEY"));
+    let label = labels.next().ok_or_else(|| no_key(file))?;
+    match labels.count() {
+        0 => Ok(label),
+        more => Err(Unusable::SeveralKeys(1 + more)),
+    }
+}
+
+fn no_key(file: &[u8]) -> Unusable {
+    if pem::is_flattened(file) {
+        Unusable::DamagedPem(pem::FLATTENED)
+    } else {
+        Unusable::NoKey { found: pem::found(file) }
+    }
+}
+
+/// Whether it is OpenSSL's format from before PKCS#8, whose key derivation is one round of MD5.
+fn is_traditionally_encrypted(file: &[u8]) -> bool {
+    file.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"Proc-Type: 4,ENCRYPTED"))
+}
+
+fn decrypt(file: &[u8], passphrase: &Secret) -> Result<PrivateKeyDer<'static>, Unusable> {
+    let der = encrypted_section(file)?;
+    let encrypted = EncryptedPrivateKeyInfoRef::try_from(der.as_slice()).map_err(|_| Unusable::OldEncryption)?;
+    let scheme = encrypted.encryption_algorithm.pbes2().ok_or(Unusable::OldEncryption)?;
+    if !is_affordable(&scheme.kdf) {
+        return Err(Unusable::TooCostly);
+    }
+    let key = encrypted.decrypt(passphrase.expose()).map_err(unopened)?;
+    Ok(PrivatePkcs8KeyDer::from(key.as_bytes().to_vec()).into())
+}
+
+fn unopened(error: pkcs8::Error) -> Unusable {
+    match error {
+        // A wrong passphrase yields bytes without valid padding, or now and then with it, but no DER.
+        pkcs8::Error::EncryptedPrivateKey(pkcs5::Error::DecryptFailed) | pkcs8::Error::Asn1(_) => {
+            Unusable::PassphraseWrong
+        }
+        _ => Unusable::OldEncryption,
+    }
+}
+
+/// The body of the encrypted section, which rustls-pki-types takes for none of its own.
+fn encrypted_section(file: &[u8]) -> Result<Vec<u8>, Unusable> {
+    let lines = file.split(|byte| matches!(byte, b'\n' | b'\r')).map(<[u8]>::trim_ascii);
+    let body = lines
+        .skip_while(|line| *line != b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
+        .skip(1)
+        .take_while(|line| !line.starts_with(b"-----END "));
+    let body: Vec<u8> = body.flatten().copied().collect();
+    STANDARD.decode(body).map_err(|_| Unusable::DamagedPem("a section is no base64"))
+}
+
+/// A file must not stop a load for minutes or take a small container's memory.
+fn is_affordable(kdf: &Kdf) -> bool {
+    match kdf {
+        Kdf::Pbkdf2(pbkdf2) => pbkdf2.iteration_count <= MOST_ITERATIONS,
+        Kdf::Scrypt(scrypt) => {
+            let blocks = scrypt.cost_parameter.saturating_mul(u64::from(scrypt.block_size));
+            let bytes = blocks.saturating_mul(128);
+            bytes <= MOST_SCRYPT_BYTES && scrypt.parallelization <= MOST_SCRYPT_LANES
+        }
+        _ => false,
+    }
+}
+
+fn signing(key: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, Unusable> {
+    any_supported_type(&Zeroizing::new(key)).map_err(|_| Unusable::UnsupportedKey)
+}
+
+const ENCRYPTED: &str = "ENCRYPTED PRIVATE KEY";
+const PLAIN: [&str; 3] = ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"];
+/// A few seconds of one core; OpenSSL writes 2,048, OWASP recommends 600,000.
+const MOST_ITERATIONS: u32 = 5_000_000;
+/// OpenSSL's default is 16 MiB.
+const MOST_SCRYPT_BYTES: u64 = 256 << 20;
+const MOST_SCRYPT_LANES: u16 = 16;
+
+#[cfg(test)]
+mod tests {
+    use rustls::SignatureAlgorithm as Algorithm;
+
+    use super::super::openssl::Openssl;
+    use super::*;
+
+    #[track_caller]
+    fn check(file: &[u8], passphrase: Option<&str>, expected: Result<Algorithm, Unusable>) {
+        let passphrase = passphrase.map(|text| Secret::new(text.to_owned()));
+        let read = read(file, passphrase.as_ref()).map(|key| key.algorithm());
+        assert_eq!(read, expected, "{}", String::from_utf8_lossy(file));
+    }
+
+    fn p256(openssl: &Openssl) -> Vec<u8> {
+        openssl.make("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out out")
+    }
+
+    #[test]
+    fn keys_of_all_kinds_and_formats_are_read() {
+        let openssl = Openssl::new();
+        for curve in ["P-256", "P-384", "P-521"] {
+            let key = openssl.make(&format!("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:{curve} -out out"));
+            check(&key, None, Ok(Algorithm::ECDSA));
+        }
+        check(&openssl.make("genpkey -algorithm ed25519 -out out"), None, Ok(Algorithm::ED25519));
+        check(&openssl.make("ecparam -name prime256v1 -genkey -out out"), None, Ok(Algorithm::ECDSA));
+        check(&openssl.make("genrsa -out out 2048"), None, Ok(Algorithm::RSA));
+        check(&openssl.make("genrsa -traditional -out out 2048"), None, Ok(Algorithm::RSA));
+    }
+
+    #[test]
+    fn an_encrypted_key_opens_with_its_passphrase_alone() {
+        let openssl = Openssl::new();
+        p256(&openssl);
+        for with in ["", " -v2prf hmacWithSHA512", " -v2 aes-128-cbc", " -iter 100000", " -scrypt"] {
+            openssl.run(&format!("pkcs8 -topk8 -in out -passout pass:horse{with} -out key"));
+            let key = openssl.read("key");
+
+            check(&key, Some("horse"), Ok(Algorithm::ECDSA));
+            check(&key, Some("mule"), Err(Unusable::PassphraseWrong));
+            check(&key, None, Err(Unusable::PassphraseMissing));
+        }
+    }
+
+    #[test]
+    fn a_passphrase_for_a_key_that_needs_none_is_refused() {
+        check(&p256(&Openssl::new()), Some("horse"), Err(Unusable::PassphraseNotNeeded));
+    }
+
+    #[test]
+    fn old_encryption_is_refused_with_the_command_that_helps() {
+        let openssl = Openssl::new();
+        p256(&openssl);
+        openssl.run("pkcs8 -topk8 -in out -passout pass:horse -v2 des3 -out triple-des");
+        openssl.run("pkcs8 -topk8 -in out -passout pass:horse -v1 PBE-SHA1-3DES -out version-1");
+        openssl.run("pkcs8 -topk8 -in out -passout pass:horse -v2prf hmacWithSHA1 -out sha-1");
+        openssl.run("ec -in out -aes256 -passout pass:horse -out traditional");
+
+        for file in ["triple-des", "version-1", "sha-1", "traditional"] {
+            check(&openssl.read(file), Some("horse"), Err(Unusable::OldEncryption));
+        }
+        assert_eq!(
+            Unusable::OldEncryption.help("tls/app.key".as_ref()).unwrap(),
+            "encrypt it anew: openssl pkcs8 -topk8 -v2 aes-256-cbc -in tls/app.key -out NEW"
+        );
+    }
+
+    #[test]
+    fn a_key_that_asks_for_absurd_work_is_refused_at_once() {
+        let openssl = Openssl::new();
+        p256(&openssl);
+        openssl.run("pkcs8 -topk8 -in out -passout pass:horse -iter 1 -out cheap");
+        let cheap = encrypted_section(&openssl.read("cheap")).unwrap();
+        let one = [0x02, 0x01, 0x01, 0x30];
+        let place = cheap.windows(4).position(|window| window == one).unwrap();
+
+        // The iteration count becomes 99,999,999, and every length around it grows by three.
+        let mut dear = cheap.clone();
+        dear.splice(place..place + 3, [0x02, 0x04, 0x05, 0xf5, 0xe0, 0xff]);
+        let lengths = lengths_around(&cheap, place);
+        for at in lengths {
+            dear[at] += 3;
+        }
+
+        let pem = pkcs8::der::pem::encode_string(ENCRYPTED, pkcs8::LineEnding::LF, &dear).unwrap();
+        check(pem.as_bytes(), Some("horse"), Err(Unusable::TooCostly));
+    }
+
+    /// Where the lengths of the sequences stand that contain the byte at `inside`.
+    fn lengths_around(der: &[u8], inside: usize) -> Vec<usize> {
+        let (mut lengths, mut at) = (Vec::new(), 0);
+        while at < inside {
+            let (header, length) = match der[at + 1] {
+                0x81 => (3, usize::from(der[at + 2])),
+                short => (2, usize::from(short)),
+            };
+            let contains = inside < at + header + length;
+            if contains && der[at] == 0x30 {
+                lengths.push(at + header - 1);
+            }
+            at += if contains { header } else { header + length };
+        }
+        lengths
+    }
+
+    #[test]
+    fn a_file_without_a_key_is_told_by_what_it_holds() {
+        let openssl = Openssl::new();
+        p256(&openssl);
+        openssl.run("req -x509 -key out -subj /CN=app -out certificate");
+        openssl.run("pkey -in out -outform DER -out der");
+        let no_key = |found: Option<&str>| Err(Unusable::NoKey { found: found.map(str::to_owned) });
+
+        check(&openssl.read("certificate"), None, no_key(Some("CERTIFICATE")));
+        check(&openssl.read("der"), None, no_key(Some("DER")));
+        check(b"half a certif", None, no_key(None));
+        check(b"", None, no_key(None));
+    }
+
+    #[test]
+    fn one_key_is_expected() {
+        let openssl = Openssl::new();
+        let two = [p256(&openssl), p256(&openssl)].concat();
+
+        check(&two, None, Err(Unusable::SeveralKeys(2)));
+    }
+
+    #[test]
+    fn damaged_and_unknown_keys_are_refused() {
+        let openssl = Openssl::new();
+        let good = String::from_utf8(p256(&openssl)).unwrap();
+        let damaged = good.replace("\nM", "\n!");
+
+        let half = good[..good.len() / 2].to_owned();
+        let flat = good.replace('\n', "");
+        for file in [damaged, half, flat] {
+            assert!(matches!(read(file.as_bytes(), None), Err(Unusable::DamagedPem(_))), "{file}");
+        }
+        check(&openssl.make("genpkey -algorithm ed448 -out out"), None, Err(Unusable::UnsupportedKey));
+        check(&openssl.make("genrsa -out out 1024"), None, Err(Unusable::UnsupportedKey));
+    }
+}

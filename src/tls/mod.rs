@@ -1,0 +1,176 @@
+//! TLS to services and token endpoints: trust, and every rustls setting.
+//!
+//! Promises that a [`ClientTls`] presents the linked certificate or does not exist, that each has sessions of its
+//! own to resume (never another service's, nor those of a certificate that was replaced), and that a handshake's end
+//! is one of four [`Failure`]s. Leaves dialing to `transport`.
+
+mod certificate;
+mod distinguished;
+mod failure;
+mod fingerprint;
+mod key;
+mod leaf;
+#[cfg(test)]
+mod openssl;
+mod pem;
+mod pkcs12;
+mod system;
+#[cfg(test)]
+mod tests;
+mod trust;
+mod unusable;
+mod verify;
+
+use std::sync::{Arc, LazyLock};
+
+use rustls::client::{ClientConfig, Resumption};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::sign::SingleCertAndKey;
+use rustls::{SupportedProtocolVersion, version};
+use rustls_pki_types::ServerName;
+
+pub(crate) use certificate::{Certificate, Leaf};
+pub(crate) use failure::Failure;
+
+use self::fingerprint::Fingerprint;
+use self::trust::Trust;
+use self::verify::Verifier;
+use crate::config::{self, At, HttpVersion, Report, Span, TlsVersion};
+
+/// All that one endpoint's TLS connections are made with. Cheap to clone; has its own store of resumable sessions.
+#[derive(Clone, Debug)]
+pub(crate) struct ClientTls {
+    pub(crate) config: Arc<ClientConfig>,
+    pub(crate) server_name: ServerName<'static>,
+    /// SHA-256 over everything that made it: roots, name, versions, pins, ALPN, the certificate's chain.
+    /// Two with the same fingerprint trust and present the same.
+    pub(crate) fingerprint: [u8; 32],
+}
+
+impl ClientTls {
+    /// Builds it for the endpoint `host` (a name or an IP address, no brackets); `place` is where the endpoint's URL
+    /// was written, for errors that concern no key of `tls`.
+    ///
+    /// `None` without a word where the report reads no secrets: CA files are not read then.
+    pub(crate) fn compile(
+        written: Option<&At<config::Tls>>,
+        host: &str,
+        certificate: Option<&Arc<Certificate>>,
+        version: HttpVersion,
+        place: Span,
+        report: &mut Report,
+    ) -> Option<Self> {
+        let unwritten = config::Tls::default();
+        let tls = written.map_or(&unwritten, |written| &written.value);
+        let server_name = server_name(tls, host, place, report);
+        if let Some(written) = written {
+            warn_of_danger(written, report);
+        }
+        if !report.reads_secrets() {
+            return None;
+        }
+        let trust = if tls.danger_skip_verification { None } else { Some(Trust::compile(tls, place, report)?) };
+        Some(Self::new(tls, trust.as_ref(), server_name?, certificate, version))
+    }
+
+    fn new(
+        tls: &config::Tls,
+        trust: Option<&Trust>,
+        server_name: ServerName<'static>,
+        certificate: Option<&Arc<Certificate>>,
+        version: HttpVersion,
+    ) -> Self {
+        let fingerprint = fingerprint(tls, trust, &server_name, certificate, version);
+        let mut config = unnegotiated(tls, trust, certificate);
+        config.alpn_protocols = alpn(version).iter().map(|protocol| protocol.to_vec()).collect();
+        config.resumption = Resumption::in_memory_sessions(SESSIONS);
+        Self { config: Arc::new(config), server_name, fingerprint }
+    }
+}
+
+/// The one crypto provider of this process, named wherever rustls wants one: a default could be installed by anybody.
+pub(crate) fn provider() -> &'static Arc<CryptoProvider> {
+    static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(aws_lc_rs::default_provider()));
+    &PROVIDER
+}
+
+fn server_name(tls: &config::Tls, host: &str, place: Span, report: &mut Report) -> Option<ServerName<'static>> {
+    let (name, span) = match &tls.server_name {
+        Some(written) => (written.value.as_str(), written.span),
+        None => (host, place),
+    };
+    let server_name = ServerName::try_from(name.to_owned());
+    if server_name.is_err() {
+        report
+            .error(span, format!("`{name}` is neither a DNS name nor an IP address"))
+            .help("a service's certificate is checked against this name");
+    }
+    server_name.ok()
+}
+
+fn warn_of_danger(written: &At<config::Tls>, report: &mut Report) {
+    if written.value.danger_skip_verification {
+        report
+            .warning(written.span, "danger_skip_verification: anybody on the way can pose as this service")
+            .help("name the service's own CA instead: tls: { ca: PATH }");
+    }
+}
+
+fn unnegotiated(tls: &config::Tls, trust: Option<&Trust>, certificate: Option<&Arc<Certificate>>) -> ClientConfig {
+    let pins = tls.pin_sha256.iter().map(|pin| pin.value).collect();
+    let builder =
+        ClientConfig::builder_with_provider(Arc::clone(provider())).with_protocol_versions(versions(tls.min_version));
+    // Invariant: it fails only for a provider without a cipher suite for a version, and aws-lc-rs has some for both.
+    #[allow(clippy::expect_used)]
+    let builder = builder.expect("cipher suites").dangerous();
+    let builder = builder.with_custom_certificate_verifier(Arc::new(Verifier::new(trust, pins)));
+    match certificate {
+        Some(certificate) => {
+            let resolver = SingleCertAndKey::from(Arc::clone(&certificate.presented));
+            builder.with_client_cert_resolver(Arc::new(resolver))
+        }
+        None => builder.with_no_client_auth(),
+    }
+}
+
+fn versions(least: Option<TlsVersion>) -> &'static [&'static SupportedProtocolVersion] {
+    static FROM_1_2: [&SupportedProtocolVersion; 2] = [&version::TLS13, &version::TLS12];
+    match least {
+        Some(TlsVersion::Tls13) => &FROM_1_2[..1],
+        Some(TlsVersion::Tls12) | None => &FROM_1_2,
+    }
+}
+
+fn alpn(version: HttpVersion) -> &'static [&'static [u8]] {
+    match version {
+        HttpVersion::Auto => &[b"h2", b"http/1.1"],
+        HttpVersion::Http1 => &[b"http/1.1"],
+        HttpVersion::Http2 => &[b"h2"],
+    }
+}
+
+fn fingerprint(
+    tls: &config::Tls,
+    trust: Option<&Trust>,
+    server_name: &ServerName<'_>,
+    certificate: Option<&Arc<Certificate>>,
+    version: HttpVersion,
+) -> [u8; 32] {
+    let mut pins: Vec<_> = tls.pin_sha256.iter().map(|pin| pin.value).collect();
+    pins.sort_unstable();
+    let least = tls.min_version.unwrap_or(TlsVersion::Tls12);
+    let chain = certificate.map_or(&[][..], |certificate| &certificate.presented.cert);
+
+    let mut fingerprint = Fingerprint::new();
+    fingerprint
+        .list(trust.map(|trust| trust.fingerprint).as_slice())
+        .part(server_name.to_str().as_bytes())
+        .part(&[least as u8])
+        .list(&pins)
+        .list(alpn(version))
+        .list(chain);
+    fingerprint.finish()
+}
+
+/// Tickets kept for one endpoint; each is used once, and a burst of new connections is rarely longer.
+const SESSIONS: usize = 8;

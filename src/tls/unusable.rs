@@ -1,0 +1,82 @@
+//! Why files are no certificate with its key, in words for the person who put them there.
+
+use std::path::Path;
+
+/// What is wrong with a file of a certificate, its key or a CA; [`Unusable::help`] says what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unusable {
+    #[error("no private key in this file")]
+    NoKey {
+        /// The label of the first PEM section, if there is one.
+        found: Option<String>,
+    },
+    #[error("{0} private keys in this file, where one is expected")]
+    SeveralKeys(usize),
+    #[error("the private key is encrypted, and there is no passphrase")]
+    PassphraseMissing,
+    #[error("there is a passphrase, but the private key is not encrypted")]
+    PassphraseNotNeeded,
+    #[error("the passphrase is wrong")]
+    PassphraseWrong,
+    #[error("the private key is encrypted in a way that is too weak or unknown")]
+    OldEncryption,
+    #[error("opening the private key would cost too much memory or time")]
+    TooCostly,
+    #[error("the private key is damaged or of a kind that can't be used")]
+    UnsupportedKey,
+    #[error("no certificate in this file")]
+    NoCertificate {
+        /// The label of the first PEM section, if there is one.
+        found: Option<String>,
+    },
+    #[error("certificate {number} of this file is damaged")]
+    DamagedCertificate {
+        /// Counted from 1.
+        number: usize,
+    },
+    #[error("the PEM text is damaged: {0}")]
+    DamagedPem(&'static str),
+    #[error("this is no PKCS#12 file that can be read: {0}")]
+    UnreadablePkcs12(String),
+    #[error("the certificate of the private key is not in this file")]
+    NoCertificateOfKey,
+}
+
+impl Unusable {
+    /// What to do about it; `path` is the file, for command lines that can be copied.
+    pub(crate) fn help(&self, path: &Path) -> Option<String> {
+        let file = path.display();
+        Some(match self {
+            Self::NoKey { found } | Self::NoCertificate { found } => return contents(found.as_deref(), path),
+            Self::SeveralKeys(_) | Self::NoCertificateOfKey => {
+                "keep one private key with its own certificate in the file".to_owned()
+            }
+            Self::PassphraseMissing => "add `passphrase`, say `passphrase: { file: PATH }`".to_owned(),
+            Self::PassphraseNotNeeded => "remove `passphrase`, or use the encrypted key".to_owned(),
+            Self::PassphraseWrong => {
+                "one trailing newline of a passphrase file is dropped; all else counts, spaces too".to_owned()
+            }
+            Self::OldEncryption | Self::TooCostly => {
+                format!("encrypt it anew: openssl pkcs8 -topk8 -v2 aes-256-cbc -in {file} -out NEW")
+            }
+            Self::UnsupportedKey => {
+                "RSA from 2048 bits, EC on P-256, P-384 or P-521, and Ed25519 can be used".to_owned()
+            }
+            Self::UnreadablePkcs12(_) => format!(
+                "export it anew: openssl pkcs12 -legacy -in {file} -out all.pem && openssl pkcs12 -export -in all.pem -out NEW"
+            ),
+            Self::DamagedCertificate { .. } | Self::DamagedPem(_) => return None,
+        })
+    }
+}
+
+fn contents(found: Option<&str>, path: &Path) -> Option<String> {
+    let file = path.display();
+    Some(match found? {
+        DER => format!("this looks like DER; make it PEM: openssl x509 -inform DER -in {file} (or openssl pkey)"),
+        label => format!("what it holds is a {label}"),
+    })
+}
+
+/// Stands for a label where a file is no PEM, but starts as a DER sequence does.
+pub(super) const DER: &str = "DER";
