@@ -30,6 +30,7 @@ pub mod config;
 mod deadline;
 mod heap;
 mod name;
+mod route;
 mod secret;
 mod telemetry;
 mod tls;

@@ -1,0 +1,202 @@
+//! Matching: which service a request is for, and what it is sent.
+//!
+//! Promises that exactly one route wins, the most specific of those that fit, whatever the order in the config; that a
+//! look-up neither allocates nor grows with the number of routes; and that what was matched is what is sent. Pure:
+//! no I/O, no time. Leaves to others who may ask (`admit`) and which names are local (`access`).
+//!
+//! A route is a `Rule`, explicit or default; the `Index` proposes rules in order of rank, `Asked` says whether one
+//! fits, and the first that does wins.
+
+pub(crate) mod authority;
+pub(crate) mod explain;
+mod fault;
+mod index;
+mod obstacle;
+mod rule;
+pub(crate) mod target;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use http::{HeaderMap, Method};
+
+use crate::config::{At, Report, Route, Url};
+use crate::name::ServiceName;
+
+use fault::{Finding, shared_site, undecided};
+use index::Index;
+use obstacle::{Asked, Reach, Site};
+pub(crate) use rule::Rule;
+
+/// All routes, explicit and default. Services are known by their place in the list that `compile` was given.
+#[derive(Debug)]
+pub(crate) struct Table {
+    /// In order, see [`Rule::order`].
+    rules: Vec<Rule>,
+    index: Index,
+    /// Where each service is.
+    sites: Vec<Site>,
+}
+
+/// What `compile` must know of a service.
+pub(crate) struct Destination<'a> {
+    pub(crate) name: &'a ServiceName,
+    pub(crate) url: &'a At<Url>,
+    pub(crate) default_routes: bool,
+}
+
+/// How the request names its target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// `GET /payments/orders`, with a `Host` field, or HTTP/2 with `:authority`.
+    Origin,
+    /// `GET http://api.partner.example/v1/orders`. If it names no service and its host is local, the table reads it
+    /// as the plain path.
+    Absolute,
+}
+
+/// What is asked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Question<'a> {
+    pub(crate) form: Form,
+    /// Host of the request as [`authority::Authority::parse`] spells it (`Host` field, `:authority`, or the target's
+    /// authority).
+    pub(crate) host: &'a str,
+    /// Port of the authority, if one was written.
+    pub(crate) port: Option<u16>,
+    /// Whether the host is a local name (`access` decides): only then do routes without a host of their own count.
+    pub(crate) local: bool,
+    pub(crate) method: &'a Method,
+    /// The path as it came, nothing decoded; [`target::check`] has passed it.
+    pub(crate) path: &'a str,
+    pub(crate) fields: &'a HeaderMap,
+}
+
+/// The route that won.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Match<'t> {
+    /// Place of the service in the list given to [`Table::compile`].
+    pub(crate) service: usize,
+    pub(crate) kind: Kind,
+    /// Bytes of the request's path to drop before the rest is appended to the base path.
+    pub(crate) strip: usize,
+    /// The stripped prefix (`/payments`), `""` if nothing is stripped: what `Location` and cookie paths map back to.
+    pub(crate) prefix: &'t str,
+    /// Whether the base path is put before the rest (not in forward-proxy form: the path is whole already).
+    pub(crate) prepend: bool,
+}
+
+/// Which rule it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    /// Number of the entry in `routes`, from 0.
+    Explicit(usize),
+    DefaultPath,
+    DefaultHost,
+    ForwardProxy,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Explicit(number) => write!(formatter, "routes[{number}]"),
+            Self::DefaultPath => formatter.write_str("default route by path"),
+            Self::DefaultHost => formatter.write_str("default route by host"),
+            Self::ForwardProxy => formatter.write_str("forward proxy"),
+        }
+    }
+}
+
+impl Table {
+    /// Builds the table, and reports routes that no request can fit, and two explicit ones that one request could fit
+    /// while nothing decides. `routes[n].1` is the place of its service in `services`.
+    pub(crate) fn compile(services: &[Destination<'_>], routes: &[(&At<Route>, usize)], report: &mut Report) -> Self {
+        let (table, findings) = Self::build(services, routes);
+        for finding in findings {
+            finding.report(report);
+        }
+        table
+    }
+
+    /// Every rule, for status.
+    pub(crate) fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// The one route for this request.
+    pub(crate) fn find(&self, question: &Question<'_>) -> Option<Match<'_>> {
+        let asked = self.asked(question);
+        let rule = self.index.best(&self.rules, &asked)?;
+        let keeps_path = asked.keeps_path(rule);
+        let prefix = if rule.strips && !keeps_path { &*rule.path } else { "" };
+        Some(Match { service: rule.service, kind: rule.kind, strip: prefix.len(), prefix, prepend: !keeps_path })
+    }
+
+    /// Whether `host` has routes of its own (then these count even if it is no local name).
+    pub(crate) fn has_host(&self, host: &str) -> bool {
+        self.index.has_host(host)
+    }
+
+    /// Whether `host:port` is a service's authority, for absolute-form.
+    pub(crate) fn is_service_authority(&self, host: &str, port: Option<u16>) -> bool {
+        self.index.has_authority(host, port)
+    }
+
+    fn asked<'q>(&'q self, question: &'q Question<'q>) -> Asked<'q> {
+        let names_service = || self.is_service_authority(question.host, question.port);
+        let reach = match question.form {
+            Form::Absolute if names_service() => Reach::Own,
+            _ if question.local => Reach::Local,
+            _ => Reach::Named,
+        };
+        Asked { question, reach, sites: &self.sites }
+    }
+
+    fn build(services: &[Destination<'_>], routes: &[(&At<Route>, usize)]) -> (Self, Vec<Finding>) {
+        let sites: Vec<_> = services.iter().map(Site::of).collect();
+        let (mut rules, mut findings) = explicit_rules(routes);
+        let (defaults, shared) = default_rules(services, &sites);
+        findings.extend(shared);
+        rules.extend(defaults);
+        rules.sort_by(Rule::order);
+        let index = Index::new(&rules, &sites);
+        (Self { rules, index, sites }, findings)
+    }
+}
+
+fn explicit_rules(routes: &[(&At<Route>, usize)]) -> (Vec<Rule>, Vec<Finding>) {
+    let mut rules = Vec::with_capacity(routes.len());
+    let mut findings = Vec::new();
+    for (number, (route, service)) in routes.iter().enumerate() {
+        match Rule::explicit(number, route, *service) {
+            Ok(rule) => rules.push(rule),
+            Err(finding) => findings.push(finding),
+        }
+    }
+    rules.sort_by(Rule::order);
+    findings.extend(undecided(&rules));
+    (rules, findings)
+}
+
+/// The default routes of each service, and the services that have none of one kind because another is in the same place.
+fn default_rules(services: &[Destination<'_>], sites: &[Site]) -> (Vec<Rule>, Vec<Finding>) {
+    let mut rules = Vec::new();
+    let mut findings = Vec::new();
+    let mut by_site: BTreeMap<&Site, Vec<usize>> = BTreeMap::new();
+    for (place, service) in services.iter().enumerate().filter(|(_, service)| service.default_routes) {
+        rules.push(Rule::default_path(place, service));
+        rules.push(Rule::default_host(place, service));
+        by_site.entry(&sites[place]).or_default().push(place);
+    }
+    for (site, places) in by_site {
+        let (first, others) = (places[0], &places[1..]);
+        if others.is_empty() {
+            rules.push(Rule::forward_proxy(first, &services[first], site));
+        }
+        findings.extend(others.iter().map(|other| shared_site(&services[first], &services[*other])));
+    }
+    (rules, findings)
+}
+
+#[cfg(test)]
+mod tests;
