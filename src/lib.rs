@@ -34,3 +34,4 @@ mod route;
 mod secret;
 mod telemetry;
 mod tls;
+mod transport;

@@ -1,0 +1,320 @@
+//! The body of a request on its way out, and what is kept of it to send it again.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+
+use super::gate::Gate;
+
+/// The body of an [`Outgoing`](super::Outgoing).
+///
+/// Its length is exact where it is known, so that hyper frames it right.
+pub(crate) enum Body {
+    Empty,
+    /// Whole in memory: a token request's form.
+    Whole(Option<Bytes>),
+    /// The app's, as it arrives.
+    Stream(Stream),
+    /// The app's again, from memory.
+    Again(Copied),
+}
+
+/// The app's body: passes frames on and keeps the first bytes, so that they can be sent again.
+pub(crate) struct Stream {
+    record: Rc<RefCell<Record>>,
+    attempt: u32,
+    gate: Option<Gate>,
+    screen: Option<Screen>,
+    observer: Option<Observer>,
+}
+
+/// What was kept of an app's body: shared with the [`Stream`] that fills it.
+#[derive(Clone)]
+pub(crate) struct Kept(Option<Rc<RefCell<Record>>>);
+
+/// Takes out of trailers what must not go on.
+pub(crate) type Screen = Rc<dyn Fn(&mut HeaderMap)>;
+
+/// Is told how the app's body gets on.
+pub(crate) type Observer = Rc<dyn Fn(Passage)>;
+
+/// How an app's body gets on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Passage {
+    /// A piece of it went on.
+    Moved,
+    /// More could go on, but the app has not sent it yet.
+    Waiting,
+    /// The request's last byte went on.
+    Ended,
+}
+
+/// Why a body ends before its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BodyError {
+    #[error("the app's body broke off")]
+    Broken(#[source] hyper::Error),
+    /// It goes out in another attempt now.
+    #[error("the app's body was taken back")]
+    TakenBack,
+}
+
+/// The app's body and what was taken of it.
+struct Record {
+    incoming: Incoming,
+    taken: Taken,
+    keep_bytes: usize,
+    /// The one that may read it.
+    attempt: u32,
+}
+
+enum Taken {
+    /// Not a frame: the body itself is still whole.
+    Nothing,
+    /// All that came so far is kept.
+    Part(Copied),
+    /// All that there is, is kept.
+    All(Copied),
+    /// More than may be kept.
+    TooMuch,
+}
+
+/// A body in memory: at most what `keep_bytes` allows.
+///
+/// The first piece is kept by reference. Later ones are copied together: a piece of a few bytes can hold a whole read
+/// buffer, so a body that drips in would pin thousands of them.
+#[derive(Clone, Default)]
+pub(crate) struct Copied {
+    first: Bytes,
+    rest: BytesMut,
+    trailers: Option<HeaderMap>,
+}
+
+impl Body {
+    /// The app's body; keeps up to `keep_bytes` of it. Framing of the original decides between `Empty` and `Stream`.
+    pub(crate) fn app(incoming: Incoming, keep_bytes: usize) -> (Self, Kept) {
+        if incoming.is_end_stream() {
+            return (Self::Empty, Kept(None));
+        }
+        let known_too_long = incoming.size_hint().lower() > keep_bytes as u64;
+        let taken = if known_too_long { Taken::TooMuch } else { Taken::Nothing };
+        let record = Rc::new(RefCell::new(Record { incoming, taken, keep_bytes, attempt: 0 }));
+        (Self::Stream(Stream::new(&record)), Kept(Some(record)))
+    }
+
+    /// Holds the app's body back until `gate` opens; on HTTP/2, where no `100` is heard, it is opened at once.
+    pub(crate) fn gated(mut self, gate: Gate) -> Self {
+        if let Self::Stream(stream) = &mut self {
+            stream.gate = Some(gate);
+        }
+        self
+    }
+
+    /// Sends the app's trailers through `screen` first.
+    pub(crate) fn screened(mut self, screen: Screen) -> Self {
+        if let Self::Stream(stream) = &mut self {
+            stream.screen = Some(screen);
+        }
+        self
+    }
+
+    /// Tells `observer` how the app's body gets on.
+    pub(crate) fn observed(mut self, observer: Observer) -> Self {
+        if let Self::Stream(stream) = &mut self {
+            stream.observer = Some(observer);
+        }
+        self
+    }
+
+    pub(super) fn gate(&self) -> Option<&Gate> {
+        match self {
+            Self::Stream(stream) => stream.gate.as_ref(),
+            Self::Empty | Self::Whole(_) | Self::Again(_) => None,
+        }
+    }
+}
+
+impl Kept {
+    /// Whether nothing of the body is lost now: then [`Kept::again`] has it.
+    pub(crate) fn is_whole(&self) -> bool {
+        let Some(record) = &self.0 else { return true };
+        matches!(record.borrow().taken, Taken::Nothing | Taken::All(_))
+    }
+
+    /// The whole body again, if nothing of it is lost: all of it arrived and fitted, or none of it was taken yet. One
+    /// that nobody has taken from yet is taken back from the attempt before.
+    pub(crate) fn again(&self) -> Option<Body> {
+        let Some(record) = &self.0 else { return Some(Body::Empty) };
+        match &record.borrow().taken {
+            Taken::Nothing => {}
+            Taken::All(copy) => return Some(Body::Again(copy.clone())),
+            Taken::Part(_) | Taken::TooMuch => return None,
+        }
+        record.borrow_mut().attempt += 1;
+        Some(Body::Stream(Stream::new(record)))
+    }
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::Whole(bytes) => Poll::Ready(bytes.take().filter(|bytes| !bytes.is_empty()).map(Frame::data).map(Ok)),
+            Self::Stream(stream) => stream.poll_frame(cx),
+            Self::Again(copy) => Poll::Ready(copy.next().map(Ok)),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            Self::Stream(stream) => stream.record.borrow().incoming.is_end_stream(),
+            Self::Again(copy) => copy.is_empty() && copy.trailers.is_none(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            Self::Stream(stream) => stream.record.borrow().incoming.size_hint(),
+            // A length leaves no room for trailers on HTTP/1.1.
+            Self::Again(copy) if copy.trailers.is_some() => SizeHint::default(),
+            Self::Again(copy) => SizeHint::with_exact(copy.len() as u64),
+        }
+    }
+}
+
+impl Stream {
+    fn new(record: &Rc<RefCell<Record>>) -> Self {
+        Self { record: Rc::clone(record), attempt: record.borrow().attempt, gate: None, screen: None, observer: None }
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(gate) = &self.gate {
+            ready!(gate.poll_open(cx));
+        }
+        let mut record = self.record.borrow_mut();
+        if record.attempt != self.attempt {
+            return Poll::Ready(Some(Err(BodyError::TakenBack)));
+        }
+        let polled = record.poll_frame(cx, self.screen.as_ref());
+        if let Some(observer) = &self.observer {
+            observer(record.passage(&polled));
+        }
+        polled.map_err(BodyError::Broken)
+    }
+}
+
+impl Record {
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+        screen: Option<&Screen>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let mut frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
+        match &mut frame {
+            Some(Ok(frame)) => {
+                if let (Some(trailers), Some(screen)) = (frame.trailers_mut(), screen) {
+                    screen(trailers);
+                }
+                self.keep(frame);
+            }
+            // What broke off is not whole, however little of it was expected.
+            Some(Err(_)) => self.taken = Taken::TooMuch,
+            None => {}
+        }
+        if frame.is_none() || self.incoming.is_end_stream() {
+            self.taken.end();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn passage<T>(&self, polled: &Poll<Option<T>>) -> Passage {
+        match polled {
+            Poll::Pending => Passage::Waiting,
+            // Who writes a body of known length does not ask again after its last byte.
+            Poll::Ready(Some(_)) if !self.incoming.is_end_stream() => Passage::Moved,
+            Poll::Ready(_) => Passage::Ended,
+        }
+    }
+
+    fn keep(&mut self, frame: &Frame<Bytes>) {
+        let mut copy = match std::mem::replace(&mut self.taken, Taken::TooMuch) {
+            Taken::Nothing => Copied::default(),
+            Taken::Part(copy) => copy,
+            Taken::All(_) | Taken::TooMuch => return,
+        };
+        if copy.len() + frame.data_ref().map_or(0, Bytes::len) <= self.keep_bytes {
+            copy.add(frame);
+            self.taken = Taken::Part(copy);
+        }
+    }
+}
+
+impl Taken {
+    fn end(&mut self) {
+        *self = match std::mem::replace(self, Self::TooMuch) {
+            Self::Nothing => Self::All(Copied::default()),
+            Self::Part(copy) | Self::All(copy) => Self::All(copy),
+            Self::TooMuch => Self::TooMuch,
+        };
+    }
+}
+
+impl Copied {
+    fn add(&mut self, frame: &Frame<Bytes>) {
+        match frame.data_ref() {
+            Some(data) if self.first.is_empty() => self.first = data.clone(),
+            Some(data) => self.rest.extend_from_slice(data),
+            None => self.trailers = frame.trailers_ref().cloned(),
+        }
+    }
+
+    fn next(&mut self) -> Option<Frame<Bytes>> {
+        if !self.first.is_empty() {
+            return Some(Frame::data(std::mem::take(&mut self.first)));
+        }
+        if !self.rest.is_empty() {
+            return Some(Frame::data(std::mem::take(&mut self.rest).freeze()));
+        }
+        self.trailers.take().map(Frame::trailers)
+    }
+
+    fn len(&self) -> usize {
+        self.first.len() + self.rest.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kept").finish_non_exhaustive()
+    }
+}
+
+/// Says how much, never what: a token request's form holds a secret.
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self {
+            Self::Empty => "Empty",
+            Self::Whole(_) => "Whole",
+            Self::Stream(_) => "Stream",
+            Self::Again(_) => "Again",
+        };
+        f.debug_tuple(kind).field(&self.size_hint()).finish()
+    }
+}

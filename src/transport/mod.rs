@@ -1,0 +1,128 @@
+//! From an address to an HTTP connection, and a request's way over it.
+//!
+//! Promises that a connection says how it ended ([`Error`]), that a request which never left comes back whole, and
+//! that a body which breaks off is never ended as if whole. Starts no task: each connection's driver is handed to the
+//! caller (hyper's HTTP/2 alone spawns, through the executor that it is given). Leaves pooling to `upstream`.
+
+mod body;
+mod dial;
+mod error;
+mod gate;
+mod http;
+mod outgoing;
+#[cfg(test)]
+pub(crate) mod tests;
+mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+
+pub(crate) use self::body::{Body, Kept, Observer, Passage, Screen};
+pub(crate) use self::error::Error;
+pub(crate) use self::gate::Gate;
+pub(crate) use self::http::{Connected, Multiplexed, Protocol, Sender, Spent, Unsent};
+pub(crate) use self::outgoing::Outgoing;
+
+use crate::config::{HttpVersion, Scheme, Url};
+use crate::tls::ClientTls;
+
+/// Makes connections to one endpoint: a service's url, or a token endpoint. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Connector(Arc<Endpoint>);
+
+/// Where connections go, and how.
+struct Endpoint {
+    host: String,
+    port: u16,
+    tls: Option<ClientTls>,
+    version: HttpVersion,
+    connect_limit: Option<Duration>,
+    spelling: Spelling,
+}
+
+/// How HTTP/1.1 field names are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spelling {
+    LowerCase,
+    /// `Like-This`.
+    TitleCase,
+}
+
+impl Connector {
+    /// `tls` is `None` for `http://`. `connect_limit` covers name look-up, TCP and TLS together (`None`: off).
+    pub(crate) fn new(
+        url: &Url,
+        tls: Option<ClientTls>,
+        version: HttpVersion,
+        connect_limit: Option<Duration>,
+        spelling: Spelling,
+    ) -> Self {
+        debug_assert_eq!(tls.is_some(), url.scheme == Scheme::Https, "https and only https has TLS");
+        let (host, port) = (url.authority.host.clone(), url.authority.port);
+        Self(Arc::new(Endpoint { host, port, tls, version, connect_limit, spelling }))
+    }
+
+    /// Looks up, connects, shakes hands, speaks HTTP/1.1 or HTTP/2 as negotiated.
+    ///
+    /// Must run on a `LocalRuntime` or `LocalSet`: HTTP/2 spawns its streams there.
+    ///
+    /// # Errors
+    ///
+    /// When there is no connection, or none within the limit: no byte of a request has left then.
+    pub(crate) async fn connect(&self) -> Result<Connected, Error> {
+        let dialed = dial::dial(&self.0).await?;
+        http::handshake(dialed, self.0.spelling).await
+    }
+
+    /// What every connection will speak; `None`: each one's handshake decides.
+    pub(crate) fn protocol(&self) -> Option<Protocol> {
+        match (self.0.version, &self.0.tls) {
+            (HttpVersion::Http1, _) | (HttpVersion::Auto, None) => Some(Protocol::Http1),
+            (HttpVersion::Http2, _) => Some(Protocol::Http2),
+            (HttpVersion::Auto, Some(_)) => None,
+        }
+    }
+
+    /// The time that all of a connection's making may take.
+    pub(crate) fn connect_limit(&self) -> Option<Duration> {
+        self.0.connect_limit
+    }
+
+    /// What a request is told that waited in vain for a connection in the making.
+    pub(crate) fn timed_out(&self) -> Error {
+        dial::connect_too_long(&self.0)
+    }
+
+    /// SHA-256 over all that decides where connections go and what they trust and present: equal means interchangeable.
+    pub(crate) fn fingerprint(&self) -> [u8; 32] {
+        let endpoint = &*self.0;
+        let mut sha256 = digest::Context::new(&digest::SHA256);
+        match &endpoint.tls {
+            Some(tls) => {
+                sha256.update(b"https");
+                sha256.update(&tls.fingerprint);
+            }
+            None => sha256.update(b"http"),
+        }
+        sha256.update(&[endpoint.version as u8, endpoint.spelling as u8]);
+        sha256.update(&endpoint.port.to_be_bytes());
+        // The only part of no fixed length stands last, so that no two endpoints look alike.
+        sha256.update(endpoint.host.as_bytes());
+        let mut fingerprint = [0; 32];
+        fingerprint.copy_from_slice(sha256.finish().as_ref());
+        fingerprint
+    }
+}
+
+impl Endpoint {
+    /// `host:port`, for people.
+    fn address(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! HTTP/1.1: how a request is written, and what may come back.
+
+use http::{HeaderValue, Method};
+use http_body_util::BodyExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc;
+
+use super::lab::{Service, answer_path, driven, get, outgoing, read_head, text, unanswered};
+use crate::code::Code;
+use crate::config::HttpVersion;
+use crate::transport::{Body, Connector, Error, Outgoing, Spelling};
+
+#[tokio::test(flavor = "local")]
+async fn a_request_is_written_in_origin_form_with_host_first() {
+    let mut request = get("/a%2Fb;x?q=1&q=%20");
+    request.fields.insert("x-first", HeaderValue::from_static("1"));
+
+    let written = written(request, Spelling::LowerCase).await;
+
+    assert_eq!(written, "GET /a%2Fb;x?q=1&q=%20 HTTP/1.1\r\nhost: service.example:8443\r\nx-first: 1\r\n\r\n");
+}
+
+#[tokio::test(flavor = "local")]
+async fn host_takes_the_place_that_the_fields_keep_for_it() {
+    let mut request = get("*");
+    request.method = Method::OPTIONS;
+    request.fields.insert("x-before", HeaderValue::from_static("1"));
+    request.fields.insert("host", HeaderValue::from_static("localhost"));
+    request.fields.insert("x-after", HeaderValue::from_static("2"));
+
+    let written = written(request, Spelling::TitleCase).await;
+
+    let expected = "OPTIONS * HTTP/1.1\r\nX-Before: 1\r\nHost: service.example:8443\r\nX-After: 2\r\n\r\n";
+    assert_eq!(written, expected);
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_post_without_a_body_says_so() {
+    let written = written(outgoing(Method::POST, "/", Body::Empty), Spelling::LowerCase).await;
+
+    assert_eq!(written, "POST / HTTP/1.1\r\nhost: service.example:8443\r\ncontent-length: 0\r\n\r\n");
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_connection_carries_one_request_after_the_other() {
+    let service = Service::echoing_paths().await;
+    let mut sender = service.connected().await;
+
+    for path in ["/1", "/2", "/3"] {
+        let response = sender.send(get(path)).await.unwrap_or_else(|unsent| panic!("{}", unsent.error));
+        assert_eq!(text(response).await, path);
+        std::future::poll_fn(|cx| sender.poll_ready(cx)).await.unwrap();
+    }
+
+    assert_eq!(service.accepted.get(), 1);
+}
+
+#[tokio::test(flavor = "local")]
+async fn what_is_no_answer_is_a_protocol_error() {
+    let many: String = (0..101).map(|n| format!("x-{n}: 1\r\n")).collect();
+    let long = "x".repeat(64 * 1024);
+    for answer in [
+        "SSH-2.0-OpenSSH_9.2\r\n".to_owned(),
+        "HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab".to_owned(),
+        format!("HTTP/1.1 200 OK\r\n{many}\r\n"),
+        format!("HTTP/1.1 200 OK\r\nx: {long}\r\n\r\n"),
+        "HTTP/1.1 101 Switching Protocols\r\n\r\n".to_owned(),
+        format!("{}HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(33)),
+    ] {
+        let unsent = Service::answering(answer.clone()).await.failure().await;
+
+        assert_eq!(unsent.error.code(), Code::HttpProtocolError, "{} after {:.60}", unsent.error, answer);
+        assert!(!unsent.not_processed && unsent.request.is_none());
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn interim_answers_without_end_are_cut_off() {
+    let service = Service::raw(|mut tcp, _| async move {
+        read_head(&mut tcp).await;
+        while tcp.write_all(b"HTTP/1.1 102 Processing\r\n\r\n").await.is_ok() {}
+    })
+    .await;
+
+    let unsent = service.failure().await;
+
+    assert_eq!(unsent.error.to_string(), flood());
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_few_interim_answers_and_a_big_head_are_fine() {
+    let interim = "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(32);
+    let long = "x".repeat(63 * 1024);
+    let service = Service::answering(format!("{interim}HTTP/1.1 200 OK\r\nx: {long}\r\n\r\nbody")).await;
+
+    let response = service.connected().await.send(get("/")).await;
+
+    let response = response.unwrap_or_else(|unsent| panic!("{}", unsent.error));
+    assert_eq!(text(response).await, "body");
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_connection_that_ends_before_the_head_is_terminated() {
+    for answer in ["", "HTTP/1.1 200 OK\r\ncontent-le"] {
+        let unsent = Service::answering(answer).await.failure().await;
+
+        assert_eq!(unsent.error.code(), Code::ConnectionTerminated, "{}", unsent.error);
+        assert!(!unsent.not_processed);
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_reset_before_the_head_is_terminated() {
+    let service = Service::raw(|mut tcp, _| async move {
+        read_head(&mut tcp).await;
+        tcp.set_zero_linger().unwrap();
+    })
+    .await;
+
+    let unsent = service.failure().await;
+
+    assert_eq!(unsent.error.code(), Code::ConnectionTerminated, "{}", unsent.error);
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_request_that_finds_the_connection_closed_comes_back_whole() {
+    let service = Service::raw(|mut tcp, _| async move {
+        answer_path(&mut tcp).await;
+    })
+    .await;
+    let mut sender = service.connected().await;
+    let response = sender.send(get("/1")).await.unwrap_or_else(|unsent| panic!("{}", unsent.error));
+    assert_eq!(text(response).await, "/1");
+    while !sender.is_closed() {
+        tokio::task::yield_now().await;
+    }
+    let mut again = outgoing(Method::POST, "/2?x", Body::Whole(Some("form".into())));
+    again.fields.insert("x-kept", HeaderValue::from_static("1"));
+
+    let unsent = unanswered(sender.send(again).await);
+
+    assert_eq!(unsent.error.code(), Code::ConnectionTerminated, "{}", unsent.error);
+    let whole = unsent.request.expect("it never left");
+    assert_eq!((whole.method.as_str(), whole.target.as_str()), ("POST", "/2?x"));
+    assert_eq!(whole.authority, "service.example:8443");
+    assert_eq!(whole.fields["x-kept"], "1");
+    assert_eq!(whole.body.collect().await.unwrap().to_bytes(), "form");
+}
+
+#[tokio::test(flavor = "local")]
+async fn an_answer_of_http_1_0_is_the_last_of_its_connection() {
+    let answer = "HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 2\r\n\r\nok";
+    let service = Service::raw(move |mut tcp, _| async move {
+        read_head(&mut tcp).await;
+        tcp.write_all(answer.as_bytes()).await.unwrap();
+        drop(tcp.read_u8().await);
+    })
+    .await;
+    let mut sender = service.connected().await;
+
+    let response = sender.send(get("/")).await.unwrap_or_else(|unsent| panic!("{}", unsent.error));
+
+    assert_eq!(text(response).await, "ok");
+    assert!(sender.is_closed() && !sender.is_ready());
+}
+
+#[tokio::test(flavor = "local")]
+async fn an_answer_that_breaks_off_is_incomplete() {
+    for answer in [
+        "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+    ] {
+        let service = Service::answering(answer).await;
+        let response = service.connected().await.send(get("/")).await;
+
+        let body = response.unwrap_or_else(|unsent| panic!("{}", unsent.error)).into_body();
+
+        let error = body.collect().await.expect_err("half an answer");
+        assert_eq!(Error::incomplete(&error).code(), Code::HttpResponseIncomplete);
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn an_answer_given_before_the_request_was_read_arrives() {
+    let service = Service::raw(|mut tcp, _| async move {
+        read_head(&mut tcp).await;
+        tcp.write_all(b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 3\r\n\r\nbig").await.unwrap();
+        // What was sent and not read makes this close a reset.
+    })
+    .await;
+    let huge = Body::Whole(Some(vec![b'x'; 32 * 1024 * 1024].into()));
+
+    let response = service.connected().await.send(outgoing(Method::POST, "/", huge)).await;
+
+    let response = response.unwrap_or_else(|unsent| panic!("{}", unsent.error));
+    assert_eq!(response.status(), 413);
+    assert_eq!(text(response).await, "big");
+}
+
+async fn written(request: Outgoing, spelling: Spelling) -> String {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let service = Service::raw(move |mut tcp, _| {
+        let tell = tell.clone();
+        async move {
+            tell.send(read_head(&mut tcp).await).unwrap();
+            tcp.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+        }
+    })
+    .await;
+    let connector = Connector::new(&service.url(), None, HttpVersion::Auto, None, spelling);
+    let mut sender = driven(connector.connect().await.unwrap_or_else(|error| panic!("{error}")));
+    assert!(sender.send(request).await.is_ok());
+    told.recv().await.unwrap()
+}
+
+fn flood() -> &'static str {
+    "the service does not speak HTTP as it should: it sent more than 32 interim answers"
+}

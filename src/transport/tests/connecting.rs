@@ -1,0 +1,196 @@
+//! Name look-up, TCP and TLS.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+use super::lab::{AsksForCertificate, Authorities, Service, driven, get, over_tls, text, unanswered, url};
+use crate::code::Code;
+use crate::config::{HttpVersion, Scheme};
+use crate::transport::{Connected, Connector, Error, Protocol, Spelling};
+
+#[tokio::test(flavor = "local")]
+async fn a_refused_connection_is_called_so() {
+    let port = {
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        closed.local_addr().unwrap().port()
+    };
+
+    let error = failure(connector(port, None).connect().await);
+
+    assert_eq!(error.code(), Code::ConnectionRefused);
+    assert!(error.to_string().starts_with(&format!("no connection to 127.0.0.1:{port}: ")), "{error}");
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_name_that_does_not_exist_is_a_dns_error() {
+    let mut unknown = url(Scheme::Http, 80);
+    unknown.authority.host = "no-such-name.invalid".to_owned();
+    let connector = Connector::new(&unknown, None, HttpVersion::Auto, None, Spelling::LowerCase);
+
+    let error = failure(connector.connect().await);
+
+    assert_eq!(error.code(), Code::DnsError);
+    assert!(error.to_string().starts_with("`no-such-name.invalid` can't be looked up: "), "{error}");
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_handshake_that_hangs_ends_with_the_limit() {
+    let silent = Service::raw(|tcp, _| async move {
+        std::future::pending::<()>().await;
+        drop(tcp);
+    })
+    .await;
+    let tls = Authorities::new().client(&[]);
+    let url = url(Scheme::Https, silent.address.port());
+    let limit = Some(Duration::from_millis(50));
+
+    let connector = Connector::new(&url, Some(tls), HttpVersion::Auto, limit, Spelling::LowerCase);
+    let error = failure(connector.connect().await);
+
+    assert_eq!(error.code(), Code::ConnectionTimeout);
+    assert!(error.to_string().ends_with("took too long: `timeouts.connect` is 50ms"), "{error}");
+}
+
+#[tokio::test(flavor = "local")]
+async fn tls_to_a_plain_port_is_a_tls_protocol_error() {
+    let plain = Service::answering("HTTP/1.1 400 Bad Request\r\n\r\n").await;
+    let service = Service::raw(|mut tcp, _| async move {
+        tcp.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+        drop(tcp.read(&mut [0; 1024]).await);
+    })
+    .await;
+    drop(plain);
+
+    let error = failure(over_tls(service.address.port(), Authorities::new().client(&[]), HttpVersion::Auto).await);
+
+    assert_eq!(error.code(), Code::TlsProtocolError, "{error}");
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_service_that_hangs_up_in_the_handshake_terminated_the_connection() {
+    let service = Service::raw(|mut tcp, _| async move {
+        drop(tcp.read(&mut [0; 64]).await);
+    })
+    .await;
+
+    let error = failure(over_tls(service.address.port(), Authorities::new().client(&[]), HttpVersion::Auto).await);
+
+    assert_eq!(error.code(), Code::ConnectionTerminated, "{error}");
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_certificate_of_another_ca_or_for_another_name_is_a_certificate_error() {
+    let (known, unknown) = (Authorities::new(), Authorities::new());
+    let foreign = tls_service(&unknown, "127.0.0.1", &[], AsksForCertificate::No).await;
+    let misnamed = tls_service(&known, "elsewhere.example", &[], AsksForCertificate::No).await;
+
+    for service in [foreign, misnamed] {
+        let error = failure(over_tls(service.address.port(), known.client(&[]), HttpVersion::Auto).await);
+
+        assert_eq!(error.code(), Code::TlsCertificateError, "{error}");
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn an_alert_after_the_request_was_written_is_no_reset() {
+    let authorities = Authorities::new();
+    let service = tls_service(&authorities, "127.0.0.1", &[], AsksForCertificate::Yes).await;
+
+    let connected = over_tls(service.address.port(), authorities.client(&[]), HttpVersion::Auto).await;
+    let connected = connected.unwrap_or_else(|error| panic!("TLS 1.3 ends before the server saw our half: {error}"));
+    let unsent = unanswered(driven(connected).send(get("/")).await);
+
+    assert_eq!(unsent.error.code(), Code::TlsAlertReceived, "{}", unsent.error);
+    assert!(unsent.error.to_string().contains("certificate_required"), "{}", unsent.error);
+}
+
+#[tokio::test(flavor = "local")]
+async fn an_alert_is_heard_on_http2_too() {
+    let authorities = Authorities::new();
+    let service = tls_service(&authorities, "127.0.0.1", &[b"h2"], AsksForCertificate::Yes).await;
+
+    let connected = over_tls(service.address.port(), authorities.client(&[b"h2"]), HttpVersion::Http2).await;
+    let connected = connected.unwrap_or_else(|error| panic!("{error}"));
+    let unsent = unanswered(driven(connected).send(get("/")).await);
+
+    assert_eq!(unsent.error.code(), Code::TlsAlertReceived, "{}", unsent.error);
+}
+
+#[tokio::test(flavor = "local")]
+async fn alpn_decides_what_is_spoken() {
+    let authorities = Authorities::new();
+    let both: &[&[u8]] = &[b"h2", b"http/1.1"];
+    for (offered, expected) in [(both, Protocol::Http2), (&both[1..], Protocol::Http1), (&[], Protocol::Http1)] {
+        let service = tls_service(&authorities, "127.0.0.1", offered, AsksForCertificate::No).await;
+
+        let connected = over_tls(service.address.port(), authorities.client(both), HttpVersion::Auto).await;
+
+        let connected = connected.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(connected.sender.protocol(), expected, "{offered:?}");
+        assert!(connected.spent.tls > Duration::ZERO);
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_service_without_http2_is_named_where_http2_was_asked_for() {
+    let authorities = Authorities::new();
+    let service = tls_service(&authorities, "127.0.0.1", &[], AsksForCertificate::No).await;
+
+    let error = failure(over_tls(service.address.port(), authorities.client(&[b"h2"]), HttpVersion::Http2).await);
+
+    assert_eq!(error.code(), Code::HttpProtocolError);
+    assert!(error.to_string().contains("it does not offer HTTP/2"), "{error}");
+}
+
+#[tokio::test(flavor = "local")]
+async fn the_second_address_is_tried_when_the_first_refuses() {
+    let service = Service::echoing_paths().await;
+    let mut local = service.url();
+    // ::1 and 127.0.0.1 where there is IPv6; nobody listens on ::1.
+    local.authority.host = "localhost".to_owned();
+    let connector = Connector::new(&local, None, HttpVersion::Auto, None, Spelling::LowerCase);
+
+    let mut sender = driven(connector.connect().await.unwrap_or_else(|error| panic!("{error}")));
+    let response = sender.send(get("/found")).await.unwrap_or_else(|unsent| panic!("{}", unsent.error));
+
+    assert_eq!(text(response).await, "/found");
+}
+
+#[test]
+fn endpoints_are_interchangeable_only_if_they_agree_on_all() {
+    let plain = |port, version, spelling| Connector::new(&url(Scheme::Http, port), None, version, None, spelling);
+    let one = plain(80, HttpVersion::Auto, Spelling::LowerCase).fingerprint();
+
+    assert_eq!(one, plain(80, HttpVersion::Auto, Spelling::LowerCase).fingerprint());
+    assert_ne!(one, plain(81, HttpVersion::Auto, Spelling::LowerCase).fingerprint());
+    assert_ne!(one, plain(80, HttpVersion::Http2, Spelling::LowerCase).fingerprint());
+    assert_ne!(one, plain(80, HttpVersion::Auto, Spelling::TitleCase).fingerprint());
+}
+
+fn connector(port: u16, limit: Option<Duration>) -> Connector {
+    Connector::new(&url(Scheme::Http, port), None, HttpVersion::Auto, limit, Spelling::LowerCase)
+}
+
+fn failure(outcome: Result<Connected, Error>) -> Error {
+    match outcome {
+        Ok(_) => panic!("it connected"),
+        Err(error) => error,
+    }
+}
+
+/// Shakes hands and keeps the connection open until the other side closes it.
+async fn tls_service(authorities: &Authorities, name: &str, alpn: &[&[u8]], client: AsksForCertificate) -> Service {
+    let acceptor = TlsAcceptor::from(authorities.server(name, alpn, client));
+    Service::raw(move |tcp, _| {
+        let acceptor = acceptor.clone();
+        async move {
+            if let Ok(mut stream) = acceptor.accept(tcp).await {
+                while stream.read(&mut [0; 1024]).await.is_ok_and(|bytes| bytes > 0) {}
+            }
+        }
+    })
+    .await
+}

@@ -1,0 +1,7 @@
+//! What `transport` promises, against real sockets on loopback.
+
+mod answers;
+mod bodies;
+mod connecting;
+pub(crate) mod lab;
+mod streams;
