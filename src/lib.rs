@@ -35,3 +35,4 @@ mod secret;
 mod telemetry;
 mod tls;
 mod transport;
+mod upstream;

@@ -1,0 +1,174 @@
+//! One service's connections: `send` takes a request to an answer over a pooled or a new connection.
+//!
+//! Promises that a connection carries one service's requests only, that there are never more than the config allows
+//! over all workers together, and that a [`Failure`] says how far the request had come. Leaves to `proxy` whether it
+//! is sent again.
+
+mod body;
+mod dialing;
+mod lease;
+mod lending;
+mod pool;
+mod queue;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+pub(crate) use self::body::PooledBody;
+pub(crate) use self::pool::Pool;
+
+use crate::code::Code;
+use crate::config;
+use crate::tls::ClientTls;
+use crate::transport::{self, Connector, Spelling, Unsent};
+
+/// The shared half: where connections go, and how many there may be over all workers.
+pub(crate) struct Upstream {
+    connector: Connector,
+    pool: config::Pool,
+    permits: Arc<Semaphore>,
+    /// How many workers stand in line for a permit, and what tells the others that one does.
+    wanting: AtomicUsize,
+    wanted: Notify,
+}
+
+/// Why no answer came.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) error: Error,
+    /// How far the request had come: what may be sent again.
+    pub(crate) reached: Reached,
+}
+
+/// How far a request came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reached {
+    /// No connection was made: `retry.on: connect`.
+    NoConnection,
+    /// A connection, but no byte had left, or the service said that it was not processed: any method may go again.
+    NotProcessed,
+    /// Bytes left, then the connection or stream ended before the answer's head: `retry.on: reset`.
+    Reset,
+    /// Anything else: it must not be sent again.
+    Final,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(transparent)]
+    Transport(#[from] transport::Error),
+    /// `pool.max_connections` are in use and none came free within `timeouts.connect`.
+    #[error("all {limit} connections to the service are in use")]
+    Overloaded { limit: usize },
+}
+
+/// What `send` tells about one sending while it goes on: for time-outs, metrics and logs.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Timing {
+    /// Waiting for a connection: for one to come free, or to be made; zero if one was idle.
+    pub(crate) waited: Duration,
+    /// The new connection, if one was made.
+    pub(crate) connected: Option<transport::Spent>,
+    /// It has a connection: from now on it is the service that is waited for.
+    pub(crate) sent: bool,
+}
+
+impl Upstream {
+    /// Joins the service's url, TLS, pool and timeouts.
+    pub(crate) fn compile(written: &config::Service, tls: Option<ClientTls>) -> Self {
+        let spelling = if written.headers.title_case { Spelling::TitleCase } else { Spelling::LowerCase };
+        let limit = written.timeouts.connect;
+        let connector = Connector::new(&written.url.value, tls, written.http_version, limit, spelling);
+        Self::new(connector, written.pool)
+    }
+
+    fn new(connector: Connector, pool: config::Pool) -> Self {
+        let permits = pool.max_connections.clamp(1, Semaphore::MAX_PERMITS);
+        Self {
+            connector,
+            pool,
+            permits: Arc::new(Semaphore::new(permits)),
+            wanting: AtomicUsize::new(0),
+            wanted: Notify::new(),
+        }
+    }
+
+    /// Equal means that connections of one may carry requests of the other.
+    pub(crate) fn fingerprint(&self) -> [u8; 32] {
+        self.connector.fingerprint()
+    }
+
+    /// The right to one more connection, if there is one left and nobody stands in line for it.
+    fn permit_now(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.permits).try_acquire_owned().ok()
+    }
+
+    /// The right to one more connection, first come first served over all workers.
+    async fn permit(&self) -> OwnedSemaphorePermit {
+        let _wanting = Wanting::new(self);
+        // Invariant: nothing ever closes the semaphore.
+        #[allow(clippy::expect_used)]
+        Arc::clone(&self.permits).acquire_owned().await.expect("an open semaphore")
+    }
+
+    /// How many workers stand in line for a permit.
+    fn wanting(&self) -> usize {
+        self.wanting.load(Ordering::Relaxed)
+    }
+}
+
+/// One worker's place in the line for a permit.
+struct Wanting<'a>(&'a Upstream);
+
+impl<'a> Wanting<'a> {
+    fn new(upstream: &'a Upstream) -> Self {
+        upstream.wanting.fetch_add(1, Ordering::Relaxed);
+        // Idle connections of other workers hold permits: they give them up now.
+        upstream.wanted.notify_waiters();
+        Self(upstream)
+    }
+}
+
+impl Drop for Wanting<'_> {
+    fn drop(&mut self) {
+        self.0.wanting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Failure {
+    /// There was no connection for it.
+    fn unconnected(error: Error) -> Self {
+        let reached = match error {
+            Error::Transport(_) => Reached::NoConnection,
+            Error::Overloaded { .. } => Reached::Final,
+        };
+        Self { error, reached }
+    }
+
+    /// There was a connection, but no answer on it.
+    fn unanswered(unsent: Unsent) -> Self {
+        let reached = match unsent.error {
+            transport::Error::Terminated(_) if unsent.not_processed => Reached::NotProcessed,
+            transport::Error::Terminated(_) => Reached::Reset,
+            // Anything else would come again.
+            _ => Reached::Final,
+        };
+        Self { error: unsent.error.into(), reached }
+    }
+}
+
+impl Error {
+    /// The word of our answer.
+    pub(crate) fn code(&self) -> Code {
+        match self {
+            Self::Transport(error) => error.code(),
+            Self::Overloaded { .. } => Code::Overloaded,
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! One worker's connections to one service.
+//!
+//! A request takes what is free: a stream on an HTTP/2 connection, or the HTTP/1.1 connection that was used last. Else
+//! it joins the queue, and is served by whatever comes first: a connection that another request gives back, one that
+//! is made, or the news that none can be.
+//!
+//! Connections are made in tasks of the pool's own. A request that is dropped leaves the queue and nothing else: a
+//! handshake half done is finished (its limit sees to that) and serves the next. Without a limit it is given up with
+//! the last request that waits.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Response;
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout};
+
+use super::lease::{Connection, Lease, Shared};
+use super::queue::{Outcome, Queue, Ticket};
+use super::{Error, Failure, PooledBody, Timing, Upstream};
+use crate::clock::Moment;
+use crate::telemetry::metrics::Numbers;
+use crate::transport::Outgoing;
+
+/// The worker's half: idle connections newest first, streams counted, one dial until ALPN is known.
+pub(crate) struct Pool {
+    pub(super) me: Weak<Self>,
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) numbers: Arc<Numbers>,
+    /// This worker's share of `max_idle`, and of `max_connections`.
+    max_idle: usize,
+    pub(super) fair_share: usize,
+    /// HTTP/1.1, the one used last at the end.
+    pub(super) idle: RefCell<VecDeque<Idle>>,
+    /// HTTP/2.
+    pub(super) shared: RefCell<Vec<Rc<Shared>>>,
+    pub(super) queue: RefCell<Queue<Lease>>,
+    pub(super) open: Rc<Cell<usize>>,
+    /// When the sweep came last: precise enough for lifetimes, and no clock is read for a request.
+    pub(super) now: Cell<Moment>,
+    retired: Cell<bool>,
+    pub(super) lender: RefCell<Option<AbortHandle>>,
+}
+
+pub(super) struct Idle {
+    pub(super) connection: Box<Connection>,
+    since: Moment,
+}
+
+impl Pool {
+    /// `workers` share `max_idle` out among themselves. Tasks are spawned with `tokio::task::spawn_local`.
+    pub(crate) fn new(upstream: Arc<Upstream>, workers: usize, numbers: Arc<Numbers>) -> Rc<Self> {
+        let workers = workers.max(1);
+        Rc::new_cyclic(|me| Self {
+            me: me.clone(),
+            numbers,
+            max_idle: (upstream.pool.max_idle / workers).max(1),
+            fair_share: upstream.pool.max_connections / workers,
+            idle: RefCell::default(),
+            shared: RefCell::default(),
+            queue: RefCell::new(Queue::new(upstream.connector.protocol())),
+            open: Rc::default(),
+            now: Cell::new(Moment::now()),
+            retired: Cell::new(false),
+            lender: RefCell::default(),
+            upstream,
+        })
+    }
+
+    /// Sends one request. A pooled connection found dead before any byte left is replaced silently.
+    ///
+    /// # Errors
+    ///
+    /// When no head of an answer comes, with how far the request had come.
+    pub(crate) async fn send(
+        self: &Rc<Self>,
+        mut outgoing: Outgoing,
+        timing: &Cell<Timing>,
+    ) -> Result<Response<PooledBody>, Failure> {
+        // Each round takes one dead connection out of the pool, so it can't be more than there are.
+        let mut replaceable = self.max_idle;
+        loop {
+            let mut lease = match self.lease(timing).await {
+                Ok(lease) => lease,
+                Err(error) => return Err(Failure::unconnected(error)),
+            };
+            timing.set(Timing { sent: true, ..timing.get() });
+            let mut unsent = match lease.send(outgoing).await {
+                Ok(response) => return Ok(response.map(|body| PooledBody::new(body, lease))),
+                Err(unsent) => unsent,
+            };
+            let replace = lease.made.is_none() && replaceable > 0;
+            match unsent.request.take_if(|_| replace) {
+                Some(whole) => outgoing = *whole,
+                None => return Err(Failure::unanswered(unsent)),
+            }
+            replaceable -= 1;
+        }
+    }
+
+    /// Closes idle connections that are too old or idle for too long; the worker's sweep calls it about once a second.
+    pub(crate) fn sweep(&self, now: Moment) {
+        self.now.set(now);
+        let is_fresh = |since| self.upstream.pool.idle_timeout.is_none_or(|limit| now.since(since) < limit);
+        self.idle.borrow_mut().retain(|idle| self.is_fit(&idle.connection) && is_fresh(idle.since));
+        self.shared.borrow_mut().retain(|shared| {
+            self.is_fit(&shared.connection) && (!shared.is_idle() || is_fresh(shared.idle_since.get()))
+        });
+        self.lend();
+        self.count();
+    }
+
+    /// Closes every idle connection; running ones close when they end. Called when a reload drops this half.
+    pub(crate) fn retire(&self) {
+        self.idle.borrow_mut().clear();
+        self.shared.borrow_mut().clear();
+        self.numbers.connections(0, 0);
+        self.retired.set(true);
+    }
+
+    /// A connection: one that is free, or else the first that comes.
+    async fn lease(&self, timing: &Cell<Timing>) -> Outcome<Lease> {
+        if let Some(lease) = self.free() {
+            self.count();
+            return Ok(lease);
+        }
+        let began = Instant::now();
+        let lease = self.wait().await;
+        let before = timing.get();
+        timing.set(Timing { waited: before.waited + began.elapsed(), ..before });
+        let lease = lease?;
+        timing.set(Timing { connected: lease.made.or(before.connected), ..timing.get() });
+        self.count();
+        Ok(lease)
+    }
+
+    fn free(&self) -> Option<Lease> {
+        if let Some(stream) = self.free_stream() {
+            return Some(stream);
+        }
+        let mut idle = self.idle.borrow_mut();
+        while let Some(newest) = idle.pop_back() {
+            if !newest.connection.sender.is_closed() {
+                return Some(Lease::whole(self.rc()?, newest.connection, None));
+            }
+        }
+        None
+    }
+
+    fn free_stream(&self) -> Option<Lease> {
+        let mut shared = self.shared.borrow_mut();
+        // A dead one holds a permit that the next may need.
+        shared.retain(|shared| !shared.connection.sender.is_closed() && !shared.is_suspect());
+        let roomy = shared.iter().find(|shared| shared.has_room())?;
+        Lease::stream(self.rc()?, roomy)
+    }
+
+    async fn wait(&self) -> Outcome<Lease> {
+        let (ticket, outcome) = self.queue.borrow_mut().join();
+        let _place = InQueue { pool: self, ticket };
+        self.dial_for_waiting();
+        let limit = self.upstream.connector.connect_limit();
+        let told = match limit {
+            Some(limit) => timeout(limit + GRACE, outcome).await.map_err(|_| self.out_of_time())?,
+            None => outcome.await,
+        };
+        // The queue is emptied untold only with the pool.
+        told.unwrap_or_else(|_| Err(self.out_of_time()))
+    }
+
+    fn out_of_time(&self) -> Error {
+        if self.queue.borrow().is_dialing() {
+            self.upstream.connector.timed_out().into()
+        } else {
+            Error::Overloaded { limit: self.upstream.pool.max_connections }
+        }
+    }
+
+    /// Gives a connection to the request that waited longest, or keeps it.
+    pub(super) fn hand_over(&self, mut lease: Lease) {
+        while let Some(tell) = self.first() {
+            // A lease comes back if the request left in this moment.
+            let Err(Ok(back)) = tell.send(Ok(lease)) else { return };
+            lease = back;
+        }
+        if let Some(connection) = lease.unused() {
+            self.shelve(connection);
+        }
+    }
+
+    fn first(&self) -> Option<oneshot::Sender<Outcome<Lease>>> {
+        self.queue.borrow_mut().first()
+    }
+
+    pub(super) fn fill_streams(&self) {
+        while !self.queue.borrow().is_empty() {
+            let Some(stream) = self.free_stream() else { return };
+            self.hand_over(stream);
+        }
+    }
+
+    /// An HTTP/1.1 connection is ready for another request.
+    pub(super) fn give_back(&self, connection: Box<Connection>) {
+        if !self.is_fit(&connection) || self.must_yield() {
+            drop(connection);
+            self.dial_for_waiting();
+        } else if self.queue.borrow().is_empty() {
+            self.shelve(connection);
+        } else if let Some(pool) = self.rc() {
+            self.hand_over(Lease::whole(pool, connection, None));
+        }
+        self.count();
+    }
+
+    fn shelve(&self, connection: Box<Connection>) {
+        if self.retired.get() {
+            return;
+        }
+        let mut idle = self.idle.borrow_mut();
+        idle.push_back(Idle { connection, since: self.now.get() });
+        if idle.len() > self.max_idle {
+            idle.pop_front();
+        }
+    }
+
+    /// A stream of an HTTP/2 connection ended.
+    pub(super) fn stream_ended(&self, shared: &Rc<Shared>) {
+        shared.idle_since.set(self.now.get());
+        if shared.is_idle() && (self.retired.get() || self.must_yield()) {
+            self.shared.borrow_mut().retain(|other| !Rc::ptr_eq(other, shared));
+        }
+        self.fill_streams();
+        self.dial_for_waiting();
+        self.count();
+    }
+
+    fn is_fit(&self, connection: &Connection) -> bool {
+        let age = self.now.get().since(connection.born);
+        !connection.sender.is_closed() && self.upstream.pool.max_lifetime.is_none_or(|limit| age < limit)
+    }
+
+    pub(super) fn count(&self) {
+        if self.retired.get() {
+            // The numbers are its successor's now.
+            return;
+        }
+        let shared = self.shared.borrow();
+        let idle = self.idle.borrow().len() + shared.iter().filter(|shared| shared.is_idle()).count();
+        self.numbers.connections(self.open.get().saturating_sub(idle), idle);
+    }
+
+    /// `None` only while it is being dropped.
+    pub(super) fn rc(&self) -> Option<Rc<Self>> {
+        self.me.upgrade()
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.queue.get_mut().stop();
+        if let Some(lender) = self.lender.get_mut().take() {
+            lender.abort();
+        }
+    }
+}
+
+/// A request's place in the queue.
+struct InQueue<'a> {
+    pool: &'a Pool,
+    ticket: Ticket,
+}
+
+impl Drop for InQueue<'_> {
+    fn drop(&mut self) {
+        let mut queue = self.pool.queue.borrow_mut();
+        queue.leave(self.ticket);
+        if queue.is_empty() && self.pool.upstream.connector.connect_limit().is_none() {
+            queue.abort_dials();
+        }
+    }
+}
+
+/// A dial's own failure says more than that time is up, and it began a little later than the request that waits.
+const GRACE: Duration = Duration::from_millis(20);

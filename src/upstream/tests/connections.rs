@@ -1,0 +1,234 @@
+//! One worker, HTTP/1.1.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use http::Method;
+use http_body_util::BodyExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::{JoinSet, spawn_local};
+
+use super::{Crowd, LIMITS, fetch, forgetful, pool, send, silent, until, upstream};
+use crate::clock::Moment;
+use crate::config;
+use crate::transport::Body;
+use crate::transport::tests::lab::{Service, app_body, get, outgoing, read_head};
+use crate::upstream::Timing;
+
+#[tokio::test(flavor = "local")]
+async fn one_request_after_the_other_takes_one_connection() {
+    let service = Service::echoing_paths().await;
+    let upstream = upstream(&service, LIMITS);
+    let pool = pool(&upstream);
+
+    for path in ["/1", "/2", "/3"] {
+        assert_eq!(fetch(&pool, path).await, path);
+    }
+
+    assert_eq!(service.accepted.get(), 1);
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_timing_tells_a_new_connection_from_an_idle_one() {
+    let service = Service::echoing_paths().await;
+    let upstream = upstream(&service, LIMITS);
+    let pool = pool(&upstream);
+    let (cold, warm) = (Cell::new(Timing::default()), Cell::new(Timing::default()));
+
+    let first = pool.send(get("/"), &cold).await.unwrap_or_else(|failure| panic!("{}", failure.error));
+    first.into_body().collect().await.unwrap();
+    assert!(pool.send(get("/"), &warm).await.is_ok());
+
+    let (cold, warm) = (cold.get(), warm.get());
+    assert!(cold.sent && warm.sent);
+    assert!(cold.connected.is_some() && cold.waited > Duration::ZERO, "{cold:?}");
+    assert!(warm.connected.is_none() && warm.waited == Duration::ZERO, "{warm:?}");
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_thousand_requests_share_the_connections_that_are_allowed() {
+    let crowd = Crowd::default();
+    let service = crowd.service().await;
+    let upstream = upstream(&service, config::Pool { max_connections: 8, ..LIMITS });
+    let pool = pool(&upstream);
+    let mut requests = JoinSet::new();
+
+    for n in 0..1000 {
+        let pool = pool.clone();
+        requests.spawn_local(async move {
+            let path = format!("/{n}");
+            assert_eq!(fetch(&pool, &path).await, path);
+        });
+    }
+
+    requests.join_all().await;
+    assert_eq!(crowd.most.get(), 8);
+    assert_eq!(service.accepted.get(), 8);
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_pooled_connection_found_dead_is_replaced_silently() {
+    let service = forgetful().await;
+    let upstream = upstream(&service, LIMITS);
+    let pool = pool(&upstream);
+
+    for n in 1..=20 {
+        let request = outgoing(Method::POST, "/", Body::Whole(Some("form".into())));
+        let response = send(&pool, request).await.unwrap_or_else(|failure| panic!("{}", failure.error));
+        response.into_body().collect().await.unwrap();
+        // The end of the connection is on its way, or here.
+        if n % 2 == 0 {
+            until(|| pool.idle.borrow().iter().all(|idle| idle.connection.sender.is_closed())).await;
+        }
+    }
+
+    assert_eq!(service.accepted.get(), 20);
+}
+
+#[tokio::test(flavor = "local")]
+async fn an_answer_dropped_before_its_end_closes_the_connection() {
+    let service = Service::raw(|mut tcp, _| async move {
+        read_head(&mut tcp).await;
+        tcp.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf").await.unwrap();
+        drop(tcp.read_u8().await);
+    })
+    .await;
+    let upstream = upstream(&service, config::Pool { max_connections: 1, ..LIMITS });
+    let pool = pool(&upstream);
+
+    for _ in 0..3 {
+        let response = send(&pool, get("/")).await.unwrap_or_else(|failure| panic!("{}", failure.error));
+        drop(response);
+    }
+
+    assert_eq!(service.accepted.get(), 3);
+    until(|| upstream.permits.available_permits() == 1).await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn requests_given_up_leave_no_permit_behind() {
+    let service = silent().await;
+    let upstream = upstream(&service, config::Pool { max_connections: 4, ..LIMITS });
+    let pool = pool(&upstream);
+    let mut requests = JoinSet::new();
+    for _ in 0..50 {
+        let pool = pool.clone();
+        requests.spawn_local(async move { send(&pool, get("/")).await.is_ok() });
+    }
+    until(|| upstream.wanting() == 1 && service.accepted.get() == 4).await;
+
+    requests.shutdown().await;
+
+    until(|| upstream.permits.available_permits() == 4).await;
+    assert!(pool.queue.borrow().is_empty() && !pool.queue.borrow().has_beggar());
+    until(|| upstream.wanting() == 0).await;
+    assert_eq!(pool.open.get(), 0);
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_connection_is_free_only_when_its_request_was_sent_too() {
+    let service = Service::raw(|mut tcp, _| async move {
+        loop {
+            if read_head(&mut tcp).await.is_empty() {
+                return;
+            }
+            tcp.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+            tcp.read_exact(&mut [0; 10]).await.unwrap();
+        }
+    })
+    .await;
+    let upstream = upstream(&service, LIMITS);
+    let pool = pool(&upstream);
+    let (incoming, mut app) = app_body("content-length: 10", b"half ").await;
+    let (body, _) = Body::app(incoming, 64);
+
+    let early =
+        send(&pool, outgoing(Method::POST, "/", body)).await.unwrap_or_else(|failure| panic!("{}", failure.error));
+    assert_eq!(early.into_body().collect().await.unwrap().to_bytes(), "ok");
+    assert_eq!(pool.idle.borrow().len(), 0);
+    app.write_all(b"whole").await.unwrap();
+
+    until(|| pool.idle.borrow().len() == 1).await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn the_sweep_closes_what_is_idle_or_old() {
+    let service = Service::echoing_paths().await;
+    let now = Moment::now();
+    for limits in [
+        config::Pool { idle_timeout: Some(Duration::from_secs(10)), ..LIMITS },
+        config::Pool { max_lifetime: Some(Duration::from_secs(10)), ..LIMITS },
+    ] {
+        let upstream = upstream(&service, limits);
+        let pool = pool(&upstream);
+        fetch(&pool, "/").await;
+
+        pool.sweep(now + Duration::from_secs(9));
+        assert_eq!(pool.idle.borrow().len(), 1);
+        pool.sweep(now + Duration::from_secs(11));
+
+        assert_eq!(pool.idle.borrow().len(), 0);
+        until(|| upstream.permits.available_permits() == limits.max_connections).await;
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn no_more_stay_idle_than_allowed() {
+    let crowd = Crowd::default();
+    let service = crowd.service().await;
+    let upstream = upstream(&service, config::Pool { max_idle: 2, ..LIMITS });
+    let pool = pool(&upstream);
+    let mut requests = JoinSet::new();
+    for _ in 0..5 {
+        let pool = pool.clone();
+        requests.spawn_local(async move { fetch(&pool, "/").await });
+    }
+
+    requests.join_all().await;
+
+    assert!(pool.idle.borrow().len() <= 2);
+    until(|| crowd.now.get() <= 2).await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_retired_pool_closes_idle_connections_and_lets_running_requests_end() {
+    let service = Service::raw(|mut tcp, _| async move {
+        while !read_head(&mut tcp).await.is_empty() {
+            tcp.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nha").await.unwrap();
+            tokio::task::yield_now().await;
+            tcp.write_all(b"lf").await.unwrap();
+        }
+    })
+    .await;
+    let upstream = upstream(&service, LIMITS);
+    let pool = pool(&upstream);
+    let (one, other) = tokio::join!(send(&pool, get("/")), send(&pool, get("/")));
+    let running = one.unwrap_or_else(|failure| panic!("{}", failure.error));
+    other.unwrap_or_else(|failure| panic!("{}", failure.error)).into_body().collect().await.unwrap();
+    assert_eq!(pool.idle.borrow().len(), 1);
+
+    pool.retire();
+
+    assert_eq!(running.into_body().collect().await.unwrap().to_bytes(), "half");
+    assert_eq!(pool.idle.borrow().len(), 0);
+    until(|| upstream.permits.available_permits() == LIMITS.max_connections).await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_pool_that_is_gone_leaves_nothing_behind() {
+    let service = silent().await;
+    let upstream = upstream(&service, config::Pool { max_connections: 2, ..LIMITS });
+    let pool = pool(&upstream);
+    let requests: Vec<_> = (0..4)
+        .map(|_| {
+            let pool = pool.clone();
+            spawn_local(async move { send(&pool, get("/")).await.is_ok() })
+        })
+        .collect();
+    until(|| upstream.wanting() == 1).await;
+
+    drop(pool);
+    requests.iter().for_each(|request| request.abort());
+
+    until(|| upstream.permits.available_permits() == 2 && upstream.wanting() == 0).await;
+}

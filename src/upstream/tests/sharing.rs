@@ -1,0 +1,263 @@
+//! Connections shared: by the streams of HTTP/2, and by workers.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use h2::Reason;
+use http::Response;
+use http_body_util::BodyExt;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio::task::{JoinSet, spawn_local};
+use tokio_rustls::TlsAcceptor;
+
+use super::{Crowd, LIMITS, fetch, over_tls, pool, send, until, upstream, worker};
+use crate::config::{self, HttpVersion};
+use crate::transport::tests::lab::{AsksForCertificate, Authorities, Service, get};
+use crate::transport::{Connector, Spelling};
+use crate::upstream::{Reached, Upstream};
+
+#[tokio::test(flavor = "local")]
+async fn cold_requests_wait_for_one_handshake_and_share_its_connection() {
+    let authorities = Authorities::new();
+    let acceptor = TlsAcceptor::from(authorities.server("127.0.0.1", &[b"h2"], AsksForCertificate::No));
+    let service = Service::raw(move |tcp, _| {
+        let acceptor = acceptor.clone();
+        async move { answer_streams(acceptor.accept(tcp).await.unwrap(), 100).await }
+    })
+    .await;
+    let upstream = over_tls(service.address.port(), &authorities, Duration::from_secs(5), LIMITS);
+    let pool = pool(&upstream);
+
+    crowd(&pool, 90).await;
+
+    assert_eq!(service.accepted.get(), 1);
+    assert_eq!(pool.shared.borrow().len(), 1);
+    assert!(pool.shared.borrow()[0].is_idle());
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_full_http2_connection_gets_a_second_beside_it() {
+    let (gate, most) = (Rc::new(Notify::new()), Rc::new(Cell::new(0)));
+    let service = {
+        let (gate, most) = (Rc::clone(&gate), Rc::clone(&most));
+        Service::raw(move |tcp, _| hold_streams(tcp, 2, Rc::clone(&gate), Rc::clone(&most))).await
+    };
+    let upstream = by_http2(&service, LIMITS);
+    let pool = pool(&upstream);
+    let held: Vec<_> = (0..2).map(|_| held(&pool)).collect();
+    until(|| most.get() == 2).await;
+    let more: Vec<_> = (0..2).map(|_| self::held(&pool)).collect();
+
+    until(|| service.accepted.get() == 2 && most.get() == 4).await;
+
+    gate.notify_waiters();
+    for request in held.into_iter().chain(more) {
+        assert!(request.await.unwrap());
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn where_no_second_connection_is_allowed_streams_are_waited_for() {
+    let service = Service::raw(|tcp, _| answer_streams(tcp, 2)).await;
+    let upstream = by_http2(&service, config::Pool { max_connections: 1, ..LIMITS });
+    let pool = pool(&upstream);
+
+    crowd(&pool, 300).await;
+
+    assert_eq!(service.accepted.get(), 1);
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_refused_stream_was_not_processed() {
+    let service = Service::raw(|tcp, _| async move {
+        let mut connection = h2::server::handshake(tcp).await.unwrap();
+        while let Some(Ok((_, mut respond))) = connection.accept().await {
+            respond.send_reset(Reason::REFUSED_STREAM);
+        }
+    })
+    .await;
+    let upstream = by_http2(&service, LIMITS);
+
+    let failure = send(&pool(&upstream), get("/")).await.expect_err("refused");
+
+    assert_eq!(failure.reached, Reached::NotProcessed, "{}", failure.error);
+}
+
+#[tokio::test(flavor = "local")]
+async fn an_http2_connection_that_was_closed_is_replaced_silently() {
+    let service = Service::raw(|tcp, _| async move {
+        let mut connection = h2::server::handshake(tcp).await.unwrap();
+        let (_, mut respond) = connection.accept().await.unwrap().unwrap();
+        respond.send_response(Response::new(()), true).unwrap();
+        connection.graceful_shutdown();
+        while connection.accept().await.is_some() {}
+    })
+    .await;
+    let upstream = by_http2(&service, LIMITS);
+    let pool = pool(&upstream);
+
+    for n in 1..=5 {
+        fetch(&pool, "/").await;
+        until(|| pool.shared.borrow().iter().all(|shared| shared.connection.sender.is_closed())).await;
+        assert_eq!(service.accepted.get(), n);
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_request_given_up_on_a_silent_http2_connection_is_the_last_to_join_it() {
+    let service = Service::raw(|mut tcp, number| async move {
+        if number == 1 {
+            // Reads all and says nothing, as if it had vanished.
+            while tcp.read_u8().await.is_ok() {}
+        } else {
+            answer_streams(tcp, 10).await;
+        }
+    })
+    .await;
+    let upstream = by_http2(&service, config::Pool { max_connections: 2, ..LIMITS });
+    let pool = pool(&upstream);
+    let running = held(&pool);
+    until(|| pool.shared.borrow().first().is_some_and(|shared| !shared.is_idle())).await;
+
+    running.abort();
+    assert!(running.await.unwrap_err().is_cancelled());
+
+    assert_eq!(fetch(&pool, "/").await, "/");
+    assert_eq!(service.accepted.get(), 2);
+}
+
+#[tokio::test(flavor = "local")]
+async fn an_http2_connection_is_closed_when_it_is_idle_for_too_long() {
+    let service = Service::raw(|tcp, _| answer_streams(tcp, 10)).await;
+    let upstream = by_http2(&service, LIMITS);
+    let pool = pool(&upstream);
+    fetch(&pool, "/").await;
+    let now = crate::clock::Moment::now();
+
+    pool.sweep(now + Duration::from_secs(50));
+    assert_eq!(pool.shared.borrow().len(), 1);
+    pool.sweep(now + Duration::from_secs(70));
+
+    assert_eq!(pool.shared.borrow().len(), 0);
+    until(|| upstream.permits.available_permits() == LIMITS.max_connections).await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_worker_gives_up_an_idle_connection_for_another_that_waits() {
+    let service = Service::echoing_paths().await;
+    let upstream = upstream(&service, config::Pool { max_connections: 2, ..LIMITS });
+    let (rich, poor) = (worker(&upstream, 2), worker(&upstream, 2));
+    let (one, other) = tokio::join!(fetch(&rich, "/1"), fetch(&rich, "/2"));
+    assert_eq!((&*one, &*other), (&b"/1"[..], &b"/2"[..]));
+    assert_eq!(rich.idle.borrow().len(), 2);
+
+    assert_eq!(fetch(&poor, "/3").await, "/3");
+
+    assert_eq!(rich.idle.borrow().len(), 1);
+    assert_eq!(upstream.wanting(), 0);
+}
+
+#[tokio::test(flavor = "local")]
+async fn workers_on_threads_of_their_own_hear_of_each_other() {
+    let service = Service::echoing_paths().await;
+    let upstream = upstream(&service, config::Pool { max_connections: 1, ..LIMITS });
+    let done = Arc::new(AtomicUsize::new(0));
+
+    for _ in 0..2 {
+        let (upstream, done) = (Arc::clone(&upstream), Arc::clone(&done));
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default());
+            runtime.unwrap().block_on(async {
+                let pool = worker(&upstream, 2);
+                for _ in 0..50 {
+                    assert_eq!(fetch(&pool, "/").await, "/");
+                }
+                done.fetch_add(1, Ordering::SeqCst);
+                // Its idle connection is the other's.
+                until(|| done.load(Ordering::SeqCst) == 2).await;
+            });
+        });
+    }
+
+    until(|| done.load(Ordering::SeqCst) == 2).await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn workers_share_the_connections_that_are_allowed() {
+    let busy = Crowd::default();
+    let service = busy.service().await;
+    let upstream = upstream(&service, config::Pool { max_connections: 3, ..LIMITS });
+    let workers = [worker(&upstream, 3), worker(&upstream, 3), worker(&upstream, 3)];
+
+    let (one, two, three) = tokio::join!(crowd(&workers[0], 200), crowd(&workers[1], 200), crowd(&workers[2], 200));
+
+    assert_eq!((one, two, three), ((), (), ()));
+    assert!(busy.most.get() <= 3, "{}", busy.most.get());
+}
+
+#[tokio::test(flavor = "local")]
+async fn even_one_connection_is_enough_for_two_workers() {
+    let busy = Crowd::default();
+    let service = busy.service().await;
+    let upstream = upstream(&service, config::Pool { max_connections: 1, ..LIMITS });
+    let (one, other) = (worker(&upstream, 2), worker(&upstream, 2));
+
+    tokio::join!(crowd(&one, 50), crowd(&other, 50));
+
+    assert_eq!(busy.most.get(), 1);
+}
+
+/// So many requests at once, all of which are answered with their path.
+async fn crowd(pool: &Rc<crate::upstream::Pool>, size: usize) {
+    let mut requests = JoinSet::new();
+    for n in 0..size {
+        let pool = Rc::clone(pool);
+        requests.spawn_local(async move {
+            let path = format!("/{n}");
+            assert_eq!(fetch(&pool, &path).await, path);
+        });
+    }
+    requests.join_all().await;
+}
+
+fn held(pool: &Rc<crate::upstream::Pool>) -> tokio::task::JoinHandle<bool> {
+    let pool = Rc::clone(pool);
+    spawn_local(async move {
+        let response = send(&pool, get("/")).await.unwrap_or_else(|failure| panic!("{}", failure.error));
+        response.into_body().collect().await.is_ok()
+    })
+}
+
+fn by_http2(service: &Service, limits: config::Pool) -> Arc<Upstream> {
+    let connector = Connector::new(&service.url(), None, HttpVersion::Http2, None, Spelling::LowerCase);
+    Arc::new(Upstream::new(connector, limits))
+}
+
+/// Answers each stream with its path; allows so many at a time.
+async fn answer_streams(io: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin, streams: u32) {
+    let handshake = h2::server::Builder::new().max_concurrent_streams(streams).handshake::<_, bytes::Bytes>(io);
+    let mut connection = handshake.await.unwrap();
+    while let Some(Ok((request, mut respond))) = connection.accept().await {
+        let mut body = respond.send_response(Response::new(()), false).unwrap();
+        body.send_data(request.uri().path().to_owned().into(), true).unwrap();
+    }
+}
+
+/// Answers only once told to; counts the streams that are held.
+async fn hold_streams(tcp: TcpStream, streams: u32, gate: Rc<Notify>, most: Rc<Cell<usize>>) {
+    let handshake = h2::server::Builder::new().max_concurrent_streams(streams).handshake::<_, bytes::Bytes>(tcp);
+    let mut connection = handshake.await.unwrap();
+    while let Some(Ok((_, mut respond))) = connection.accept().await {
+        most.set(most.get() + 1);
+        let gate = Rc::clone(&gate);
+        spawn_local(async move {
+            gate.notified().await;
+            respond.send_response(Response::new(()), true).unwrap();
+        });
+    }
+}
