@@ -27,6 +27,7 @@
 mod clock;
 mod code;
 pub mod config;
+mod credential;
 mod deadline;
 mod heap;
 mod name;

@@ -1,0 +1,297 @@
+//! Static methods: what is put on a request is known before any comes.
+//!
+//! All values are encoded when the config is compiled. A value that comes into the query or a cookie takes the place
+//! of whatever the app put there under its name; every other byte stays as it was.
+
+use std::cell::RefCell;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{AUTHORIZATION, COOKIE};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::attachments::{Attachments, own_value};
+use super::digest::Digest;
+use super::{Error, Part};
+use crate::config::auth::ApiKeyPlace;
+use crate::secret::Secret;
+
+/// A field with a fixed value.
+#[derive(Debug)]
+pub(super) struct Field {
+    pub(super) name: HeaderName,
+    value: HeaderValue,
+}
+
+/// A query parameter with a fixed value.
+#[derive(Debug)]
+pub(super) struct Query {
+    pub(super) name: String,
+    /// `name=value`, percent-encoded.
+    pair: Secret,
+}
+
+/// A cookie with a fixed value.
+#[derive(Debug)]
+pub(super) struct Cookie {
+    pub(super) name: String,
+    /// `name=value`.
+    pair: Secret,
+}
+
+/// `basic` (RFC 7617).
+pub(super) fn basic(username: &str, password: &Secret) -> Part {
+    let pair = Secret::new(format!("{username}:{}", password.expose()));
+    let encoded = Secret::new(STANDARD.encode(pair.expose()));
+    field(AUTHORIZATION, &Secret::new(format!("Basic {}", encoded.expose())))
+}
+
+/// `bearer` (RFC 6750).
+pub(super) fn bearer(token: &Secret) -> Part {
+    field(AUTHORIZATION, &Secret::new(format!("Bearer {}", token.expose())))
+}
+
+/// `api_key`.
+pub(super) fn api_key(key: &Secret, place: &ApiKeyPlace, prefix: &str) -> Part {
+    let value = Secret::new(format!("{prefix}{}", key.expose()));
+    match place {
+        ApiKeyPlace::Header(name) => field(name.clone(), &value),
+        ApiKeyPlace::Query(name) => {
+            let pair = Secret::new(format!("{}={}", encoded(name), Secret::new(encoded(value.expose())).expose()));
+            Part::Query(Query { name: name.clone(), pair })
+        }
+        ApiKeyPlace::Cookie(name) => {
+            let pair = Secret::new(format!("{name}={}", value.expose()));
+            Part::Cookie(Cookie { name: name.clone(), pair })
+        }
+    }
+}
+
+/// A field whose value is a secret.
+pub(super) fn field(name: HeaderName, value: &Secret) -> Part {
+    Part::Field(Field { name, value: secret_value(value.expose()) })
+}
+
+/// A field's value that HTTP/2 must not put into its compression tables, and that `Debug` does not print.
+pub(super) fn secret_value(text: &str) -> HeaderValue {
+    // Invariant: the config refuses secrets that can't be the value of a field, tokens are visible ASCII.
+    #[allow(clippy::expect_used)]
+    let mut value = HeaderValue::from_bytes(text.as_bytes()).expect("a secret that was checked");
+    value.set_sensitive(true);
+    value
+}
+
+/// Percent-encoded so that it may stand anywhere in a query; a space is `%20`, which even those understand who do not
+/// read queries as forms.
+fn encoded(text: &str) -> String {
+    form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
+}
+
+impl Field {
+    pub(super) fn put(&self, place: usize, own: &RefCell<Attachments>, fields: &mut HeaderMap) {
+        own.borrow_mut().attach(place, UNCHANGING, &self.name, || own_value(&self.value), fields);
+    }
+
+    pub(super) fn digest(&self, digest: &mut Digest) {
+        digest.list([b"field".as_slice(), self.name.as_str().as_bytes(), self.value.as_bytes()].into_iter());
+    }
+}
+
+impl Query {
+    pub(super) fn digest(&self, digest: &mut Digest) {
+        digest.list([b"query".as_slice(), self.name.as_bytes(), self.pair.expose().as_bytes()].into_iter());
+    }
+
+    /// Whether the target has a parameter of this name.
+    pub(super) fn is_in(&self, target: &PathAndQuery) -> bool {
+        target.query().is_some_and(|query| query.split('&').any(|pair| self.names(pair)))
+    }
+
+    /// Replaces every parameter of the name, in whatever spelling, and puts ours at the end.
+    ///
+    /// # Errors
+    /// When the target has no query (`OPTIONS *`), or would be longer than a target can be.
+    pub(super) fn put(&self, target: &mut PathAndQuery) -> Result<(), Error> {
+        let path = target.path();
+        if path == "*" {
+            return Err(Error::NoQuery { parameter: self.name.clone() });
+        }
+        let others: Vec<&str> =
+            target.query().unwrap_or_default().split('&').filter(|pair| !self.names(pair)).collect();
+        let others = others.join("&");
+        let separator = if others.is_empty() || others.ends_with('&') { "" } else { "&" };
+        let whole = format!("{path}?{others}{separator}{}", self.pair.expose());
+        *target = PathAndQuery::from_maybe_shared(whole.into_bytes()).map_err(|_| Error::TargetTooLong)?;
+        Ok(())
+    }
+
+    /// Whether a service would read this parameter as ours: names are compared as a form is decoded.
+    fn names(&self, pair: &str) -> bool {
+        let name = pair.split_once('=').map_or(pair, |(name, _)| name);
+        if name == self.name {
+            return true;
+        }
+        let decoded = form_urlencoded::parse(name.as_bytes()).next();
+        decoded.is_some_and(|(decoded, _)| decoded == self.name.as_str())
+    }
+}
+
+impl Cookie {
+    pub(super) fn digest(&self, digest: &mut Digest) {
+        digest.list([b"cookie".as_slice(), self.name.as_bytes(), self.pair.expose().as_bytes()].into_iter());
+    }
+
+    /// Whether a `Cookie` field has a pair of this name.
+    pub(super) fn is_in(&self, fields: &HeaderMap) -> bool {
+        fields.get_all(COOKIE).iter().any(|value| pairs(value.as_bytes()).any(|pair| self.names(pair)))
+    }
+
+    /// Replaces the pair of the name, and puts ours at the end of the last `Cookie` field.
+    pub(super) fn put(&self, fields: &mut HeaderMap) {
+        let mut others: Vec<Vec<u8>> = fields.get_all(COOKIE).iter().map(|value| self.without(value)).collect();
+        others.retain(|value| !value.is_empty());
+        let mut last = others.pop().unwrap_or_default();
+        if !last.is_empty() {
+            last.extend_from_slice(b"; ");
+        }
+        last.extend_from_slice(self.pair.expose().as_bytes());
+
+        fields.remove(COOKIE);
+        for value in others.iter().chain([&last]) {
+            // Invariant: pieces of field values, joined by what may stand in one.
+            if let Ok(mut value) = HeaderValue::from_bytes(value) {
+                value.set_sensitive(true);
+                fields.append(COOKIE, value);
+            }
+        }
+    }
+
+    fn without(&self, value: &HeaderValue) -> Vec<u8> {
+        let bytes = value.as_bytes();
+        if !pairs(bytes).any(|pair| self.names(pair)) {
+            return bytes.to_vec();
+        }
+        let others: Vec<&[u8]> = pairs(bytes).filter(|pair| !self.names(pair)).collect();
+        others.join(&b';').trim_ascii_start().to_vec()
+    }
+
+    fn names(&self, pair: &[u8]) -> bool {
+        let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
+        name.trim_ascii() == self.name.as_bytes()
+    }
+}
+
+/// The pairs of a `Cookie` field, with the spaces around them (RFC 6265 §4.2.1).
+fn pairs(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|byte| *byte == b';')
+}
+
+/// The generation of a value that never changes.
+const UNCHANGING: u64 = 0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(text: &str) -> Secret {
+        Secret::new(text.to_owned())
+    }
+
+    #[track_caller]
+    fn check_field(part: &Part, name: &str, value: &str) {
+        let Part::Field(field) = part else { panic!("{part:?} is no field") };
+        let mut fields = HeaderMap::new();
+
+        field.put(0, &RefCell::default(), &mut fields);
+
+        let set: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        assert_eq!(set, [(name, value.as_bytes())]);
+        assert!(fields.values().all(HeaderValue::is_sensitive));
+    }
+
+    #[test]
+    fn each_method_sets_its_field() {
+        let header = |name| ApiKeyPlace::Header(HeaderName::from_static(name));
+
+        check_field(&basic("Aladdin", &secret("open sesame")), "authorization", "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+        check_field(&basic("Ä", &secret("ß:")), "authorization", "Basic w4Q6w586");
+        check_field(&bearer(&secret("abc")), "authorization", "Bearer abc");
+        check_field(&api_key(&secret("abc"), &header("x-api-key"), ""), "x-api-key", "abc");
+        check_field(&api_key(&secret("abc"), &header("authorization"), "Token "), "authorization", "Token abc");
+        check_field(&field(HeaderName::from_static("x-tenant"), &secret("t ä")), "x-tenant", "t ä");
+    }
+
+    #[track_caller]
+    fn check_query(asked: &str, sent: &str) {
+        let part = api_key(&secret("a b&c"), &ApiKeyPlace::Query("api key".to_owned()), "");
+        let Part::Query(query) = part else { panic!("no query") };
+        let mut target = PathAndQuery::try_from(asked).expect("a target");
+
+        query.put(&mut target).expect("room for it");
+
+        assert_eq!(target.as_str(), sent);
+    }
+
+    #[test]
+    fn a_query_credential_is_put_at_the_end() {
+        check_query("/p", "/p?api%20key=a%20b%26c");
+        check_query("/p?", "/p?api%20key=a%20b%26c");
+        check_query("/p?x=1", "/p?x=1&api%20key=a%20b%26c");
+        check_query("/p?x=1&", "/p?x=1&api%20key=a%20b%26c");
+    }
+
+    #[test]
+    fn it_replaces_every_parameter_of_its_name_in_any_spelling() {
+        check_query("/p?api%20key=1&x=1", "/p?x=1&api%20key=a%20b%26c");
+        check_query("/p?x=1&api+key=1&y=2&%61pi%20key", "/p?x=1&y=2&api%20key=a%20b%26c");
+        check_query("/p?api+key", "/p?api%20key=a%20b%26c");
+    }
+
+    #[test]
+    fn all_else_in_the_query_stays_byte_for_byte() {
+        check_query(
+            "/p;v=1/%7e?a=%2f&&b=+;api+key=1&=&API+KEY=2",
+            "/p;v=1/%7e?a=%2f&&b=+;api+key=1&=&API+KEY=2&api%20key=a%20b%26c",
+        );
+    }
+
+    #[test]
+    fn a_query_credential_is_refused_where_there_is_no_room_for_it() {
+        let part = api_key(&secret("abc"), &ApiKeyPlace::Query("key".to_owned()), "");
+        let Part::Query(query) = part else { panic!("no query") };
+
+        let asterisk = query.put(&mut PathAndQuery::from_static("*")).expect_err("no query");
+        let mut longest = PathAndQuery::try_from(format!("/{}", "a".repeat(65_530))).expect("a target");
+        let long = query.put(&mut longest).expect_err("too long");
+
+        assert_eq!(asterisk.to_string(), "`OPTIONS *` has no query that could carry the parameter `key`");
+        assert_eq!(long.to_string(), "the target is too long with the credential in its query: 65,534 bytes at most");
+    }
+
+    #[track_caller]
+    fn check_cookie(asked: &[&str], sent: &[&str]) {
+        let part = api_key(&secret("abc"), &ApiKeyPlace::Cookie("key".to_owned()), "");
+        let Part::Cookie(cookie) = part else { panic!("no cookie") };
+        let mut fields = HeaderMap::new();
+        for value in asked {
+            fields.append(COOKIE, HeaderValue::from_str(value).expect("a value"));
+        }
+
+        cookie.put(&mut fields);
+
+        assert_eq!(fields.get_all(COOKIE).iter().collect::<Vec<_>>(), sent);
+    }
+
+    #[test]
+    fn a_cookie_credential_replaces_that_one_pair() {
+        check_cookie(&[], &["key=abc"]);
+        check_cookie(&["a=1"], &["a=1; key=abc"]);
+        check_cookie(&["key=old"], &["key=abc"]);
+        check_cookie(&["key=old; a=1;b=2"], &["a=1;b=2; key=abc"]);
+        check_cookie(&["a=1; key=old; b=2"], &["a=1; b=2; key=abc"]);
+        check_cookie(&["a=1; key = old ;b=2; key"], &["a=1;b=2; key=abc"]);
+        check_cookie(&["a=1", "key=old", "b=2"], &["a=1", "b=2; key=abc"]);
+        check_cookie(&["Key=1; xkey=2; a=key=3"], &["Key=1; xkey=2; a=key=3; key=abc"]);
+    }
+}

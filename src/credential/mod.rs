@@ -1,0 +1,246 @@
+//! What is put on a request to show who sends it.
+//!
+//! A service's `auth` is compiled into a [`Credential`]: a list of [`Part`]s, each of which takes one place of a
+//! request. Promises that no request is authorized with less than all of them, and that exactly one of each goes
+//! out. `proxy` asks two things: [`Credential::authorize`] before each sending, and [`Credential::verdict`] on the
+//! answer.
+//!
+//! A new method is a file here, and an arm in [`Part::of`]; one that puts something on a request that no part can put
+//! yet is a variant of [`Part`] as well, and the compiler asks for the rest.
+
+mod attachments;
+mod digest;
+mod error;
+mod fixed;
+pub(crate) mod oauth2;
+#[cfg(test)]
+mod tests;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, StatusCode};
+
+pub(crate) use attachments::{Attachments, own_name, own_value};
+pub(crate) use error::Error;
+pub(crate) use oauth2::{Slot, Slots, TokenState, TokenStatus};
+
+use crate::config::{self, At, Auth, OnClientAuthorization, Report};
+use crate::name::CertificateName;
+use crate::tls::Certificate;
+use crate::transport::Outgoing;
+use digest::Digest;
+use oauth2::Bearer;
+
+/// The credential of one service: its methods, in the order written. The shared half: immutable.
+#[derive(Debug)]
+pub(crate) struct Credential {
+    parts: Vec<Part>,
+    owned: Owned,
+    method: String,
+    on_client_authorization: OnClientAuthorization,
+}
+
+/// Something that takes one place of a request.
+#[derive(Debug)]
+enum Part {
+    Field(fixed::Field),
+    Query(fixed::Query),
+    Cookie(fixed::Cookie),
+    Bearer(Bearer),
+}
+
+/// Which token a sending carried; of several, the newest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    /// 0: none.
+    pub(crate) generation: u64,
+}
+
+/// What an answer means for the credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The answer is the app's.
+    Pass,
+    /// The service calls the token dead.
+    NewToken,
+}
+
+/// What a credential owns on a request: the field names (lower case), query parameters and cookies that only it sets.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Owned {
+    pub(crate) fields: Vec<HeaderName>,
+    pub(crate) query: Vec<String>,
+    pub(crate) cookies: Vec<String>,
+}
+
+/// What methods are compiled from, beside their own fields.
+pub(crate) struct Material<'a> {
+    pub(crate) service: &'a config::Service,
+    pub(crate) certificate: Option<&'a Arc<Certificate>>,
+    /// Every certificate, for `auth.certificate: NAME`.
+    pub(crate) certificates: &'a BTreeMap<CertificateName, Arc<Certificate>>,
+    /// Where entries are shared: services that agree on all of an entry get the same slot.
+    pub(crate) slots: &'a Slots,
+}
+
+impl Credential {
+    /// Compiles the methods of `service.auth`. `None`: what is wrong has been reported, or can't be known without the
+    /// secrets.
+    pub(crate) fn compile(material: &Material<'_>, report: &mut Report) -> Option<Self> {
+        let written = &material.service.auth;
+        // Each is tried before any is given up: a user wants to hear of all that is wrong.
+        let compiled: Vec<_> = written.iter().map(|auth| Part::of(auth, material, report)).collect();
+        let (names, parts): (Vec<_>, Vec<_>) = compiled.into_iter().collect::<Option<Vec<_>>>()?.into_iter().unzip();
+        let parts: Vec<Part> = parts.into_iter().flatten().collect();
+        Some(Self {
+            owned: Owned::by(&parts),
+            parts,
+            method: if names.is_empty() { "none".to_owned() } else { names.join(" + ") },
+            on_client_authorization: material.service.on_client_authorization,
+        })
+    }
+
+    /// What it owns, for field hygiene and `on_client_authorization`.
+    pub(crate) fn owned(&self) -> &Owned {
+        &self.owned
+    }
+
+    /// The slot of its OAuth 2.0 method, the first if there are several.
+    pub(crate) fn slot(&self) -> Option<&Arc<Slot>> {
+        self.slots().next()
+    }
+
+    /// The slots of all its OAuth 2.0 methods.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = &Arc<Slot>> {
+        self.bearers().map(Bearer::slot)
+    }
+
+    /// Fingerprint of the certificate that its token is obtained with.
+    pub(crate) fn obtained_with(&self) -> Option<[u8; 32]> {
+        self.slots().find_map(|slot| slot.certificate())
+    }
+
+    /// SHA-256 over all that it puts on a request, and over all that decides which tokens it gets: two with the same
+    /// fingerprint are interchangeable.
+    pub(crate) fn fingerprint(&self) -> [u8; 32] {
+        let mut digest = Digest::new();
+        digest.field(&[self.on_client_authorization as u8]);
+        self.parts.iter().for_each(|part| part.digest(&mut digest));
+        digest.finish()
+    }
+
+    /// Name of the method(s) for status: `oauth2_client_credentials`, `basic`, …; `none`; joined by ` + `.
+    pub(crate) fn method(&self) -> &str {
+        &self.method
+    }
+
+    /// Sets the credential on the request: once per attempt. Waits only while a slot holds no live token.
+    ///
+    /// # Errors
+    /// When no token can be had: with the last attempt's reason and the time to the next. When the target has no room
+    /// for a query credential.
+    pub(crate) async fn authorize(&self, own: &RefCell<Attachments>, outgoing: &mut Outgoing) -> Result<Stamp, Error> {
+        let mut stamp = Stamp::default();
+        for (place, part) in self.parts.iter().enumerate() {
+            if self.on_client_authorization == OnClientAuthorization::Keep && part.was_sent(outgoing) {
+                continue;
+            }
+            match part {
+                Part::Field(field) => field.put(place, own, &mut outgoing.fields),
+                Part::Query(query) => query.put(&mut outgoing.target)?,
+                Part::Cookie(cookie) => cookie.put(&mut outgoing.fields),
+                Part::Bearer(bearer) => {
+                    let generation = bearer.put(place, own, &mut outgoing.fields).await?;
+                    stamp.generation = stamp.generation.max(generation);
+                }
+            }
+        }
+        Ok(stamp)
+    }
+
+    /// What the service's answer means for the token that the request carried.
+    pub(crate) fn verdict(&self, status: StatusCode, fields: &HeaderMap) -> Verdict {
+        if self.bearers().any(|bearer| bearer.is_called_dead(status, fields)) {
+            Verdict::NewToken
+        } else {
+            Verdict::Pass
+        }
+    }
+
+    /// After [`Verdict::NewToken`]: gets a token other than the one of `stamp`. `true`: there is one, send again;
+    /// `false`: none was had (limit of one per 10 s reached, or the fetch failed), the 401 is the app's.
+    pub(crate) async fn replace(&self, stamp: Stamp) -> bool {
+        let mut replaced = false;
+        // A stamp of none is of a request with the app's own credential: no token of ours was called dead.
+        for slot in self.slots().filter(|_| stamp.generation != 0) {
+            replaced |= slot.replace(stamp.generation).await;
+        }
+        replaced
+    }
+
+    /// As [`Credential::replace`], when the request can't be sent again: the token is replaced all the same.
+    pub(crate) fn reject(&self, stamp: Stamp) {
+        self.slots().filter(|_| stamp.generation != 0).for_each(|slot| slot.reject(stamp.generation));
+    }
+
+    fn bearers(&self) -> impl Iterator<Item = &Bearer> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Bearer(bearer) => Some(bearer),
+            Part::Field(_) | Part::Query(_) | Part::Cookie(_) => None,
+        })
+    }
+}
+
+impl Part {
+    /// The parts of one method, and its name.
+    fn of(auth: &At<Auth>, material: &Material<'_>, report: &mut Report) -> Option<(&'static str, Vec<Self>)> {
+        Some(match &auth.value {
+            Auth::Basic { username, password } => ("basic", vec![fixed::basic(&username.value, &password.value)]),
+            Auth::Bearer { token } => ("bearer", vec![fixed::bearer(&token.value)]),
+            Auth::ApiKey { key, place, prefix } => ("api_key", vec![fixed::api_key(&key.value, &place.value, prefix)]),
+            Auth::Headers { set } => {
+                let fields = set.iter().map(|(name, value)| fixed::field(name.value.clone(), &value.value));
+                ("headers", fields.collect())
+            }
+            Auth::ClientCredentials(oauth2) => {
+                ("oauth2_client_credentials", vec![Self::Bearer(Bearer::compile(oauth2, material, report)?)])
+            }
+        })
+    }
+
+    fn digest(&self, digest: &mut Digest) {
+        match self {
+            Self::Field(field) => field.digest(digest),
+            Self::Query(query) => query.digest(digest),
+            Self::Cookie(cookie) => cookie.digest(digest),
+            Self::Bearer(bearer) => bearer.digest(digest),
+        }
+    }
+
+    /// Whether the app sent something of its own here.
+    fn was_sent(&self, outgoing: &Outgoing) -> bool {
+        match self {
+            Self::Field(field) => outgoing.fields.contains_key(&field.name),
+            Self::Bearer(bearer) => outgoing.fields.contains_key(bearer.field()),
+            Self::Query(query) => query.is_in(&outgoing.target),
+            Self::Cookie(cookie) => cookie.is_in(&outgoing.fields),
+        }
+    }
+}
+
+impl Owned {
+    fn by(parts: &[Part]) -> Self {
+        let mut owned = Self::default();
+        for part in parts {
+            match part {
+                Part::Field(field) => owned.fields.push(field.name.clone()),
+                Part::Bearer(bearer) => owned.fields.push(bearer.field().clone()),
+                Part::Query(query) => owned.query.push(query.name.clone()),
+                Part::Cookie(cookie) => owned.cookies.push(cookie.name.clone()),
+            }
+        }
+        owned
+    }
+}

@@ -1,0 +1,271 @@
+//! From the bytes of a token answer to a token.
+//!
+//! Pure and bounded, for it reads what a stranger wrote: whatever comes in, the result is a token that can be sent or
+//! a [`Failure`] with a clear reason. What it may be at most is decided here; that no more than
+//! [`LARGEST_ANSWER`] bytes of it are read is up to `request`.
+
+use std::time::{Duration, SystemTime};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::failure::{Failure, Kind, Spellings};
+use crate::clock::Moment;
+use crate::secret::Secret;
+
+/// A token as the endpoint gave it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Granted {
+    /// Visible ASCII, 1 byte to 16 KiB.
+    pub(super) access_token: Secret,
+    /// When the request for it was sent: its life counts from here.
+    pub(super) sent: Moment,
+    /// At most 24 h; zero serves only those who waited for it. `None`: neither the answer nor the token says.
+    pub(super) life: Option<Duration>,
+}
+
+/// What came back.
+pub(super) struct Answer<'a> {
+    pub(super) status: StatusCode,
+    pub(super) fields: &'a HeaderMap,
+    /// `None`: longer than [`LARGEST_ANSWER`].
+    pub(super) body: Option<&'a [u8]>,
+}
+
+/// What was asked for, and how: what an answer is held against.
+pub(super) struct Asked<'a> {
+    pub(super) endpoint: &'a str,
+    pub(super) secrets: &'a Spellings,
+    /// Fingerprint of the certificate that the endpoint saw.
+    pub(super) certificate: Option<[u8; 32]>,
+    pub(super) sent: Moment,
+}
+
+/// More than any answer with a token of 16 KiB needs.
+pub(super) const LARGEST_ANSWER: usize = 64 * 1024;
+
+/// Reads an answer that arrived at `now` by the wall clock.
+///
+/// # Errors
+/// When it holds no usable token: see [`Kind`] for who can do something about it.
+pub(super) fn read(answer: &Answer<'_>, asked: &Asked<'_>, now: SystemTime) -> Result<Granted, Failure> {
+    let wire: Option<Wire> = readable(answer).and_then(object);
+    match wire {
+        Some(wire) if answer.status == StatusCode::OK && wire.error.is_null() => granted(wire, asked, now),
+        Some(wire) if !wire.error.is_null() => Err(asked.complaint(answer, &wire, now)),
+        _ => Err(asked.no_answer(answer, now)),
+    }
+}
+
+/// The members of an answer that mean something to us (RFC 6749 §5.1, §5.2). Any kind of value is let in here, so
+/// that an odd one is judged by itself and does not take the others with it.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Wire {
+    access_token: Value,
+    token_type: Value,
+    expires_in: Value,
+    error: Value,
+    error_description: Value,
+}
+
+/// The claims of an access token that happens to be a JWT. It is not verified: that is the service's affair, and the
+/// endpoint that we trust has just handed it to us.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Claims {
+    exp: Value,
+    iat: Value,
+    cnf: Value,
+}
+
+/// The body, if it can be read as it is: we ask for `identity`, so a compressed one is nobody's wish, and a few bytes
+/// of it could unpack to gigabytes.
+fn readable<'a>(answer: &Answer<'a>) -> Option<&'a [u8]> {
+    if is_compressed(answer.fields) { None } else { answer.body }
+}
+
+fn is_compressed(fields: &HeaderMap) -> bool {
+    fields.get_all(CONTENT_ENCODING).iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
+/// Parses a JSON object; serde would take an array for a struct as well.
+fn object<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    let starts_as_object = bytes.trim_ascii_start().starts_with(b"{");
+    starts_as_object.then(|| serde_json::from_slice(bytes).ok()).flatten()
+}
+
+fn granted(wire: Wire, asked: &Asked<'_>, now: SystemTime) -> Result<Granted, Failure> {
+    let access_token = access_token(wire.access_token).map_err(|what| asked.unusable(what))?;
+    expect_bearer(&wire.token_type, asked)?;
+    let claims = claims(access_token.expose());
+    expect_same_certificate(&claims, asked)?;
+    let life = stated_life(&wire.expires_in).or_else(|| claimed_life(&claims, now));
+    Ok(Granted { access_token, sent: asked.sent, life: life.map(|life| life.min(LONGEST_LIFE)) })
+}
+
+/// The token itself. Moved out of the parsed answer, so that the only copy is one that is wiped.
+fn access_token(value: Value) -> Result<Secret, String> {
+    let Value::String(text) = value else {
+        return Err("answered 200 without an `access_token`".to_owned());
+    };
+    let token = Secret::new(text);
+    let bytes = token.expose().as_bytes();
+    match bytes.len() {
+        0 => Err("answered with an empty `access_token`".to_owned()),
+        1..=LONGEST_TOKEN if bytes.iter().all(u8::is_ascii_graphic) => Ok(token),
+        // A line break in it would end the header field that carries it.
+        1..=LONGEST_TOKEN => Err("answered with an `access_token` that is not all visible ASCII".to_owned()),
+        _ => Err("answered with an `access_token` of more than 16 KiB".to_owned()),
+    }
+}
+
+fn expect_bearer(token_type: &Value, asked: &Asked<'_>) -> Result<(), Failure> {
+    match token_type {
+        Value::Null => Ok(()),
+        Value::String(name) if name.eq_ignore_ascii_case("bearer") => Ok(()),
+        Value::String(name) => {
+            let name = asked.secrets.quote(name, LONGEST_WORD);
+            Err(asked.unusable(format!("answered with a token of type `{name}`, not Bearer")))
+        }
+        _ => Err(asked.unusable("answered with a `token_type` that is no text".to_owned())),
+    }
+}
+
+/// A token that is bound to a certificate is worth nothing beside another (RFC 8705 §3).
+fn expect_same_certificate(claims: &Claims, asked: &Asked<'_>) -> Result<(), Failure> {
+    let Some(thumbprint) = claims.cnf.get("x5t#S256") else { return Ok(()) };
+    let bound_to = thumbprint.as_str().and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
+    let ours = asked.certificate.as_ref().map(<[u8; 32]>::as_slice);
+    if bound_to.is_some() && bound_to.as_deref() == ours {
+        return Ok(());
+    }
+    let what = "answered with a token that is bound to another certificate (`cnf.x5t#S256`)".to_owned();
+    Err(Failure { help: HELP_CERTIFICATE, ..asked.unusable(what) })
+}
+
+/// The claims of a JWT; empty for any other token.
+fn claims(token: &str) -> Claims {
+    let mut parts = token.split('.');
+    let (Some(_), Some(payload), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+        return Claims::default();
+    };
+    let decoded = URL_SAFE_NO_PAD.decode(payload).ok();
+    decoded.as_deref().and_then(object).unwrap_or_default()
+}
+
+/// `expires_in`: a number, or a string of digits as some endpoints write it. Any other kind counts as missing.
+fn stated_life(expires_in: &Value) -> Option<Duration> {
+    match expires_in {
+        Value::Number(seconds) => seconds.as_f64().map(seconds_of),
+        Value::String(text) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Some(text.parse().map_or(LONGEST_LIFE, Duration::from_secs))
+        }
+        _ => None,
+    }
+}
+
+/// `exp − iat`, or what is left by the wall clock of a JWT that does not say when it was issued.
+fn claimed_life(claims: &Claims, now: SystemTime) -> Option<Duration> {
+    let expires = claims.exp.as_f64()?;
+    let wall = || now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    Some(seconds_of(expires - claims.iat.as_f64().unwrap_or_else(wall)))
+}
+
+/// Seconds as an endpoint states them: what is less than nothing is nothing, what is more than a day a day.
+fn seconds_of(seconds: f64) -> Duration {
+    Duration::from_secs_f64(seconds.max(0.0).min(LONGEST_LIFE.as_secs_f64()))
+}
+
+impl Asked<'_> {
+    /// The endpoint said what it did not like (RFC 6749 §5.2).
+    fn complaint(&self, answer: &Answer<'_>, wire: &Wire, now: SystemTime) -> Failure {
+        let error = wire.error.as_str().unwrap_or_default();
+        let mut what = format!("answered {} `{}`", answer.status.as_u16(), self.secrets.quote(error, LONGEST_WORD));
+        if let Some(description) = wire.error_description.as_str() {
+            what += &format!(" ({})", self.secrets.quote(description, LONGEST_DESCRIPTION));
+        }
+        let kind = match error {
+            "temporarily_unavailable" | "server_error" => Kind::Unavailable,
+            _ => kind_of(answer.status, Kind::Rejected),
+        };
+        self.failure(kind, what, help_for(kind, error, answer.status), retry_after(answer.fields, now))
+    }
+
+    /// The answer has nothing in it that we can read.
+    fn no_answer(&self, answer: &Answer<'_>, now: SystemTime) -> Failure {
+        let status = answer.status.as_u16();
+        let what = match answer {
+            Answer { body: None, .. } => format!("answered {status} with more than 64 KiB"),
+            Answer { fields, .. } if is_compressed(fields) => {
+                format!("answered {status} compressed, though it was asked not to (`Accept-Encoding: identity`)")
+            }
+            Answer { body: Some([]), .. } => format!("answered {status} with an empty body"),
+            Answer { fields, .. } => format!("answered {status} with {}", self.content(fields)),
+        };
+        let kind = kind_of(answer.status, Kind::Unavailable);
+        self.failure(kind, what, help_for(kind, "", answer.status), retry_after(answer.fields, now))
+    }
+
+    fn content(&self, fields: &HeaderMap) -> String {
+        let named = fields.get(CONTENT_TYPE).and_then(|name| name.to_str().ok());
+        let named = named.map(|name| format!(" ({})", self.secrets.quote(name, LONGEST_WORD)));
+        format!("something that is no token answer in JSON{}", named.unwrap_or_default())
+    }
+
+    fn unusable(&self, what: String) -> Failure {
+        self.failure(Kind::Unavailable, what, HELP_ENDPOINT, None)
+    }
+
+    fn failure(&self, kind: Kind, what: String, help: &'static str, retry_after: Option<Duration>) -> Failure {
+        Failure { kind, endpoint: self.endpoint.to_owned(), what, help, retry_after }
+    }
+}
+
+/// Whose turn it is after this status; `at_200` decides where the status says nothing.
+fn kind_of(status: StatusCode, at_200: Kind) -> Kind {
+    match status.as_u16() {
+        200 => at_200,
+        400 | 401 | 403 | 404 | 405 => Kind::Rejected,
+        _ => Kind::Unavailable,
+    }
+}
+
+fn help_for(kind: Kind, error: &str, status: StatusCode) -> &'static str {
+    match (kind, error, status.as_u16()) {
+        (_, _, 300..=399) => "set `token_url` to the endpoint itself, redirects are not followed",
+        (_, _, 429) => "it is asked too often, raise its limit for this client",
+        (Kind::Unavailable, _, 200) => HELP_ENDPOINT,
+        (Kind::Unavailable, ..) => "it will be asked again",
+        (_, "invalid_client", _) => "check `client_id`, `client_secret` and `client_auth`",
+        (_, "invalid_scope", _) => "check `scope`, and which scopes this client may have",
+        (_, "invalid_target", _) => "check `resource` and `audience`",
+        (_, "unauthorized_client" | "unsupported_grant_type", _) => {
+            "let this client use the client_credentials grant at the endpoint"
+        }
+        (_, _, 404 | 405) => "check `token_url`",
+        (_, "", 401 | 403) => "check `client_id`, `client_secret`, `client_auth` and the certificate",
+        _ => "check the fields of `auth` against the endpoint's documentation",
+    }
+}
+
+/// `Retry-After` in either form (RFC 9110 §10.2.3).
+fn retry_after(fields: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = fields.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let seconds = text.parse().ok().map(Duration::from_secs);
+    seconds.or_else(|| httpdate::parse_http_date(text).ok()?.duration_since(now).ok())
+}
+
+const HELP_ENDPOINT: &str = "check that `token_url` is a token endpoint";
+const HELP_CERTIFICATE: &str = "the endpoint must bind tokens to the certificate that it is called with";
+
+const LONGEST_TOKEN: usize = 16 * 1024;
+const LONGEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+/// An error's or a type's name.
+const LONGEST_WORD: usize = 64;
+const LONGEST_DESCRIPTION: usize = 200;

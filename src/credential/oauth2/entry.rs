@@ -1,0 +1,159 @@
+//! All that decides which token it is: services that agree on it share a slot, services that differ in any of it
+//! never do.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use super::Slot;
+use super::request::TokenRequest;
+use crate::config::auth::{ClientAuth, EndpointCertificate, OAuth2};
+use crate::config::{self, At, HttpVersion, Report, Scheme, Tls};
+use crate::credential::Material;
+use crate::credential::digest::Digest;
+use crate::tls::{Certificate, ClientTls};
+use crate::transport::{Connector, Spelling};
+
+/// Where a token comes from, how it is asked for, and with which TLS.
+pub(in crate::credential) struct Entry {
+    pub(super) key: Key,
+    certificate: Option<[u8; 32]>,
+    request: TokenRequest,
+}
+
+/// SHA-256 over every part of an [`Entry`].
+pub(super) type Key = [u8; 32];
+
+/// Every live slot by its entry's key: outlives snapshots, holds slots weakly.
+#[derive(Debug, Default)]
+pub(crate) struct Slots {
+    known: Mutex<HashMap<Key, Weak<Slot>>>,
+    new: Mutex<Vec<Weak<Slot>>>,
+}
+
+impl Entry {
+    /// `None`: what is wrong has been reported, or can't be known without the secrets.
+    pub(super) fn compile(written: &OAuth2, material: &Material<'_>, report: &mut Report) -> Option<Self> {
+        let Presented(certificate) = Presented::of(written, material)?;
+        let tls = match written.token_url.value.scheme {
+            Scheme::Http => None,
+            Scheme::Https => Some(client_tls(written, certificate, material, report)?),
+        };
+        // Counted even where a plain endpoint can't see it: the token may be bound to it all the same.
+        let certificate = certificate.map(|certificate| certificate.leaf.sha256);
+        let key = key(written, tls.as_ref(), certificate.as_ref());
+        // The time for a connection is part of the time for the request, which `fetch` keeps.
+        let url = &written.token_url.value;
+        let connector = Connector::new(url, tls, HttpVersion::Auto, None, Spelling::LowerCase);
+        let Ok(request) = TokenRequest::new(written, connector, certificate) else {
+            report.error(written.token_url.span, "a request can't be sent to this URL");
+            return None;
+        };
+        Some(Self { key, certificate, request })
+    }
+}
+
+impl Slots {
+    /// Slots made since the last call: each needs its [`super::refresh::run`] spawned.
+    pub(crate) fn take_new(&self) -> Vec<Arc<Slot>> {
+        let new = std::mem::take(&mut *locked(&self.new));
+        // Those of a config that was refused are gone already.
+        new.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// The slot of this entry: the one that is there, or a new one.
+    pub(super) fn slot(&self, entry: Entry) -> Arc<Slot> {
+        let Entry { key, certificate, request } = entry;
+        self.slot_of(key, || Slot::new(Arc::new(request), certificate))
+    }
+
+    fn slot_of(&self, key: Key, make: impl FnOnce() -> Slot) -> Arc<Slot> {
+        let mut known = locked(&self.known);
+        if let Some(slot) = known.get(&key).and_then(Weak::upgrade) {
+            return slot;
+        }
+        known.retain(|_, slot| slot.strong_count() > 0);
+        let slot = Arc::new(make());
+        known.insert(key, Arc::downgrade(&slot));
+        let mut new = locked(&self.new);
+        // A config that is refused again and again would leave one here each time.
+        new.retain(|slot| slot.strong_count() > 0);
+        new.push(Arc::downgrade(&slot));
+        slot
+    }
+}
+
+fn client_tls(
+    written: &OAuth2,
+    certificate: Option<&Arc<Certificate>>,
+    material: &Material<'_>,
+    report: &mut Report,
+) -> Option<ClientTls> {
+    let trust = written.tls.clone().or_else(|| material.service.tls.as_ref().map(trust_of));
+    let At { value: url, span } = &written.token_url;
+    ClientTls::compile(trust.as_ref(), &url.authority.host, certificate, HttpVersion::Auto, *span, report)
+}
+
+/// The certificate that a token endpoint is shown.
+struct Presented<'a>(Option<&'a Arc<Certificate>>);
+
+impl<'a> Presented<'a> {
+    /// `None`: one is linked, and it could not be loaded. The endpoint is not asked without it.
+    fn of(written: &OAuth2, material: &Material<'a>) -> Option<Self> {
+        match &written.certificate {
+            EndpointCertificate::OfService if material.service.certificate.is_some() => {
+                material.certificate.map(|certificate| Self(Some(certificate)))
+            }
+            EndpointCertificate::Named(name) => {
+                material.certificates.get(&name.value).map(|certificate| Self(Some(certificate)))
+            }
+            EndpointCertificate::OfService | EndpointCertificate::None => Some(Self(None)),
+        }
+    }
+}
+
+/// What of a service's trust holds for its token endpoint too: nothing that is about one server, and no leave to skip
+/// the check.
+fn trust_of(service: &At<Tls>) -> At<Tls> {
+    let config::Tls { ca, system_roots, min_version, .. } = service.value.clone();
+    At { value: Tls { ca, system_roots, min_version, ..Tls::default() }, span: service.span }
+}
+
+fn key(written: &OAuth2, tls: Option<&ClientTls>, certificate: Option<&[u8; 32]>) -> Key {
+    let mut digest = Digest::new();
+    let url = &written.token_url.value;
+    digest.field(&[url.scheme as u8]);
+    digest.field(url.authority.host.as_bytes());
+    digest.field(&url.authority.port.to_be_bytes());
+    digest.field(url.path.as_bytes());
+    digest.list(url.query.iter().map(String::as_bytes));
+    digest.list(tls.iter().map(|tls| tls.fingerprint.as_slice()));
+    digest.list(certificate.iter().map(|fingerprint| fingerprint.as_slice()));
+
+    digest.field(written.client_id.value.as_bytes());
+    let (kind, secret) = client_auth(&written.client_auth);
+    digest.field(&[kind]);
+    digest.field(secret.as_bytes());
+
+    digest.field(b"client_credentials");
+    digest.list(written.scope.iter().map(String::as_bytes));
+    digest.list(written.audience.iter().map(String::as_bytes));
+    digest.list(written.resource.iter().map(String::as_bytes));
+    digest.list(written.params.iter().flat_map(|(name, value)| [name.as_bytes(), value.value.expose().as_bytes()]));
+    let headers = written.headers.iter();
+    digest.list(headers.flat_map(|(name, value)| [name.value.as_str().as_bytes(), value.value.expose().as_bytes()]));
+    digest.finish()
+}
+
+fn client_auth(client_auth: &ClientAuth) -> (u8, &str) {
+    match client_auth {
+        ClientAuth::Basic(secret) => (0, secret.value.expose()),
+        ClientAuth::Post(secret) => (1, secret.value.expose()),
+        ClientAuth::TlsClientAuth => (2, ""),
+        ClientAuth::None => (3, ""),
+    }
+}
+
+/// A panic elsewhere leaves the maps whole: every change is one insertion.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,188 @@
+//! The background loop of one entry: single flight, refresh ahead, back-off.
+//!
+//! All token requests of an entry come from here, one after the other, so there are never two at once. When the next
+//! one is due is decided by [`Schedule`]; here is the waiting, the asking and the publishing.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, SystemTime};
+
+use super::Slot;
+use super::answer::Granted;
+use super::failure::Failure;
+use super::schedule::{Novelty, Schedule};
+use super::slot::{Asks, State, Token};
+use crate::clock::Moment;
+
+/// Where tokens of one entry come from.
+pub(crate) trait Endpoint: Send + Sync {
+    /// One token request, which takes no longer than `timeout` in all.
+    fn fetch(&self, timeout: Duration) -> Fetch<'_>;
+
+    /// Host and port, for people.
+    fn host(&self) -> &str;
+}
+
+/// A token request on its way.
+pub(crate) type Fetch<'a> = Pin<Box<dyn Future<Output = Result<Granted, Failure>> + 'a>>;
+
+/// Keeps the slot's token fresh; ends when the last snapshot that holds the slot is gone. Runs on the background's
+/// `LocalRuntime`.
+pub(crate) async fn run(slot: Weak<Slot>) {
+    // Only these two are held while it waits: a strong slot would keep itself alive.
+    let Some((asks, endpoint)) = slot.upgrade().map(|slot| (Arc::clone(&slot.asks), Arc::clone(&slot.endpoint))) else {
+        return;
+    };
+    let schedule = Schedule::new(Moment::now());
+    let mut refresher = Refresher { slot, asks, endpoint, schedule };
+    while refresher.wait_until_due().await.is_some() && refresher.attempt().await.is_some() {}
+}
+
+/// One entry's loop. Its steps return `None` once the slot is gone.
+struct Refresher {
+    slot: Weak<Slot>,
+    asks: Arc<Asks>,
+    endpoint: Arc<dyn Endpoint>,
+    schedule: Schedule,
+}
+
+impl Refresher {
+    async fn wait_until_due(&mut self) -> Option<()> {
+        loop {
+            self.hear()?;
+            let now = Moment::now();
+            let wait = match self.schedule.due() {
+                Some(due) if due <= now => return Some(()),
+                Some(due) => due.since(now).min(LONGEST_NAP),
+                None => LONGEST_NAP,
+            };
+            // A ring since `hear` is kept by the bell and ends this at once.
+            tokio::time::timeout(wait, self.asks.bell.notified()).await.ok();
+        }
+    }
+
+    /// Takes what was asked meanwhile into the plan.
+    fn hear(&mut self) -> Option<()> {
+        let slot = self.slot.upgrade()?;
+        let state = slot.state();
+        let next = state.requests + 1;
+        let now = Moment::now();
+        if self.asks.wanted.load(Ordering::Acquire) == next {
+            self.schedule.wanted(now);
+        }
+        if self.asks.hurried.swap(0, Ordering::AcqRel) == next {
+            self.schedule.try_now(now);
+        }
+        // Taken out, so that one complaint that came too soon is not heard again ten seconds later.
+        let rejected = self.asks.rejected.swap(0, Ordering::AcqRel);
+        if rejected != 0 && rejected == state.generation() && self.schedule.rejected(now) {
+            tracing::info!(target: LOG, endpoint = self.endpoint.host(), "the service refuses the token, fetching another");
+            slot.publish(State { replacing: true, ..self.planned(&state) });
+        }
+        Some(())
+    }
+
+    async fn attempt(&mut self) -> Option<()> {
+        let timeout = self.begin()?;
+        let endpoint = Arc::clone(&self.endpoint);
+        let fetched = tokio::select! {
+            fetched = endpoint.fetch(timeout) => fetched,
+            () = self.asks.until_gone() => return None,
+        };
+        self.end(fetched)
+    }
+
+    fn begin(&self) -> Option<Duration> {
+        let slot = self.slot.upgrade()?;
+        slot.publish(State { in_flight: true, ..self.planned(&slot.state()) });
+        Some(slot.sharers.timeout())
+    }
+
+    fn end(&mut self, fetched: Result<Granted, Failure>) -> Option<()> {
+        let slot = self.slot.upgrade()?;
+        let before = slot.state();
+        match fetched {
+            Ok(granted) => self.succeed(&slot, &before, granted),
+            Err(failure) => self.fail(&slot, &before, failure),
+        }
+        Some(())
+    }
+
+    fn succeed(&mut self, slot: &Slot, before: &State, granted: Granted) {
+        let (token, novelty) = succeed_to(before.token.as_deref(), granted, slot.sharers.default_lifetime());
+        let ahead = slot.sharers.ahead(token.life);
+        self.schedule.succeeded(&token, novelty, ahead, fastrand::f64(), Moment::now());
+        self.log_success(before, &token);
+
+        let state = State {
+            token: Some(Arc::new(token)),
+            failure: None,
+            refreshed_at: Some(SystemTime::now()),
+            ..self.ended(before)
+        };
+        slot.store(state);
+    }
+
+    fn fail(&mut self, slot: &Slot, before: &State, failure: Failure) {
+        let now = Moment::now();
+        self.schedule.failed(&failure, now);
+        let retry_in = self.schedule.due().map_or(0, |due| due.since(now).as_secs());
+        tracing::warn!(target: LOG, code = failure.code().word(), retry_in, "{failure}");
+
+        let ended = self.ended(before);
+        let state = State { failure: Some(Arc::new(failure)), failures: before.failures + 1, ..ended };
+        slot.store(state);
+    }
+
+    /// What was known, with the plan as it is now.
+    fn planned(&self, before: &State) -> State {
+        State { due: self.schedule.due(), replaceable: Some(self.schedule.replaceable()), ..before.clone() }
+    }
+
+    /// As [`Refresher::planned`], with one attempt more behind it.
+    fn ended(&self, before: &State) -> State {
+        State { requests: before.requests + 1, in_flight: false, replacing: false, ..self.planned(before) }
+    }
+
+    fn log_success(&self, before: &State, token: &Token) {
+        let (endpoint, seconds) = (self.endpoint.host(), token.life.as_secs());
+        if before.token.is_none() || before.failure.is_some() {
+            tracing::info!(target: LOG, endpoint, seconds, "token obtained");
+        } else {
+            tracing::debug!(target: LOG, endpoint, seconds, "token refreshed");
+        }
+    }
+}
+
+/// The token that follows `old`. One that the endpoint repeats keeps its generation: sending it again after a 401
+/// would bring another.
+fn succeed_to(old: Option<&Token>, granted: Granted, default_lifetime: Duration) -> (Token, Novelty) {
+    let Granted { access_token, sent, life } = granted;
+    let life = life.unwrap_or(default_lifetime);
+    match old.filter(|old| old.access_token == access_token) {
+        Some(old) => (Token { generation: old.generation, access_token, sent, life }, Novelty::Repeated),
+        None => {
+            let generation = GENERATIONS.fetch_add(1, Ordering::Relaxed);
+            (Token { generation, access_token, sent, life }, Novelty::New)
+        }
+    }
+}
+
+impl Asks {
+    async fn until_gone(&self) {
+        while !self.gone.load(Ordering::Acquire) {
+            // Other rings are for later: what they are for stays in the atomics.
+            self.bell.notified().await;
+        }
+    }
+}
+
+/// One count for all entries, so that a request with several tokens is stamped with one number: what is newer than
+/// the newest of them was not on it. 0 stands for no token.
+static GENERATIONS: AtomicU64 = AtomicU64::new(1);
+
+/// Timers stand still while the machine sleeps and lifetimes do not: look at least this often which is due.
+const LONGEST_NAP: Duration = Duration::from_secs(30);
+
+const LOG: &str = "sidekey::token";

@@ -1,0 +1,108 @@
+//! The fields of a service that decide when its token is fetched, and not which token that is.
+//!
+//! Services that share an entry may write them differently. Each holds its own terms, the entry knows them weakly and
+//! goes by what suits them all: so a config that was refused, or is gone, has no say.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use crate::config::auth::{OAuth2, RefreshAhead};
+use crate::credential::digest::Digest;
+
+/// The terms of one service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Terms {
+    ahead: RefreshAhead,
+    default_lifetime: Duration,
+    timeout: Duration,
+}
+
+impl Terms {
+    pub(super) fn of(written: &OAuth2) -> Self {
+        Self { ahead: written.refresh_ahead, default_lifetime: written.default_lifetime, timeout: written.timeout }
+    }
+
+    pub(super) fn digest(&self, digest: &mut Digest) {
+        let (kind, ahead) = match self.ahead {
+            RefreshAhead::Share(share) => (0, u128::from(share.to_bits())),
+            RefreshAhead::Fixed(time) => (1, time.as_nanos()),
+        };
+        for number in [kind, ahead, self.default_lifetime.as_nanos(), self.timeout.as_nanos()] {
+            digest.field(&number.to_be_bytes());
+        }
+    }
+
+    fn ahead(&self, life: Duration) -> Duration {
+        match self.ahead {
+            RefreshAhead::Share(share) => life.mul_f64(share.clamp(0.0, 1.0)),
+            RefreshAhead::Fixed(time) => time,
+        }
+    }
+}
+
+/// The terms of all services that share an entry.
+#[derive(Debug, Default)]
+pub(super) struct Sharers(Mutex<Vec<Weak<Terms>>>);
+
+impl Sharers {
+    /// Adds a service's terms, for as long as the service holds them.
+    pub(super) fn join(&self, terms: &Arc<Terms>) {
+        let mut sharers = self.lock();
+        sharers.retain(|sharer| sharer.strong_count() > 0);
+        sharers.push(Arc::downgrade(terms));
+    }
+
+    /// How much of `life` should be left at a refresh: what the most careful one wants.
+    pub(super) fn ahead(&self, life: Duration) -> Duration {
+        self.of_all(|terms| terms.ahead(life)).max().unwrap_or_default()
+    }
+
+    /// How long a token lives that does not say: as the most careful one assumes.
+    pub(super) fn default_lifetime(&self) -> Duration {
+        self.of_all(|terms| terms.default_lifetime).min().unwrap_or_default()
+    }
+
+    /// How long one token request may take in all: as long as the most patient one waits.
+    pub(super) fn timeout(&self) -> Duration {
+        self.of_all(|terms| terms.timeout).max().unwrap_or_default()
+    }
+
+    fn of_all(&self, field: impl Fn(&Terms) -> Duration) -> impl Iterator<Item = Duration> {
+        let fields: Vec<_> = self.lock().iter().filter_map(Weak::upgrade).map(|terms| field(&terms)).collect();
+        fields.into_iter()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Weak<Terms>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn terms(ahead: RefreshAhead, lifetime: u64, timeout: u64) -> Arc<Terms> {
+        let default_lifetime = Duration::from_secs(lifetime);
+        Arc::new(Terms { ahead, default_lifetime, timeout: Duration::from_secs(timeout) })
+    }
+
+    #[track_caller]
+    fn check(sharers: &Sharers, ahead: u64, lifetime: u64, timeout: u64) {
+        let found = (sharers.ahead(Duration::from_secs(100)), sharers.default_lifetime(), sharers.timeout());
+
+        assert_eq!(found, (Duration::from_secs(ahead), Duration::from_secs(lifetime), Duration::from_secs(timeout)));
+    }
+
+    #[test]
+    fn sharers_get_what_suits_them_all_and_those_that_are_gone_have_no_say() {
+        let sharers = Sharers::default();
+        let patient = terms(RefreshAhead::Share(0.2), 300, 10);
+        let hasty = terms(RefreshAhead::Fixed(Duration::from_secs(30)), 60, 2);
+        sharers.join(&patient);
+        sharers.join(&hasty);
+
+        check(&sharers, 30, 60, 10);
+        drop(hasty);
+        check(&sharers, 20, 300, 10);
+    }
+}

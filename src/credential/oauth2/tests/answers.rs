@@ -1,0 +1,223 @@
+//! Answers of token endpoints, good and bad.
+
+use std::time::{Duration, SystemTime};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::super::answer::{self, Answer, Asked, Granted};
+use super::super::failure::{Failure, Kind, Spellings};
+use crate::clock::Moment;
+
+fn fields(fields: &[(HeaderName, &'static str)]) -> HeaderMap {
+    fields.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect()
+}
+
+fn read(status: u16, fields: &HeaderMap, body: Option<&[u8]>) -> Result<Granted, Failure> {
+    let answer = Answer { status: StatusCode::from_u16(status).expect("a status"), fields, body };
+    let secrets = Spellings::of(["hunter2"]);
+    let asked = Asked { endpoint: "idp", secrets: &secrets, certificate: Some(CERTIFICATE), sent: Moment::now() };
+    answer::read(&answer, &asked, now())
+}
+
+/// Half past the hour in which the tokens of these tests are issued.
+fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000)
+}
+
+fn jwt(claims: &Value) -> String {
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    format!("{}.{}.c2ln", part(&json!({ "alg": "ES256" })), part(claims))
+}
+
+#[track_caller]
+fn check_life(answer: &Value, seconds: Option<f64>) {
+    let granted = read(200, &HeaderMap::new(), Some(answer.to_string().as_bytes()));
+
+    let life = granted.map(|granted| granted.life.map(|life| life.as_secs_f64()));
+    assert_eq!(life, Ok(seconds), "{answer}");
+}
+
+#[track_caller]
+fn check_failure(status: u16, body: &str, kind: Kind, text: &str) {
+    let failure = read(status, &HeaderMap::new(), Some(body.as_bytes())).expect_err(body);
+
+    assert_eq!((failure.kind, failure.to_string().as_str()), (kind, text), "{status} {body}");
+}
+
+#[test]
+fn a_life_is_a_number_or_a_string_of_digits() {
+    let token = |expires_in: Value| json!({ "access_token": "t", "expires_in": expires_in });
+
+    check_life(&token(json!(3600)), Some(3600.0));
+    check_life(&token(json!("3600")), Some(3600.0));
+    check_life(&token(json!(1.5)), Some(1.5));
+    check_life(&token(json!(0)), Some(0.0));
+    check_life(&token(json!(-5)), Some(0.0));
+    check_life(&token(json!(86_401)), Some(86_400.0));
+    check_life(&token(json!(1e300)), Some(86_400.0));
+    check_life(&token(json!("99999999999999999999999")), Some(86_400.0));
+    for missing in [json!(null), json!("-5"), json!(""), json!("1h"), json!(true), json!([1]), json!({})] {
+        check_life(&token(missing), None);
+    }
+}
+
+#[test]
+fn a_jwt_says_how_long_it_lives_if_the_answer_does_not() {
+    let token = |claims: Value| json!({ "access_token": jwt(&claims) });
+
+    check_life(&token(json!({ "iat": 500, "exp": 1100 })), Some(600.0));
+    check_life(&token(json!({ "iat": 500, "exp": 400 })), Some(0.0));
+    check_life(&token(json!({ "exp": 1_000_060 })), Some(60.0));
+    check_life(&token(json!({ "iat": 500 })), None);
+    check_life(&token(json!({ "exp": "soon" })), None);
+    check_life(&token(json!(["exp"])), None);
+    check_life(&json!({ "access_token": "a.!.c" }), None);
+    check_life(&json!({ "access_token": jwt(&json!({ "iat": 0, "exp": 9 })), "expires_in": 60 }), Some(60.0));
+}
+
+#[test]
+fn a_type_is_bearer_in_any_case_or_missing() {
+    for token_type in [json!("Bearer"), json!("bearer"), json!("BEARER"), json!(null)] {
+        check_life(&json!({ "access_token": "t", "expires_in": 1, "token_type": token_type }), Some(1.0));
+    }
+    check_life(&json!({ "access_token": "t", "expires_in": 1, "error": null }), Some(1.0));
+}
+
+#[test]
+fn a_200_that_brings_no_usable_token_says_why() {
+    const HELP: &str = "; check that `token_url` is a token endpoint";
+    let unusable =
+        |body: &str, what: &str| check_failure(200, body, Kind::Unavailable, &format!("idp answered {what}{HELP}"));
+
+    unusable("", "200 with an empty body");
+    unusable("<html>", "200 with something that is no token answer in JSON");
+    unusable("[]", "200 with something that is no token answer in JSON");
+    unusable("[\"t\",\"Bearer\",1,null,null]", "200 with something that is no token answer in JSON");
+    unusable("{\"access_token\":\"a\",\"access_token\":\"b\"}", "200 with something that is no token answer in JSON");
+    unusable("{}", "200 without an `access_token`");
+    unusable("{\"access_token\":1}", "200 without an `access_token`");
+    unusable("{\"access_token\":\"\"}", "with an empty `access_token`");
+    unusable("{\"access_token\":\"a\\nb\"}", "with an `access_token` that is not all visible ASCII");
+    unusable("{\"access_token\":\"a b\"}", "with an `access_token` that is not all visible ASCII");
+    unusable("{\"access_token\":\"ä\"}", "with an `access_token` that is not all visible ASCII");
+    unusable("{\"access_token\":\"a\",\"token_type\":\"DPoP\"}", "with a token of type `DPoP`, not Bearer");
+    unusable("{\"access_token\":\"a\",\"token_type\":1}", "with a `token_type` that is no text");
+    let long = format!("{{\"access_token\":\"{}\"}}", "a".repeat(16_385));
+    unusable(&long, "with an `access_token` of more than 16 KiB");
+}
+
+#[test]
+fn a_token_may_have_sixteen_kibibytes() {
+    let longest = "a".repeat(16_384);
+    check_life(&json!({ "access_token": longest, "expires_in": 1 }), Some(1.0));
+}
+
+#[test]
+fn a_token_bound_to_another_certificate_is_refused() {
+    let bound = |thumbprint: &str| json!({ "access_token": jwt(&json!({ "cnf": { "x5t#S256": thumbprint } })) });
+    let ours = URL_SAFE_NO_PAD.encode(CERTIFICATE);
+    let text = "idp answered with a token that is bound to another certificate (`cnf.x5t#S256`); \
+                the endpoint must bind tokens to the certificate that it is called with";
+
+    check_life(&bound(&ours), None);
+    check_failure(200, &bound(&URL_SAFE_NO_PAD.encode([8; 32])).to_string(), Kind::Unavailable, text);
+    check_failure(200, &bound("?").to_string(), Kind::Unavailable, text);
+}
+
+#[test]
+fn what_the_endpoint_refuses_is_rejected() {
+    let body = r#"{"error":"invalid_client","error_description":"wrong secret hunter2"}"#;
+    let text =
+        "idp answered 401 `invalid_client` (wrong secret ***); check `client_id`, `client_secret` and `client_auth`";
+    check_failure(401, body, Kind::Rejected, text);
+
+    let kind = |status, body: &str| read(status, &HeaderMap::new(), Some(body.as_bytes())).expect_err(body).kind;
+    for status in [400, 401, 403, 404, 405] {
+        assert_eq!(kind(status, ""), Kind::Rejected, "{status}");
+        assert_eq!(kind(status, r#"{"error":"x"}"#), Kind::Rejected, "{status}");
+        assert_eq!(kind(status, r#"{"error":"temporarily_unavailable"}"#), Kind::Unavailable, "{status}");
+        assert_eq!(kind(status, r#"{"error":"server_error"}"#), Kind::Unavailable, "{status}");
+    }
+    assert_eq!(kind(200, r#"{"error":"invalid_scope","access_token":"t"}"#), Kind::Rejected);
+    assert_eq!(kind(200, r#"{"error":{}}"#), Kind::Rejected);
+    assert_eq!(kind(200, r#"{"error":"server_error"}"#), Kind::Unavailable);
+    for status in [201, 204, 301, 302, 307, 402, 408, 418, 429, 500, 502, 503] {
+        assert_eq!(kind(status, r#"{"error":"invalid_client"}"#), Kind::Unavailable, "{status}");
+        assert_eq!(kind(status, r#"{"access_token":"t"}"#), Kind::Unavailable, "{status}");
+    }
+}
+
+#[test]
+fn a_redirect_is_not_followed() {
+    let text =
+        "idp answered 302 with an empty body; set `token_url` to the endpoint itself, redirects are not followed";
+    check_failure(302, "", Kind::Unavailable, text);
+}
+
+#[test]
+fn an_answer_that_is_too_long_or_compressed_is_not_read() {
+    let json = br#"{"access_token":"t"}"#;
+    let long = read(200, &HeaderMap::new(), None).expect_err("too long");
+    let gzip = read(200, &fields(&[(CONTENT_ENCODING, "gzip")]), Some(json)).expect_err("compressed");
+    let plain = read(200, &fields(&[(CONTENT_ENCODING, "Identity")]), Some(json));
+    let rejected = read(400, &HeaderMap::new(), None).expect_err("rejected");
+
+    assert_eq!(long.what, "answered 200 with more than 64 KiB");
+    assert_eq!(gzip.what, "answered 200 compressed, though it was asked not to (`Accept-Encoding: identity`)");
+    assert!(plain.is_ok());
+    assert_eq!(rejected.kind, Kind::Rejected);
+}
+
+#[test]
+fn an_answer_of_another_kind_is_called_by_its_name() {
+    let html = read(200, &fields(&[(CONTENT_TYPE, "text/html")]), Some(b"<html>")).expect_err("HTML");
+
+    assert_eq!(html.what, "answered 200 with something that is no token answer in JSON (text/html)");
+}
+
+#[track_caller]
+fn check_retry_after(value: &'static str, seconds: Option<u64>) {
+    let failure = read(503, &fields(&[(RETRY_AFTER, value)]), Some(b"")).expect_err("503");
+
+    assert_eq!(failure.retry_after, seconds.map(Duration::from_secs), "{value}");
+}
+
+#[test]
+fn retry_after_is_read_in_seconds_and_as_a_date() {
+    check_retry_after("120", Some(120));
+    check_retry_after("0", Some(0));
+    check_retry_after("Mon, 12 Jan 1970 13:47:40 GMT", Some(60));
+    check_retry_after("Mon, 12 Jan 1970 13:00:00 GMT", None);
+    check_retry_after("soon", None);
+    check_retry_after("-1", None);
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_it_panic(status in 100_u16..1000, body: Vec<u8>) {
+        read(status, &HeaderMap::new(), Some(&body)).ok();
+    }
+
+    #[test]
+    fn no_token_or_claim_makes_it_panic(token in "[!-~]{0,40}", claims in "\\PC{0,60}", life: f64) {
+        let claims = URL_SAFE_NO_PAD.encode(claims);
+        for token in [token.clone(), format!("a.{claims}.c"), format!("a.{token}.c")] {
+            let body = json!({ "access_token": token, "expires_in": life }).to_string();
+            read(200, &HeaderMap::new(), Some(body.as_bytes())).ok();
+        }
+    }
+
+    #[test]
+    fn claims_of_any_size_make_a_life_of_a_day_at_most(issued: f64, expires: f64) {
+        let body = json!({ "access_token": jwt(&json!({ "iat": issued, "exp": expires })) }).to_string();
+        let granted = read(200, &HeaderMap::new(), Some(body.as_bytes())).expect("a token");
+        prop_assert!(granted.life.is_none_or(|life| life <= Duration::from_secs(86_400)));
+    }
+}
+
+const CERTIFICATE: [u8; 32] = [7; 32];

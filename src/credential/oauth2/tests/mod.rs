@@ -1,0 +1,121 @@
+//! What the OAuth 2.0 methods promise, without a network.
+
+mod answers;
+mod exchanges;
+mod refreshes;
+mod stampede;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::answer::Granted;
+use super::failure::{Failure, Kind};
+use super::refresh::{Endpoint, Fetch};
+use super::slot::Slot;
+use super::terms::Terms;
+use crate::clock::Moment;
+use crate::credential::tests::oauth2;
+use crate::secret::Secret;
+
+/// A token endpoint that answers what the test says, when the test says so.
+pub(super) struct FakeEndpoint {
+    answers: Mutex<Vec<Answer>>,
+    /// Requests that came so far.
+    asked: AtomicU64,
+    came: Notify,
+    go: Notify,
+    waits: bool,
+}
+
+/// What the endpoint answers.
+#[derive(Clone)]
+pub(super) enum Answer {
+    Token(&'static str, Duration),
+    /// The token's name, with no word of its life.
+    Timeless(&'static str),
+    Failure(Kind),
+}
+
+impl FakeEndpoint {
+    /// Answers at once, the last answer for ever.
+    pub(super) fn answering(answers: &[Answer]) -> Arc<Self> {
+        Self::new(answers, false)
+    }
+
+    /// Answers when [`FakeEndpoint::answer`] is called.
+    pub(super) fn waiting(answers: &[Answer]) -> Arc<Self> {
+        Self::new(answers, true)
+    }
+
+    fn new(answers: &[Answer], waits: bool) -> Arc<Self> {
+        let answers = Mutex::new(answers.iter().rev().cloned().collect());
+        Arc::new(Self { answers, asked: AtomicU64::new(0), came: Notify::new(), go: Notify::new(), waits })
+    }
+
+    pub(super) fn asked(&self) -> u64 {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    /// Lets the request in flight, or the next one, be answered.
+    pub(super) fn answer(&self) {
+        self.go.notify_one();
+    }
+
+    /// Resolves once `count` requests came.
+    pub(super) async fn until_asked(&self, count: u64) {
+        while self.asked() < count {
+            self.came.notified().await;
+        }
+    }
+
+    async fn respond(&self) -> Result<Granted, Failure> {
+        let sent = Moment::now();
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        self.came.notify_one();
+        if self.waits {
+            self.go.notified().await;
+        }
+        let answer = {
+            let mut answers = self.answers.lock().expect("the answers");
+            if answers.len() > 1 { answers.pop() } else { answers.last().cloned() }
+        };
+        match answer.expect("an answer") {
+            Answer::Token(token, life) => Ok(granted(token, sent, Some(life))),
+            Answer::Timeless(token) => Ok(granted(token, sent, None)),
+            Answer::Failure(kind) => Err(failure(kind)),
+        }
+    }
+}
+
+impl Endpoint for FakeEndpoint {
+    fn fetch(&self, _: Duration) -> Fetch<'_> {
+        Box::pin(self.respond())
+    }
+
+    fn host(&self) -> &str {
+        "idp.example"
+    }
+}
+
+fn granted(token: &str, sent: Moment, life: Option<Duration>) -> Granted {
+    Granted { access_token: Secret::new(token.to_owned()), sent, life }
+}
+
+fn failure(kind: Kind) -> Failure {
+    let (endpoint, what) = ("idp.example".to_owned(), "answered 503".to_owned());
+    Failure { kind, endpoint, what, help: "wait", retry_after: None }
+}
+
+/// A slot of this endpoint, with the terms that it goes by.
+pub(super) fn slot(endpoint: &Arc<FakeEndpoint>) -> (Arc<Slot>, Arc<Terms>) {
+    let endpoint: Arc<dyn Endpoint> = endpoint.clone();
+    let slot = Arc::new(Slot::new(endpoint, None));
+    let terms = Arc::new(Terms::of(&oauth2()));
+    slot.sharers.join(&terms);
+    (slot, terms)
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
