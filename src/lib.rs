@@ -33,6 +33,7 @@ mod heap;
 mod name;
 mod route;
 mod secret;
+mod snapshot;
 mod telemetry;
 mod tls;
 mod transport;

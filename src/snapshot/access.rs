@@ -1,0 +1,207 @@
+//! Who may use the proxy: local names, web pages, the token, the users of a unix socket.
+//!
+//! Only answers. Which answer counts where is decided in `proxy::admit` and by the admin port: the token on TCP, users
+//! on unix sockets, pages where browsers get to.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+
+use nix::errno::Errno;
+use nix::unistd::User;
+
+use crate::config::{self, At, Report, Span};
+use crate::secret::Secret;
+
+/// The compiled `access`.
+#[derive(Debug)]
+pub(crate) struct Access {
+    /// Beside `localhost` and loopback addresses.
+    hosts: HashSet<String>,
+    origins: Listed<String>,
+    token: Option<Secret>,
+    users: Listed<u32>,
+}
+
+/// Who is named, where "all" can be said too.
+#[derive(Debug)]
+enum Listed<T> {
+    All,
+    Only(HashSet<T>),
+}
+
+impl Access {
+    /// Resolves names of users to numbers, which asks the system and may take as long as its directory service does.
+    /// `None`: a user that can't be resolved has been reported.
+    pub(crate) fn compile(written: &config::Access, report: &mut Report) -> Option<Self> {
+        if let Some(star) = written.origins.iter().find(|origin| origin.value == "*") {
+            report
+                .warning(star.span, "any web page may use the proxy: neither `Origin` nor `Sec-Fetch-Site` is checked")
+                .help("name the pages that may, unless this is for replayed browser traffic");
+        }
+        let (access, findings) = Self::build(written);
+        for (span, fault) in &findings {
+            report.error(*span, fault.to_string()).help("a number is taken as a uid and not looked up");
+        }
+        findings.is_empty().then_some(access)
+    }
+
+    /// Whether `host`, spelt as `route::authority` spells it, is a local name, under which every route counts.
+    pub(crate) fn is_local_host(&self, host: &str) -> bool {
+        host == "localhost" || host.ends_with(".localhost") || is_loopback(host) || self.hosts.contains(host)
+    }
+
+    /// Whether a page of this origin, as its browser wrote it, may call.
+    pub(crate) fn allows_origin(&self, origin: &str) -> bool {
+        match &self.origins {
+            Listed::All => true,
+            Listed::Only(named) => named.contains(origin),
+        }
+    }
+
+    /// Whether any page may, with or without an `Origin`: then `Sec-Fetch-Site` is not looked at either.
+    pub(crate) fn any_origin(&self) -> bool {
+        matches!(self.origins, Listed::All)
+    }
+
+    /// What is asked for on TCP listeners.
+    pub(crate) fn token(&self) -> Option<&Secret> {
+        self.token.as_ref()
+    }
+
+    /// Whether this user may use a unix socket that its mode lets them open.
+    pub(crate) fn admits_uid(&self, uid: u32) -> bool {
+        match &self.users {
+            Listed::All => true,
+            Listed::Only(named) => named.contains(&uid),
+        }
+    }
+
+    fn build(written: &config::Access) -> (Self, Vec<(Span, Fault)>) {
+        let texts = |written: &[At<String>]| written.iter().map(|text| text.value.clone()).collect::<HashSet<_>>();
+        let (users, findings) = resolve(&written.unix_users);
+        let origins = texts(&written.origins);
+        let access = Self {
+            hosts: texts(&written.hosts),
+            origins: if origins.contains("*") { Listed::All } else { Listed::Only(origins) },
+            token: written.token.as_ref().map(|token| token.value.clone()),
+            users: if written.unix_users.is_empty() { Listed::All } else { Listed::Only(users) },
+        };
+        (access, findings)
+    }
+}
+
+fn resolve(users: &[At<String>]) -> (HashSet<u32>, Vec<(Span, Fault)>) {
+    let mut uids = HashSet::new();
+    let mut findings = Vec::new();
+    for At { value, span } in users {
+        match uid_of(value) {
+            Ok(uid) => drop(uids.insert(uid)),
+            Err(fault) => findings.push((*span, fault)),
+        }
+    }
+    (uids, findings)
+}
+
+fn uid_of(written: &str) -> Result<u32, Fault> {
+    if let Ok(uid) = written.parse() {
+        return Ok(uid);
+    }
+    match User::from_name(written) {
+        Ok(Some(user)) => Ok(user.uid.as_raw()),
+        Ok(None) => Err(Fault::UnknownUser(written.to_owned())),
+        Err(errno) => Err(Fault::UserLookUp(written.to_owned(), errno)),
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    // `to_canonical` takes the IPv4 address out of `::ffff:127.0.0.1`.
+    host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+/// Why a user can't be resolved.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+enum Fault {
+    #[error("this system has no user `{0}`")]
+    UnknownUser(String),
+    #[error("the user `{0}` can't be looked up: {1}")]
+    UserLookUp(String, Errno),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(texts: &[&str]) -> Vec<At<String>> {
+        texts.iter().map(|text| At { value: (*text).to_owned(), span: Span::default() }).collect()
+    }
+
+    fn build(written: config::Access) -> Access {
+        let (access, findings) = Access::build(&written);
+        assert_eq!(findings, []);
+        access
+    }
+
+    #[test]
+    fn a_local_name_is_localhost_a_loopback_address_or_a_listed_host() {
+        let access =
+            build(config::Access { hosts: at(&["sidekey.internal", "10.0.0.7", "fd00::1"]), ..<_>::default() });
+        let local = ["localhost", "payments.localhost", "127.0.0.1", "127.255.0.9", "::1", "::ffff:127.0.0.1"];
+        let foreign = ["localhost.example", "xlocalhost", "128.0.0.1", "0.0.0.0", "::", "127.1", "2130706433", "::2"];
+
+        for host in local.into_iter().chain(["sidekey.internal", "10.0.0.7", "fd00::1"]) {
+            assert!(access.is_local_host(host), "{host}");
+        }
+        for host in
+            foreign.into_iter().chain(["internal", "x.sidekey.internal", "::ffff:10.0.0.7", "", "attacker.example"])
+        {
+            assert!(!access.is_local_host(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn no_page_may_call_unless_its_origin_is_listed() {
+        let none = build(config::Access::default());
+        let one = build(config::Access { origins: at(&["https://app.example", "null"]), ..<_>::default() });
+
+        assert!(!none.allows_origin("https://app.example") && !none.any_origin());
+        assert!(one.allows_origin("https://app.example") && one.allows_origin("null") && !one.any_origin());
+        for origin in ["https://app.example.evil.example", "http://app.example", "https://app.example:8443", "*", ""] {
+            assert!(!one.allows_origin(origin), "{origin}");
+        }
+    }
+
+    #[test]
+    fn a_star_lets_every_page_call() {
+        let access = build(config::Access { origins: at(&["https://app.example", "*"]), ..<_>::default() });
+
+        assert!(access.any_origin() && access.allows_origin("https://evil.example"));
+    }
+
+    #[test]
+    fn listed_users_alone_may_use_a_unix_socket() {
+        let all = build(config::Access::default());
+        let some = build(config::Access { unix_users: at(&["root", "1234"]), ..<_>::default() });
+
+        assert!(all.admits_uid(0) && all.admits_uid(4242));
+        assert!(some.admits_uid(0) && some.admits_uid(1234) && !some.admits_uid(1235));
+    }
+
+    #[test]
+    fn the_token_is_kept_and_not_shown() {
+        let token = At { value: Secret::new("hunter2".to_owned()), span: Span::default() };
+        let access = build(config::Access { token: Some(token), ..<_>::default() });
+
+        assert!(access.token().is_some_and(|token| token.is(b"hunter2")));
+        assert!(!format!("{access:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn each_user_that_the_system_does_not_know_is_reported() {
+        let written = config::Access { unix_users: at(&["no-such-user-here", "root", "-1"]), ..<_>::default() };
+
+        let (_, findings) = Access::build(&written);
+
+        let texts: Vec<_> = findings.iter().map(|(_, fault)| fault.to_string()).collect();
+        assert_eq!(texts, ["this system has no user `no-such-user-here`", "this system has no user `-1`"]);
+    }
+}

@@ -1,0 +1,143 @@
+//! `allow`: which requests a service may be sent.
+
+use http::Method;
+
+use crate::config;
+
+/// Methods, and patterns over the path that is sent.
+#[derive(Debug)]
+pub(crate) struct Allow {
+    /// Empty: all.
+    methods: Vec<Method>,
+    /// Empty: all.
+    paths: Vec<Pattern>,
+}
+
+/// A pattern's segments.
+#[derive(Debug)]
+struct Pattern(Vec<Segment>);
+
+#[derive(Debug)]
+enum Segment {
+    /// `**`: any number of segments, also none.
+    Any,
+    /// The pieces between the `*`s of one segment; a single piece has to be equal.
+    Pieces(Vec<String>),
+}
+
+impl Allow {
+    pub(crate) fn compile(written: &config::Allow) -> Self {
+        let paths = written.paths.iter().map(|path| Pattern::compile(&path.value)).collect();
+        Self { methods: written.methods.clone(), paths }
+    }
+
+    /// Whether a request with this method and this path (as sent, base path included) may go.
+    pub(crate) fn admits(&self, method: &Method, path_sent: &str) -> bool {
+        let method_fits = self.methods.is_empty() || self.methods.contains(method);
+        method_fits && (self.paths.is_empty() || self.paths.iter().any(|pattern| pattern.fits(path_sent)))
+    }
+}
+
+impl Pattern {
+    fn compile(written: &str) -> Self {
+        let segments = written.split('/').skip(1).map(|segment| match segment {
+            "**" => Segment::Any,
+            pieces => Segment::Pieces(pieces.split('*').map(str::to_owned).collect()),
+        });
+        Self(segments.collect())
+    }
+
+    fn fits(&self, path: &str) -> bool {
+        let segments: Vec<&str> = path.split('/').skip(1).collect();
+        fits(&self.0, &segments)
+    }
+}
+
+/// Greedy with one step back, so that a pattern with many `**` takes no exponential time.
+fn fits(pattern: &[Segment], path: &[&str]) -> bool {
+    let (mut at, mut on) = (0, 0);
+    let mut retry: Option<(usize, usize)> = None;
+    while on < path.len() {
+        match pattern.get(at) {
+            Some(Segment::Any) => {
+                retry = Some((at, on));
+                at += 1;
+                continue;
+            }
+            Some(Segment::Pieces(pieces)) if segment_fits(pieces, path[on]) => {
+                at += 1;
+                on += 1;
+                continue;
+            }
+            _ => {}
+        }
+        // The last `**` takes one segment more.
+        let Some((any, taken)) = retry else { return false };
+        retry = Some((any, taken + 1));
+        at = any + 1;
+        on = taken + 1;
+    }
+    pattern[at..].iter().all(|rest| matches!(rest, Segment::Any))
+}
+
+fn segment_fits(pieces: &[String], segment: &str) -> bool {
+    let [first, middle @ .., last] = pieces else {
+        return pieces.first().is_some_and(|only| only == segment);
+    };
+    let Some(mut rest) = segment.strip_prefix(first.as_str()) else { return false };
+    for piece in middle {
+        let Some(found) = rest.find(piece.as_str()) else { return false };
+        rest = &rest[found + piece.len()..];
+    }
+    rest.len() >= last.len() && rest.ends_with(last.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(pattern: &str, path: &str, fits: bool) {
+        assert_eq!(Pattern::compile(pattern).fits(path), fits, "{pattern} over {path}");
+    }
+
+    #[test]
+    fn a_star_stays_within_its_segment_and_two_span_any_number() {
+        check("/v1/orders", "/v1/orders", true);
+        check("/v1/orders", "/v1/orders/", false);
+        check("/v1/orders", "/v1/ordersX", false);
+        check("/v1/*", "/v1/orders", true);
+        check("/v1/*", "/v1/orders/7", false);
+        check("/v1/*/items", "/v1/7/items", true);
+        check("/v1/a*c", "/v1/abc", true);
+        check("/v1/a*c", "/v1/ac", true);
+        check("/v1/a*b*c", "/v1/aXbYc", true);
+        check("/v1/a*b*c", "/v1/aXcYb", false);
+        check("/v1/ab*bc", "/v1/abc", false);
+        check("/v1/**", "/v1", true);
+        check("/v1/**", "/v1/", true);
+        check("/v1/**", "/v1/a/b/c", true);
+        check("/v1/**", "/v2/a", false);
+        check("/v1/**", "/v1X", false);
+        check("/**/items", "/items", true);
+        check("/**/items", "/v1/orders/items", true);
+        check("/**/items/*", "/v1/items/items/7", true);
+        check("/**", "/", true);
+    }
+
+    #[test]
+    fn many_stars_take_no_exponential_time() {
+        let pattern = "/**/a".repeat(30) + "/b";
+
+        check(&pattern, &"/a".repeat(2_000), false);
+    }
+
+    #[test]
+    fn methods_and_paths_must_both_fit() {
+        let allow = Allow { methods: vec![Method::GET], paths: vec![Pattern::compile("/v1/**")] };
+
+        assert!(allow.admits(&Method::GET, "/v1/orders"));
+        assert!(!allow.admits(&Method::POST, "/v1/orders"));
+        assert!(!allow.admits(&Method::GET, "/v2"));
+    }
+}

@@ -1,0 +1,146 @@
+//! What a reload changes, service by service: a type, so that it can be logged, shown and tested.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::{Service, Snapshot};
+
+/// What one snapshot changes in another. Names and keys only: holds no value of the config.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Difference {
+    pub(crate) services: Vec<Change>,
+    pub(crate) certificates: Vec<Change>,
+    /// Top-level keys, as they are written.
+    pub(crate) sections: Vec<&'static str>,
+    /// Of those, the ones that are of no effect before a restart.
+    pub(crate) needs_restart: Vec<&'static str>,
+}
+
+/// What became of one service or certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Change {
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Added,
+    Removed,
+    /// A certificate whose files hold another one.
+    Rotated,
+    Changed {
+        /// As they are written.
+        keys: Vec<&'static str>,
+        /// `None`: it had no token.
+        token: Option<Token>,
+    },
+}
+
+/// What became of a service's token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Token {
+    Kept,
+    Dropped,
+}
+
+impl Difference {
+    /// What `new` changes in `old`.
+    pub(crate) fn between(old: &Snapshot, new: &Snapshot) -> Self {
+        let sections = sections(old, new);
+        let needs_restart = sections.iter().copied().filter(|key| NEEDS_RESTART.contains(key)).collect();
+        Self { services: services(old, new), certificates: certificates(old, new), sections, needs_restart }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.services.is_empty() && self.certificates.is_empty() && self.sections.is_empty()
+    }
+
+    /// A line for each change.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let services = self.services.iter().map(|change| format!("service {change}"));
+        let certificates = self.certificates.iter().map(|change| format!("certificate {change}"));
+        let sections = self.sections.iter().map(|key| {
+            let restart = if self.needs_restart.contains(key) { ", which needs a restart" } else { "" };
+            format!("`{key}` changed{restart}")
+        });
+        services.chain(certificates).chain(sections).collect()
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "`{}` ", self.name)?;
+        let (keys, token) = match &self.kind {
+            Kind::Added => return formatter.write_str("added"),
+            Kind::Removed => return formatter.write_str("removed"),
+            Kind::Rotated => return formatter.write_str("rotated"),
+            Kind::Changed { keys, token } => (keys, token),
+        };
+        write!(formatter, "changed ({})", keys.join(", "))?;
+        match token {
+            None => Ok(()),
+            Some(Token::Kept) => formatter.write_str(", token kept"),
+            Some(Token::Dropped) => formatter.write_str(", token dropped"),
+        }
+    }
+}
+
+fn services(old: &Snapshot, new: &Snapshot) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for service in &new.services {
+        let name = service.name.to_string();
+        match old.service(&name) {
+            None => changes.push(Change { name, kind: Kind::Added }),
+            Some(known) if Arc::ptr_eq(known, service) => {}
+            Some(known) => {
+                let kind = Kind::Changed { keys: known.changed_keys(service), token: token(known, service) };
+                changes.push(Change { name, kind });
+            }
+        }
+    }
+    let gone = old.services.iter().filter(|service| new.service(service.name.as_str()).is_none());
+    changes.extend(gone.map(|service| Change { name: service.name.to_string(), kind: Kind::Removed }));
+    changes
+}
+
+fn token(old: &Service, new: &Service) -> Option<Token> {
+    let had = old.identity.credential.slot()?;
+    let kept = new.identity.credential.slot().is_some_and(|has| Arc::ptr_eq(had, has));
+    Some(if kept { Token::Kept } else { Token::Dropped })
+}
+
+fn certificates(old: &Snapshot, new: &Snapshot) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for certificate in &new.certificates {
+        let name = certificate.name.to_string();
+        match old.certificate(&name) {
+            None => changes.push(Change { name, kind: Kind::Added }),
+            Some(known) if Arc::ptr_eq(known, certificate) => {}
+            Some(known) if !known.same_material(certificate) => changes.push(Change { name, kind: Kind::Rotated }),
+            // The same one under another title: all else is its material.
+            Some(_) => changes.push(Change { name, kind: Kind::Changed { keys: vec!["title"], token: None } }),
+        }
+    }
+    let gone = old.certificates.iter().filter(|known| new.certificate(known.name.as_str()).is_none());
+    changes.extend(gone.map(|known| Change { name: known.name.to_string(), kind: Kind::Removed }));
+    changes
+}
+
+fn sections(old: &Snapshot, new: &Snapshot) -> Vec<&'static str> {
+    let (old, new) = (&old.config, &new.config);
+    let sections = [
+        ("listen", old.listen != new.listen),
+        ("admin", old.admin != new.admin),
+        ("access", old.access != new.access),
+        ("log", old.log != new.log),
+        ("limits", old.limits != new.limits),
+        ("shutdown", old.shutdown != new.shutdown),
+        ("routes", old.routes != new.routes),
+        ("workers", old.workers != new.workers),
+    ];
+    sections.into_iter().filter(|&(_, changed)| changed).map(|(key, _)| key).collect()
+}
+
+/// Threads are started once.
+const NEEDS_RESTART: [&str; 1] = ["workers"];

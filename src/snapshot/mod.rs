@@ -1,0 +1,188 @@
+//! What runs: immutable, everything resolved and encoded beforehand.
+//!
+//! `Snapshot::compile` only joins what each type's own `compile` made. A part that is unchanged is taken over from the
+//! last snapshot as the same `Arc`, so that pools and tokens are kept.
+
+mod access;
+pub(crate) mod allow;
+pub(crate) mod difference;
+mod identity;
+pub(crate) mod reload;
+mod rotation;
+mod service;
+#[cfg(test)]
+mod tests;
+mod trail;
+pub(crate) mod watch;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+
+pub(crate) use access::Access;
+pub(crate) use service::Service;
+
+use crate::config::{At, Config, Report};
+use crate::credential::{Slot, Slots};
+use crate::name::CertificateName;
+use crate::route::{self, Destination};
+use crate::tls::Certificate;
+
+/// One generation of what runs. Never changes once published.
+pub(crate) struct Snapshot {
+    /// From 1; each reload that changes something adds 1.
+    pub(crate) generation: u64,
+    pub(crate) loaded_at: SystemTime,
+    /// In order of name; `route::Match::service` is a place in here.
+    pub(crate) services: Vec<Arc<Service>>,
+    pub(crate) routes: Arc<route::Table>,
+    pub(crate) access: Arc<Access>,
+    /// In order of name.
+    pub(crate) certificates: Vec<Arc<Certificate>>,
+    /// As written: for listeners, logs, limits, and the next difference.
+    pub(crate) config: Arc<Config>,
+}
+
+/// Where the current snapshot is read: one atomic load.
+pub(crate) struct Published {
+    current: ArcSwap<Snapshot>,
+    changed: Notify,
+}
+
+impl Published {
+    pub(crate) fn new(first: Snapshot) -> Self {
+        Self { current: ArcSwap::from_pointee(first), changed: Notify::new() }
+    }
+
+    /// For [`arc_swap::Cache`]: a worker asks at each request whether its view is current.
+    pub(crate) fn current(&self) -> &ArcSwap<Snapshot> {
+        &self.current
+    }
+
+    /// Publishes and wakes idle workers: they would hold the connections of a rotated certificate else.
+    pub(crate) fn publish(&self, next: Arc<Snapshot>) {
+        self.current.store(next);
+        self.changed.notify_waiters();
+    }
+
+    /// Resolves at the next publication. Enable it before looking at `current`.
+    pub(crate) fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
+    }
+}
+
+impl Snapshot {
+    /// Compiles a config; what is unchanged since `previous` is taken over as the same `Arc`.
+    ///
+    /// `None`: there is an error, or the report reads no secrets, so that certificates are missing.
+    pub(crate) fn compile(config: Config, previous: Option<&Self>, slots: &Slots, report: &mut Report) -> Option<Self> {
+        let certificates = compile_certificates(&config, previous, report);
+        let services = compile_services(&config, &certificates, previous, slots, report);
+        let routes = compile_routes(&config, report);
+        let access = Access::compile(&config.access, report);
+        let services: Option<Vec<_>> = services.into_iter().collect();
+        if report.has_errors() {
+            return None;
+        }
+        Some(Self {
+            generation: previous.map_or(1, |previous| previous.generation + 1),
+            loaded_at: SystemTime::now(),
+            services: services?,
+            routes: Arc::new(routes),
+            access: Arc::new(access?),
+            certificates: certificates.into_values().collect(),
+            config: Arc::new(config),
+        })
+    }
+
+    /// The service of this name.
+    pub(crate) fn service(&self, name: &str) -> Option<&Arc<Service>> {
+        let place = self.services.binary_search_by(|service| service.name.as_str().cmp(name)).ok()?;
+        self.services.get(place)
+    }
+
+    /// The certificate of this name.
+    pub(crate) fn certificate(&self, name: &str) -> Option<&Arc<Certificate>> {
+        self.certificates.iter().find(|certificate| certificate.name.as_str() == name)
+    }
+
+    /// Every slot, each once, with the services that share it.
+    pub(crate) fn slots(&self) -> Vec<(&Arc<Slot>, Vec<&Service>)> {
+        let mut slots: Vec<(&Arc<Slot>, Vec<&Service>)> = Vec::new();
+        for service in &self.services {
+            for slot in service.identity.credential.slots() {
+                match slots.iter_mut().find(|(known, _)| Arc::ptr_eq(known, slot)) {
+                    Some((_, sharers)) => sharers.push(service),
+                    None => slots.push((slot, vec![service])),
+                }
+            }
+        }
+        slots
+    }
+
+    /// The same snapshot with other services in the places of those of the same name.
+    pub(crate) fn with_services(&self, replace: impl Fn(&Arc<Service>) -> Arc<Service>) -> Self {
+        Self {
+            generation: self.generation,
+            loaded_at: self.loaded_at,
+            services: self.services.iter().map(replace).collect(),
+            routes: Arc::clone(&self.routes),
+            access: Arc::clone(&self.access),
+            certificates: self.certificates.clone(),
+            config: Arc::clone(&self.config),
+        }
+    }
+}
+
+fn compile_certificates(
+    config: &Config,
+    previous: Option<&Snapshot>,
+    report: &mut Report,
+) -> BTreeMap<CertificateName, Arc<Certificate>> {
+    let mut certificates = BTreeMap::new();
+    for (name, written) in &config.certificates {
+        let Some(compiled) = Certificate::compile(name, written, report) else { continue };
+        let known = previous.and_then(|previous| previous.certificate(name.as_str()));
+        let known = known.filter(|known| known.same_material(&compiled) && known.title == compiled.title);
+        certificates.insert(name.clone(), known.map_or(compiled, Arc::clone));
+    }
+    certificates
+}
+
+fn compile_services(
+    config: &Config,
+    certificates: &BTreeMap<CertificateName, Arc<Certificate>>,
+    previous: Option<&Snapshot>,
+    slots: &Slots,
+    report: &mut Report,
+) -> Vec<Option<Arc<Service>>> {
+    let compile = |(name, written): (_, &At<_>)| {
+        let compiled = Service::compile(name, written, certificates, slots, report)?;
+        let known = previous.and_then(|previous| previous.service(compiled.name.as_str()));
+        let known = known.filter(|known| known.is_same_as(&compiled));
+        Some(known.map_or_else(|| Arc::new(compiled), Arc::clone))
+    };
+    config.services.iter().map(compile).collect()
+}
+
+/// Compiles the routes; services are known by their place in order of name.
+pub(crate) fn compile_routes(config: &Config, report: &mut Report) -> route::Table {
+    let destinations: Vec<_> = config
+        .services
+        .iter()
+        .map(|(name, service)| Destination {
+            name,
+            url: &service.value.url,
+            default_routes: service.value.default_routes,
+        })
+        .collect();
+    let place = |route: &At<crate::config::Route>| {
+        destinations.iter().position(|destination| *destination.name == route.value.service.value)
+    };
+    let routes: Vec<_> = config.routes.iter().filter_map(|route| Some((route, place(route)?))).collect();
+    route::Table::compile(&destinations, &routes, report)
+}

@@ -1,0 +1,267 @@
+//! Publish the new, or keep the old.
+//!
+//! One task on the background does it all, so that reloads never overlap: whoever asks for one (the watcher, `SIGHUP`,
+//! the admin port) waits in one queue. Loading and compiling happen on a thread of their own; workers notice nothing
+//! until the new snapshot is published.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::difference::Difference;
+use super::watch::Watcher;
+use super::{Published, Snapshot, rotation};
+use crate::config::{self, Color, Config, Overrides, Report, Secrets, Source};
+use crate::credential::{Slots, oauth2};
+use crate::telemetry::metrics::Metrics;
+
+/// Starts a task on the background's runtime.
+pub(crate) type Spawn = Box<dyn Fn(Pin<Box<dyn Future<Output = ()>>>)>;
+
+/// Gets ready for a config before it is published: binds its new addresses, say.
+///
+/// What it returns is called once the snapshot is published. An error refuses the whole reload.
+pub(crate) type Prepare = Box<dyn FnMut(&Arc<Config>) -> Result<Box<dyn FnOnce()>, String>>;
+
+/// Where the config comes from, the same at each load.
+#[derive(Clone, Debug)]
+pub(crate) struct Loader {
+    pub(crate) source: Source,
+    pub(crate) overrides: Overrides,
+}
+
+/// Asks for reloads and shows what became of them; shared with the admin port.
+pub(crate) struct Reloads {
+    queue: mpsc::UnboundedSender<Asked>,
+    history: Mutex<History>,
+}
+
+/// What a reload came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Applied {
+        generation: u64,
+    },
+    Unchanged {
+        generation: u64,
+    },
+    /// The old config goes on serving; the text says why, as the log does.
+    Refused {
+        error: String,
+    },
+}
+
+/// What became of the reloads so far.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct History {
+    /// The last 20, oldest first.
+    pub(crate) applied: VecDeque<Applied>,
+    /// Of the last reload, if it was refused.
+    pub(crate) last_error: Option<String>,
+    pub(crate) last_success: Option<SystemTime>,
+    pub(crate) count_applied: u64,
+    pub(crate) count_unchanged: u64,
+    pub(crate) count_refused: u64,
+}
+
+/// One reload that changed something.
+#[derive(Clone, Debug)]
+pub(crate) struct Applied {
+    pub(crate) generation: u64,
+    pub(crate) time: SystemTime,
+    pub(crate) difference: Difference,
+}
+
+/// Somebody who waits for the outcome.
+type Asked = oneshot::Sender<Outcome>;
+
+/// The task that reloads.
+pub(crate) struct Reloader {
+    pub(crate) loader: Arc<Loader>,
+    pub(crate) published: Arc<Published>,
+    pub(crate) slots: Arc<Slots>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) reloads: Arc<Reloads>,
+    pub(crate) queue: mpsc::UnboundedReceiver<Asked>,
+    pub(crate) watcher: Watcher,
+    pub(crate) spawn: Spawn,
+    pub(crate) prepare: Prepare,
+}
+
+impl Loader {
+    /// Loads and compiles; `None` if there is an error, which the report then holds. Blocks.
+    pub(crate) fn load(&self, previous: Option<&Snapshot>, slots: &Slots) -> (Option<Snapshot>, Report) {
+        let (config, mut report) = config::load_with(&self.source, Secrets::Read, &self.overrides);
+        let snapshot = config.and_then(|config| Snapshot::compile(config, previous, slots, &mut report));
+        (snapshot, report)
+    }
+}
+
+impl Reloads {
+    /// Makes the queue; the receiving end is the [`Reloader`]'s.
+    pub(crate) fn new() -> (Arc<Self>, mpsc::UnboundedReceiver<Asked>) {
+        let (queue, receiver) = mpsc::unbounded_channel();
+        let history = History { last_success: Some(SystemTime::now()), ..History::default() };
+        (Arc::new(Self { queue, history: Mutex::new(history) }), receiver)
+    }
+
+    /// Asks for a reload and waits for its outcome.
+    pub(crate) async fn request(&self) -> Outcome {
+        let (asked, outcome) = oneshot::channel();
+        let ended = || Outcome::Refused { error: "the process is ending".to_owned() };
+        if self.queue.send(asked).is_err() {
+            return ended();
+        }
+        outcome.await.unwrap_or_else(|_| ended())
+    }
+
+    /// What became of the reloads so far.
+    pub(crate) fn history(&self) -> History {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl History {
+    fn note(&mut self, outcome: &Outcome, difference: Option<Difference>) {
+        let now = SystemTime::now();
+        match outcome {
+            Outcome::Refused { error } => {
+                self.count_refused += 1;
+                self.last_error = Some(error.clone());
+                return;
+            }
+            Outcome::Unchanged { .. } => self.count_unchanged += 1,
+            Outcome::Applied { generation } => {
+                self.count_applied += 1;
+                let difference = difference.unwrap_or_default();
+                self.applied.push_back(Applied { generation: *generation, time: now, difference });
+                if self.applied.len() > KEPT {
+                    self.applied.pop_front();
+                }
+            }
+        }
+        self.last_error = None;
+        self.last_success = Some(now);
+    }
+}
+
+impl Reloader {
+    /// Takes up the tokens of the first snapshot, then reloads whenever something changed or somebody asks.
+    pub(crate) async fn run(mut self) {
+        let mut wanted = self.published.current().load_full();
+        self.take_up_tokens(&wanted);
+        loop {
+            let mut waiting = Vec::new();
+            tokio::select! {
+                asked = self.queue.recv() => match asked {
+                    Some(asked) => waiting.push(asked),
+                    None => return,
+                },
+                () = self.watcher.changed() => {}
+            }
+            while let Ok(asked) = self.queue.try_recv() {
+                waiting.push(asked);
+            }
+            let outcome = self.reload(&mut wanted).await;
+            for asked in waiting {
+                // Whoever asked may have left.
+                let _left = asked.send(outcome.clone());
+            }
+        }
+    }
+
+    /// `wanted` is what the last load came to. What is published may lag behind it, where a service waits for a token
+    /// before it switches: a load that finds the same again must not begin that anew.
+    async fn reload(&mut self, wanted: &mut Arc<Snapshot>) -> Outcome {
+        let (loader, slots, previous) = (Arc::clone(&self.loader), Arc::clone(&self.slots), Arc::clone(wanted));
+        let loaded = tokio::task::spawn_blocking(move || loader.load(Some(&previous), &slots)).await;
+        let (outcome, difference) = match loaded {
+            Ok((snapshot, report)) => {
+                self.watcher.watch(report.watched());
+                self.decide(wanted, snapshot, &report)
+            }
+            Err(panic) => (Outcome::Refused { error: format!("error: loading the config failed: {panic}") }, None),
+        };
+        if let Outcome::Refused { error } = &outcome {
+            tracing::error!("the config is refused, the old one goes on serving\n{}", error.trim_end());
+        }
+        self.reloads.lock().note(&outcome, difference);
+        outcome
+    }
+
+    fn decide(
+        &mut self,
+        wanted: &mut Arc<Snapshot>,
+        new: Option<Snapshot>,
+        report: &Report,
+    ) -> (Outcome, Option<Difference>) {
+        let said = report.render(Color::Plain);
+        let Some(new) = new else { return (Outcome::Refused { error: said }, None) };
+        warn_of(&said);
+        let difference = Difference::between(wanted, &new);
+        if difference.is_empty() {
+            self.hurry(wanted);
+            return (Outcome::Unchanged { generation: wanted.generation }, None);
+        }
+        let generation = new.generation;
+        match (self.prepare)(&new.config) {
+            Ok(commit) => {
+                *wanted = Arc::new(new);
+                self.publish(wanted);
+                commit();
+            }
+            Err(error) => return (Outcome::Refused { error }, None),
+        }
+        for line in difference.lines() {
+            tracing::info!(generation, "reloaded: {line}");
+        }
+        (Outcome::Applied { generation }, Some(difference))
+    }
+
+    fn publish(&self, new: &Arc<Snapshot>) {
+        self.take_up_tokens(new);
+        self.hurry(new);
+        let serving = self.published.current().load_full();
+        let (first, switches) = rotation::hold_back(&serving, new);
+        self.published.publish(first);
+        for switch in switches {
+            (self.spawn)(Box::pin(switch.carry_out(Arc::clone(&self.published))));
+        }
+    }
+
+    /// Starts the refresher of each new slot, and says which services count its requests.
+    fn take_up_tokens(&self, snapshot: &Snapshot) {
+        for (slot, sharers) in snapshot.slots() {
+            slot.count_for(sharers.iter().map(|service| self.metrics.token_numbers(service.name.as_str())).collect());
+        }
+        for slot in self.slots.take_new() {
+            (self.spawn)(Box::pin(oauth2::refresh::run(Arc::downgrade(&slot))));
+        }
+    }
+
+    /// Cuts back-offs short: what they wait for may have changed, or somebody knows that the endpoint is back.
+    fn hurry(&self, snapshot: &Snapshot) {
+        for (slot, _) in snapshot.slots() {
+            if !slot.is_live() {
+                slot.try_now();
+            }
+        }
+    }
+}
+
+/// Warnings of a load that is used.
+pub(crate) fn warn_of(said: &str) {
+    if !said.trim().is_empty() {
+        tracing::warn!("{}", said.trim_end());
+    }
+}
+
+/// As many differences are kept.
+const KEPT: usize = 20;

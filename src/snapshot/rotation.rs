@@ -1,0 +1,81 @@
+//! A certificate and the token that was obtained with it switch together.
+//!
+//! ```text
+//!  reload ─► publish: the service keeps its old certificate, connections and token
+//!            the new slot asks for a token, with the new certificate
+//!            it holds one, or the old token has expired ─► publish: the new pair
+//! ```
+//!
+//! The token endpoint may bind a token to the certificate it saw (RFC 8705 §3), and the service then refuses the token on
+//! a connection with another. A later reload supersedes a switch that is still waiting.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Published, Service, Snapshot};
+use crate::credential::Slot;
+
+/// A service that is ready to switch once its new slot holds a token.
+pub(crate) struct Switch {
+    old: Arc<Slot>,
+    new: Arc<Slot>,
+    /// The service to publish then.
+    service: Arc<Service>,
+    generation: u64,
+}
+
+/// What to publish first, and the switches that are to follow it: from what serves now to what is wanted.
+pub(crate) fn hold_back(serving: &Snapshot, wanted: &Arc<Snapshot>) -> (Arc<Snapshot>, Vec<Switch>) {
+    let between =
+        |service: &Arc<Service>| Switch::between(serving.service(service.name.as_str())?, service, wanted.generation);
+    let switches: Vec<_> = wanted.services.iter().filter_map(between).collect();
+    if switches.is_empty() {
+        return (Arc::clone(wanted), switches);
+    }
+    let first = wanted.with_services(|service| {
+        let waits = switches.iter().any(|switch| Arc::ptr_eq(&switch.service, service));
+        let kept = serving.service(service.name.as_str()).filter(|_| waits);
+        Arc::clone(kept.unwrap_or(service))
+    });
+    (Arc::new(first), switches)
+}
+
+impl Switch {
+    /// `None`: nothing has to wait.
+    fn between(old: &Arc<Service>, new: &Arc<Service>, generation: u64) -> Option<Self> {
+        let (had, has) = (&old.identity.credential, &new.identity.credential);
+        let (old_slot, new_slot) = (had.slot()?, has.slot()?);
+        let rotates = had.obtained_with().is_some() && had.obtained_with() != has.obtained_with();
+        // Whatever else has changed must not wait for a token.
+        let alone = old.changed_keys(new).iter().all(|key| PAIRED.contains(key));
+        if !rotates || !alone || !old_slot.is_live() || new_slot.is_live() {
+            return None;
+        }
+        Some(Self { old: Arc::clone(old_slot), new: Arc::clone(new_slot), service: Arc::clone(new), generation })
+    }
+
+    /// Waits until the new slot holds a token or the old one no longer does, and publishes the service; not if a
+    /// later reload has published meanwhile.
+    pub(crate) async fn carry_out(self, published: Arc<Published>) {
+        while self.old.is_live() && !self.new.is_live() {
+            tokio::select! {
+                () = self.new.first_attempt(), if !self.new.is_live() => tokio::time::sleep(LOOK_AGAIN).await,
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+            }
+        }
+        let current = published.current().load_full();
+        if current.generation != self.generation {
+            return;
+        }
+        let name = &self.service.name;
+        let next =
+            current.with_services(|service| Arc::clone(if service.name == *name { &self.service } else { service }));
+        published.publish(Arc::new(next));
+        tracing::info!(service = %name, "certificate and token switched together");
+    }
+}
+
+/// The keys that a rotation alone changes.
+const PAIRED: [&str; 2] = ["certificate", "title"];
+/// How late the expiry of an old token may be seen.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);

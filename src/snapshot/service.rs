@@ -1,0 +1,136 @@
+//! The shared half of a service.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use http::uri;
+
+use super::allow::Allow;
+use super::identity::Identity;
+use crate::config::{self, At, OnClientAuthorization, Ready, Report, Retry, Scheme, Timeouts, Url};
+use crate::credential::{Credential, Material, Slots};
+use crate::name::{CertificateName, ServiceName};
+use crate::route::target;
+use crate::tls::{Certificate, ClientTls};
+use crate::upstream::Upstream;
+
+/// The shared half of a service: immutable, kept by a reload as the same `Arc` where nothing that made it changed.
+pub(crate) struct Service {
+    pub(crate) name: ServiceName,
+    pub(crate) title: String,
+    pub(crate) url: Url,
+    /// Of `url`; what the upstream's authority or `Host` says.
+    pub(crate) authority: uri::Authority,
+    pub(crate) scheme: Scheme,
+    /// Of `url`, without a trailing slash; `""` if there is none.
+    pub(crate) base_path: String,
+    pub(crate) certificate: Option<Arc<Certificate>>,
+    pub(crate) identity: Identity,
+    pub(crate) allow: Option<Allow>,
+    pub(crate) headers: config::RequestHeaders,
+    pub(crate) response_headers: config::ResponseHeaders,
+    pub(crate) on_client_authorization: OnClientAuthorization,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) retry: Retry,
+    pub(crate) ready: Ready,
+    /// What it was compiled from, for the next difference.
+    written: config::Service,
+}
+
+impl Service {
+    /// Joins the parts of a service; `None` if one of them is missing, which has been reported or is not read.
+    pub(crate) fn compile(
+        name: &ServiceName,
+        written: &At<config::Service>,
+        certificates: &BTreeMap<CertificateName, Arc<Certificate>>,
+        slots: &Slots,
+        report: &mut Report,
+    ) -> Option<Self> {
+        let service = &written.value;
+        let linked = service.certificate.as_ref().map(|named| certificates.get(&named.value));
+        let certificate = linked.flatten();
+        let material = Material { service, certificate, certificates, slots };
+        // All of it is looked at before it is given up: a user wants to hear of every problem at once.
+        let credential = Credential::compile(&material, report);
+        let upstream = compile_upstream(service, certificate, report);
+        let authority = authority(service, report);
+        if linked.is_some_and(|found| found.is_none()) {
+            // Never without the certificate that it names.
+            return None;
+        }
+        let url = service.url.value.clone();
+        Some(Self {
+            name: name.clone(),
+            title: service.title.clone().unwrap_or_else(|| name.to_string()),
+            authority: authority?,
+            scheme: url.scheme,
+            base_path: target::base_path(&url).to_owned(),
+            url,
+            certificate: certificate.cloned(),
+            identity: Identity { credential: credential?, upstream: Arc::new(upstream?) },
+            allow: service.allow.as_ref().map(Allow::compile),
+            headers: service.headers.clone(),
+            response_headers: service.response_headers.clone(),
+            on_client_authorization: service.on_client_authorization,
+            timeouts: service.timeouts,
+            retry: service.retry.clone(),
+            ready: service.ready,
+            written: service.clone(),
+        })
+    }
+
+    /// Whether nothing that made them differs, down to the content of every file: then the older one is kept.
+    pub(crate) fn is_same_as(&self, other: &Self) -> bool {
+        self.changed_keys(other).is_empty()
+    }
+
+    /// The keys in which another version of this service differs, as they are written; one whose file or variable
+    /// alone has changed is among them.
+    pub(crate) fn changed_keys(&self, other: &Self) -> Vec<&'static str> {
+        let mut keys = self.written.changed_keys(&other.written);
+        let mut add = |key, changed: bool| {
+            if changed && !keys.contains(&key) {
+                keys.push(key);
+            }
+        };
+        let rotated = !same_certificate(self.certificate.as_ref(), other.certificate.as_ref());
+        add("certificate", rotated);
+        let (ours, theirs) = (&self.identity, &other.identity);
+        let explained = rotated || !self.written.changed_keys(&other.written).is_empty();
+        add("tls", !explained && ours.upstream.fingerprint() != theirs.upstream.fingerprint());
+        add("auth", !explained && ours.credential.fingerprint() != theirs.credential.fingerprint());
+        keys
+    }
+}
+
+fn same_certificate(one: Option<&Arc<Certificate>>, other: Option<&Arc<Certificate>>) -> bool {
+    match (one, other) {
+        (None, None) => true,
+        (Some(one), Some(other)) => one.same_material(other),
+        _ => false,
+    }
+}
+
+fn compile_upstream(
+    service: &config::Service,
+    certificate: Option<&Arc<Certificate>>,
+    report: &mut Report,
+) -> Option<Upstream> {
+    let url = &service.url;
+    let tls = match url.value.scheme {
+        Scheme::Http => None,
+        Scheme::Https => {
+            let host = &url.value.authority.host;
+            Some(ClientTls::compile(service.tls.as_ref(), host, certificate, service.http_version, url.span, report)?)
+        }
+    };
+    Some(Upstream::compile(service, tls))
+}
+
+fn authority(service: &config::Service, report: &mut Report) -> Option<uri::Authority> {
+    let parsed = service.url.value.authority.to_string().parse();
+    if parsed.is_err() {
+        report.error(service.url.span, "the host of this url can't be sent as a `Host`");
+    }
+    parsed.ok()
+}

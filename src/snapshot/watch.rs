@@ -1,0 +1,292 @@
+//! "Something changed", nothing else.
+//!
+//! Promises to resolve within a second after the content of a watched path has changed, and within ten where the
+//! kernel's notifications don't work (network file systems, exhausted inotify limits). Says nothing of what changed:
+//! names in events can't be relied on, so an event only makes it look, and a look compares contents.
+//!
+//! ```text
+//!  event ──► settle: quiet for 50 ms, at most 500 ms ──► look ──► other content: resolved
+//!  every 10 s ───────────────────────────────────────────► │ ────► same: wait on
+//! ```
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use notify::event::{AccessKind, AccessMode};
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::trail;
+use crate::config::Watched;
+
+/// Watches what a load has read.
+pub(crate) struct Watcher {
+    watched: Watched,
+    stirred: Arc<Notify>,
+    /// Something may have changed that nobody has looked at yet.
+    unseen: bool,
+    notifications: Notifications,
+    look_every: Duration,
+}
+
+/// The kernel's notifications.
+enum Notifications {
+    On(#[expect(dead_code, reason = "notifies until it is dropped")] RecommendedWatcher),
+    /// They can't be had, and the user was told.
+    Off,
+}
+
+impl Watcher {
+    /// Watches what a load has just read.
+    pub(crate) fn new(watched: Watched) -> Self {
+        let stirred = Arc::new(Notify::new());
+        let notifications = notifications(&watched, &stirred).unwrap_or_else(|error| {
+            tracing::warn!("changes of files are noticed within 10 s only: {error}");
+            Notifications::Off
+        });
+        Self { watched, stirred, unseen: true, notifications, look_every: LOOK_EVERY }
+    }
+
+    /// Watches what the next load has just read, a failed one too: other paths perhaps, and other directories on the
+    /// way to them.
+    pub(crate) fn watch(&mut self, watched: Watched) {
+        match notifications(&watched, &self.stirred) {
+            Ok(on) => self.notifications = on,
+            Err(error) => self.fall_back(&error),
+        }
+        self.watched = watched;
+        // It may have changed between the load and the new watches.
+        self.unseen = true;
+    }
+
+    /// Resolves when a load now would read something else than the last one did.
+    ///
+    /// May be dropped and called again at any time: nothing that happens in between is lost.
+    pub(crate) async fn changed(&mut self) {
+        loop {
+            if !self.unseen {
+                // Without an event in all that time: the look that stands in for notifications.
+                drop(timeout(self.look_every, self.stirred.notified()).await);
+                self.unseen = true;
+            }
+            self.settle().await;
+            if self.is_different().await {
+                return;
+            }
+            self.unseen = false;
+        }
+    }
+
+    /// Waits for the end of a burst: whoever writes a certificate and then its key has done both.
+    async fn settle(&self) {
+        let latest = Instant::now() + SETTLE_AT_MOST;
+        loop {
+            let quiet = Instant::now() + QUIET;
+            let stirred = timeout_at(quiet.min(latest), self.stirred.notified()).await.is_ok();
+            if !stirred || Instant::now() >= latest {
+                return;
+            }
+        }
+    }
+
+    async fn is_different(&self) -> bool {
+        let before = self.watched.clone();
+        // Reading may block: the background has sockets to answer meanwhile. A panic in there is taken for a change:
+        // the load will meet it again, and say so.
+        tokio::task::spawn_blocking(move || before.again() != before).await.unwrap_or(true)
+    }
+
+    fn fall_back(&mut self, error: &notify::Error) {
+        if matches!(self.notifications, Notifications::On(_)) {
+            tracing::warn!("changes of files are noticed within 10 s only: {error}");
+        }
+        self.notifications = Notifications::Off;
+    }
+}
+
+/// New notifications for all directories on the way to what is watched.
+///
+/// They are made anew for each load: a watch belongs to an inode, and the path that it was made for may lead to
+/// another one by now.
+fn notifications(watched: &Watched, stirred: &Arc<Notify>) -> notify::Result<Notifications> {
+    let directories: BTreeSet<PathBuf> = watched.paths().flat_map(trail::directories).collect();
+    let stirred = Arc::clone(stirred);
+    let mut watcher = notify::recommended_watcher(move |event| {
+        if is_of_interest(&event) {
+            stirred.notify_one();
+        }
+    })?;
+    for directory in directories {
+        match watcher.watch(&directory, RecursiveMode::NonRecursive) {
+            // Gone since it was found: the look that follows each load sees that.
+            Err(error) if matches!(error.kind, notify::ErrorKind::PathNotFound) => {}
+            other => other?,
+        }
+    }
+    Ok(Notifications::On(watcher))
+}
+
+/// Whether an event can mean a change. Our own reading makes events too: to look at those would never end.
+fn is_of_interest(event: &notify::Result<notify::Event>) -> bool {
+    match event {
+        Ok(event) => match event.kind {
+            EventKind::Access(access) => access == AccessKind::Close(AccessMode::Write),
+            _ => true,
+        },
+        // An overflowing queue, say: anything may have changed.
+        Err(_) => true,
+    }
+}
+
+const QUIET: Duration = Duration::from_millis(50);
+const SETTLE_AT_MOST: Duration = Duration::from_millis(500);
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{Report, Secrets, Span};
+
+    /// Long enough for the slowest machine, and shorter than the look that stands in for notifications.
+    const SOON: Duration = Duration::from_secs(8);
+
+    fn load(path: &Path) -> Watched {
+        let mut report = Report::new(Secrets::Read);
+        report.read(path, Span::NOWHERE);
+        report.watched()
+    }
+
+    /// A watcher of `path` that has nothing left to look at.
+    async fn watcher(path: &Path) -> Watcher {
+        let mut watcher = Watcher::new(load(path));
+        watcher.settle().await;
+        assert!(!watcher.is_different().await, "nothing has changed yet");
+        watcher.unseen = false;
+        watcher
+    }
+
+    /// Each change is seen, and the next one too once the watcher was renewed.
+    async fn check(path: &Path, changes: &[&dyn Fn()]) {
+        let mut watcher = watcher(path).await;
+        for (number, change) in changes.iter().enumerate() {
+            change();
+            assert!(timeout(SOON, watcher.changed()).await.is_ok(), "change number {number} was not seen");
+            watcher.watch(load(path));
+        }
+    }
+
+    #[tokio::test]
+    async fn three_swaps_of_a_data_link_are_seen() {
+        let mount = tempfile::tempdir().unwrap();
+        let at = |name: &str| mount.path().join(name);
+        let swap = |version: &str| {
+            fs::create_dir(at(version)).unwrap();
+            fs::write(at(version).join("secret"), version).unwrap();
+            symlink(version, at("..data_tmp")).unwrap();
+            fs::rename(at("..data_tmp"), at("..data")).unwrap();
+        };
+        swap("..v0");
+        symlink("..data/secret", at("secret")).unwrap();
+
+        check(&at("secret"), &[&|| swap("..v1"), &|| swap("..v2"), &|| swap("..v3")]).await;
+    }
+
+    #[tokio::test]
+    async fn a_write_in_place_a_rename_and_a_new_file_are_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        fs::write(&path, "one").unwrap();
+        let rename = || {
+            fs::write(folder.path().join("new"), "three").unwrap();
+            fs::rename(folder.path().join("new"), &path).unwrap();
+        };
+
+        check(
+            &path,
+            &[
+                &|| fs::write(&path, "two").unwrap(),
+                &rename,
+                &|| fs::write(&path, "four").unwrap(),
+                &|| fs::remove_file(&path).unwrap(),
+                &|| fs::write(&path, "five").unwrap(),
+            ],
+        )
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_goes_and_comes_back_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let inner = folder.path().join("tls");
+        let path = inner.join("key");
+        fs::create_dir(&inner).unwrap();
+        fs::write(&path, "one").unwrap();
+        let come_back = || {
+            fs::create_dir(&inner).unwrap();
+            fs::write(&path, "two").unwrap();
+        };
+
+        check(&path, &[&|| fs::remove_dir_all(&inner).unwrap(), &come_back, &|| fs::write(&path, "three").unwrap()])
+            .await;
+    }
+
+    #[tokio::test]
+    async fn a_change_between_the_load_and_the_watch_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        fs::write(&path, "one").unwrap();
+        let watched = load(&path);
+        fs::write(&path, "two").unwrap();
+
+        let mut watcher = Watcher::new(watched);
+
+        assert!(timeout(SOON, watcher.changed()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn the_same_content_again_is_no_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        fs::write(&path, "one").unwrap();
+        let mut watcher = watcher(&path).await;
+
+        fs::write(&path, "one").unwrap();
+        let stirred = Arc::clone(&watcher.stirred);
+        timeout(SOON, stirred.notified()).await.expect("an event for the write");
+        stirred.notify_one();
+
+        let seen = timeout(SETTLE_AT_MOST * 3, watcher.changed()).await;
+        assert!(seen.is_err(), "a reload of the same content");
+    }
+
+    #[tokio::test]
+    async fn without_notifications_a_change_is_seen_by_looking() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        fs::write(&path, "one").unwrap();
+        let mut watcher = watcher(&path).await;
+        watcher.notifications = Notifications::Off;
+        watcher.look_every = QUIET;
+
+        fs::write(&path, "two").unwrap();
+
+        assert!(timeout(SOON, watcher.changed()).await.is_ok());
+    }
+
+    #[test]
+    fn our_own_reading_is_no_event() {
+        let of = |kind| is_of_interest(&Ok(notify::Event::new(kind)));
+
+        assert!(!of(EventKind::Access(AccessKind::Open(AccessMode::Any))));
+        assert!(!of(EventKind::Access(AccessKind::Close(AccessMode::Read))));
+        assert!(of(EventKind::Access(AccessKind::Close(AccessMode::Write))));
+        assert!(of(EventKind::Create(notify::event::CreateKind::File)));
+    }
+}
