@@ -31,6 +31,7 @@ mod credential;
 mod deadline;
 mod heap;
 mod name;
+mod proxy;
 mod route;
 mod secret;
 mod snapshot;

@@ -1,0 +1,273 @@
+//! Who may ask, and for what: the first phase of a request.
+//!
+//! Promises that a request which passes came from somebody who may use the proxy, names one host, is framed in one
+//! way, and has a target that can't be read as another. Pure. The parts are functions of their own, as the admin port
+//! asks the same of other names.
+
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+
+use base64::Engine;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use http::header::{HOST, HeaderMap, HeaderName, HeaderValue, MAX_FORWARDS, ORIGIN, PROXY_AUTHORIZATION};
+use http::{Method, Version, request, uri};
+use zeroize::Zeroizing;
+
+use super::fields::{Instance, forwards, is_chunked};
+use super::{Error, Peer};
+use crate::route::authority::Authority;
+use crate::route::target::{self, Refused};
+use crate::route::{Form, Table};
+use crate::secret::Secret;
+use crate::snapshot::Access;
+
+/// What decides who may ask.
+#[derive(Clone, Copy)]
+pub(super) struct Door<'v> {
+    pub(super) access: &'v Access,
+    pub(super) routes: &'v Table,
+    pub(super) instance: &'v Instance,
+}
+
+/// What becomes of a request that may ask.
+#[derive(Debug)]
+pub(super) enum Admission<'r> {
+    /// It is for a service.
+    Carry(Named<'r>),
+    /// An `OPTIONS` that asks about us.
+    AnswerOptions,
+}
+
+/// How a request names where it wants to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Named<'r> {
+    pub(crate) form: Form,
+    pub(crate) authority: Authority<'r>,
+    /// Whether the host counts as a local name, under which every route is in reach.
+    pub(crate) local: bool,
+}
+
+/// How far the sender is trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trust {
+    /// No browser gets to a unix socket.
+    Unix,
+    /// It knows the token, which no web page does.
+    Token,
+    /// It is on this machine, and may be a browser.
+    Near,
+}
+
+impl Door<'_> {
+    /// Lets a request in, or says why not.
+    ///
+    /// # Errors
+    /// With the reason that the app is told.
+    pub(super) fn admit<'r>(&self, head: &'r request::Parts, peer: Peer) -> Result<Admission<'r>, Error> {
+        let trust = self.trust(&head.headers, peer)?;
+        carried(&head.method)?;
+        if !framed(&head.headers) {
+            return Err(Error::Coding);
+        }
+        let named = if trust == Trust::Unix { named_leniently(head)? } else { named(head)? };
+        let named = self.reachable(named, head, trust)?;
+        if trust != Trust::Unix {
+            self.admit_page(&head.headers)?;
+        }
+        if self.instance.stands_in(&head.headers) {
+            return Err(Error::Loop);
+        }
+        if asks_about_us(head) {
+            return Ok(Admission::AnswerOptions);
+        }
+        target::check(head.uri.path())?;
+        Ok(Admission::Carry(named))
+    }
+
+    fn trust(&self, fields: &HeaderMap, peer: Peer) -> Result<Trust, Error> {
+        match (peer, self.access.token()) {
+            (Peer::Unix { uid }, _) if self.access.admits_uid(uid) => Ok(Trust::Unix),
+            (Peer::Unix { uid }, _) => Err(Error::UnixUser { uid }),
+            (Peer::Tcp(_), None) => Ok(Trust::Near),
+            (Peer::Tcp(_), Some(token)) if shows(token, fields) => Ok(Trust::Token),
+            (Peer::Tcp(_), Some(_)) => Err(Error::Token),
+        }
+    }
+
+    /// The Host check: a page that rebound a name of its own to this machine does not get past it.
+    fn reachable<'r>(&self, named: Named<'r>, head: &request::Parts, trust: Trust) -> Result<Named<'r>, Error> {
+        let host = &*named.authority.host;
+        let local_name = named.local || self.access.is_local_host(host);
+        // In absolute-form a strange host finds no route; only local names are read like a plain path.
+        if named.form == Form::Absolute {
+            return Ok(Named { local: local_name, ..named });
+        }
+        let local = local_name || trust != Trust::Near;
+        if local || self.routes.has_host(host) {
+            return Ok(Named { local, ..named });
+        }
+        let value = head.headers.get(HOST).map(shown).unwrap_or_default();
+        Err(Error::Host { value, host: host.to_owned() })
+    }
+
+    fn admit_page(&self, fields: &HeaderMap) -> Result<(), Error> {
+        if self.access.any_origin() {
+            return Ok(());
+        }
+        match origin(fields, |origin| self.access.allows_origin(origin))? {
+            Page::Listed => Ok(()),
+            Page::Unnamed => fetch_site(fields),
+        }
+    }
+}
+
+/// Where a request wants to go, by its target and its `Host` field.
+///
+/// In absolute-form the target's authority counts; the field must be there and well-formed all the same (RFC 9112
+/// §3.2). An HTTP/1.0 request without one counts as sent under a local name.
+///
+/// # Errors
+/// When the target is in no form that is carried, or the host is missing, repeated or malformed.
+pub(crate) fn named(head: &request::Parts) -> Result<Named<'_>, Error> {
+    let field = host_field(&head.headers)?;
+    if head.uri.authority().is_some() {
+        if field.is_none() && head.version != Version::HTTP_10 {
+            return Err(Error::HostMissing);
+        }
+        return named_by_target(&head.uri);
+    }
+    match field {
+        Some(authority) => Ok(Named { form: Form::Origin, authority, local: false }),
+        None if head.version == Version::HTTP_10 => Ok(local_name()),
+        None => Err(Error::HostMissing),
+    }
+}
+
+/// Whether a web page that sent this may, and whether it said which one it is.
+///
+/// # Errors
+/// When there is an `Origin` that `allowed` does not allow.
+pub(crate) fn origin(fields: &HeaderMap, allowed: impl Fn(&str) -> bool) -> Result<Page, Error> {
+    let mut page = Page::Unnamed;
+    for origin in fields.get_all(ORIGIN) {
+        if !origin.to_str().is_ok_and(&allowed) {
+            return Err(Error::Origin { value: shown(origin) });
+        }
+        page = Page::Listed;
+    }
+    Ok(page)
+}
+
+/// What `Origin` says of the sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Page {
+    Listed,
+    /// It names no page: an app, or a browser that leaves `Origin` out.
+    Unnamed,
+}
+
+/// Refuses what a browser marks as sent for another site's page.
+///
+/// # Errors
+/// When `Sec-Fetch-Site` is something other than `none` or `same-origin`.
+pub(crate) fn fetch_site(fields: &HeaderMap) -> Result<(), Error> {
+    let strange = |site: &&HeaderValue| !matches!(site.as_bytes(), b"none" | b"same-origin");
+    match fields.get_all(&SEC_FETCH_SITE).iter().find(strange) {
+        None => Ok(()),
+        Some(site) => Err(Error::FetchSite { value: shown(site) }),
+    }
+}
+
+/// On a unix socket any name will do: libraries make one up.
+fn named_leniently(head: &request::Parts) -> Result<Named<'_>, Error> {
+    if head.uri.authority().is_some() {
+        return named_by_target(&head.uri);
+    }
+    match host_field(&head.headers) {
+        Ok(Some(authority)) => Ok(Named { form: Form::Origin, authority, local: true }),
+        Ok(None) | Err(_) => Ok(local_name()),
+    }
+}
+
+fn named_by_target(target: &uri::Uri) -> Result<Named<'_>, Error> {
+    let (Some(scheme), Some(authority)) = (target.scheme(), target.authority()) else { return Err(Error::Form) };
+    let authority = Authority::parse(authority.as_str())?;
+    if ![uri::Scheme::HTTP, uri::Scheme::HTTPS].contains(scheme) {
+        return Err(Error::NoRoute { host: authority.host.into_owned(), path: target.path().to_owned() });
+    }
+    Ok(Named { form: Form::Absolute, authority, local: false })
+}
+
+/// The one `Host` field, if there is one.
+fn host_field(fields: &HeaderMap) -> Result<Option<Authority<'_>>, Error> {
+    let mut sent = fields.get_all(HOST).iter();
+    let Some(value) = sent.next() else { return Ok(None) };
+    if sent.next().is_some() {
+        return Err(Error::HostRepeated);
+    }
+    let malformed = |source| Error::HostMalformed { value: shown(value), source };
+    let text = value.to_str().map_err(|_| malformed(Refused::Host))?;
+    Authority::parse(text).map(Some).map_err(malformed)
+}
+
+fn local_name() -> Named<'static> {
+    let authority = Authority { host: Cow::Borrowed("localhost"), port: None };
+    Named { form: Form::Origin, authority, local: true }
+}
+
+fn carried(method: &Method) -> Result<(), Error> {
+    match *method {
+        Method::CONNECT => Err(Error::Connect),
+        Method::TRACE => Err(Error::Method { method: Method::TRACE }),
+        _ => Ok(()),
+    }
+}
+
+/// Whether it is clear where the body ends. hyper frames by `Transfer-Encoding` alone where both are sent, and takes any
+/// coding that ends in `chunked`.
+fn framed(fields: &HeaderMap) -> bool {
+    !fields.contains_key(http::header::TRANSFER_ENCODING) || is_chunked(fields)
+}
+
+/// `OPTIONS *`, or an `OPTIONS` that may go no further (RFC 9110 §7.6.2).
+fn asks_about_us(head: &request::Parts) -> bool {
+    let spent = || head.headers.get(MAX_FORWARDS).and_then(forwards) == Some(0);
+    head.method == Method::OPTIONS && (head.uri.path() == "*" || spent())
+}
+
+/// Whether the one `Proxy-Authorization` has the token: `Bearer`, or as the password of any user of `Basic`.
+fn shows(token: &Secret, fields: &HeaderMap) -> bool {
+    let mut sent = fields.get_all(PROXY_AUTHORIZATION).iter();
+    let (Some(value), None) = (sent.next(), sent.next()) else { return false };
+    let Some((scheme, shown)) = value.to_str().ok().and_then(|text| text.split_once(' ')) else { return false };
+    let shown = shown.trim();
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return token.is(shown.as_bytes());
+    }
+    scheme.eq_ignore_ascii_case("basic") && password(shown).is_some_and(|password| token.is(&password))
+}
+
+fn password(encoded: &str) -> Option<Zeroizing<Vec<u8>>> {
+    let decoded = Zeroizing::new(BASE64.decode(encoded).ok()?);
+    let colon = decoded.iter().position(|byte| *byte == b':')?;
+    Some(Zeroizing::new(decoded[colon + 1..].to_vec()))
+}
+
+/// A value as it may be shown: ASCII, and no longer than a line or two.
+fn shown(value: &HeaderValue) -> String {
+    let bytes = value.as_bytes();
+    bytes[..bytes.len().min(LONGEST_SHOWN)].escape_ascii().to_string()
+}
+
+static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// Some clients leave the padding out.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+const LONGEST_SHOWN: usize = 200;

@@ -1,0 +1,158 @@
+//! Why a request gets an answer of our own.
+
+use std::error::Error as _;
+use std::fmt::Write as _;
+
+use http::Method;
+
+use crate::code::Code;
+use crate::route::target::Refused;
+use crate::{credential, upstream};
+
+/// Why a request gets an answer of our own: what `admit` and the other phases say, and what comes from the floors below.
+///
+/// The text is the `detail` that the app's people read: it names what was sent, never a secret.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("`access.token` is set: send it as `Proxy-Authorization`, `Bearer` or as the password of `Basic`")]
+    Token,
+    #[error("the unix user {uid} is not in `access.unix_users`")]
+    UnixUser { uid: u32 },
+    #[error("no tunnel is opened: use an `http://` URL and leave TLS to Sidekey")]
+    Connect,
+    #[error("{method} is not carried")]
+    Method { method: Method },
+    #[error("`Transfer-Encoding` is something other than `chunked` alone")]
+    Coding,
+    #[error("the target is neither a path nor an `http://` URL")]
+    Form,
+    #[error("the request has no `Host` field")]
+    HostMissing,
+    #[error("the request has more than one `Host` field")]
+    HostRepeated,
+    #[error("`Host: {value}`")]
+    HostMalformed { value: String, source: Refused },
+    #[error("`Host: {value}` is no local name; if it is one of yours, add `access: {{hosts: [\"{host}\"]}}`")]
+    Host { value: String, host: String },
+    #[error("`Origin: {value}`: web pages may not call; to let this one, add `access: {{origins: [\"{value}\"]}}`")]
+    Origin { value: String },
+    #[error(
+        "`Sec-Fetch-Site: {value}`: web pages may not call; one that sends an `Origin` can be named in `access.origins`"
+    )]
+    FetchSite { value: String },
+    #[error("the request has been here before: `Via` has this very process, so a service's `url` leads back to it")]
+    Loop,
+    #[error(transparent)]
+    Target(#[from] Refused),
+    #[error("no route fits `{path}` at `{host}`; `sidekey explain` shows which there are")]
+    NoRoute { host: String, path: String },
+    #[error("the service's `allow` has no place for {method} {path}")]
+    NotAllowed { method: Method, path: String },
+    #[error("`{name}` is set by Sidekey, and `on_client_authorization: reject` is set: do not send it")]
+    ClientCredential { name: String },
+    #[error("`{name}` was sent more than once")]
+    ClientCredentialTwice { name: String },
+    #[error(transparent)]
+    Credential(#[from] credential::Error),
+    #[error(transparent)]
+    Upstream(#[from] upstream::Error),
+    #[error("the service did not answer within `timeouts.response`, or paused for longer than `timeouts.idle`")]
+    ResponseTimeout,
+    #[error("the request's body paused for longer than `timeouts.idle`")]
+    BodyStalled,
+    #[error("the service's answer has a `Transfer-Encoding` other than `chunked`")]
+    AnswerCoding,
+    #[error("a fault of Sidekey's own; its log has the place")]
+    Panicked,
+}
+
+impl Error {
+    /// The word of our answer.
+    pub(crate) fn code(&self) -> Code {
+        match self {
+            Self::Token => Code::ProxyAuthenticationRequired,
+            Self::UnixUser { .. }
+            | Self::Host { .. }
+            | Self::Origin { .. }
+            | Self::FetchSite { .. }
+            | Self::NotAllowed { .. } => Code::Forbidden,
+            Self::Connect | Self::Method { .. } => Code::MethodNotAllowed,
+            Self::Coding => Code::NotImplemented,
+            Self::Target(Refused::TooLong) => Code::HeadersTooLarge,
+            Self::Form
+            | Self::HostMissing
+            | Self::HostRepeated
+            | Self::HostMalformed { .. }
+            | Self::Target(_)
+            | Self::ClientCredential { .. }
+            | Self::ClientCredentialTwice { .. } => Code::BadRequest,
+            Self::Loop => Code::ProxyLoopDetected,
+            Self::NoRoute { .. } => Code::NoRoute,
+            Self::Credential(error) => error.code(),
+            Self::Upstream(error) => error.code(),
+            Self::ResponseTimeout => Code::HttpResponseTimeout,
+            Self::BodyStalled => Code::RequestTimeout,
+            Self::AnswerCoding => Code::HttpProtocolError,
+            Self::Panicked => Code::InternalError,
+        }
+    }
+
+    /// What the answer's `detail` says: the error and its causes.
+    pub(crate) fn detail(&self) -> String {
+        let mut text = self.to_string();
+        let causes = std::iter::successors(self.source(), |&cause| cause.source());
+        for cause in causes {
+            // Writing to a `String` can't fail.
+            let _ = write!(text, ": {cause}");
+        }
+        text
+    }
+
+    /// Whole seconds after which it may work; `None` if nothing says so.
+    pub(crate) fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::Credential(error) => error.retry_after(),
+            Self::Upstream(upstream::Error::Overloaded { .. }) => Some(1),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The rows of a code in the docs.
+    fn rows(docs: &str, code: Code) -> Vec<&str> {
+        let cell = format!("| `{}` |", code.word());
+        docs.lines().filter(|line| line.starts_with(&cell)).collect()
+    }
+
+    #[test]
+    fn the_docs_have_every_code_with_its_status() {
+        let docs = include_str!("../../docs/errors.md");
+
+        for code in Code::ALL {
+            let rows = rows(docs, code);
+            assert!(!rows.is_empty(), "`{}` is missing", code.word());
+            let status = format!("| {} |", code.status().as_u16());
+            assert!(rows.iter().all(|row| row.contains(&status)), "{rows:?} and not {status}");
+        }
+    }
+
+    #[test]
+    fn a_detail_names_its_causes_once() {
+        let error = Error::HostMalformed { value: "a b".to_owned(), source: Refused::Host };
+
+        assert_eq!(error.detail(), "`Host: a b`: the host is malformed");
+        assert_eq!(Error::from(Refused::DotSegment).detail(), "the path has a dot segment");
+    }
+
+    #[test]
+    fn only_what_time_may_heal_says_when_to_try_again() {
+        let overloaded = Error::from(upstream::Error::Overloaded { limit: 8 });
+
+        assert_eq!(overloaded.retry_after(), Some(1));
+        assert_eq!(Error::Loop.retry_after(), None);
+    }
+}

@@ -1,0 +1,184 @@
+//! One exchange as it is counted and logged: once, whatever becomes of it.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use http::header::CONTENT_TYPE;
+use http::{Method, Request, Response, StatusCode, Uri};
+use hyper::body::{Body as _, Incoming};
+
+use super::upload::Upload;
+use super::view::{ServiceHalf, View};
+use super::{Arrival, Body, Error};
+use crate::code::Code;
+use crate::config::AccessLog;
+use crate::deadline::Deadline;
+use crate::telemetry::metrics::Numbers;
+
+/// What is known of an exchange while it goes on. Dropping it ends the exchange: with the answer's body, or with the
+/// request of an app that left.
+pub(super) struct Exchange {
+    view: Rc<View>,
+    half: Option<Rc<ServiceHalf>>,
+    deadline: Rc<Deadline>,
+    /// The app's body, if there is one.
+    uploading: Option<Rc<Cell<bool>>>,
+    upload: Option<Rc<Upload>>,
+    began: Instant,
+    /// Spent waiting for others.
+    waited: Duration,
+    method: Method,
+    asked: Uri,
+    wants_grpc: bool,
+    status: Option<StatusCode>,
+    failure: Option<(Code, String)>,
+}
+
+impl Exchange {
+    pub(super) fn begin(request: &Request<Incoming>, arrival: &Arrival, view: Rc<View>) -> Box<Self> {
+        Box::new(Self {
+            view,
+            half: None,
+            deadline: Rc::clone(&arrival.deadline),
+            uploading: (!request.body().is_end_stream()).then(|| Rc::clone(&arrival.uploading)),
+            upload: None,
+            began: Instant::now(),
+            waited: Duration::ZERO,
+            method: request.method().clone(),
+            asked: request.uri().clone(),
+            wants_grpc: wants_grpc(request),
+            status: None,
+            failure: None,
+        })
+    }
+
+    /// Its service was found.
+    pub(super) fn routed(&mut self, half: &Rc<ServiceHalf>) {
+        half.numbers.started();
+        self.half = Some(Rc::clone(half));
+    }
+
+    /// Follows the app's body, if there is one.
+    pub(super) fn upload(&mut self, half: &ServiceHalf) -> Option<Rc<Upload>> {
+        let uploading = self.uploading.as_ref();
+        self.upload = uploading.map(|flag| Upload::new(&self.deadline, flag, half.service.timeouts));
+        self.upload.clone()
+    }
+
+    /// Awaits what is not our own work: its time is no overhead of ours.
+    ///
+    /// `others` come pinned: by value they would stand twice in the future of every request.
+    pub(super) async fn wait_for<F: Future>(&mut self, mut others: Pin<&mut F>) -> F::Output {
+        let mut since = None;
+        let output = poll_fn(|cx| {
+            let polled = others.as_mut().poll(cx);
+            // What is there at the first look costs none at the clock.
+            if polled.is_pending() && since.is_none() {
+                since = Some(Instant::now());
+            }
+            polled
+        })
+        .await;
+        self.waited += since.map_or(Duration::ZERO, |since| since.elapsed());
+        output
+    }
+
+    /// There is no answer of the service, or not all of one.
+    pub(super) fn failed(&mut self, error: &Error) {
+        self.failure = Some((error.code(), error.detail()));
+    }
+
+    /// The answer's head goes to the app.
+    pub(super) fn answered(mut self: Box<Self>, answer: Response<Body>) -> Response<Body> {
+        if self.half.is_none() {
+            self.numbers().started();
+        }
+        if let Some((code, detail)) = &self.failure {
+            self.numbers().failed(*code);
+            let is_news = code.status().is_server_error() || *code == Code::ProxyAuthenticationRequired;
+            if is_news {
+                self.view.worker.recent.add(self.service(), *code, detail.as_str());
+            }
+        }
+        self.status = Some(answer.status());
+        self.numbers().answered(answer.status());
+        self.numbers().overhead(self.began.elapsed().saturating_sub(self.waited));
+        answer.map(|body| body.of(self))
+    }
+
+    pub(super) fn method(&self) -> &Method {
+        &self.method
+    }
+
+    pub(super) fn wants_grpc(&self) -> bool {
+        self.wants_grpc
+    }
+
+    /// The service's name, `""` if none was found.
+    pub(super) fn service(&self) -> &str {
+        self.half.as_ref().map_or("", |half| half.service.name.as_str())
+    }
+
+    /// Whether bytes of the request are still to come, so that the connection can't go on after an answer of ours.
+    pub(super) fn is_unread(&self) -> bool {
+        self.uploading.is_some() && !self.upload.as_ref().is_some_and(|upload| upload.has_ended())
+    }
+
+    fn numbers(&self) -> &Numbers {
+        self.half.as_ref().map_or(&self.view.worker.unrouted, |half| &half.numbers)
+    }
+
+    fn is_logged(&self) -> bool {
+        match self.view.snapshot.config.log.access {
+            AccessLog::All => true,
+            AccessLog::Errors => self.failure.is_some() || self.status.is_some_and(|status| status.is_server_error()),
+            AccessLog::Off => false,
+        }
+    }
+
+    /// Queries may hold secrets, so the path is all that is told of the target.
+    fn log(&self, took: Duration) {
+        let (code, detail) = match &self.failure {
+            Some((code, detail)) => (Some(code.word()), Some(detail.as_str())),
+            None => (None, None),
+        };
+        tracing::info!(
+            service = self.service(),
+            method = self.method.as_str(),
+            path = self.asked.path(),
+            status = self.status.map(|status| status.as_u16()),
+            duration_ms = took.as_micros() as f64 / 1_000.0,
+            code,
+            detail,
+            "request"
+        );
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.deadline.disarm();
+        if let Some(upload) = &self.upload {
+            upload.over();
+        }
+        let took = self.began.elapsed();
+        let is_counted = self.half.is_some() || self.status.is_some();
+        if is_counted {
+            self.numbers().finished(took);
+        }
+        if self.is_logged() {
+            self.log(took);
+        }
+    }
+}
+
+/// gRPC clients read `grpc-status` and nothing else.
+fn wants_grpc(request: &Request<Incoming>) -> bool {
+    let kind = request.headers().get(CONTENT_TYPE).map(|kind| kind.as_bytes());
+    kind.and_then(|kind| kind.get(..GRPC.len())).is_some_and(|start| start.eq_ignore_ascii_case(GRPC))
+}
+
+const GRPC: &[u8] = b"application/grpc";

@@ -1,0 +1,41 @@
+//! The fields of an answer, on their way to the app.
+
+use http::Version;
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue, TRANSFER_ENCODING};
+
+use super::{Instance, Rules, is_chunked, remove_hop_by_hop};
+use crate::proxy::Error;
+
+/// What decides about the fields of an answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Downward<'a> {
+    /// The protocol in which the service answered.
+    pub(crate) version: Version,
+    /// Who signs in `Via`: an app that uses us as its forward proxy is told, another one sees no proxy.
+    pub(crate) via: Option<&'a Instance>,
+    /// Whether the app's connection ends with this answer.
+    pub(crate) closing: bool,
+}
+
+/// Makes a service's fields those of the answer to the app.
+///
+/// # Errors
+/// When the body has a transfer coding that we cannot take off: the app would take it for the content.
+pub(crate) fn answer(fields: &mut HeaderMap, answer: Downward<'_>, rules: &Rules) -> Result<(), Error> {
+    if fields.contains_key(TRANSFER_ENCODING) {
+        if !is_chunked(fields) {
+            return Err(Error::AnswerCoding);
+        }
+        // Two framings are an attack on whoever believes the other one (RFC 9112 §6.3).
+        fields.remove(CONTENT_LENGTH);
+    }
+    remove_hop_by_hop(fields);
+    rules.answer.apply(fields);
+    if let Some(instance) = answer.via {
+        instance.sign(fields, answer.version);
+    }
+    if answer.closing {
+        fields.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(())
+}

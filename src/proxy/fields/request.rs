@@ -1,0 +1,151 @@
+//! The fields of a request, on their way to the service.
+
+use http::header::{
+    CONTENT_LENGTH, EXPECT, HeaderMap, HeaderName, HeaderValue, MAX_FORWARDS, TE, TRAILER, TRANSFER_ENCODING,
+};
+use http::{Method, Version};
+
+use super::{Instance, Rules, is_no_trailer, list, remove_hop_by_hop, remove_where, same_field};
+use crate::config::OnClientAuthorization;
+use crate::proxy::Error;
+
+/// What of a request decides about its fields.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Upward<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) version: Version,
+    /// Whether the length of its body is known only when it ends.
+    pub(crate) chunked: bool,
+    pub(crate) instance: &'a Instance,
+}
+
+/// What the app sent itself of the fields that our credential owns, and `on_client_authorization` keeps.
+#[derive(Debug, Default)]
+pub(crate) struct Kept(Vec<(HeaderName, HeaderValue)>);
+
+/// Makes an app's fields those of the request that goes to the service; only the credential is missing then.
+///
+/// # Errors
+/// When the app sent what our credential owns and the config rejects that, or keeps it and there are two.
+pub(crate) fn request(fields: &mut HeaderMap, request: Upward<'_>, rules: &Rules) -> Result<Kept, Error> {
+    if rules.on_client_authorization == OnClientAuthorization::Reject {
+        refuse_owned(fields, rules)?;
+    }
+    let trailers_welcome = accepts_trailers(fields);
+    remove_hop_by_hop(fields);
+    let kept = remove_owned(fields, rules)?;
+
+    if trailers_welcome {
+        fields.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    announce_trailers(fields, rules);
+    frame(fields, request);
+    count_forwards(fields, request.method);
+    rules.request.apply(fields);
+    request.instance.sign(fields, request.version);
+    Ok(kept)
+}
+
+/// Whether the sender of these fields wants trailers (RFC 9110 §10.1.4).
+pub(crate) fn accepts_trailers(fields: &HeaderMap) -> bool {
+    fields.get_all(TE).iter().flat_map(list).any(|coding| coding.eq_ignore_ascii_case("trailers"))
+}
+
+impl Kept {
+    /// Whether the app sent all that our credential would have set: then none of ours is asked for.
+    pub(crate) fn is_all_of(&self, rules: &Rules) -> bool {
+        rules.owns_fields_only && !rules.owned.is_empty() && self.0.len() == rules.owned.len()
+    }
+
+    /// Puts the app's values back where the credential has set its own.
+    pub(crate) fn restore(&self, fields: &mut HeaderMap) {
+        for (name, value) in &self.0 {
+            fields.insert(name.clone(), value.clone());
+        }
+    }
+}
+
+/// A field that `Connection` names counts as sent: hiding it there would make `reject` a matter of spelling.
+fn refuse_owned(fields: &HeaderMap, rules: &Rules) -> Result<(), Error> {
+    let nominated = fields.get_all(http::header::CONNECTION).iter().flat_map(list);
+    let sent = fields.keys().map(HeaderName::as_str).chain(nominated);
+    match sent.into_iter().find(|name| rules.owns(name)) {
+        None => Ok(()),
+        Some(name) => Err(Error::ClientCredential { name: name.to_ascii_lowercase() }),
+    }
+}
+
+/// Removes what only we may set, and what would name somebody else as the sender.
+fn remove_owned(fields: &mut HeaderMap, rules: &Rules) -> Result<Kept, Error> {
+    let kept = match rules.on_client_authorization {
+        OnClientAuthorization::Keep => keep(fields, rules)?,
+        OnClientAuthorization::Replace | OnClientAuthorization::Reject => Kept::default(),
+    };
+    remove_where(fields, |name| rules.owns(name) || names_a_sender(name));
+    kept.restore(fields);
+    Ok(kept)
+}
+
+fn keep(fields: &HeaderMap, rules: &Rules) -> Result<Kept, Error> {
+    let mut kept = Kept::default();
+    for name in &*rules.owned {
+        let mut sent = fields.get_all(name).iter();
+        let Some(value) = sent.next() else { continue };
+        if sent.next().is_some() {
+            return Err(Error::ClientCredentialTwice { name: name.as_str().to_owned() });
+        }
+        kept.0.push((name.clone(), value.clone()));
+    }
+    Ok(kept)
+}
+
+/// `Forwarded`, `X-Forwarded-…`, and `Proxy-…`, which is meant for us.
+fn names_a_sender(name: &str) -> bool {
+    let begins = |prefix: &str| name.get(..prefix.len()).is_some_and(|start| same_field(start, prefix));
+    name == "forwarded" || begins("x-forwarded-") || begins("proxy-")
+}
+
+/// Takes out of `Trailer` what no trailer may be, so that an HTTP/1.1 connection does not write it.
+fn announce_trailers(fields: &mut HeaderMap, rules: &Rules) {
+    let refused = |name: &str| is_no_trailer(name) || rules.owns(name);
+    if !fields.get_all(TRAILER).iter().flat_map(list).any(refused) {
+        return;
+    }
+    let announced: Vec<_> = fields.get_all(TRAILER).iter().flat_map(list).filter(|name| !refused(name)).collect();
+    match HeaderValue::try_from(announced.join(", ")) {
+        Ok(value) if !value.is_empty() => drop(fields.insert(TRAILER, value)),
+        _ => drop(fields.remove(TRAILER)),
+    }
+}
+
+fn frame(fields: &mut HeaderMap, request: Upward<'_>) {
+    // A known length is said anew from the body itself.
+    fields.remove(CONTENT_LENGTH);
+    if request.chunked {
+        // hyper sends no body of unknown length with GET and HEAD unless it is told to.
+        fields.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    if request.version == Version::HTTP_10 {
+        // RFC 9110 §10.1.1: such a client would not wait, and does not know an interim answer.
+        fields.remove(EXPECT);
+    }
+}
+
+/// RFC 9110 §7.6.2. A zero was answered by us already.
+fn count_forwards(fields: &mut HeaderMap, method: &Method) {
+    if method != Method::OPTIONS {
+        return;
+    }
+    let left = fields.get(MAX_FORWARDS).and_then(forwards);
+    if let Some(left) = left {
+        fields.insert(MAX_FORWARDS, HeaderValue::from(left.saturating_sub(1)));
+    }
+}
+
+/// How many more hops a `Max-Forwards` allows; `None` if it is no number.
+pub(crate) fn forwards(value: &HeaderValue) -> Option<u64> {
+    let digits =
+        value.to_str().ok().filter(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()))?;
+    // More hops than we can count are as good as any number.
+    Some(digits.parse().unwrap_or(u64::MAX))
+}

@@ -1,0 +1,317 @@
+//! What goes on of a head, in both directions; hostile spellings included.
+
+use std::rc::Rc;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
+
+use super::*;
+use crate::config::OnClientAuthorization::{Keep, Reject, Replace};
+use crate::proxy::Error;
+
+/// The rules of a service whose credential sets these fields.
+fn rules(owned: &[&'static str], on_client_authorization: OnClientAuthorization) -> Rules {
+    let owned: Rc<[_]> = owned.iter().map(|name| HeaderName::from_static(name)).collect();
+    Rules {
+        screen: screen(Rc::clone(&owned)),
+        owned,
+        owns_fields_only: true,
+        on_client_authorization,
+        request: Changes::default(),
+        answer: Changes::default(),
+    }
+}
+
+/// `name: value` lines.
+fn fields(lines: &str) -> HeaderMap {
+    let field = |line: &str| {
+        let (name, value) = line.split_once(':').expect("a field");
+        (HeaderName::from_bytes(name.trim().as_bytes()).unwrap(), HeaderValue::from_str(value.trim()).unwrap())
+    };
+    let mut map = HeaderMap::new();
+    lines.lines().filter(|line| !line.trim().is_empty()).map(field).for_each(|(name, value)| {
+        map.append(name, value);
+    });
+    map
+}
+
+fn lines(fields: &HeaderMap) -> Vec<String> {
+    let mut lines: Vec<_> = fields.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+    lines.sort();
+    lines
+}
+
+fn upward<'a>(method: &'a Method, instance: &'a Instance) -> Upward<'a> {
+    Upward { method, version: Version::HTTP_11, chunked: false, instance }
+}
+
+fn up(rules: &Rules, sent: &str) -> Result<(HeaderMap, Kept), Error> {
+    let mut map = fields(sent);
+    let instance = Instance::new("0a1b2c3d");
+    let kept = request(&mut map, upward(&Method::GET, &instance), rules)?;
+    Ok((map, kept))
+}
+
+/// Checks what is sent of a request; our `Via` comes last and is left out.
+#[track_caller]
+fn check_with(rules: &Rules, sent: &str, expected: &[&str]) {
+    let (mut map, _) = up(rules, sent).unwrap_or_else(|error| panic!("{sent:?}: {error}"));
+    assert_eq!(map.remove("via").unwrap(), "1.1 sidekey-0a1b2c3d");
+    assert_eq!(lines(&map), expected, "{sent:?}");
+}
+
+#[track_caller]
+fn check(sent: &str, expected: &[&str]) {
+    check_with(&rules(&["authorization"], Replace), sent, expected);
+}
+
+#[track_caller]
+fn check_refused(rules: &Rules, sent: &str, why: &str) {
+    let error = up(rules, sent).expect_err(sent);
+    assert_eq!(error.to_string(), why, "{sent:?}");
+}
+
+#[test]
+fn hop_by_hop_fields_are_dropped() {
+    check(
+        "accept: */*\nconnection: keep-alive\nkeep-alive: timeout=5\nupgrade: websocket\nte: gzip\n\
+         proxy-connection: keep-alive\nproxy-authorization: Bearer x\nproxy-authenticate: Basic\ntransfer-encoding: chunked\n\
+         http2-settings: AAMAAABk",
+        &["accept: */*"],
+    );
+}
+
+#[test]
+fn what_connection_names_is_dropped_with_it() {
+    check("connection: close, X-Hop\nx-hop: 1\nx-end: 2", &["x-end: 2"]);
+    check("connection: x-one\nconnection: connection ,, X-TWO\nx-one: 1\nx-two: 2", &[]);
+    check("connection: upgrade\nupgrade: websocket", &[]);
+    check("connection: via\nvia: 1.1 edge", &[]);
+    check("connection: not a name, x-hop\nx-hop: 1", &[]);
+}
+
+#[test]
+fn proxy_fields_are_for_us_under_any_spelling() {
+    check("proxy_authorization: Bearer x\nproxy-anything: 1\nproxying: 2\nproxy: 3", &["proxy: 3", "proxying: 2"]);
+}
+
+#[test]
+fn the_app_does_not_speak_for_others() {
+    check(
+        "forwarded: for=1.2.3.4\nx-forwarded-for: 1.2.3.4\nx-forwarded-host: a\nx_forwarded_proto: https\nx-forwarded: 1",
+        &["x-forwarded: 1"],
+    );
+}
+
+#[test]
+fn a_field_that_the_credential_owns_is_dropped_under_any_spelling() {
+    let rules = rules(&["authorization", "x-api-key"], Replace);
+
+    check_with(&rules, "Authorization: Bearer a\nauthorization: Bearer b", &[]);
+    check_with(&rules, "x-api-key: 1\nx_api_key: 2\nx-api_key: 3\nX_Api-Key: 4\nx-api-keys: 5", &["x-api-keys: 5"]);
+}
+
+#[test]
+fn a_field_with_an_underscore_is_owned_under_a_dash_too() {
+    check_with(&rules(&["x_key"], Replace), "x-key: 1\nx_key: 2", &[]);
+}
+
+#[test]
+fn trailers_are_welcome_anew_if_they_were() {
+    check("te: trailers", &["te: trailers"]);
+    check("te: gzip;q=0.5, Trailers\nconnection: te", &["te: trailers"]);
+    check("te: deflate\nconnection: te", &[]);
+}
+
+#[test]
+fn no_trailer_is_announced_that_a_head_alone_may_have() {
+    let rules = rules(&["authorization", "x-api-key"], Replace);
+
+    check_with(&rules, "trailer: X-Sum", &["trailer: X-Sum"]);
+    check_with(&rules, "trailer: X-Sum, Content-Length\ntrailer: x_api_key, x-more", &["trailer: X-Sum, x-more"]);
+    check_with(&rules, "trailer: authorization", &[]);
+}
+
+#[test]
+fn the_length_is_said_by_the_body() {
+    check("content-length: 5", &[]);
+
+    let mut map = fields("content-length: 5");
+    let instance = Instance::new("0a1b2c3d");
+    let chunked = Upward { chunked: true, ..upward(&Method::GET, &instance) };
+    request(&mut map, chunked, &rules(&[], Replace)).unwrap();
+    assert_eq!(lines(&map), ["transfer-encoding: chunked", "via: 1.1 sidekey-0a1b2c3d"]);
+}
+
+#[test]
+fn http_1_0_waits_for_no_interim_answer() {
+    let instance = Instance::new("0a1b2c3d");
+    let old = Upward { version: Version::HTTP_10, ..upward(&Method::POST, &instance) };
+    let mut map = fields("expect: 100-continue");
+
+    request(&mut map, old, &rules(&[], Replace)).unwrap();
+
+    assert_eq!(lines(&map), ["via: 1.0 sidekey-0a1b2c3d"]);
+    check("expect: 100-continue", &["expect: 100-continue"]);
+}
+
+#[test]
+fn via_is_added_to_the_vias_that_are_there() {
+    let (map, _) = up(&rules(&[], Replace), "via: 1.0 edge").unwrap();
+
+    assert_eq!(lines(&map), ["via: 1.0 edge", "via: 1.1 sidekey-0a1b2c3d"]);
+}
+
+#[test]
+fn an_options_may_go_one_hop_less_far() {
+    #[track_caller]
+    fn check(method: Method, sent: &str, expected: &str) {
+        let instance = Instance::new("0a1b2c3d");
+        let mut map = fields(&format!("max-forwards: {sent}"));
+        request(&mut map, upward(&method, &instance), &rules(&[], Replace)).unwrap();
+        assert_eq!(map["max-forwards"], expected, "{method} {sent}");
+    }
+
+    check(Method::OPTIONS, "7", "6");
+    check(Method::OPTIONS, "99999999999999999999999", "18446744073709551614");
+    check(Method::OPTIONS, "-1", "-1");
+    check(Method::GET, "7", "7");
+}
+
+#[test]
+fn a_rejected_field_counts_however_it_was_sent() {
+    let rules = rules(&["authorization", "x-api-key"], Reject);
+    let why =
+        |name| format!("`{name}` is set by Sidekey, and `on_client_authorization: reject` is set: do not send it");
+
+    check_refused(&rules, "authorization: Bearer a", &why("authorization"));
+    check_refused(&rules, "x_api_key: a", &why("x_api_key"));
+    check_refused(&rules, "connection: X-API-Key\nx-api-key: a", &why("x-api-key"));
+    check_refused(&rules, "connection: Authorization", &why("authorization"));
+    check_with(&rules, "accept: */*", &["accept: */*"]);
+}
+
+#[test]
+fn a_kept_field_goes_through_and_ours_is_not_added() {
+    let rules = rules(&["authorization"], Keep);
+
+    let (mut map, kept) = up(&rules, "authorization: Bearer app's").unwrap();
+    assert_eq!(map["authorization"], "Bearer app's");
+    assert!(kept.is_all_of(&rules), "the app brought all that the credential sets");
+    map.insert("authorization", HeaderValue::from_static("Bearer ours"));
+    kept.restore(&mut map);
+
+    assert_eq!(map["authorization"], "Bearer app's");
+}
+
+#[test]
+fn what_is_kept_is_one_field_and_no_other_spelling() {
+    let rules = rules(&["authorization", "x-api-key"], Keep);
+
+    let (map, kept) = up(&rules, "x_api_key: 1\nauthorization: Basic a").unwrap();
+    assert_eq!(lines(&map), ["authorization: Basic a", "via: 1.1 sidekey-0a1b2c3d"]);
+    assert!(!kept.is_all_of(&rules), "the key is still ours to set");
+    // Dropped as hop-by-hop first: ours is set.
+    let (map, kept) = up(&rules, "connection: authorization\nauthorization: Basic a").unwrap();
+    assert!(map.get("authorization").is_none());
+    assert!(!kept.is_all_of(&rules));
+    check_refused(&rules, "authorization: a\nauthorization: b", "`authorization` was sent more than once");
+}
+
+#[test]
+fn without_a_credential_of_its_own_a_service_gets_the_apps() {
+    for on_client_authorization in [Replace, Keep, Reject] {
+        check_with(&rules(&[], on_client_authorization), "authorization: Basic a", &["authorization: Basic a"]);
+    }
+}
+
+#[test]
+fn the_configs_changes_come_after_hygiene() {
+    let mut rules = rules(&[], Replace);
+    rules.request.remove.push(HeaderName::from_static("x-gone"));
+    rules.request.set.push((HeaderName::from_static("x-set"), HeaderValue::from_static("ours")));
+
+    check_with(&rules, "connection: x-set\nx-set: app's\nx-gone: 1", &["x-set: ours"]);
+}
+
+#[test]
+fn trailers_lose_framing_routing_and_credential_fields() {
+    let rules = rules(&["x-api-key"], Replace);
+    let mut trailers = fields(
+        "x-sum: 1\ncontent-length: 3\ntransfer_encoding: chunked\nhost: a\nx_api_key: k\nauthorization: b\ncookie: c",
+    );
+
+    (rules.screen)(&mut trailers);
+
+    assert_eq!(lines(&trailers), ["x-sum: 1"]);
+}
+
+#[track_caller]
+fn check_answer(via: Option<&Instance>, closing: bool, sent: &str, expected: &[&str]) {
+    let mut map = fields(sent);
+    let mut rules = rules(&[], Replace);
+    rules.answer.remove.push(HeaderName::from_static("server"));
+    rules.answer.set.push((HeaderName::from_static("x-by"), HeaderValue::from_static("us")));
+
+    answer(&mut map, Downward { version: Version::HTTP_2, via, closing }, &rules).unwrap();
+
+    map.remove("x-by").expect("what the config sets");
+    assert_eq!(lines(&map), expected, "{sent:?}");
+}
+
+#[test]
+fn an_answer_loses_its_hop_by_hop_fields_and_no_other() {
+    check_answer(
+        None,
+        false,
+        "content-length: 3\netag: a\nset-cookie: a\nset-cookie: b\nkeep-alive: 1\nconnection: x-hop\nx-hop: 1\n\
+         upgrade: h2c\nproxy-authenticate: Basic\nserver: nginx\ndate: now\nvia: 1.1 edge\ntrailer: x-sum",
+        &[
+            "content-length: 3",
+            "date: now",
+            "etag: a",
+            "set-cookie: a",
+            "set-cookie: b",
+            "trailer: x-sum",
+            "via: 1.1 edge",
+        ],
+    );
+}
+
+#[test]
+fn an_answer_in_forward_proxy_form_says_who_passed_it_on() {
+    let instance = Instance::new("0a1b2c3d");
+
+    check_answer(Some(&instance), false, "etag: a", &["etag: a", "via: 2 sidekey-0a1b2c3d"]);
+}
+
+#[test]
+fn the_last_answer_of_a_connection_says_so() {
+    check_answer(None, true, "connection: keep-alive", &["connection: close"]);
+}
+
+#[test]
+fn a_length_beside_chunked_is_dropped() {
+    check_answer(None, false, "transfer-encoding: chunked\ncontent-length: 3", &[]);
+}
+
+#[test]
+fn an_answer_in_another_coding_is_not_passed_on() {
+    for coding in ["gzip, chunked", "gzip", "identity"] {
+        let mut map = fields(&format!("transfer-encoding: {coding}"));
+        let downward = Downward { version: Version::HTTP_11, via: None, closing: false };
+
+        let error = answer(&mut map, downward, &rules(&[], Replace)).expect_err(coding);
+
+        assert_eq!(error.to_string(), "the service's answer has a `Transfer-Encoding` other than `chunked`");
+    }
+}
+
+#[test]
+fn an_option_of_connection_that_is_no_text_hides_none_of_the_others() {
+    let mut map = fields("x-hop: 1\nx-end: 2");
+    map.insert("connection", HeaderValue::from_bytes(b"caf\xe9, x-hop").unwrap());
+
+    remove_hop_by_hop(&mut map);
+
+    assert_eq!(lines(&map), ["x-end: 2"]);
+}

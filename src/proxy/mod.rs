@@ -1,0 +1,126 @@
+//! The request path: admit, route, authorize, send, relay.
+//!
+//! Start reading at [`handle`]. Promises one answer for each request, the service's or one of our own that says why
+//! there is none; that nothing is sent without the credential that the service names; and that no lock of ours is
+//! taken on the way. Leaves connections to the app to `server`, those to the service to `upstream`.
+
+pub(crate) mod admit;
+mod error;
+mod exchange;
+pub(crate) mod fields;
+mod guard;
+pub(crate) mod problem;
+mod relay;
+mod send;
+#[cfg(test)]
+mod tests;
+mod upload;
+mod view;
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use http::{Request, Response, request};
+use hyper::body::Incoming;
+
+pub(crate) use error::Error;
+pub(crate) use relay::{Body, Broken};
+pub(crate) use view::{Context, View};
+
+use crate::deadline::Deadline;
+use crate::route::{self, Match, Question};
+use admit::{Admission, Named};
+use exchange::Exchange;
+use guard::guarded;
+use send::Request as Sending;
+use view::ServiceHalf;
+
+/// What is known of the app's connection.
+pub(crate) struct Arrival {
+    pub(crate) peer: Peer,
+    /// Times out whatever the exchange waits for: the answer's head, a body that stalls.
+    pub(crate) deadline: Rc<Deadline>,
+    /// Set by the server while it drains: the answer carries `Connection: close`.
+    pub(crate) closing: Rc<Cell<bool>>,
+    /// Whether the app's body is still coming, maybe after its answer: the server takes no byte of it for a new head.
+    pub(crate) uploading: Rc<Cell<bool>>,
+}
+
+/// Who is on the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Peer {
+    Tcp(SocketAddr),
+    Unix { uid: u32 },
+}
+
+/// Carries one request to its service and the answer back.
+///
+/// The phases have one file each and the same names in logs, metrics and docs.
+pub(crate) async fn handle(request: Request<Incoming>, arrival: &Arrival, cx: &Context) -> Response<Body> {
+    // One view for the whole request: a reload halfway must not mix two configs.
+    let view = cx.view();
+    let mut exchange = Exchange::begin(&request, arrival, Rc::clone(&view));
+    let answer = match guarded(carry(request, arrival, &view, &mut exchange)).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            exchange.failed(&error);
+            problem::answer(&error, &exchange, arrival)
+        }
+    };
+    exchange.answered(answer)
+}
+
+async fn carry(
+    request: Request<Incoming>,
+    arrival: &Arrival,
+    view: &View,
+    exchange: &mut Exchange,
+) -> Result<Response<Body>, Error> {
+    let (mut head, body) = request.into_parts();
+    let named = match view.door().admit(&head, arrival.peer)? {
+        Admission::Carry(named) => named,
+        Admission::AnswerOptions => return Ok(problem::options(arrival)),
+    };
+
+    let found = find(view, &head, &named)?;
+    let half = &view.halves[found.service];
+    exchange.routed(half);
+    let target = target(&head, &found, half)?;
+
+    let instance = &view.worker.instance;
+    let request = Sending::prepare(&mut head, body, target, half, instance, exchange)?;
+    let response = send::send(request, half, arrival, exchange).await?;
+
+    // Who calls us by a service's own name knows us as a proxy; to all others we are the service.
+    let via = (!found.prepend).then_some(instance);
+    relay::relay(response, via, half, arrival)
+}
+
+/// Finds the route.
+fn find<'v>(view: &'v View, head: &request::Parts, named: &Named<'_>) -> Result<Match<'v>, Error> {
+    let question = Question {
+        form: named.form,
+        host: &named.authority.host,
+        port: named.authority.port,
+        local: named.local,
+        method: &head.method,
+        path: head.uri.path(),
+        fields: &head.headers,
+    };
+    let found = view.snapshot.routes.find(&question);
+    found.ok_or_else(|| Error::NoRoute { host: named.authority.host.to_string(), path: head.uri.path().to_owned() })
+}
+
+/// What is sent for what was asked, if the service may be sent that.
+fn target(head: &request::Parts, found: &Match<'_>, half: &ServiceHalf) -> Result<http::uri::PathAndQuery, Error> {
+    let service = &half.service;
+    let asked = head.uri.path_and_query().ok_or(Error::Form)?;
+    let target = route::target::build(asked, found, &service.base_path)?;
+    let admits = service.allow.as_ref().is_none_or(|allow| allow.admits(&head.method, target.path()));
+    if admits {
+        Ok(target)
+    } else {
+        Err(Error::NotAllowed { method: head.method.clone(), path: target.path().to_owned() })
+    }
+}

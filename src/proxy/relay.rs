@@ -1,0 +1,155 @@
+//! The answer on its way back.
+
+use std::fmt;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, Response, StatusCode, Version};
+use hyper::body::{Body as _, Frame, SizeHint};
+
+use super::exchange::Exchange;
+use super::fields::{self, Downward, Instance};
+use super::view::ServiceHalf;
+use super::{Arrival, Error};
+use crate::deadline::Deadline;
+use crate::upstream::{self, PooledBody};
+
+/// The body of an answer to the app or to the admin's client: one of our own, or the service's as it arrives.
+pub(crate) struct Body {
+    kind: Kind,
+    /// Ends with the body; none for what is no request of the proxy's.
+    exchange: Option<Box<Exchange>>,
+}
+
+enum Kind {
+    Whole(Option<Bytes>),
+    /// Nothing, though the head says how long it would be: a 304.
+    Absent {
+        length: u64,
+    },
+    Relayed(Relayed),
+}
+
+/// The service's body, and the time-out of its pauses.
+struct Relayed {
+    body: PooledBody,
+    deadline: Rc<Deadline>,
+    idle: Option<Duration>,
+}
+
+/// Why an answer's body broke off: the client's connection is reset then.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer broke off")]
+pub(crate) struct Broken;
+
+/// Makes the service's answer the app's.
+///
+/// # Errors
+/// When it can't be passed on as what it says it is.
+pub(super) fn relay(
+    response: Response<PooledBody>,
+    via: Option<&Instance>,
+    half: &ServiceHalf,
+    arrival: &Arrival,
+) -> Result<Response<Body>, Error> {
+    let (mut head, body) = response.into_parts();
+    let downward = Downward { version: head.version, via, closing: arrival.closing.get() };
+    fields::answer(&mut head.headers, downward, &half.rules)?;
+    // What the service speaks is between it and us.
+    head.version = Version::HTTP_11;
+
+    let absent = if head.status == StatusCode::NOT_MODIFIED { declared(&head.headers) } else { None };
+    let kind = match absent {
+        Some(length) => Kind::Absent { length },
+        None => Kind::Relayed(Relayed::new(body, arrival, half)),
+    };
+    Ok(Response::from_parts(head, Body { kind, exchange: None }))
+}
+
+fn declared(fields: &HeaderMap) -> Option<u64> {
+    fields.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+impl Body {
+    /// An answer of our own.
+    pub(crate) fn whole(bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        Self { kind: Kind::Whole(Some(bytes).filter(|bytes| !bytes.is_empty())), exchange: None }
+    }
+
+    /// Ends `exchange` when it ends.
+    pub(super) fn of(mut self, exchange: Box<Exchange>) -> Self {
+        self.exchange = Some(exchange);
+        self
+    }
+}
+
+impl Relayed {
+    fn new(body: PooledBody, arrival: &Arrival, half: &ServiceHalf) -> Self {
+        let (deadline, idle) = (Rc::clone(&arrival.deadline), half.service.timeouts.idle);
+        deadline.arm(idle);
+        Self { body, deadline, idle }
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(Some(Ok(mut frame))) => {
+                self.deadline.arm(self.idle);
+                if let Some(trailers) = frame.trailers_mut() {
+                    fields::screen_answer(trailers);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(upstream::Error::from(error).into()))),
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending => self.deadline.poll_expired(cx).map(|_| Some(Err(Error::ResponseTimeout))),
+        }
+    }
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let this = self.get_mut();
+        let polled = match &mut this.kind {
+            Kind::Whole(bytes) => return Poll::Ready(bytes.take().map(Frame::data).map(Ok)),
+            Kind::Absent { .. } => return Poll::Ready(None),
+            Kind::Relayed(relayed) => relayed.poll_frame(cx),
+        };
+        polled.map_err(|error| {
+            if let Some(exchange) = &mut this.exchange {
+                exchange.failed(&error);
+            }
+            Broken
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Whole(bytes) => bytes.is_none(),
+            // hyper writes the length of a 304 only if a body seems to follow; it never asks for it.
+            Kind::Absent { .. } => false,
+            Kind::Relayed(relayed) => relayed.body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            Kind::Absent { length } => SizeHint::with_exact(*length),
+            Kind::Relayed(relayed) => relayed.body.size_hint(),
+        }
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Body").field(&self.size_hint()).finish()
+    }
+}

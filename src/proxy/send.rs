@@ -1,0 +1,274 @@
+//! The request to its service: authorized and sent, and sent again where that is safe.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use http::header::EXPECT;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method, Response, request};
+use hyper::body::{Body as _, Incoming};
+use tokio::task::spawn_local;
+use tokio::time::sleep;
+
+use super::exchange::Exchange;
+use super::fields::{self, Instance, Upward};
+use super::upload::Upload;
+use super::view::ServiceHalf;
+use super::{Arrival, Error};
+use crate::code::Code;
+use crate::credential::{Stamp, Verdict};
+use crate::transport::{Body, Gate, Kept, Outgoing};
+use crate::upstream::{self, PooledBody, Reached, Timing};
+
+/// A request that is ready but for its credential, and what is kept of it to send it again.
+pub(super) struct Request {
+    method: Method,
+    target: PathAndQuery,
+    fields: HeaderMap,
+    /// The app's own credential, where the config keeps it.
+    apps_own: fields::Kept,
+    /// The app's body; taken by the first sending.
+    body: Body,
+    kept: Kept,
+    upload: Option<Rc<Upload>>,
+}
+
+/// What may still be done for one request.
+struct Allowance {
+    retries: u32,
+    renewals: u32,
+}
+
+/// Why one sending brought no answer.
+enum Unanswered {
+    /// It may be worth another one.
+    Failed(upstream::Failure),
+    /// The time is up.
+    Expired(Error),
+}
+
+impl Request {
+    /// Makes an app's request that of the service.
+    ///
+    /// # Errors
+    /// When the app sent a credential that the config rejects.
+    pub(super) fn prepare(
+        head: &mut request::Parts,
+        incoming: Incoming,
+        target: PathAndQuery,
+        half: &ServiceHalf,
+        instance: &Instance,
+        exchange: &mut Exchange,
+    ) -> Result<Self, Error> {
+        let chunked = !incoming.is_end_stream() && incoming.size_hint().exact().is_none();
+        let upward = Upward { method: &head.method, version: head.version, chunked, instance };
+        let apps_own = fields::request(&mut head.headers, upward, &half.rules)?;
+        let (body, kept) = Body::app(incoming, BODY_BYTES_KEPT);
+        Ok(Self {
+            method: head.method.clone(),
+            target,
+            fields: std::mem::take(&mut head.headers),
+            apps_own,
+            body,
+            kept,
+            upload: exchange.upload(half),
+        })
+    }
+
+    /// One sending of it, without its credential.
+    fn outgoing(&self, body: Body, half: &ServiceHalf) -> Outgoing {
+        Outgoing {
+            method: self.method.clone(),
+            scheme: half.service.scheme,
+            authority: half.authority.clone(),
+            target: self.target.clone(),
+            fields: self.fields.clone(),
+            body: self.followed(body, half),
+        }
+    }
+
+    fn followed(&self, body: Body, half: &ServiceHalf) -> Body {
+        match &self.upload {
+            Some(upload) => body.screened(Rc::clone(&half.rules.screen)).observed(upload.observer()),
+            None => body,
+        }
+    }
+}
+
+/// Sends a request until there is an answer for the app.
+///
+/// # Errors
+/// When no credential can be had, or no answer.
+pub(super) async fn send(
+    mut request: Request,
+    half: &ServiceHalf,
+    arrival: &Arrival,
+    exchange: &mut Exchange,
+) -> Result<Response<PooledBody>, Error> {
+    let mut allowance = Allowance { retries: half.service.retry.attempts, renewals: 1 };
+    let mut body = std::mem::replace(&mut request.body, Body::Empty);
+    loop {
+        let mut outgoing = request.outgoing(body, half);
+        let stamp = authorize(&request, &mut outgoing, half, exchange).await?;
+        let sent = exchange.wait_for(pin!(attempt(outgoing, request.upload.as_deref(), half, arrival))).await;
+        let again = match sent {
+            Ok(response) => match after_answer(&response, stamp, &request, half, &mut allowance, exchange).await {
+                Some(again) => again,
+                None => return Ok(response),
+            },
+            Err(Unanswered::Expired(error)) => return Err(error),
+            Err(Unanswered::Failed(failure)) => match after_failure(&failure, &request, half, &mut allowance) {
+                Some(again) => again,
+                None => return Err(failure.error.into()),
+            },
+        };
+        // What is in memory waits for nobody's `100`.
+        if !matches!(again, Body::Stream(_)) {
+            request.fields.remove(EXPECT);
+        }
+        body = again;
+    }
+}
+
+/// Sets the credential, but for what the app set itself and may.
+async fn authorize(
+    request: &Request,
+    outgoing: &mut Outgoing,
+    half: &ServiceHalf,
+    exchange: &mut Exchange,
+) -> Result<Option<Stamp>, Error> {
+    if request.apps_own.is_all_of(&half.rules) {
+        return Ok(None);
+    }
+    let credential = &half.service.identity.credential;
+    let stamp = exchange.wait_for(pin!(credential.authorize(&half.attachments, outgoing))).await?;
+    request.apps_own.restore(&mut outgoing.fields);
+    Ok(Some(stamp))
+}
+
+/// One sending, within its time.
+async fn attempt(
+    outgoing: Outgoing,
+    upload: Option<&Upload>,
+    half: &ServiceHalf,
+    arrival: &Arrival,
+) -> Result<Response<PooledBody>, Unanswered> {
+    let deadline = &arrival.deadline;
+    let response_limit = half.service.timeouts.response;
+    // The connection's own time-outs run until there is one.
+    deadline.disarm();
+    let (outgoing, gate) = gated(outgoing);
+    let timing = Cell::new(Timing::default());
+    let mut sending = pin!(half.pool.send(outgoing, &timing));
+    let mut sent = false;
+    poll_fn(|cx| {
+        if let Poll::Ready(outcome) = sending.as_mut().poll(cx) {
+            deadline.disarm();
+            if let Some(upload) = upload {
+                upload.answered();
+            }
+            return Poll::Ready(outcome.map_err(Unanswered::Failed));
+        }
+        if timing.get().sent && !std::mem::replace(&mut sent, true) {
+            match upload {
+                Some(upload) => upload.sent(),
+                None => deadline.arm(response_limit),
+            }
+            if let Some(gate) = gate.clone() {
+                open_in_time(gate);
+            }
+        }
+        let expired = || upload.map_or(Error::ResponseTimeout, Upload::expired);
+        deadline.poll_expired(cx).map(|_| Err(Unanswered::Expired(expired())))
+    })
+    .await
+}
+
+/// Holds the app's body back if the app waits to hear whether the service wants it.
+fn gated(mut outgoing: Outgoing) -> (Outgoing, Option<Gate>) {
+    let waits = outgoing.fields.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    if !waits {
+        return (outgoing, None);
+    }
+    let gate = Gate::default();
+    outgoing.body = outgoing.body.gated(gate.clone());
+    (outgoing, Some(gate))
+}
+
+/// RFC 9110 §10.1.1: a service that knows no `100` must not be waited for.
+fn open_in_time(gate: Gate) {
+    spawn_local(async move {
+        sleep(CONTINUE_AWAITED).await;
+        gate.open();
+    });
+}
+
+/// The body to send again after an answer, if it is not for the app.
+async fn after_answer(
+    response: &Response<PooledBody>,
+    stamp: Option<Stamp>,
+    request: &Request,
+    half: &ServiceHalf,
+    allowance: &mut Allowance,
+    exchange: &mut Exchange,
+) -> Option<Body> {
+    let credential = &half.service.identity.credential;
+    if let Some(stamp) = stamp
+        && credential.verdict(response.status(), response.headers()) == Verdict::NewToken
+    {
+        let may_go_again = allowance.renewals > 0 && request.kept.is_whole();
+        if !may_go_again {
+            credential.reject(stamp);
+            return None;
+        }
+        allowance.renewals -= 1;
+        let replaced = exchange.wait_for(pin!(credential.replace(stamp))).await;
+        // The body may have gone on in the meantime, to a service that reads on after its 401.
+        return if replaced { request.kept.again() } else { None };
+    }
+    let retry = &half.service.retry;
+    if !retry.on_status.contains(&response.status().as_u16()) || !request.method.is_idempotent() {
+        return None;
+    }
+    allowance.another(request)
+}
+
+/// The body to send again after a sending that brought no answer.
+fn after_failure(
+    failure: &upstream::Failure,
+    request: &Request,
+    half: &ServiceHalf,
+    allowance: &mut Allowance,
+) -> Option<Body> {
+    let retry = &half.service.retry;
+    let may = match failure.reached {
+        Reached::NoConnection => retry.on_connect && !is_verdict(failure.error.code()),
+        Reached::NotProcessed => retry.on_reset,
+        Reached::Reset => retry.on_reset && request.method.is_idempotent(),
+        Reached::Final => false,
+    };
+    if may { allowance.another(request) } else { None }
+}
+
+/// What a handshake comes to is the same the next time.
+fn is_verdict(code: Code) -> bool {
+    matches!(code, Code::TlsCertificateError | Code::TlsAlertReceived | Code::TlsProtocolError)
+}
+
+impl Allowance {
+    fn another(&mut self, request: &Request) -> Option<Body> {
+        let again = if self.retries > 0 { request.kept.again() } else { None };
+        self.retries -= u32::from(again.is_some());
+        again
+    }
+}
+
+/// What is kept of a body to send it again.
+const BODY_BYTES_KEPT: usize = 64 * 1024;
+
+/// How long an app that asked is left without a `100`.
+const CONTINUE_AWAITED: Duration = Duration::from_secs(1);

@@ -1,0 +1,5 @@
+//! What the request path promises, through real connections of hyper's on both sides. Time is moved by hand.
+
+mod lab;
+mod timeouts;
+mod views;
