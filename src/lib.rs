@@ -24,6 +24,7 @@
     allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, reason = "tests may block and panic")
 )]
 
+mod admin;
 mod clock;
 mod code;
 pub mod config;

@@ -1,0 +1,251 @@
+//! The admin port: probes, metrics, status, reload.
+//!
+//! Opens no socket: `server` carries its connections and fills its [`Context`]. Every answer here is live, so none may
+//! be stored, and none names the proxy (`Proxy-Status` is for the traffic ports).
+
+mod guard;
+mod status;
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use serde::Serialize;
+
+use crate::clock::Moment;
+use crate::code::Code;
+use crate::proxy::{Arrival, Body, problem};
+use crate::snapshot::Published;
+use crate::snapshot::reload::{Outcome, Reloads};
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::{ConfigGauges, Gauges};
+
+/// What the admin port knows; filled by `server`.
+pub(crate) struct Context {
+    pub(crate) published: Arc<Published>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) reloads: Arc<Reloads>,
+    pub(crate) listeners: Arc<ArcSwap<Vec<Listening>>>,
+    pub(crate) readiness: Arc<Readiness>,
+    pub(crate) started_at: SystemTime,
+    /// Where the config comes from, for people.
+    pub(crate) config_path: String,
+}
+
+/// An open listening socket, for status.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Listening {
+    pub(crate) role: Role,
+    /// `127.0.0.1:9800`, `unix:/run/sidekey.sock`.
+    pub(crate) address: String,
+}
+
+/// What a listening socket is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Role {
+    Traffic,
+    Admin,
+    Health,
+}
+
+/// Whether the process should get traffic; set by `server`, read by `/readyz`.
+#[derive(Debug, Default)]
+pub(crate) struct Readiness(ArcSwapOption<String>);
+
+impl Readiness {
+    /// Not ready, for this reason.
+    pub(crate) fn not_yet(&self, reason: impl Into<String>) {
+        self.0.store(Some(Arc::new(reason.into())));
+    }
+
+    /// Ready.
+    pub(crate) fn reached(&self) {
+        self.0.store(None);
+    }
+
+    /// Why it is not ready; `None`: it is.
+    pub(crate) fn reason(&self) -> Option<Arc<String>> {
+        self.0.load_full()
+    }
+}
+
+/// Answers a request on the admin port.
+pub(crate) async fn handle(request: Request<Incoming>, arrival: &Arrival, cx: &Context) -> Response<Body> {
+    let snapshot = cx.published.current().load_full();
+    let (head, _body) = request.into_parts();
+    match guard::admit(&head, arrival.peer, &snapshot) {
+        Ok(page) => page.answer(cx).await,
+        Err(refusal) => refusal.answer(),
+    }
+}
+
+/// Answers a request on the health port: GET and HEAD of `/livez`, `/readyz`, `/metrics`, all else 404.
+pub(crate) async fn health(request: Request<Incoming>, cx: &Context) -> Response<Body> {
+    match Page::at(request.uri().path()).filter(|page| page.is_for_machines() && page.takes(request.method())) {
+        // `/healthz` is another spelling for the admin port alone.
+        Some(page) if request.uri().path() != "/healthz" => page.answer(cx).await,
+        _ => refuse(Code::NotFound, "this port has /livez, /readyz and /metrics"),
+    }
+}
+
+/// Our answer to a request on the admin or health port that could not be taken.
+pub(crate) fn refuse(code: Code, detail: &str) -> Response<Body> {
+    live(problem::admin(code, detail))
+}
+
+/// What there is on the admin port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Page {
+    Live,
+    Ready,
+    Metrics,
+    Status,
+    Reload,
+}
+
+impl Page {
+    fn at(path: &str) -> Option<Self> {
+        match path {
+            "/livez" | "/healthz" => Some(Self::Live),
+            "/readyz" => Some(Self::Ready),
+            "/metrics" => Some(Self::Metrics),
+            "/api/status" => Some(Self::Status),
+            "/api/reload" => Some(Self::Reload),
+            _ => None,
+        }
+    }
+
+    /// The methods that it has, as `Allow` lists them.
+    fn methods(self) -> &'static str {
+        match self {
+            Self::Reload => "POST",
+            Self::Live | Self::Ready | Self::Metrics | Self::Status => "GET, HEAD",
+        }
+    }
+
+    fn takes(self, method: &Method) -> bool {
+        self.methods().split(", ").any(|taken| taken == method)
+    }
+
+    /// What is on the health port too.
+    fn is_for_machines(self) -> bool {
+        matches!(self, Self::Live | Self::Ready | Self::Metrics)
+    }
+
+    /// Probes are asked by machinery that holds no token.
+    fn is_probe(self) -> bool {
+        matches!(self, Self::Live | Self::Ready)
+    }
+
+    async fn answer(self, cx: &Context) -> Response<Body> {
+        match self {
+            Self::Live => text("text/plain; charset=utf-8", "alive\n"),
+            Self::Ready => ready(cx),
+            Self::Metrics => text(OPEN_METRICS, cx.metrics.encode(gauges(cx))),
+            Self::Status => json(StatusCode::OK, &status::of(cx)),
+            Self::Reload => reload(cx).await,
+        }
+    }
+}
+
+/// Why a request is not answered.
+#[derive(Debug)]
+struct Refusal {
+    code: Code,
+    detail: String,
+    /// A field that the answer needs.
+    field: Option<(http::HeaderName, HeaderValue)>,
+}
+
+impl Refusal {
+    fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into(), field: None }
+    }
+
+    fn with(self, name: http::HeaderName, value: &'static str) -> Self {
+        Self { field: Some((name, HeaderValue::from_static(value))), ..self }
+    }
+
+    fn method(page: Page) -> Self {
+        let allowed = page.methods();
+        Self::new(Code::MethodNotAllowed, format!("this page takes {allowed}")).with(ALLOW, allowed)
+    }
+
+    fn answer(self) -> Response<Body> {
+        let mut answer = refuse(self.code, &self.detail);
+        answer.headers_mut().extend(self.field);
+        answer
+    }
+}
+
+fn ready(cx: &Context) -> Response<Body> {
+    match cx.readiness.reason() {
+        None => text("text/plain; charset=utf-8", "ready\n"),
+        Some(reason) => refuse(Code::NotReady, &reason),
+    }
+}
+
+#[derive(Serialize)]
+struct Reloaded {
+    outcome: &'static str,
+    generation: u64,
+}
+
+async fn reload(cx: &Context) -> Response<Body> {
+    let (outcome, generation) = match cx.reloads.request().await {
+        Outcome::Applied { generation } => ("applied", generation),
+        Outcome::Unchanged { generation } => ("unchanged", generation),
+        Outcome::Refused { error } => return refuse(Code::ConfigInvalid, error.trim_end()),
+    };
+    json(StatusCode::OK, &Reloaded { outcome, generation })
+}
+
+fn gauges(cx: &Context) -> Gauges {
+    let snapshot = cx.published.current().load();
+    let expiry = |service: &Arc<crate::snapshot::Service>| {
+        let expires = service.identity.credential.slot()?.expires()?;
+        Some((service.name.to_string(), Moment::wall(expires)))
+    };
+    let history = cx.reloads.history();
+    Gauges {
+        tokens: snapshot.services.iter().filter_map(expiry).collect(),
+        certificates: snapshot.certificates.iter().map(|it| (it.name.to_string(), it.leaf.not_after)).collect(),
+        config: ConfigGauges {
+            generation: snapshot.generation,
+            last_reload_successful: history.last_error.is_none(),
+            last_success: history.last_success,
+            applied: history.count_applied,
+            unchanged: history.count_unchanged,
+            refused: history.count_refused,
+        },
+    }
+}
+
+fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
+    let Ok(mut body) = serde_json::to_vec_pretty(value) else {
+        return refuse(Code::InternalError, "the answer can't be written as JSON");
+    };
+    body.push(b'\n');
+    let mut answer = text("application/json", body);
+    *answer.status_mut() = status;
+    answer
+}
+
+fn text(content_type: &'static str, body: impl Into<bytes::Bytes>) -> Response<Body> {
+    let mut answer = Response::new(Body::whole(body));
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    live(answer)
+}
+
+/// What every answer of this port carries.
+fn live(mut answer: Response<Body>) -> Response<Body> {
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    answer
+}
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
