@@ -35,6 +35,7 @@ mod name;
 mod proxy;
 mod route;
 mod secret;
+pub mod server;
 mod snapshot;
 mod telemetry;
 mod tls;

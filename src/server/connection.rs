@@ -1,0 +1,360 @@
+//! One client connection: parked while idle, a connection of hyper's while it is not.
+//!
+//! ```text
+//!            readable                     head complete
+//!   parked ───────────► hyper's connection ───────────► exchange (proxy::handle)
+//!     ▲  idle_timeout: closed   │ header_timeout: 408        │
+//!     └─────────────────────────┴────────────────────────────┘
+//!            idle: at once, or after two ticks
+//! ```
+//!
+//! A parked connection costs its socket and a small task: hyper's connection, with its buffers, is taken apart
+//! between two messages and made anew when the next bytes come. Taking it apart after every answer would cost 5,000
+//! instructions each, so one that is in steady use is left alone.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::TokioIo;
+
+use super::parting;
+use super::progress::{Io, Progress, Tracked, Waits};
+use super::stream::Stream;
+use crate::code::Code;
+use crate::config::Limits;
+use crate::deadline::{Deadline, Sweep, TICK};
+use crate::proxy::{Arrival, Body, Peer};
+
+/// What answers the requests of a port: the proxy, the admin API, the health probes.
+pub(crate) trait Port: 'static {
+    /// Answers one request.
+    async fn answer(&self, request: Request<Incoming>, arrival: &Arrival) -> Response<Body>;
+
+    /// The limits now: a reload may change them.
+    fn limits(&self) -> Limits;
+
+    /// Our answer to a request that could not be taken: too broken to parse, too large, too slow.
+    fn refuse(&self, code: Code, detail: &str) -> Response<Body>;
+}
+
+/// What the connections of one thread share.
+#[derive(Debug, Default)]
+pub(crate) struct Floor {
+    pub(crate) sweep: Sweep,
+    /// Set when the drain begins: idle connections close, the others after their answer.
+    pub(crate) closing: Rc<Cell<bool>>,
+    /// Connections taken apart since the heap was last trimmed.
+    pub(crate) parkings: Cell<u32>,
+}
+
+/// Serves one client connection until it ends.
+pub(crate) async fn serve<P: Port>(mut stream: Stream, peer: Peer, port: Rc<P>, floor: Rc<Floor>) {
+    let deadline = floor.sweep.deadline();
+    let arrival = Rc::new(Arrival {
+        peer,
+        deadline: Rc::clone(&deadline),
+        closing: Rc::clone(&floor.closing),
+        uploading: Rc::default(),
+    });
+    let mut since = Since::Accepted;
+    // The first request may be the only one.
+    let mut habit = Habit::Rare;
+    loop {
+        let began = deadline.now();
+        let Parked::Readable = parked(&stream, since, &deadline, &port.limits(), &floor).await else { return };
+        if since == Since::Answered {
+            habit = if deadline.now() - began >= RARE_AFTER { Habit::Rare } else { Habit::Steady };
+        }
+        // In a box, so that a parked task does not carry its room.
+        let Some((idle, answered)) = Box::pin(awake(stream, habit, &port, &arrival, &floor)).await else { return };
+        stream = idle;
+        // A new socket counts as readable until a read has found nothing.
+        if answered {
+            since = Since::Answered;
+        }
+    }
+}
+
+/// Serves a connection with something to read until it is idle, or ends it. Says with the idle socket whether it
+/// answered anything.
+async fn awake<P: Port>(
+    mut stream: Stream,
+    mut habit: Habit,
+    port: &Rc<P>,
+    arrival: &Rc<Arrival>,
+    floor: &Floor,
+) -> Option<(Stream, bool)> {
+    let deadline = &*arrival.deadline;
+    let mut replay = Bytes::new();
+    let mut answered = false;
+    loop {
+        let limits = port.limits();
+        let progress = Rc::new(Progress::new(Rc::clone(&arrival.uploading)));
+        let io = TokioIo::new(Io::new(stream, replay, Rc::clone(&progress)));
+        let mut connection = builder(&limits).serve_connection(io, exchanges(port, arrival, &progress));
+        let mut driver = Driver { progress: &progress, deadline, limits: &limits, habit, waits: (Waits::Exchange, 0) };
+        let end = poll_fn(|cx| driver.poll(&mut connection, floor.closing.get(), cx)).await;
+
+        let parts = connection.into_parts();
+        let (Some(socket), unread) = parts.io.into_inner().into_parts() else { return None };
+        (stream, replay) = (socket, join(parts.read_buf, unread));
+        answered |= progress.exchanges() > 0;
+        match end {
+            End::Idle => {
+                floor.parkings.set(floor.parkings.get() + u32::from(answered));
+                if replay.is_empty() {
+                    return Some((stream, answered));
+                }
+                // The next head is here already.
+                habit = Habit::Steady;
+                continue;
+            }
+            End::Closed if replay.is_empty() && !stream.has_unread() => {}
+            End::Closed => stream.close(&[], deadline).await,
+            End::Unread => stream.reset_on_close(),
+            End::TooSlow => parting::too_slow(&**port, stream, deadline).await,
+            End::Failed(error) => parting::failed(&**port, stream, &progress, &error, deadline).await,
+        }
+        return None;
+    }
+}
+
+/// The service that hyper calls: it notes where each exchange begins; its [`Tracked`] body, where it ends.
+fn exchanges<P: Port>(port: &Rc<P>, arrival: &Rc<Arrival>, progress: &Rc<Progress>) -> impl Exchanges + use<P> {
+    let (port, arrival, progress) = (Rc::clone(port), Rc::clone(arrival), Rc::clone(progress));
+    service_fn(move |request| {
+        progress.begin();
+        let (port, arrival, progress) = (Rc::clone(&port), Rc::clone(&arrival), Rc::clone(&progress));
+        async move {
+            let answer = port.answer(request, &arrival).await;
+            Ok(answer.map(|body| Tracked::new(body, &progress)))
+        }
+    })
+}
+
+/// What [`exchanges`] makes, without a name of its own.
+trait Exchanges: Service<Request<Incoming>, Response = Response<Tracked>, Error = Infallible> {}
+
+impl<S> Exchanges for S where S: Service<Request<Incoming>, Response = Response<Tracked>, Error = Infallible> {}
+
+fn builder(limits: &Limits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .max_headers(limits.headers)
+        .max_header_size(limits.header_bytes)
+        .auto_date_header(false)
+        // The deadline does this: hyper's own would end idle connections too.
+        .header_read_timeout(None);
+    builder
+}
+
+/// Waits for the next bytes. Nothing but the socket and this task is held meanwhile.
+async fn parked(stream: &Stream, since: Since, deadline: &Deadline, limits: &Limits, floor: &Floor) -> Parked {
+    deadline.arm(limits.idle_timeout);
+    let mut hurried = false;
+    let parked = poll_fn(|cx| {
+        if stream.poll_readable(cx).is_ready() {
+            return Poll::Ready(Parked::Readable);
+        }
+        if floor.closing.get() && since == Since::Answered {
+            if stream.has_unread() {
+                // Closing it now would reset it under a request that the runtime is about to hear of.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            return Poll::Ready(Parked::Over);
+        }
+        if floor.closing.get() && !std::mem::replace(&mut hurried, true) {
+            // It came out of the queue as the drain began: its first request is on its way.
+            deadline.arm(Some(FIRST_REQUEST_WHILE_CLOSING));
+        }
+        deadline.poll_expired(cx).map(|_| Parked::Over)
+    })
+    .await;
+    deadline.disarm();
+    parked
+}
+
+/// Polls hyper's connection, and finds out what it waits for.
+struct Driver<'a> {
+    progress: &'a Progress,
+    deadline: &'a Deadline,
+    limits: &'a Limits,
+    habit: Habit,
+    /// What was waited for at the last poll, and after how many steps.
+    waits: (Waits, u32),
+}
+
+impl Driver<'_> {
+    fn poll<S>(&mut self, connection: &mut Connection<S>, closing: bool, cx: &mut Context<'_>) -> Poll<End>
+    where
+        S: Exchanges,
+    {
+        // First, so that what the client sent before it heard of the drain is read and answered.
+        if let Poll::Ready(end) = Pin::new(&mut *connection).poll(cx) {
+            return Poll::Ready(end.map_or_else(End::Failed, |()| End::Closed));
+        }
+        self.look();
+        match self.waits.0 {
+            Waits::Exchange => {
+                if closing {
+                    // Says `Connection: close` if there is still a head to say it in.
+                    Pin::new(connection).graceful_shutdown();
+                }
+                self.poll_unread(cx)
+            }
+            Waits::Flush => self.poll_unread(cx),
+            Waits::Upload => self.deadline.poll_expired(cx).map(|_| End::Closed),
+            Waits::Head => {
+                ready!(self.deadline.poll_expired(cx));
+                // Before the first exchange it can be nothing but a head.
+                if self.progress.exchanges() > 0 {
+                    self.take_apart(connection, End::TooSlow, cx)
+                } else {
+                    Poll::Ready(End::TooSlow)
+                }
+            }
+            Waits::Idle if closing || self.habit == Habit::Rare => self.take_apart(connection, End::Idle, cx),
+            Waits::Idle => {
+                ready!(self.deadline.poll_expired(cx));
+                self.take_apart(connection, End::Idle, cx)
+            }
+        }
+    }
+
+    /// Notes what is waited for now, and arms the deadline for it. During an exchange the deadline is the proxy's.
+    fn look(&mut self) {
+        let waits = (self.progress.waits(), self.progress.steps());
+        if waits == self.waits {
+            return;
+        }
+        self.waits = waits;
+        match waits.0 {
+            Waits::Exchange => {}
+            Waits::Flush | Waits::Upload => self.deadline.arm(self.limits.idle_timeout),
+            Waits::Head => self.deadline.arm(self.limits.header_timeout),
+            Waits::Idle => self.deadline.arm(Some(TICK)),
+        }
+    }
+
+    /// A client that reads nothing of its answer is waited for as long as for a piece of it. hyper asks for no more of
+    /// the body meanwhile, so that the proxy can't tell.
+    fn poll_unread(&self, cx: &mut Context<'_>) -> Poll<End> {
+        if !self.progress.is_full() {
+            return Poll::Pending;
+        }
+        if self.progress.take_moved() {
+            self.deadline.rearm();
+        }
+        self.deadline.poll_expired(cx).map(|_| End::Unread)
+    }
+
+    /// Between two messages hyper only marks its connection closed, without a byte sent.
+    ///
+    /// One that is not taken apart is in the midst of a body, whose answer came before its end.
+    fn take_apart<S: Exchanges>(
+        &mut self,
+        connection: &mut Connection<S>,
+        end: End,
+        cx: &mut Context<'_>,
+    ) -> Poll<End> {
+        Pin::new(&mut *connection).graceful_shutdown();
+        if let Poll::Ready(closed) = Pin::new(connection).poll(cx) {
+            return Poll::Ready(closed.map_or_else(End::Failed, |()| end));
+        }
+        self.progress.uploads();
+        self.look();
+        self.deadline.poll_expired(cx).map(|_| End::Closed)
+    }
+}
+
+/// What hyper had read too far, and what it had not read yet.
+fn join(read: Bytes, unread: Bytes) -> Bytes {
+    if unread.is_empty() {
+        // An empty buffer would keep its 8 KiB alive.
+        return if read.is_empty() { Bytes::new() } else { read };
+    }
+    let mut joined = BytesMut::from(&*read);
+    joined.extend_from_slice(&unread);
+    joined.freeze()
+}
+
+type Connection<S> = http1::Connection<TokioIo<Io>, S>;
+
+/// How hyper's connection ended.
+enum End {
+    /// Taken apart between two messages.
+    Idle,
+    /// After an answer, or because the client closed.
+    Closed,
+    /// The head did not arrive in time.
+    TooSlow,
+    /// The client did not read its answer.
+    Unread,
+    Failed(hyper::Error),
+}
+
+enum Parked {
+    Readable,
+    /// Idle for too long, or the drain has begun.
+    Over,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Since {
+    Accepted,
+    Answered,
+}
+
+/// How a connection is used: one that pauses between requests is parked at once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Habit {
+    Rare,
+    Steady,
+}
+
+/// Parked for so many ticks, a connection counts as rarely used.
+const RARE_AFTER: u32 = 2;
+const FIRST_REQUEST_WHILE_CLOSING: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::problem;
+
+    struct Nobody;
+
+    impl Port for Nobody {
+        async fn answer(&self, _: Request<Incoming>, _: &Arrival) -> Response<Body> {
+            problem::bare(Code::NotFound, "nobody is here")
+        }
+
+        fn limits(&self) -> Limits {
+            Limits::default()
+        }
+
+        fn refuse(&self, code: Code, detail: &str) -> Response<Body> {
+            problem::bare(code, detail)
+        }
+    }
+
+    #[tokio::test(flavor = "local")]
+    async fn the_task_of_a_connection_is_small() {
+        let (ours, _) = tokio::net::UnixStream::pair().unwrap();
+        let served = serve(Stream::Unix(ours), Peer::Unix { uid: 0 }, Rc::new(Nobody), Rc::new(Floor::default()));
+
+        let bytes = size_of_val(&served);
+
+        assert!(bytes <= 448, "{bytes} bytes for each idle connection");
+    }
+}

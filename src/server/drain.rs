@@ -1,0 +1,149 @@
+//! The orderly end, and the signals on the way to it.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Notify, watch};
+use tokio::task::spawn_local;
+
+use super::Error;
+use super::accept::Gate;
+use super::background::Background;
+use super::sockets::Sockets;
+use super::start::notify;
+use super::worker::{Phase, Worker};
+use crate::admin::{Readiness, Role};
+use crate::snapshot::Published;
+use crate::snapshot::reload::Reloads;
+
+/// Everything that has to end.
+pub(super) struct Drain {
+    pub(super) signals: Signals,
+    /// Asked for by whoever started the server.
+    pub(super) stop: Arc<Notify>,
+    pub(super) reloads: Arc<Reloads>,
+    pub(super) published: Arc<Published>,
+    pub(super) readiness: Arc<Readiness>,
+    pub(super) sockets: Rc<RefCell<Sockets>>,
+    pub(super) background: Background,
+    pub(super) gate: Arc<Gate>,
+    pub(super) phase: watch::Sender<Phase>,
+    pub(super) workers: Rc<[Worker]>,
+}
+
+/// The signals that are listened to.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// The next request to end.
+    async fn end(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+impl Drain {
+    /// Serves until a signal, then drains; a second signal ends it at once.
+    pub(super) async fn run(mut self) -> Result<(), Error> {
+        let cause = self.until_asked_to_end().await;
+        tracing::info!(cause, "draining");
+        self.readiness.not_yet("the process is draining");
+        notify(&[NotifyState::Stopping]);
+        let Self { mut signals, published, sockets, background, gate, phase, workers, .. } = self;
+        let shutdown = published.current().load().config.shutdown;
+        let orderly = async {
+            tokio::time::sleep(shutdown.delay).await;
+            let closing = sockets.borrow_mut().take(Role::Traffic);
+            // With all places taken a queue empties only as connections end, which they do from now on.
+            let _later = tokio::time::timeout(EMPTY_QUEUES_WITHIN, closing.closed()).await;
+            phase.send_replace(Phase::Closing);
+            let all_over = async {
+                closing.closed().await;
+                gate.emptied().await;
+            };
+            if tokio::time::timeout(shutdown.drain, all_over).await.is_err() {
+                tracing::warn!(connections = gate.open(), "cut what was still open after `shutdown.drain`");
+            }
+        };
+        let interrupted = tokio::select! {
+            () = orderly => None,
+            cause = signals.end() => Some(cause),
+        };
+        phase.send_replace(Phase::Cut);
+        for worker in workers.iter() {
+            worker.ended().await;
+        }
+        if let Some(cause) = interrupted {
+            tracing::warn!(cause, connections = gate.open(), "a second signal: cut what was still open");
+            return Err(Error::Interrupted);
+        }
+        close_admin(&sockets, &background).await;
+        tracing::info!("drained");
+        Ok(())
+    }
+
+    /// Reloads on `SIGHUP` meanwhile.
+    async fn until_asked_to_end(&mut self) -> &'static str {
+        let Signals { terminate, interrupt, hang_up } = &mut self.signals;
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return "SIGTERM",
+                _ = interrupt.recv() => return "SIGINT",
+                () = self.stop.notified() => return "asked to stop",
+                _ = hang_up.recv() => {
+                    let reloads = Arc::clone(&self.reloads);
+                    // Not here: a signal to end must not wait for a reload.
+                    spawn_local(async move { reload(&reloads).await });
+                }
+            }
+        }
+    }
+}
+
+/// Tells the service manager of the reload, as `Type=notify-reload` wants it.
+async fn reload(reloads: &Reloads) {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => notify(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::warn!(%error, "the service manager can't be told of the reload"),
+    }
+    reloads.request().await;
+    notify(&[NotifyState::Ready]);
+}
+
+/// Last of all: until here an operator can look.
+async fn close_admin(sockets: &RefCell<Sockets>, background: &Background) {
+    let closing = [Role::Admin, Role::Health].map(|role| sockets.borrow_mut().take(role));
+    background.close();
+    let all_over = async {
+        for sockets in &closing {
+            sockets.closed().await;
+        }
+        background.emptied().await;
+    };
+    // An answer that is being written may be the one about this very drain.
+    if tokio::time::timeout(LAST_ANSWERS, all_over).await.is_err() {
+        tracing::debug!("cut what was still open on the admin port");
+    }
+}
+
+const EMPTY_QUEUES_WITHIN: Duration = Duration::from_secs(1);
+const LAST_ANSWERS: Duration = Duration::from_secs(1);

@@ -1,0 +1,240 @@
+//! Listening sockets: one per address, bound once, accepted from by one loop.
+//!
+//! Two sockets with `SO_REUSEPORT` would share the connections unevenly, and closing one resets those in its queue.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use socket2::{Domain, Protocol, Type};
+
+use crate::config::ListenAddress;
+
+/// An open listening socket.
+#[derive(Debug)]
+pub(crate) enum Socket {
+    Tcp(TcpListener),
+    /// With the path to remove when it is closed; `None` if it was inherited.
+    Unix(UnixListener, Option<PathBuf>),
+}
+
+/// An address that can't be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("can't listen on {address}: {}", reason(.source))]
+pub(crate) struct Unbound {
+    pub(crate) address: String,
+    pub(crate) source: io::Error,
+}
+
+/// Opens the socket or, for `localhost`, the two sockets of an address.
+///
+/// # Errors
+/// When the address is in use, is not this machine's, or may not be used.
+pub(crate) fn bind(address: &ListenAddress, unix_mode: u32) -> Result<Vec<Socket>, Unbound> {
+    let bound = match address {
+        ListenAddress::Localhost { port } => bind_localhost(*port),
+        ListenAddress::Tcp(address) => bind_tcp(*address).map(|socket| vec![socket]),
+        ListenAddress::Unix(path) => bind_unix(path, unix_mode).map(|socket| vec![socket]),
+    };
+    bound.map_err(|source| Unbound { address: address.to_string(), source })
+}
+
+impl Socket {
+    /// Where it listens, as status and logs show it.
+    pub(crate) fn address(&self) -> String {
+        match self {
+            Self::Tcp(socket) => socket.local_addr().map_or_else(|_| "?".to_owned(), |address| address.to_string()),
+            // It was bound beside its path.
+            Self::Unix(_, Some(path)) => format!("unix:{}", path.display()),
+            Self::Unix(socket, None) => {
+                let address = socket.local_addr().ok();
+                let path = address.as_ref().and_then(|address| address.as_pathname());
+                path.map_or_else(|| "unix:?".to_owned(), |path| format!("unix:{}", path.display()))
+            }
+        }
+    }
+}
+
+impl Socket {
+    /// Whether others than this machine can connect.
+    pub(crate) fn is_remote(&self) -> bool {
+        match self {
+            Self::Tcp(socket) => !socket.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback()),
+            Self::Unix(..) => false,
+        }
+    }
+
+    /// Sets who may connect to a unix socket that we made.
+    pub(crate) fn set_mode(&self, mode: u32) {
+        let Self::Unix(_, Some(path)) = self else { return };
+        if let Err(error) = fs::set_permissions(path, fs::Permissions::from_mode(mode)) {
+            tracing::warn!(path = %path.display(), %error, "can't set the mode of a unix socket");
+        }
+    }
+
+    /// The sockets that a service manager handed over (`LISTEN_FDS`), TCP or unix.
+    pub(crate) fn inherited() -> Vec<Self> {
+        let mut handed = listenfd::ListenFd::from_env();
+        (0..handed.len()).filter_map(|place| Self::take_inherited(&mut handed, place)).collect()
+    }
+
+    fn take_inherited(handed: &mut listenfd::ListenFd, place: usize) -> Option<Self> {
+        let tcp = handed.take_tcp_listener(place).map(|socket| socket.map(Self::Tcp));
+        let socket =
+            tcp.or_else(|_| handed.take_unix_listener(place).map(|unix| unix.map(|unix| Self::Unix(unix, None))));
+        let usable = socket.and_then(|socket| {
+            socket.as_ref().map_or(Ok(()), Self::set_nonblocking)?;
+            Ok(socket)
+        });
+        usable.inspect_err(|error| tracing::error!(%error, place, "a socket of LISTEN_FDS can't be used")).ok()?
+    }
+
+    fn set_nonblocking(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(listener) => listener.set_nonblocking(true),
+            Self::Unix(listener, _) => listener.set_nonblocking(true),
+        }
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if let Self::Unix(_, Some(path)) = self {
+            // One that somebody else removed is as gone.
+            let _gone = fs::remove_file(path);
+        }
+    }
+}
+
+/// `127.0.0.1` and, where there is IPv6, `[::1]`, on one port.
+fn bind_localhost(port: u16) -> io::Result<Vec<Socket>> {
+    let mut tries = if port == 0 { PORTS_TRIED } else { 1 };
+    loop {
+        tries -= 1;
+        let four = bind_tcp((Ipv4Addr::LOCALHOST, port).into())?;
+        let Socket::Tcp(listener) = &four else { return Ok(vec![four]) };
+        let same_port = listener.local_addr()?.port();
+        match bind_tcp((Ipv6Addr::LOCALHOST, same_port).into()) {
+            Ok(six) => return Ok(vec![four, six]),
+            Err(error) if has_no_ipv6(&error) => return Ok(vec![four]),
+            // A port that the system chose for IPv4 may be taken on IPv6.
+            Err(error) if error.kind() == ErrorKind::AddrInUse && tries > 0 => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn has_no_ipv6(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(libc::EAFNOSUPPORT)
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<Socket> {
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A restart must not wait for the connections of the last run to leave TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(Socket::Tcp(socket.into()))
+}
+
+/// Binds beside the path and renames: nobody sees the socket with wrong permissions, and a stale one is replaced.
+fn bind_unix(path: &Path, mode: u32) -> io::Result<Socket> {
+    refuse_what_is_in_use(path)?;
+    let beside = path.with_extension(format!("{}.new", std::process::id()));
+    let listener = UnixListener::bind(&beside)?;
+    let placed = fs::set_permissions(&beside, fs::Permissions::from_mode(mode))
+        .and_then(|()| fs::rename(&beside, path))
+        .and_then(|()| listener.set_nonblocking(true));
+    if let Err(error) = placed {
+        // The error that matters is the one in hand.
+        let _left = fs::remove_file(&beside);
+        return Err(error);
+    }
+    Ok(Socket::Unix(listener, Some(path.to_owned())))
+}
+
+fn refuse_what_is_in_use(path: &Path) -> io::Result<()> {
+    let Ok(found) = fs::symlink_metadata(path) else { return Ok(()) };
+    if !found.file_type().is_socket() {
+        return Err(io::Error::new(ErrorKind::AlreadyExists, "there is a file of this name that is no socket"));
+    }
+    match UnixStream::connect(path) {
+        Ok(_) => Err(ErrorKind::AddrInUse.into()),
+        Err(_) => Ok(()),
+    }
+}
+
+fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::AddrInUse => "address in use; is another process listening there?".to_owned(),
+        ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
+        ErrorKind::PermissionDenied => "permission denied; ports below 1024 need CAP_NET_BIND_SERVICE".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// Connections that may wait to be accepted; the kernel caps it at `net.core.somaxconn`.
+pub(super) const BACKLOG: i32 = 4096;
+const PORTS_TRIED: u32 = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_in_use_is_said_to_be() {
+        let first = bind(&ListenAddress::Localhost { port: 0 }, 0o600).expect("a free port");
+        let Socket::Tcp(listener) = &first[0] else { panic!("{first:?}") };
+        let taken = ListenAddress::Tcp(listener.local_addr().expect("an address"));
+
+        let error = bind(&taken, 0o600).expect_err("the port is taken");
+
+        assert!(error.to_string().contains("address in use"), "{error}");
+    }
+
+    #[test]
+    fn both_sockets_of_localhost_have_one_port() {
+        let sockets = bind(&ListenAddress::Localhost { port: 0 }, 0o600).expect("a free port");
+
+        let ports: Vec<_> =
+            sockets.iter().map(|socket| socket.address().rsplit(':').next().map(str::to_owned)).collect();
+
+        assert!(ports.windows(2).all(|pair| pair[0] == pair[1]), "{ports:?}");
+    }
+
+    #[test]
+    fn a_stale_unix_socket_is_replaced_and_a_live_one_is_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("sidekey.sock");
+        drop(UnixListener::bind(&path).expect("a socket that is left behind"));
+        let address = ListenAddress::Unix(path.clone());
+
+        let live = bind(&address, 0o600).expect("the stale one is replaced");
+
+        let mode = fs::metadata(&path).expect("the socket").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let error = bind(&address, 0o600).expect_err("it is in use");
+        assert!(error.to_string().contains("address in use"), "{error}");
+        drop(live);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_file_in_the_way_is_left_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("notes.txt");
+        fs::write(&path, "mine").expect("a file");
+
+        let error = bind(&ListenAddress::Unix(path.clone()), 0o600).expect_err("it is no socket");
+
+        assert!(error.to_string().contains("no socket"), "{error}");
+        assert_eq!(fs::read_to_string(path).expect("still there"), "mine");
+    }
+}

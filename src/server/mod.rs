@@ -1,0 +1,100 @@
+//! Start and drain of all ports.
+//!
+//! ```text
+//!  start   load ─► bind ─► workers ─► accept ─► first tokens of `ready: required` ─► READY=1, /readyz 200
+//!
+//!  drain   SIGTERM ─► /readyz 503 ─► shutdown.delay ─► queues accepted, traffic listeners close
+//!          ─► idle connections close, answers carry `Connection: close`
+//!          ─► all done, or shutdown.drain over: what is open is cut ─► admin port closes ─► exit 0
+//! ```
+//!
+//! A second signal at any point of the drain ends the process at once. The thread that calls [`run`] is the
+//! *background*: it accepts for several workers, reloads, refreshes tokens and carries the admin port.
+
+pub(crate) mod accept;
+pub(crate) mod background;
+pub(crate) mod connection;
+mod drain;
+pub(crate) mod listener;
+pub(crate) mod parting;
+pub(crate) mod ports;
+pub(crate) mod progress;
+pub(crate) mod sockets;
+mod start;
+pub(crate) mod stream;
+#[cfg(test)]
+mod tests;
+pub(crate) mod worker;
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use crate::config::{Overrides, Report, Source};
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where the config is.
+    pub source: Source,
+    /// What stands above the file.
+    pub overrides: Overrides,
+}
+
+/// A server that is up, as its starter sees it.
+#[derive(Clone, Debug)]
+pub struct Started {
+    traffic: Vec<String>,
+    admin: Vec<String>,
+    stop: Arc<Notify>,
+}
+
+/// Why the server ended, or never began.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The config has errors.
+    #[error("the config is wrong")]
+    Config(Box<Report>),
+    /// An address can't be bound.
+    #[error("{0}")]
+    Listen(String),
+    /// The system gives no thread, runtime or signal.
+    #[error("the system does not let the server start")]
+    System(#[from] io::Error),
+    /// A second signal came during the drain.
+    #[error("stopped at once by a second signal")]
+    Interrupted,
+}
+
+/// Runs until a signal or [`Started::stop`]; `started` is called once apps can connect.
+///
+/// # Errors
+/// When the config is wrong, an address can't be bound, or a second signal cuts the drain short.
+pub fn run(options: Options, started: impl FnOnce(Started)) -> Result<(), Error> {
+    let runtime = worker::runtime_of_one_thread()()?;
+    let start = start::Start::load(options)?;
+    let ended = runtime.block_on(start.run(started));
+    // Blocking work that is under way (a look-up, a load) must not hold up the end.
+    runtime.shutdown_background();
+    ended
+}
+
+impl Started {
+    /// Where apps connect: addresses that can be connected to, or `unix:` paths.
+    #[must_use]
+    pub fn traffic(&self) -> &[String] {
+        &self.traffic
+    }
+
+    /// Where the admin API is; empty if it is off.
+    #[must_use]
+    pub fn admin(&self) -> &[String] {
+        &self.admin
+    }
+
+    /// Begins the drain, as `SIGTERM` does.
+    pub fn stop(&self) {
+        self.stop.notify_one();
+    }
+}

@@ -1,0 +1,253 @@
+//! From the config to ports that answer.
+
+use std::cell::RefCell;
+use std::panic::{self, PanicHookInfo};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use sd_notify::NotifyState;
+use tokio::sync::{Notify, watch};
+use tokio::task::spawn_local;
+
+use super::accept::Gate;
+use super::background::Background;
+use super::drain;
+use super::listener::Socket;
+use super::sockets::Sockets;
+use super::worker::{Phase, Worker};
+use super::{Error, Options, Started};
+use crate::admin::{self, Readiness, Role};
+use crate::config::{self, Color, Config, Ready, Source};
+use crate::credential::{Slot, Slots};
+use crate::proxy;
+use crate::snapshot::reload::{Loader, Prepare, Reloader, Reloads, warn_of};
+use crate::snapshot::watch::Watcher;
+use crate::snapshot::{Published, Snapshot};
+use crate::telemetry::log::{self, Flush, Log};
+use crate::telemetry::metrics::Metrics;
+
+/// A config that was loaded and compiled, before anything is opened.
+pub(super) struct Start {
+    loader: Arc<Loader>,
+    slots: Arc<Slots>,
+    snapshot: Snapshot,
+    watched: config::Watched,
+    log: Log,
+    /// Writes what is left of the log when the server has ended.
+    _flush: Flush,
+}
+
+impl Start {
+    /// Loads and compiles the config, and starts the log as it says.
+    pub(super) fn load(options: Options) -> Result<Self, Error> {
+        let loader = Arc::new(Loader { source: options.source, overrides: options.overrides });
+        let slots = Arc::new(Slots::default());
+        let (snapshot, report) = loader.load(None, &slots);
+        let Some(snapshot) = snapshot else { return Err(Error::Config(Box::new(report))) };
+        let (log, flush) = log::start(log_settings(&snapshot.config));
+        panic::set_hook(Box::new(tell_panic));
+        warn_of(&report.render(Color::Plain));
+        Ok(Self { loader, slots, snapshot, watched: report.watched(), log, _flush: flush })
+    }
+
+    /// Opens the ports, serves until a signal, and drains.
+    pub(super) async fn run(self, started: impl FnOnce(Started)) -> Result<(), Error> {
+        harden();
+        let signals = drain::Signals::new()?;
+        let config = Arc::clone(&self.snapshot.config);
+        let published = Arc::new(Published::new(self.snapshot));
+        let metrics = Arc::new(Metrics::default());
+        let (reloads, queue) = Reloads::new();
+        let readiness = Arc::new(Readiness::default());
+        readiness.not_yet("the ports are being opened");
+        let listening = Arc::new(ArcSwap::from_pointee(Vec::new()));
+        let admin = Rc::new(admin::Context {
+            published: Arc::clone(&published),
+            metrics: Arc::clone(&metrics),
+            reloads: Arc::clone(&reloads),
+            listeners: Arc::clone(&listening),
+            readiness: Arc::clone(&readiness),
+            started_at: SystemTime::now(),
+            config_path: describe(&self.loader.source),
+        });
+
+        let (phase, _) = watch::channel(Phase::Serving);
+        let gate = Arc::new(Gate::new(config.limits.connections));
+        let workers: Rc<[Worker]> = start_workers(&config, &published, &metrics, &phase)?.into();
+        let background = Background::new(Rc::clone(&workers), Arc::clone(&gate), admin);
+        let mut sockets = Sockets::new(Socket::inherited(), background.serve(), listening);
+        let plan = sockets.prepare(&config).map_err(|unbound| Error::Listen(unbound.to_string()))?;
+        sockets.carry_out(plan);
+        let sockets = Rc::new(RefCell::new(sockets));
+
+        let reloader = Reloader {
+            loader: self.loader,
+            published: Arc::clone(&published),
+            slots: self.slots,
+            metrics,
+            reloads: Arc::clone(&reloads),
+            queue,
+            watcher: Watcher::new(self.watched),
+            spawn: Box::new(|task| drop(spawn_local(task))),
+            prepare: prepare(&sockets, &gate, self.log),
+        };
+        spawn_local(reloader.run());
+        let stop = Arc::new(Notify::new());
+        let addresses = |role| sockets.borrow().addresses(role);
+        let up = Started { traffic: addresses(Role::Traffic), admin: addresses(Role::Admin), stop: Arc::clone(&stop) };
+        tell_addresses(&up, &addresses(Role::Health));
+        spawn_local(become_ready(Arc::clone(&published), Arc::clone(&readiness)));
+        started(up);
+
+        let drain =
+            drain::Drain { signals, stop, reloads, published, readiness, sockets, background, gate, phase, workers };
+        drain.run().await
+    }
+}
+
+fn start_workers(
+    config: &Config,
+    published: &Arc<Published>,
+    metrics: &Arc<Metrics>,
+    phase: &watch::Sender<Phase>,
+) -> Result<Vec<Worker>, Error> {
+    let cores = || thread::available_parallelism().map_or(1, usize::from);
+    let count = config.workers.unwrap_or_else(cores);
+    let instance: Arc<str> = format!("{:08x}", fastrand::u32(..)).into();
+    let start = |number| {
+        let (published, metrics, instance) = (Arc::clone(published), Arc::clone(metrics), Arc::clone(&instance));
+        let context = move || proxy::Context::new(published, metrics, number, count, &instance);
+        Worker::start(number, phase.subscribe(), context).map_err(Error::from)
+    };
+    (0..count).map(start).collect()
+}
+
+/// What a reload changes outside of the snapshot: sockets, the number of connections, the log.
+fn prepare(sockets: &Rc<RefCell<Sockets>>, gate: &Arc<Gate>, log: Log) -> Prepare {
+    let (sockets, gate) = (Rc::clone(sockets), Arc::clone(gate));
+    Box::new(move |config| {
+        let plan = sockets.borrow().prepare(config).map_err(|unbound| format!("error: {unbound}"))?;
+        let (sockets, gate, log) = (Rc::clone(&sockets), Arc::clone(&gate), log.clone());
+        let config = Arc::clone(config);
+        Ok(Box::new(move || {
+            sockets.borrow_mut().carry_out(plan);
+            gate.resize(config.limits.connections);
+            log.change(log_settings(&config));
+        }))
+    })
+}
+
+/// Ready once each service that is `ready: required` has held its first token; losing it later changes nothing.
+async fn become_ready(published: Arc<Published>, readiness: Arc<Readiness>) {
+    let required = |snapshot: &Snapshot| -> Vec<(String, Arc<Slot>)> {
+        let services = snapshot.services.iter().filter(|service| service.ready == Ready::Required);
+        let slots = services.flat_map(|service| {
+            service.identity.credential.slots().map(|slot| (service.name.to_string(), Arc::clone(slot)))
+        });
+        slots.filter(|(_, slot)| !slot.is_live()).collect()
+    };
+    loop {
+        // Anew each time: a reload may have mended, or removed, the service that is waited for.
+        let waiting = required(&published.current().load());
+        let Some((name, slot)) = waiting.first() else { break };
+        readiness.not_yet(format!("the service `{name}` is `ready: required` and has no token yet"));
+        tokio::select! {
+            () = slot.first_attempt() => tokio::time::sleep(LOOK_AGAIN).await,
+            () = published.changed() => {}
+        }
+    }
+    readiness.reached();
+    notify(&[NotifyState::Ready]);
+    tracing::info!("ready");
+}
+
+/// Secrets are in memory: no core dump, and no other process of this user may look.
+fn harden() {
+    if let Err(error) = nix::sys::prctl::set_dumpable(false) {
+        tracing::warn!(%error, "the memory of this process can't be protected from other processes of this user");
+    }
+    let (soft, hard) = match nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE) {
+        Ok(limits) => limits,
+        Err(error) => return tracing::warn!(%error, "the limit of open files can't be read"),
+    };
+    if soft < hard
+        && let Err(error) = nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE, hard, hard)
+    {
+        tracing::warn!(%error, soft, "the limit of open files can't be raised");
+    }
+}
+
+fn tell_addresses(up: &Started, health: &[String]) {
+    for address in up.traffic() {
+        tracing::info!(%address, "listening");
+    }
+    for address in up.admin() {
+        tracing::info!(%address, "admin port listening");
+    }
+    for address in health {
+        tracing::info!(%address, "health port listening");
+    }
+}
+
+/// Logs a panic, which costs one request or connection, like everything else that happens.
+fn tell_panic(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string);
+    let message = own_words(panic.payload_as_str().unwrap_or("no message"));
+    tracing::error!(place, "panic: {message}");
+}
+
+/// The standard library quotes the text that was cut in the wrong place, and that may be a request's.
+fn own_words(message: &str) -> &str {
+    message.split_once(" of `").map_or(message, |(own, _)| own)
+}
+
+/// Tells the service manager; without one (`NOTIFY_SOCKET`) it does nothing.
+pub(super) fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!(%error, "the service manager can't be told");
+    }
+}
+
+fn log_settings(config: &Config) -> log::Settings {
+    let level = match config.log.level {
+        config::Level::Error => tracing::Level::ERROR,
+        config::Level::Warn => tracing::Level::WARN,
+        config::Level::Info => tracing::Level::INFO,
+        config::Level::Debug => tracing::Level::DEBUG,
+        config::Level::Trace => tracing::Level::TRACE,
+    };
+    let format = config.log.format.map(|format| match format {
+        config::Format::Text => log::Format::Text,
+        config::Format::Json => log::Format::Json,
+    });
+    log::Settings { level, format }
+}
+
+fn describe(source: &Source) -> String {
+    match source {
+        Source::Path(path) => path.display().to_string(),
+        Source::StandardInput => "-".to_owned(),
+        Source::Text(_) => "text".to_owned(),
+    }
+}
+
+/// After a failed attempt the next is some time away.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panics_message_is_told_without_the_text_that_it_quotes() {
+        let quoted = panic::catch_unwind(|| "h\u{fc}nter2"[..2].len()).unwrap_err();
+        let message = quoted.downcast_ref::<String>().expect("a formatted message");
+
+        assert!(message.contains("nter2"), "{message}");
+        assert!(!own_words(message).contains("nter2"), "{}", own_words(message));
+        assert_eq!(own_words("a fault of ours"), "a fault of ours");
+    }
+}

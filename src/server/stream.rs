@@ -1,0 +1,148 @@
+//! A client's socket, TCP or unix: the same to everything above.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::deadline::Deadline;
+
+/// A client's socket.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// A client's socket that no runtime watches.
+#[derive(Debug)]
+pub(crate) enum Detached {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
+}
+
+impl Stream {
+    /// Takes it from the runtime of this thread.
+    pub(crate) fn detach(self) -> io::Result<Detached> {
+        match self {
+            Self::Tcp(stream) => stream.into_std().map(Detached::Tcp),
+            Self::Unix(stream) => stream.into_std().map(Detached::Unix),
+        }
+    }
+
+    /// Gives it to the runtime of this thread.
+    pub(crate) fn attach(socket: Detached) -> io::Result<Self> {
+        match socket {
+            Detached::Tcp(socket) => TcpStream::from_std(socket).map(Self::Tcp),
+            Detached::Unix(socket) => UnixStream::from_std(socket).map(Self::Unix),
+        }
+    }
+
+    /// Ready when there is something to read, or the other side has closed.
+    pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_read_ready(cx),
+            Self::Unix(stream) => stream.poll_read_ready(cx),
+        }
+    }
+
+    /// Closing it from now on resets the connection: the other side can't take what it got for the whole.
+    ///
+    /// A unix socket has no reset; there the missing last chunk or bytes must tell, and an app that reads
+    /// until the end (HTTP/1.0) can't.
+    pub(crate) fn reset_on_close(&self) {
+        if let Self::Tcp(stream) = self {
+            // An error means that the connection is gone already.
+            let _gone = stream.set_zero_linger();
+        }
+    }
+
+    /// Writes `last`, then closes so that the other side can read it: a socket closed with unread data would be
+    /// reset, and a reset may overtake the answer (RFC 9112 §9.6).
+    pub(crate) async fn close(mut self, last: &[u8], deadline: &Deadline) {
+        let parting = async {
+            self.write_all(last).await?;
+            self.shutdown().await?;
+            self.discard().await
+        };
+        // Nobody is left to hear of an error.
+        let _gone = deadline.within(Some(LONGEST_PARTING), parting).await;
+    }
+
+    async fn discard(&mut self) -> io::Result<()> {
+        // On the heap: else every connection's task would carry its room, parked or not.
+        let mut scratch = vec![0; 4096];
+        let mut left = MOST_DISCARDED;
+        while left > 0 {
+            match self.read(&mut scratch).await? {
+                0 => return Ok(()),
+                read => left = left.saturating_sub(read),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether bytes wait to be read. Asks the kernel, as the runtime may not have heard of them yet.
+    pub(crate) fn has_unread(&self) -> bool {
+        let socket = match self {
+            Self::Tcp(stream) => SockRef::from(stream),
+            Self::Unix(stream) => SockRef::from(stream),
+        };
+        let peeked = socket.peek(&mut [MaybeUninit::uninit()]);
+        peeked.is_ok_and(|read| read > 0)
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // A socket has no buffer of its own to flush.
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+/// How long a client may take to read a last answer and close.
+const LONGEST_PARTING: std::time::Duration = std::time::Duration::from_secs(2);
+/// How much of an upload that nobody wants is read, so that the client gets to read our answer.
+const MOST_DISCARDED: usize = 1 << 20;

@@ -1,0 +1,255 @@
+use http::StatusCode;
+use tokio::io::AsyncWriteExt;
+
+use super::lab::{Lab, assert_status, get};
+use crate::config::Limits;
+
+#[tokio::test(flavor = "local")]
+async fn a_connection_is_parked_after_its_first_answer_and_its_next_request_is_answered() {
+    let lab = Lab::default();
+    let mut client = lab.client().await;
+
+    assert!(client.get("/one").await.ends_with("GET /one "));
+    lab.until_parked(1).await;
+
+    assert!(client.get("/two").await.ends_with("GET /two "));
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_connection_in_steady_use_is_parked_once_it_pauses() {
+    let lab = Lab::default();
+    let mut client = lab.client().await;
+    client.get("/one").await;
+    lab.until_parked(1).await;
+
+    for _ in 0..20 {
+        client.get("/again").await;
+    }
+    assert_eq!(lab.floor.parkings.get(), 1);
+    lab.pass(crate::deadline::TICK).await;
+
+    lab.until_parked(2).await;
+    assert!(client.get("/after").await.ends_with("GET /after "));
+}
+
+#[tokio::test(flavor = "local")]
+async fn requests_that_come_in_one_piece_are_all_answered_in_order() {
+    let lab = Lab::default();
+    let mut client = lab.client().await;
+
+    let many: String = (0..40).map(|number| get(&format!("/{number}"))).collect();
+    client.send(&many).await;
+
+    for number in 0..40 {
+        assert!(client.answer().await.ends_with(&format!("GET /{number} ")));
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn what_was_read_of_the_next_head_is_not_lost_when_a_connection_is_taken_apart() {
+    let lab = Lab::default();
+    let mut client = lab.client().await;
+    let two = get("/one") + &get("/two");
+    let (first, second) = two.split_at(get("/one").len() + 9);
+
+    client.send(first).await;
+    assert!(client.answer().await.ends_with("GET /one "));
+    lab.until_parked(1).await;
+    client.send(second).await;
+
+    assert!(client.answer().await.ends_with("GET /two "));
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_head_that_comes_byte_by_byte_is_read() {
+    let lab = Lab::default();
+    let mut client = lab.client().await;
+    client.socket.set_nodelay(true).unwrap();
+
+    for byte in get("/slow").bytes() {
+        client.socket.write_all(&[byte]).await.unwrap();
+        super::lab::settle().await;
+    }
+
+    assert!(client.answer().await.ends_with("GET /slow "));
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_head_that_does_not_come_to_its_end_is_a_408() {
+    let lab = Lab::default();
+    let limits = Limits::default();
+    for after in ["", "/one"] {
+        let mut client = lab.client().await;
+        if !after.is_empty() {
+            client.get(after).await;
+        }
+        client.send("GET /x HTTP/1.1\r\nhost: lo").await;
+        super::lab::settle().await;
+
+        lab.pass(limits.header_timeout.unwrap()).await;
+
+        let answer = client.rest().await.unwrap();
+        assert_status(&answer, StatusCode::REQUEST_TIMEOUT);
+        assert!(answer.contains("connection: close") && answer.contains("request_timeout"), "{answer}");
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn an_idle_connection_is_closed_without_an_answer() {
+    let lab = Lab::default();
+    let limits = Limits::default();
+    let (mut fresh, mut used) = (lab.client().await, lab.client().await);
+    used.get("/one").await;
+    lab.until_parked(1).await;
+
+    lab.pass(limits.idle_timeout.unwrap()).await;
+
+    assert_eq!(fresh.rest().await.unwrap(), "");
+    assert_eq!(used.rest().await.unwrap(), "");
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_request_too_broken_to_parse_is_answered_by_us() {
+    let long = format!("GET / HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n\r\n", "y".repeat(70_000));
+    let table = [
+        ("no request at all\r\n\r\n", StatusCode::BAD_REQUEST, "bad_request"),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", StatusCode::BAD_REQUEST, "HTTP/2 is not spoken"),
+        (&long, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large"),
+        (
+            "POST / HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: gzip\r\n\r\n",
+            StatusCode::NOT_IMPLEMENTED,
+            "not_implemented",
+        ),
+        ("POST / HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n", StatusCode::BAD_REQUEST, "bad_request"),
+        ("POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: x\r\n\r\n", StatusCode::BAD_REQUEST, "bad_request"),
+    ];
+    for (request, status, word) in table {
+        for before in ["", "/one"] {
+            let lab = Lab::default();
+            let mut client = lab.client().await;
+            if !before.is_empty() {
+                client.get(before).await;
+            }
+            client.send(request).await;
+
+            let answer = client.rest().await.unwrap();
+
+            assert_status(&answer, status);
+            assert!(answer.contains(word) && answer.contains("connection: close"), "{request:?}: {answer}");
+            assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_client_that_closes_ends_its_connection_wherever_it_is() {
+    let lab = Lab::default();
+    for sent in ["", "GET /half HTTP/1.1\r\nho", &get("/held")] {
+        let client = lab.client().await;
+        let mut socket = client.socket;
+        socket.write_all(sent.as_bytes()).await.unwrap();
+        super::lab::settle().await;
+
+        drop(socket);
+
+        client.served.await.unwrap();
+    }
+    let mut parked = lab.client().await;
+    parked.get("/one").await;
+    lab.until_parked(1).await;
+    drop(parked.socket);
+    parked.served.await.unwrap();
+}
+
+#[tokio::test(flavor = "local")]
+async fn connection_close_and_http_1_0_end_with_their_answer() {
+    let lab = Lab::default();
+    for request in ["GET /last HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n", "GET /last HTTP/1.0\r\n\r\n"]
+    {
+        let mut client = lab.client().await;
+        client.send(request).await;
+
+        let answer = client.rest().await.unwrap();
+
+        assert!(answer.ends_with("GET /last "), "{answer}");
+        client.served.await.unwrap();
+    }
+    assert_eq!(lab.floor.parkings.get(), 0);
+}
+
+#[tokio::test(flavor = "local")]
+async fn http_1_0_may_keep_its_connection() {
+    let lab = Lab::default();
+    let mut client = lab.client().await;
+
+    for _ in 0..2 {
+        client.send("GET /kept HTTP/1.0\r\nconnection: keep-alive\r\n\r\n").await;
+        assert!(client.answer().await.ends_with("GET /kept "));
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn an_upload_may_outlive_its_answer_and_is_no_slow_head() {
+    let lab = Lab::default();
+    let mut client = lab.client().await;
+    client.send("POST /early HTTP/1.1\r\nhost: localhost\r\ncontent-length: 12\r\n\r\nhalf").await;
+    assert!(client.answer().await.ends_with("early"));
+
+    client.send("half").await;
+    lab.pass(Limits::default().header_timeout.unwrap()).await;
+    client.send("half").await;
+
+    assert_eq!(client.rest().await.unwrap(), "", "no 408 after an answer");
+    client.served.await.unwrap();
+}
+
+#[tokio::test(flavor = "local")]
+async fn an_upload_that_stalls_after_its_answer_is_let_go() {
+    let lab = Lab::default();
+    let mut client = lab.client().await;
+    client.send("POST /early HTTP/1.1\r\nhost: localhost\r\ncontent-length: 12\r\n\r\nhalf").await;
+    assert!(client.answer().await.ends_with("early"));
+
+    lab.pass(Limits::default().idle_timeout.unwrap()).await;
+
+    assert_eq!(client.rest().await.unwrap(), "");
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_client_that_does_not_read_its_answer_is_let_go() {
+    let lab = Lab::default();
+    let mut client = lab.client().await;
+    client.send(&get("/large")).await;
+    lab.until_asked(1).await;
+    super::lab::settle().await;
+
+    lab.pass(Limits::default().idle_timeout.unwrap()).await;
+
+    assert!(client.served.is_finished());
+    let error = client.rest().await.expect_err("half an answer must not pass for the whole");
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_panic_costs_one_connection() {
+    let lab = Lab::default();
+    let (mut unlucky, mut other) = (lab.client().await, lab.client().await);
+    unlucky.send(&get("/panic")).await;
+
+    assert_eq!(unlucky.rest().await.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+    assert!(unlucky.served.await.unwrap_err().is_panic());
+    assert!(other.get("/one").await.ends_with("GET /one "));
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_limit_that_changes_counts_from_the_next_connection_of_hypers() {
+    let lab = Lab::default();
+    let mut client = lab.client().await;
+    client.get("/one").await;
+    lab.until_parked(1).await;
+    lab.port.limits.set(Limits { headers: 1, ..Limits::default() });
+
+    client.send("GET /two HTTP/1.1\r\nhost: localhost\r\nx: y\r\n\r\n").await;
+
+    assert_status(&client.rest().await.unwrap(), StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+}

@@ -1,0 +1,198 @@
+//! One thread that carries traffic: its own runtime, view and connections.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
+use tokio::sync::{mpsc, watch};
+use tokio::task::spawn_local;
+
+use super::accept::{self, Accepted, Gate, HandedOver};
+use super::connection::{self, Floor};
+use super::listener::Socket;
+use crate::clock::Moment;
+use crate::heap;
+use crate::proxy;
+
+/// How far the process is in its life; every worker watches it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Serving,
+    /// Idle connections close, the others after their answer.
+    Closing,
+    /// What is still open is cut.
+    Cut,
+}
+
+/// A running worker.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    orders: mpsc::UnboundedSender<Order>,
+    /// Connections that it carries.
+    open: Arc<AtomicUsize>,
+}
+
+/// What a worker is asked to do.
+enum Order {
+    Serve(HandedOver),
+    /// The lone worker accepts by itself: no connection changes threads.
+    Accept {
+        socket: Arc<Socket>,
+        gate: Arc<Gate>,
+        stop: watch::Receiver<bool>,
+    },
+}
+
+impl Worker {
+    /// Starts the thread; `context` is called on it.
+    ///
+    /// # Errors
+    /// When the system gives no thread or no runtime.
+    pub(crate) fn start(
+        number: usize,
+        phase: watch::Receiver<Phase>,
+        context: impl FnOnce() -> proxy::Context + Send + 'static,
+    ) -> io::Result<Self> {
+        let (orders, inbox) = mpsc::unbounded_channel();
+        let open = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&open);
+        let runtime = runtime_of_one_thread();
+        thread::Builder::new().name(format!("worker-{number}")).spawn(move || match runtime() {
+            Ok(runtime) => runtime.block_on(run(context(), inbox, counted, phase)),
+            Err(error) => tracing::error!(%error, "a worker has no runtime"),
+        })?;
+        Ok(Self { orders, open })
+    }
+
+    /// How many connections it carries.
+    pub(crate) fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Gives it a connection.
+    pub(crate) fn serve(&self, connection: HandedOver) {
+        // Counted here, not when it arrives: a burst must not all go to one worker.
+        self.open.fetch_add(1, Ordering::Relaxed);
+        self.order(Order::Serve(connection));
+    }
+
+    /// Lets it accept from `socket` by itself.
+    pub(crate) fn accept(&self, socket: Arc<Socket>, gate: Arc<Gate>, stop: watch::Receiver<bool>) {
+        self.order(Order::Accept { socket, gate, stop });
+    }
+
+    /// Waits for its end, which [`Phase::Cut`] brings about.
+    pub(crate) async fn ended(&self) {
+        // The receiving end goes with the thread's last task.
+        self.orders.closed().await;
+    }
+
+    fn order(&self, order: Order) {
+        // A worker that is gone has been cut: what it is offered closes.
+        let _cut = self.orders.send(order);
+    }
+}
+
+/// A runtime that stays on the thread it is made on.
+pub(crate) fn runtime_of_one_thread() -> impl FnOnce() -> io::Result<LocalRuntime> + Send {
+    || Builder::new_current_thread().enable_all().build_local(LocalOptions::default())
+}
+
+async fn run(
+    context: proxy::Context,
+    mut inbox: mpsc::UnboundedReceiver<Order>,
+    open: Arc<AtomicUsize>,
+    mut phase: watch::Receiver<Phase>,
+) {
+    let floor = Rc::new(Floor::default());
+    let context = Rc::new(context);
+    spawn_upkeep(&floor, &context);
+    loop {
+        tokio::select! {
+            order = inbox.recv() => match order {
+                Some(Order::Serve(connection)) => {
+                    let counted = Counted(Arc::clone(&open));
+                    match connection.receive() {
+                        Ok(accepted) => spawn_connection(accepted, &context, &floor, counted),
+                        Err(error) => tracing::warn!(%error, "an accepted connection can't be watched"),
+                    }
+                }
+                Some(Order::Accept { socket, gate, stop }) => {
+                    let (context, floor, open) = (Rc::clone(&context), Rc::clone(&floor), Arc::clone(&open));
+                    spawn_local(accept::run(socket, gate, stop, move |accepted| {
+                        open.fetch_add(1, Ordering::Relaxed);
+                        spawn_connection(accepted, &context, &floor, Counted(Arc::clone(&open)));
+                    }));
+                }
+                None => return,
+            },
+            changed = phase.changed() => {
+                let now = *phase.borrow_and_update();
+                match now {
+                    Phase::Serving if changed.is_ok() => {}
+                    Phase::Closing if changed.is_ok() => floor.close(),
+                    // Dropping the runtime drops every connection: those in an exchange are reset.
+                    _ => return,
+                }
+            }
+        }
+    }
+}
+
+fn spawn_connection(accepted: Accepted, context: &Rc<proxy::Context>, floor: &Rc<Floor>, counted: Counted) {
+    let (context, floor) = (Rc::clone(context), Rc::clone(floor));
+    spawn_local(async move {
+        let _held = (counted, accepted.place);
+        connection::serve(accepted.stream, accepted.peer, context, floor).await;
+    });
+}
+
+/// One connection less when it is dropped.
+struct Counted(Arc<AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The tasks that every worker has beside its connections.
+fn spawn_upkeep(floor: &Rc<Floor>, context: &Rc<proxy::Context>) {
+    let swept = Rc::clone(floor);
+    spawn_local(async move { swept.sweep.run().await });
+    let followed = Rc::clone(context);
+    spawn_local(async move { followed.follow().await });
+    let (floor, context) = (Rc::clone(floor), Rc::clone(context));
+    spawn_local(async move {
+        let mut interval = tokio::time::interval(UPKEEP);
+        loop {
+            interval.tick().await;
+            context.sweep(Moment::now());
+            floor.trim();
+        }
+    });
+}
+
+impl Floor {
+    /// The drain begins.
+    pub(crate) fn close(&self) {
+        self.closing.set(true);
+        self.sweep.wake_all();
+    }
+
+    /// After a burst the heap is worth trimming.
+    fn trim(&self) {
+        if self.parkings.get() >= TRIM_AFTER_PARKINGS {
+            self.parkings.set(0);
+            heap::trim();
+        }
+    }
+}
+
+/// How often pools are looked through.
+const UPKEEP: Duration = Duration::from_secs(1);
+const TRIM_AFTER_PARKINGS: u32 = 256;
