@@ -30,6 +30,7 @@ mod code;
 pub mod config;
 mod credential;
 mod deadline;
+pub mod demo;
 mod heap;
 mod name;
 mod proxy;
