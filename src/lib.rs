@@ -25,6 +25,7 @@
 )]
 
 mod admin;
+pub mod cli;
 mod clock;
 mod code;
 pub mod config;

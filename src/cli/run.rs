@@ -1,0 +1,106 @@
+//! `sidekey run`: the proxy.
+
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+
+use super::{ConfigArgument, FAILED, WRONG};
+use crate::config::{self, AdminOverride, ListenAddress, Overrides};
+use crate::server::{self, Options};
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    config: ConfigArgument,
+    /// Where apps connect, instead of the config's `listen`: `host:port` or `unix:/path`, several with commas.
+    #[arg(long, value_name = "ADDRESS", env = "SIDEKEY_LISTEN", value_delimiter = ',', hide_env_values = true)]
+    listen: Vec<ListenAddress>,
+    /// Where the admin API listens, instead of the config's `admin.listen`, or `off`.
+    #[arg(long, value_name = "ADDRESS", env = "SIDEKEY_ADMIN", value_parser = admin, hide_env_values = true)]
+    admin: Option<AdminOverride>,
+    /// How much to log, instead of the config's `log.level`.
+    #[arg(long, value_enum, value_name = "LEVEL", env = "SIDEKEY_LOG_LEVEL", hide_env_values = true)]
+    log_level: Option<Level>,
+    /// How to log, instead of the config's `log.format`.
+    #[arg(long, value_enum, value_name = "FORMAT", env = "SIDEKEY_LOG_FORMAT", hide_env_values = true)]
+    log_format: Option<Format>,
+    /// Threads that carry traffic, instead of the config's `workers`.
+    #[arg(long, value_name = "NUMBER", env = "SIDEKEY_WORKERS", value_parser = clap::value_parser!(u16).range(1..=1024), hide_env_values = true)]
+    workers: Option<u16>,
+}
+
+pub(super) fn run(arguments: Arguments) -> ExitCode {
+    let source = match arguments.config.source() {
+        Ok(source) => source,
+        Err(wrong) => return wrong,
+    };
+    let overrides = Overrides {
+        listen: arguments.listen,
+        admin: arguments.admin,
+        log_level: arguments.log_level.map(Into::into),
+        log_format: arguments.log_format.map(Into::into),
+        workers: arguments.workers.map(usize::from),
+    };
+    end(server::run(Options { source, overrides }, |_| {}))
+}
+
+/// The exit code of a server that has ended, its reason printed.
+pub(super) fn end(ended: Result<(), server::Error>) -> ExitCode {
+    let Err(error) = ended else { return ExitCode::SUCCESS };
+    match error {
+        // Drawn already, each problem with its own `error:`.
+        server::Error::Config(report) => {
+            anstream::eprint!("{}", report.render(super::color()));
+            ExitCode::from(WRONG)
+        }
+        error => {
+            anstream::eprintln!("error: {error}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// Addresses, or `off`.
+pub(super) fn admin(text: &str) -> Result<AdminOverride, String> {
+    if text == "off" {
+        return Ok(AdminOverride::Off);
+    }
+    let addresses: Result<Vec<ListenAddress>, _> = text.split(',').map(str::parse).collect();
+    addresses.map(AdminOverride::Listen)
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Level {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl From<Level> for config::Level {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Error => Self::Error,
+            Level::Warn => Self::Warn,
+            Level::Info => Self::Info,
+            Level::Debug => Self::Debug,
+            Level::Trace => Self::Trace,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+impl From<Format> for config::Format {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Text => Self::Text,
+            Format::Json => Self::Json,
+        }
+    }
+}
