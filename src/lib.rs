@@ -25,6 +25,9 @@
 )]
 
 mod admin;
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench;
 pub mod cli;
 mod clock;
 mod code;
