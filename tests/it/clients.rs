@@ -1,0 +1,136 @@
+//! Real clients: curl, and Python's `requests`.
+
+use std::process::{Command, Output};
+
+use crate::lab::Lab;
+use crate::lab::bed;
+use crate::lab::sidekey::Sidekey;
+
+const PAYMENTS: &str =
+    "services: { payments: { url: $SERVICE/v1, certificate: partner, auth: { type: bearer, token: abc } } }";
+
+/// Runs a client with this proxy in its environment and nothing else of ours.
+fn run(mut client: Command, proxy: &str) -> String {
+    let Output { status, stdout, stderr } =
+        client.env_remove("no_proxy").env_remove("NO_PROXY").env("http_proxy", proxy).output().unwrap();
+    let text = String::from_utf8_lossy(&stdout).into_owned();
+    assert!(status.success(), "{client:?}: {text}{}", String::from_utf8_lossy(&stderr));
+    text
+}
+
+fn curl(arguments: &[&str]) -> Command {
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--show-error", "--fail", "--max-time", "20"]).args(arguments);
+    curl
+}
+
+fn requests(script: &str) -> Command {
+    let mut python = Command::new(bed::python());
+    python.args(["-c", &format!("import requests\n{script}")]);
+    python
+}
+
+#[track_caller]
+fn assert_seen(text: &str, wanted: &[&str]) {
+    for line in wanted {
+        assert!(text.contains(line), "{line:?} in {text}");
+    }
+}
+
+async fn start() -> (Lab, Sidekey, String) {
+    let lab = Lab::start().await;
+    let sidekey = lab.sidekey(PAYMENTS).await;
+    let url = lab.fill_in("http://$AUTHORITY/v1/orders");
+    (lab, sidekey, url)
+}
+
+#[tokio::test]
+async fn curl_reaches_the_service_by_path() {
+    let (_lab, sidekey, _) = start().await;
+
+    let text = run(curl(&[&format!("http://{}/payments/orders?x=1", sidekey.address), "--data", "a body"]), "");
+
+    assert_seen(
+        &text,
+        &["subject: CN=partner", "request: POST /v1/orders?x=1 ", "authorization: Bearer abc", "a body"],
+    );
+}
+
+#[tokio::test]
+async fn curl_reaches_the_service_by_host() {
+    let (_lab, sidekey, _) = start().await;
+    let port = sidekey.address.rsplit(':').next().unwrap();
+
+    // curl resolves `*.localhost` to loopback by itself.
+    let text = run(curl(&["--ipv4", &format!("http://payments.localhost:{port}/orders")]), "");
+
+    assert_seen(&text, &["subject: CN=partner", "request: GET /v1/orders "]);
+}
+
+#[tokio::test]
+async fn curl_reaches_the_service_through_http_proxy() {
+    let (_lab, sidekey, url) = start().await;
+
+    let text = run(curl(&[&url]), &format!("http://{}", sidekey.address));
+
+    assert_seen(&text, &["subject: CN=partner", "request: GET /v1/orders ", "authorization: Bearer abc"]);
+}
+
+#[tokio::test]
+async fn curl_sends_a_large_body_with_expect() {
+    let (lab, sidekey, url) = start().await;
+    lab.write("body", &"0123456789".repeat(200_000));
+
+    let body = format!("@{}", lab.path("body").display());
+    let text = run(
+        curl(&["--data-binary", &body, "--header", "Expect: 100-continue", &url]),
+        &format!("http://{}", sidekey.address),
+    );
+
+    assert!(text.len() > 2_000_000, "{} bytes came back", text.len());
+}
+
+#[tokio::test]
+async fn a_python_client_reaches_the_service_through_http_proxy_and_keeps_its_connection() {
+    let (_lab, sidekey, url) = start().await;
+    let script = format!(
+        "
+with requests.Session() as session:
+    for number in range(5):
+        answer = session.post('{url}', params={{'n': number}}, json={{'amount': 42}})
+        answer.raise_for_status()
+        print(answer.text)
+"
+    );
+
+    let text = run(requests(&script), &format!("http://{}", sidekey.address));
+
+    assert_seen(
+        &text,
+        &["subject: CN=partner", "request: POST /v1/orders?n=4 ", "authorization: Bearer abc", "{\"amount\": 42}"],
+    );
+}
+
+#[tokio::test]
+async fn a_python_client_authenticates_at_the_proxy() {
+    let lab = Lab::start().await;
+    let sidekey = lab.sidekey(&format!("{PAYMENTS}\naccess: {{ token: sesame }}")).await;
+    let script = lab.fill_in("print(requests.get('http://$AUTHORITY/v1/orders').text)");
+
+    let text = run(requests(&script), &format!("http://x:sesame@{}", sidekey.address));
+
+    assert_seen(&text, &["subject: CN=partner"]);
+}
+
+#[tokio::test]
+async fn a_python_client_understands_an_answer_of_ours() {
+    let (_lab, sidekey, _) = start().await;
+    let script = format!(
+        "answer = requests.get('http://{}/nobody'); print(answer.status_code, answer.json()['type'])",
+        sidekey.address
+    );
+
+    let text = run(requests(&script), "");
+
+    assert_seen(&text, &["404 urn:sidekey:error:no_route"]);
+}

@@ -1,0 +1,124 @@
+//! Under load, while everything changes: not one request is lost.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+
+use crate::lab::Lab;
+use crate::lab::client::{Connection, Request};
+use crate::lab::idp::Idp;
+use crate::lab::sidekey::Sidekey;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_request_is_lost_while_config_and_certificate_change() {
+    run_for(Duration::from_secs(4)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_request_is_lost_in_30_seconds_of_changes() {
+    run_for(Duration::from_secs(30)).await;
+}
+
+/// 64 connections send without a pause; each answer must be the service's, with a certificate and a token.
+async fn run_for(length: Duration) {
+    let lab = Lab::start().await;
+    let idp = lab.idp().await;
+    let sidekey = lab.sidekey(&config(&idp, 0)).await;
+    let load = Load::start(&sidekey.address, CONNECTIONS);
+
+    let rewrites = change_everything(&lab, &idp, &sidekey, length).await;
+
+    let requests = load.stop().await;
+    assert!(requests > u64::try_from(CONNECTIONS).unwrap() * length.as_secs(), "only {requests} requests");
+    assert!(rewrites > length.as_secs() * 3, "only {rewrites} rewrites");
+    let generations = sidekey.generation().await;
+    assert!(generations > length.as_secs(), "only {generations} generations in {length:?}");
+    assert_eq!(sidekey.metric("sidekey_config_last_reload_successful").await, 1.0, "{}", sidekey.status().await);
+}
+
+/// Rewrites the config every 200 ms and rotates the certificate every second.
+async fn change_everything(lab: &Lab, idp: &Idp, sidekey: &Sidekey, length: Duration) -> u64 {
+    let start = Instant::now();
+    let mut ticks = tokio::time::interval(Duration::from_millis(200));
+    let mut rewrites = 0;
+    while start.elapsed() < length {
+        ticks.tick().await;
+        rewrites += 1;
+        sidekey.rewrite(lab, &config(idp, rewrites));
+        if rewrites % 5 == 0 {
+            lab.rotate("partner");
+        }
+    }
+    rewrites
+}
+
+fn config(idp: &Idp, number: u64) -> String {
+    format!(
+        "
+services:
+  payments:
+    title: number {number}
+    url: $SERVICE/v1
+    certificate: partner
+    auth:
+      type: oauth2_client_credentials
+      token_url: https://localhost:{}/token
+      client_id: by-basic
+      client_secret: basic-secret
+  another-{}: {{ url: $SERVICE, certificate: other, timeouts: {{ response: {}s }} }}
+",
+        idp.port,
+        number % 3,
+        60 + number % 7
+    )
+}
+
+/// Connections that send requests until they are told to stop.
+struct Load {
+    running: Arc<AtomicBool>,
+    requests: Arc<AtomicU64>,
+    tasks: JoinSet<()>,
+}
+
+impl Load {
+    fn start(server: &str, connections: usize) -> Self {
+        let mut load =
+            Self { running: Arc::new(AtomicBool::new(true)), requests: Arc::default(), tasks: JoinSet::new() };
+        for _ in 0..connections {
+            load.tasks.spawn(send(server.to_owned(), load.running.clone(), load.requests.clone()));
+        }
+        load
+    }
+
+    async fn stop(mut self) -> u64 {
+        self.running.store(false, Ordering::Relaxed);
+        while let Some(ended) = self.tasks.join_next().await {
+            ended.expect("every connection got an answer to every request");
+        }
+        self.requests.load(Ordering::Relaxed)
+    }
+}
+
+async fn send(server: String, running: Arc<AtomicBool>, requests: Arc<AtomicU64>) {
+    let mut connection = Connection::open(&server).await;
+    let mut number = 0_u64;
+    while running.load(Ordering::Relaxed) {
+        number += 1;
+        // POSTs too: they are what nobody sends a second time to hide a loss.
+        let target = format!("/payments/{number}");
+        let request = if number.is_multiple_of(4) { Request::post(&target, "a body") } else { Request::get(&target) };
+        let answer = connection.send(request).await;
+        let seen = answer.at_service();
+        assert_eq!((seen.subject.as_str(), seen.target), ("CN=partner", format!("/v1/{number}")));
+        assert!(seen.authorization.starts_with("Bearer ey"), "no token: {answer:?}");
+        requests.fetch_add(1, Ordering::Relaxed);
+        // An answer that announces the end of its connection is no loss.
+        if answer.field("connection").is_some_and(|value| value.eq_ignore_ascii_case("close")) {
+            connection = Connection::open(&server).await;
+        }
+    }
+}
+
+const CONNECTIONS: usize = 64;

@@ -1,0 +1,50 @@
+//! What Sidekey promises, asked of the built program among real parts. One file for each area, one test for each
+//! promise; `lab` is what they stand on.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on has failed")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    reason = "what blocks here is a test, and it may print"
+)]
+#![allow(unreachable_pub, reason = "in a program of its own `pub` says what the lab offers to the tests")]
+
+mod lab;
+
+mod access;
+mod admin;
+mod certificates;
+mod clients;
+mod commands;
+mod docs;
+mod errors;
+mod fields;
+mod framing;
+mod house;
+mod load;
+mod parts;
+mod reload;
+mod routes;
+mod start_and_stop;
+mod timeouts_and_retry;
+mod token_answers;
+mod tokens;
+mod unauthorized;
+
+/// One binary links once; a file that nobody named here would never run.
+#[test]
+fn every_file_of_this_folder_is_part_of_this_program() {
+    let main = include_str!("main.rs");
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
+    let names: Vec<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name != "main.rs")
+        .collect();
+    assert!(names.len() > 10, "found only {names:?}");
+
+    let forgotten: Vec<_> =
+        names.iter().filter(|name| !main.contains(&format!("\nmod {};", name.trim_end_matches(".rs")))).collect();
+
+    assert!(forgotten.is_empty(), "not in main.rs: {forgotten:?}");
+}
