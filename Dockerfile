@@ -1,0 +1,23 @@
+# The image: Sidekey alone, as nobody, on a system that has the usual certificate authorities and a shell for none.
+# Build: docker build -t sidekey .
+# Run:   docker run --network container:app -v ./config:/etc/sidekey:ro sidekey
+
+FROM rust:1.95-slim-bookworm AS build
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends ca-certificates gcc libc6-dev \
+    && rm -rf /var/lib/apt/lists/*
+WORKDIR /sidekey
+COPY . .
+RUN cargo build --locked --release
+
+FROM debian:12-slim
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --from=build /sidekey/target/release/sidekey /usr/local/bin/sidekey
+# A number: Kubernetes' `runAsNonRoot` can't tell what a name stands for.
+USER 65532:65532
+# Found without a flag: /etc/sidekey/sidekey.yaml
+WORKDIR /etc/sidekey
+EXPOSE 9800 9900
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD ["/usr/local/bin/sidekey", "healthcheck"]
+ENTRYPOINT ["/usr/local/bin/sidekey"]
+CMD ["run"]
