@@ -88,12 +88,13 @@ impl Drain {
             () = orderly => None,
             cause = signals.end() => Some(cause),
         };
+        let connections: usize = workers.iter().map(Worker::open).sum();
         phase.send_replace(Phase::Cut);
         for worker in workers.iter() {
             worker.ended().await;
         }
         if let Some(cause) = interrupted {
-            tracing::warn!(cause, connections = gate.open(), "a second signal: cut what was still open");
+            tracing::warn!(cause, connections, "a second signal: cut what was still open");
             return Err(Error::Interrupted);
         }
         close_admin(&sockets, &background).await;

@@ -61,10 +61,20 @@ impl Worker {
         let open = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&open);
         let runtime = runtime_of_one_thread();
-        thread::Builder::new().name(format!("worker-{number}")).spawn(move || match runtime() {
-            Ok(runtime) => runtime.block_on(run(context(), inbox, counted, phase)),
-            Err(error) => tracing::error!(%error, "a worker has no runtime"),
+        let (started, has_started) = std::sync::mpsc::sync_channel(1);
+        thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+            let (runtime, outcome) = match runtime() {
+                Ok(runtime) => (Some(runtime), Ok(())),
+                Err(error) => (None, Err(error)),
+            };
+            // Whoever starts it waits for this.
+            let _heard = started.send(outcome);
+            if let Some(runtime) = runtime {
+                runtime.block_on(run(context(), inbox, counted, phase));
+            }
         })?;
+        // The channel closes without a word only if the thread panicked.
+        has_started.recv().map_err(io::Error::other)??;
         Ok(Self { orders, open })
     }
 
