@@ -13,7 +13,7 @@ use super::FAILED;
 use super::run::end;
 use crate::config::{Level, Overrides, Source};
 use crate::demo::Demo;
-use crate::server::{self, Options, Started};
+use crate::server::{self, OnHangUp, Options, Started};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -36,7 +36,8 @@ fn show(arguments: &Arguments) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let demo = runtime.block_on(Demo::start())?;
     let overrides = Overrides { log_level: Some(Level::Warn), ..Overrides::default() };
-    let options = Options { source: Source::Path(demo.config_path()), overrides };
+    // A closed terminal must not leave the demo and its keys behind.
+    let options = Options { source: Source::Path(demo.config_path()), overrides, on_hang_up: OnHangUp::Stop };
     let (started, is_started) = mpsc::channel();
     let server = thread::Builder::new().name("sidekey".to_owned()).spawn(move || {
         server::run(options, move |up| {
@@ -87,7 +88,7 @@ fn tell(address: &str, config: &str, status: http::StatusCode, seen: &str) {
 fn invite(up: &Started, demo: &Demo) {
     let Some(address) = up.traffic().first() else { return };
     anstream::println!("\nTry it yourself, from another terminal:\n");
-    anstream::println!("    curl http://{address}{}", path());
+    anstream::println!("    curl 'http://{address}{}'", path());
     if let Some(admin) = up.admin().first() {
         anstream::println!("    curl http://{admin}/api/status");
     }

@@ -72,6 +72,9 @@ impl World {
         let heading = format!("{} {}\n\n", arguments.method, arguments.url);
         let asked =
             Asked::read(&arguments.url, &fields).map_err(|refused| format!("{heading}refused    400: {refused}\n"))?;
+        if [Method::TRACE, Method::CONNECT].contains(&arguments.method) {
+            return Err(format!("{heading}refused    405: {} is not served\n", arguments.method));
+        }
         let question = Question {
             form: asked.form,
             host: &asked.authority.host,
@@ -212,6 +215,7 @@ services:
     fn it_says_why_a_request_is_refused() {
         let table = [
             ("/nobody", "refused    404: no route fits"),
+            ("-X TRACE /payments/orders", "refused    405: TRACE is not served"),
             ("/payments/%2e%2e/admin", "refused    400: "),
             ("-X POST /payments/orders", "refused    403: the service's `allow` has no place for POST /v1/orders"),
             ("/payments/refunds", "refused    403: the service's `allow` has no place for GET /v1/refunds"),

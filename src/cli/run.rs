@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::{ConfigArgument, FAILED, WRONG};
 use crate::config::{self, AdminOverride, ListenAddress, Overrides};
-use crate::server::{self, Options};
+use crate::server::{self, OnHangUp, Options};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -41,7 +41,7 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
         log_format: arguments.log_format.map(Into::into),
         workers: arguments.workers.map(usize::from),
     };
-    end(server::run(Options { source, overrides }, |_| {}))
+    end(server::run(Options { source, overrides, on_hang_up: OnHangUp::Reload }, |_| {}))
 }
 
 /// The exit code of a server that has ended, its reason printed.

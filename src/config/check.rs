@@ -4,7 +4,7 @@ use super::auth::{self, EndpointCertificate, OAuth2};
 use super::diagnostic::Report;
 use super::read::Reader;
 use super::schema::{Config, Service};
-use super::value::{At, ListenAddress, Scheme, header_value};
+use super::value::{At, ListenAddress, Scheme, Span, header_value};
 
 /// Checks a service.
 pub(super) fn service(service: &Service, reader: &mut Reader<'_>) {
@@ -117,13 +117,24 @@ fn check_tokens(config: &Config, report: &mut Report) {
     }
 }
 
+/// Where only one of the two was written, the error stands there: the other is a default.
+fn report_taken(address: &At<ListenAddress>, first: &At<ListenAddress>, report: &mut Report) {
+    if address.span == Span::NOWHERE && first.span != Span::NOWHERE {
+        report
+            .error(first.span, format!("`{}` is the admin port's by default", first.value))
+            .help("choose another port, or set `admin: { listen: … }` or `admin: off`");
+        return;
+    }
+    let error = report.error(address.span, format!("`{}` is taken already", address.value));
+    error.also(first.span, format!("by `{}`", first.value)).help("choose another port");
+}
+
 fn check_collisions(config: &Config, report: &mut Report) {
     let admin = config.admin.iter().flat_map(|admin| admin.listen.iter().chain(&admin.health));
     let all: Vec<&At<ListenAddress>> = config.listen.iter().chain(admin).collect();
     for (at, address) in all.iter().enumerate() {
         if let Some(first) = all[..at].iter().find(|first| first.value.collides_with(&address.value)) {
-            let error = report.error(address.span, format!("`{}` is taken already", address.value));
-            error.also(first.span, format!("by `{}`", first.value)).help("choose another port");
+            report_taken(address, first, report);
         }
     }
 }

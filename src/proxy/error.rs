@@ -34,7 +34,7 @@ pub(crate) enum Error {
     HostMalformed { value: String, source: Refused },
     #[error("`Host: {value}` is no local name; if it is one of yours, add `access: {{hosts: [\"{host}\"]}}`")]
     Host { value: String, host: String },
-    #[error("`Origin: {value}`: web pages may not call; to let this one, add `access: {{origins: [\"{value}\"]}}`")]
+    #[error("`Origin: {value}`: web pages may not call; {}", allowing_origin(.value))]
     Origin { value: String },
     #[error(
         "`Sec-Fetch-Site: {value}`: web pages may not call; one that sends an `Origin` can be named in `access.origins`"
@@ -115,6 +115,14 @@ impl Error {
             Self::Upstream(upstream::Error::Overloaded { .. }) => Some(1),
             _ => None,
         }
+    }
+}
+
+/// The line that would let a page call; an opaque origin (RFC 6454 §6.2) has no name to write there.
+fn allowing_origin(origin: &str) -> String {
+    match origin {
+        "null" => "one without a name of its own (a file, a sandboxed frame) can't be let".to_owned(),
+        named => format!("to let this one, add `access: {{origins: [\"{named}\"]}}`"),
     }
 }
 

@@ -11,12 +11,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
 use tokio::task::spawn_local;
 
-use super::Error;
 use super::accept::Gate;
 use super::background::Background;
 use super::sockets::Sockets;
 use super::start::notify;
 use super::worker::{Phase, Worker};
+use super::{Error, OnHangUp};
 use crate::admin::{Readiness, Role};
 use crate::snapshot::Published;
 use crate::snapshot::reload::Reloads;
@@ -41,14 +41,16 @@ pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
+    on_hang_up: OnHangUp,
 }
 
 impl Signals {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(super) fn new(on_hang_up: OnHangUp) -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
+            on_hang_up,
         })
     }
 
@@ -102,15 +104,18 @@ impl Drain {
         Ok(())
     }
 
-    /// Reloads on `SIGHUP` meanwhile.
+    /// Reloads on `SIGHUP` meanwhile, unless that asks for the end too.
     async fn until_asked_to_end(&mut self) -> &'static str {
-        let Signals { terminate, interrupt, hang_up } = &mut self.signals;
+        let Signals { terminate, interrupt, hang_up, on_hang_up } = &mut self.signals;
         loop {
             tokio::select! {
                 _ = terminate.recv() => return "SIGTERM",
                 _ = interrupt.recv() => return "SIGINT",
                 () = self.stop.notified() => return "asked to stop",
                 _ = hang_up.recv() => {
+                    if *on_hang_up == OnHangUp::Stop {
+                        return "SIGHUP";
+                    }
                     let reloads = Arc::clone(&self.reloads);
                     // Not here: a signal to end must not wait for a reload.
                     spawn_local(async move { reload(&reloads).await });

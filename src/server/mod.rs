@@ -40,6 +40,17 @@ pub struct Options {
     pub source: Source,
     /// What stands above the file.
     pub overrides: Overrides,
+    /// What `SIGHUP` asks for.
+    pub on_hang_up: OnHangUp,
+}
+
+/// What `SIGHUP` asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnHangUp {
+    /// A reload, as of a service.
+    Reload,
+    /// The end, as of a program whose terminal was closed.
+    Stop,
 }
 
 /// A server that is up, as its starter sees it.

@@ -18,7 +18,7 @@ use super::drain;
 use super::listener::Socket;
 use super::sockets::Sockets;
 use super::worker::{Phase, Worker};
-use super::{Error, Options, Started};
+use super::{Error, OnHangUp, Options, Started};
 use crate::admin::{self, Readiness, Role};
 use crate::config::{self, Color, Config, Ready, Source};
 use crate::credential::{Slot, Slots};
@@ -35,6 +35,7 @@ pub(super) struct Start {
     slots: Arc<Slots>,
     snapshot: Snapshot,
     watched: config::Watched,
+    on_hang_up: OnHangUp,
     log: Log,
     /// Writes what is left of the log when the server has ended.
     _flush: Flush,
@@ -50,13 +51,14 @@ impl Start {
         let (log, flush) = log::start(log_settings(&snapshot.config));
         panic::set_hook(Box::new(tell_panic));
         warn_of(&report.render(Color::Plain));
-        Ok(Self { loader, slots, snapshot, watched: report.watched(), log, _flush: flush })
+        let on_hang_up = options.on_hang_up;
+        Ok(Self { loader, slots, snapshot, watched: report.watched(), on_hang_up, log, _flush: flush })
     }
 
     /// Opens the ports, serves until a signal, and drains.
     pub(super) async fn run(self, started: impl FnOnce(Started)) -> Result<(), Error> {
         harden();
-        let signals = drain::Signals::new()?;
+        let signals = drain::Signals::new(self.on_hang_up)?;
         let config = Arc::clone(&self.snapshot.config);
         let published = Arc::new(Published::new(self.snapshot));
         let metrics = Arc::new(Metrics::default());

@@ -216,8 +216,9 @@ async fn demo_prints_a_curl_line_that_works() {
 
     let output =
         Command::new("sh").args(["-c", &format!("exec {curl} --silent --fail --max-time 20")]).output().unwrap();
-    demo.kill().unwrap();
-    demo.wait().unwrap();
+    // As a closed terminal does: it leaves nothing behind.
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(demo.id() as i32), nix::sys::signal::Signal::SIGHUP).unwrap();
+    assert!(demo.wait().unwrap().success());
 
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && text.contains("CN="), "{curl}: {output:?}");
