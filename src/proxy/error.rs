@@ -121,7 +121,7 @@ impl Error {
 /// The line that would let a page call; an opaque origin (RFC 6454 §6.2) has no name to write there.
 fn allowing_origin(origin: &str) -> String {
     match origin {
-        "null" => "one without a name of its own (a file, a sandboxed frame) can't be let".to_owned(),
+        "null" => "a page without a name of its own is let by `access: {origins: [\"*\"]}` alone".to_owned(),
         named => format!("to let this one, add `access: {{origins: [\"{named}\"]}}`"),
     }
 }

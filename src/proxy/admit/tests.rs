@@ -270,7 +270,7 @@ fn a_web_page_may_call_only_if_it_is_named() {
     world.check(&sent("origin: https://app.example"), "Origin localhost local");
     world.check(&sent("origin: https://app.example\nsec-fetch-site: cross-site"), "Origin localhost local");
     world.check("OPTIONS /a HTTP/1.1\nhost: localhost\norigin: https://app.example", "Origin localhost local");
-    let opaque = "403 `Origin: null`: web pages may not call; one without a name of its own (a file, a sandboxed frame) can't be let";
+    let opaque = "403 `Origin: null`: web pages may not call; a page without a name of its own is let by `access: {origins: [\"*\"]}` alone";
     world.check(&sent("origin: null"), opaque);
     for strange in ["https://evil.example", "http://localhost", "https://app.example:8443", ""] {
         let refused = format!(
