@@ -23,6 +23,8 @@ pub(crate) struct Deadline {
     /// In ticks, what was last armed.
     limit: Cell<u32>,
     expired: Cell<bool>,
+    /// The tick from which an exchange counts as long.
+    long: Cell<u32>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -71,6 +73,17 @@ impl Deadline {
         self.arm(None);
     }
 
+    /// An exchange begins that counts as long once `ticks` have passed; its task is woken then.
+    pub(crate) fn long_after(&self, ticks: u32) {
+        // The tick in progress does not count.
+        self.long.set(self.clock.get().saturating_add(ticks + 1));
+    }
+
+    /// Whether the exchange is a long one.
+    pub(crate) fn is_long(&self) -> bool {
+        self.long.get() <= self.clock.get()
+    }
+
     /// The tick that it is now.
     pub(crate) fn now(&self) -> u32 {
         self.clock.get()
@@ -81,11 +94,16 @@ impl Deadline {
         if self.expired.get() {
             return Poll::Ready(Expired);
         }
+        self.listen(cx);
+        Poll::Pending
+    }
+
+    /// Lets the sweep wake the task that polls, for whatever it has to tell.
+    pub(crate) fn listen(&self, cx: &Context<'_>) {
         let mut waker = self.waker.borrow_mut();
         if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
             *waker = Some(cx.waker().clone());
         }
-        Poll::Pending
     }
 
     fn wake(&self) {
@@ -103,13 +121,14 @@ impl Sweep {
             due: Cell::new(NEVER),
             limit: Cell::new(NEVER),
             expired: Cell::new(false),
+            long: Cell::new(NEVER),
             waker: RefCell::new(None),
         });
         self.deadlines.borrow_mut().push(Rc::downgrade(&deadline));
         deadline
     }
 
-    /// Moves the clock on by one tick and wakes those whose time is up.
+    /// Moves the clock on by one tick and wakes those whose time is up, and those whose exchange has become long.
     pub(crate) fn tick(&self) {
         let now = self.clock.get().saturating_add(1);
         self.clock.set(now);
@@ -117,6 +136,8 @@ impl Sweep {
             if deadline.due.get() <= now {
                 deadline.due.set(NEVER);
                 deadline.expired.set(true);
+                deadline.wake();
+            } else if deadline.long.get() == now {
                 deadline.wake();
             }
         });

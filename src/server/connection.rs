@@ -121,7 +121,7 @@ async fn awake<P: Port>(
             }
             End::Closed if replay.is_empty() && !stream.has_unread() => {}
             End::Closed => stream.close(&[], deadline).await,
-            End::Unread => stream.reset_on_close(),
+            End::Unread | End::Gone => stream.reset_on_close(),
             End::TooSlow => parting::too_slow(&**port, stream, deadline).await,
             End::Failed(error) => parting::failed(&**port, stream, &progress, &error, deadline).await,
         }
@@ -153,6 +153,9 @@ fn builder(limits: &Limits) -> http1::Builder {
         .max_headers(limits.headers)
         .max_header_size(limits.header_bytes)
         .auto_date_header(false)
+        // Else hyper would look for the end of the stream in the midst of each exchange, with 8 KiB of room made for it.
+        // Who leaves in a long one is noticed by `Driver`.
+        .half_close(true)
         // The deadline does this: hyper's own would end idle connections too.
         .header_read_timeout(None);
     builder
@@ -200,13 +203,18 @@ impl Driver<'_> {
     where
         S: Exchanges,
     {
+        if self.deadline.is_long() {
+            self.progress.watch();
+        }
         // First, so that what the client sent before it heard of the drain is read and answered.
         if let Poll::Ready(end) = Pin::new(&mut *connection).poll(cx) {
             return Poll::Ready(end.map_or_else(End::Failed, |()| End::Closed));
         }
         self.look();
         match self.waits.0 {
+            Waits::Exchange if self.progress.is_gone() => Poll::Ready(End::Gone),
             Waits::Exchange => {
+                self.deadline.listen(cx);
                 if closing {
                     // Says `Connection: close` if there is still a head to say it in.
                     Pin::new(connection).graceful_shutdown();
@@ -240,7 +248,7 @@ impl Driver<'_> {
         }
         self.waits = waits;
         match waits.0 {
-            Waits::Exchange => {}
+            Waits::Exchange => self.deadline.long_after(LONG_EXCHANGE),
             Waits::Flush | Waits::Upload => self.deadline.arm(self.limits.idle_timeout),
             Waits::Head => self.deadline.arm(self.limits.header_timeout),
             Waits::Idle => self.deadline.arm(Some(TICK)),
@@ -301,6 +309,8 @@ enum End {
     TooSlow,
     /// The client did not read its answer.
     Unread,
+    /// The client left in the midst of an exchange.
+    Gone,
     Failed(hyper::Error),
 }
 
@@ -325,6 +335,9 @@ enum Habit {
 
 /// Parked for so many ticks, a connection counts as rarely used.
 const RARE_AFTER: u32 = 2;
+/// In ticks: how long an exchange goes on before anybody asks whether its client is still there. Most are over by then,
+/// and an app that closed its sending side only has its answer.
+const LONG_EXCHANGE: u32 = 2;
 const FIRST_REQUEST_WHILE_CLOSING: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

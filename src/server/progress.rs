@@ -35,6 +35,9 @@ pub(crate) struct Progress {
     full: Cell<bool>,
     /// Bytes of an answer have left since it was last asked.
     moved: Cell<bool>,
+    /// Whether the client is still there is of interest, and whether it is gone.
+    watched: Cell<bool>,
+    gone: Cell<bool>,
     /// The app's body still comes in, maybe after its answer. The proxy says so; where it does not, the driver finds out.
     uploading: Rc<Cell<bool>>,
 }
@@ -65,6 +68,8 @@ impl Progress {
             full: Cell::new(false),
             moved: Cell::new(false),
             steps: Cell::new(0),
+            watched: Cell::new(false),
+            gone: Cell::new(false),
             uploading,
         }
     }
@@ -74,6 +79,7 @@ impl Progress {
         self.busy.set(true);
         self.head.set(false);
         self.flushed.set(false);
+        self.watched.set(false);
         self.exchanges.set(self.exchanges.get().wrapping_add(1));
         self.step();
     }
@@ -139,6 +145,16 @@ impl Progress {
     /// Whether bytes of an answer have left since this was last asked.
     pub(crate) fn take_moved(&self) -> bool {
         self.moved.take()
+    }
+
+    /// From now on it is noticed when the client leaves in the midst of this exchange.
+    pub(crate) fn watch(&self) {
+        self.watched.set(true);
+    }
+
+    /// Whether the client left in the midst of the exchange.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.get()
     }
 
     /// No exchange is under way, and the last answer has left.
@@ -232,10 +248,14 @@ impl AsyncWrite for Io {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // hyper flushes once its own buffer is empty, and a socket has no buffer to flush.
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // hyper flushes whenever it is polled and its own buffer is empty, and a socket has no buffer to flush.
         if !self.progress.busy.get() {
             self.progress.flushed.set(true);
+        } else if self.progress.watched.get() && !self.progress.uploading.get() {
+            // hyper itself looks no further than the end of the request (`half_close`).
+            let gone = self.stream.as_ref().is_some_and(|stream| stream.poll_gone(cx).is_ready());
+            self.progress.gone.set(gone);
         }
         Poll::Ready(Ok(()))
     }

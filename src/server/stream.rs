@@ -3,10 +3,10 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::deadline::Deadline;
@@ -47,6 +47,26 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.poll_read_ready(cx),
             Self::Unix(stream) => stream.poll_read_ready(cx),
+        }
+    }
+
+    /// Ready once the other side has closed, or at least will send no more: the two can't be told apart. While bytes
+    /// wait to be read, what is behind them is not seen.
+    pub(crate) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let peek = |socket: SockRef<'_>| socket.peek(&mut [MaybeUninit::uninit()]);
+        loop {
+            // An error is for whoever reads next.
+            let Ok(()) = ready!(self.poll_readable(cx)) else { return Poll::Ready(()) };
+            let peeked = match self {
+                Self::Tcp(stream) => stream.try_io(Interest::READABLE, || peek(SockRef::from(stream))),
+                Self::Unix(stream) => stream.try_io(Interest::READABLE, || peek(SockRef::from(stream))),
+            };
+            match peeked {
+                // The runtime thought so; now it knows better, and tells when there is something.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(1..) => return Poll::Pending,
+                Ok(0) | Err(_) => return Poll::Ready(()),
+            }
         }
     }
 

@@ -1,7 +1,9 @@
+use std::time::Duration;
+
 use http::StatusCode;
 use tokio::io::AsyncWriteExt;
 
-use super::lab::{Lab, assert_status, get};
+use super::lab::{Client, Lab, assert_status, get};
 use crate::config::Limits;
 
 #[tokio::test(flavor = "local")]
@@ -144,7 +146,7 @@ async fn a_request_too_broken_to_parse_is_answered_by_us() {
 #[tokio::test(flavor = "local")]
 async fn a_client_that_closes_ends_its_connection_wherever_it_is() {
     let lab = Lab::default();
-    for sent in ["", "GET /half HTTP/1.1\r\nho", &get("/held")] {
+    for sent in ["", "GET /half HTTP/1.1\r\nho"] {
         let client = lab.client().await;
         let mut socket = client.socket;
         socket.write_all(sent.as_bytes()).await.unwrap();
@@ -159,6 +161,50 @@ async fn a_client_that_closes_ends_its_connection_wherever_it_is() {
     lab.until_parked(1).await;
     drop(parked.socket);
     parked.served.await.unwrap();
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_client_that_leaves_a_long_exchange_ends_it() {
+    for leaves_first in [true, false] {
+        let lab = Lab::default();
+        let mut client = lab.client().await;
+        client.send(&get("/held")).await;
+        lab.until_asked(1).await;
+
+        let Client { socket, served } = client;
+        let mut socket = Some(socket);
+        socket.take_if(|_| leaves_first);
+        lab.pass(LONG).await;
+        assert_eq!(served.is_finished(), leaves_first);
+        drop(socket);
+
+        served.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_client_that_sent_more_before_its_answer_is_still_there() {
+    let lab = Lab::default();
+    let mut client = lab.client().await;
+    client.send(&(get("/held") + &get("/next"))).await;
+    lab.until_asked(1).await;
+
+    lab.pass(LONG).await;
+
+    assert!(!client.served.is_finished());
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_client_that_closes_its_sending_side_gets_its_answer() {
+    let lab = Lab::default();
+    let mut client = lab.client().await;
+    client.send(&get("/last")).await;
+    client.socket.shutdown().await.unwrap();
+
+    let answer = client.rest().await.unwrap();
+
+    assert!(answer.ends_with("GET /last "), "{answer}");
+    client.served.await.unwrap();
 }
 
 #[tokio::test(flavor = "local")]
@@ -253,3 +299,6 @@ async fn a_limit_that_changes_counts_from_the_next_connection_of_hypers() {
 
     assert_status(&client.rest().await.unwrap(), StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
 }
+
+/// After so much time an exchange counts as long.
+const LONG: Duration = Duration::from_millis(500);
