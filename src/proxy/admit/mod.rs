@@ -16,7 +16,7 @@ use http::header::{HOST, HeaderMap, HeaderName, HeaderValue, MAX_FORWARDS, ORIGI
 use http::{Method, Version, request, uri};
 use zeroize::Zeroizing;
 
-use super::fields::{Instance, forwards, is_chunked};
+use super::fields::{Instance, Name, Present, forwards, is_chunked};
 use super::{Error, Peer};
 use crate::route::authority::Authority;
 use crate::route::target::{self, Refused};
@@ -69,15 +69,19 @@ impl Door<'_> {
     pub(super) fn admit<'r>(&self, head: &'r request::Parts, peer: Peer) -> Result<Admission<'r>, Error> {
         let trust = self.trust(&head.headers, peer)?;
         carried(&head.method)?;
-        if !framed(&head.headers) {
+        let present = Present::of(&head.headers);
+        // hyper frames by `Transfer-Encoding` alone where a length is sent too, and takes any coding that ends in
+        // `chunked`.
+        if present.has(Name::TransferEncoding) && !is_chunked(&head.headers) {
             return Err(Error::Coding);
         }
         let named = if trust == Trust::Unix { named_leniently(head)? } else { named(head)? };
         let named = self.reachable(named, head, trust)?;
-        if trust != Trust::Unix {
+        let from_page = present.has(Name::Origin) || present.has(Name::SecFetchSite);
+        if from_page && trust != Trust::Unix {
             self.admit_page(&head.headers)?;
         }
-        if self.instance.stands_in(&head.headers) {
+        if present.has(Name::Via) && self.instance.stands_in(&head.headers) {
             return Err(Error::Loop);
         }
         if asks_about_us(head) {
@@ -224,12 +228,6 @@ fn carried(method: &Method) -> Result<(), Error> {
         Method::TRACE => Err(Error::Method { method: Method::TRACE }),
         _ => Ok(()),
     }
-}
-
-/// Whether it is clear where the body ends. hyper frames by `Transfer-Encoding` alone where both are sent, and takes any
-/// coding that ends in `chunked`.
-fn framed(fields: &HeaderMap) -> bool {
-    !fields.contains_key(http::header::TRANSFER_ENCODING) || is_chunked(fields)
 }
 
 /// `OPTIONS *`, or an `OPTIONS` that may go no further (RFC 9110 §7.6.2).

@@ -1,9 +1,9 @@
 //! The fields of an answer, on their way to the app.
 
 use http::Version;
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue};
 
-use super::{Instance, Rules, is_chunked, remove_hop_by_hop};
+use super::{Instance, Name, Present, Rules, is_chunked, remove_hop_by_hop};
 use crate::proxy::Error;
 
 /// What decides about the fields of an answer.
@@ -22,14 +22,15 @@ pub(crate) struct Downward<'a> {
 /// # Errors
 /// When the body has a transfer coding that we cannot take off: the app would take it for the content.
 pub(crate) fn answer(fields: &mut HeaderMap, answer: Downward<'_>, rules: &Rules) -> Result<(), Error> {
-    if fields.contains_key(TRANSFER_ENCODING) {
+    let present = Present::of(fields);
+    if present.has(Name::TransferEncoding) {
         if !is_chunked(fields) {
             return Err(Error::AnswerCoding);
         }
         // Two framings are an attack on whoever believes the other one (RFC 9112 §6.3).
         fields.remove(CONTENT_LENGTH);
     }
-    remove_hop_by_hop(fields);
+    remove_hop_by_hop(fields, present);
     rules.answer.apply(fields);
     if let Some(instance) = answer.via {
         instance.sign(fields, answer.version);

@@ -5,6 +5,7 @@
 //! protocol to `transport`, and the credential itself to `credential`.
 
 mod answer;
+mod present;
 mod request;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ use std::rc::Rc;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 pub(super) use answer::{Downward, answer};
+pub(super) use present::{Name, Present};
 pub(super) use request::{Kept, forwards};
 pub(crate) use request::{Upward, request};
 pub(crate) use via::Instance;
@@ -127,12 +129,12 @@ fn remove_where(fields: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
     }
 }
 
-/// The fields of one connection (RFC 9110 §7.6.1), and those that `Connection` declares to be so.
-fn remove_hop_by_hop(fields: &mut HeaderMap) {
-    if fields.contains_key(header::CONNECTION) {
+/// The fields of one connection, and those that `Connection` declares to be so.
+fn remove_hop_by_hop(fields: &mut HeaderMap, present: Present) {
+    if present.has(Name::Connection) {
         remove_nominated(fields);
     }
-    for name in &HOP_BY_HOP {
+    for name in present.hop_by_hop() {
         fields.remove(name);
     }
 }
@@ -160,19 +162,6 @@ fn list(value: &HeaderValue) -> impl Iterator<Item = &str> {
 fn is_no_trailer(name: &str) -> bool {
     is_one_of(&NO_TRAILERS, name)
 }
-
-static HOP_BY_HOP: [HeaderName; 10] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHENTICATE,
-    HeaderName::from_static("proxy-authentication-info"),
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HeaderName::from_static("http2-settings"),
-];
 
 /// Options of `Connection` that stand in nearly every request and name no field to look for.
 static NO_FIELDS: [&str; 3] = ["close", "keep-alive", "connection"];

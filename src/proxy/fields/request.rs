@@ -5,7 +5,7 @@ use http::header::{
 };
 use http::{Method, Version};
 
-use super::{Instance, Rules, is_no_trailer, list, remove_hop_by_hop, remove_where, same_field};
+use super::{Instance, Name, Present, Rules, is_no_trailer, list, remove_hop_by_hop, remove_where, same_field};
 use crate::config::OnClientAuthorization;
 use crate::proxy::Error;
 
@@ -31,14 +31,21 @@ pub(crate) fn request(fields: &mut HeaderMap, request: Upward<'_>, rules: &Rules
     if rules.on_client_authorization == OnClientAuthorization::Reject {
         refuse_owned(fields, rules)?;
     }
-    let trailers_welcome = accepts_trailers(fields);
-    remove_hop_by_hop(fields);
+    let present = Present::of(fields);
+    let trailers_welcome = present.has(Name::Te) && accepts_trailers(fields);
+    remove_hop_by_hop(fields, present);
     let kept = remove_owned(fields, rules)?;
 
     if trailers_welcome {
         fields.insert(TE, HeaderValue::from_static("trailers"));
     }
-    announce_trailers(fields, rules);
+    if present.has(Name::Trailer) {
+        announce_trailers(fields, rules);
+    }
+    if present.has(Name::ContentLength) {
+        // A known length is said anew from the body itself.
+        fields.remove(CONTENT_LENGTH);
+    }
     frame(fields, request);
     count_forwards(fields, request.method);
     rules.request.apply(fields);
@@ -119,8 +126,6 @@ fn announce_trailers(fields: &mut HeaderMap, rules: &Rules) {
 }
 
 fn frame(fields: &mut HeaderMap, request: Upward<'_>) {
-    // A known length is said anew from the body itself.
-    fields.remove(CONTENT_LENGTH);
     if request.chunked {
         // hyper sends no body of unknown length with GET and HEAD unless it is told to.
         fields.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));

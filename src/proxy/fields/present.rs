@@ -1,0 +1,132 @@
+//! Which of the fields that we have something to do with stand in a head.
+//!
+//! A look-up in a [`HeaderMap`] hashes the name. A request and its answer would need three dozen of them, nearly all for
+//! fields that are not there; one look at each name that is there costs less than two.
+
+use http::header::{self, HeaderMap, HeaderName};
+
+/// The names that stand in a head, of those in [`NAMES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Present(u32);
+
+/// A name that is looked for: its place in [`NAMES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Name {
+    Connection,
+    KeepAlive,
+    ProxyConnection,
+    ProxyAuthenticate,
+    ProxyAuthenticationInfo,
+    ProxyAuthorization,
+    Te,
+    TransferEncoding,
+    Upgrade,
+    Http2Settings,
+    ContentLength,
+    Expect,
+    Origin,
+    SecFetchSite,
+    Trailer,
+    Via,
+}
+
+impl Present {
+    pub(crate) fn of(fields: &HeaderMap) -> Self {
+        Self(fields.keys().filter_map(|name| place(name.as_str())).fold(0, |all, name| all | name.bit()))
+    }
+
+    pub(crate) fn has(self, name: Name) -> bool {
+        self.0 & name.bit() != 0
+    }
+
+    /// Those of one connection (RFC 9110 §7.6.1).
+    pub(super) fn hop_by_hop(self) -> impl Iterator<Item = &'static HeaderName> {
+        let mut left = self.0 & HOP_BY_HOP;
+        std::iter::from_fn(move || {
+            let next = NAMES.get(left.trailing_zeros() as usize)?;
+            left &= left - 1;
+            Some(next)
+        })
+    }
+}
+
+impl Name {
+    fn bit(self) -> u32 {
+        1 << self as u32
+    }
+}
+
+/// By length and bytes: the compiler makes a few comparisons of it.
+fn place(name: &str) -> Option<Name> {
+    Some(match name {
+        "connection" => Name::Connection,
+        "keep-alive" => Name::KeepAlive,
+        "proxy-connection" => Name::ProxyConnection,
+        "proxy-authenticate" => Name::ProxyAuthenticate,
+        "proxy-authentication-info" => Name::ProxyAuthenticationInfo,
+        "proxy-authorization" => Name::ProxyAuthorization,
+        "te" => Name::Te,
+        "transfer-encoding" => Name::TransferEncoding,
+        "upgrade" => Name::Upgrade,
+        "http2-settings" => Name::Http2Settings,
+        "content-length" => Name::ContentLength,
+        "expect" => Name::Expect,
+        "origin" => Name::Origin,
+        "sec-fetch-site" => Name::SecFetchSite,
+        "trailer" => Name::Trailer,
+        "via" => Name::Via,
+        _ => return None,
+    })
+}
+
+static NAMES: [HeaderName; 16] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    HeaderName::from_static("proxy-authentication-info"),
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("http2-settings"),
+    header::CONTENT_LENGTH,
+    header::EXPECT,
+    header::ORIGIN,
+    HeaderName::from_static("sec-fetch-site"),
+    header::TRAILER,
+    header::VIA,
+];
+
+/// The first ten.
+const HOP_BY_HOP: u32 = (1 << 10) - 1;
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn each_name_is_found_in_its_place() {
+        for (at, name) in NAMES.iter().enumerate() {
+            let found = place(name.as_str()).map(|found| found as usize);
+
+            assert_eq!(found, Some(at), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_there_is_found_and_nothing_else() {
+        let names = ["via", "te", "x-other", "connection", "host"];
+        let fields: HeaderMap =
+            names.iter().map(|name| (HeaderName::from_static(name), HeaderValue::from_static("x"))).collect();
+
+        let present = Present::of(&fields);
+
+        assert!(present.has(Name::Via) && present.has(Name::Te) && !present.has(Name::Expect));
+        assert_eq!(present.hop_by_hop().collect::<Vec<_>>(), [&header::CONNECTION, &header::TE]);
+        assert_eq!(Present::of(&HeaderMap::new()).hop_by_hop().count(), 0);
+    }
+}
