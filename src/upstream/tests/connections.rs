@@ -67,6 +67,23 @@ async fn a_thousand_requests_share_the_connections_that_are_allowed() {
 }
 
 #[tokio::test(flavor = "local")]
+async fn a_cold_burst_makes_far_fewer_connections_than_it_has_requests() {
+    let service = Service::echoing_paths().await;
+    let upstream = upstream(&service, LIMITS);
+    let pool = pool(&upstream);
+    let mut requests = JoinSet::new();
+
+    for _ in 0..1000 {
+        let pool = pool.clone();
+        requests.spawn_local(async move { assert_eq!(fetch(&pool, "/").await, "/") });
+    }
+
+    requests.join_all().await;
+    // Sixteen are made at a time, and each connection serves the next as soon as it is free.
+    assert!((16..=200).contains(&service.accepted.get()), "{} connections", service.accepted.get());
+}
+
+#[tokio::test(flavor = "local")]
 async fn a_pooled_connection_found_dead_is_replaced_silently() {
     let service = forgetful().await;
     let upstream = upstream(&service, LIMITS);
