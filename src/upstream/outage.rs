@@ -43,7 +43,8 @@ impl Outage {
         now: Moment,
     ) {
         (self.error, self.ends_with) = (error, ends_with);
-        if began >= self.counted {
+        // A refusal after the handshake was counted at the handshake's end.
+        if ends_with == Proof::Handshake && began >= self.counted {
             self.wait_longer(next, now);
         }
     }

@@ -311,8 +311,14 @@ mod tests {
         dial_as_wanted(&mut queue, due).into_iter().for_each(|dial| queue.dial_ended(dial));
         queue.succeeded(Protocol::Http1, due);
 
-        assert!(paused_until(&queue, due) > due);
+        let longer = paused_until(&queue, due);
+        assert!(longer > due);
+        let used = queue.draw();
+        fail(&mut queue, used, Proof::Answer, due);
+        queue.join();
+        assert_eq!(paused_until(&queue, due), longer);
         queue.answered();
+        let _waiting: Vec<_> = (0..100).map(|_| queue.join()).collect();
         assert_eq!(dial_as_wanted(&mut queue, due).len(), DIALS);
     }
 

