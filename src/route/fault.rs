@@ -24,8 +24,8 @@ pub(super) enum Fault {
     Path(Refused),
     #[error("`{second}` and `{first}` can fit the same request and nothing decides ({first}: {pattern})")]
     Undecided { first: Kind, second: Kind, pattern: String },
-    #[error("`{second}` and `{first}` share authority and base path: neither has a forward-proxy route")]
-    SharedSite { first: ServiceName, second: ServiceName, host: String },
+    #[error("{} share authority and base path: none of them has a forward-proxy route", listed(services))]
+    SharedSite { services: Vec<ServiceName>, host: String },
 }
 
 impl Finding {
@@ -46,12 +46,28 @@ impl Finding {
     }
 }
 
-/// Two services in one place: an absolute-form can't say which it means.
-pub(super) fn shared_site(first: &Destination<'_>, second: &Destination<'_>) -> Finding {
+/// Several services in one place: an absolute-form can't say which it means. It is said once, at the second.
+pub(super) fn shared_site(services: &[&Destination<'_>]) -> Option<Finding> {
+    let [_, second, ..] = services else { return None };
     let host = second.url.value.authority.host.clone();
-    let fault = Fault::SharedSite { first: first.name.clone(), second: second.name.clone(), host };
-    Finding { span: second.url.span, fault }
+    let names = services.iter().map(|service| service.name.clone()).collect();
+    Some(Finding { span: second.url.span, fault: Fault::SharedSite { services: names, host } })
 }
+
+/// `a`, `b` and `c`; of many, the first and how many more there are.
+fn listed(services: &[ServiceName]) -> String {
+    let quoted = |names: &[ServiceName]| {
+        let quoted: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+        quoted.join(", ")
+    };
+    match services {
+        [some @ .., last] if services.len() <= MOST_LISTED => format!("{} and `{last}`", quoted(some)),
+        [some @ .., _] => format!("{} and {} more", quoted(&some[..MOST_LISTED - 1]), services.len() - MOST_LISTED + 1),
+        [] => String::new(),
+    }
+}
+
+const MOST_LISTED: usize = 5;
 
 /// Finds each explicit rule that some request could fit as well as an earlier one while their ranks are equal.
 ///

@@ -189,11 +189,10 @@ fn default_rules(services: &[Destination<'_>], sites: &[Site]) -> (Vec<Rule>, Ve
         by_site.entry(&sites[place]).or_default().push(place);
     }
     for (site, places) in by_site {
-        let (first, others) = (places[0], &places[1..]);
-        if others.is_empty() {
-            rules.push(Rule::forward_proxy(first, &services[first], site));
+        match places[..] {
+            [lone] => rules.push(Rule::forward_proxy(lone, &services[lone], site)),
+            _ => findings.extend(shared_site(&places.iter().map(|place| &services[*place]).collect::<Vec<_>>())),
         }
-        findings.extend(others.iter().map(|other| shared_site(&services[first], &services[*other])));
     }
     (rules, findings)
 }

@@ -3,7 +3,8 @@
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -55,16 +56,12 @@ impl HandedOver {
 #[derive(Debug)]
 pub(crate) struct Gate {
     places: Arc<Semaphore>,
-    size: Mutex<Size>,
-    given_back: Notify,
-}
-
-#[derive(Debug)]
-struct Size {
-    /// Places that there are, taken or free.
-    places: usize,
-    /// Places that there should be: less, while connections are open over a limit that was lowered.
-    wanted: usize,
+    /// As it was last set; locked while it changes, and never for a connection.
+    limit: Mutex<usize>,
+    /// Places to take away as they come free: connections are open over a limit that was lowered.
+    excess: AtomicUsize,
+    taken: AtomicUsize,
+    emptied: Notify,
 }
 
 /// The place of an open connection among `limits.connections`.
@@ -77,61 +74,71 @@ pub(crate) struct Place {
 
 impl Gate {
     pub(crate) fn new(capacity: usize) -> Self {
-        let size = Mutex::new(Size { places: capacity, wanted: capacity });
-        Self { places: Arc::new(Semaphore::new(capacity)), size, given_back: Notify::new() }
+        Self {
+            places: Arc::new(Semaphore::new(capacity)),
+            limit: Mutex::new(capacity),
+            excess: AtomicUsize::new(0),
+            taken: AtomicUsize::new(0),
+            emptied: Notify::new(),
+        }
     }
 
     /// Connections over a lowered limit are not closed: their places are taken away as they come free.
     pub(crate) fn resize(&self, wanted: usize) {
-        let mut size = self.size();
-        size.wanted = wanted;
-        if wanted > size.places {
-            self.places.add_permits(wanted - size.places);
-            size.places = wanted;
-        } else {
-            size.places -= self.places.forget_permits(size.places - wanted);
-        }
+        let mut limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
+        let (more, fewer) = (wanted.saturating_sub(*limit), limit.saturating_sub(wanted));
+        let spared = (0..more).take_while(|_| self.takes_one_away()).count();
+        self.places.add_permits(more - spared);
+        // A place that comes free between these two is taken away when it comes free the next time.
+        let free = self.places.forget_permits(fewer);
+        self.excess.fetch_add(fewer - free, Ordering::AcqRel);
+        *limit = wanted;
     }
 
     /// Connections that are open now.
     pub(crate) fn open(&self) -> usize {
-        self.size().places.saturating_sub(self.places.available_permits())
+        self.taken.load(Ordering::Acquire)
     }
 
     /// Resolves once no connection is open.
     pub(crate) async fn emptied(&self) {
         loop {
-            let mut given_back = pin!(self.given_back.notified());
+            let mut emptied = pin!(self.emptied.notified());
             // Registered before looking: a place that is given back between the two is not missed.
-            given_back.as_mut().enable();
+            emptied.as_mut().enable();
             if self.open() == 0 {
                 return;
             }
-            given_back.await;
+            emptied.await;
         }
     }
 
     async fn place(self: &Arc<Self>) -> Option<Place> {
         let permit = Arc::clone(&self.places).acquire_owned().await.ok()?;
+        self.taken.fetch_add(1, Ordering::AcqRel);
         Some(Place { permit: Some(permit), gate: Arc::clone(self) })
     }
 
-    fn size(&self) -> MutexGuard<'_, Size> {
-        self.size.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether one of the places in excess was left, to be taken away or spared by the caller.
+    fn takes_one_away(&self) -> bool {
+        // A plain load most of the time.
+        self.excess.load(Ordering::Acquire) > 0
+            && self.excess.fetch_update(Ordering::AcqRel, Ordering::Acquire, |excess| excess.checked_sub(1)).is_ok()
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let Some(permit) = self.permit.take() else { return };
-        let mut size = self.gate.size();
-        if size.places > size.wanted {
-            size.places -= 1;
+        if self.gate.takes_one_away() {
             permit.forget();
         } else {
             drop(permit);
         }
-        self.gate.given_back.notify_waiters();
+        // Only the last one has news for `emptied`, which costs a lock.
+        if self.gate.taken.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.gate.emptied.notify_waiters();
+        }
     }
 }
 
@@ -217,3 +224,62 @@ async fn pause_after(error: &io::Error, address: &str) {
 }
 
 const PAUSE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    async fn has_room(gate: &Arc<Gate>) -> bool {
+        // The semaphore answers at the first poll where it has a place.
+        timeout(Duration::ZERO, gate.place()).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn places_over_a_lowered_limit_go_as_they_come_free() {
+        let gate = Arc::new(Gate::new(3));
+        let mut places = vec![gate.place().await, gate.place().await, gate.place().await];
+
+        gate.resize(1);
+
+        for _ in 0..2 {
+            places.pop();
+            assert!(!has_room(&gate).await);
+        }
+        places.pop();
+        assert!(has_room(&gate).await);
+        assert_eq!(gate.open(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_limit_that_is_raised_again_spares_what_was_to_go() {
+        let gate = Arc::new(Gate::new(3));
+        let mut places = vec![gate.place().await, gate.place().await, gate.place().await];
+
+        gate.resize(1);
+        gate.resize(4);
+
+        places.push(timeout(Duration::ZERO, gate.place()).await.unwrap());
+        assert!(!has_room(&gate).await);
+        assert_eq!(gate.open(), 4);
+    }
+
+    #[tokio::test]
+    async fn the_last_place_that_is_given_back_is_heard_of() {
+        let gate = Arc::new(Gate::new(3));
+        let places = [gate.place().await, gate.place().await];
+        let emptied = tokio::spawn({
+            let gate = Arc::clone(&gate);
+            async move { gate.emptied().await }
+        });
+
+        for place in places {
+            assert!(!emptied.is_finished());
+            drop(place);
+            tokio::task::yield_now().await;
+        }
+
+        emptied.await.unwrap();
+    }
+}

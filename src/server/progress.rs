@@ -29,8 +29,8 @@ pub(crate) struct Progress {
     swallowed: Cell<bool>,
     /// Counts the exchanges.
     exchanges: Cell<u32>,
-    /// Counts them too, and what is read of a body after its answer: each is a reason to wait anew.
-    steps: Cell<u32>,
+    /// Counts what is read of a body after its answer.
+    late_reads: Cell<u32>,
     /// The client does not read: the last write found no room.
     full: Cell<bool>,
     /// Bytes of an answer have left since it was last asked.
@@ -67,7 +67,7 @@ impl Progress {
             exchanges: Cell::new(0),
             full: Cell::new(false),
             moved: Cell::new(false),
-            steps: Cell::new(0),
+            late_reads: Cell::new(0),
             watched: Cell::new(false),
             gone: Cell::new(false),
             uploading,
@@ -81,20 +81,15 @@ impl Progress {
         self.flushed.set(false);
         self.watched.set(false);
         self.exchanges.set(self.exchanges.get().wrapping_add(1));
-        self.step();
     }
 
     /// Bytes came with no exchange under way.
     fn received(&self) {
         if self.uploading.get() {
-            self.step();
+            self.late_reads.set(self.late_reads.get().wrapping_add(1));
         } else {
             self.head.set(true);
         }
-    }
-
-    fn step(&self) {
-        self.steps.set(self.steps.get().wrapping_add(1));
     }
 
     /// What the connection waits for now.
@@ -117,9 +112,9 @@ impl Progress {
         self.exchanges.get()
     }
 
-    /// Changes whenever what is waited for begins anew.
+    /// Changes whenever what is waited for begins anew: each exchange is a reason, and each part of a late body.
     pub(crate) fn steps(&self) -> u32 {
-        self.steps.get()
+        self.exchanges.get().wrapping_add(self.late_reads.get())
     }
 
     /// Whether an answer of ours is owed in place of one of hyper's.

@@ -5,25 +5,37 @@ use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::spawn_local;
+use tokio::time::sleep;
 
 use super::Pool;
 use super::lease::{Connection, Lease, Place, Shared};
-use super::queue::Ticket;
+use super::outage::Proof;
+use super::queue::{Next, Ticket};
 use crate::clock::Moment;
-use crate::transport::{self, Connected, Protocol};
+use crate::transport::{self, Connected, Protocol, Unsent};
 
 impl Pool {
     /// Makes connections for those who wait, as many as the queue wants and permits are left.
     pub(super) fn dial_for_waiting(&self) {
-        while self.queue.borrow().wants_dial() {
-            match self.upstream.permit_now() {
-                Some(permit) => self.dial(permit),
-                None => return self.beg(),
+        if self.queue.borrow().is_empty() {
+            // Most calls end here, and read no clock.
+            return;
+        }
+        let now = Moment::now();
+        loop {
+            let next = self.queue.borrow().next_dial(now);
+            match next {
+                Next::Now => match self.upstream.permit_now() {
+                    Some(permit) => self.dial(permit, now),
+                    None => return self.beg(),
+                },
+                Next::At(due) => return self.wake_at(due, now),
+                Next::Enough => return,
             }
         }
     }
 
-    fn dial(&self, permit: OwnedSemaphorePermit) {
+    fn dial(&self, permit: OwnedSemaphorePermit, now: Moment) {
         let ticket = self.queue.borrow_mut().draw();
         let dialing = Dialing { pool: self.me.clone(), ticket };
         let upstream = Arc::clone(&self.upstream);
@@ -34,7 +46,7 @@ impl Pool {
                 pool.dialed(ticket, outcome, permit);
             }
         });
-        self.queue.borrow_mut().dial_began(ticket, task.abort_handle());
+        self.queue.borrow_mut().dial_began(ticket, now, task.abort_handle());
     }
 
     fn dialed(&self, ticket: Ticket, outcome: Result<Connected, transport::Error>, permit: OwnedSemaphorePermit) {
@@ -42,21 +54,19 @@ impl Pool {
             Ok(connected) => self.connected(connected, permit),
             Err(error) => {
                 drop(permit);
-                let told = self.queue.borrow_mut().failed(ticket);
-                for tell in told {
-                    drop(tell.send(Err(error.clone().into())));
-                }
+                self.queue.borrow_mut().failed(ticket, &error, Proof::Handshake, Moment::now());
             }
         }
         self.dial_for_waiting();
     }
 
     fn connected(&self, connected: Connected, permit: OwnedSemaphorePermit) {
+        let now = Moment::now();
         let spent = connected.spent;
         let protocol = connected.sender.protocol();
         self.numbers.connected(spent.lookup + spent.tcp + spent.tls);
-        self.queue.borrow_mut().succeeded(protocol);
-        let connection = Connection::start(connected, Place::new(permit, &self.open), Moment::now());
+        self.queue.borrow_mut().succeeded(protocol, now);
+        let connection = Connection::start(connected, Place::new(permit, &self.open), now);
         self.lend_when_wanted();
         match protocol {
             Protocol::Http1 => {
@@ -77,6 +87,17 @@ impl Pool {
         self.count();
     }
 
+    /// Learns from the first request on a new connection, which was sent under the ticket `began`.
+    pub(super) fn used_first(&self, began: Ticket, unsent: Option<&Unsent>) {
+        let mut queue = self.queue.borrow_mut();
+        match unsent.map(|unsent| &unsent.error) {
+            None => queue.answered(),
+            // The handshake's failure, heard late: each request would make a connection of its own to hear it again.
+            Some(alert @ transport::Error::Alert(_)) => queue.failed(began, alert, Proof::Answer, Moment::now()),
+            Some(_) => {}
+        }
+    }
+
     /// Stands in line for a permit: one place for this worker, however many wait in it.
     fn beg(&self) {
         if self.queue.borrow().has_beggar() {
@@ -94,11 +115,29 @@ impl Pool {
 
     fn permitted(&self, permit: OwnedSemaphorePermit) {
         self.queue.borrow_mut().begged();
-        let wanted = self.queue.borrow().wants_dial();
-        if wanted {
-            self.dial(permit);
+        let now = Moment::now();
+        let next = self.queue.borrow().next_dial(now);
+        if next == Next::Now {
+            self.dial(permit, now)
+        } else {
+            drop(permit)
         }
         self.dial_for_waiting();
+    }
+
+    fn wake_at(&self, due: Moment, now: Moment) {
+        if self.queue.borrow().wakes_by(due) {
+            return;
+        }
+        let pool = self.me.clone();
+        let alarm = spawn_local(async move {
+            sleep(due.since(now)).await;
+            if let Some(pool) = pool.upgrade() {
+                pool.queue.borrow_mut().woken();
+                pool.dial_for_waiting();
+            }
+        });
+        self.queue.borrow_mut().wake_at(due, alarm.abort_handle());
     }
 }
 

@@ -8,6 +8,7 @@ mod body;
 mod dialing;
 mod lease;
 mod lending;
+mod outage;
 mod pool;
 mod queue;
 #[cfg(test)]

@@ -89,7 +89,12 @@ impl Pool {
                 Err(error) => return Err(Failure::unconnected(error)),
             };
             timing.set(Timing { sent: true, ..timing.get() });
-            let mut unsent = match lease.send(outgoing).await {
+            let first_use = lease.made.map(|_| self.queue.borrow_mut().draw());
+            let outcome = lease.send(outgoing).await;
+            if let Some(began) = first_use {
+                self.used_first(began, outcome.as_ref().err());
+            }
+            let mut unsent = match outcome {
                 Ok(response) => return Ok(response.map(|body| PooledBody::new(body, lease))),
                 Err(unsent) => unsent,
             };
@@ -173,10 +178,11 @@ impl Pool {
     }
 
     fn out_of_time(&self) -> Error {
-        if self.queue.borrow().is_dialing() {
-            self.upstream.connector.timed_out().into()
-        } else {
-            Error::Overloaded { limit: self.upstream.pool.max_connections }
+        let queue = self.queue.borrow();
+        match queue.last_failure() {
+            _ if queue.is_dialing() => self.upstream.connector.timed_out().into(),
+            Some(error) if !queue.has_beggar() => error.clone().into(),
+            _ => Error::Overloaded { limit: self.upstream.pool.max_connections },
         }
     }
 

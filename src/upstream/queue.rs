@@ -1,21 +1,27 @@
 //! Who waits for a connection, and how many are being made for them.
 //!
-//! Decides only; opens nothing. Three rules keep a service that is down from being stormed, and a request that comes
+//! Decides only; opens nothing. Four rules keep a service that is down from being stormed, and a request that comes
 //! when it is up again from hearing of the past:
 //!
 //! 1. As long as it is not known that the service speaks HTTP/1.1, one connection is made at a time: it may turn out
 //!    to carry everybody. Else one for each that waits, at most [`DIALS`] at a time.
-//! 2. After a failure, and until a success, it is one at a time again.
+//! 2. After a failure, and until a success, it is one at a time again, and each failure makes the pause before the
+//!    next attempt longer ([`Outage`]). Who comes in a pause waits for its end.
 //! 3. A failure is told to the one that waited longest; the second in a row to all that waited since before that
 //!    attempt began, and to nobody who came later.
+//! 4. One at a time or not, an attempt that hangs for [`PATIENCE`] keeps nobody from making another: behind one
+//!    address there may be many machines, and one of them dead.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use super::Error;
-use crate::transport::Protocol;
+use super::outage::{Outage, Proof};
+use crate::clock::Moment;
+use crate::transport::{self, Protocol};
 
 /// One worker's waiting requests, in order of arrival, and its attempts to connect. `T` is what they wait for.
 pub(super) struct Queue<T> {
@@ -23,9 +29,20 @@ pub(super) struct Queue<T> {
     dials: Vec<Dial>,
     /// Stands in line for a permit.
     beggar: Option<AbortHandle>,
+    alarm: Option<Alarm>,
     next: Ticket,
-    failing: bool,
+    outage: Option<Outage>,
     protocol: Option<Protocol>,
+}
+
+/// Whether one more connection should be made for those who wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    Now,
+    /// Not before.
+    At(Moment),
+    /// There are enough on their way.
+    Enough,
 }
 
 /// Numbers requests and dials in the order in which they came.
@@ -42,13 +59,28 @@ struct Waiting<T> {
 
 struct Dial {
     ticket: Ticket,
+    began: Moment,
+    task: AbortHandle,
+}
+
+/// Looks again at `due`.
+struct Alarm {
+    due: Moment,
     task: AbortHandle,
 }
 
 impl<T> Queue<T> {
     /// `protocol`: what every connection will speak, if that is certain.
     pub(super) fn new(protocol: Option<Protocol>) -> Self {
-        Self { waiting: VecDeque::new(), dials: Vec::new(), beggar: None, next: Ticket(0), failing: false, protocol }
+        Self {
+            waiting: VecDeque::new(),
+            dials: Vec::new(),
+            beggar: None,
+            alarm: None,
+            next: Ticket(0),
+            outage: None,
+            protocol,
+        }
     }
 
     /// Puts a request at the end.
@@ -64,13 +96,13 @@ impl<T> Queue<T> {
         if let Ok(place) = self.waiting.binary_search_by_key(&ticket, |waiting| waiting.ticket) {
             self.waiting.remove(place);
         }
-        self.dismiss_beggar_if_idle();
+        self.dismiss_if_idle();
     }
 
     /// The request that waited longest, to be told.
     pub(super) fn first(&mut self) -> Option<oneshot::Sender<Outcome<T>>> {
         let first = self.waiting.pop_front()?;
-        self.dismiss_beggar_if_idle();
+        self.dismiss_if_idle();
         Some(first.tell)
     }
 
@@ -78,21 +110,28 @@ impl<T> Queue<T> {
         self.waiting.is_empty()
     }
 
-    /// Whether one more connection should be made for those who wait.
-    pub(super) fn wants_dial(&self) -> bool {
-        let most = if self.failing || self.protocol != Some(Protocol::Http1) { 1 } else { DIALS };
-        self.dials.len() < self.waiting.len().min(most)
+    /// Whether one more connection should be made.
+    pub(super) fn next_dial(&self, now: Moment) -> Next {
+        if self.dials.len() >= self.waiting.len().min(DIALS) {
+            return Next::Enough;
+        }
+        if self.outage.is_none() && self.protocol == Some(Protocol::Http1) {
+            return Next::Now;
+        }
+        let patient = self.dials.last().map(|newest| newest.began + PATIENCE);
+        let due = patient.max(self.outage.as_ref().map(|outage| outage.due));
+        due.filter(|due| now < *due).map_or(Next::Now, Next::At)
     }
 
-    /// A number for a dial that begins now.
+    /// A number for what begins now.
     pub(super) fn draw(&mut self) -> Ticket {
         let ticket = self.next;
         self.next = Ticket(ticket.0 + 1);
         ticket
     }
 
-    pub(super) fn dial_began(&mut self, ticket: Ticket, task: AbortHandle) {
-        self.dials.push(Dial { ticket, task });
+    pub(super) fn dial_began(&mut self, ticket: Ticket, began: Moment, task: AbortHandle) {
+        self.dials.push(Dial { ticket, began, task });
     }
 
     pub(super) fn dial_ended(&mut self, ticket: Ticket) {
@@ -107,19 +146,41 @@ impl<T> Queue<T> {
         self.dials.drain(..).for_each(|dial| dial.task.abort());
     }
 
-    pub(super) fn succeeded(&mut self, protocol: Protocol) {
-        self.failing = false;
+    /// A connection was made.
+    pub(super) fn succeeded(&mut self, protocol: Protocol, now: Moment) {
         self.protocol = Some(protocol);
+        let next = self.next;
+        self.outage.take_if(|outage| outage.ends_with_handshake(next, now));
     }
 
-    /// The dial with this ticket failed: who is to be told.
-    pub(super) fn failed(&mut self, dial: Ticket) -> Vec<oneshot::Sender<Outcome<T>>> {
-        let again = std::mem::replace(&mut self.failing, true);
-        let longer = self.waiting.partition_point(|waiting| waiting.ticket < dial);
-        let told = if again { longer } else { longer.min(1) };
-        let told = self.waiting.drain(..told).map(|waiting| waiting.tell).collect();
-        self.dismiss_beggar_if_idle();
-        told
+    /// The first answer came on a connection.
+    pub(super) fn answered(&mut self) {
+        self.outage = None;
+    }
+
+    /// What was tried under this ticket failed: tells those who are to know.
+    pub(super) fn failed(&mut self, began: Ticket, error: &transport::Error, until: Proof, now: Moment) {
+        let longer = self.waiting.partition_point(|waiting| waiting.ticket < began);
+        let told = match &mut self.outage {
+            Some(outage) => {
+                outage.go_on(error.clone(), until, began, self.next, now);
+                longer
+            }
+            None => {
+                self.outage = Some(Outage::begin(error.clone(), until, self.next, now));
+                longer.min(1)
+            }
+        };
+        for waiting in self.waiting.drain(..told) {
+            // It may have left in this moment.
+            drop(waiting.tell.send(Err(error.clone().into())));
+        }
+        self.dismiss_if_idle();
+    }
+
+    /// Why there is no connection, if the last attempt failed.
+    pub(super) fn last_failure(&self) -> Option<&transport::Error> {
+        self.outage.as_ref().map(|outage| &outage.error)
     }
 
     pub(super) fn has_beggar(&self) -> bool {
@@ -134,24 +195,43 @@ impl<T> Queue<T> {
         self.beggar = None;
     }
 
+    /// Whether somebody looks again at `due`, or before.
+    pub(super) fn wakes_by(&self, due: Moment) -> bool {
+        self.alarm.as_ref().is_some_and(|alarm| alarm.due <= due)
+    }
+
+    /// Sets the alarm, in place of one for later.
+    pub(super) fn wake_at(&mut self, due: Moment, task: AbortHandle) {
+        if let Some(later) = self.alarm.replace(Alarm { due, task }) {
+            later.task.abort();
+        }
+    }
+
+    pub(super) fn woken(&mut self) {
+        self.alarm = None;
+    }
+
     /// Everything stops: nobody is left to be served.
     pub(super) fn stop(&mut self) {
         self.waiting.clear();
         self.abort_dials();
-        self.dismiss_beggar_if_idle();
+        self.dismiss_if_idle();
     }
 
-    fn dismiss_beggar_if_idle(&mut self) {
-        if self.waiting.is_empty()
-            && let Some(beggar) = self.beggar.take()
-        {
-            beggar.abort();
+    /// Nothing is done for nobody.
+    fn dismiss_if_idle(&mut self) {
+        if self.waiting.is_empty() {
+            let alarm = self.alarm.take().map(|alarm| alarm.task);
+            self.beggar.take().into_iter().chain(alarm).for_each(|task| task.abort());
         }
     }
 }
 
 /// Enough to warm a pool in a few round trips, few enough for a service that is just coming up.
 const DIALS: usize = 16;
+
+/// Far more than a handshake takes that does not hang.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -161,17 +241,16 @@ mod tests {
     use tokio::task::spawn_local;
 
     use super::*;
-    use crate::transport;
 
     #[tokio::test(flavor = "local")]
     async fn one_connection_is_made_at_a_time_until_it_is_known_to_carry_one_request_only() {
-        let mut queue = Queue::<()>::new(None);
+        let (mut queue, now) = (Queue::<()>::new(None), Moment::now());
         let _waiting: Vec<_> = (0..100).map(|_| queue.join()).collect();
 
-        assert_eq!(dial_as_wanted(&mut queue).len(), 1);
-        queue.succeeded(Protocol::Http1);
+        assert_eq!(dial_as_wanted(&mut queue, now).len(), 1);
+        queue.succeeded(Protocol::Http1, now);
 
-        assert_eq!(dial_as_wanted(&mut queue).len(), DIALS - 1);
+        assert_eq!(dial_as_wanted(&mut queue, now).len(), DIALS - 1);
     }
 
     #[tokio::test(flavor = "local")]
@@ -179,42 +258,100 @@ mod tests {
         let mut queue = Queue::<()>::new(Some(Protocol::Http1));
         let _waiting: Vec<_> = (0..3).map(|_| queue.join()).collect();
 
-        assert_eq!(dial_as_wanted(&mut queue).len(), 3);
+        assert_eq!(dial_as_wanted(&mut queue, Moment::now()).len(), 3);
+        assert_eq!(queue.next_dial(Moment::now()), Next::Enough);
     }
 
     #[tokio::test(flavor = "local")]
-    async fn after_a_failure_it_is_one_at_a_time_until_a_success() {
-        let mut queue = Queue::<()>::new(Some(Protocol::Http1));
+    async fn after_a_failure_it_is_one_at_a_time_after_a_pause_until_a_success() {
+        let (mut queue, now) = (Queue::<()>::new(Some(Protocol::Http1)), Moment::now());
         let _waiting: Vec<_> = (0..100).map(|_| queue.join()).collect();
 
-        for dial in dial_as_wanted(&mut queue) {
-            queue.dial_ended(dial);
-            queue.failed(dial);
-        }
+        let all_at_once = dial_as_wanted(&mut queue, now);
+        all_at_once.iter().for_each(|dial| fail(&mut queue, *dial, Proof::Handshake, now));
         let _more: Vec<_> = (0..100).map(|_| queue.join()).collect();
-        assert_eq!(dial_as_wanted(&mut queue).len(), 1);
-        queue.succeeded(Protocol::Http1);
 
-        assert_eq!(dial_as_wanted(&mut queue).len(), DIALS - 1);
+        // Sixteen that failed together are one failure.
+        let due = paused_until(&queue, now);
+        assert!(due.since(now) <= Duration::from_millis(20), "{:?}", due.since(now));
+        assert_eq!(dial_as_wanted(&mut queue, due).len(), 1);
+        queue.succeeded(Protocol::Http1, due);
+        assert_eq!(dial_as_wanted(&mut queue, due).len(), DIALS - 1);
+    }
+
+    #[tokio::test(flavor = "local")]
+    async fn pauses_grow_to_a_second_while_it_goes_on_failing_and_start_over_after_a_success() {
+        let (mut queue, mut now) = (Queue::<()>::new(Some(Protocol::Http1)), Moment::now());
+        let mut pause = |queue: &mut Queue<()>| {
+            let _waiting = queue.join();
+            dial_as_wanted(queue, now).into_iter().for_each(|dial| fail(queue, dial, Proof::Handshake, now));
+            let _waiting = queue.join();
+            let due = paused_until(queue, now);
+            due.since(std::mem::replace(&mut now, due))
+        };
+
+        let pauses: Vec<_> = (0..10).map(|_| pause(&mut queue)).collect();
+        queue.answered();
+        let after_success = pause(&mut queue);
+
+        assert!(pauses[0] >= Duration::from_millis(10) && pauses[0] <= Duration::from_millis(20), "{pauses:?}");
+        assert!(pauses[3] >= Duration::from_millis(80), "{pauses:?}");
+        assert_eq!(pauses[9], Duration::from_secs(1));
+        assert!(after_success <= Duration::from_millis(20), "{after_success:?}");
+    }
+
+    #[tokio::test(flavor = "local")]
+    async fn a_service_that_refuses_after_the_handshake_is_back_with_its_first_answer() {
+        let (mut queue, now) = (Queue::<()>::new(Some(Protocol::Http1)), Moment::now());
+        let began = queue.draw();
+        let _waiting: Vec<_> = (0..100).map(|_| queue.join()).collect();
+
+        fail(&mut queue, began, Proof::Answer, now);
+        let due = paused_until(&queue, now);
+        dial_as_wanted(&mut queue, due).into_iter().for_each(|dial| queue.dial_ended(dial));
+        queue.succeeded(Protocol::Http1, due);
+
+        let longer = paused_until(&queue, due);
+        assert!(longer > due);
+        let used = queue.draw();
+        fail(&mut queue, used, Proof::Answer, due);
+        queue.join();
+        assert_eq!(paused_until(&queue, due), longer);
+        queue.answered();
+        let _waiting: Vec<_> = (0..100).map(|_| queue.join()).collect();
+        assert_eq!(dial_as_wanted(&mut queue, due).len(), DIALS);
+    }
+
+    #[tokio::test(flavor = "local")]
+    async fn an_attempt_that_hangs_keeps_nobody_from_making_another() {
+        let (mut queue, now) = (Queue::<()>::new(None), Moment::now());
+        let _waiting: Vec<_> = (0..100).map(|_| queue.join()).collect();
+
+        assert_eq!(dial_as_wanted(&mut queue, now).len(), 1);
+        assert_eq!(queue.next_dial(now), Next::At(now + PATIENCE));
+        for second in 1..DIALS {
+            let later = now + PATIENCE * u32::try_from(second).unwrap();
+            assert_eq!(dial_as_wanted(&mut queue, later).len(), 1);
+        }
+
+        assert_eq!(queue.next_dial(now + PATIENCE * 100), Next::Enough);
     }
 
     #[tokio::test(flavor = "local")]
     async fn the_second_failure_in_a_row_is_told_to_all_that_waited_through_it() {
-        let mut queue = Queue::<()>::new(Some(Protocol::Http1));
+        let (mut queue, now) = (Queue::<()>::new(Some(Protocol::Http1)), Moment::now());
         let mut early: Vec<_> = (0..3).map(|_| queue.join().1).collect();
-        fail_one(&mut queue);
+        fail_one(&mut queue, now);
         assert!(early.remove(0).try_recv().unwrap().is_err());
-        let second = dial_as_wanted(&mut queue)[0];
+        let due = paused_until(&queue, now);
+        let second = dial_as_wanted(&mut queue, due)[0];
         let mut late = queue.join().1;
 
-        queue.dial_ended(second);
-        let told = queue.failed(second);
+        fail(&mut queue, second, Proof::Handshake, due);
 
-        assert_eq!(told.len(), 2);
-        told.into_iter().for_each(tell);
         early.iter_mut().for_each(|waiting| assert!(waiting.try_recv().unwrap().is_err()));
         assert!(matches!(late.try_recv(), Err(TryRecvError::Empty)));
-        assert!(queue.wants_dial());
+        assert!(paused_until(&queue, due) > due);
     }
 
     #[tokio::test(flavor = "local")]
@@ -224,42 +361,53 @@ mod tests {
         let (_, mut second) = queue.join();
 
         queue.leave(first);
-        fail_one(&mut queue);
+        fail_one(&mut queue, Moment::now());
 
         assert!(second.try_recv().unwrap().is_err());
         assert!(queue.is_empty());
     }
 
     #[tokio::test(flavor = "local")]
-    async fn a_worker_stands_in_line_only_as_long_as_somebody_waits() {
+    async fn a_worker_stands_in_line_and_watches_the_clock_only_as_long_as_somebody_waits() {
         let mut queue = Queue::<()>::new(Some(Protocol::Http1));
         let (ticket, _outcome) = queue.join();
-        let beggar = spawn_local(pending::<()>());
+        let (beggar, alarm) = (spawn_local(pending::<()>()), spawn_local(pending::<()>()));
         queue.beg(beggar.abort_handle());
+        queue.wake_at(Moment::now(), alarm.abort_handle());
 
         queue.leave(ticket);
 
         assert!(!queue.has_beggar());
         assert!(beggar.await.unwrap_err().is_cancelled());
+        assert!(alarm.await.unwrap_err().is_cancelled());
     }
 
-    fn dial_as_wanted(queue: &mut Queue<()>) -> Vec<Ticket> {
+    fn dial_as_wanted(queue: &mut Queue<()>, now: Moment) -> Vec<Ticket> {
         let mut dials = Vec::new();
-        while queue.wants_dial() {
+        while queue.next_dial(now) == Next::Now {
             let ticket = queue.draw();
-            queue.dial_began(ticket, spawn_local(pending::<()>()).abort_handle());
+            queue.dial_began(ticket, now, spawn_local(pending::<()>()).abort_handle());
             dials.push(ticket);
         }
         dials
     }
 
-    fn fail_one(queue: &mut Queue<()>) {
-        let dial = dial_as_wanted(queue)[0];
+    fn fail_one(queue: &mut Queue<()>, now: Moment) {
+        let dial = dial_as_wanted(queue, now)[0];
         queue.dials.clear();
-        queue.failed(dial).into_iter().for_each(tell);
+        fail(queue, dial, Proof::Handshake, now);
     }
 
-    fn tell(waiting: oneshot::Sender<Outcome<()>>) {
-        waiting.send(Err(transport::Error::Terminated("gone".to_owned()).into())).unwrap();
+    fn fail(queue: &mut Queue<()>, began: Ticket, until: Proof, now: Moment) {
+        queue.dial_ended(began);
+        queue.failed(began, &transport::Error::Terminated("gone".to_owned()), until, now);
+    }
+
+    #[track_caller]
+    fn paused_until(queue: &Queue<()>, now: Moment) -> Moment {
+        match queue.next_dial(now) {
+            Next::At(due) => due,
+            next => panic!("{next:?}"),
+        }
     }
 }

@@ -24,6 +24,7 @@ mod house;
 mod load;
 mod parts;
 mod reload;
+mod resumption;
 mod routes;
 mod start_and_stop;
 mod timeouts_and_retry;

@@ -3,14 +3,17 @@
 //! All token requests of an entry come from here, one after the other, so there are never two at once. When the next
 //! one is due is decided by [`Schedule`]; here is the waiting, the asking and the publishing.
 
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use super::Slot;
 use super::answer::Granted;
-use super::failure::Failure;
+use super::failure::{Failure, Kind};
 use super::schedule::{Novelty, Schedule};
 use super::slot::{Asks, State, Token};
 use crate::clock::Moment;
@@ -36,7 +39,13 @@ pub(crate) async fn run(slot: Weak<Slot>) {
     };
     let schedule = Schedule::new(Moment::now());
     let mut refresher = Refresher { slot, asks, endpoint, schedule };
-    while refresher.wait_until_due().await.is_some() && refresher.attempt().await.is_some() {}
+    loop {
+        // A panic is a fault of ours that costs one attempt: who waits for it must not wait for ever.
+        let turn = caught(refresher.turn()).await.unwrap_or_else(|Panicked| refresher.end_by_panic());
+        if turn.is_none() {
+            return;
+        }
+    }
 }
 
 /// One entry's loop. Its steps return `None` once the slot is gone.
@@ -48,6 +57,11 @@ struct Refresher {
 }
 
 impl Refresher {
+    async fn turn(&mut self) -> Option<()> {
+        self.wait_until_due().await?;
+        self.attempt().await
+    }
+
     async fn wait_until_due(&mut self) -> Option<()> {
         loop {
             self.hear()?;
@@ -109,6 +123,12 @@ impl Refresher {
         Some(())
     }
 
+    fn end_by_panic(&mut self) -> Option<()> {
+        let endpoint = self.endpoint.host().to_owned();
+        let (what, help) = ("was not asked, by a fault of Sidekey's own".to_owned(), "its log has the place");
+        self.end(Err(Failure { kind: Kind::Unavailable, endpoint, what, help, retry_after: None }))
+    }
+
     fn succeed(&mut self, slot: &Slot, before: &State, granted: Granted) {
         let (token, novelty) = succeed_to(before.token.as_deref(), granted, slot.sharers.default_lifetime());
         let ahead = slot.sharers.ahead(token.life);
@@ -153,6 +173,19 @@ impl Refresher {
             tracing::debug!(target: LOG, endpoint, seconds, "token refreshed");
         }
     }
+}
+
+/// The panic hook has logged the place and the message.
+struct Panicked;
+
+/// What a turn changes half before it panics is the refresher's alone, and each attempt starts from the slot's state.
+async fn caught<T>(turn: impl Future<Output = T>) -> Result<T, Panicked> {
+    let mut turn = pin!(turn);
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| turn.as_mut().poll(cx))) {
+        Ok(polled) => polled.map(Ok),
+        Err(_) => Poll::Ready(Err(Panicked)),
+    })
+    .await
 }
 
 /// The token that follows `old`. One that the endpoint repeats keeps its generation: sending it again after a 401

@@ -120,7 +120,19 @@ fn services_that_share_authority_and_base_path_have_no_forward_proxy_route() {
     let found = table.find(&Request::read("GET http://api.example/v1/x").question()).map(|found| found.service);
 
     assert_eq!(found, None);
-    assert_eq!(findings, ["`b` and `a` share authority and base path: neither has a forward-proxy route"]);
+    assert_eq!(findings, ["`a` and `b` share authority and base path: none of them has a forward-proxy route"]);
+}
+
+#[test]
+fn services_in_one_place_are_named_once_however_many_they_are() {
+    let several = |names: &[&'static str]| {
+        names.iter().fold(Written::default(), |written, name| written.service(name, "https://api.example")).build().1
+    };
+    let rest = "share authority and base path: none of them has a forward-proxy route";
+
+    assert_eq!(several(&["a", "b", "c"]), [format!("`a`, `b` and `c` {rest}")]);
+    assert_eq!(several(&["a", "b", "c", "d", "e"]), [format!("`a`, `b`, `c`, `d` and `e` {rest}")]);
+    assert_eq!(several(&["a", "b", "c", "d", "e", "f", "g"]), [format!("`a`, `b`, `c`, `d` and 3 more {rest}")]);
 }
 
 #[test]

@@ -67,6 +67,24 @@ async fn a_thousand_requests_share_the_connections_that_are_allowed() {
 }
 
 #[tokio::test(flavor = "local")]
+async fn a_cold_burst_makes_fewer_connections_than_it_has_requests() {
+    let service = Service::echoing_paths().await;
+    let upstream = upstream(&service, LIMITS);
+    let pool = pool(&upstream);
+    let mut requests = JoinSet::new();
+
+    for _ in 0..1000 {
+        let pool = pool.clone();
+        requests.spawn_local(async move { assert_eq!(fetch(&pool, "/").await, "/") });
+    }
+
+    requests.join_all().await;
+    // Sixteen are made at a time, and each serves the next as soon as it is free. Without TLS, making one takes as long
+    // as a request: the worst case.
+    assert!((16..=500).contains(&service.accepted.get()), "{} connections", service.accepted.get());
+}
+
+#[tokio::test(flavor = "local")]
 async fn a_pooled_connection_found_dead_is_replaced_silently() {
     let service = forgetful().await;
     let upstream = upstream(&service, LIMITS);

@@ -16,7 +16,7 @@ use crate::code::Code;
 use crate::config;
 use crate::transport::Body;
 use crate::transport::tests::lab::{AsksForCertificate, Authorities, Service, get, outgoing, read_head};
-use crate::upstream::{Failure, Reached, Upstream};
+use crate::upstream::{Failure, Pool, Reached, Upstream};
 
 #[tokio::test(flavor = "local")]
 async fn a_refused_connection_holds_no_place() {
@@ -33,23 +33,73 @@ async fn a_refused_connection_holds_no_place() {
 async fn many_requests_to_a_service_that_is_down_share_few_attempts() {
     let service = Service::raw(|tcp, _| async { drop(tcp) }).await;
     let upstream = over_tls(service.address.port(), &Authorities::new(), Duration::from_secs(5), LIMITS);
-    let pool = pool(&upstream);
-    let mut requests = JoinSet::new();
 
-    for _ in 0..1000 {
-        let pool = pool.clone();
-        requests.spawn_local(async move { failure(send(&pool, get("/")).await) });
-    }
+    check_all_told(&pool(&upstream), Code::ConnectionTerminated).await;
 
-    for failure in requests.join_all().await {
-        assert_eq!(failure.error.code(), Code::ConnectionTerminated, "{}", failure.error);
-        assert_eq!(failure.reached, Reached::NoConnection);
-    }
     assert!(service.accepted.get() <= 3, "{} attempts", service.accepted.get());
 }
 
 #[tokio::test(flavor = "local")]
-async fn a_request_that_comes_when_the_service_is_back_succeeds_at_once() {
+async fn many_requests_to_a_service_with_the_wrong_certificate_share_few_attempts() {
+    let service = handshakes(&Authorities::new(), AsksForCertificate::No).await;
+    let upstream = over_tls(service.address.port(), &Authorities::new(), Duration::from_secs(5), LIMITS);
+
+    check_all_told(&pool(&upstream), Code::TlsCertificateError).await;
+
+    assert!(service.accepted.get() <= 3, "{} attempts", service.accepted.get());
+}
+
+#[tokio::test(flavor = "local")]
+async fn many_requests_whose_certificate_is_refused_late_share_few_attempts() {
+    let authorities = Authorities::new();
+    let service = handshakes(&authorities, AsksForCertificate::Yes).await;
+    let upstream = over_tls(service.address.port(), &authorities, Duration::from_secs(5), LIMITS);
+
+    check_all_told(&pool(&upstream), Code::TlsAlertReceived).await;
+
+    // The first handshake shows that it is HTTP/1.1; sixteen at a time follow before the first is refused.
+    assert!(service.accepted.get() <= 100, "{} attempts", service.accepted.get());
+}
+
+#[tokio::test(flavor = "local")]
+async fn requests_without_end_to_a_service_that_is_down_make_fewer_and_fewer_attempts() {
+    let service = Service::raw(|tcp, _| async { drop(tcp) }).await;
+    let upstream = over_tls(service.address.port(), &Authorities::new(), Duration::from_secs(5), LIMITS);
+    let pool = pool(&upstream);
+    let (began, mut requests) = (Instant::now(), JoinSet::new());
+
+    for _ in 0..100 {
+        let pool = pool.clone();
+        requests.spawn_local(async move {
+            while began.elapsed() < Duration::from_millis(500) {
+                failure(send(&pool, get("/")).await);
+            }
+        });
+    }
+    requests.join_all().await;
+
+    // Pauses of 10 ms, 20, 40, 80, 160, 320 and 640, or up to twice as long.
+    assert!((2..=8).contains(&service.accepted.get()), "{} attempts", service.accepted.get());
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_request_that_can_not_wait_for_the_next_attempt_hears_why_the_last_one_failed() {
+    let service = Service { address: unused_address().await, accepted: Rc::default() };
+    let limit = Duration::from_millis(300);
+    let upstream = limited(&service, limit, 8);
+    let pool = pool(&upstream);
+
+    // The pauses are longer than the limit from the sixth on.
+    for _ in 0..8 {
+        let (began, failure) = (Instant::now(), failure(send(&pool, get("/")).await));
+
+        assert_eq!((failure.error.code(), failure.reached), (Code::ConnectionRefused, Reached::NoConnection));
+        assert!(began.elapsed() < 3 * limit, "{:?}", began.elapsed());
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_request_that_comes_when_the_service_is_back_never_hears_of_the_past() {
     let authorities = Authorities::new();
     let acceptor = TlsAcceptor::from(authorities.server("127.0.0.1", &[], AsksForCertificate::No));
     let down = Rc::new(Cell::new(true));
@@ -69,13 +119,48 @@ async fn a_request_that_comes_when_the_service_is_back_succeeds_at_once() {
     .await;
     let upstream = over_tls(service.address.port(), &authorities, Duration::from_secs(5), LIMITS);
     let pool = pool(&upstream);
-    for _ in 0..20 {
+    for _ in 0..6 {
         failure(send(&pool, get("/")).await);
     }
 
     down.set(false);
+    let began = Instant::now();
 
     assert_eq!(fetch(&pool, "/").await, "ok");
+    assert!(began.elapsed() < Duration::from_millis(1500), "{:?}", began.elapsed());
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_handshake_that_hangs_does_not_keep_others_from_a_machine_that_answers() {
+    let authorities = Authorities::new();
+    let acceptor = TlsAcceptor::from(authorities.server("127.0.0.1", &[], AsksForCertificate::No));
+    let first = Cell::new(true);
+    let service = Service::raw(move |tcp, _| {
+        let (acceptor, hangs) = (acceptor.clone(), first.replace(false));
+        async move {
+            if hangs {
+                std::future::pending::<()>().await;
+            }
+            let mut stream = acceptor.accept(tcp).await.unwrap();
+            while !read_head(&mut stream).await.is_empty() {
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+            }
+        }
+    })
+    .await;
+    let limit = Duration::from_secs(60);
+    let upstream = over_tls(service.address.port(), &authorities, limit, LIMITS);
+    let pool = pool(&upstream);
+    let mut requests = JoinSet::new();
+    let began = Instant::now();
+
+    for _ in 0..10 {
+        let pool = pool.clone();
+        requests.spawn_local(async move { assert_eq!(fetch(&pool, "/").await, "ok") });
+    }
+    requests.join_all().await;
+
+    assert!(began.elapsed() < limit / 4, "{:?}", began.elapsed());
 }
 
 #[tokio::test(flavor = "local")]
@@ -84,18 +169,11 @@ async fn a_handshake_that_hangs_holds_nobody_longer_than_the_limit() {
     let limit = Duration::from_millis(300);
     let upstream = over_tls(service.address.port(), &Authorities::new(), limit, LIMITS);
     let pool = pool(&upstream);
-    let mut requests = JoinSet::new();
     let began = Instant::now();
 
-    for _ in 0..40 {
-        let pool = pool.clone();
-        requests.spawn_local(async move { failure(send(&pool, get("/")).await) });
-    }
+    check_all_told(&pool, Code::ConnectionTimeout).await;
 
-    for failure in requests.join_all().await {
-        assert_eq!(failure.error.code(), Code::ConnectionTimeout, "{}", failure.error);
-        assert_eq!(failure.reached, Reached::NoConnection);
-    }
+    assert!(service.accepted.get() <= 2, "{} attempts", service.accepted.get());
     assert!(began.elapsed() < 2 * limit, "{:?}", began.elapsed());
     until(|| upstream.permits.available_permits() == LIMITS.max_connections).await;
 }
@@ -142,12 +220,7 @@ async fn nonsense_is_not_asked_for_again() {
 #[tokio::test(flavor = "local")]
 async fn a_late_alert_is_final() {
     let authorities = Authorities::new();
-    let acceptor = TlsAcceptor::from(authorities.server("127.0.0.1", &[], AsksForCertificate::Yes));
-    let service = Service::raw(move |tcp, _| {
-        let acceptor = acceptor.clone();
-        async move { assert!(acceptor.accept(tcp).await.is_err()) }
-    })
-    .await;
+    let service = handshakes(&authorities, AsksForCertificate::Yes).await;
     let upstream = over_tls(service.address.port(), &authorities, Duration::from_secs(5), LIMITS);
 
     let failure = failure(send(&pool(&upstream), get("/")).await);
@@ -167,6 +240,30 @@ async fn an_answer_that_breaks_off_ends_in_an_error_and_a_closed_connection() {
     assert_eq!(error.code(), Code::HttpResponseIncomplete);
     assert_eq!(pool.idle.borrow().len(), 0);
     until(|| upstream.permits.available_permits() == LIMITS.max_connections).await;
+}
+
+/// Sends a thousand requests at once, none of which gets an answer.
+async fn check_all_told(pool: &Rc<Pool>, code: Code) {
+    let mut requests = JoinSet::new();
+    for _ in 0..1000 {
+        let pool = pool.clone();
+        requests.spawn_local(async move { failure(send(&pool, get("/")).await) });
+    }
+    for failure in requests.join_all().await {
+        assert_eq!(failure.error.code(), code, "{}", failure.error);
+        let late = code == Code::TlsAlertReceived && failure.reached == Reached::Final;
+        assert!(late || failure.reached == Reached::NoConnection, "{:?}", failure.reached);
+    }
+}
+
+/// Shakes hands, and that is all.
+async fn handshakes(authorities: &Authorities, asks: AsksForCertificate) -> Service {
+    let acceptor = TlsAcceptor::from(authorities.server("127.0.0.1", &[], asks));
+    Service::raw(move |tcp, _| {
+        let acceptor = acceptor.clone();
+        async move { drop(acceptor.accept(tcp).await) }
+    })
+    .await
 }
 
 fn failure<T>(outcome: Result<T, Failure>) -> Failure {

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use super::client::{Answer, field, fields};
 use super::{free_port, until_listening};
 
-/// A running nginx; ends when it is dropped.
+/// A running nginx; ends when it is dropped. It closes the connection after a request to `/last…`.
 pub struct Nginx {
     process: Child,
     /// HTTP/1.1 only; any certificate of the lab's authority.
@@ -79,17 +79,20 @@ fn server(listen: &str, settings: &str) -> String {
         r#"
         server {{
             listen 127.0.0.1:{listen}; {settings}
-            location / {{
-                echo_read_request_body; default_type text/plain;
-                echo "subject: $ssl_client_s_dn"; echo "fingerprint: $ssl_client_fingerprint";
-                echo "connection: $connection";
-                echo "protocol: $server_protocol"; echo "request: $request";
-                echo "authorization: $http_authorization";
-                echo; echo -n "$echo_client_request_headers"; echo_request_body;
-            }}
+            location / {{ {ECHO} }}
+            location /last {{ keepalive_timeout 0; {ECHO} }}
         }}"#
     )
 }
+
+const ECHO: &str = r#"
+    echo_read_request_body; default_type text/plain;
+    echo "subject: $ssl_client_s_dn"; echo "fingerprint: $ssl_client_fingerprint";
+    echo "connection: $connection"; echo "session: $ssl_session_reused";
+    echo "protocol: $server_protocol"; echo "request: $request";
+    echo "authorization: $http_authorization";
+    echo; echo -n "$echo_client_request_headers"; echo_request_body;
+"#;
 
 /// What nginx saw of one request.
 #[derive(Debug)]
@@ -100,6 +103,8 @@ pub struct Seen {
     pub fingerprint: String,
     /// Tells the connections apart.
     pub connection: String,
+    /// Whether the connection went on with the TLS session of an earlier one.
+    pub resumed: bool,
     /// `HTTP/1.1` or `HTTP/2.0`.
     pub protocol: String,
     /// `GET`.
@@ -128,6 +133,7 @@ impl Seen {
             subject: value("subject"),
             fingerprint: value("fingerprint"),
             connection: value("connection"),
+            resumed: value("session") == "r",
             protocol: value("protocol"),
             method: words.next().unwrap().to_owned(),
             target: words.next().unwrap().to_owned(),

@@ -37,6 +37,8 @@ pub(super) enum Answer {
     /// The token's name, with no word of its life.
     Timeless(&'static str),
     Failure(Kind),
+    /// None: a fault of ours.
+    Panic,
 }
 
 impl FakeEndpoint {
@@ -86,6 +88,7 @@ impl FakeEndpoint {
             Answer::Token(token, life) => Ok(granted(token, sent, Some(life))),
             Answer::Timeless(token) => Ok(granted(token, sent, None)),
             Answer::Failure(kind) => Err(failure(kind)),
+            Answer::Panic => panic!("a fault of ours"),
         }
     }
 }

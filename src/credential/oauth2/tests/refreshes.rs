@@ -75,6 +75,30 @@ async fn requests_that_wait_share_a_failure_and_later_ones_fail_at_once() {
 }
 
 #[tokio::test(flavor = "local")]
+async fn a_panic_ends_the_attempt_for_all_that_wait_and_the_next_one_is_made() {
+    let endpoint = FakeEndpoint::waiting(&[Answer::Panic, Answer::Token("second", HOUR)]);
+    let (slot, _terms) = slot(&endpoint);
+    run(&slot);
+    endpoint.until_asked(1).await;
+    let waiters: Vec<_> = (0..10).map(|_| waiting(&slot)).collect();
+    tokio::task::yield_now().await;
+
+    endpoint.answer();
+
+    for waiter in waiters {
+        let error = waiter.await.expect("a waiter").expect_err("no token");
+        let text = "idp.example was not asked, by a fault of Sidekey's own; its log has the place";
+        assert_eq!((error.code(), error.to_string()), (Code::TokenUnavailable, text.into()));
+    }
+    assert_eq!(slot.status().state, TokenState::Failed);
+    slot.try_now();
+    endpoint.until_asked(2).await;
+    endpoint.answer();
+    slot.ended_after(1).await;
+    assert_eq!(request(slot).await.expect("a token"), "second");
+}
+
+#[tokio::test(flavor = "local")]
 async fn a_rejection_says_to_come_back_in_ten_seconds_or_more() {
     let endpoint = FakeEndpoint::answering(&[Answer::Failure(Kind::Rejected)]);
     let (slot, _terms) = slot(&endpoint);

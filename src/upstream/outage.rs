@@ -1,0 +1,69 @@
+//! A service that can't be connected to: when it is tried again, and what is said until then.
+
+use std::time::Duration;
+
+use super::queue::Ticket;
+use crate::clock::{Backoff, Moment};
+use crate::transport;
+
+/// The time from a failed attempt to the next success.
+pub(super) struct Outage {
+    backoff: Backoff,
+    /// From when on the next attempt may be made.
+    pub(super) due: Moment,
+    /// Attempts with an earlier ticket ran beside the one that failed last: their failures are the same one.
+    counted: Ticket,
+    pub(super) error: transport::Error,
+    ends_with: Proof,
+}
+
+/// What shows that a service is back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Proof {
+    Handshake,
+    /// It shook hands before it refused: with TLS 1.3 our certificate is judged after our side of the handshake ended.
+    Answer,
+}
+
+impl Outage {
+    /// `next`: the ticket of whatever comes after this failure.
+    pub(super) fn begin(error: transport::Error, ends_with: Proof, next: Ticket, now: Moment) -> Self {
+        let mut backoff = Backoff::new(SHORTEST, LONGEST);
+        let due = now + backoff.next(Duration::ZERO);
+        Self { backoff, due, counted: next, error, ends_with }
+    }
+
+    /// The attempt with the ticket `began` failed too.
+    pub(super) fn go_on(
+        &mut self,
+        error: transport::Error,
+        ends_with: Proof,
+        began: Ticket,
+        next: Ticket,
+        now: Moment,
+    ) {
+        (self.error, self.ends_with) = (error, ends_with);
+        // A refusal after the handshake was counted at the handshake's end.
+        if ends_with == Proof::Handshake && began >= self.counted {
+            self.wait_longer(next, now);
+        }
+    }
+
+    /// Whether a handshake ends it. If not, others wait as if it had failed, until an answer comes.
+    pub(super) fn ends_with_handshake(&mut self, next: Ticket, now: Moment) -> bool {
+        if self.ends_with == Proof::Answer {
+            self.wait_longer(next, now);
+        }
+        self.ends_with == Proof::Handshake
+    }
+
+    fn wait_longer(&mut self, next: Ticket, now: Moment) {
+        self.counted = next;
+        self.due = now + self.backoff.next(Duration::ZERO);
+    }
+}
+
+/// A service that restarts is found again in no time.
+const SHORTEST: Duration = Duration::from_millis(10);
+/// One handshake a second and worker is nothing to a service, and nobody waits longer for one that is back.
+const LONGEST: Duration = Duration::from_secs(1);
