@@ -10,7 +10,7 @@ use super::Pool;
 use super::lease::{Connection, Lease, Place, Shared};
 use super::queue::Ticket;
 use crate::clock::Moment;
-use crate::transport::{self, Connected, Protocol};
+use crate::transport::{self, Connected, Sender};
 
 impl Pool {
     /// Makes connections for those who wait, as many as the queue wants and permits are left.
@@ -56,18 +56,19 @@ impl Pool {
         let protocol = connected.sender.protocol();
         self.numbers.connected(spent.lookup + spent.tcp + spent.tls);
         self.queue.borrow_mut().succeeded(protocol);
-        let connection = Connection::start(connected, Place::new(permit, &self.open), Moment::now());
+        let (place, now) = (Place::new(permit, &self.open), Moment::now());
         self.lend_when_wanted();
-        match protocol {
-            Protocol::Http1 => {
+        match connected.sender {
+            Sender::Http1(http) => {
                 if let Some(pool) = self.rc() {
-                    self.hand_over(Lease::whole(pool, Box::new(connection), Some(spent)));
+                    self.hand_over(Lease::whole(pool, Connection::new(*http, place, now), Some(spent)));
                 }
             }
-            Protocol::Http2 => {
-                let shared = Rc::new(Shared::new(connection, self.now.get()));
+            Sender::Http2(sender) => {
+                let shared = Shared::start(sender, connected.driver, place, now);
                 self.shared.borrow_mut().push(Rc::clone(&shared));
-                if let Some(mut first) = self.rc().and_then(|pool| Lease::stream(pool, &shared)) {
+                if let Some(pool) = self.rc() {
+                    let mut first = Lease::stream(pool, &shared);
                     first.made = Some(spent);
                     self.hand_over(first);
                 }
