@@ -114,7 +114,7 @@ pub(super) async fn send(
     loop {
         let mut outgoing = request.outgoing(body, half);
         let stamp = authorize(&request, &mut outgoing, half, exchange).await?;
-        let sent = exchange.wait_for(pin!(attempt(outgoing, request.upload.as_deref(), half, arrival))).await;
+        let sent = exchange.wait_for(pin!(attempt(&mut outgoing, request.upload.as_deref(), half, arrival))).await;
         let again = match sent {
             Ok(response) => match after_answer(&response, stamp, &request, half, &mut allowance, exchange).await {
                 Some(again) => again,
@@ -152,7 +152,7 @@ async fn authorize(
 
 /// One sending, within its time.
 async fn attempt(
-    outgoing: Outgoing,
+    outgoing: &mut Outgoing,
     upload: Option<&Upload>,
     half: &ServiceHalf,
     arrival: &Arrival,
@@ -161,7 +161,7 @@ async fn attempt(
     let response_limit = half.service.timeouts.response;
     // The connection's own time-outs run until there is one.
     deadline.disarm();
-    let (outgoing, gate) = gated(outgoing);
+    let gate = gated(outgoing);
     let timing = Cell::new(Timing::default());
     let mut sending = pin!(half.pool.send(outgoing, &timing));
     let mut sent = false;
@@ -189,14 +189,14 @@ async fn attempt(
 }
 
 /// Holds the app's body back if the app waits to hear whether the service wants it.
-fn gated(mut outgoing: Outgoing) -> (Outgoing, Option<Gate>) {
+fn gated(outgoing: &mut Outgoing) -> Option<Gate> {
     let waits = outgoing.fields.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
     if !waits {
-        return (outgoing, None);
+        return None;
     }
     let gate = Gate::default();
-    outgoing.body = outgoing.body.gated(gate.clone());
-    (outgoing, Some(gate))
+    outgoing.body.hold(gate.clone());
+    Some(gate)
 }
 
 /// RFC 9110 §10.1.1: a service that knows no `100` must not be waited for.

@@ -109,11 +109,10 @@ impl Body {
     }
 
     /// Holds the app's body back until `gate` opens; on HTTP/2, where no `100` is heard, it is opened at once.
-    pub(crate) fn gated(mut self, gate: Gate) -> Self {
-        if let Self::Stream(stream) = &mut self {
+    pub(crate) fn hold(&mut self, gate: Gate) {
+        if let Self::Stream(stream) = self {
             stream.gate = Some(gate);
         }
-        self
     }
 
     /// Sends the app's trailers through `screen` first.

@@ -38,7 +38,7 @@ pub(super) async fn dial(endpoint: &Endpoint) -> Result<Dialed, Error> {
     spent.lookup = lookup;
 
     let protocol = protocol(endpoint, &stream)?;
-    Ok(Dialed { wire: Wire::new(stream, protocol), protocol, spent })
+    Ok(Dialed { wire: Wire::new(stream), protocol, spent })
 }
 
 async fn look_up(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, Error> {

@@ -1,4 +1,4 @@
-//! Why there is no connection, or no answer on it: hyper's and h2's errors sorted into the words of our answers.
+//! Why there is no connection, or no answer on it; of HTTP/2, hyper's and h2's errors in the words of our answers.
 
 use std::error::Error as StdError;
 use std::io;
@@ -59,8 +59,8 @@ impl Error {
         }
     }
 
-    /// The body of an answer broke off.
-    pub(crate) fn incomplete(error: &hyper::Error) -> Self {
+    /// The body of an answer broke off on HTTP/2.
+    pub(super) fn incomplete(error: &hyper::Error) -> Self {
         Self::Incomplete(whole_text(error))
     }
 
@@ -73,7 +73,7 @@ impl Error {
         }
     }
 
-    /// An exchange ended without an answer.
+    /// An exchange of HTTP/2 ended without an answer.
     pub(super) fn unanswered(error: &hyper::Error) -> Self {
         if let Some(stream) = source_of::<h2::Error>(error) {
             return Self::of_stream(stream);
@@ -81,18 +81,7 @@ impl Error {
         if let Some(broken) = source_of::<BodyError>(error) {
             return Self::RequestBody(broken.to_string());
         }
-        let error = innermost(error);
-        if error.is_parse() {
-            return Self::Protocol(error.to_string());
-        }
-        let ended = error.is_incomplete_message()
-            || error.is_canceled()
-            || error.is_closed()
-            || error.is_user()
-            || error.is_shutdown()
-            || source_of::<io::Error>(error).is_some();
-        // What is left is an answer that nobody asked for.
-        if ended { Self::Terminated(whole_text(error)) } else { Self::Protocol(whole_text(error)) }
+        Self::Terminated(whole_text(error))
     }
 
     fn of_stream(error: &h2::Error) -> Self {
@@ -128,11 +117,6 @@ pub(super) fn disclaims(error: &hyper::Error) -> bool {
 
 fn source_of<E: StdError + 'static>(error: &hyper::Error) -> Option<&E> {
     std::iter::successors(error.source(), |&error| error.source()).find_map(|error| error.downcast_ref())
-}
-
-/// hyper gives a request that it never sent back as "canceled", because of an error of its own.
-fn innermost(error: &hyper::Error) -> &hyper::Error {
-    error.source().and_then(|source| source.downcast_ref()).map_or(error, innermost)
 }
 
 /// hyper's errors leave their causes to the reader.

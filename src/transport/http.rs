@@ -1,35 +1,27 @@
-//! The HTTP handshake, and a request's way over the connection.
+//! An HTTP connection of either protocol, and an answer on it.
 
-use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::rc::{Rc, Weak};
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use ::http::uri::Authority;
-use ::http::{Extensions, HeaderValue, Request, Response, StatusCode, Version};
-use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1, http2};
-use hyper_util::rt::TokioIo;
+use ::http::Response;
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::dial::Dialed;
-use super::error::{Error, disclaims};
-use super::wire::{Watch, Wire};
-use super::{Body, Gate, Outgoing, Spelling};
-use crate::config::Scheme;
+use super::{Error, Exclusive, Multiplexed, Outgoing, Spelling, h2};
 
 /// A new connection.
 pub(crate) struct Connected {
     pub(crate) sender: Sender,
-    /// Must be polled (spawned) for the connection to move; ends when it is closed. Dropped before that it resets the
-    /// connection (HTTP/1.1), or lets running streams end first (HTTP/2).
-    pub(crate) driver: Driver,
+    /// Must be polled (spawned) for an HTTP/2 connection to move; ends when it is closed. Dropped before that it lets
+    /// running streams end first.
+    pub(crate) driver: Option<Driver>,
     pub(crate) spent: Spent,
 }
 
-/// What carries the bytes of a connection.
+/// What carries the bytes of an HTTP/2 connection.
 pub(crate) type Driver = Pin<Box<dyn Future<Output = ()>>>;
 
 /// What a connection speaks.
@@ -49,34 +41,30 @@ pub(crate) struct Spent {
 
 /// Sends requests on one connection: one at a time (HTTP/1.1), or many (HTTP/2; see [`Sender::share`]).
 pub(crate) enum Sender {
-    Http1(Exclusive),
+    Http1(Box<Exclusive>),
     Http2(Multiplexed),
 }
 
-/// An HTTP/1.1 connection.
-pub(crate) struct Exclusive {
-    requests: http1::SendRequest<Body>,
-    watch: Arc<Watch>,
-    /// Extensions that count interim answers: made once, as each request needs a copy.
-    listening: Extensions,
-    /// The authority of the last request, and the `Host` that says it.
-    host: (Authority, HeaderValue),
-    last_answer_given: bool,
+/// An answer's body.
+pub(crate) enum Answer {
+    /// All of it, and none of it is left on the connection.
+    Whole(Bytes),
+    /// To be read from the HTTP/1.1 connection on which its head came.
+    Coming,
+    Stream(Incoming),
 }
 
-/// An HTTP/2 connection.
-#[derive(Clone)]
-pub(crate) struct Multiplexed {
-    requests: http2::SendRequest<Body>,
-    watch: Arc<Watch>,
-    /// Its driver's; here only to be asked what the service's settings allow.
-    connection: Weak<RefCell<http2::Connection<TokioIo<Wire>, Body, SpawnLocal>>>,
+/// An answer's body and the connection that it comes on.
+pub(crate) struct Reading<'a> {
+    sender: &'a mut Sender,
+    answer: Answer,
 }
 
-/// No answer came; `request` is given back whole if not a byte of it had left.
+/// No answer came.
 pub(crate) struct Unsent {
     pub(crate) error: Error,
-    pub(crate) request: Option<Box<Outgoing>>,
+    /// The request is whole again, as if it had never been sent: not a byte of it had left.
+    pub(crate) whole: bool,
     /// No byte of it had left, or the service said that it did nothing with it (GOAWAY beyond the last stream,
     /// REFUSED_STREAM).
     pub(crate) not_processed: bool,
@@ -85,91 +73,37 @@ pub(crate) struct Unsent {
 /// Speaks what was negotiated.
 pub(super) async fn handshake(dialed: Dialed, spelling: Spelling) -> Result<Connected, Error> {
     let Dialed { wire, protocol, spent } = dialed;
-    let (sender, driver) = match protocol {
-        Protocol::Http1 => exclusive(wire, spelling).await?,
-        Protocol::Http2 => multiplexed(wire).await?,
-    };
-    Ok(Connected { sender, driver, spent })
-}
-
-async fn exclusive(wire: Wire, spelling: Spelling) -> Result<(Sender, Driver), Error> {
-    let watch = Arc::clone(wire.watch());
-    let (requests, connection) = http1::Builder::new()
-        .max_headers(HEAD_FIELDS)
-        .max_header_size(HEAD_BYTES)
-        .title_case_headers(spelling == Spelling::TitleCase)
-        .handshake(TokioIo::new(wire))
-        .await
-        .map_err(|error| Error::unanswered(&error))?;
-    let driver = async {
-        // Whoever waits for an answer is told the error; with nobody waiting it concerns nobody.
-        drop(connection.await);
-    };
-    let sender = Exclusive {
-        requests,
-        listening: listening(Arc::clone(&watch), None),
-        watch,
-        host: (Authority::from_static("-"), HeaderValue::from_static("-")),
-        last_answer_given: false,
-    };
-    Ok((Sender::Http1(sender), Box::pin(driver)))
-}
-
-async fn multiplexed(wire: Wire) -> Result<(Sender, Driver), Error> {
-    let watch = Arc::clone(wire.watch());
-    let (requests, connection) = http2::Builder::new(SpawnLocal)
-        .max_header_list_size(HEAD_BYTES as u32)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .handshake(TokioIo::new(wire))
-        .await
-        .map_err(|error| Error::unanswered(&error))?;
-    let connection = Rc::new(RefCell::new(connection));
-    let sender = Multiplexed { requests, watch, connection: Rc::downgrade(&connection) };
-    let driver = poll_fn(move |cx| Pin::new(&mut *connection.borrow_mut()).poll(cx).map(drop));
-    Ok((Sender::Http2(sender), Box::pin(driver)))
+    match protocol {
+        Protocol::Http1 => {
+            let sender = Sender::Http1(Box::new(Exclusive::new(wire, spelling)));
+            Ok(Connected { sender, driver: None, spent })
+        }
+        Protocol::Http2 => {
+            let (multiplexed, driver) = h2::handshake(wire).await?;
+            Ok(Connected { sender: Sender::Http2(multiplexed), driver: Some(driver), spent })
+        }
+    }
 }
 
 impl Sender {
-    /// Writes the request: origin-form and `Host` on HTTP/1.1, `:authority` on HTTP/2. Dropping it before the answer
-    /// ends the connection (HTTP/1.1) or resets the stream (HTTP/2).
+    /// Writes the request: origin-form and `Host` on HTTP/1.1, `:authority` on HTTP/2. What is left of `outgoing` is
+    /// of no use, but for a request that comes back whole. Dropping this before the answer ends the stream (HTTP/2),
+    /// or leaves a connection that is good for nothing (HTTP/1.1).
     ///
     /// # Errors
     ///
     /// When no head of an answer comes; it may be sent again as far as [`Unsent`] says.
-    pub(crate) async fn send(&mut self, outgoing: Outgoing) -> Result<Response<Incoming>, Unsent> {
+    pub(crate) async fn send(&mut self, outgoing: &mut Outgoing) -> Result<Response<Answer>, Unsent> {
         match self {
-            Self::Http1(exclusive) => exclusive.send(outgoing).await,
-            Self::Http2(multiplexed) => multiplexed.send(outgoing).await,
+            Self::Http1(exclusive) => poll_fn(|cx| exclusive.poll_send(outgoing, cx)).await,
+            // In a box, or every request of HTTP/1.1 would have room for hyper's future.
+            Self::Http2(multiplexed) => Box::pin(multiplexed.send(outgoing)).await,
         }
     }
 
-    /// Whether the other side has closed it, as far as is known.
-    pub(crate) fn is_closed(&self) -> bool {
-        match self {
-            Self::Http1(exclusive) => exclusive.last_answer_given || exclusive.requests.is_closed(),
-            Self::Http2(multiplexed) => multiplexed.requests.is_closed(),
-        }
-    }
-
-    /// Whether the next request may be sent now, as far as is known.
-    pub(crate) fn is_ready(&self) -> bool {
-        match self {
-            Self::Http1(exclusive) => !exclusive.last_answer_given && exclusive.requests.is_ready(),
-            Self::Http2(multiplexed) => multiplexed.requests.is_ready(),
-        }
-    }
-
-    /// Ready for the next request (HTTP/1.1: the previous one was written and its answer read, both to the end).
-    pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let ready = match self {
-            Self::Http1(exclusive) if exclusive.last_answer_given => {
-                return Poll::Ready(Err(Error::Terminated("it speaks HTTP/1.0".to_owned())));
-            }
-            Self::Http1(exclusive) => exclusive.requests.poll_ready(cx),
-            Self::Http2(multiplexed) => multiplexed.requests.poll_ready(cx),
-        };
-        ready.map_err(|error| Error::unanswered(&error))
+    /// The body of an answer that came on this connection.
+    pub(crate) fn read(&mut self, answer: Answer) -> Reading<'_> {
+        Reading { sender: self, answer }
     }
 
     /// What the connection speaks.
@@ -179,144 +113,64 @@ impl Sender {
             Self::Http2(_) => Protocol::Http2,
         }
     }
+}
 
-    /// Another sender on the same connection; `None` on HTTP/1.1.
-    pub(crate) fn share(&self) -> Option<Multiplexed> {
-        match self {
-            Self::Http1(_) => None,
-            Self::Http2(multiplexed) => Some(multiplexed.clone()),
+impl Answer {
+    /// The next piece; `connection` is the HTTP/1.1 connection on which the head came.
+    pub(crate) fn poll_frame(
+        &mut self,
+        connection: Option<&mut Exclusive>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        match (self, connection) {
+            (Self::Whole(bytes), _) if bytes.is_empty() => Poll::Ready(None),
+            (Self::Whole(bytes), _) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            (Self::Coming, Some(connection)) => connection.poll_frame(cx),
+            (Self::Coming, None) => Poll::Ready(None),
+            (Self::Stream(incoming), _) => Pin::new(incoming).poll_frame(cx).map_err(|error| Error::incomplete(&error)),
         }
     }
 
-    /// How many requests it may carry at a time: what the service's settings allow on HTTP/2.
-    pub(crate) fn streams(&self) -> usize {
+    /// Whether nothing more is to come; `connection` as for [`Answer::poll_frame`].
+    pub(crate) fn is_over(&self, connection: Option<&Exclusive>) -> bool {
         match self {
-            Self::Http1(_) => 1,
-            Self::Http2(multiplexed) => {
-                multiplexed.connection.upgrade().map_or(0, |driven| driven.borrow().current_max_send_streams())
-            }
+            Self::Whole(bytes) => bytes.is_empty(),
+            Self::Coming => connection.is_none_or(Exclusive::is_over),
+            Self::Stream(incoming) => incoming.is_end_stream(),
+        }
+    }
+
+    /// How much is to come; `connection` as for [`Answer::poll_frame`].
+    pub(crate) fn size_hint(&self, connection: Option<&Exclusive>) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Coming => connection.map_or_else(|| SizeHint::with_exact(0), Exclusive::size_hint),
+            Self::Stream(incoming) => incoming.size_hint(),
         }
     }
 }
 
-impl Exclusive {
-    async fn send(&mut self, outgoing: Outgoing) -> Result<Response<Incoming>, Unsent> {
-        let gate = outgoing.body.gate().cloned();
-        let scheme = outgoing.scheme;
-        let host = self.host(&outgoing.authority);
-        let mut request = outgoing.into_origin_form(host);
-        *request.extensions_mut() = match &gate {
-            None => self.listening.clone(),
-            Some(gate) => listening(Arc::clone(&self.watch), Some(gate.clone())),
+impl Body for Reading<'_> {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let this = self.get_mut();
+        let connection = match &mut this.sender {
+            Sender::Http1(exclusive) => Some(&mut **exclusive),
+            Sender::Http2(_) => None,
         };
-
-        let mark = self.watch.begin();
-        let outcome = self.requests.try_send_request(request).await;
-        if let Some(gate) = gate {
-            // A final answer: what becomes of the body is between the app and the service now.
-            gate.open();
-        }
-        match outcome {
-            Ok(response) => self.checked(response),
-            Err(refused) => Err(self.unsent(refused, scheme, mark)),
-        }
-    }
-
-    fn host(&mut self, authority: &Authority) -> HeaderValue {
-        if self.host.0 != *authority {
-            // Invariant: an authority has no other bytes than a field value may have.
-            #[allow(clippy::expect_used)]
-            let value = HeaderValue::from_str(authority.as_str()).expect("an authority is a field value");
-            self.host = (authority.clone(), value);
-        }
-        self.host.1.clone()
-    }
-
-    fn checked(&mut self, response: Response<Incoming>) -> Result<Response<Incoming>, Unsent> {
-        // hyper would write the next request as HTTP/1.0 too, and drop a body of unknown length in silence.
-        self.last_answer_given = response.version() == Version::HTTP_10;
-        if let Some(flooded) = self.watch.flooded() {
-            return Err(Unsent::finally(flooded));
-        }
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(Unsent::finally(Error::Protocol("it switches protocols, which nobody asked for".to_owned())));
-        }
-        Ok(response)
-    }
-
-    fn unsent(&self, mut refused: TrySendError<Request<Body>>, scheme: Scheme, mark: u64) -> Unsent {
-        let request = refused.take_message();
-        let not_processed = request.is_some() || !self.watch.wrote_since(mark);
-        let error = self.watch.verdict().unwrap_or_else(|| Error::unanswered(refused.error()));
-        let restored = request.map(|request| Outgoing::restored(request, scheme, self.host.0.clone()));
-        Unsent { error, request: restored.map(Box::new), not_processed }
-    }
-}
-
-impl Multiplexed {
-    /// Sends one request on a stream of its own; see [`Sender::send`].
-    pub(crate) async fn send(&mut self, outgoing: Outgoing) -> Result<Response<Incoming>, Unsent> {
-        if let Some(gate) = outgoing.body.gate() {
-            gate.open();
-        }
-        let (scheme, authority) = (outgoing.scheme, outgoing.authority.clone());
-        let request = outgoing.into_absolute_form();
-        match self.requests.try_send_request(request).await {
-            Ok(response) if response.headers().len() > HEAD_FIELDS => {
-                Err(Unsent::finally(Error::Protocol(format!("its head has more than {HEAD_FIELDS} fields"))))
-            }
-            Ok(response) => Ok(response),
-            Err(refused) => Err(self.unsent(refused, scheme, authority)),
-        }
-    }
-
-    /// How many bytes the service has sent on this connection: none since a request was sent may mean that it is gone.
-    pub(crate) fn heard(&self) -> u64 {
-        self.watch.read()
-    }
-
-    fn unsent(&self, mut refused: TrySendError<Request<Body>>, scheme: Scheme, authority: Authority) -> Unsent {
-        let request = refused.take_message();
-        let not_processed = request.is_some() || disclaims(refused.error());
-        let error = self.watch.verdict().unwrap_or_else(|| Error::unanswered(refused.error()));
-        let restored = request.map(|request| Outgoing::restored(request, scheme, authority));
-        Unsent { error, request: restored.map(Box::new), not_processed }
+        this.answer.poll_frame(connection, cx)
     }
 }
 
 impl Unsent {
     /// It was answered, but not with anything that can be passed on.
-    fn finally(error: Error) -> Self {
-        Self { error, request: None, not_processed: false }
-    }
-}
-
-/// What hyper hangs on a request to hear of interim answers: counts them, and opens the gate at a `100`.
-fn listening(watch: Arc<Watch>, gate: Option<Gate>) -> Extensions {
-    let mut carrier = Request::new(());
-    hyper::ext::on_informational(&mut carrier, move |answer| {
-        watch.interim_answer();
-        if let (StatusCode::CONTINUE, Some(gate)) = (answer.status(), &gate) {
-            gate.open();
-        }
-    });
-    carrier.into_parts().0.extensions
-}
-
-/// Runs HTTP/2's streams beside their connection, on its thread.
-#[derive(Clone, Copy)]
-struct SpawnLocal;
-
-impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for SpawnLocal {
-    fn execute(&self, stream: F) {
-        tokio::task::spawn_local(stream);
+    pub(super) fn finally(error: Error) -> Self {
+        Self { error, whole: false, not_processed: false }
     }
 }
 
 /// What a service's head may have.
-const HEAD_BYTES: usize = 64 * 1024;
-const HEAD_FIELDS: usize = 100;
-
-/// Enough for 80 Mbit/s a stream over 100 ms; what one slow app leaves unread holds no more memory than this.
-const STREAM_WINDOW: u32 = 1024 * 1024;
-const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+pub(super) const HEAD_BYTES: usize = 64 * 1024;
+pub(super) const HEAD_FIELDS: usize = 100;

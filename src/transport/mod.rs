@@ -1,13 +1,16 @@
 //! From an address to an HTTP connection, and a request's way over it.
 //!
 //! Promises that a connection says how it ended ([`Error`]), that a request which never left comes back whole, and
-//! that a body which breaks off is never ended as if whole. Starts no task: each connection's driver is handed to the
-//! caller (hyper's HTTP/2 alone spawns, through the executor that it is given). Leaves pooling to `upstream`.
+//! that a body which breaks off is never ended as if whole. Starts no task: HTTP/1.1 needs none, and an HTTP/2
+//! connection's driver is handed to the caller (hyper's HTTP/2 alone spawns, through the executor that it is given).
+//! Leaves pooling to `upstream`.
 
 mod body;
 mod dial;
 mod error;
 mod gate;
+mod h1;
+mod h2;
 mod http;
 mod outgoing;
 #[cfg(test)]
@@ -22,7 +25,9 @@ use aws_lc_rs::digest;
 pub(crate) use self::body::{Body, Kept, Observer, Passage, Screen};
 pub(crate) use self::error::Error;
 pub(crate) use self::gate::Gate;
-pub(crate) use self::http::{Connected, Multiplexed, Protocol, Sender, Spent, Unsent};
+pub(crate) use self::h1::Exclusive;
+pub(crate) use self::h2::Multiplexed;
+pub(crate) use self::http::{Answer, Connected, Driver, Protocol, Reading, Sender, Spent, Unsent};
 pub(crate) use self::outgoing::Outgoing;
 
 use crate::config::{HttpVersion, Scheme, Url};

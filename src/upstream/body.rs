@@ -5,25 +5,34 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+use hyper::body::{Frame, SizeHint};
 
 use super::lease::Lease;
-use crate::transport::Error;
+use crate::transport::{Answer, Error};
 
 /// The service's answer body; gives its connection back to the pool when it ends, and closes it when it is
 /// dropped before that or breaks off.
 pub(crate) struct PooledBody {
-    incoming: Incoming,
+    answer: Answer,
+    /// Gone as soon as nothing of the answer is left on the connection.
     lease: Option<Lease>,
 }
 
 impl PooledBody {
-    pub(super) fn new(incoming: Incoming, lease: Lease) -> Self {
-        let mut body = Self { incoming, lease: Some(lease) };
-        if body.incoming.is_end_stream() {
+    pub(super) fn new(answer: Answer, lease: Lease) -> Self {
+        let mut body = Self { answer, lease: Some(lease) };
+        let is_read = matches!(body.answer, Answer::Whole(_)) || body.is_over();
+        if is_read {
             body.end();
         }
         body
+    }
+
+    fn is_over(&self) -> bool {
+        match &self.lease {
+            Some(lease) => lease.with(|connection| self.answer.is_over(connection.as_deref())),
+            None => self.answer.is_over(None),
+        }
     }
 
     fn end(&mut self) {
@@ -39,36 +48,35 @@ impl hyper::body::Body for PooledBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = self.get_mut();
-        match ready!(Pin::new(&mut this.incoming).poll_frame(cx)) {
-            Some(Ok(frame)) => {
-                // Who reads a body of known length does not ask again after its last byte.
-                if this.incoming.is_end_stream() {
-                    this.end();
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Some(Err(error)) => {
-                this.lease = None;
-                Poll::Ready(Some(Err(Error::incomplete(&error))))
-            }
-            None => {
-                this.end();
-                Poll::Ready(None)
-            }
+        let answer = &mut this.answer;
+        let polled = match &this.lease {
+            Some(lease) => lease.with(|connection| answer.poll_frame(connection, cx)),
+            None => answer.poll_frame(None, cx),
+        };
+        let frame = ready!(polled);
+        match &frame {
+            Some(Err(_)) => this.lease = None,
+            // Who reads a body of known length does not ask again after its last byte.
+            Some(Ok(_)) if !this.is_over() => {}
+            _ => this.end(),
         }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.is_over()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        match &self.lease {
+            Some(lease) => lease.with(|connection| self.answer.size_hint(connection.as_deref())),
+            None => self.answer.size_hint(None),
+        }
     }
 }
 
 impl fmt::Debug for PooledBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PooledBody").field("size", &self.size_hint()).finish_non_exhaustive()
+        f.debug_struct("PooledBody").finish_non_exhaustive()
     }
 }

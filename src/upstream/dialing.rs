@@ -12,7 +12,7 @@ use super::lease::{Connection, Lease, Place, Shared};
 use super::outage::Proof;
 use super::queue::{Next, Ticket};
 use crate::clock::Moment;
-use crate::transport::{self, Connected, Protocol, Unsent};
+use crate::transport::{self, Connected, Sender, Unsent};
 
 impl Pool {
     /// Makes connections for those who wait, as many as the queue wants and permits are left.
@@ -66,18 +66,19 @@ impl Pool {
         let protocol = connected.sender.protocol();
         self.numbers.connected(spent.lookup + spent.tcp + spent.tls);
         self.queue.borrow_mut().succeeded(protocol, now);
-        let connection = Connection::start(connected, Place::new(permit, &self.open), now);
+        let place = Place::new(permit, &self.open);
         self.lend_when_wanted();
-        match protocol {
-            Protocol::Http1 => {
+        match connected.sender {
+            Sender::Http1(http) => {
                 if let Some(pool) = self.rc() {
-                    self.hand_over(Lease::whole(pool, Box::new(connection), Some(spent)));
+                    self.hand_over(Lease::whole(pool, Connection::new(*http, place, now), Some(spent)));
                 }
             }
-            Protocol::Http2 => {
-                let shared = Rc::new(Shared::new(connection, self.now.get()));
+            Sender::Http2(sender) => {
+                let shared = Shared::start(sender, connected.driver, place, now);
                 self.shared.borrow_mut().push(Rc::clone(&shared));
-                if let Some(mut first) = self.rc().and_then(|pool| Lease::stream(pool, &shared)) {
+                if let Some(pool) = self.rc() {
+                    let mut first = Lease::stream(pool, &shared);
                     first.made = Some(spent);
                     self.hand_over(first);
                 }

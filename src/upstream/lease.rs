@@ -1,39 +1,40 @@
 //! A connection, and the right of one request to use it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
 
 use http::Response;
-use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{AbortHandle, spawn_local};
 
 use super::Pool;
 use crate::clock::Moment;
-use crate::transport::{Connected, Multiplexed, Outgoing, Sender, Spent, Unsent};
+use crate::transport::{Answer, Driver, Exclusive, Multiplexed, Outgoing, Spent, Unsent};
 
-/// An open connection whose bytes are moved by a task of its own.
+/// An open HTTP/1.1 connection. Whoever uses it moves its bytes.
 pub(super) struct Connection {
-    pub(super) sender: Sender,
+    pub(super) http: RefCell<Exclusive>,
     pub(super) born: Moment,
-    driver: AbortHandle,
-    _place: Rc<Place>,
+    _place: Place,
 }
 
-/// A connection's permit and its place in the count: given up when both its user and its task have let go of it.
-pub(super) struct Place {
-    _permit: OwnedSemaphorePermit,
-    open: Rc<Cell<usize>>,
-}
-
-/// An HTTP/2 connection and how many requests it carries.
+/// An open HTTP/2 connection, whose bytes are moved by a task of its own, and how many requests it carries.
 pub(super) struct Shared {
-    pub(super) connection: Connection,
+    pub(super) sender: Multiplexed,
+    pub(super) born: Moment,
     running: Cell<usize>,
     /// A request was given up on it while not a byte came: it may be dead, so nobody joins it any more.
     suspect: Cell<bool>,
     pub(super) idle_since: Cell<Moment>,
+    /// Its task has one too.
+    _place: Rc<Place>,
+}
+
+/// A connection's permit and its place in the count: given up when all that use it have let go of it.
+pub(super) struct Place {
+    _permit: OwnedSemaphorePermit,
+    open: Rc<Cell<usize>>,
 }
 
 /// One request's right to a connection.
@@ -44,6 +45,8 @@ pub(super) struct Lease {
     pool: Rc<Pool>,
     carrier: Option<Carrier>,
     used: bool,
+    /// Writes the rest of a request that was answered before its end.
+    rest: Option<AbortHandle>,
     /// What had been heard on the connection when the request was sent; `None` once it is answered.
     unheard_since: Option<u64>,
     /// Where the time of this connection's making went, if it was made just now.
@@ -51,20 +54,18 @@ pub(super) struct Lease {
 }
 
 enum Carrier {
-    Whole(Box<Connection>),
+    Whole(Rc<Connection>),
     Stream(Rc<Shared>, Multiplexed),
 }
 
 impl Connection {
-    /// Starts the task that drives it.
-    pub(super) fn start(connected: Connected, place: Place, born: Moment) -> Self {
-        let place = Rc::new(place);
-        let held = Rc::clone(&place);
-        let driver = spawn_local(async move {
-            connected.driver.await;
-            drop(held);
-        });
-        Self { sender: connected.sender, born, driver: driver.abort_handle(), _place: place }
+    pub(super) fn new(http: Exclusive, place: Place, born: Moment) -> Rc<Self> {
+        Rc::new(Self { http: RefCell::new(http), born, _place: place })
+    }
+
+    /// Whether no other request may be sent on it, as far as is known.
+    pub(super) fn is_closed(&self) -> bool {
+        self.http.borrow_mut().is_closed()
     }
 }
 
@@ -82,13 +83,23 @@ impl Drop for Place {
 }
 
 impl Shared {
-    pub(super) fn new(connection: Connection, now: Moment) -> Self {
-        Self { connection, running: Cell::new(0), suspect: Cell::new(false), idle_since: Cell::new(now) }
+    /// Starts the task that drives it.
+    pub(super) fn start(sender: Multiplexed, driver: Option<Driver>, place: Place, born: Moment) -> Rc<Self> {
+        let place = Rc::new(place);
+        if let Some(driver) = driver {
+            let held = Rc::clone(&place);
+            spawn_local(async move {
+                driver.await;
+                drop(held);
+            });
+        }
+        let (running, suspect, idle_since) = (Cell::new(0), Cell::new(false), Cell::new(born));
+        Rc::new(Self { sender, born, running, suspect, idle_since, _place: place })
     }
 
     /// Whether it may carry one more request.
     pub(super) fn has_room(&self) -> bool {
-        !self.suspect.get() && self.running.get() < self.connection.sender.streams()
+        !self.suspect.get() && self.running.get() < self.sender.streams()
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -101,54 +112,74 @@ impl Shared {
 }
 
 impl Lease {
-    pub(super) fn whole(pool: Rc<Pool>, connection: Box<Connection>, made: Option<Spent>) -> Self {
-        Self { pool, carrier: Some(Carrier::Whole(connection)), used: false, unheard_since: None, made }
+    pub(super) fn whole(pool: Rc<Pool>, connection: Rc<Connection>, made: Option<Spent>) -> Self {
+        Self::new(pool, Carrier::Whole(connection), made)
     }
 
-    /// A stream on an HTTP/2 connection; `None` if it is none.
-    pub(super) fn stream(pool: Rc<Pool>, shared: &Rc<Shared>) -> Option<Self> {
-        let sender = shared.connection.sender.share()?;
+    /// A stream on an HTTP/2 connection.
+    pub(super) fn stream(pool: Rc<Pool>, shared: &Rc<Shared>) -> Self {
         shared.running.set(shared.running.get() + 1);
-        let carrier = Some(Carrier::Stream(Rc::clone(shared), sender));
-        Some(Self { pool, carrier, used: false, unheard_since: None, made: None })
+        Self::new(pool, Carrier::Stream(Rc::clone(shared), shared.sender.clone()), None)
     }
 
-    pub(super) async fn send(&mut self, outgoing: Outgoing) -> Result<Response<Incoming>, Unsent> {
+    fn new(pool: Rc<Pool>, carrier: Carrier, made: Option<Spent>) -> Self {
+        Self { pool, carrier: Some(carrier), used: false, rest: None, unheard_since: None, made }
+    }
+
+    pub(super) async fn send(&mut self, outgoing: &mut Outgoing) -> Result<Response<Answer>, Unsent> {
         self.used = true;
         // Invariant: only `end` and `drop` take the carrier, and nothing is sent after them.
         #[allow(clippy::expect_used)]
         match self.carrier.as_mut().expect("a lease that has not ended") {
-            Carrier::Whole(connection) => connection.sender.send(outgoing).await,
+            Carrier::Whole(connection) => poll_fn(|cx| connection.http.borrow_mut().poll_send(outgoing, cx)).await,
             Carrier::Stream(_, sender) => {
                 self.unheard_since = Some(sender.heard());
-                let outcome = sender.send(outgoing).await;
+                // In a box, or every request of HTTP/1.1 would have room for hyper's future.
+                let outcome = Box::pin(sender.send(outgoing)).await;
                 self.unheard_since = None;
                 outcome
             }
         }
     }
 
-    /// The answer was read to its end: gives the connection back, once it is ready for another request.
-    pub(super) fn end(mut self) {
-        let Some(Carrier::Whole(mut connection)) = self.carrier.take_if(|carrier| matches!(carrier, Carrier::Whole(_)))
-        else {
-            return;
-        };
-        let pool = Rc::clone(&self.pool);
-        if connection.sender.is_ready() || connection.sender.is_closed() {
-            pool.give_back(connection);
+    /// Lets a request whose answer came before its end go on in a task of its own: an app may read nothing of the
+    /// answer until it has sent all, while the service sends more than buffers hold.
+    pub(super) fn write_on(&mut self) {
+        let Some(Carrier::Whole(connection)) = &self.carrier else { return };
+        if !connection.http.borrow().is_uploading() {
             return;
         }
-        // The answer came before the request was all written.
-        spawn_local(async move {
-            if poll_fn(|cx| connection.sender.poll_ready(cx)).await.is_ok() {
+        let (pool, connection) = (Rc::clone(&self.pool), Rc::clone(connection));
+        let rest = spawn_local(async move {
+            poll_fn(|cx| connection.http.borrow_mut().poll_upload(cx)).await;
+            let answered = connection.http.borrow().is_over();
+            if answered {
                 pool.give_back(connection);
             }
         });
+        self.rest = Some(rest.abort_handle());
+    }
+
+    /// Shows its HTTP/1.1 connection, if it is one.
+    pub(super) fn with<T>(&self, look: impl FnOnce(Option<&mut Exclusive>) -> T) -> T {
+        match &self.carrier {
+            Some(Carrier::Whole(connection)) => look(Some(&mut *connection.http.borrow_mut())),
+            Some(Carrier::Stream(..)) | None => look(None),
+        }
+    }
+
+    /// The answer was read to its end: gives the connection back, unless the request is still on its way; then
+    /// whoever writes it does.
+    pub(super) fn end(mut self) {
+        if let Some(Carrier::Whole(connection)) = self.carrier.take_if(|carrier| matches!(carrier, Carrier::Whole(_)))
+            && !connection.http.borrow().is_uploading()
+        {
+            self.pool.give_back(connection);
+        }
     }
 
     /// The connection of a lease that nobody came to use; `None` if it is a stream.
-    pub(super) fn unused(mut self) -> Option<Box<Connection>> {
+    pub(super) fn unused(mut self) -> Option<Rc<Connection>> {
         match self.carrier.take()? {
             Carrier::Whole(connection) => Some(connection),
             stream @ Carrier::Stream(..) => {
@@ -163,7 +194,12 @@ impl Drop for Lease {
     fn drop(&mut self) {
         match self.carrier.take() {
             None => {}
-            Some(Carrier::Whole(connection)) if self.used => connection.driver.abort(),
+            Some(Carrier::Whole(connection)) if self.used => {
+                if let Some(rest) = self.rest.take() {
+                    rest.abort();
+                }
+                drop(connection);
+            }
             Some(Carrier::Whole(connection)) => self.pool.give_back(connection),
             Some(Carrier::Stream(shared, sender)) => {
                 if self.unheard_since == Some(sender.heard()) {

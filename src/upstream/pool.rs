@@ -47,7 +47,7 @@ pub(crate) struct Pool {
 }
 
 pub(super) struct Idle {
-    pub(super) connection: Box<Connection>,
+    pub(super) connection: Rc<Connection>,
     since: Moment,
 }
 
@@ -71,14 +71,15 @@ impl Pool {
         })
     }
 
-    /// Sends one request. A pooled connection found dead before any byte left is replaced silently.
+    /// Sends one request. A pooled connection found dead before any byte left is replaced silently. What is left of
+    /// `outgoing` is of no use: its fields' memory is the answer's.
     ///
     /// # Errors
     ///
     /// When no head of an answer comes, with how far the request had come.
     pub(crate) async fn send(
         self: &Rc<Self>,
-        mut outgoing: Outgoing,
+        outgoing: &mut Outgoing,
         timing: &Cell<Timing>,
     ) -> Result<Response<PooledBody>, Failure> {
         // Each round takes one dead connection out of the pool, so it can't be more than there are.
@@ -94,26 +95,32 @@ impl Pool {
             if let Some(began) = first_use {
                 self.used_first(began, outcome.as_ref().err());
             }
-            let mut unsent = match outcome {
-                Ok(response) => return Ok(response.map(|body| PooledBody::new(body, lease))),
+            let unsent = match outcome {
+                Ok(response) => {
+                    lease.write_on();
+                    return Ok(response.map(|answer| PooledBody::new(answer, lease)));
+                }
                 Err(unsent) => unsent,
             };
-            let replace = lease.made.is_none() && replaceable > 0;
-            match unsent.request.take_if(|_| replace) {
-                Some(whole) => outgoing = *whole,
-                None => return Err(Failure::unanswered(unsent)),
+            let replace = unsent.whole && lease.made.is_none() && replaceable > 0;
+            if !replace {
+                return Err(Failure::unanswered(unsent));
             }
             replaceable -= 1;
         }
     }
 
-    /// Closes idle connections that are too old or idle for too long; the worker's sweep calls it about once a second.
+    /// Closes idle connections that are too old, idle for too long, or closed by the service; the worker's sweep calls it about once a second.
     pub(crate) fn sweep(&self, now: Moment) {
         self.now.set(now);
         let is_fresh = |since| self.upstream.pool.idle_timeout.is_none_or(|limit| now.since(since) < limit);
-        self.idle.borrow_mut().retain(|idle| self.is_fit(&idle.connection) && is_fresh(idle.since));
+        self.idle
+            .borrow_mut()
+            .retain(|idle| !idle.connection.is_closed() && self.is_young(idle.connection.born) && is_fresh(idle.since));
         self.shared.borrow_mut().retain(|shared| {
-            self.is_fit(&shared.connection) && (!shared.is_idle() || is_fresh(shared.idle_since.get()))
+            !shared.sender.is_closed()
+                && self.is_young(shared.born)
+                && (!shared.is_idle() || is_fresh(shared.idle_since.get()))
         });
         self.lend();
         self.count();
@@ -134,7 +141,8 @@ impl Pool {
             return Ok(lease);
         }
         let began = Instant::now();
-        let lease = self.wait().await;
+        // In a box: few requests wait, and those that do not need no room for it.
+        let lease = Box::pin(self.wait()).await;
         let before = timing.get();
         timing.set(Timing { waited: before.waited + began.elapsed(), ..before });
         let lease = lease?;
@@ -149,7 +157,7 @@ impl Pool {
         }
         let mut idle = self.idle.borrow_mut();
         while let Some(newest) = idle.pop_back() {
-            if !newest.connection.sender.is_closed() {
+            if !newest.connection.is_closed() {
                 return Some(Lease::whole(self.rc()?, newest.connection, None));
             }
         }
@@ -159,9 +167,9 @@ impl Pool {
     fn free_stream(&self) -> Option<Lease> {
         let mut shared = self.shared.borrow_mut();
         // A dead one holds a permit that the next may need.
-        shared.retain(|shared| !shared.connection.sender.is_closed() && !shared.is_suspect());
+        shared.retain(|shared| !shared.sender.is_closed() && !shared.is_suspect());
         let roomy = shared.iter().find(|shared| shared.has_room())?;
-        Lease::stream(self.rc()?, roomy)
+        Some(Lease::stream(self.rc()?, roomy))
     }
 
     async fn wait(&self) -> Outcome<Lease> {
@@ -210,8 +218,9 @@ impl Pool {
     }
 
     /// An HTTP/1.1 connection is ready for another request.
-    pub(super) fn give_back(&self, connection: Box<Connection>) {
-        if !self.is_fit(&connection) || self.must_yield() {
+    pub(super) fn give_back(&self, connection: Rc<Connection>) {
+        let is_fit = !connection.is_closed() && self.is_young(connection.born);
+        if !is_fit || self.must_yield() {
             drop(connection);
             self.dial_for_waiting();
         } else if self.queue.borrow().is_empty() {
@@ -222,7 +231,7 @@ impl Pool {
         self.count();
     }
 
-    fn shelve(&self, connection: Box<Connection>) {
+    fn shelve(&self, connection: Rc<Connection>) {
         if self.retired.get() {
             return;
         }
@@ -244,9 +253,8 @@ impl Pool {
         self.count();
     }
 
-    fn is_fit(&self, connection: &Connection) -> bool {
-        let age = self.now.get().since(connection.born);
-        !connection.sender.is_closed() && self.upstream.pool.max_lifetime.is_none_or(|limit| age < limit)
+    fn is_young(&self, born: Moment) -> bool {
+        self.upstream.pool.max_lifetime.is_none_or(|limit| self.now.get().since(born) < limit)
     }
 
     pub(super) fn count(&self) {

@@ -13,7 +13,6 @@ use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, USER_AG
 use http::uri::{Authority, InvalidUri, PathAndQuery};
 use http::{HeaderMap, HeaderValue, Method, response};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
 
@@ -26,7 +25,7 @@ use crate::config::auth::{ClientAuth, OAuth2};
 use crate::config::{Scheme, Url};
 use crate::credential::fixed::secret_value;
 use crate::secret::Secret;
-use crate::transport::{Body, Connected, Connector, Error, Outgoing, Sender};
+use crate::transport::{Body, Connected, Connector, Error, Outgoing, Reading, Sender};
 
 /// The token request of one entry, ready to be sent again and again.
 pub(super) struct TokenRequest {
@@ -69,8 +68,10 @@ impl TokenRequest {
             return Err(self.late(timeout, "for a connection"));
         };
         let Connected { mut sender, driver, .. } = connected.map_err(|error| self.unreachable(&error))?;
-        // Ends with the sender, which this function drops.
-        tokio::task::spawn_local(driver);
+        if let Some(driver) = driver {
+            // Ends with the sender, which this function drops.
+            tokio::task::spawn_local(driver);
+        }
 
         let sent = Moment::now();
         let Ok(received) = timeout_at(deadline, self.receive(&mut sender)).await else {
@@ -83,9 +84,9 @@ impl TokenRequest {
     }
 
     async fn receive(&self, sender: &mut Sender) -> Result<(response::Parts, Received), Failure> {
-        let answer = sender.send(self.outgoing()).await.map_err(|unsent| self.unreachable(&unsent.error))?;
+        let answer = sender.send(&mut self.outgoing()).await.map_err(|unsent| self.unreachable(&unsent.error))?;
         let (head, body) = answer.into_parts();
-        let body = bounded(body).await.map_err(|error| self.broken_off(&error))?;
+        let body = bounded(sender.read(body)).await.map_err(|error| self.broken_off(&error))?;
         Ok((head, body))
     }
 
@@ -113,8 +114,12 @@ impl TokenRequest {
         self.unavailable(format!("gave no answer: {error}"), help_for(error.code()))
     }
 
-    fn broken_off(&self, error: &hyper::Error) -> Failure {
-        self.unavailable(format!("broke its answer off: {error}"), "it will be asked again")
+    fn broken_off(&self, error: &Error) -> Failure {
+        let what = match error {
+            Error::Incomplete(reason) => format!("broke its answer off: {reason}"),
+            error => format!("broke its answer off: {error}"),
+        };
+        self.unavailable(what, "it will be asked again")
     }
 
     fn unavailable(&self, what: String, help: &'static str) -> Failure {
@@ -135,7 +140,7 @@ impl Endpoint for TokenRequest {
 /// The body of an answer, wiped when it was read; `None` if it is too long.
 type Received = Option<Zeroizing<Vec<u8>>>;
 
-async fn bounded(mut body: Incoming) -> Result<Received, hyper::Error> {
+async fn bounded(mut body: Reading<'_>) -> Result<Received, Error> {
     // Never grows, so no unwiped copy of a token is left behind.
     let mut whole = Zeroizing::new(Vec::with_capacity(LARGEST_ANSWER));
     while let Some(frame) = body.frame().await {

@@ -5,10 +5,10 @@ use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
-use super::lab::{Service, answer_path, driven, get, outgoing, read_head, text, unanswered};
+use super::lab::{Service, answer_path, driven, get, outgoing, read_head, unanswered};
 use crate::code::Code;
 use crate::config::HttpVersion;
-use crate::transport::{Body, Connector, Error, Outgoing, Spelling};
+use crate::transport::{Body, Connector, Outgoing, Spelling};
 
 #[tokio::test(flavor = "local")]
 async fn a_request_is_written_in_origin_form_with_host_first() {
@@ -47,9 +47,8 @@ async fn a_connection_carries_one_request_after_the_other() {
     let mut sender = service.connected().await;
 
     for path in ["/1", "/2", "/3"] {
-        let response = sender.send(get(path)).await.unwrap_or_else(|unsent| panic!("{}", unsent.error));
-        assert_eq!(text(response).await, path);
-        std::future::poll_fn(|cx| sender.poll_ready(cx)).await.unwrap();
+        assert_eq!(sender.fetch(get(path)).await.1, path);
+        assert!(sender.http1().is_ready());
     }
 
     assert_eq!(service.accepted.get(), 1);
@@ -70,7 +69,7 @@ async fn what_is_no_answer_is_a_protocol_error() {
         let unsent = Service::answering(answer.clone()).await.failure().await;
 
         assert_eq!(unsent.error.code(), Code::HttpProtocolError, "{} after {:.60}", unsent.error, answer);
-        assert!(!unsent.not_processed && unsent.request.is_none());
+        assert!(!unsent.not_processed && !unsent.whole);
     }
 }
 
@@ -93,10 +92,7 @@ async fn a_few_interim_answers_and_a_big_head_are_fine() {
     let long = "x".repeat(63 * 1024);
     let service = Service::answering(format!("{interim}HTTP/1.1 200 OK\r\nx: {long}\r\n\r\nbody")).await;
 
-    let response = service.connected().await.send(get("/")).await;
-
-    let response = response.unwrap_or_else(|unsent| panic!("{}", unsent.error));
-    assert_eq!(text(response).await, "body");
+    assert_eq!(service.connected().await.fetch(get("/")).await.1, "body");
 }
 
 #[tokio::test(flavor = "local")]
@@ -129,22 +125,21 @@ async fn a_request_that_finds_the_connection_closed_comes_back_whole() {
     })
     .await;
     let mut sender = service.connected().await;
-    let response = sender.send(get("/1")).await.unwrap_or_else(|unsent| panic!("{}", unsent.error));
-    assert_eq!(text(response).await, "/1");
-    while !sender.is_closed() {
+    assert_eq!(sender.fetch(get("/1")).await.1, "/1");
+    while !sender.http1().is_closed() {
         tokio::task::yield_now().await;
     }
     let mut again = outgoing(Method::POST, "/2?x", Body::Whole(Some("form".into())));
     again.fields.insert("x-kept", HeaderValue::from_static("1"));
 
-    let unsent = unanswered(sender.send(again).await);
+    let unsent = unanswered(sender.send(&mut again).await);
 
     assert_eq!(unsent.error.code(), Code::ConnectionTerminated, "{}", unsent.error);
-    let whole = unsent.request.expect("it never left");
-    assert_eq!((whole.method.as_str(), whole.target.as_str()), ("POST", "/2?x"));
-    assert_eq!(whole.authority, "service.example:8443");
-    assert_eq!(whole.fields["x-kept"], "1");
-    assert_eq!(whole.body.collect().await.unwrap().to_bytes(), "form");
+    assert!(unsent.whole && unsent.not_processed);
+    assert_eq!((again.method.as_str(), again.target.as_str()), ("POST", "/2?x"));
+    assert_eq!(again.authority, "service.example:8443");
+    assert_eq!(again.fields["x-kept"], "1");
+    assert_eq!(again.body.collect().await.unwrap().to_bytes(), "form");
 }
 
 #[tokio::test(flavor = "local")]
@@ -158,10 +153,9 @@ async fn an_answer_of_http_1_0_is_the_last_of_its_connection() {
     .await;
     let mut sender = service.connected().await;
 
-    let response = sender.send(get("/")).await.unwrap_or_else(|unsent| panic!("{}", unsent.error));
+    assert_eq!(sender.fetch(get("/")).await.1, "ok");
 
-    assert_eq!(text(response).await, "ok");
-    assert!(sender.is_closed() && !sender.is_ready());
+    assert!(sender.http1().is_closed() && !sender.http1().is_ready());
 }
 
 #[tokio::test(flavor = "local")]
@@ -171,12 +165,13 @@ async fn an_answer_that_breaks_off_is_incomplete() {
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n",
     ] {
         let service = Service::answering(answer).await;
-        let response = service.connected().await.send(get("/")).await;
+        let mut sender = service.connected().await;
+        let response = sender.ask(get("/")).await.unwrap_or_else(|unsent| panic!("{}", unsent.error));
 
-        let body = response.unwrap_or_else(|unsent| panic!("{}", unsent.error)).into_body();
+        let error = sender.read(response.into_body()).collect().await.expect_err("half an answer");
 
-        let error = body.collect().await.expect_err("half an answer");
-        assert_eq!(Error::incomplete(&error).code(), Code::HttpResponseIncomplete);
+        assert_eq!(error.code(), Code::HttpResponseIncomplete);
+        assert!(sender.http1().is_closed());
     }
 }
 
@@ -190,11 +185,9 @@ async fn an_answer_given_before_the_request_was_read_arrives() {
     .await;
     let huge = Body::Whole(Some(vec![b'x'; 32 * 1024 * 1024].into()));
 
-    let response = service.connected().await.send(outgoing(Method::POST, "/", huge)).await;
+    let (status, body) = service.connected().await.fetch(outgoing(Method::POST, "/", huge)).await;
 
-    let response = response.unwrap_or_else(|unsent| panic!("{}", unsent.error));
-    assert_eq!(response.status(), 413);
-    assert_eq!(text(response).await, "big");
+    assert_eq!((status.as_u16(), body.as_str()), (413, "big"));
 }
 
 async fn written(request: Outgoing, spelling: Spelling) -> String {
@@ -209,7 +202,7 @@ async fn written(request: Outgoing, spelling: Spelling) -> String {
     .await;
     let connector = Connector::new(&service.url(), None, HttpVersion::Auto, None, spelling);
     let mut sender = driven(connector.connect().await.unwrap_or_else(|error| panic!("{error}")));
-    assert!(sender.send(request).await.is_ok());
+    assert!(sender.ask(request).await.is_ok());
     told.recv().await.unwrap()
 }
 

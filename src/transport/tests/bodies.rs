@@ -165,7 +165,7 @@ async fn a_body_that_breaks_off_is_never_ended_as_if_whole() {
         let request = if head == CHUNKED { chunked(Method::POST, body) } else { outgoing(Method::POST, "/", body) };
         let (service, end) = listening_service().await;
         let mut sender = service.connected().await;
-        let sending = tokio::task::spawn_local(async move { unanswered(sender.send(request).await) });
+        let sending = tokio::task::spawn_local(async move { unanswered(sender.ask(request).await) });
         while !end.borrow().seen.ends_with(b"hello") && !end.borrow().seen.ends_with(b"hello\r\n") {
             tokio::task::yield_now().await;
         }
@@ -186,16 +186,13 @@ async fn a_request_dropped_in_its_body_resets_the_connection() {
     let (incoming, _app) = app_body(CHUNKED, b"5\r\nhello\r\n").await;
     let (body, _) = Body::app(incoming, 64);
     let (service, end) = listening_service().await;
-    let connected = service.connector().connect().await.unwrap_or_else(|error| panic!("{error}"));
-    let driver = tokio::task::spawn_local(connected.driver);
-    let mut sender = connected.sender;
-    let sending = tokio::task::spawn_local(async move { drop(sender.send(chunked(Method::POST, body)).await) });
+    let mut sender = service.connected().await;
+    let sending = tokio::task::spawn_local(async move { drop(sender.ask(chunked(Method::POST, body)).await) });
     while !end.borrow().seen.ends_with(b"hello\r\n") {
         tokio::task::yield_now().await;
     }
 
     sending.abort();
-    driver.abort();
 
     assert_eq!(ended(&end).await, "ConnectionReset");
 }
@@ -219,9 +216,9 @@ async fn a_gated_body_waits_for_the_services_hundred() {
         }
     })
     .await;
-    let request = outgoing(Method::PUT, "/", body.gated(gate.clone()));
+    let request = outgoing(Method::PUT, "/", body.held(gate.clone()));
 
-    let response = service.connected().await.send(request).await;
+    let response = service.connected().await.ask(request).await;
 
     assert_eq!(response.unwrap_or_else(|unsent| panic!("{}", unsent.error)).status(), 204);
     assert_eq!(*seen_early.borrow(), Some(false));
@@ -234,10 +231,10 @@ async fn a_final_answer_opens_the_gate_and_leaves_an_untouched_body() {
     let (body, kept) = Body::app(incoming, 64);
     let gate = Gate::default();
     let service = Service::answering("HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n").await;
-    let request = outgoing(Method::PUT, "/", body.gated(gate.clone()));
+    let request = outgoing(Method::PUT, "/", body.held(gate.clone()));
     let mut sender = service.connected().await;
 
-    let response = sender.send(request).await.unwrap_or_else(|unsent| panic!("{}", unsent.error));
+    let response = sender.ask(request).await.unwrap_or_else(|unsent| panic!("{}", unsent.error));
 
     assert_eq!(response.status(), 401);
     assert!(gate.is_open());
@@ -282,7 +279,7 @@ async fn seen_by_service(request: Outgoing, end: &'static [u8]) -> String {
         }
     })
     .await;
-    let response = service.connected().await.send(request).await;
+    let response = service.connected().await.ask(request).await;
     assert_eq!(response.unwrap_or_else(|unsent| panic!("{}", unsent.error)).status(), 204);
     String::from_utf8(seen.take()).unwrap()
 }

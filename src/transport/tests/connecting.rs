@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use super::lab::{AsksForCertificate, Authorities, Service, driven, get, over_tls, text, unanswered, url};
+use super::lab::{AsksForCertificate, Authorities, Service, driven, get, over_tls, unanswered, url};
 use crate::code::Code;
 use crate::config::{HttpVersion, Scheme};
 use crate::transport::{Connected, Connector, Error, Protocol, Spelling};
@@ -101,7 +101,7 @@ async fn an_alert_after_the_request_was_written_is_no_reset() {
 
     let connected = over_tls(service.address.port(), authorities.client(&[]), HttpVersion::Auto).await;
     let connected = connected.unwrap_or_else(|error| panic!("TLS 1.3 ends before the server saw our half: {error}"));
-    let unsent = unanswered(driven(connected).send(get("/")).await);
+    let unsent = unanswered(driven(connected).ask(get("/")).await);
 
     assert_eq!(unsent.error.code(), Code::TlsAlertReceived, "{}", unsent.error);
     assert!(unsent.error.to_string().contains("certificate_required"), "{}", unsent.error);
@@ -114,7 +114,7 @@ async fn an_alert_is_heard_on_http2_too() {
 
     let connected = over_tls(service.address.port(), authorities.client(&[b"h2"]), HttpVersion::Http2).await;
     let connected = connected.unwrap_or_else(|error| panic!("{error}"));
-    let unsent = unanswered(driven(connected).send(get("/")).await);
+    let unsent = unanswered(driven(connected).ask(get("/")).await);
 
     assert_eq!(unsent.error.code(), Code::TlsAlertReceived, "{}", unsent.error);
 }
@@ -154,9 +154,8 @@ async fn the_second_address_is_tried_when_the_first_refuses() {
     let connector = Connector::new(&local, None, HttpVersion::Auto, None, Spelling::LowerCase);
 
     let mut sender = driven(connector.connect().await.unwrap_or_else(|error| panic!("{error}")));
-    let response = sender.send(get("/found")).await.unwrap_or_else(|unsent| panic!("{}", unsent.error));
 
-    assert_eq!(text(response).await, "/found");
+    assert_eq!(sender.fetch(get("/found")).await.1, "/found");
 }
 
 #[test]

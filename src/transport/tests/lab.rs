@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Response};
+use http::{HeaderMap, Method, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -20,7 +20,9 @@ use tokio::task::spawn_local;
 
 use crate::config::{Authority, HttpVersion, Scheme, Url};
 use crate::tls::ClientTls;
-use crate::transport::{Body, Connected, Connector, Error, Outgoing, Sender, Spelling, Unsent};
+use crate::transport::{
+    Answer, Body, Connected, Connector, Error, Exclusive, Gate, Outgoing, Sender, Spelling, Unsent,
+};
 
 /// A service that does with each connection what it is told to; counts them.
 pub(crate) struct Service {
@@ -73,7 +75,7 @@ impl Service {
         Connector::new(&self.url(), None, HttpVersion::Auto, None, Spelling::LowerCase)
     }
 
-    /// A connection of HTTP/1.1, driven by a task of its own.
+    /// A connection of HTTP/1.1.
     pub(crate) async fn connected(&self) -> Sender {
         driven(self.connector().connect().await.unwrap_or_else(|error| panic!("{error}")))
     }
@@ -86,7 +88,7 @@ impl Service {
 
     /// What a GET meets that is not answered.
     pub(crate) async fn failure(&self) -> Unsent {
-        unanswered(self.connected().await.send(get("/")).await)
+        unanswered(self.connected().await.ask(get("/")).await)
     }
 }
 
@@ -118,13 +120,47 @@ pub(crate) async fn read_head(tcp: &mut (impl AsyncReadExt + Unpin)) -> String {
 }
 
 pub(crate) fn driven(connected: Connected) -> Sender {
-    spawn_local(connected.driver);
+    connected.driver.map(spawn_local);
     connected.sender
+}
+
+impl Sender {
+    /// Sends a request that nobody wants back.
+    pub(crate) async fn ask(&mut self, mut outgoing: Outgoing) -> Result<Response<Answer>, Unsent> {
+        self.send(&mut outgoing).await
+    }
+
+    /// The whole answer's body.
+    pub(crate) async fn text(&mut self, response: Response<Answer>) -> String {
+        let body = self.read(response.into_body()).collect().await.unwrap_or_else(|error| panic!("{error}"));
+        String::from_utf8(body.to_bytes().to_vec()).unwrap()
+    }
+
+    /// The answer to a request, and all of its body.
+    pub(crate) async fn fetch(&mut self, outgoing: Outgoing) -> (StatusCode, String) {
+        let response = self.ask(outgoing).await.unwrap_or_else(|unsent| panic!("{}", unsent.error));
+        (response.status(), self.text(response).await)
+    }
+
+    pub(crate) fn http1(&mut self) -> &mut Exclusive {
+        match self {
+            Self::Http1(exclusive) => exclusive,
+            Self::Http2(_) => panic!("it speaks HTTP/2"),
+        }
+    }
 }
 
 pub(crate) fn url(scheme: Scheme, port: u16) -> Url {
     let authority = Authority { host: "127.0.0.1".to_owned(), port, default_port: false };
     Url { scheme, authority, path: String::new(), query: None }
+}
+
+impl Body {
+    /// Held back by this gate.
+    pub(crate) fn held(mut self, gate: Gate) -> Self {
+        self.hold(gate);
+        self
+    }
 }
 
 pub(crate) fn get(target: &str) -> Outgoing {
@@ -140,10 +176,6 @@ pub(crate) fn outgoing(method: Method, target: &str, body: Body) -> Outgoing {
         fields: HeaderMap::new(),
         body,
     }
-}
-
-pub(crate) async fn text(response: Response<Incoming>) -> String {
-    String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
 }
 
 /// An app's body, and the app's end of its connection, where the rest of the body is written.

@@ -7,7 +7,7 @@ use http::{HeaderValue, Method, Request, Response};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 
-use super::lab::{Service, app_body, get, outgoing, text, unanswered};
+use super::lab::{Service, app_body, get, outgoing, unanswered};
 use crate::code::Code;
 use crate::transport::{Body, Gate, Outgoing, Unsent};
 
@@ -26,7 +26,7 @@ async fn a_request_names_its_authority_and_carries_nothing_of_http_1() {
     })
     .await;
 
-    let response = service.connected_by_http2().await.send(request).await;
+    let response = service.connected_by_http2().await.ask(request).await;
 
     assert_eq!(response.unwrap_or_else(|unsent| panic!("{}", unsent.error)).status(), 200);
     let seen = told.recv().await.unwrap();
@@ -59,7 +59,7 @@ async fn a_goaway_that_does_not_cover_the_stream_says_that_it_was_not_processed(
     })
     .await;
 
-    let unsent = unanswered(service.connected_by_http2().await.send(get("/")).await);
+    let unsent = unanswered(service.connected_by_http2().await.ask(get("/")).await);
 
     assert_eq!(unsent.error.code(), Code::ConnectionTerminated, "{}", unsent.error);
     assert!(unsent.not_processed);
@@ -73,7 +73,7 @@ async fn a_connection_that_ends_leaves_open_what_became_of_the_request() {
     })
     .await;
 
-    let unsent = unanswered(service.connected_by_http2().await.send(get("/")).await);
+    let unsent = unanswered(service.connected_by_http2().await.ask(get("/")).await);
 
     assert_eq!(unsent.error.code(), Code::ConnectionTerminated, "{}", unsent.error);
     assert!(!unsent.not_processed);
@@ -87,7 +87,7 @@ async fn a_service_that_speaks_http_1_does_not_speak_http_2() {
     })
     .await;
 
-    let unsent = unanswered(service.connected_by_http2().await.send(get("/")).await);
+    let unsent = unanswered(service.connected_by_http2().await.ask(get("/")).await);
 
     assert_eq!(unsent.error.code(), Code::HttpProtocolError, "{}", unsent.error);
 }
@@ -137,7 +137,7 @@ async fn a_body_that_breaks_off_resets_the_stream() {
     let (incoming, app) = app_body("transfer-encoding: chunked", b"5\r\nhello\r\n").await;
     let (body, _) = Body::app(incoming, 64);
     let mut sender = service.connected_by_http2().await;
-    let sending = tokio::task::spawn_local(async move { unanswered(sender.send(post(body)).await) });
+    let sending = tokio::task::spawn_local(async move { unanswered(sender.ask(post(body)).await) });
     assert_eq!(told.recv().await.unwrap().unwrap(), "hello");
 
     drop(app);
@@ -162,7 +162,7 @@ async fn an_upload_into_a_connection_that_is_reset_ends() {
     .await;
     let huge = Body::Whole(Some(vec![b'x'; 64 * 1024 * 1024].into()));
 
-    let unsent = unanswered(service.connected_by_http2().await.send(post(huge)).await);
+    let unsent = unanswered(service.connected_by_http2().await.ask(post(huge)).await);
 
     assert_eq!(unsent.error.code(), Code::ConnectionTerminated, "{}", unsent.error);
 }
@@ -181,9 +181,9 @@ async fn a_gate_is_no_hindrance() {
     let (incoming, _app) = app_body("content-length: 5", b"hello").await;
     let (body, _) = Body::app(incoming, 64);
 
-    let response = service.connected_by_http2().await.send(post(body.gated(Gate::default()))).await;
+    let (_, echo) = service.connected_by_http2().await.fetch(post(body.held(Gate::default()))).await;
 
-    assert_eq!(text(response.unwrap_or_else(|unsent| panic!("{}", unsent.error))).await, "hello");
+    assert_eq!(echo, "hello");
 }
 
 type Stream = Request<h2::RecvStream>;
@@ -194,7 +194,7 @@ fn post(body: Body) -> Outgoing {
 
 async fn failure_of(serve: impl Fn(Stream, SendResponse<Bytes>) + Clone + 'static) -> Unsent {
     let service = h2_service(serve).await;
-    unanswered(service.connected_by_http2().await.send(get("/")).await)
+    unanswered(service.connected_by_http2().await.ask(get("/")).await)
 }
 
 async fn h2_service(serve: impl Fn(Stream, SendResponse<Bytes>) + Clone + 'static) -> Service {

@@ -35,9 +35,9 @@ async fn a_timing_tells_a_new_connection_from_an_idle_one() {
     let pool = pool(&upstream);
     let (cold, warm) = (Cell::new(Timing::default()), Cell::new(Timing::default()));
 
-    let first = pool.send(get("/"), &cold).await.unwrap_or_else(|failure| panic!("{}", failure.error));
+    let first = pool.send(&mut get("/"), &cold).await.unwrap_or_else(|failure| panic!("{}", failure.error));
     first.into_body().collect().await.unwrap();
-    assert!(pool.send(get("/"), &warm).await.is_ok());
+    assert!(pool.send(&mut get("/"), &warm).await.is_ok());
 
     let (cold, warm) = (cold.get(), warm.get());
     assert!(cold.sent && warm.sent);
@@ -96,7 +96,7 @@ async fn a_pooled_connection_found_dead_is_replaced_silently() {
         response.into_body().collect().await.unwrap();
         // The end of the connection is on its way, or here.
         if n % 2 == 0 {
-            until(|| pool.idle.borrow().iter().all(|idle| idle.connection.sender.is_closed())).await;
+            until(|| pool.idle.borrow().iter().all(|idle| idle.connection.is_closed())).await;
         }
     }
 

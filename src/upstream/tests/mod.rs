@@ -48,8 +48,8 @@ fn over_tls(port: u16, authorities: &Authorities, limit: Duration, limits: confi
     Arc::new(Upstream::new(Connector::new(&url, tls, HttpVersion::Auto, Some(limit), Spelling::LowerCase), limits))
 }
 
-async fn send(pool: &Rc<Pool>, outgoing: Outgoing) -> Result<Response<PooledBody>, Failure> {
-    pool.send(outgoing, &Cell::new(Timing::default())).await
+async fn send(pool: &Rc<Pool>, mut outgoing: Outgoing) -> Result<Response<PooledBody>, Failure> {
+    pool.send(&mut outgoing, &Cell::new(Timing::default())).await
 }
 
 /// The answer's body to a GET.

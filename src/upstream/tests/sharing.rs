@@ -103,7 +103,7 @@ async fn an_http2_connection_that_was_closed_is_replaced_silently() {
 
     for n in 1..=5 {
         fetch(&pool, "/").await;
-        until(|| pool.shared.borrow().iter().all(|shared| shared.connection.sender.is_closed())).await;
+        until(|| pool.shared.borrow().iter().all(|shared| shared.sender.is_closed())).await;
         assert_eq!(service.accepted.get(), n);
     }
 }
