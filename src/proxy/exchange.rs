@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use http::header::CONTENT_TYPE;
-use http::{Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, Method, Request, Response, StatusCode, request};
 use hyper::body::{Body as _, Incoming};
 
 use super::upload::Upload;
@@ -30,29 +30,32 @@ pub(super) struct Exchange {
     began: Instant,
     /// Spent waiting for others.
     waited: Duration,
-    method: Method,
-    asked: Uri,
+    /// The request's, as the app sent it; its fields go on to the service.
+    pub(super) head: request::Parts,
     wants_grpc: bool,
     status: Option<StatusCode>,
     failure: Option<(Code, String)>,
 }
 
 impl Exchange {
-    pub(super) fn begin(request: &Request<Incoming>, arrival: &Arrival, view: Rc<View>) -> Box<Self> {
-        Box::new(Self {
+    /// Takes the request apart. The head stays here, in its box: in the futures of the phases it would be moved with
+    /// each of them.
+    pub(super) fn begin(request: Request<Incoming>, arrival: &Arrival, view: Rc<View>) -> (Box<Self>, Incoming) {
+        let (head, body) = request.into_parts();
+        let exchange = Box::new(Self {
             view,
             half: None,
             deadline: Rc::clone(&arrival.deadline),
-            uploading: (!request.body().is_end_stream()).then(|| Rc::clone(&arrival.uploading)),
+            uploading: (!body.is_end_stream()).then(|| Rc::clone(&arrival.uploading)),
             upload: None,
             began: Instant::now(),
             waited: Duration::ZERO,
-            method: request.method().clone(),
-            asked: request.uri().clone(),
-            wants_grpc: wants_grpc(request),
+            wants_grpc: wants_grpc(&head.headers),
+            head,
             status: None,
             failure: None,
-        })
+        });
+        (exchange, body)
     }
 
     /// Its service was found.
@@ -110,7 +113,7 @@ impl Exchange {
     }
 
     pub(super) fn method(&self) -> &Method {
-        &self.method
+        &self.head.method
     }
 
     pub(super) fn wants_grpc(&self) -> bool {
@@ -147,8 +150,8 @@ impl Exchange {
         };
         tracing::info!(
             service = self.service(),
-            method = self.method.as_str(),
-            path = self.asked.path(),
+            method = self.head.method.as_str(),
+            path = self.head.uri.path(),
             status = self.status.map(|status| status.as_u16()),
             duration_ms = took.as_micros() as f64 / 1_000.0,
             code,
@@ -176,8 +179,8 @@ impl Drop for Exchange {
 }
 
 /// gRPC clients read `grpc-status` and nothing else.
-fn wants_grpc(request: &Request<Incoming>) -> bool {
-    let kind = request.headers().get(CONTENT_TYPE).map(|kind| kind.as_bytes());
+fn wants_grpc(fields: &HeaderMap) -> bool {
+    let kind = fields.get(CONTENT_TYPE).map(|kind| kind.as_bytes());
     kind.and_then(|kind| kind.get(..GRPC.len())).is_some_and(|start| start.eq_ignore_ascii_case(GRPC))
 }
 

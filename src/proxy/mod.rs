@@ -60,8 +60,8 @@ pub(crate) enum Peer {
 pub(crate) async fn handle(request: Request<Incoming>, arrival: &Arrival, cx: &Context) -> Response<Body> {
     // One view for the whole request: a reload halfway must not mix two configs.
     let view = cx.view();
-    let mut exchange = Exchange::begin(&request, arrival, Rc::clone(&view));
-    let answer = match guarded(carry(request, arrival, &view, &mut exchange)).await {
+    let (mut exchange, body) = Exchange::begin(request, arrival, Rc::clone(&view));
+    let answer = match guarded(carry(body, arrival, &view, &mut exchange)).await {
         Ok(answer) => answer,
         Err(error) => {
             exchange.failed(&error);
@@ -72,25 +72,24 @@ pub(crate) async fn handle(request: Request<Incoming>, arrival: &Arrival, cx: &C
 }
 
 async fn carry(
-    request: Request<Incoming>,
+    body: Incoming,
     arrival: &Arrival,
     view: &View,
     exchange: &mut Exchange,
 ) -> Result<Response<Body>, Error> {
-    let (mut head, body) = request.into_parts();
-    let named = match view.door().admit(&head, arrival.peer)? {
-        Admission::Carry(named) => named,
+    let head = &exchange.head;
+    let found = match view.door().admit(head, arrival.peer)? {
+        Admission::Carry(named) => find(view, head, &named)?,
         Admission::AnswerOptions => return Ok(problem::options(arrival)),
     };
 
-    let found = find(view, &head, &named)?;
     let half = &view.halves[found.service];
     exchange.routed(half);
-    let target = target(&head, &found, half)?;
+    let target = target(&exchange.head, &found, half)?;
 
     let instance = &view.worker.instance;
-    let request = Sending::prepare(&mut head, body, target, half, instance, exchange)?;
-    let response = send::send(request, half, arrival, exchange).await?;
+    let mut request = Sending::prepare(body, target, half, instance, exchange)?;
+    let response = request.send(half, arrival, exchange).await?;
 
     // Who calls us by a service's own name knows us as a proxy; to all others we are the service.
     let via = (!found.prepend).then_some(instance);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use http::header::EXPECT;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Response, request};
+use http::Response;
 use hyper::body::{Body as _, Incoming};
 use tokio::task::spawn_local;
 use tokio::time::sleep;
@@ -24,15 +24,14 @@ use crate::credential::{Stamp, Verdict};
 use crate::transport::{Body, Gate, Kept, Outgoing};
 use crate::upstream::{self, PooledBody, Reached, Timing};
 
-/// A request that is ready but for its credential, and what is kept of it to send it again.
+/// A request on its way to its service, and what is kept of it to send it again.
 pub(super) struct Request {
-    method: Method,
+    /// What the next sending sends; ready but for the credential.
+    outgoing: Outgoing,
+    /// Path and query without what a credential adds.
     target: PathAndQuery,
-    fields: HeaderMap,
     /// The app's own credential, where the config keeps it.
     apps_own: fields::Kept,
-    /// The app's body; taken by the first sending.
-    body: Body,
     kept: Kept,
     upload: Option<Rc<Upload>>,
 }
@@ -57,38 +56,28 @@ impl Request {
     /// # Errors
     /// When the app sent a credential that the config rejects.
     pub(super) fn prepare(
-        head: &mut request::Parts,
         incoming: Incoming,
         target: PathAndQuery,
         half: &ServiceHalf,
         instance: &Instance,
         exchange: &mut Exchange,
     ) -> Result<Self, Error> {
+        let head = &mut exchange.head;
         let chunked = !incoming.is_end_stream() && incoming.size_hint().exact().is_none();
         let upward = Upward { method: &head.method, version: head.version, chunked, instance };
         let apps_own = fields::request(&mut head.headers, upward, &half.rules)?;
         let (body, kept) = Body::app(incoming, BODY_BYTES_KEPT);
-        Ok(Self {
+        let outgoing = Outgoing {
             method: head.method.clone(),
-            target,
-            fields: std::mem::take(&mut head.headers),
-            apps_own,
-            body,
-            kept,
-            upload: exchange.upload(half),
-        })
-    }
-
-    /// One sending of it, without its credential.
-    fn outgoing(&self, body: Body, half: &ServiceHalf) -> Outgoing {
-        Outgoing {
-            method: self.method.clone(),
             scheme: half.service.scheme,
             authority: half.authority.clone(),
-            target: self.target.clone(),
-            fields: self.fields.clone(),
-            body: self.followed(body, half),
-        }
+            target: target.clone(),
+            fields: std::mem::take(&mut head.headers),
+            body: Body::Empty,
+        };
+        let mut request = Self { outgoing, target, apps_own, kept, upload: exchange.upload(half) };
+        request.outgoing.body = request.followed(body, half);
+        Ok(request)
     }
 
     fn followed(&self, body: Body, half: &ServiceHalf) -> Body {
@@ -97,57 +86,64 @@ impl Request {
             None => body,
         }
     }
-}
 
-/// Sends a request until there is an answer for the app.
-///
-/// # Errors
-/// When no credential can be had, or no answer.
-pub(super) async fn send(
-    mut request: Request,
-    half: &ServiceHalf,
-    arrival: &Arrival,
-    exchange: &mut Exchange,
-) -> Result<Response<PooledBody>, Error> {
-    let mut allowance = Allowance { retries: half.service.retry.attempts, renewals: 1 };
-    let mut body = std::mem::replace(&mut request.body, Body::Empty);
-    loop {
-        let mut outgoing = request.outgoing(body, half);
-        let stamp = authorize(&request, &mut outgoing, half, exchange).await?;
-        let sent = exchange.wait_for(pin!(attempt(&mut outgoing, request.upload.as_deref(), half, arrival))).await;
-        let again = match sent {
-            Ok(response) => match after_answer(&response, stamp, &request, half, &mut allowance, exchange).await {
-                Some(again) => again,
-                None => return Ok(response),
-            },
-            Err(Unanswered::Expired(error)) => return Err(error),
-            Err(Unanswered::Failed(failure)) => match after_failure(&failure, &request, half, &mut allowance) {
-                Some(again) => again,
-                None => return Err(failure.error.into()),
-            },
-        };
-        // What is in memory waits for nobody's `100`.
-        if !matches!(again, Body::Stream(_)) {
-            request.fields.remove(EXPECT);
+    /// Sends it until there is an answer for the app.
+    ///
+    /// # Errors
+    /// When no credential can be had, or no answer.
+    pub(super) async fn send(
+        &mut self,
+        half: &ServiceHalf,
+        arrival: &Arrival,
+        exchange: &mut Exchange,
+    ) -> Result<Response<PooledBody>, Error> {
+        let mut allowance = Allowance { retries: half.service.retry.attempts, renewals: 1 };
+        loop {
+            let stamp = self.authorize(half, exchange).await?;
+            let upload = self.upload.as_deref();
+            let sent = exchange.wait_for(pin!(attempt(&mut self.outgoing, upload, half, arrival))).await;
+            let again = match sent {
+                Ok(response) => match after_answer(&response, stamp, self, half, &mut allowance, exchange).await {
+                    Some(again) => again,
+                    None => {
+                        self.outgoing.recycle();
+                        return Ok(response);
+                    }
+                },
+                Err(Unanswered::Expired(error)) => return Err(error),
+                Err(Unanswered::Failed(failure)) => match after_failure(&failure, self, half, &mut allowance) {
+                    Some(again) => again,
+                    None => return Err(failure.error.into()),
+                },
+            };
+            self.renew(again, half);
         }
-        body = again;
     }
-}
 
-/// Sets the credential, but for what the app set itself and may.
-async fn authorize(
-    request: &Request,
-    outgoing: &mut Outgoing,
-    half: &ServiceHalf,
-    exchange: &mut Exchange,
-) -> Result<Option<Stamp>, Error> {
-    if request.apps_own.is_all_of(&half.rules) {
-        return Ok(None);
+    /// Sets the credential, but for what the app set itself and may.
+    async fn authorize(&mut self, half: &ServiceHalf, exchange: &mut Exchange) -> Result<Option<Stamp>, Error> {
+        if self.apps_own.is_all_of(&half.rules) {
+            return Ok(None);
+        }
+        let credential = &half.service.identity.credential;
+        let stamp = exchange.wait_for(pin!(credential.authorize(&half.attachments, &mut self.outgoing))).await?;
+        self.apps_own.restore(&mut self.outgoing.fields);
+        Ok(Some(stamp))
     }
-    let credential = &half.service.identity.credential;
-    let stamp = exchange.wait_for(pin!(credential.authorize(&half.attachments, outgoing))).await?;
-    request.apps_own.restore(&mut outgoing.fields);
-    Ok(Some(stamp))
+
+    /// Makes it ready for another sending: as before the first, with this body.
+    fn renew(&mut self, body: Body, half: &ServiceHalf) {
+        let Outgoing { target, fields, .. } = &mut self.outgoing;
+        target.clone_from(&self.target);
+        // Our own values must not be taken for the app's.
+        half.rules.withdraw(fields);
+        self.apps_own.restore(fields);
+        // What is in memory waits for nobody's `100`.
+        if !matches!(body, Body::Stream(_)) {
+            fields.remove(EXPECT);
+        }
+        self.outgoing.body = self.followed(body, half);
+    }
 }
 
 /// One sending, within its time.
@@ -226,12 +222,13 @@ async fn after_answer(
             return None;
         }
         allowance.renewals -= 1;
-        let replaced = exchange.wait_for(pin!(credential.replace(stamp))).await;
+        // In a box: few requests come here, and the others need no room for it.
+        let replaced = exchange.wait_for(Box::pin(credential.replace(stamp)).as_mut()).await;
         // The body may have gone on in the meantime, to a service that reads on after its 401.
         return if replaced { request.kept.again() } else { None };
     }
     let retry = &half.service.retry;
-    if !retry.on_status.contains(&response.status().as_u16()) || !request.method.is_idempotent() {
+    if !retry.on_status.contains(&response.status().as_u16()) || !request.outgoing.method.is_idempotent() {
         return None;
     }
     allowance.another(request)
@@ -248,7 +245,7 @@ fn after_failure(
     let may = match failure.reached {
         Reached::NoConnection => retry.on_connect && !is_verdict(failure.error.code()),
         Reached::NotProcessed => retry.on_reset,
-        Reached::Reset => retry.on_reset && request.method.is_idempotent(),
+        Reached::Reset => retry.on_reset && request.outgoing.method.is_idempotent(),
         Reached::Final => false,
     };
     if may { allowance.another(request) } else { None }

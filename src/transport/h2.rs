@@ -96,7 +96,7 @@ impl Multiplexed {
         let not_processed = whole || disclaims(refused.error());
         let error = self.watch.verdict.get().cloned().unwrap_or_else(|| Error::unanswered(refused.error()));
         if let Some(request) = request {
-            outgoing.restore(request);
+            outgoing.body = request.into_body();
         }
         Unsent { error, whole, not_processed }
     }

@@ -13,6 +13,7 @@ mod h1;
 mod h2;
 mod http;
 mod outgoing;
+mod spare;
 #[cfg(test)]
 pub(crate) mod tests;
 mod wire;

@@ -6,7 +6,7 @@ use http::header::{EXPECT, HOST, TRANSFER_ENCODING};
 use http::uri::{self, Authority, PathAndQuery, Uri};
 use http::{HeaderMap, Method, Request, Version};
 
-use super::Body;
+use super::{Body, spare};
 use crate::config::Scheme;
 
 /// A request on its way to a service or a token endpoint: what `authorize` completes and `Sender::send` writes.
@@ -26,8 +26,9 @@ pub(crate) struct Outgoing {
 
 impl Outgoing {
     /// As HTTP/2 writes it (RFC 9113 §8.3.1), without what only HTTP/1.1 knows.
+    /// Takes the body; the rest is copied, as it may be wanted for another sending.
     pub(super) fn take_absolute_form(&mut self) -> Request<Body> {
-        let mut fields = std::mem::take(&mut self.fields);
+        let mut fields = self.fields.clone();
         for foreign in [HOST, TRANSFER_ENCODING, EXPECT] {
             fields.remove(foreign);
         }
@@ -49,10 +50,9 @@ impl Outgoing {
         request
     }
 
-    /// Puts back what was taken for a request that was never sent.
-    pub(super) fn restore(&mut self, request: Request<Body>) {
-        let (head, body) = request.into_parts();
-        (self.fields, self.body) = (head.headers, body);
+    /// It was sent for the last time: the memory of its fields is for those of the next answer.
+    pub(crate) fn recycle(&mut self) {
+        spare::keep_fields(std::mem::take(&mut self.fields));
     }
 }
 

@@ -68,6 +68,13 @@ impl Rules {
         }
     }
 
+    /// Takes out what the credential has set.
+    pub(super) fn withdraw(&self, fields: &mut HeaderMap) {
+        for name in &*self.owned {
+            fields.remove(name);
+        }
+    }
+
     /// Whether only the credential may set a field of this name, however it is spelt.
     pub(super) fn owns(&self, name: &str) -> bool {
         is_one_of(&self.owned, name)

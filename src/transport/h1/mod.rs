@@ -13,7 +13,6 @@
 
 mod body;
 mod head;
-mod spare;
 #[cfg(test)]
 mod tests;
 
@@ -30,7 +29,7 @@ use self::body::{Rest, Stuck, Upload};
 use self::head::{Head, Malformed};
 use super::http::{Answer, HEAD_BYTES, Unsent};
 use super::wire::{Wire, is_gone};
-use super::{Error, Outgoing, Spelling};
+use super::{Error, Outgoing, Spelling, spare};
 use crate::tls::Failure;
 
 /// An HTTP/1.1 connection: carries one request at a time.
@@ -93,7 +92,7 @@ impl Exclusive {
             }
             self.begin(outgoing);
         }
-        let outcome = ready!(self.poll_answer(outgoing, cx));
+        let outcome = ready!(self.poll_answer(cx));
         Poll::Ready(outcome.map_err(|error| self.unsent(error, outgoing)))
     }
 
@@ -180,11 +179,11 @@ impl Exclusive {
         (self.state, self.looked, self.interim) = (State::Waiting, 0, 0);
     }
 
-    fn poll_answer(&mut self, outgoing: &mut Outgoing, cx: &mut Context<'_>) -> Poll<Result<Response<Answer>, Error>> {
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<Answer>, Error>> {
         loop {
             self.write(cx)?;
-            if let Some(head) = self.take_head(&mut outgoing.fields)? {
-                return Poll::Ready(self.answered(head, outgoing));
+            if let Some((head, fields)) = self.take_head()? {
+                return Poll::Ready(self.answered(head, fields));
             }
             let read = ready!(self.poll_fill(cx)).map_err(lost)?;
             if read == 0 {
@@ -214,15 +213,18 @@ impl Exclusive {
     }
 
     /// The head of the final answer, if it is there.
-    fn take_head(&mut self, fields: &mut HeaderMap) -> Result<Option<Head>, Error> {
+    fn take_head(&mut self) -> Result<Option<(Head, HeaderMap)>, Error> {
         while !self.read.is_empty() && head::may_end(&self.read, self.looked) {
-            let Some(head) = head::parse(&mut self.read, fields)? else {
+            let mut fields = spare::fields();
+            let Some(head) = head::parse(&mut self.read, &mut fields)? else {
+                spare::keep_fields(fields);
                 self.looked = self.read.len();
                 return Ok(None);
             };
             if !head.is_interim() {
-                return Ok(Some(head));
+                return Ok(Some((head, fields)));
             }
+            spare::keep_fields(fields);
             self.looked = 0;
             self.note_interim(head.status)?;
         }
@@ -246,7 +248,7 @@ impl Exclusive {
         }
     }
 
-    fn answered(&mut self, head: Head, outgoing: &mut Outgoing) -> Result<Response<Answer>, Error> {
+    fn answered(&mut self, head: Head, fields: HeaderMap) -> Result<Response<Answer>, Error> {
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Error::Protocol("it switches protocols, which nobody asked for".to_owned()));
         }
@@ -261,8 +263,7 @@ impl Exclusive {
         let mut response = Response::new(whole.map_or(Answer::Coming, Answer::Whole));
         *response.status_mut() = head.status;
         *response.version_mut() = head.version;
-        // The request's own map, with its memory.
-        *response.headers_mut() = std::mem::take(&mut outgoing.fields);
+        *response.headers_mut() = fields;
         if let Some(reason) = head.reason {
             response.extensions_mut().insert(reason);
         }
