@@ -14,7 +14,7 @@ use std::rc::Rc;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-pub(super) use answer::{Downward, answer};
+pub(crate) use answer::{Downward, answer};
 pub(super) use request::{Kept, forwards};
 pub(crate) use request::{Upward, request};
 pub(crate) use via::Instance;
