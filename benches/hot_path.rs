@@ -1,5 +1,5 @@
-//! What a request costs us beside the system calls, part by part, and what a reload costs: `cargo bench --features bench
-//! --bench hot_path`.
+//! What a request costs us beside the system calls, part by part, and what a reload costs:
+//! `cargo bench --features bench --bench hot_path`.
 
 #![allow(missing_docs, reason = "criterion's macros make functions")]
 
