@@ -1,20 +1,26 @@
 //! The door for `benches/`: what the hot path is made of, each as one closure to be run again and again.
 //!
 //! Only with the feature `bench`. What it opens stays `pub(crate)`, so each function gives away a closure and no type.
+//! Each panics where a config has errors.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Version};
+use tokio::task::spawn_local;
 
 use crate::config::{self, Color, Secrets, Source};
-use crate::credential::Slots;
-use crate::proxy::fields::{self, Instance, Rules, Upward};
+use crate::credential::{Slots, oauth2};
+use crate::demo::Demo;
+use crate::proxy;
+use crate::proxy::fields::{self, Downward, Instance, Rules, Upward};
 use crate::route::{Form, Question};
-use crate::snapshot::Snapshot;
+use crate::server::worker::runtime_of_one_thread;
+use crate::snapshot::{Published, Service, Snapshot};
+use crate::telemetry::metrics::Metrics;
 use crate::transport::{Body, Outgoing};
 
 /// Finds the route of a `GET` for `path`, and says whether there is one.
@@ -36,20 +42,68 @@ pub fn route(config: &str, path: &str) -> impl Fn() -> bool + use<> {
 }
 
 /// Makes an app's fields those of the request to the first service.
-pub fn fields(config: &str) -> impl Fn(HeaderMap) -> HeaderMap + use<> {
+pub fn request_fields(config: &str) -> impl Fn(HeaderMap) -> HeaderMap + use<> {
     let rules = Rules::compile(&compile(config).services[0]);
-    let instance = Instance::new("0a1b2c3d");
+    let instance = Instance::new(INSTANCE);
     move |mut fields| {
         let upward = Upward { method: &Method::GET, version: Version::HTTP_11, chunked: false, instance: &instance };
         fields::request(&mut fields, upward, &rules).map_or_else(|_| HeaderMap::new(), |_| fields)
     }
 }
 
-/// Puts the first service's credential on a request.
-///
-/// The credential must be there at once: a static one, or else the closure panics.
+/// Makes the first service's fields those of the answer to the app.
+pub fn answer_fields(config: &str) -> impl Fn(HeaderMap) -> HeaderMap + use<> {
+    let rules = Rules::compile(&compile(config).services[0]);
+    move |mut fields| {
+        let downward = Downward { version: Version::HTTP_11, via: None, closing: false };
+        fields::answer(&mut fields, downward, &rules).map_or_else(|_| HeaderMap::new(), |()| fields)
+    }
+}
+
+/// Puts the first service's credential on a request, a static one.
 pub fn attach(config: &str) -> impl Fn(HeaderMap) -> HeaderMap + use<> {
-    let service = Arc::clone(&compile(config).services[0]);
+    attach_of(Arc::clone(&compile(config).services[0]))
+}
+
+/// Puts an OAuth 2.0 token on a request, which the demo's endpoint has given out and the slot holds.
+pub fn attach_token() -> impl Fn(HeaderMap) -> HeaderMap + use<> {
+    let runtime = runtime_of_one_thread()().unwrap_or_else(|error| panic!("no runtime: {error}"));
+    let service = runtime.block_on(async {
+        let demo = Demo::start().await.unwrap_or_else(|error| panic!("no demo: {error}"));
+        let slots = Slots::default();
+        let snapshot = load_after(&Source::Path(demo.config_path()), None, &slots);
+        for slot in slots.take_new() {
+            spawn_local(oauth2::refresh::run(Arc::downgrade(&slot)));
+            slot.first_attempt().await;
+        }
+        Arc::clone(&snapshot.services[0])
+    });
+    attach_of(service)
+}
+
+/// Loads and compiles a config.
+pub fn load(config: &str) -> impl Sized + use<> {
+    compile(config)
+}
+
+/// Publishes one of two configs, then the other, and so on; a worker's view follows each time. Each service that is
+/// the same in both is one, as after a reload.
+pub fn swap(one: &str, other: &str) -> impl Fn() + use<> {
+    let one = compile(one);
+    let other = Arc::new(load_after(&Source::Text(other.to_owned()), Some(&one), &Slots::default()));
+    let published = Arc::new(Published::new(one));
+    let one = published.current().load_full();
+    let context = proxy::Context::new(Arc::clone(&published), Arc::new(Metrics::default()), 0, 1, INSTANCE);
+    let turn = Cell::new(0);
+    move || {
+        published.publish(Arc::clone([&other, &one][turn.get()]));
+        drop(context.view());
+        turn.set(1 - turn.get());
+    }
+}
+
+/// The credential must be there at once.
+fn attach_of(service: Arc<Service>) -> impl Fn(HeaderMap) -> HeaderMap + use<> {
     let attachments = RefCell::default();
     move |fields| {
         let mut outgoing = Outgoing {
@@ -68,20 +122,18 @@ pub fn attach(config: &str) -> impl Fn(HeaderMap) -> HeaderMap + use<> {
     }
 }
 
-/// Loads and compiles a config.
-///
-/// # Panics
-/// When the config has errors.
-pub fn load(config: &str) -> impl Sized + use<> {
-    compile(config)
-}
-
 fn is_ready<T, E>(future: impl Future<Output = Result<T, E>>) -> bool {
     matches!(pin!(future).poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(Ok(_)))
 }
 
 fn compile(text: &str) -> Snapshot {
-    let (config, mut report) = config::load(&Source::Text(text.to_owned()), Secrets::Read);
-    let snapshot = config.and_then(|config| Snapshot::compile(config, None, &Slots::default(), &mut report));
+    load_after(&Source::Text(text.to_owned()), None, &Slots::default())
+}
+
+fn load_after(source: &Source, previous: Option<&Snapshot>, slots: &Slots) -> Snapshot {
+    let (config, mut report) = config::load(source, Secrets::Read);
+    let snapshot = config.and_then(|config| Snapshot::compile(config, previous, slots, &mut report));
     snapshot.unwrap_or_else(|| panic!("{}", report.render(Color::Plain)))
 }
+
+const INSTANCE: &str = "0a1b2c3d";

@@ -118,7 +118,10 @@ fn is_secret(key: &str) -> bool {
     if NO_SECRET.contains(&word.as_str()) {
         return false;
     }
-    let misspelt = |secret: &&str| word.len() > 4 && distance(&word, secret) <= 2;
+    // Most keys are told apart by their lengths alone.
+    let misspelt = |secret: &&str| {
+        word.len() > 4 && word.len().abs_diff(secret.len()) <= SLIPS && distance(&word, secret) <= SLIPS
+    };
     PARTS.iter().any(|part| word.contains(part)) || word.ends_with("key") || PARTS.iter().any(misspelt)
 }
 
@@ -221,6 +224,9 @@ fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
 
 /// Keys whose value is a mapping of names to secrets.
 const VALUES: [&str; 3] = ["set", "headers", "params"];
+
+/// As many slips make a word of [`PARTS`] misspelt, and no other word.
+const SLIPS: usize = 2;
 
 /// What a key that holds a secret is named, or contains.
 const PARTS: [&str; 13] = [

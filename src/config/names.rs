@@ -1,5 +1,8 @@
 //! Names that point to something else in the file: a certificate, a service.
 
+use std::collections::HashSet;
+use std::rc::Rc;
+
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::diagnostic::Reported;
@@ -10,10 +13,23 @@ use super::suggest::nearest;
 use super::yaml::quoted;
 use crate::name::{CertificateName, ServiceName};
 
+/// The names that a section defines. Each of ten thousand routes asks for one of a thousand.
+pub(super) struct Names {
+    as_written: Vec<String>,
+    known: HashSet<String>,
+}
+
+impl FromIterator<String> for Names {
+    fn from_iter<I: IntoIterator<Item = String>>(names: I) -> Self {
+        let as_written: Vec<_> = names.into_iter().collect();
+        Self { known: as_written.iter().cloned().collect(), as_written }
+    }
+}
+
 impl FromNode for CertificateName {
     fn from_node(node: &Node, reader: &mut Reader<'_>) -> Result<Self, Reported> {
-        let known = reader.certificates.clone();
-        let name = existing(node, "certificate", &known, reader)?;
+        let names = Rc::clone(&reader.certificates);
+        let name = existing(node, "certificate", &names, reader)?;
         Self::parse(&name).map_err(|_| Reported)
     }
 
@@ -24,8 +40,8 @@ impl FromNode for CertificateName {
 
 impl FromNode for ServiceName {
     fn from_node(node: &Node, reader: &mut Reader<'_>) -> Result<Self, Reported> {
-        let known = reader.services.clone();
-        let name = existing(node, "service", &known, reader)?;
+        let names = Rc::clone(&reader.services);
+        let name = existing(node, "service", &names, reader)?;
         Self::parse(&name).map_err(|_| Reported)
     }
 
@@ -40,32 +56,32 @@ fn name_schema(generator: &mut SchemaGenerator) -> Schema {
 }
 
 /// Reads a name that one of the known things has.
-fn existing(node: &Node, what: &str, known: &[String], reader: &mut Reader<'_>) -> Result<String, Reported> {
+fn existing(node: &Node, what: &str, names: &Names, reader: &mut Reader<'_>) -> Result<String, Reported> {
     let found = reference::text(node, Accepts::Text, &format!("the name of a {what}"), reader.report)?;
     let Some(found) = found else {
         // Under `--no-secrets` a name from elsewhere stands for any that there is.
-        return known.first().cloned().ok_or_else(|| report_missing(node, what, "", known, reader));
+        return names.as_written.first().cloned().ok_or_else(|| report_missing(node, what, "", names, reader));
     };
-    if known.iter().any(|name| *name == *found.value) {
+    if names.known.contains(found.value.as_str()) {
         return Ok((*found.value).clone());
     }
-    let reported = report_missing(node, what, &found.value, known, reader);
+    let reported = report_missing(node, what, &found.value, names, reader);
     found.name_origin(reader.report);
     Err(reported)
 }
 
-fn report_missing(node: &Node, what: &str, name: &str, known: &[String], reader: &mut Reader<'_>) -> Reported {
+fn report_missing(node: &Node, what: &str, name: &str, names: &Names, reader: &mut Reader<'_>) -> Reported {
     let named = quoted(name);
-    let message = match nearest(name, known.iter().map(String::as_str)) {
+    let message = match nearest(name, names.as_written.iter().map(String::as_str)) {
         Some(meant) => format!("there is no {what} {named}, did you mean \"{meant}\"?"),
         None if named.starts_with('"') => format!("there is no {what} {named}"),
         None => format!("there is no such {what}"),
     };
     let error = reader.report.error(node.span, message);
-    if known.is_empty() {
+    if names.as_written.is_empty() {
         error.help(format!("define it under `{what}s`"));
     } else {
-        error.help(format!("under `{what}s` are: {}", known.join(", ")));
+        error.help(format!("under `{what}s` are: {}", names.as_written.join(", ")));
     }
     Reported
 }

@@ -5,11 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::rc::Rc;
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::diagnostic::{Report, Reported};
 use super::mask;
+use super::names::Names;
 use super::node::{Entry, Kind, Node, Value};
 use super::reference::{self, Accepts};
 use super::suggest::nearest;
@@ -19,8 +21,8 @@ use super::yaml::quoted;
 /// What a section is read with: where problems go, and the names that references may point to.
 pub(super) struct Reader<'r> {
     pub(super) report: &'r mut Report,
-    pub(super) certificates: Vec<String>,
-    pub(super) services: Vec<String>,
+    pub(super) certificates: Rc<Names>,
+    pub(super) services: Rc<Names>,
     /// Whether the service that is being read links a certificate.
     pub(super) links_certificate: bool,
     /// Whether a method of the service that is being read could not be.
@@ -32,7 +34,7 @@ impl<'r> Reader<'r> {
     pub(super) fn new(tree: &Node, report: &'r mut Report) -> Self {
         let names = |section: &str| {
             let entries = tree.entry(section).and_then(|entry| entry.value.entries()).unwrap_or_default();
-            entries.iter().map(|entry| entry.key.text.clone()).collect()
+            Rc::new(entries.iter().map(|entry| entry.key.text.clone()).collect())
         };
         let (certificates, services) = (names("certificates"), names("services"));
         Self { report, certificates, services, links_certificate: false, auth_unknown: false }

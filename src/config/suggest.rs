@@ -17,7 +17,8 @@ pub(super) fn distance(left: &str, right: &str) -> usize {
     let mut before_last: Vec<usize> = Vec::new();
     let mut last: Vec<usize> = (0..=right.len()).collect();
     for row in 1..=left.len() {
-        let mut current = vec![row];
+        let mut current = Vec::with_capacity(right.len() + 1);
+        current.push(row);
         for column in 1..=right.len() {
             let wrong = usize::from(left[row - 1] != right[column - 1]);
             let mut slips = (last[column] + 1).min(current[column - 1] + 1).min(last[column - 1] + wrong);

@@ -38,7 +38,7 @@ pub(crate) struct Context {
 /// The worker's halves for one snapshot.
 pub(crate) struct View {
     pub(super) snapshot: Arc<Snapshot>,
-    /// In the order of the snapshot's services.
+    /// In the order of the snapshot's services, which is that of their names.
     pub(super) halves: Vec<Rc<ServiceHalf>>,
     pub(super) worker: Rc<Worker>,
 }
@@ -145,8 +145,7 @@ impl View {
 
     fn build(snapshot: Arc<Snapshot>, worker: &Rc<Worker>, old: &[Rc<ServiceHalf>]) -> Self {
         let halves = snapshot.services.iter().map(|service| {
-            let kept = old.iter().find(|half| Arc::ptr_eq(&half.service, service));
-            kept.cloned().unwrap_or_else(|| Rc::new(ServiceHalf::new(service, worker)))
+            half_of(service, old).cloned().unwrap_or_else(|| Rc::new(ServiceHalf::new(service, worker)))
         });
         Self { halves: halves.collect(), snapshot, worker: Rc::clone(worker) }
     }
@@ -155,12 +154,18 @@ impl View {
     fn follow(&self, snapshot: Arc<Snapshot>) -> Rc<Self> {
         let next = Self::build(snapshot, &self.worker, &self.halves);
         for half in &self.halves {
-            if !next.halves.iter().any(|kept| Rc::ptr_eq(kept, half)) {
+            if half_of(&half.service, &next.halves).is_none() {
                 half.pool.retire();
             }
         }
         Rc::new(next)
     }
+}
+
+/// The half of this very service, not of another version of it; requests wait while a thousand of them are looked for.
+fn half_of<'a>(service: &Arc<Service>, halves: &'a [Rc<ServiceHalf>]) -> Option<&'a Rc<ServiceHalf>> {
+    let place = halves.binary_search_by(|half| half.service.name.cmp(&service.name)).ok()?;
+    halves.get(place).filter(|half| Arc::ptr_eq(&half.service, service))
 }
 
 impl ServiceHalf {

@@ -107,7 +107,8 @@ impl Snapshot {
 
     /// The certificate of this name.
     pub(crate) fn certificate(&self, name: &str) -> Option<&Arc<Certificate>> {
-        self.certificates.iter().find(|certificate| certificate.name.as_str() == name)
+        let place = self.certificates.binary_search_by(|certificate| certificate.name.as_str().cmp(name)).ok()?;
+        self.certificates.get(place)
     }
 
     /// Every slot, each once, with the services that share it.
@@ -181,7 +182,7 @@ pub(crate) fn compile_routes(config: &Config, report: &mut Report) -> route::Tab
         })
         .collect();
     let place = |route: &At<crate::config::Route>| {
-        destinations.iter().position(|destination| *destination.name == route.value.service.value)
+        destinations.binary_search_by(|destination| destination.name.cmp(&route.value.service.value)).ok()
     };
     let routes: Vec<_> = config.routes.iter().filter_map(|route| Some((route, place(route)?))).collect();
     route::Table::compile(&destinations, &routes, report)
