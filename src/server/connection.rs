@@ -149,8 +149,11 @@ impl<S> Exchanges for S where S: Service<Request<Incoming>, Response = Response<
 
 fn builder(limits: &Limits) -> http1::Builder {
     let mut builder = http1::Builder::new();
+    if limits.headers != HYPERS_OWN_LIMIT {
+        // Said or not it holds, but hyper fills two tables of this size for each request if it was said.
+        builder.max_headers(limits.headers);
+    }
     builder
-        .max_headers(limits.headers)
         .max_header_size(limits.header_bytes)
         .auto_date_header(false)
         // Else hyper would look for the end of the stream in the midst of each exchange, with 8 KiB of room made for it.
@@ -333,6 +336,8 @@ enum Habit {
     Steady,
 }
 
+/// How many fields hyper takes unless it is told otherwise.
+const HYPERS_OWN_LIMIT: usize = 100;
 /// Parked for so many ticks, a connection counts as rarely used.
 const RARE_AFTER: u32 = 2;
 /// In ticks: how long an exchange goes on before anybody asks whether its client is still there. Most are over by then,
