@@ -4,15 +4,17 @@
 
 FROM rust:1.95-slim-bookworm AS build
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends ca-certificates gcc libc6-dev \
+    && apt-get install --yes --no-install-recommends \
+        ca-certificates gcc libc6-dev llvm-22 nginx-light openssl python3 valgrind wrk \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /sidekey
 COPY . .
-RUN cargo build --locked --release
+# Steered by how it runs under load; `cargo build --locked --release` takes less than half as long and behaves the same.
+RUN benches/pgo
 
 FROM debian:12-slim
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
-COPY --from=build /sidekey/target/release/sidekey /usr/local/bin/sidekey
+COPY --from=build /sidekey/target/pgo/sidekey /usr/local/bin/sidekey
 # A number: Kubernetes' `runAsNonRoot` can't tell what a name stands for.
 USER 65532:65532
 # Found without a flag: /etc/sidekey/sidekey.yaml

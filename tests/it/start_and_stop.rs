@@ -1,5 +1,6 @@
 //! How a process begins and ends: exit codes, readiness, draining, signals.
 
+use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -223,6 +224,19 @@ async fn systemd_hears_of_ready_reloading_and_stopping() {
     until("RELOADING=1", async || hear("RELOADING=1")).await;
     sidekey.signal(Signal::SIGTERM);
     until("STOPPING=1", async || hear("STOPPING=1")).await;
+}
+
+#[tokio::test]
+async fn a_fresh_process_holds_less_than_3_mib_of_its_own() {
+    let lab = Lab::start().await;
+
+    let sidekey = lab.sidekey_with(PAYMENTS, &["--workers", "1"], &[]).await;
+
+    // Heap, stacks and relocated tables, 1.6 MiB of them in a debug build; the program file's pages are not in it.
+    let status = fs::read_to_string(format!("/proc/{}/status", sidekey.id())).unwrap();
+    let own = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("a kernel that counts");
+    let own: u32 = own.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(own > 100 && own < 3072, "{own} KiB");
 }
 
 #[tokio::test]
