@@ -1,0 +1,42 @@
+"""The load tool. Its own report is rounded; a line of Lua at its end says everything exactly."""
+
+import json
+import subprocess
+from dataclasses import dataclass
+
+# `delay` and `request` are left out unless needed: wrk calls them for every request.
+DONE = """
+function done(summary, latency, requests)
+    local e = summary.errors
+    io.write(string.format(
+        '\\n{"requests":%d,"size":%d,"micros":%d,"errors":%d,"p50":%d,"p99":%d}\\n',
+        summary.requests, summary.bytes, summary.duration, e.connect + e.read + e.write + e.status + e.timeout,
+        latency:percentile(50), latency:percentile(99)))
+end
+"""
+# One request a second and connection on average, and never all at once.
+PACED = "function delay() return math.random(500, 1500) end\n"
+
+
+@dataclass
+class Answers:
+    requests: int
+    # Bytes read, heads included.
+    size: int
+    micros: int
+    errors: int
+    # Microseconds.
+    p50: int
+    p99: int
+
+
+def run(lab, url, connections, seconds, upload=0, close=False, paced=False):
+    script = DONE + (PACED if paced else "")
+    if upload:
+        script += f'wrk.method = "POST"\nwrk.body = string.rep("x", {upload})\n'
+    if close:
+        script += 'wrk.headers["Connection"] = "close"\n'
+    command = ["wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s",
+               "--timeout", "10s", "--script", lab.write("load.lua", script), url]
+    output = subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds + 30).stdout
+    return Answers(**json.loads(output.splitlines()[-1]))
