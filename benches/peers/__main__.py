@@ -20,10 +20,11 @@ import table
 from lab import Lab
 from peer import Peer
 from service import Service, TokenEndpoint
+from sidekey import TARGET
 from task import Unsupported
 
 LOADS = {load.name: load for load in loads.LOADS}
-RESULTS = install.TARGET / "peers.json"
+RESULTS = TARGET / "peers.json"
 
 
 def main():

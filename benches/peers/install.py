@@ -1,71 +1,124 @@
 """Finds or installs what takes part, and says what it was and on which machine."""
 
 import datetime
+import filecmp
 import os
 import platform
 import re
 import shutil
 import subprocess
+import sys
+import tempfile
+import venv
 from pathlib import Path
 
 import haproxy
 import nginx
-import sidekey
+import pingora
+from caddy import Caddy
+from envoy import Envoy
+from sidekey import TARGET, Sidekey, build
 
-ROOT = Path(__file__).resolve().parents[2]
-TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-PEERS = ("nginx", "haproxy", "sidekey", "sidekey-oauth", "sidekey-pgo")
-# Program (or file) and the package of Debian that has it.
-TOOLS = {
-    "openssl": "openssl", "wrk": "wrk", "strace": "strace", "nginx": "nginx-light", "haproxy": "haproxy",
-    nginx.ECHO: "libnginx-mod-http-echo",
+# By the name to choose it by: what the tables call it.
+PEERS = {
+    "nginx": "nginx",
+    "haproxy": "HAProxy",
+    "envoy": "Envoy",
+    "envoy-oauth": "Envoy (OAuth)",
+    "caddy": "Caddy",
+    "pingora": "Pingora",
+    "sidekey": "Sidekey",
+    "sidekey-oauth": "Sidekey (OAuth)",
+    "sidekey-pgo": "Sidekey (PGO)",
 }
+# Program or file, and the package of Debian that has it.
+TOOLS = {"openssl": "openssl", "wrk": "wrk", "strace": "strace", "nginx": "nginx-light",
+         nginx.ECHO: "libnginx-mod-http-echo"}
+REQUIREMENTS = Path(__file__).with_name("requirements.txt")
+# Git ignores it, and `cargo clean` empties it.
+FOLDER = TARGET / "peers"
 
 
 def peers(arguments):
-    """By name: what knows how to configure each."""
-    install_packages()
-    kinds = {}
-    for name in arguments.peers:
-        if name == "sidekey-pgo" and not arguments.pgo_binary:
-            continue
-        kinds[name] = kind(name, arguments)
-    return kinds
+    """By name, what configures each; whatever is missing has been installed or built."""
+    install_packages(TOOLS | ({"haproxy": "haproxy"} if "haproxy" in arguments.peers else {}))
+    sidekeys = Sidekeys(arguments)
+    chosen = [name for name in arguments.peers if name != "sidekey-pgo" or arguments.pgo_binary]
+    return {name: peer(name, sidekeys) for name in chosen}
 
 
-def kind(name, arguments):
+def peer(name, sidekeys):
     match name:
         case "nginx":
             return nginx
         case "haproxy":
             return haproxy
-        case "sidekey-pgo":
-            return sidekey.Sidekey(arguments.pgo_binary.resolve())
-        case "sidekey" | "sidekey-oauth":
-            arguments.binary = (arguments.binary or sidekey.build()).resolve()
-            return sidekey.Sidekey(arguments.binary, oauth=name == "sidekey-oauth")
+        case "envoy" | "envoy-oauth":
+            return Envoy(wheels("lib/*/site-packages/envoy/_bin/envoy"), oauth=name == "envoy-oauth")
+        case "caddy":
+            return Caddy(wheels("bin/caddy"))
+        case "pingora":
+            return pingora.Pingora(pingora.build(FOLDER / "pingora"))
+        case _:
+            return sidekeys.peer(name)
 
 
-def install_packages():
-    missing = [package for program, package in TOOLS.items() if not shutil.which(program) and not Path(program).exists()]
+class Sidekeys:
+    """Builds the release once, and only if it takes part."""
+
+    def __init__(self, arguments):
+        self.binary, self.pgo_binary = arguments.binary, arguments.pgo_binary
+
+    def peer(self, name):
+        if name == "sidekey-pgo":
+            return Sidekey(self.pgo_binary.resolve())
+        self.binary = (self.binary or build()).resolve()
+        return Sidekey(self.binary, oauth=name == "sidekey-oauth")
+
+
+def wheels(pattern):
+    """The file that was installed at `pattern`, by hash, in a Python environment of its own."""
+    folder = FOLDER / "wheels"
+    installed = folder / "installed.txt"
+    if not (installed.exists() and filecmp.cmp(installed, REQUIREMENTS, shallow=False)):
+        install_packages({"ensurepip": "python3-venv"} if not has_pip() else {})
+        venv.create(folder, clear=True, with_pip=True)
+        run(folder / "bin" / "python3", "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+            "--only-binary", ":all:", "--require-hashes", "--requirement", REQUIREMENTS)
+        shutil.copy(REQUIREMENTS, installed)
+    return next(folder.glob(pattern))
+
+
+def has_pip():
+    return subprocess.run([sys.executable, "-c", "import ensurepip"], capture_output=True).returncode == 0
+
+
+def install_packages(tools):
+    missing = [package for program, package in tools.items() if not shutil.which(program) and not Path(program).exists()]
     if not missing:
         return
     root = [] if os.geteuid() == 0 else ["sudo"]
-    # Debian starts a service that it installs, unless this file says no.
+    # Debian starts a service that it installs; this file says no to that.
     policy = Path("/usr/sbin/policy-rc.d")
     ours = not policy.exists()
     if ours:
-        subprocess.run([*root, "install", "-m", "755", "/bin/false", policy], check=True)
-    try:
-        subprocess.run([*root, "apt-get", "update", "-qq"], check=True)
-        subprocess.run([*root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-qq", "--yes",
-                        "--no-install-recommends", *missing], check=True)
-    finally:
-        if ours:
-            subprocess.run([*root, "rm", policy], check=True)
+        with tempfile.NamedTemporaryFile("w") as no:
+            no.write("#!/bin/sh\nexit 101\n")
+            no.flush()
+            run(*root, "install", "-m", "755", no.name, policy)
+    run(*root, "apt-get", "update", "-qq")
+    run(*root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-qq", "--yes",
+        "--no-install-recommends", *missing)
+    if ours:
+        run(*root, "rm", policy)
+
+
+def run(*command):
+    subprocess.run(command, check=True)
 
 
 def circumstances(kinds):
+    """When, where and with what."""
     model = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.M)
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     return {
@@ -77,7 +130,6 @@ def circumstances(kinds):
 
 
 def version(command):
-    """The first line of what the program says of itself, without what follows the number."""
+    """The first number with dots in what the program says of itself."""
     said = subprocess.run(command, capture_output=True, text=True, check=True)
-    line = (said.stdout + said.stderr).strip().splitlines()[0]
-    return re.sub(r"^.*?(\d+\.\d+(\.\d+)?).*$", r"\1", line)
+    return re.search(r"\d+\.\d+\.\d+", said.stdout + said.stderr)[0]
