@@ -9,54 +9,94 @@ meets all of them. Everything is on loopback, and all that was started is stoppe
 
 import argparse
 import json
-import os
 import signal
 import sys
 from pathlib import Path
 
+import costs
+import growth
 import install
 import loads
 import table
 from lab import Lab
 from peer import Peer
 from service import Service, TokenEndpoint
-from sidekey import TARGET
+from sidekey import ROOT, TARGET
 from task import Unsupported
 
 LOADS = {load.name: load for load in loads.LOADS}
+COSTS = {cost.name: cost for cost in costs.COSTS}
+ALL = LOADS | COSTS
 RESULTS = TARGET / "peers.json"
+DOCS = ROOT / "docs"
 
 
 def main():
     # Else what was started would outlive us.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("peers: terminated"))
     arguments = parse_arguments()
+    if arguments.markdown:
+        print(table.markdown(last()))
+    elif arguments.chart:
+        arguments.chart.write_text(table.picture(last()))
+    elif arguments.growth:
+        grow(arguments)
+    else:
+        compare(arguments)
+
+
+def compare(arguments):
     kinds = install.peers(arguments)
-    results = {
-        **install.circumstances(kinds),
-        "rounds": arguments.rounds, "seconds": arguments.seconds, "loads": {}, "costs": {},
-    }
+    results = heading(kinds, arguments) | {"loads": {}, "costs": {}}
     with Lab() as lab:
-        service, tokens = Service(lab), TokenEndpoint(lab)
+        parts = lab, Service(lab), TokenEndpoint(lab)
         for task, group in by_task(arguments.loads).items():
-            run_group(task, group, kinds, results, (lab, service, tokens), arguments)
+            results["loads"] |= under_load(task, group, kinds, parts, arguments)
+        for cost in (COSTS[name] for name in arguments.loads if name in COSTS):
+            say(cost.title)
+            results["costs"][cost.name] = costs.read_all(cost, kinds, parts, arguments.rounds)
     RESULTS.write_text(json.dumps(results, indent=1))
     print(table.text(results))
+
+
+def grow(arguments):
+    """Writes the page and its picture."""
+    arguments.peers = ["sidekey"]
+    kinds = install.peers(arguments)
+    with Lab() as lab:
+        parts = lab, Service(lab), TokenEndpoint(lab)
+        results = heading(kinds, arguments) | {"growth": growth.measure(kinds["sidekey"], parts, arguments)}
+    if wrong := growth.mistakes(results["growth"]):
+        sys.exit(f"peers: not every answer was right, so there is no page: {wrong}")
+    (DOCS / "growth.svg").write_text(growth.picture(results))
+    (DOCS / "growth.md").write_text(growth.page(results))
+
+
+def heading(kinds, arguments):
+    return install.circumstances(kinds) | {"rounds": arguments.rounds, "seconds": arguments.seconds}
+
+
+def last():
+    """What the last comparison came to."""
+    return json.loads(RESULTS.read_text())
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(prog="benches/peers", description=__doc__.splitlines()[0])
     parser.add_argument("--all", action="store_true", help="every load, not the short form's alone")
     parser.add_argument("--peers", type=names(install.PEERS), help=f"of {', '.join(install.PEERS)}")
-    parser.add_argument("--loads", type=names(LOADS), help=f"of {', '.join(LOADS)}")
+    parser.add_argument("--loads", type=names(ALL), help=f"of {', '.join(ALL)}")
     parser.add_argument("--rounds", type=int, default=5, help="windows of each peer under each load (default 5)")
     parser.add_argument("--seconds", type=int, default=3, help="length of a window (default 3)")
     parser.add_argument("--retakes", type=int, default=3, help="times that a disturbed window is taken again (default 3)")
     parser.add_argument("--binary", type=Path, help="this sidekey, instead of a release build")
     parser.add_argument("--pgo-binary", type=Path, help="a sidekey built with PGO, as one more row")
+    parser.add_argument("--growth", action="store_true", help="writes docs/growth.md and its picture instead")
+    parser.add_argument("--markdown", action="store_true", help="prints the last run's table for the README instead")
+    parser.add_argument("--chart", type=Path, metavar="FILE.svg", help="draws the last run instead")
     arguments = parser.parse_args()
     arguments.peers = arguments.peers or list(install.PEERS)
-    arguments.loads = arguments.loads or [name for name, load in LOADS.items() if load.short or arguments.all]
+    arguments.loads = arguments.loads or [name for name, load in ALL.items() if load.short or arguments.all]
     return arguments
 
 
@@ -72,27 +112,34 @@ def names(known):
 
 def by_task(chosen):
     groups = {}
-    for name in chosen:
-        groups.setdefault(LOADS[name].task, []).append(LOADS[name])
+    for load in (LOADS[name] for name in chosen if name in LOADS):
+        groups.setdefault(load.task, []).append(load)
     return groups
 
 
-def run_group(task, group, kinds, results, parts, arguments):
-    """All loads of one task: each peer is started once for them."""
+def under_load(task, group, kinds, parts, arguments):
+    """All loads of one task: the peers are started once for them."""
     lab, service, _ = parts
-    peers, unsupported = [], {}
+    peers, unsupported, results = [], {}, {}
     with lab.scene():
         for name, kind in kinds.items():
             try:
                 peers.append(Peer(name, kind, task, *parts))
             except Unsupported as why:
                 unsupported[name] = str(why)
+        bench = loads.Bench(lab, service, arguments)
         for load in group:
-            print(f"peers: {load.title}", file=sys.stderr)
-            results["loads"][load.name] = {
+            say(load.title)
+            runs = bench.run([(load, peer) for peer in peers])
+            results[load.name] = {
                 "title": load.title, "figures": load.figures, "unsupported": unsupported,
-                "runs": loads.run(load, peers, lab, service, arguments),
+                "runs": {peer.name: of_peer for peer, of_peer in zip(peers, runs)},
             }
+    return results
+
+
+def say(what):
+    print(f"peers: {what}", file=sys.stderr)
 
 
 if __name__ == "__main__":

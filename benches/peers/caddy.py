@@ -1,11 +1,15 @@
 """Caddy from the PyPI wheel."""
 
+from task import Unsupported
+
 
 class Caddy:
     def __init__(self, binary):
         self.binary = binary
 
     def configure(self, lab, task, port, service, _tokens):
+        if task.upstream == "resumed":
+            raise Unsupported("keeps no sessions to resume")
         routes = "".join(f"""
     handle_path {prefix}/* {{
         rewrite * /v1{{uri}}
@@ -33,10 +37,10 @@ class Caddy:
         header_up -X-Forwarded-Proto
         transport http {{
             versions {"2" if task.protocol == "2" else "1.1"}
-            # The service has what was asked for, and Go would unpack what it had asked to be packed.
+            # Else Go asks for gzip by itself.
             compression off
-            {"keepalive 60s" if task.upstream == "kept" else "keepalive off"}
-            {"keepalive_idle_conns_per_host " + str(task.pool) if task.upstream == "kept" else ""}
+            keepalive 60s
+            keepalive_idle_conns_per_host {task.pool}
             tls_server_name localhost
             tls_trust_pool file {lab.folder}/ca.pem
             tls_client_auth {lab.folder}/client.pem {lab.folder}/client.key

@@ -69,8 +69,6 @@ class Envoy:
     def service(self, lab, task, number, port):
         protocol = "http2_protocol_options" if task.protocol == "2" else "http_protocol_options"
         options = {"explicit_http_config": {protocol: {}}}
-        if task.upstream != "kept":
-            options["common_http_protocol_options"] = {"max_requests_per_connection": 1}
         certificate = {"certificate_chain": {"filename": f"{lab.folder}/client.pem"},
                        "private_key": {"filename": f"{lab.folder}/client.key"}}
         return cluster(f"service{number}", port) | {

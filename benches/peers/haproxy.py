@@ -2,8 +2,6 @@
 
 def configure(lab, task, port, service, _tokens):
     alpn = " alpn h2" if task.protocol == "2" else ""
-    # `always` is what the manual advises where the service is one's own; a session alone would hold its connection.
-    reuse = "http-reuse always" if task.upstream == "kept" else "http-reuse never\n    option http-server-close"
     strip = len(task.prefix())
     routes = lab.write(f"haproxy-{port}.map", "".join(f"{prefix}/ service{number}\n"
                                                       for prefix, number in task.prefixes()))
@@ -11,7 +9,8 @@ def configure(lab, task, port, service, _tokens):
     choose = "service0" if task.routes == 1 else f"%[path,map_beg({routes})]"
     backends = "".join(f"""
 backend service{number}
-    {reuse}
+    # As the manual advises where the service is one's own.
+    http-reuse always
     # No regular expression: all prefixes are of one length.
     http-request set-path /v1%[path,bytes({strip})]
     http-request set-header Authorization "Bearer {lab.token}"
@@ -20,12 +19,13 @@ backend service{number}
     config = lab.write(f"haproxy-{port}.cfg", f"""
 global
     nbthread {task.workers}
-    maxconn {2 * task.clients}
+    maxconn {task.clients}
 defaults
     mode http
     timeout client 600s
     timeout server 600s
-    timeout connect 5s
+    # 5,000 clients at once are as many handshakes with the service.
+    timeout connect 30s
     # As long as the others keep an idle connection to the service; the default is 5 s.
     default-server pool-purge-delay 60s
 frontend apps

@@ -41,7 +41,7 @@ FOLDER = TARGET / "peers"
 
 def peers(arguments):
     """By name, what configures each; whatever is missing has been installed or built."""
-    install_packages(TOOLS | ({"haproxy": "haproxy"} if "haproxy" in arguments.peers else {}))
+    install_packages(TOOLS)
     sidekeys = Sidekeys(arguments)
     chosen = [name for name in arguments.peers if name != "sidekey-pgo" or arguments.pgo_binary]
     return {name: peer(name, sidekeys) for name in chosen}
@@ -52,12 +52,15 @@ def peer(name, sidekeys):
         case "nginx":
             return nginx
         case "haproxy":
+            install_packages({"haproxy": "haproxy"})
             return haproxy
         case "envoy" | "envoy-oauth":
             return Envoy(wheels("lib/*/site-packages/envoy/_bin/envoy"), oauth=name == "envoy-oauth")
         case "caddy":
             return Caddy(wheels("bin/caddy"))
         case "pingora":
+            # For a library of compression that it is always built with.
+            install_packages({"cmake": "cmake", "cc": "gcc"})
             return pingora.Pingora(pingora.build(FOLDER / "pingora"))
         case _:
             return sidekeys.peer(name)

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 
 import measure
 import wrk
+from peer import WrongAnswer
 from service import SIZES
 from task import Task
 
@@ -13,6 +14,7 @@ MIB = 1024 * 1024
 # As much of a core as others may take before a window is taken again.
 DISTURBED_CORES = 0.25
 WARM_UP_SECONDS = 1
+WARM_UPS = 5
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ LOADS = [
     Load("resumed", "a new handshake with the service per request, resumed", task=Task(upstream="resumed")),
     Load("full", "a new handshake with the service per request, in full", task=Task(upstream="full")),
     Load("h2", "1 KiB, 32 connections, HTTP/2 to the service", task=Task(protocol="2")),
-    Load("routes", "1 KiB, 32 connections, 1,000 routes to 200 services", task=Task(routes=1000, services=200)),
+    Load("routes", "1 KiB, 32 connections, all of 1,000 routes, 200 services", task=Task(routes=1000, services=200)),
 ]
 
 
@@ -67,48 +69,60 @@ class Run:
     wrong: str = ""
 
 
-def run(load, peers, lab, service, how):
-    """Runs by peer, a list with one for each round; every second round goes the other way."""
-    sizes = {peer.name: answer_size(peer, load) for peer in peers}
-    for peer in peers:
-        window(load, peer, lab, service, WARM_UP_SECONDS, sizes[peer.name])
-    runs = {peer.name: [] for peer in peers}
-    for number in range(how.rounds):
-        for peer in peers if number % 2 == 0 else peers[::-1]:
-            runs[peer.name].append(asdict(quiet_window(load, peer, lab, service, how, sizes[peer.name])))
-    return runs
+class Bench:
+    """The lab, the service in it, and how often and for how long everything is measured."""
+
+    def __init__(self, lab, service, how):
+        self.lab, self.service, self.how = lab, service, how
+
+    def run(self, pairs):
+        """The windows of each pair of a load and a peer: a list with one for each round.
+
+        Every second round goes the other way, so that what changes by and by meets all alike.
+        """
+        sizes = [answer_size(load, peer) for load, peer in pairs]
+        for (load, peer), size in zip(pairs, sizes):
+            self.warm_up(load, peer, size)
+        runs = [[] for _ in pairs]
+        for number in range(self.how.rounds):
+            for place in sorted(range(len(pairs)), reverse=number % 2):
+                runs[place].append(asdict(self.quiet_window(*pairs[place], sizes[place])))
+        return runs
+
+    def warm_up(self, load, peer, size):
+        """Until connections to the service are there, which are kept from then on."""
+        for _ in range(WARM_UPS):
+            if not self.window(load, peer, size, WARM_UP_SECONDS).wrong:
+                return
+
+    def quiet_window(self, load, peer, size):
+        """The first of a few windows that others did not disturb, or else the last."""
+        for _ in range(1 + self.how.retakes):
+            taken = self.window(load, peer, size, self.how.seconds)
+            if taken.wrong or taken.others <= DISTURBED_CORES:
+                break
+        return taken
+
+    def window(self, load, peer, size, seconds):
+        pids, servers = peer.pids(), measure.tree(self.service.process.pid)
+        with measure.pinned(pids, servers) if load.pinned else contextlib.nullcontext():
+            others = measure.Others([*pids, *servers, os.getpid()])
+            before = peer.cpu_seconds()
+            answers = wrk.run(self.lab, peer.url(load.path), load.connections, seconds, load.upload, load.close,
+                              load.paced, peer.paths(load.path))
+            cpu, disturbed = peer.cpu_seconds() - before, others.cores()
+        if wrong := mistakes(answers, size, load.connections):
+            return Run(wrong=wrong)
+        moved = answers.size + answers.requests * load.upload
+        return Run(cpu / answers.requests * 1e6, answers.requests / answers.micros * 1e6, answers.p50, answers.p99,
+                   moved / cpu / 1e6, disturbed)
 
 
-def answer_size(peer, load):
+def answer_size(load, peer):
     head, body = peer.answer(load.path, upload=load.upload, close=load.close)
     if not load.upload and len(body) != SIZES[load.path]:
-        raise AssertionError(f"{peer.name}: {len(body)} bytes instead of {SIZES[load.path]}")
+        raise WrongAnswer(f"{peer.name}: {len(body)} bytes instead of {SIZES[load.path]}")
     return len(head) + len(body)
-
-
-def quiet_window(load, peer, lab, service, how, size):
-    """The first of a few windows that others did not disturb, or else the last."""
-    for _ in range(1 + how.retakes):
-        taken = window(load, peer, lab, service, how.seconds, size)
-        if taken.wrong or taken.others <= DISTURBED_CORES:
-            break
-    return taken
-
-
-def window(load, peer, lab, service, seconds, size):
-    pids, servers = peer.pids(), measure.tree(service.process.pid)
-    place = measure.pinned(pids, servers) if load.pinned else contextlib.nullcontext()
-    with place:
-        others = measure.Others([*pids, *servers, os.getpid()])
-        before = peer.cpu_seconds()
-        answers = wrk.run(lab, peer.url(load.path), load.connections, seconds, load.upload, load.close, load.paced)
-        cpu, disturbed = peer.cpu_seconds() - before, others.cores()
-    wrong = mistakes(answers, size, load.connections)
-    if wrong:
-        return Run(wrong=wrong)
-    moved = answers.size + answers.requests * load.upload
-    return Run(cpu / answers.requests * 1e6, answers.requests / answers.micros * 1e6, answers.p50, answers.p99,
-               moved / cpu / 1e6, disturbed)
 
 
 def mistakes(answers, size, connections):

@@ -11,7 +11,7 @@ def configure(lab, task, port, service, _tokens):
     if task.protocol != "1.1":
         raise Unsupported("speaks HTTP/1 alone to services")
     # The documentation's way to keep connections: `keepalive`, HTTP/1.1, and an empty `Connection`.
-    keepalive = f"keepalive {task.pool}; keepalive_requests 1000000000;" if task.upstream == "kept" else ""
+    keepalive = f"keepalive {task.pool}; keepalive_requests 1000000000;"
     upstreams = "".join(f"upstream service{number} {{ server 127.0.0.1:{service.port(task)}; {keepalive} }}\n"
                         for number in range(task.services))
     locations = "".join(f"location {prefix}/ {{ proxy_pass https://service{number}/v1/; }}\n"

@@ -20,6 +20,10 @@ class Peer:
     def url(self, path):
         return f"http://127.0.0.1:{self.port}{self.task.prefix()}/{path}"
 
+    def paths(self, path):
+        """It under every route, if there are several."""
+        return [f"{prefix}/{path}" for prefix, _ in self.task.prefixes()] if self.task.routes > 1 else []
+
     def pids(self):
         return measure.tree(self.process.pid)
 
@@ -61,7 +65,7 @@ class Peer:
         return f"{method} {self.task.prefix()}/{path} HTTP/1.1\r\n{fields}\r\n".encode() + b"x" * upload
 
     def connect(self):
-        return socket.create_connection(("127.0.0.1", self.port), timeout=30)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
 
 
 class WrongAnswer(Exception):

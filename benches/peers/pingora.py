@@ -27,7 +27,7 @@ class Pingora:
         settings = {
             "threads": task.workers, "listen": f"127.0.0.1:{port}", "service": f"127.0.0.1:{service.port(task)}",
             "authority": f"localhost:{service.port(task)}", "protocol": task.protocol,
-            "pool": task.pool if task.upstream == "kept" else 0, "token": lab.token, "ca": f"{lab.folder}/ca.pem",
+            "pool": task.pool, "token": lab.token, "ca": f"{lab.folder}/ca.pem",
             "certificate": f"{lab.folder}/client.der", "key": f"{lab.folder}/client.key.der",
         }
         config = lab.write(f"pingora-{port}.settings", "".join(f"{name}={value}\n" for name, value in settings.items()))

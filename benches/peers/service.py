@@ -18,15 +18,14 @@ PAUSE_SECONDS = 2
 
 class Service:
     def __init__(self, lab):
-        # By protocol, and whether a session can be resumed.
-        self.ports = {("1.1", True): free_port(), ("1.1", False): free_port(), ("2", True): free_port()}
+        self.ports = {kind: free_port() for kind in (("1.1", "kept"), ("1.1", "resumed"), ("1.1", "full"), ("2", "kept"))}
         for name, size in SIZES.items():
             lab.write(f"{name}.txt", "x" * (size - 1) + "\n")
         config = nginx.main(lab, "service", self.servers(lab), load_module=nginx.ECHO)
-        self.process = lab.start("service", nginx.command(lab, config), self.ports["1.1", True])
+        self.process = lab.start("service", nginx.command(lab, config), self.ports["1.1", "kept"])
 
     def port(self, task):
-        return self.ports[task.protocol, task.upstream != "full"]
+        return self.ports[task.protocol, task.upstream]
 
     def servers(self, lab):
         authorized = f"""
@@ -34,9 +33,11 @@ class Service:
             open_file_cache max=16;"""
         return authorized + "".join(self.server(lab, port, *kind) for kind, port in self.ports.items())
 
-    def server(self, lab, port, protocol, resumable):
+    def server(self, lab, port, protocol, upstream):
         """Anything but 200 goes to who lacks the certificate, the token or the stripped path."""
-        tickets = "on" if resumable else "off"
+        # Whether connections are kept is said here, and so in the same way to all.
+        keepalive = "600s" if upstream == "kept" else "0"
+        tickets = "off" if upstream == "full" else "on"
         small = (lab.read("orders.txt")).replace("\n", r"\n")
         return f"""
             server {{
@@ -47,6 +48,7 @@ class Service:
                 ssl_conf_command Ciphersuites {CIPHER};
                 ssl_ecdh_curve {GROUP};
                 ssl_session_tickets {tickets};
+                keepalive_timeout {keepalive};
                 ssl_client_certificate {lab.folder}/ca.pem;
                 ssl_verify_client on;
                 default_type text/plain;

@@ -24,13 +24,12 @@ class Sidekey:
         if self.oauth:
             auth = (f"{{ type: oauth2_client_credentials, token_url: 'http://127.0.0.1:{tokens.port}/token', "
                     "client_id: bench, client_secret: bench }")
-        pool = task.pool if task.upstream == "kept" else 0
         services = "".join(f"""
   {name}:
     url: https://localhost:{service.port(task)}/v1
     certificate: client
     http_version: "{task.protocol}"
-    pool: {{ max_idle: {pool}, max_connections: {max(pool, 1024)} }}
+    pool: {{ max_idle: {task.pool}, max_connections: {max(task.pool, 1024)} }}
     tls: {{ ca: ca.pem }}
     auth: {auth}
 """ for name in names(task))

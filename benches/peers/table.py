@@ -2,6 +2,8 @@
 
 import statistics
 
+import chart
+from install import PEERS
 from loads import DISTURBED_CORES
 
 # What the others are compared with, where they take part.
@@ -13,6 +15,22 @@ FIGURES = {
     "p99": "p99 µs",
     "mb_per_core": "MB/s per core",
 }
+SHORT = {"micros": "CPU", "p50": "p50", "p99": "p99", "mb_per_core": "MB/s"}
+
+
+# Of the short form: which load or cost, which figure of it, and what to call it.
+COLUMNS = (
+    ("small", "micros", "CPU µs/request"),
+    ("pinned", "micros", "on a core of its own"),
+    ("workers", "micros", "2 workers, 64 connections"),
+    ("one", "p50", "p50 µs, 1 connection"),
+    ("small", "p99", "p99 µs"),
+    ("down", "mb_per_core", "MB/s per core, 1 MiB"),
+    ("fresh", "", "PSS fresh, MiB"),
+    ("idle", "", "KiB per idle client"),
+    ("burst", "", "the same, 5,000 after a burst"),
+)
+DRAWN = (("small", "micros"), ("fresh", ""), ("idle", ""))
 
 
 def text(results):
@@ -30,7 +48,7 @@ def heading(results):
 
 
 def load_text(load):
-    header = ["", *FIGURES.values()] + [f"{FIGURES[figure]} to {reference}" for figure in load["figures"]
+    header = ["", *FIGURES.values()] + [f"{SHORT[figure]} to {reference}" for figure in load["figures"]
                                         for reference in references(load)] + [""]
     rows = [header] + [row(load, name) for name in load["runs"]]
     rows += [[name, f"n/a: {why}"] for name, why in load["unsupported"].items()]
@@ -73,23 +91,56 @@ def ratios(load, name, reference, figure):
 
 
 def spread(values):
-    low, middle, high = (number(value) for value in (min(values), statistics.median(values), max(values)))
+    low, middle, high = (chart.number(value) for value in (min(values), statistics.median(values), max(values)))
     return middle if low == high else f"{middle} ({low}–{high})"
 
 
-def number(value):
-    """Three digits that count, with thousands set apart."""
-    if value >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+def markdown(results):
+    """The table of the README: one row for each peer, the short form's figures."""
+    columns = [column for column in COLUMNS if column[0] in results["loads"] or column[0] in results["costs"]]
+    names = list(results["versions"])
+    lines = ["| | " + " | ".join(title for _, _, title in columns) + " |", "|---|" + "---:|" * len(columns)]
+    lines += [f"| {PEERS[name]} {results['versions'][name]} | "
+              + " | ".join(cell(results, name, key, figure) for key, figure, _ in columns) + " |" for name in names]
+    caption = (f"{results['taken']}, {results['machine']}; medians of {results['rounds']} rounds of "
+               f"{results['seconds']} s, all peers at the same work in turn. To repeat it: `cargo bench --bench peers`.")
+    return "\n".join([*lines, "", caption])
+
+
+def cell(results, name, key, figure):
+    values = figures(results, name, key, figure)
+    return chart.number(statistics.median(values)) if values else "–"
+
+
+def figures(results, name, key, figure):
+    """All of a peer's values; none if there are none or one was wrong."""
+    if key in results["costs"]:
+        return [] if name in results["costs"][key]["wrong"] else results["costs"][key]["values"].get(name, [])
+    runs = results["loads"].get(key, {"runs": {}})["runs"].get(name, [])
+    return [] if first_wrong(runs) else [run[figure] for run in runs]
+
+
+def picture(results):
+    panels = []
+    for key, figure, title in COLUMNS:
+        rows = [(PEERS[name], *chart.spread(values), name.startswith("sidekey")) for name in results["versions"]
+                if (values := figures(results, name, key, figure))]
+        if (key, figure) in DRAWN and rows:
+            panels.append((title, rows))
+    return chart.bars("Sidekey beside its peers: less is better", panels)
 
 
 def costs_text(costs):
-    names = list(dict.fromkeys(name for cost in costs.values() for name in cost["values"]))
+    names = list(dict.fromkeys(name for cost in costs.values() for name in [*cost["values"], *cost["wrong"]]))
     rows = [["", *(cost["title"] for cost in costs.values())]]
-    rows += [[name, *(spread(cost["values"][name]) if name in cost["values"] else "–" for cost in costs.values())]
-             for name in names]
+    rows += [[name, *(cost_text(cost, name) for cost in costs.values())] for name in names]
     return aligned(rows)
+
+
+def cost_text(cost, name):
+    if name in cost["wrong"]:
+        return f"wrong: {cost['wrong'][name]}"
+    return spread(cost["values"][name]) if name in cost["values"] else "–"
 
 
 def aligned(rows):

@@ -10,7 +10,7 @@ class Task:
     workers: int = 1
     # HTTP version towards the service.
     protocol: str = "1.1"
-    # Towards the service: connections are "kept", or one request has each, with a handshake that is "resumed" or "full".
+    # Connections to the service are "kept", or each has one request and a handshake that is "resumed" or "full".
     upstream: str = "kept"
     # Idle connections to the service that are kept at most; as many as any load needs.
     pool: int = 2048

@@ -4,7 +4,7 @@ import json
 import subprocess
 from dataclasses import dataclass
 
-# `delay` and `request` are left out unless needed: wrk calls them for every request.
+# Of `delay` and `request` there is nothing unless they are needed: wrk calls them for every request.
 DONE = """
 function done(summary, latency, requests)
     local e = summary.errors
@@ -12,6 +12,17 @@ function done(summary, latency, requests)
         '\\n{"requests":%d,"size":%d,"micros":%d,"errors":%d,"p50":%d,"p99":%d}\\n',
         summary.requests, summary.bytes, summary.duration, e.connect + e.read + e.write + e.status + e.timeout,
         latency:percentile(50), latency:percentile(99)))
+end
+"""
+# Every route in turn, each request written beforehand.
+SPREAD = """
+local requests, turn = {}, 0
+function init()
+    for path in io.lines("%s") do requests[#requests + 1] = wrk.format(nil, path) end
+end
+function request()
+    turn = turn %% #requests + 1
+    return requests[turn]
 end
 """
 # One request a second and connection on average, and never all at once.
@@ -30,12 +41,14 @@ class Answers:
     p99: int
 
 
-def run(lab, url, connections, seconds, upload=0, close=False, paced=False):
+def run(lab, url, connections, seconds, upload=0, close=False, paced=False, paths=()):
     script = DONE + (PACED if paced else "")
     if upload:
         script += f'wrk.method = "POST"\nwrk.body = string.rep("x", {upload})\n'
     if close:
         script += 'wrk.headers["Connection"] = "close"\n'
+    if paths:
+        script += SPREAD % lab.write("paths.txt", "".join(f"{path}\n" for path in paths))
     command = ["wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s",
                "--timeout", "10s", "--script", lab.write("load.lua", script), url]
     output = subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds + 30).stdout
