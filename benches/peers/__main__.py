@@ -67,7 +67,7 @@ def grow(arguments):
         parts = lab, Service(lab), TokenEndpoint(lab)
         results = heading(kinds, arguments) | {"growth": growth.measure(kinds["sidekey"], parts, arguments)}
     if wrong := growth.mistakes(results["growth"]):
-        sys.exit(f"peers: not every answer was right, so there is no page: {wrong}")
+        sys.exit("peers: not every answer was right, so there is no page:\n" + "\n".join(wrong))
     (DOCS / "growth.svg").write_text(growth.picture(results))
     (DOCS / "growth.md").write_text(growth.page(results))
 

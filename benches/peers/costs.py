@@ -118,12 +118,13 @@ def clients(peer, count):
 
 def one_by_one(peer, connections):
     for connection in connections:
-        peers.ask(connection, peer.request("orders"))
+        peers.ask(connection, peer.request(peer.path("orders")))
 
 
-def all_at_once(peer, connections, path):
+def all_at_once(peer, connections, name):
+    request = peer.request(peer.path(name))
     for connection in connections:
-        connection.sendall(peer.request(path))
+        connection.sendall(request)
     for connection in connections:
         peers.read(connection)
 

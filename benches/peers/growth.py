@@ -35,9 +35,9 @@ def measure(kind, parts, how):
 
 
 def mistakes(series):
-    """Why a figure can't be trusted, or nothing."""
-    return next((wrong for one in series.values() for step in one["steps"] if (wrong := table.first_wrong(step["runs"]))),
-                "")
+    """Why figures can't be had."""
+    return [f"{one['title']}, {step['number']:,}: {wrong}" for one in series.values() for step in one["steps"]
+            if (wrong := table.first_wrong(step["runs"]))]
 
 
 def page(results):

@@ -17,12 +17,15 @@ class Peer:
         self.process = lab.start(f"{name}-{self.port}", command, self.port, environment)
         self.check()
 
-    def url(self, path):
-        return f"http://127.0.0.1:{self.port}{self.task.prefix()}/{path}"
+    def url(self, name):
+        return f"http://127.0.0.1:{self.port}{self.path(name)}"
 
-    def paths(self, path):
-        """It under every route, if there are several."""
-        return [f"{prefix}/{path}" for prefix, _ in self.task.prefixes()] if self.task.routes > 1 else []
+    def path(self, name):
+        return f"{self.task.prefix()}/{name}"
+
+    def paths(self, name):
+        """That under every route."""
+        return [f"{prefix}/{name}" for prefix, _ in self.task.prefixes()]
 
     def pids(self):
         return measure.tree(self.process.pid)
@@ -34,7 +37,7 @@ class Peer:
         return measure.pss_kib(self.pids())
 
     def check(self):
-        """One request by hand: the service answers it only if all was done right, and says what the handshake was."""
+        """Every route by hand: the service answers only if all was done right, and says what the handshake was."""
         # Envoy's first token may still be on its way, and requests without one fail.
         until = time.monotonic() + 10
         with contextlib.suppress(WrongAnswer):
@@ -43,6 +46,9 @@ class Peer:
                     self.answer("orders")
                     break
                 time.sleep(0.05)
+        with self.connect() as connection:
+            for path in self.paths("orders"):
+                ask(connection, self.request(path))
         _, body = self.answer("seen")
         version, cipher, protocol, resumed = body.decode().split()
         wanted = ("TLSv1.3", services.CIPHER, "HTTP/2.0" if self.task.protocol == "2" else "HTTP/1.1")
@@ -51,10 +57,10 @@ class Peer:
         if self.task.upstream != "kept" and (resumed == "r") != (self.task.upstream == "resumed"):
             sys.exit(f"peers: {self.name} does not make its handshakes as asked: {self.task.upstream}")
 
-    def answer(self, path, **request):
+    def answer(self, name, **request):
         """The head and body of one answer, on a connection of its own."""
         with self.connect() as connection:
-            return ask(connection, self.request(path, **request))
+            return ask(connection, self.request(self.path(name), **request))
 
     def request(self, path, upload=0, close=False):
         """As wrk would write it."""
@@ -62,7 +68,7 @@ class Peer:
         fields = f"Host: 127.0.0.1:{self.port}\r\n"
         fields += f"Content-Length: {upload}\r\n" if upload else ""
         fields += "Connection: close\r\n" if close else ""
-        return f"{method} {self.task.prefix()}/{path} HTTP/1.1\r\n{fields}\r\n".encode() + b"x" * upload
+        return f"{method} {path} HTTP/1.1\r\n{fields}\r\n".encode() + b"x" * upload
 
     def connect(self):
         return socket.create_connection(("127.0.0.1", self.port), timeout=60)

@@ -47,7 +47,7 @@ def run(lab, url, connections, seconds, upload=0, close=False, paced=False, path
         script += f'wrk.method = "POST"\nwrk.body = string.rep("x", {upload})\n'
     if close:
         script += 'wrk.headers["Connection"] = "close"\n'
-    if paths:
+    if len(paths) > 1:
         script += SPREAD % lab.write("paths.txt", "".join(f"{path}\n" for path in paths))
     command = ["wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s",
                "--timeout", "10s", "--script", lab.write("load.lua", script), url]

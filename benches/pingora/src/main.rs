@@ -4,6 +4,7 @@
 //! `pingora-peer SETTINGS`: a file of `name=value` lines, which `benches/peers/pingora.py` writes.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::error::Error;
 use std::sync::Arc;
 use std::{env, fs, process};
@@ -18,16 +19,12 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::utils::tls::CertKey;
 
 fn main() {
-    match env::args().nth(1) {
-        Some(path) => match serve(&path) {
-            Ok(never) => never,
-            Err(error) => fail(&format!("{path}: {error}")),
-        },
-        None => fail("usage: pingora-peer SETTINGS"),
-    }
+    let Some(path) = env::args().nth(1) else { fail("usage: pingora-peer SETTINGS") };
+    let Err(error) = serve(&path);
+    fail(&format!("{path}: {error}"))
 }
 
-fn serve(path: &str) -> Result<std::convert::Infallible, Box<dyn Error>> {
+fn serve(path: &str) -> Result<Infallible, Box<dyn Error>> {
     let settings = Settings::read(path)?;
     let conf = ServerConf {
         threads: settings.value("threads")?.parse()?,
@@ -85,12 +82,10 @@ impl ProxyHttp for Peer {
         request: &mut RequestHeader,
         _: &mut (),
     ) -> pingora::Result<()> {
-        let sent = match request.uri.path_and_query() {
-            Some(asked) => asked.as_str().strip_prefix("/payments").map(|rest| format!("/v1{rest}")),
-            None => None,
-        };
+        let asked = request.uri.path_and_query().map_or("", |asked| asked.as_str());
         // Anything else goes on as it is, and the service answers 403.
-        if let Some(sent) = sent {
+        if let Some(rest) = asked.strip_prefix("/payments") {
+            let sent = format!("/v1{rest}");
             request.set_raw_path(sent.as_bytes())?;
         }
         request.insert_header("host", self.authority.as_str())?;
