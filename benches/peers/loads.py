@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import time
 from dataclasses import asdict, dataclass, field
 
 import measure
@@ -106,16 +107,24 @@ class Bench:
     def window(self, load, peer, size, seconds):
         pids, servers = peer.pids(), measure.tree(self.service.process.pid)
         with measure.pinned(pids, servers) if load.pinned else contextlib.nullcontext():
-            others = measure.Others([*pids, *servers, os.getpid()])
-            before = peer.cpu_seconds()
-            answers = wrk.run(self.lab, peer.url(load.path), load.connections, seconds, load.upload, load.close,
-                              load.paced, peer.paths(load.path))
-            cpu, disturbed = peer.cpu_seconds() - before, others.cores()
+            wrk_process = wrk.start(self.lab, peer.url(load.path), load.connections, seconds, load.upload, load.close,
+                                    load.paced, peer.paths(load.path))
+            self.until_open(load, seconds)
+            others = measure.Others([*pids, *servers, os.getpid(), wrk_process.pid])
+            cpu, requests = -peer.cpu_seconds(), -self.service.requests()
+            answers = wrk.finish(wrk_process, seconds)
+            cpu, requests = cpu + peer.cpu_seconds(), requests + self.service.requests()
+            disturbed = others.cores()
         if wrong := mistakes(answers, size, load.connections):
             return Run(wrong=wrong)
-        moved = answers.size + answers.requests * load.upload
-        return Run(cpu / answers.requests * 1e6, answers.requests / answers.micros * 1e6, answers.p50, answers.p99,
-                   moved / cpu / 1e6, disturbed)
+        return Run(cpu / requests * 1e6, answers.requests / answers.micros * 1e6, answers.p50, answers.p99,
+                   requests * (size + load.upload) / cpu / 1e6, disturbed)
+
+    def until_open(self, load, seconds):
+        """Until each connection has had its first request, or for half of the window: opening them is not the load."""
+        first, until = self.service.requests(), time.monotonic() + seconds / 2
+        while self.service.requests() - first < load.connections and time.monotonic() < until:
+            time.sleep(0.02)
 
 
 def answer_size(load, peer):

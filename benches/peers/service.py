@@ -3,6 +3,7 @@
 import http.server
 import json
 import threading
+import urllib.request
 
 import nginx
 from lab import free_port
@@ -21,16 +22,24 @@ class Service:
         self.ports = {kind: free_port() for kind in (("1.1", "kept"), ("1.1", "resumed"), ("1.1", "full"), ("2", "kept"))}
         for name, size in SIZES.items():
             lab.write(f"{name}.txt", "x" * (size - 1) + "\n")
+        self.status_port = free_port()
         config = nginx.main(lab, "service", self.servers(lab), load_module=nginx.ECHO)
         self.process = lab.start("service", nginx.command(lab, config), self.ports["1.1", "kept"])
 
     def port(self, task):
         return self.ports[task.protocol, task.upstream]
 
+    def requests(self):
+        """How many it has had so far, these questions included."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.status_port}/", timeout=10) as answer:
+            # The third line: connections accepted, connections handled, requests.
+            return int(answer.read().splitlines()[2].split()[2])
+
     def servers(self, lab):
         authorized = f"""
             map $http_authorization $authorized {{ "Bearer {lab.token}" 1; default 0; }}
-            open_file_cache max=16;"""
+            open_file_cache max=16;
+            server {{ listen 127.0.0.1:{self.status_port}; stub_status; }}"""
         return authorized + "".join(self.server(lab, port, *kind) for kind, port in self.ports.items())
 
     def server(self, lab, port, protocol, upstream):

@@ -41,7 +41,12 @@ class Answers:
     p99: int
 
 
-def run(lab, url, connections, seconds, upload=0, close=False, paced=False, paths=()):
+def run(lab, url, connections, seconds):
+    """A plain load, from its beginning to its end."""
+    return finish(start(lab, url, connections, seconds), seconds)
+
+
+def start(lab, url, connections, seconds, upload=0, close=False, paced=False, paths=()):
     script = DONE + (PACED if paced else "")
     if upload:
         script += f'wrk.method = "POST"\nwrk.body = string.rep("x", {upload})\n'
@@ -51,5 +56,12 @@ def run(lab, url, connections, seconds, upload=0, close=False, paced=False, path
         script += SPREAD % lab.write("paths.txt", "".join(f"{path}\n" for path in paths))
     command = ["wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s",
                "--timeout", "10s", "--script", lab.write("load.lua", script), url]
-    output = subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds + 30).stdout
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def finish(process, seconds):
+    try:
+        output, _ = process.communicate(timeout=seconds + 30)
+    finally:
+        process.kill()
     return Answers(**json.loads(output.splitlines()[-1]))
