@@ -17,6 +17,7 @@ import costs
 import growth
 import install
 import loads
+import readme
 import table
 from lab import Lab
 from peer import Peer
@@ -36,9 +37,9 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("peers: terminated"))
     arguments = parse_arguments()
     if arguments.markdown:
-        print(table.markdown(last()))
+        print(readme.table(last()))
     elif arguments.chart:
-        arguments.chart.write_text(table.picture(last()))
+        arguments.chart.write_text(readme.picture(last()))
     elif arguments.growth:
         grow(arguments)
     else:
@@ -54,9 +55,11 @@ def compare(arguments):
             results["loads"] |= under_load(task, group, kinds, parts, arguments)
         for cost in (COSTS[name] for name in arguments.loads if name in COSTS):
             say(cost.title)
-            results["costs"][cost.name] = costs.read_all(cost, kinds, parts, arguments.rounds)
+            results["costs"][cost.name] = costs.read_all(cost, kinds, parts)
     RESULTS.write_text(json.dumps(results, indent=1))
     print(table.text(results))
+    if wrong := table.mistakes(results):
+        sys.exit("peers: not every answer was right:\n" + "\n".join(wrong))
 
 
 def grow(arguments):

@@ -17,9 +17,9 @@ CROWD = 5000
 CLIENTS = 1000
 # In flight at once, where a figure wants traffic rather than clients.
 BUSY = 64
-# What a peer puts off, it has done by then: closing, parking, giving memory back.
+# What a peer puts off, it has done by then: closing, parking, giving memory back; or what it does after its start.
 SETTLE_SECONDS = 3
-READINGS = 3
+START_SECONDS = 1
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,15 @@ class Cost:
     # Given a peer that was just started and the lab.
     read: Callable
     task: Task = Task()
+    # Each of a process of its own. Where many connections are made, one reading is many already.
+    readings: int = 1
     short: bool = False
 
 
-def read_all(cost, kinds, parts, rounds):
+def read_all(cost, kinds, parts):
     """Readings by peer, each of a process that was just started; and why some have none."""
     values, wrong = {}, {}
-    for _ in range(min(READINGS, rounds)):
+    for _ in range(cost.readings):
         for name, kind in kinds.items():
             try:
                 with parts[0].scene():
@@ -46,23 +48,18 @@ def read_all(cost, kinds, parts, rounds):
 
 
 def fresh(peer, _lab):
-    time.sleep(SETTLE_SECONDS)
-    return peer.pss_kib() / 1024
+    return settled_kib(peer, START_SECONDS) / 1024
 
 
-def idle(peer, _lab):
+def idle(count):
     """KiB for each client connection that has had one answer and is idle since."""
-    before = settled_kib(peer)
-    with clients(peer, CLIENTS) as connections:
-        one_by_one(peer, connections)
-        return (settled_kib(peer) - before) / CLIENTS
+    def read(peer, _lab):
+        before = settled_kib(peer, START_SECONDS)
+        with clients(peer, count) as connections:
+            one_by_one(peer, connections)
+            return (settled_kib(peer) - before) / count
 
-
-def crowd(peer, _lab):
-    before = settled_kib(peer)
-    with clients(peer, CROWD) as connections:
-        one_by_one(peer, connections)
-        return (settled_kib(peer) - before) / CROWD
+    return read
 
 
 def burst(peer, lab):
@@ -105,8 +102,8 @@ def syscalls(peer, lab):
     return int(total[1]) / requests
 
 
-def settled_kib(peer):
-    time.sleep(SETTLE_SECONDS)
+def settled_kib(peer, seconds=SETTLE_SECONDS):
+    time.sleep(seconds)
     return peer.pss_kib()
 
 
@@ -133,10 +130,10 @@ def all_at_once(peer, connections, name):
 # nginx closes idle clients once a sixteenth of its places is left.
 MANY_CLIENTS = Task(pool=BUSY, clients=CROWD + CROWD // 5)
 COSTS = [
-    Cost("fresh", "PSS fresh, MiB", fresh, short=True),
-    Cost("idle", "KiB per idle client", idle, short=True),
+    Cost("fresh", "PSS fresh, MiB", fresh, readings=3, short=True),
+    Cost("idle", "KiB per idle client", idle(CLIENTS), readings=3, short=True),
     Cost("burst", "KiB per idle client, 5,000 after a burst", burst, MANY_CLIENTS, short=True),
-    Cost("crowd", "KiB per idle client, 5,000", crowd, MANY_CLIENTS),
+    Cost("crowd", "KiB per idle client, 5,000", idle(CROWD), MANY_CLIENTS),
     Cost("pooled", "KiB per kept connection to the service", pooled),
     Cost("syscalls", "system calls per request", syscalls),
 ]

@@ -9,6 +9,8 @@ import measure
 import service as services
 from lab import free_port
 
+TOKEN_SECONDS = 10
+
 
 class Peer:
     def __init__(self, name, kind, task, lab, service, tokens):
@@ -38,14 +40,7 @@ class Peer:
 
     def check(self):
         """Every route by hand: the service answers only if all was done right, and says what the handshake was."""
-        # Envoy's first token may still be on its way, and requests without one fail.
-        until = time.monotonic() + 10
-        with contextlib.suppress(WrongAnswer):
-            while time.monotonic() < until:
-                with contextlib.suppress(WrongAnswer):
-                    self.answer("orders")
-                    break
-                time.sleep(0.05)
+        self.await_token()
         with self.connect() as connection:
             for path in self.paths("orders"):
                 ask(connection, self.request(path))
@@ -56,6 +51,15 @@ class Peer:
             sys.exit(f"peers: {self.name} has {version}, {cipher}, {protocol} with the service, not {wanted}")
         if self.task.upstream != "kept" and (resumed == "r") != (self.task.upstream == "resumed"):
             sys.exit(f"peers: {self.name} does not make its handshakes as asked: {self.task.upstream}")
+
+    def await_token(self):
+        """Envoy's first may still be on its way, and a request without one fails."""
+        until = time.monotonic() + TOKEN_SECONDS
+        while time.monotonic() < until:
+            with contextlib.suppress(WrongAnswer):
+                return self.answer("orders")
+            time.sleep(0.05)
+        sys.exit(f"peers: {self.name} gives a wrong answer: {self.process.args}")
 
     def answer(self, name, **request):
         """The head and body of one answer, on a connection of its own."""

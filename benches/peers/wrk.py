@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from dataclasses import dataclass
 
 # Of `delay` and `request` there is nothing unless they are needed: wrk calls them for every request.
@@ -64,4 +65,6 @@ def finish(process, seconds):
         output, _ = process.communicate(timeout=seconds + 30)
     finally:
         process.kill()
+    if process.returncode != 0:
+        sys.exit(f"peers: wrk fails: {output}")
     return Answers(**json.loads(output.splitlines()[-1]))
