@@ -30,6 +30,7 @@ COSTS = {cost.name: cost for cost in costs.COSTS}
 ALL = LOADS | COSTS
 RESULTS = TARGET / "peers.json"
 DOCS = ROOT / "docs"
+PGO = "sidekey-pgo"
 
 
 def main():
@@ -56,6 +57,7 @@ def compare(arguments):
         for cost in (COSTS[name] for name in arguments.loads if name in COSTS):
             say(cost.title)
             results["costs"][cost.name] = costs.read_all(cost, kinds, parts)
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
     RESULTS.write_text(json.dumps(results, indent=1))
     print(table.text(results))
     if wrong := table.mistakes(results):
@@ -98,7 +100,9 @@ def parse_arguments():
     parser.add_argument("--markdown", action="store_true", help="prints the last run's table for the README instead")
     parser.add_argument("--chart", type=Path, metavar="FILE.svg", help="draws the last run instead")
     arguments = parser.parse_args()
-    arguments.peers = arguments.peers or list(install.PEERS)
+    arguments.peers = arguments.peers or [name for name in install.PEERS if name != PGO or arguments.pgo_binary]
+    if PGO in arguments.peers and not arguments.pgo_binary:
+        parser.error(f"{PGO} needs --pgo-binary")
     arguments.loads = arguments.loads or [name for name, load in ALL.items() if load.short or arguments.all]
     return arguments
 

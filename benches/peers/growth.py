@@ -50,7 +50,7 @@ def page(results):
     return f"""# Growth
 
 CPU time for one request as the config and the number of clients grow. Flat is the goal: what Sidekey does for a request
-depends on that request, not on all that it knows.
+should depend on that request, not on all that it knows.
 
 ![CPU time per request over the number of routes, services and client connections](growth.svg)
 
@@ -64,8 +64,8 @@ one series are at work side by side, in rounds whose order is reversed each time
 
 - **Routes** and **services** are asked for in turn, all of them, over 32 client connections. Each service has connections of
   its own: 1,000 services are at least 1,000 connections that are kept, so that fewer of them are in the processor's caches.
-- **Client connections** ask one request after the other. Opening them is part of the figure, and the system's own work grows
-  with them too. With one alone the worker sleeps and wakes for each request.
+- **Client connections** ask one request after the other; the figure counts from when all are open. The system's own work
+  grows with them too. With one alone the worker sleeps and wakes for each request.
 
 To repeat it, and to write this page and its picture anew:
 

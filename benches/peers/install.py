@@ -43,8 +43,7 @@ def peers(arguments):
     """By name, what configures each; whatever is missing has been installed or built."""
     install_packages(TOOLS)
     sidekeys = Sidekeys(arguments)
-    chosen = [name for name in arguments.peers if name != "sidekey-pgo" or arguments.pgo_binary]
-    return {name: peer(name, sidekeys) for name in chosen}
+    return {name: peer(name, sidekeys) for name in arguments.peers}
 
 
 def peer(name, sidekeys):

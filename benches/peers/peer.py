@@ -45,10 +45,10 @@ class Peer:
             for path in self.paths("orders"):
                 ask(connection, self.request(path))
         _, body = self.answer("seen")
-        version, cipher, protocol, resumed = body.decode().split()
-        wanted = ("TLSv1.3", services.CIPHER, "HTTP/2.0" if self.task.protocol == "2" else "HTTP/1.1")
-        if (version, cipher, protocol) != wanted:
-            sys.exit(f"peers: {self.name} has {version}, {cipher}, {protocol} with the service, not {wanted}")
+        *seen, resumed = body.decode().split()
+        wanted = ["TLSv1.3", services.CIPHER, "HTTP/2.0" if self.task.protocol == "2" else "HTTP/1.1", services.GROUP]
+        if seen != wanted:
+            sys.exit(f"peers: {self.name} has {seen} with the service, not {wanted}")
         if self.task.upstream != "kept" and (resumed == "r") != (self.task.upstream == "resumed"):
             sys.exit(f"peers: {self.name} does not make its handshakes as asked: {self.task.upstream}")
 

@@ -83,7 +83,7 @@ class Service:
                 }}
                 location = /v1/seen {{
                     if ($authorized = 0) {{ return 403; }}
-                    return 200 "$ssl_protocol $ssl_cipher $server_protocol $ssl_session_reused";
+                    return 200 "$ssl_protocol $ssl_cipher $server_protocol $ssl_curve $ssl_session_reused";
                 }}
             }}"""
 
