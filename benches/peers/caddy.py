@@ -39,6 +39,9 @@ class Caddy:
             versions {"2" if task.protocol == "2" else "1.1"}
             # Else Go asks for gzip by itself.
             compression off
+            # 5,000 clients at once are as many handshakes with the service.
+            dial_timeout 30s
+            tls_timeout 30s
             keepalive 60s
             keepalive_idle_conns_per_host {task.pool}
             tls_server_name localhost

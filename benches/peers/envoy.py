@@ -98,7 +98,7 @@ class Envoy:
 
 def cluster(name, port):
     endpoint = {"endpoint": {"address": address(port)}}
-    return {"name": name, "type": "STATIC", "connect_timeout": "5s",
+    return {"name": name, "type": "STATIC", "connect_timeout": "30s",
             "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]}}
 
 
