@@ -1,0 +1,137 @@
+"""Finds or installs what takes part, and says what it was and on which machine."""
+
+import datetime
+import filecmp
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import venv
+from pathlib import Path
+
+import haproxy
+import nginx
+import pingora
+from caddy import Caddy
+from envoy import Envoy
+from sidekey import TARGET, Sidekey, build
+
+# By the name to choose it by: what the tables call it.
+PEERS = {
+    "nginx": "nginx",
+    "haproxy": "HAProxy",
+    "envoy": "Envoy",
+    "envoy-oauth": "Envoy (OAuth)",
+    "caddy": "Caddy",
+    "pingora": "Pingora",
+    "sidekey": "Sidekey",
+    "sidekey-oauth": "Sidekey (OAuth)",
+    "sidekey-pgo": "Sidekey (PGO)",
+}
+# Program or file, and the package of Debian that has it.
+TOOLS = {"openssl": "openssl", "wrk": "wrk", "strace": "strace", "nginx": "nginx-light",
+         nginx.ECHO: "libnginx-mod-http-echo"}
+REQUIREMENTS = Path(__file__).with_name("requirements.txt")
+# Git ignores it, and `cargo clean` empties it.
+FOLDER = TARGET / "peers"
+
+
+def peers(arguments):
+    """By name, what configures each; whatever is missing has been installed or built."""
+    install_packages(TOOLS)
+    sidekeys = Sidekeys(arguments)
+    return {name: peer(name, sidekeys) for name in arguments.peers}
+
+
+def peer(name, sidekeys):
+    match name:
+        case "nginx":
+            return nginx
+        case "haproxy":
+            install_packages({"haproxy": "haproxy"})
+            return haproxy
+        case "envoy" | "envoy-oauth":
+            return Envoy(wheels("lib/*/site-packages/envoy/_bin/envoy"), oauth=name == "envoy-oauth")
+        case "caddy":
+            return Caddy(wheels("bin/caddy"))
+        case "pingora":
+            # For a library of compression that it is always built with.
+            install_packages({"cmake": "cmake", "cc": "gcc"})
+            return pingora.Pingora(pingora.build(FOLDER / "pingora"))
+        case _:
+            return sidekeys.peer(name)
+
+
+class Sidekeys:
+    """Builds the release once, and only if it takes part."""
+
+    def __init__(self, arguments):
+        self.binary, self.pgo_binary = arguments.binary, arguments.pgo_binary
+
+    def peer(self, name):
+        if name == "sidekey-pgo":
+            return Sidekey(self.pgo_binary.resolve())
+        self.binary = (self.binary or build()).resolve()
+        return Sidekey(self.binary, oauth=name == "sidekey-oauth")
+
+
+def wheels(pattern):
+    """The file that was installed at `pattern`, by hash, in a Python environment of its own."""
+    folder = FOLDER / "wheels"
+    installed = folder / "installed.txt"
+    if not (installed.exists() and filecmp.cmp(installed, REQUIREMENTS, shallow=False)):
+        install_packages({"ensurepip": "python3-venv"} if not has_pip() else {})
+        venv.create(folder, clear=True, with_pip=True)
+        run(folder / "bin" / "python3", "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+            "--only-binary", ":all:", "--require-hashes", "--requirement", REQUIREMENTS)
+        shutil.copy(REQUIREMENTS, installed)
+    return next(folder.glob(pattern))
+
+
+def has_pip():
+    return subprocess.run([sys.executable, "-c", "import ensurepip"], capture_output=True).returncode == 0
+
+
+def install_packages(tools):
+    missing = [package for program, package in tools.items() if not shutil.which(program) and not Path(program).exists()]
+    if not missing:
+        return
+    root = [] if os.geteuid() == 0 else ["sudo"]
+    # Debian starts a service that it installs; this file says no to that.
+    policy = Path("/usr/sbin/policy-rc.d")
+    ours = not policy.exists()
+    if ours:
+        with tempfile.NamedTemporaryFile("w") as no:
+            no.write("#!/bin/sh\nexit 101\n")
+            no.flush()
+            run(*root, "install", "-m", "755", no.name, policy)
+    run(*root, "apt-get", "update", "-qq")
+    run(*root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-qq", "--yes",
+        "--no-install-recommends", *missing)
+    if ours:
+        run(*root, "rm", policy)
+
+
+def run(*command):
+    subprocess.run(command, check=True)
+
+
+def circumstances(kinds):
+    """When, where and with what."""
+    model = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.M)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    return {
+        "taken": datetime.date.today().isoformat(),
+        "machine": f"{os.cpu_count()} CPUs ({model[1] if model else platform.machine()}), {memory:.0f} GiB, "
+                   f"Linux {platform.release()}",
+        "versions": {name: version(kind.version()) for name, kind in kinds.items()},
+    }
+
+
+def version(command):
+    """The first number with dots in what the program says of itself."""
+    said = subprocess.run(command, capture_output=True, text=True, check=True)
+    return re.search(r"\d+\.\d+\.\d+", said.stdout + said.stderr)[0]
