@@ -1,4 +1,4 @@
-//! The door for `benches/`: what the hot path is made of, each as one closure to be run again and again.
+//! The door for `benches/` and `fuzz/`: what the hot path is made of, each as one closure to be run again and again.
 //!
 //! Only with the feature `bench`. What it opens stays `pub(crate)`, so each function gives away a closure and no type.
 
@@ -15,7 +15,7 @@ use crate::credential::Slots;
 use crate::proxy::fields::{self, Instance, Rules, Upward};
 use crate::route::{Form, Question};
 use crate::snapshot::Snapshot;
-use crate::transport::{Body, Outgoing};
+use crate::transport::{self, Body, Outgoing};
 
 /// Finds the route of a `GET` for `path`, and says whether there is one.
 pub fn route(config: &str, path: &str) -> impl Fn() -> bool + use<> {
@@ -66,6 +66,14 @@ pub fn attach(config: &str) -> impl Fn(HeaderMap) -> HeaderMap + use<> {
         );
         outgoing.fields
     }
+}
+
+/// Reads a service's answer at once and in pieces, which must make no difference; see `fuzz/`.
+///
+/// # Panics
+/// When it does.
+pub fn pieces_make_no_difference(answer: &[u8], cuts: &[u8]) {
+    transport::pieces_make_no_difference(answer, cuts);
 }
 
 /// Loads and compiles a config.
