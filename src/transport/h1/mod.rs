@@ -48,6 +48,8 @@ pub(crate) struct Exclusive {
     gone: Option<io::Error>,
     /// Why the answer broke off, to be told.
     fault: Option<Error>,
+    /// How many bytes of the answer were given since its reader had a turn.
+    ahead: usize,
     /// Who reads the answer's body, while another task writes the rest of the request.
     reader: Option<Waker>,
 }
@@ -62,6 +64,7 @@ impl Exclusive {
             method: Method::GET,
             gone: None,
             fault: None,
+            ahead: 0,
             reader: None,
         }
     }
@@ -158,6 +161,7 @@ impl Exclusive {
         self.method.clone_from(&outgoing.method);
         self.upload.begin(outgoing, spare::lines(), self.spelling);
         self.download.begin();
+        self.ahead = 0;
     }
 
     fn poll_answer(&mut self, outgoing: &mut Outgoing, cx: &mut Context<'_>) -> Poll<Result<Response<Answer>, Error>> {
@@ -170,7 +174,7 @@ impl Exclusive {
                 open();
                 return Poll::Ready(Ok(response(head, whole, outgoing)));
             }
-            let read = ready!(self.download.poll_fill(&mut self.wire, cx)).map_err(lost)?;
+            let read = ready!(self.poll_read(cx)).map_err(lost)?;
             if read == 0 {
                 let gone = self.gone.take().map(|error| error.to_string());
                 let why = gone.unwrap_or_else(|| self.download.shortfall().to_owned());
@@ -180,24 +184,40 @@ impl Exclusive {
     }
 
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if self.ahead >= TURN_BYTES {
+            // Who takes all that there is writes none of it meanwhile; written, its memory serves the next read.
+            self.ahead = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         loop {
             if let Some(frame) = self.download.take_frame()? {
+                self.ahead += frame.data_ref().map_or(0, Bytes::len);
                 return Poll::Ready(Some(Ok(frame)));
             }
             if self.download.is_over() {
                 return Poll::Ready(None);
             }
-            let filled = self.download.poll_fill(&mut self.wire, cx);
-            if filled.is_pending() && self.is_uploading() {
-                // Who writes the request in the meantime may have bad news.
-                self.reader = Some(cx.waker().clone());
-            }
-            match ready!(filled) {
-                Ok(0) => self.download.close()?,
-                Ok(_) => {}
-                Err(error) => return Poll::Ready(Some(Err(Error::Incomplete(error.to_string())))),
+            match self.poll_read(cx) {
+                Poll::Ready(Ok(0)) => self.download.close()?,
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(Error::Incomplete(error.to_string())))),
+                Poll::Pending => {
+                    self.ahead = 0;
+                    if self.is_uploading() {
+                        // Who writes the request in the meantime may have bad news.
+                        self.reader = Some(cx.waker().clone());
+                    }
+                    return Poll::Pending;
+                }
             }
         }
+    }
+
+    /// Reads once; 0 bytes are the end.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        ready!(self.wire.poll_news(cx))?;
+        self.download.poll_fill(&mut self.wire, cx)
     }
 
     fn break_off(&mut self, error: Error) {
@@ -268,3 +288,6 @@ impl From<Malformed> for Error {
 fn lost(error: io::Error) -> Error {
     Failure::of(error).into()
 }
+
+/// What is read of an answer before it is written on: as much as one buffer holds.
+const TURN_BYTES: usize = 64 * 1024;
