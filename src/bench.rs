@@ -1,4 +1,4 @@
-//! The door for `benches/`: what the hot path is made of, each as one closure to be run again and again.
+//! The door for `benches/` and `fuzz/`: what the hot path is made of, each as one closure to be run again and again.
 //!
 //! Only with the feature `bench`. What it opens stays `pub(crate)`, so each function gives away a closure and no type.
 //! Each panics where a config has errors.
@@ -21,7 +21,7 @@ use crate::route::{Form, Question};
 use crate::server::worker::runtime_of_one_thread;
 use crate::snapshot::{Published, Service, Snapshot};
 use crate::telemetry::metrics::Metrics;
-use crate::transport::{Body, Outgoing};
+use crate::transport::{self, Body, Outgoing};
 
 /// Finds the route of a `GET` for `path`, and says whether there is one.
 pub fn route(config: &str, path: &str) -> impl Fn() -> bool + use<> {
@@ -120,6 +120,14 @@ fn attach_of(service: Arc<Service>) -> impl Fn(HeaderMap) -> HeaderMap + use<> {
         );
         outgoing.fields
     }
+}
+
+/// Reads a service's answer at once and in pieces, which must make no difference; see `fuzz/`.
+///
+/// # Panics
+/// When it does.
+pub fn pieces_make_no_difference(answer: &[u8], cuts: &[u8]) {
+    transport::pieces_make_no_difference(answer, cuts);
 }
 
 fn is_ready<T, E>(future: impl Future<Output = Result<T, E>>) -> bool {

@@ -7,9 +7,9 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+use http::Response;
 use http::header::EXPECT;
 use http::uri::PathAndQuery;
-use http::Response;
 use hyper::body::{Body as _, Incoming};
 use tokio::task::spawn_local;
 use tokio::time::sleep;

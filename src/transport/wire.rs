@@ -26,11 +26,20 @@ impl Wire {
 
     /// Whether there is something to read, as far as the runtime and TLS know without a look at the socket.
     pub(super) fn has_news(&self) -> bool {
-        let is_unread = match &self.stream {
+        self.holds_news() || self.tcp().try_io(Interest::READABLE, || Ok(())).is_ok()
+    }
+
+    /// Ready when a read may find something. Where it would not, this costs a third of it, in TLS above all.
+    pub(super) fn poll_news(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.holds_news() { Poll::Ready(Ok(())) } else { self.tcp().poll_read_ready(cx) }
+    }
+
+    /// Whether TLS has something that was not read yet.
+    fn holds_news(&self) -> bool {
+        match &self.stream {
             Stream::Plain(_) => false,
             Stream::Tls(tls) => !tls.get_ref().1.wants_read(),
-        };
-        is_unread || self.tcp().try_io(Interest::READABLE, || Ok(())).is_ok()
+        }
     }
 
     /// Says goodbye, as far as that takes no waiting.

@@ -145,7 +145,6 @@ pub(super) fn parse(read: &mut BytesMut, fields: &mut HeaderMap) -> Result<Optio
         Ok(Status::Complete(bytes)) if bytes <= HEAD_BYTES => bytes,
         Ok(Status::Partial) if read.len() <= HEAD_BYTES => return Ok(None),
         Ok(_) => return Err(TOO_LONG),
-        Err(httparse::Error::TooManyHeaders) => return Err(Malformed("its head has more than 100 fields")),
         Err(error) => return Err(Malformed(in_words(error))),
     };
     let code = answer.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(Malformed("it has no status"))?;
@@ -288,7 +287,8 @@ fn in_words(error: httparse::Error) -> &'static str {
         httparse::Error::Version => "it names no version of HTTP/1",
         httparse::Error::Status => "its status line is malformed",
         httparse::Error::NewLine => "one of its lines ends in the middle of a line end",
-        httparse::Error::Token | httparse::Error::TooManyHeaders => "its head is malformed",
+        httparse::Error::TooManyHeaders => "it has more than 100 fields",
+        httparse::Error::Token => "a line is none of HTTP/1",
     }
 }
 

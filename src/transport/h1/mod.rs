@@ -12,22 +12,25 @@
 //! ```
 
 mod body;
+mod download;
 mod head;
 #[cfg(test)]
 mod tests;
+#[cfg(any(test, feature = "bench"))]
+pub(crate) mod trial;
+mod upload;
 
 use std::io;
-use std::pin::pin;
 use std::task::{Context, Poll, Waker, ready};
 
-use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, Response, StatusCode};
+use bytes::Bytes;
+use http::{HeaderMap, Method, Response};
 use hyper::body::{Frame, SizeHint};
-use tokio::io::AsyncReadExt;
 
-use self::body::{Rest, Stuck, Upload};
+use self::download::Download;
 use self::head::{Head, Malformed};
-use super::http::{Answer, HEAD_BYTES, Unsent};
+use self::upload::{Stuck, Upload};
+use super::http::{Answer, Unsent};
 use super::wire::{Wire, is_gone};
 use super::{Error, Outgoing, Spelling, spare};
 use crate::tls::Failure;
@@ -36,29 +39,18 @@ use crate::tls::Failure;
 pub(crate) struct Exclusive {
     wire: Wire,
     spelling: Spelling,
-    /// What came and was not taken yet.
-    read: BytesMut,
-    /// How much of it was found to hold no end of a head.
-    looked: usize,
     upload: Upload,
+    download: Download,
     /// Of the request that goes on now.
     method: Method,
-    state: State,
-    /// Whether another request may follow.
-    keep: bool,
-    interim: u32,
     /// Why nothing can be written any more; what was said before that may still be read.
     gone: Option<io::Error>,
+    /// Why the answer broke off, to be told.
+    fault: Option<Error>,
+    /// How many bytes of the answer were given since its reader had a turn.
+    ahead: usize,
     /// Who reads the answer's body, while another task writes the rest of the request.
     reader: Option<Waker>,
-}
-
-enum State {
-    Waiting,
-    /// The head was read, and this is to come of the body. A connection is at rest like this, with nothing to come.
-    Answered(Rest),
-    /// The answer broke off, for a reason that may have to be told yet.
-    Broken(Option<Error>),
 }
 
 impl Exclusive {
@@ -66,14 +58,12 @@ impl Exclusive {
         Self {
             wire,
             spelling,
-            read: BytesMut::new(),
-            looked: 0,
             upload: Upload::none(),
+            download: Download::none(),
             method: Method::GET,
-            state: State::Answered(Rest::Over),
-            keep: true,
-            interim: 0,
             gone: None,
+            fault: None,
+            ahead: 0,
             reader: None,
         }
     }
@@ -85,8 +75,8 @@ impl Exclusive {
         outgoing: &mut Outgoing,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Response<Answer>, Unsent>> {
-        if !matches!(self.state, State::Waiting) {
-            if !self.is_ready() {
+        if !self.download.is_awaited() {
+            if self.is_closed() {
                 let error = Error::Terminated("it was no longer open".to_owned());
                 return Poll::Ready(Err(Unsent { error, whole: true, not_processed: true }));
             }
@@ -98,36 +88,27 @@ impl Exclusive {
 
     /// The next piece of the answer's body.
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        loop {
-            let rest = match &mut self.state {
-                State::Answered(rest) => rest,
-                State::Broken(error) => return Poll::Ready(error.take().map(Err)),
-                State::Waiting => return Poll::Ready(None),
-            };
-            match rest.next(&mut self.read) {
-                Ok(Some(frame)) => {
-                    self.spare_buffer();
-                    return Poll::Ready(Some(Ok(frame)));
-                }
-                Ok(None) if rest.is_over() => return Poll::Ready(None),
-                Ok(None) => {}
-                Err(malformed) => self.break_off(Error::Incomplete(malformed.0.to_owned())),
-            }
-            if let Err(error) = ready!(self.poll_more(cx)) {
-                self.break_off(error);
-            }
+        if let Some(fault) = self.fault.take() {
+            return Poll::Ready(Some(Err(fault)));
         }
+        let polled = self.poll_body(cx);
+        if let Poll::Ready(Some(Err(error))) = polled {
+            // A round later: what came before it can be on its way to the app by then, and is not lost with it.
+            self.break_off(error);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        polled
     }
 
     /// Whether the answer was read to its end.
     pub(crate) fn is_over(&self) -> bool {
-        matches!(&self.state, State::Answered(rest) if rest.is_over())
+        self.download.is_over()
     }
 
     /// What is still to come of the answer's body.
     pub(crate) fn size_hint(&self) -> SizeHint {
-        let State::Answered(rest) = &self.state else { return SizeHint::default() };
-        rest.exact().map_or_else(SizeHint::default, SizeHint::with_exact)
+        self.download.exact().map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 
     /// Whether the request is still on its way.
@@ -137,59 +118,106 @@ impl Exclusive {
 
     /// Writes the rest of a request whose answer came before its end; ready when that is done, or has become pointless.
     pub(crate) fn poll_upload(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Err(error) = self.write(cx) {
-            self.break_off(error);
+        match self.write(cx) {
+            Ok(()) if self.is_uploading() => Poll::Pending,
+            Ok(()) => Poll::Ready(()),
+            Err(error) => {
+                self.break_off(error);
+                if let Some(reader) = self.reader.take() {
+                    reader.wake();
+                }
+                Poll::Ready(())
+            }
         }
-        let over = !self.is_uploading() || matches!(self.state, State::Broken(_));
-        if over { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Whether no other request may be sent on it, as far as is known.
+    /// Whether no other request may be sent on it now, as far as is known.
     pub(crate) fn is_closed(&mut self) -> bool {
-        !self.keep || (self.is_at_rest() && self.was_spoken_on())
-    }
-
-    /// Whether the next request may be sent now, as far as is known.
-    pub(crate) fn is_ready(&mut self) -> bool {
-        self.is_at_rest() && !self.is_closed()
+        !self.is_at_rest() || !self.download.is_reusable() || self.was_spoken_on()
     }
 
     fn is_at_rest(&self) -> bool {
-        self.is_over() && self.upload.is_done()
+        self.download.is_over() && self.upload.is_done()
     }
 
     /// Whether the service did what it must not do between requests: say something, or leave.
     ///
-    /// What the runtime knows of the socket already is all that is looked at, so this costs no system call.
+    /// Nothing but what the runtime knows of the socket is looked at as long as that is nothing new, so this costs no
+    /// system call.
     fn was_spoken_on(&mut self) -> bool {
-        if self.read.is_empty() && !self.wire.has_news() {
+        if !self.wire.has_news() {
             return false;
         }
-        // It may be nothing but a session ticket of TLS.
-        let silent = self.read.is_empty() && self.poll_fill(&mut Context::from_waker(Waker::noop())).is_pending();
-        self.keep = silent;
+        // It may be a session ticket of TLS.
+        let silent = self.download.poll_fill(&mut self.wire, &mut Context::from_waker(Waker::noop())).is_pending();
+        if !silent {
+            self.download.forbid();
+        }
         !silent
     }
 
     fn begin(&mut self, outgoing: &mut Outgoing) {
-        if self.method != outgoing.method {
-            self.method = outgoing.method.clone();
-        }
+        self.method.clone_from(&outgoing.method);
         self.upload.begin(outgoing, spare::lines(), self.spelling);
-        (self.state, self.looked, self.interim) = (State::Waiting, 0, 0);
+        self.download.begin();
+        self.ahead = 0;
     }
 
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<Answer>, Error>> {
         loop {
             self.write(cx)?;
-            if let Some((head, fields)) = self.take_head()? {
-                return Poll::Ready(self.answered(head, fields));
+            if let Some(answer) = self.take_answer()? {
+                return Poll::Ready(Ok(answer));
             }
-            let read = ready!(self.poll_fill(cx)).map_err(lost)?;
+            let read = ready!(self.poll_read(cx)).map_err(lost)?;
             if read == 0 {
-                return Poll::Ready(Err(self.ended_unanswered()));
+                let gone = self.gone.take().map(|error| error.to_string());
+                let why = gone.unwrap_or_else(|| self.download.shortfall().to_owned());
+                return Poll::Ready(Err(Error::Terminated(why)));
             }
         }
+    }
+
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if self.ahead >= TURN_BYTES {
+            // Who takes all that there is writes none of it meanwhile; written, its memory serves the next read.
+            self.ahead = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        loop {
+            if let Some(frame) = self.download.take_frame()? {
+                self.ahead += frame.data_ref().map_or(0, Bytes::len);
+                return Poll::Ready(Some(Ok(frame)));
+            }
+            if self.download.is_over() {
+                return Poll::Ready(None);
+            }
+            match self.poll_read(cx) {
+                Poll::Ready(Ok(0)) => self.download.close()?,
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(Error::Incomplete(error.to_string())))),
+                Poll::Pending => {
+                    self.ahead = 0;
+                    if self.is_uploading() {
+                        // Who writes the request in the meantime may have bad news.
+                        self.reader = Some(cx.waker().clone());
+                    }
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    /// Reads once; 0 bytes are the end.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        ready!(self.wire.poll_news(cx))?;
+        self.download.poll_fill(&mut self.wire, cx)
+    }
+
+    fn break_off(&mut self, error: Error) {
+        self.download.break_off();
+        self.fault = Some(error);
     }
 
     /// Writes as much of the request as can be written now.
@@ -201,7 +229,7 @@ impl Exclusive {
         }
         match self.upload.poll(&mut self.wire, cx) {
             Poll::Pending => {}
-            Poll::Ready(Ok(())) => spare::keep_lines(self.upload.stop()),
+            Poll::Ready(Ok(())) => spare::keep_lines(self.upload.finish()),
             Poll::Ready(Err(Stuck::Connection(error))) if is_gone(&error) => self.gone = Some(error),
             Poll::Ready(Err(Stuck::Connection(error))) => return Err(lost(error)),
             Poll::Ready(Err(Stuck::Body(error))) => return Err(Error::RequestBody(error.to_string())),
@@ -212,134 +240,44 @@ impl Exclusive {
         Ok(())
     }
 
-    /// The head of the final answer, if it is there.
-    fn take_head(&mut self) -> Result<Option<(Head, HeaderMap)>, Error> {
-        while !self.read.is_empty() && head::may_end(&self.read, self.looked) {
-            let mut fields = spare::fields();
-            let Some(head) = head::parse(&mut self.read, &mut fields)? else {
-                spare::keep_fields(fields);
-                self.looked = self.read.len();
-                return Ok(None);
-            };
-            if !head.is_interim() {
-                return Ok(Some((head, fields)));
-            }
+    /// The answer, if its head is here.
+    fn take_answer(&mut self) -> Result<Option<Response<Answer>>, Error> {
+        if self.download.is_empty() {
+            return Ok(None);
+        }
+        let gate = self.upload.gate();
+        let open = || gate.iter().for_each(|gate| gate.open());
+        let mut fields = spare::fields();
+        let Some((head, whole)) = self.download.take_head(&self.method, &mut fields, open)? else {
             spare::keep_fields(fields);
-            self.looked = 0;
-            self.note_interim(head.status)?;
-        }
-        if self.read.len() > HEAD_BYTES { Err(head::TOO_LONG.into()) } else { Ok(None) }
-    }
-
-    fn note_interim(&mut self, status: StatusCode) -> Result<(), Error> {
-        self.interim += 1;
-        if self.interim > INTERIM_ANSWERS {
-            return Err(Error::Protocol(format!("it sent more than {INTERIM_ANSWERS} interim answers")));
-        }
-        if status == StatusCode::CONTINUE {
-            self.open_gate();
-        }
-        Ok(())
-    }
-
-    fn open_gate(&self) {
-        if let Some(gate) = self.upload.gate() {
-            gate.open();
-        }
-    }
-
-    fn answered(&mut self, head: Head, fields: HeaderMap) -> Result<Response<Answer>, Error> {
-        if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(Error::Protocol("it switches protocols, which nobody asked for".to_owned()));
-        }
+            return Ok(None);
+        };
         // What becomes of the app's body is between the app and the service now.
-        self.open_gate();
-        let mut rest = head.rest(&self.method)?;
-        self.keep = head.keeps_alive() && self.gone.is_none();
-        let whole = rest.whole(&mut self.read);
-        self.state = State::Answered(rest);
-        self.spare_buffer();
-
-        let mut response = Response::new(whole.map_or(Answer::Coming, Answer::Whole));
-        *response.status_mut() = head.status;
-        *response.version_mut() = head.version;
-        *response.headers_mut() = fields;
-        if let Some(reason) = head.reason {
-            response.extensions_mut().insert(reason);
-        }
-        Ok(response)
-    }
-
-    fn ended_unanswered(&mut self) -> Error {
-        Error::Terminated(match self.gone.take() {
-            Some(error) => error.to_string(),
-            None if self.read.is_empty() => "it sent nothing".to_owned(),
-            None => "it sent half a head".to_owned(),
-        })
+        open();
+        Ok(Some(response(head, whole, fields)))
     }
 
     fn unsent(&mut self, error: Error, outgoing: &mut Outgoing) -> Unsent {
-        (self.keep, self.state) = (false, State::Broken(None));
+        self.download.break_off();
         let not_processed = !self.upload.has_begun();
-        let body = if self.read.is_empty() { self.upload.take_back() } else { None };
+        let body = if self.download.is_empty() { self.upload.take_back() } else { None };
         let whole = body.is_some();
         if let Some(body) = body {
             outgoing.body = body;
         }
         Unsent { error, whole, not_processed }
     }
+}
 
-    /// More of the answer's body, or its end.
-    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let filled = self.poll_fill(cx);
-        if filled.is_pending() && self.is_uploading() {
-            // Who writes the request in the meantime may have bad news.
-            self.reader = Some(cx.waker().clone());
-        }
-        let read = ready!(filled).map_err(|error| Error::Incomplete(error.to_string()))?;
-        match &mut self.state {
-            State::Answered(rest) if read == 0 => {
-                // Who says where a body ends by closing says no more.
-                self.keep = false;
-                Poll::Ready(rest.close().map_err(|malformed| Error::Incomplete(malformed.0.to_owned())))
-            }
-            _ => Poll::Ready(Ok(())),
-        }
+fn response(head: Head, whole: Option<Bytes>, fields: HeaderMap) -> Response<Answer> {
+    let mut response = Response::new(whole.map_or(Answer::Coming, Answer::Whole));
+    *response.status_mut() = head.status;
+    *response.version_mut() = head.version;
+    *response.headers_mut() = fields;
+    if let Some(reason) = head.reason {
+        response.extensions_mut().insert(reason);
     }
-
-    fn break_off(&mut self, error: Error) {
-        self.state = State::Broken(Some(error));
-        self.keep = false;
-        if let Some(reader) = self.reader.take() {
-            reader.wake();
-        }
-    }
-
-    /// Reads once; 0 is the end.
-    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.read.capacity() == 0 {
-            self.read = spare::buffer();
-        }
-        let (least, most) = match &self.state {
-            State::Answered(rest) if rest.exact() != Some(0) => BODY_ROOM,
-            _ => HEAD_ROOM,
-        };
-        if self.read.capacity() - self.read.len() < least {
-            self.read.reserve(most);
-        }
-        let filled = pin!(self.wire.read_buf(&mut self.read)).poll(cx);
-        if filled.is_pending() {
-            self.spare_buffer();
-        }
-        filled
-    }
-
-    /// Holds no memory for nothing.
-    fn spare_buffer(&mut self) {
-        if self.read.is_empty() {
-            spare::keep_buffer(std::mem::take(&mut self.read));
-        }
-    }
+    response
 }
 
 /// At rest it ends in peace, else in a reset: half a request must not look whole.
@@ -362,9 +300,5 @@ fn lost(error: io::Error) -> Error {
     Failure::of(error).into()
 }
 
-/// More than any protocol has use for: a service that sends one after the other would hold a request for ever.
-const INTERIM_ANSWERS: u32 = 32;
-
-/// Room for one read, at least and when it has to be made. A small answer comes in one; TLS gives up to 16 KiB at once.
-const HEAD_ROOM: (usize, usize) = (8 * 1024, 8 * 1024);
-const BODY_ROOM: (usize, usize) = (16 * 1024, 64 * 1024);
+/// What is read of an answer before it is written on: as much as one buffer holds.
+const TURN_BYTES: usize = 64 * 1024;

@@ -2,10 +2,14 @@
 
 use http::{HeaderValue, Method};
 use http_body_util::BodyExt;
+use hyper::ext::ReasonPhrase;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
+use tokio_rustls::TlsAcceptor;
 
-use super::lab::{Service, answer_path, driven, get, outgoing, read_head, unanswered};
+use super::lab::{
+    AsksForCertificate, Authorities, Service, answer_path, driven, get, outgoing, over_tls, read_head, unanswered,
+};
 use crate::code::Code;
 use crate::config::HttpVersion;
 use crate::transport::{Body, Connector, Outgoing, Spelling};
@@ -48,7 +52,7 @@ async fn a_connection_carries_one_request_after_the_other() {
 
     for path in ["/1", "/2", "/3"] {
         assert_eq!(sender.fetch(get(path)).await.1, path);
-        assert!(sender.http1().is_ready());
+        assert!(!sender.http1().is_closed());
     }
 
     assert_eq!(service.accepted.get(), 1);
@@ -155,7 +159,7 @@ async fn an_answer_of_http_1_0_is_the_last_of_its_connection() {
 
     assert_eq!(sender.fetch(get("/")).await.1, "ok");
 
-    assert!(sender.http1().is_closed() && !sender.http1().is_ready());
+    assert!(sender.http1().is_closed());
 }
 
 #[tokio::test(flavor = "local")]
@@ -172,6 +176,65 @@ async fn an_answer_that_breaks_off_is_incomplete() {
 
         assert_eq!(error.code(), Code::HttpResponseIncomplete);
         assert!(sender.http1().is_closed());
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn over_tls_an_end_without_a_goodbye_breaks_off() {
+    let authorities = Authorities::new();
+    let acceptor = TlsAcceptor::from(authorities.server("127.0.0.1", &[], AsksForCertificate::No));
+    let service = Service::raw(move |tcp, number| {
+        let acceptor = acceptor.clone();
+        async move {
+            let mut stream = acceptor.accept(tcp).await.unwrap();
+            read_head(&mut stream).await;
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nall?").await.unwrap();
+            stream.flush().await.unwrap();
+            if number == 1 {
+                stream.shutdown().await.unwrap();
+            }
+        }
+    })
+    .await;
+    let connect = || over_tls(service.address.port(), authorities.client(&[]), HttpVersion::Auto);
+
+    let mut ended = driven(connect().await.unwrap_or_else(|error| panic!("{error}")));
+    let mut cut_off = driven(connect().await.unwrap_or_else(|error| panic!("{error}")));
+
+    assert_eq!(ended.fetch(get("/")).await.1, "all?");
+    let response = cut_off.ask(get("/")).await.unwrap_or_else(|unsent| panic!("{}", unsent.error));
+    let error = cut_off.read(response.into_body()).collect().await.expect_err("nobody knows whether it is all");
+    assert_eq!(error.code(), Code::HttpResponseIncomplete);
+}
+
+#[tokio::test(flavor = "local")]
+async fn an_answer_that_nobody_asked_for_is_the_end_of_the_connection() {
+    let service = Service::raw(|mut tcp, _| async move {
+        read_head(&mut tcp).await;
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+        tcp.write_all(&answer.repeat(2)).await.unwrap();
+        drop(tcp.read_u8().await);
+    })
+    .await;
+    let mut sender = service.connected().await;
+
+    assert_eq!(sender.fetch(get("/")).await.1, "ok");
+
+    assert!(sender.http1().is_closed());
+    let unsent = unanswered(sender.ask(get("/")).await);
+    assert!(unsent.whole, "{}", unsent.error);
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_reason_of_the_services_own_is_kept() {
+    for (line, reason) in [("200 OK", None), ("200 Quite Fine", Some("Quite Fine"))] {
+        let service = Service::answering(format!("HTTP/1.1 {line}\r\ncontent-length: 0\r\n\r\n")).await;
+
+        let response =
+            service.connected().await.ask(get("/")).await.unwrap_or_else(|unsent| panic!("{}", unsent.error));
+
+        let kept = response.extensions().get::<ReasonPhrase>().map(ReasonPhrase::as_bytes);
+        assert_eq!(kept, reason.map(str::as_bytes));
     }
 }
 

@@ -1,6 +1,7 @@
 //! One worker, HTTP/1.1.
 
 use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use http::Method;
@@ -167,6 +168,94 @@ async fn a_connection_is_free_only_when_its_request_was_sent_too() {
     app.write_all(b"whole").await.unwrap();
 
     until(|| pool.idle.borrow().len() == 1).await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_request_goes_on_while_nobody_reads_its_answer() {
+    let got_all = Rc::new(Cell::new(false));
+    let got = Rc::clone(&got_all);
+    let service = Service::raw(move |mut tcp, _| {
+        let got = Rc::clone(&got);
+        async move {
+            read_head(&mut tcp).await;
+            tcp.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nha").await.unwrap();
+            tcp.read_exact(&mut [0; 10]).await.unwrap();
+            got.set(true);
+            tcp.write_all(b"lf").await.unwrap();
+            drop(tcp.read_u8().await);
+        }
+    })
+    .await;
+    let upstream = upstream(&service, LIMITS);
+    let pool = pool(&upstream);
+    let (incoming, mut app) = app_body("content-length: 10", b"half ").await;
+    let (body, _) = Body::app(incoming, 64);
+    let early =
+        send(&pool, outgoing(Method::POST, "/", body)).await.unwrap_or_else(|failure| panic!("{}", failure.error));
+
+    app.write_all(b"whole").await.unwrap();
+    until(|| got_all.get()).await;
+
+    assert_eq!(early.into_body().collect().await.unwrap().to_bytes(), "half");
+    assert_eq!(pool.idle.borrow().len(), 1);
+}
+
+#[tokio::test(flavor = "local")]
+async fn an_app_that_breaks_off_breaks_its_answer_off_too() {
+    let service = Service::raw(|mut tcp, _| async move {
+        read_head(&mut tcp).await;
+        tcp.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nha").await.unwrap();
+        while tcp.read_u8().await.is_ok() {}
+    })
+    .await;
+    let upstream = upstream(&service, LIMITS);
+    let pool = pool(&upstream);
+    let (incoming, app) = app_body("content-length: 10", b"half ").await;
+    let (body, _) = Body::app(incoming, 64);
+    let early =
+        send(&pool, outgoing(Method::POST, "/", body)).await.unwrap_or_else(|failure| panic!("{}", failure.error));
+
+    drop(app);
+
+    let error = early.into_body().collect().await.expect_err("half a request");
+    assert_eq!(error.to_string(), "the app's body broke off");
+    until(|| upstream.permits.available_permits() == LIMITS.max_connections).await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn an_answer_dropped_while_its_request_goes_on_closes_the_connection() {
+    let service = Service::raw(|mut tcp, _| async move {
+        read_head(&mut tcp).await;
+        tcp.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nha").await.unwrap();
+        while tcp.read_u8().await.is_ok() {}
+    })
+    .await;
+    let upstream = upstream(&service, LIMITS);
+    let pool = pool(&upstream);
+    let (incoming, _app) = app_body("content-length: 10", b"half ").await;
+    let (body, _) = Body::app(incoming, 64);
+    let early =
+        send(&pool, outgoing(Method::POST, "/", body)).await.unwrap_or_else(|failure| panic!("{}", failure.error));
+
+    drop(early);
+
+    until(|| upstream.permits.available_permits() == LIMITS.max_connections).await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn the_sweep_lets_go_of_what_the_service_closed() {
+    let service = forgetful().await;
+    let upstream = upstream(&service, LIMITS);
+    let pool = pool(&upstream);
+    fetch(&pool, "/").await;
+
+    until(|| {
+        pool.sweep(Moment::now());
+        pool.idle.borrow().is_empty()
+    })
+    .await;
+
+    assert_eq!(upstream.permits.available_permits(), LIMITS.max_connections);
 }
 
 #[tokio::test(flavor = "local")]
