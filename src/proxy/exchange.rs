@@ -1,6 +1,5 @@
 //! One exchange as it is counted and logged: once, whatever becomes of it.
 
-use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -15,17 +14,16 @@ use super::view::{ServiceHalf, View};
 use super::{Arrival, Body, Error};
 use crate::code::Code;
 use crate::config::AccessLog;
-use crate::deadline::Deadline;
 use crate::telemetry::metrics::Numbers;
 
 /// What is known of an exchange while it goes on. Dropping it ends the exchange: with the answer's body, or with the
 /// request of an app that left.
 pub(super) struct Exchange {
-    view: Rc<View>,
+    pub(super) view: Rc<View>,
+    pub(super) arrival: Rc<Arrival>,
     half: Option<Rc<ServiceHalf>>,
-    deadline: Rc<Deadline>,
-    /// The app's body, if there is one.
-    uploading: Option<Rc<Cell<bool>>>,
+    /// Whether the app sends a body.
+    uploads: bool,
     upload: Option<Rc<Upload>>,
     began: Instant,
     /// Spent waiting for others.
@@ -40,13 +38,13 @@ pub(super) struct Exchange {
 impl Exchange {
     /// Takes the request apart. The head stays here, in its box: in the futures of the phases it would be moved with
     /// each of them.
-    pub(super) fn begin(request: Request<Incoming>, arrival: &Arrival, view: Rc<View>) -> (Box<Self>, Incoming) {
+    pub(super) fn begin(request: Request<Incoming>, arrival: Rc<Arrival>, view: Rc<View>) -> (Box<Self>, Incoming) {
         let (head, body) = request.into_parts();
         let exchange = Box::new(Self {
             view,
+            arrival,
             half: None,
-            deadline: Rc::clone(&arrival.deadline),
-            uploading: (!body.is_end_stream()).then(|| Rc::clone(&arrival.uploading)),
+            uploads: !body.is_end_stream(),
             upload: None,
             began: Instant::now(),
             waited: Duration::ZERO,
@@ -66,8 +64,8 @@ impl Exchange {
 
     /// Follows the app's body, if there is one.
     pub(super) fn upload(&mut self, half: &ServiceHalf) -> Option<Rc<Upload>> {
-        let uploading = self.uploading.as_ref();
-        self.upload = uploading.map(|flag| Upload::new(&self.deadline, flag, half.service.timeouts));
+        let Arrival { deadline, uploading, .. } = &*self.arrival;
+        self.upload = self.uploads.then(|| Upload::new(deadline, uploading, half.service.timeouts));
         self.upload.clone()
     }
 
@@ -127,7 +125,7 @@ impl Exchange {
 
     /// Whether bytes of the request are still to come, so that the connection can't go on after an answer of ours.
     pub(super) fn is_unread(&self) -> bool {
-        self.uploading.is_some() && !self.upload.as_ref().is_some_and(|upload| upload.has_ended())
+        self.uploads && !self.upload.as_ref().is_some_and(|upload| upload.has_ended())
     }
 
     fn numbers(&self) -> &Numbers {
@@ -163,7 +161,7 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        self.deadline.disarm();
+        self.arrival.deadline.disarm();
         if let Some(upload) = &self.upload {
             upload.over();
         }

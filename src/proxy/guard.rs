@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::Poll;
 
 use super::Error;
@@ -12,10 +12,11 @@ use super::Error;
 /// What the phases share with other requests is never left half-changed across an await, and a `RefCell` that was
 /// borrowed is given back as the stack unwinds. The panic hook has logged the place and the message.
 ///
+/// They come pinned: by value they would stand twice in the future of every request.
+///
 /// # Errors
 /// Theirs, or that they panicked.
-pub(super) async fn guarded<T>(phases: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    let mut phases = pin!(phases);
+pub(super) async fn guarded<T>(mut phases: Pin<&mut impl Future<Output = Result<T, Error>>>) -> Result<T, Error> {
     poll_fn(|cx| {
         let polled = catch_unwind(AssertUnwindSafe(|| phases.as_mut().poll(cx)));
         polled.unwrap_or(Poll::Ready(Err(Error::Panicked)))
@@ -25,6 +26,8 @@ pub(super) async fn guarded<T>(phases: impl Future<Output = Result<T, Error>>) -
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use tokio::task::yield_now;
 
     use super::*;
@@ -32,12 +35,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_an_internal_error() {
-        let failed = guarded::<()>(async {
+        let phases = async {
             yield_now().await;
             panic!("a fault of ours")
-        });
+        };
 
-        let error = failed.await.unwrap_err();
+        let error = guarded::<()>(pin!(phases)).await.unwrap_err();
 
         assert_eq!(error.code(), Code::InternalError);
         assert_eq!(error.detail(), "a fault of Sidekey's own; its log has the place");
@@ -50,7 +53,7 @@ mod tests {
             Ok(7)
         };
 
-        assert_eq!(guarded(waited).await.unwrap(), 7);
-        assert_eq!(guarded::<()>(async { Err(Error::HostMissing) }).await.unwrap_err().code(), Code::BadRequest);
+        assert_eq!(guarded(pin!(waited)).await.unwrap(), 7);
+        assert_eq!(guarded::<()>(pin!(async { Err(Error::HostMissing) })).await.unwrap_err().code(), Code::BadRequest);
     }
 }

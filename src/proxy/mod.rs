@@ -19,6 +19,7 @@ mod view;
 
 use std::cell::Cell;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 
 use http::{Request, Response, request};
@@ -56,31 +57,34 @@ pub(crate) enum Peer {
 
 /// Carries one request to its service and the answer back.
 ///
-/// The phases have one file each and the same names in logs, metrics and docs.
-pub(crate) async fn handle(request: Request<Incoming>, arrival: &Arrival, cx: &Context) -> Response<Body> {
+/// The phases have one file each and the same names in logs, metrics and docs. The request is in its [`Exchange`] before
+/// there is a future: whatever a future holds is moved with it.
+pub(crate) fn handle(
+    request: Request<Incoming>,
+    arrival: Rc<Arrival>,
+    cx: &Context,
+) -> impl Future<Output = Response<Body>> + use<> {
     // One view for the whole request: a reload halfway must not mix two configs.
-    let view = cx.view();
-    let (mut exchange, body) = Exchange::begin(request, arrival, Rc::clone(&view));
-    let answer = match guarded(carry(body, arrival, &view, &mut exchange)).await {
-        Ok(answer) => answer,
-        Err(error) => {
-            exchange.failed(&error);
-            problem::answer(&error, &exchange, arrival)
-        }
-    };
-    exchange.answered(answer)
+    let (mut exchange, body) = Exchange::begin(request, arrival, cx.view());
+    async move {
+        let outcome = guarded(pin!(carry(body, &mut exchange))).await;
+        let answer = match outcome {
+            Ok(answer) => answer,
+            Err(error) => {
+                exchange.failed(&error);
+                problem::answer(&error, &exchange)
+            }
+        };
+        exchange.answered(answer)
+    }
 }
 
-async fn carry(
-    body: Incoming,
-    arrival: &Arrival,
-    view: &View,
-    exchange: &mut Exchange,
-) -> Result<Response<Body>, Error> {
+async fn carry(body: Incoming, exchange: &mut Exchange) -> Result<Response<Body>, Error> {
+    let (view, arrival) = (Rc::clone(&exchange.view), Rc::clone(&exchange.arrival));
     let head = &exchange.head;
     let found = match view.door().admit(head, arrival.peer)? {
-        Admission::Carry(named) => find(view, head, &named)?,
-        Admission::AnswerOptions => return Ok(problem::options(arrival)),
+        Admission::Carry(named) => find(&view, head, &named)?,
+        Admission::AnswerOptions => return Ok(problem::options(&arrival)),
     };
 
     let half = &view.halves[found.service];
@@ -89,11 +93,11 @@ async fn carry(
 
     let instance = &view.worker.instance;
     let mut request = Sending::prepare(body, target, half, instance, exchange)?;
-    let response = request.send(half, arrival, exchange).await?;
+    let response = request.send(half, exchange).await?;
 
     // Who calls us by a service's own name knows us as a proxy; to all others we are the service.
     let via = (!found.prepend).then_some(instance);
-    relay::relay(response, via, half, arrival)
+    relay::relay(response, via, half, &arrival)
 }
 
 /// Finds the route.

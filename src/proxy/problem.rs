@@ -23,7 +23,7 @@ struct Problem<'a> {
 }
 
 /// Tells the app why there is no answer of the service.
-pub(super) fn answer(error: &Error, exchange: &Exchange, arrival: &Arrival) -> Response<Body> {
+pub(super) fn answer(error: &Error, exchange: &Exchange) -> Response<Body> {
     let (code, detail) = (error.code(), error.detail());
     let mut answer =
         if exchange.wants_grpc() { for_grpc(code, &detail) } else { for_http(code, &detail, exchange.service()) };
@@ -33,7 +33,7 @@ pub(super) fn answer(error: &Error, exchange: &Exchange, arrival: &Arrival) -> R
     if let Some(seconds) = error.retry_after() {
         fields.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
-    if exchange.is_unread() || arrival.closing.get() {
+    if exchange.is_unread() || exchange.arrival.closing.get() {
         fields.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     if exchange.method() == Method::HEAD {

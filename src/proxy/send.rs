@@ -14,13 +14,14 @@ use hyper::body::{Body as _, Incoming};
 use tokio::task::spawn_local;
 use tokio::time::sleep;
 
+use super::Error;
 use super::exchange::Exchange;
 use super::fields::{self, Instance, Upward};
 use super::upload::Upload;
 use super::view::ServiceHalf;
-use super::{Arrival, Error};
 use crate::code::Code;
 use crate::credential::{Stamp, Verdict};
+use crate::deadline::Deadline;
 use crate::transport::{Body, Gate, Kept, Outgoing};
 use crate::upstream::{self, PooledBody, Reached, Timing};
 
@@ -94,14 +95,14 @@ impl Request {
     pub(super) async fn send(
         &mut self,
         half: &ServiceHalf,
-        arrival: &Arrival,
         exchange: &mut Exchange,
     ) -> Result<Response<PooledBody>, Error> {
+        let arrival = Rc::clone(&exchange.arrival);
         let mut allowance = Allowance { retries: half.service.retry.attempts, renewals: 1 };
         loop {
             let stamp = self.authorize(half, exchange).await?;
             let upload = self.upload.as_deref();
-            let sent = exchange.wait_for(pin!(attempt(&mut self.outgoing, upload, half, arrival))).await;
+            let sent = exchange.wait_for(pin!(attempt(&mut self.outgoing, upload, half, &arrival.deadline))).await;
             let again = match sent {
                 Ok(response) => match after_answer(&response, stamp, self, half, &mut allowance, exchange).await {
                     Some(again) => again,
@@ -151,9 +152,8 @@ async fn attempt(
     outgoing: &mut Outgoing,
     upload: Option<&Upload>,
     half: &ServiceHalf,
-    arrival: &Arrival,
+    deadline: &Deadline,
 ) -> Result<Response<PooledBody>, Unanswered> {
-    let deadline = &arrival.deadline;
     let response_limit = half.service.timeouts.response;
     // The connection's own time-outs run until there is one.
     deadline.disarm();

@@ -37,8 +37,12 @@ use crate::proxy::{Arrival, Body, Peer};
 
 /// What answers the requests of a port: the proxy, the admin API, the health probes.
 pub(crate) trait Port: 'static {
-    /// Answers one request.
-    async fn answer(&self, request: Request<Incoming>, arrival: &Arrival) -> Response<Body>;
+    /// Answers one request. The future owns what it needs, and should not carry the request: hyper moves it.
+    fn answer(
+        self: &Rc<Self>,
+        request: Request<Incoming>,
+        arrival: &Rc<Arrival>,
+    ) -> impl Future<Output = Response<Body>> + use<Self>;
 
     /// The limits now: a reload may change them.
     fn limits(&self) -> Limits;
@@ -134,11 +138,8 @@ fn exchanges<P: Port>(port: &Rc<P>, arrival: &Rc<Arrival>, progress: &Rc<Progres
     let (port, arrival, progress) = (Rc::clone(port), Rc::clone(arrival), Rc::clone(progress));
     service_fn(move |request| {
         progress.begin();
-        let (port, arrival, progress) = (Rc::clone(&port), Rc::clone(&arrival), Rc::clone(&progress));
-        async move {
-            let answer = port.answer(request, &arrival).await;
-            Ok(answer.map(|body| Tracked::new(body, &progress)))
-        }
+        let (answer, progress) = (port.answer(request, &arrival), Rc::clone(&progress));
+        async move { Ok(answer.await.map(|body| Tracked::new(body, progress))) }
     })
 }
 
@@ -347,14 +348,20 @@ const FIRST_REQUEST_WHILE_CLOSING: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
+    use std::future::ready;
+
     use super::*;
     use crate::proxy::problem;
 
     struct Nobody;
 
     impl Port for Nobody {
-        async fn answer(&self, _: Request<Incoming>, _: &Arrival) -> Response<Body> {
-            problem::bare(Code::NotFound, "nobody is here")
+        fn answer(
+            self: &Rc<Self>,
+            _: Request<Incoming>,
+            _: &Rc<Arrival>,
+        ) -> impl Future<Output = Response<Body>> + use<> {
+            ready(problem::bare(Code::NotFound, "nobody is here"))
         }
 
         fn limits(&self) -> Limits {

@@ -12,8 +12,12 @@ use crate::config::Limits;
 use crate::proxy::{self, Arrival, Body};
 
 impl Port for proxy::Context {
-    async fn answer(&self, request: Request<Incoming>, arrival: &Arrival) -> Response<Body> {
-        proxy::handle(request, arrival, self).await
+    fn answer(
+        self: &Rc<Self>,
+        request: Request<Incoming>,
+        arrival: &Rc<Arrival>,
+    ) -> impl Future<Output = Response<Body>> + use<> {
+        proxy::handle(request, Rc::clone(arrival), self)
     }
 
     fn limits(&self) -> Limits {
@@ -29,8 +33,13 @@ impl Port for proxy::Context {
 pub(crate) struct Admin(pub(crate) Rc<admin::Context>);
 
 impl Port for Admin {
-    async fn answer(&self, request: Request<Incoming>, arrival: &Arrival) -> Response<Body> {
-        admin::handle(request, arrival, &self.0).await
+    fn answer(
+        self: &Rc<Self>,
+        request: Request<Incoming>,
+        arrival: &Rc<Arrival>,
+    ) -> impl Future<Output = Response<Body>> + use<> {
+        let (context, arrival) = (Rc::clone(&self.0), Rc::clone(arrival));
+        async move { admin::handle(request, &arrival, &context).await }
     }
 
     fn limits(&self) -> Limits {
@@ -46,8 +55,13 @@ impl Port for Admin {
 pub(crate) struct Health(pub(crate) Rc<admin::Context>);
 
 impl Port for Health {
-    async fn answer(&self, request: Request<Incoming>, _: &Arrival) -> Response<Body> {
-        admin::health(request, &self.0).await
+    fn answer(
+        self: &Rc<Self>,
+        request: Request<Incoming>,
+        _: &Rc<Arrival>,
+    ) -> impl Future<Output = Response<Body>> + use<> {
+        let context = Rc::clone(&self.0);
+        async move { admin::health(request, &context).await }
     }
 
     fn limits(&self) -> Limits {

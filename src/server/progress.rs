@@ -279,8 +279,8 @@ pub(crate) struct Tracked {
 }
 
 impl Tracked {
-    pub(crate) fn new(body: Body, exchange: &Rc<Progress>) -> Self {
-        Self { body, exchange: Rc::clone(exchange) }
+    pub(crate) fn new(body: Body, exchange: Rc<Progress>) -> Self {
+        Self { body, exchange }
     }
 }
 

@@ -68,8 +68,8 @@ impl Worker {
         });
         let context = Rc::clone(&self.context);
         let service = service_fn(move |request| {
-            let (context, arrival) = (Rc::clone(&context), Rc::clone(&arrival));
-            async move { Ok::<_, Infallible>(handle(request, &arrival, &context).await) }
+            let answer = handle(request, Rc::clone(&arrival), &context);
+            async move { Ok::<_, Infallible>(answer.await) }
         });
         let connection = spawn_local(async move {
             // An answer that breaks off is seen at the app's end.

@@ -27,8 +27,8 @@ pub(super) struct Echo {
     pub(super) limits: Cell<Limits>,
 }
 
-impl Port for Echo {
-    async fn answer(&self, request: Request<Incoming>, arrival: &Arrival) -> Response<Body> {
+impl Echo {
+    async fn echo(self: Rc<Self>, request: Request<Incoming>, arrival: Rc<Arrival>) -> Response<Body> {
         let (head, body) = request.into_parts();
         self.asked.borrow_mut().push(head.uri.path().to_owned());
         match head.uri.path() {
@@ -49,6 +49,16 @@ impl Port for Echo {
             answer.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
         }
         answer
+    }
+}
+
+impl Port for Echo {
+    fn answer(
+        self: &Rc<Self>,
+        request: Request<Incoming>,
+        arrival: &Rc<Arrival>,
+    ) -> impl Future<Output = Response<Body>> + use<> {
+        Rc::clone(self).echo(request, Rc::clone(arrival))
     }
 
     fn limits(&self) -> Limits {
