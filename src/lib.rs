@@ -16,7 +16,7 @@
 //!   3  transport                    name look-up, TCP, TLS, HTTP
 //!   2  tls · route                  certificates and trust · which service a request is for
 //!   1  config                       the file: every problem at once
-//!   0  secret name code clock deadline telemetry heap
+//!   0  secret name code clock deadline gather telemetry heap
 //! ```
 
 #![cfg_attr(
@@ -35,6 +35,7 @@ pub mod config;
 mod credential;
 mod deadline;
 pub mod demo;
+mod gather;
 mod heap;
 mod name;
 mod proxy;

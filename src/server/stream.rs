@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, Re
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::deadline::Deadline;
+use crate::gather;
 
 /// A client's socket.
 #[derive(Debug)]
@@ -140,8 +141,8 @@ impl AsyncWrite for Stream {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
-            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Self::Tcp(stream) => gather::poll_write_all(Pin::new(stream), cx, slices),
+            Self::Unix(stream) => gather::poll_write_all(Pin::new(stream), cx, slices),
         }
     }
 

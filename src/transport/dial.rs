@@ -16,6 +16,7 @@ use super::http::{Protocol, Spent};
 use super::wire::{Stream, Wire};
 use super::{Endpoint, Error};
 use crate::config::HttpVersion;
+use crate::gather::Gathering;
 use crate::tls::{ClientTls, Failure};
 
 /// A connection that is ready for HTTP.
@@ -62,7 +63,7 @@ async fn connect(endpoint: &Endpoint, addresses: &[SocketAddr]) -> Result<(Strea
 
 async fn shake(tls: &ClientTls, tcp: TcpStream) -> Result<Stream, Error> {
     let connector = TlsConnector::from(tls.config.clone());
-    let stream = connector.connect(tls.server_name.clone(), tcp).await.map_err(Failure::of)?;
+    let stream = connector.connect(tls.server_name.clone(), Gathering(tcp)).await.map_err(Failure::of)?;
     Ok(Stream::Tls(Box::new(stream)))
 }
 

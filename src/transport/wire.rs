@@ -8,6 +8,8 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use crate::gather::{self, Gathering};
+
 /// A connection's stream. Dropped without a shutdown it ends in a reset: a body that broke off must not look whole.
 pub(super) struct Wire {
     stream: Stream,
@@ -16,7 +18,7 @@ pub(super) struct Wire {
 
 pub(super) enum Stream {
     Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Gathering<TcpStream>>>),
 }
 
 impl Wire {
@@ -50,7 +52,7 @@ impl Wire {
     fn tcp(&self) -> &TcpStream {
         match &self.stream {
             Stream::Plain(tcp) => tcp,
-            Stream::Tls(tls) => tls.get_ref().0,
+            Stream::Tls(tls) => &tls.get_ref().0.0,
         }
     }
 }
@@ -78,7 +80,7 @@ impl AsyncWrite for Wire {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match &mut self.get_mut().stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Stream::Plain(stream) => gather::poll_write_all(Pin::new(stream), cx, slices),
             Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
         }
     }
