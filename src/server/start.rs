@@ -167,6 +167,9 @@ async fn become_ready(published: Arc<Published>, readiness: Arc<Readiness>) {
     readiness.reached();
     notify(&[NotifyState::Ready]);
     tracing::info!("ready");
+    // Tasks that were spawned meanwhile have their first turn, and the log its first lines.
+    tokio::time::sleep(SETTLED).await;
+    heap::let_go_of_start();
 }
 
 /// Secrets are in memory: no core dump, and no other process of this user may look.
@@ -240,6 +243,8 @@ fn describe(source: &Source) -> String {
 }
 
 /// After a failed attempt the next is some time away.
+/// How long after the start nothing of it goes on any more.
+const SETTLED: Duration = Duration::from_millis(500);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
