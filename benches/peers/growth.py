@@ -82,6 +82,10 @@ def row(title, step, first):
 
 
 def picture(results):
-    panels = [(one["title"], f"{one['title'].lower()} (each step ×10)", [(step["number"], *chart.spread([run["micros"] for run in step["runs"]]))
-                                        for step in one["steps"]]) for one in results["growth"].values()]
+    panels = [(one["title"], f"{one['title'].lower()} (each step ×10)", list(map(point, one["steps"])))
+              for one in results["growth"].values()]
     return chart.curves("CPU µs per request", panels)
+
+
+def point(step):
+    return step["number"], *chart.spread([run["micros"] for run in step["runs"]])

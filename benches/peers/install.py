@@ -126,7 +126,7 @@ def circumstances(kinds):
     return {
         "taken": datetime.date.today().isoformat(),
         "machine": f"{os.cpu_count()} CPUs ({model[1] if model else platform.machine()}), {memory:.0f} GiB, "
-                   f"Linux {platform.release()}",
+                   "Linux " + re.match(r"[\d.]*\d", platform.release())[0],
         "versions": {name: version(kind.version()) for name, kind in kinds.items()},
     }
 

@@ -59,9 +59,11 @@ class Lab(contextlib.ExitStack):
     @contextlib.contextmanager
     def scene(self):
         """What is started within is stopped at its end."""
-        with contextlib.ExitStack() as self.stops:
-            yield
-        self.stops = self
+        try:
+            with contextlib.ExitStack() as self.stops:
+                yield
+        finally:
+            self.stops = self
 
     def start(self, name, command, port, environment=None):
         """Starts a process, waits until its port is open, and stops it when the lab or the scene closes."""

@@ -30,6 +30,5 @@ class Task:
         return self.prefixes()[self.routes // 2][0]
 
 
-
 class Unsupported(Exception):
     """The peer can't be set up for this task; says why."""

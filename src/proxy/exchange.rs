@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, EXPECT};
 use http::{HeaderMap, Method, Request, Response, StatusCode, request};
 use hyper::body::{Body as _, Incoming};
 
@@ -31,6 +31,8 @@ pub(super) struct Exchange {
     /// The request's, as the app sent it; its fields go on to the service.
     pub(super) head: request::Parts,
     wants_grpc: bool,
+    /// It said `Expect`.
+    expects: bool,
     status: Option<StatusCode>,
     failure: Option<(Code, String)>,
 }
@@ -49,6 +51,7 @@ impl Exchange {
             began: Instant::now(),
             waited: Duration::ZERO,
             wants_grpc: wants_grpc(&head.headers),
+            expects: head.headers.contains_key(EXPECT),
             head,
             status: None,
             failure: None,
@@ -121,6 +124,12 @@ impl Exchange {
     /// The service's name, `""` if none was found.
     pub(super) fn service(&self) -> &str {
         self.half.as_ref().map_or("", |half| half.service.name.as_str())
+    }
+
+    /// Whether the app waits to hear that its body is wanted, and now never will: it may send the body all the same, or
+    /// its next request, and nobody can tell which (RFC 9110 §10.1.1).
+    pub(super) fn waits_in_vain(&self) -> bool {
+        self.expects && self.upload.as_ref().is_some_and(|upload| !upload.has_begun())
     }
 
     /// Whether bytes of the request are still to come, so that the connection can't go on after an answer of ours.

@@ -97,7 +97,8 @@ async fn carry(body: Incoming, exchange: &mut Exchange) -> Result<Response<Body>
 
     // Who calls us by a service's own name knows us as a proxy; to all others we are the service.
     let via = (!found.prepend).then_some(instance);
-    relay::relay(response, via, half, &arrival)
+    let closing = arrival.closing.get() || exchange.waits_in_vain();
+    relay::relay(response, via, closing, half, &arrival)
 }
 
 /// Finds the route.

@@ -23,7 +23,7 @@ use crate::code::Code;
 use crate::credential::{Stamp, Verdict};
 use crate::deadline::Deadline;
 use crate::transport::{Body, Gate, Kept, Outgoing};
-use crate::upstream::{self, PooledBody, Reached, Timing};
+use crate::upstream::{self, Choice, PooledBody, Reached, Timing};
 
 /// A request on its way to its service, and what is kept of it to send it again.
 pub(super) struct Request {
@@ -99,10 +99,12 @@ impl Request {
     ) -> Result<Response<PooledBody>, Error> {
         let arrival = Rc::clone(&exchange.arrival);
         let mut allowance = Allowance { retries: half.service.retry.attempts, renewals: 1 };
+        let mut choice = Choice::Any;
         loop {
             let stamp = self.authorize(half, exchange).await?;
             let upload = self.upload.as_deref();
-            let sent = exchange.wait_for(pin!(attempt(&mut self.outgoing, upload, half, &arrival.deadline))).await;
+            let sent =
+                exchange.wait_for(pin!(attempt(&mut self.outgoing, choice, upload, half, &arrival.deadline))).await;
             let again = match sent {
                 Ok(response) => match after_answer(&response, stamp, self, half, &mut allowance, exchange).await {
                     Some(again) => again,
@@ -113,7 +115,10 @@ impl Request {
                 },
                 Err(Unanswered::Expired(error)) => return Err(error),
                 Err(Unanswered::Failed(failure)) => match after_failure(&failure, self, half, &mut allowance) {
-                    Some(again) => again,
+                    Some(again) => {
+                        choice = Choice::NotIdle;
+                        again
+                    }
                     None => return Err(failure.error.into()),
                 },
             };
@@ -150,6 +155,7 @@ impl Request {
 /// One sending, within its time.
 async fn attempt(
     outgoing: &mut Outgoing,
+    choice: Choice,
     upload: Option<&Upload>,
     half: &ServiceHalf,
     deadline: &Deadline,
@@ -159,7 +165,7 @@ async fn attempt(
     deadline.disarm();
     let gate = gated(outgoing);
     let timing = Cell::new(Timing::default());
-    let mut sending = pin!(half.pool.send(outgoing, &timing));
+    let mut sending = pin!(half.pool.send(outgoing, choice, &timing));
     let mut sent = false;
     poll_fn(|cx| {
         if let Poll::Ready(outcome) = sending.as_mut().poll(cx) {

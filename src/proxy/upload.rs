@@ -22,6 +22,8 @@ pub(super) struct Upload {
     timeouts: Timeouts,
     last: Cell<Passage>,
     phase: Cell<Phase>,
+    /// Somebody has asked for it.
+    begun: Cell<bool>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +45,7 @@ impl Upload {
             timeouts,
             last: Cell::new(Passage::Moved),
             phase: Cell::new(Phase::Connecting),
+            begun: Cell::new(false),
         })
     }
 
@@ -67,6 +70,11 @@ impl Upload {
         self.phase.set(Phase::Over);
     }
 
+    /// Whether anybody has asked for it: an app that waits for a `100` is sent one then.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun.get()
+    }
+
     /// Whether the request's last byte went on.
     pub(super) fn has_ended(&self) -> bool {
         self.last.get() == Passage::Ended
@@ -82,6 +90,7 @@ impl Upload {
     }
 
     fn went(&self, passage: Passage) {
+        self.begun.set(true);
         self.last.set(passage);
         if passage == Passage::Ended {
             self.coming.set(false);

@@ -35,6 +35,8 @@ pub(crate) struct Progress {
     full: Cell<bool>,
     /// Bytes of an answer have left since it was last asked.
     moved: Cell<bool>,
+    /// Bytes of this exchange's answer have left.
+    answering: Cell<bool>,
     /// Whether the client is still there is of interest, and whether it is gone.
     watched: Cell<bool>,
     gone: Cell<bool>,
@@ -67,6 +69,7 @@ impl Progress {
             exchanges: Cell::new(0),
             full: Cell::new(false),
             moved: Cell::new(false),
+            answering: Cell::new(false),
             late_reads: Cell::new(0),
             watched: Cell::new(false),
             gone: Cell::new(false),
@@ -80,6 +83,7 @@ impl Progress {
         self.head.set(false);
         self.flushed.set(false);
         self.watched.set(false);
+        self.answering.set(false);
         self.exchanges.set(self.exchanges.get().wrapping_add(1));
     }
 
@@ -125,6 +129,7 @@ impl Progress {
     fn wrote(&self, written: &Poll<io::Result<usize>>) {
         self.full.set(written.is_pending());
         self.moved.set(self.moved.get() || written.is_ready());
+        self.answering.set(self.answering.get() || written.is_ready());
     }
 
     /// What seemed to be the next head, or nothing at all, is the rest of the last request's body.
@@ -145,6 +150,12 @@ impl Progress {
     /// From now on it is noticed when the client leaves in the midst of this exchange.
     pub(crate) fn watch(&self) {
         self.watched.set(true);
+    }
+
+    /// Whether nothing shows if the client is still there: it has sent all, and gets nothing yet. Writing to a client
+    /// that left fails soon enough.
+    fn is_silent(&self) -> bool {
+        self.watched.get() && !self.uploading.get() && !self.answering.get()
     }
 
     /// Whether the client left in the midst of the exchange.
@@ -247,7 +258,7 @@ impl AsyncWrite for Io {
         // hyper flushes whenever it is polled and its own buffer is empty, and a socket has no buffer to flush.
         if !self.progress.busy.get() {
             self.progress.flushed.set(true);
-        } else if self.progress.watched.get() && !self.progress.uploading.get() {
+        } else if self.progress.is_silent() {
             // hyper itself looks no further than the end of the request (`half_close`).
             let gone = self.stream.as_ref().is_some_and(|stream| stream.poll_gone(cx).is_ready());
             self.progress.gone.set(gone);

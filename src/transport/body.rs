@@ -14,7 +14,7 @@ use super::gate::Gate;
 
 /// The body of an [`Outgoing`](super::Outgoing).
 ///
-/// Its length is exact where it is known, so that hyper frames it right.
+/// Its length is exact where it is known, so that both protocols frame it right.
 pub(crate) enum Body {
     Empty,
     /// Whole in memory: a token request's form.

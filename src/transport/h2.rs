@@ -61,18 +61,25 @@ pub(super) async fn handshake(wire: Wire) -> Result<(Multiplexed, Driver), Error
 
 impl Multiplexed {
     /// Sends one request on a stream of its own; see [`Sender::send`](super::Sender::send).
-    pub(crate) async fn send(&mut self, outgoing: &mut Outgoing) -> Result<Response<Answer>, Unsent> {
-        if let Some(gate) = outgoing.body.gate() {
-            gate.open();
-        }
-        let request = outgoing.take_absolute_form();
-        match self.requests.try_send_request(request).await {
-            Ok(response) if response.headers().len() > HEAD_FIELDS => {
-                Err(Unsent::finally(Error::Protocol(format!("its head has more than {HEAD_FIELDS} fields"))))
+    ///
+    /// In a box, or every request of HTTP/1.1 would have room for hyper's future.
+    pub(crate) fn send<'a>(
+        &'a mut self,
+        outgoing: &'a mut Outgoing,
+    ) -> Pin<Box<impl Future<Output = Result<Response<Answer>, Unsent>> + 'a>> {
+        Box::pin(async move {
+            if let Some(gate) = outgoing.body.gate() {
+                gate.open();
             }
-            Ok(response) => Ok(response.map(Answer::Stream)),
-            Err(refused) => Err(self.unsent(refused, outgoing)),
-        }
+            let request = outgoing.take_absolute_form();
+            match self.requests.try_send_request(request).await {
+                Ok(response) if response.headers().len() > HEAD_FIELDS => {
+                    Err(Unsent::finally(Error::Protocol(format!("its head has more than {HEAD_FIELDS} fields"))))
+                }
+                Ok(response) => Ok(response.map(Answer::Stream)),
+                Err(refused) => Err(self.unsent(refused, outgoing)),
+            }
+        })
     }
 
     /// Whether the other side has closed it, as far as is known.

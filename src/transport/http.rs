@@ -39,7 +39,7 @@ pub(crate) struct Spent {
     pub(crate) tls: Duration,
 }
 
-/// Sends requests on one connection: one at a time (HTTP/1.1), or many (HTTP/2; see [`Sender::share`]).
+/// Sends requests on one connection: one at a time (HTTP/1.1), or many, each by a clone of [`Multiplexed`] (HTTP/2).
 pub(crate) enum Sender {
     Http1(Box<Exclusive>),
     Http2(Multiplexed),
@@ -96,8 +96,7 @@ impl Sender {
     pub(crate) async fn send(&mut self, outgoing: &mut Outgoing) -> Result<Response<Answer>, Unsent> {
         match self {
             Self::Http1(exclusive) => poll_fn(|cx| exclusive.poll_send(outgoing, cx)).await,
-            // In a box, or every request of HTTP/1.1 would have room for hyper's future.
-            Self::Http2(multiplexed) => Box::pin(multiplexed.send(outgoing)).await,
+            Self::Http2(multiplexed) => multiplexed.send(outgoing).await,
         }
     }
 

@@ -31,7 +31,8 @@ impl Wire {
         self.holds_news() || self.tcp().try_io(Interest::READABLE, || Ok(())).is_ok()
     }
 
-    /// Ready when a read may find something. Where it would not, this costs a third of it, in TLS above all.
+    /// Ready when a read may find something; where it would find nothing, asking this costs a third of that read, in TLS
+    /// above all.
     pub(super) fn poll_news(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.holds_news() { Poll::Ready(Ok(())) } else { self.tcp().poll_read_ready(cx) }
     }

@@ -60,7 +60,7 @@ impl Pool {
         self.dial_for_waiting();
     }
 
-    fn connected(&self, connected: Connected, permit: OwnedSemaphorePermit) {
+    pub(super) fn connected(&self, connected: Connected, permit: OwnedSemaphorePermit) {
         let now = Moment::now();
         let spent = connected.spent;
         let protocol = connected.sender.protocol();

@@ -3,10 +3,12 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::time::Duration;
 
 use http::Response;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{AbortHandle, spawn_local};
+use tokio::time::timeout;
 
 use super::Pool;
 use crate::clock::Moment;
@@ -61,6 +63,35 @@ enum Carrier {
 impl Connection {
     pub(super) fn new(http: Exclusive, place: Place, born: Moment) -> Rc<Self> {
         Rc::new(Self { http: RefCell::new(http), born, _place: place })
+    }
+
+    /// Whether something came on it that was not looked at yet.
+    #[cfg(test)]
+    pub(super) fn has_news(&self) -> bool {
+        self.http.borrow().has_news()
+    }
+
+    fn is_answered(&self) -> bool {
+        self.http.borrow().is_over()
+    }
+
+    /// Writes the rest of the request. `false`: the answer is over, and for so long as an idle connection is kept
+    /// nothing of the rest went on; nobody else would notice, as the app may be gone.
+    async fn write_on(&self, limit: Option<Duration>) -> bool {
+        loop {
+            let before = self.http.borrow().uploaded();
+            let writing = poll_fn(|cx| self.http.borrow_mut().poll_upload(cx));
+            let Some(limit) = limit else {
+                writing.await;
+                return true;
+            };
+            if timeout(limit, writing).await.is_ok() {
+                return true;
+            }
+            if self.is_answered() && self.http.borrow().uploaded() == before {
+                return false;
+            }
+        }
     }
 
     /// Whether no other request may be sent on it, as far as is known.
@@ -134,8 +165,7 @@ impl Lease {
             Carrier::Whole(connection) => poll_fn(|cx| connection.http.borrow_mut().poll_send(outgoing, cx)).await,
             Carrier::Stream(_, sender) => {
                 self.unheard_since = Some(sender.heard());
-                // In a box, or every request of HTTP/1.1 would have room for hyper's future.
-                let outcome = Box::pin(sender.send(outgoing)).await;
+                let outcome = sender.send(outgoing).await;
                 self.unheard_since = None;
                 outcome
             }
@@ -151,9 +181,8 @@ impl Lease {
         }
         let (pool, connection) = (Rc::clone(&self.pool), Rc::clone(connection));
         let rest = spawn_local(async move {
-            poll_fn(|cx| connection.http.borrow_mut().poll_upload(cx)).await;
-            let answered = connection.http.borrow().is_over();
-            if answered {
+            let is_written = connection.write_on(pool.upstream.pool.idle_timeout).await;
+            if is_written && connection.is_answered() {
                 pool.give_back(connection);
             }
         });

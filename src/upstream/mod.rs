@@ -59,6 +59,14 @@ pub(crate) enum Reached {
     Final,
 }
 
+/// Which connection a request may go over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Choice {
+    Any,
+    /// None of HTTP/1.1 that was idle: where one was found dead too late, the others may be so too.
+    NotIdle,
+}
+
 /// Why there is no answer.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Error {

@@ -65,5 +65,5 @@ impl Outage {
 
 /// A service that restarts is found again in no time.
 const SHORTEST: Duration = Duration::from_millis(10);
-/// One handshake a second and worker is nothing to a service, and nobody waits longer for one that is back.
-const LONGEST: Duration = Duration::from_secs(1);
+/// Four handshakes a second and worker are little to a service, and a request that comes meanwhile does not wait long.
+const LONGEST: Duration = Duration::from_millis(250);

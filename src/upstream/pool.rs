@@ -21,7 +21,7 @@ use tokio::time::{Instant, timeout};
 
 use super::lease::{Connection, Lease, Shared};
 use super::queue::{Outcome, Queue, Ticket};
-use super::{Error, Failure, PooledBody, Timing, Upstream};
+use super::{Choice, Error, Failure, PooledBody, Timing, Upstream};
 use crate::clock::Moment;
 use crate::telemetry::metrics::Numbers;
 use crate::transport::Outgoing;
@@ -80,12 +80,13 @@ impl Pool {
     pub(crate) async fn send(
         self: &Rc<Self>,
         outgoing: &mut Outgoing,
+        choice: Choice,
         timing: &Cell<Timing>,
     ) -> Result<Response<PooledBody>, Failure> {
         // Each round takes one dead connection out of the pool, so it can't be more than there are.
         let mut replaceable = self.max_idle;
         loop {
-            let mut lease = match self.lease(timing).await {
+            let mut lease = match self.lease(choice, timing).await {
                 Ok(lease) => lease,
                 Err(error) => return Err(Failure::unconnected(error)),
             };
@@ -135,8 +136,8 @@ impl Pool {
     }
 
     /// A connection: one that is free, or else the first that comes.
-    async fn lease(&self, timing: &Cell<Timing>) -> Outcome<Lease> {
-        if let Some(lease) = self.free() {
+    async fn lease(&self, choice: Choice, timing: &Cell<Timing>) -> Outcome<Lease> {
+        if let Some(lease) = self.free(choice) {
             self.count();
             return Ok(lease);
         }
@@ -151,9 +152,12 @@ impl Pool {
         Ok(lease)
     }
 
-    fn free(&self) -> Option<Lease> {
+    fn free(&self, choice: Choice) -> Option<Lease> {
         if let Some(stream) = self.free_stream() {
             return Some(stream);
+        }
+        if choice == Choice::NotIdle {
+            return None;
         }
         let mut idle = self.idle.borrow_mut();
         while let Some(newest) = idle.pop_back() {

@@ -342,6 +342,7 @@ async fn expect_100_continue_may_be_answered_by_a_refusal() {
     let answer = sidekey.raw(head).await.answer().await;
 
     assert_eq!((answer.status_of_service(), answer.interim.len()), (417, 0));
+    assert_eq!(answer.field("connection").as_deref(), Some("close"), "the body may follow, or the next request");
 }
 
 #[tokio::test]

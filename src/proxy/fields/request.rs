@@ -127,7 +127,7 @@ fn announce_trailers(fields: &mut HeaderMap, rules: &Rules) {
 
 fn frame(fields: &mut HeaderMap, request: Upward<'_>) {
     if request.chunked {
-        // hyper sends no body of unknown length with GET and HEAD unless it is told to.
+        // Also where it is sent again from memory and its length is known: so it keeps its framing, and its trailers.
         fields.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
     if request.version == Version::HTTP_10 {

@@ -1,4 +1,4 @@
-//! What the request path promises, through real connections of hyper's on both sides. Time is moved by hand.
+//! What the request path promises, through real connections on both sides. Time is moved by hand.
 
 mod lab;
 mod timeouts;

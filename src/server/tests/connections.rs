@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::lab::{Client, Lab, assert_status, get};
 use crate::config::Limits;
@@ -195,7 +195,7 @@ async fn a_client_that_sent_more_before_its_answer_is_still_there() {
 }
 
 #[tokio::test(flavor = "local")]
-async fn a_client_that_closes_its_sending_side_gets_its_answer() {
+async fn a_client_that_closes_its_sending_side_gets_an_answer_that_comes_at_once() {
     let lab = Lab::default();
     let mut client = lab.client().await;
     client.send(&get("/last")).await;
@@ -205,6 +205,20 @@ async fn a_client_that_closes_its_sending_side_gets_its_answer() {
 
     assert!(answer.ends_with("GET /last "), "{answer}");
     client.served.await.unwrap();
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_client_that_closes_its_sending_side_gets_all_of_an_answer_that_has_begun() {
+    let lab = Lab::default();
+    let mut client = lab.client().await;
+    client.send(&get("/large")).await;
+    client.socket.shutdown().await.unwrap();
+    let mut begin = vec![0; 1 << 20];
+    client.socket.read_exact(&mut begin).await.unwrap();
+
+    lab.pass(LONG).await;
+
+    assert!(client.rest().await.unwrap().len() > 31 << 20);
 }
 
 #[tokio::test(flavor = "local")]

@@ -93,7 +93,7 @@ impl Exclusive {
         }
         let polled = self.poll_body(cx);
         if let Poll::Ready(Some(Err(error))) = polled {
-            // A round later: what came before it can be on its way to the app by then, and is not lost with it.
+            // A round later: what was given before it can be on its way to the app by then, and is not lost with it.
             self.break_off(error);
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -114,6 +114,17 @@ impl Exclusive {
     /// Whether the request is still on its way.
     pub(crate) fn is_uploading(&self) -> bool {
         !self.upload.is_done() && self.gone.is_none()
+    }
+
+    /// Whether something came that was not looked at yet.
+    #[cfg(test)]
+    pub(crate) fn has_news(&self) -> bool {
+        self.wire.has_news()
+    }
+
+    /// How many bytes of the request were written.
+    pub(crate) fn uploaded(&self) -> u64 {
+        self.upload.written()
     }
 
     /// Writes the rest of a request whose answer came before its end; ready when that is done, or has become pointless.
@@ -149,7 +160,9 @@ impl Exclusive {
             return false;
         }
         // It may be a session ticket of TLS.
-        let silent = self.download.poll_fill(&mut self.wire, &mut Context::from_waker(Waker::noop())).is_pending();
+        let nothing = self.download.poll_fill(&mut self.wire, &mut Context::from_waker(Waker::noop())).is_pending();
+        // The runtime's note is still there after a read that it put off, as this task has had its turn for now.
+        let silent = nothing && !self.wire.has_news();
         if !silent {
             self.download.forbid();
         }

@@ -22,7 +22,10 @@ pub(super) struct Upload {
     data: Bytes,
     tail: &'static [u8],
     kind: Kind,
-    begun: bool,
+    /// Bytes of it that went on.
+    written: u64,
+    /// Something was taken of the body.
+    taken: bool,
     flushed: bool,
 }
 
@@ -53,7 +56,8 @@ impl Upload {
             data: Bytes::new(),
             tail: b"",
             kind: Kind::Ended,
-            begun: false,
+            written: 0,
+            taken: false,
             flushed: true,
         }
     }
@@ -70,7 +74,8 @@ impl Upload {
         if !matches!(self.kind, Kind::Ended) {
             self.body = std::mem::replace(&mut request.body, Body::Empty);
         }
-        (self.lines, self.at, self.begun, self.flushed) = (lines, 0, false, false);
+        (self.lines, self.at, self.flushed) = (lines, 0, false);
+        (self.written, self.taken) = (0, false);
     }
 
     /// Whether the request was written to its end.
@@ -80,7 +85,11 @@ impl Upload {
 
     /// Whether a byte of it went on.
     pub(super) fn has_begun(&self) -> bool {
-        self.begun
+        self.written > 0
+    }
+
+    pub(super) fn written(&self) -> u64 {
+        self.written
     }
 
     pub(super) fn gate(&self) -> Option<&Gate> {
@@ -95,7 +104,7 @@ impl Upload {
 
     /// The body again, if nothing was taken of it.
     pub(super) fn take_back(&mut self) -> Option<Body> {
-        let untouched = !self.begun && self.data.is_empty() && self.tail.is_empty();
+        let untouched = !self.has_begun() && !self.taken;
         untouched.then(|| std::mem::replace(&mut self.body, Body::Empty))
     }
 
@@ -129,7 +138,9 @@ impl Upload {
     /// Makes the body's next piece ready to be written, if none is.
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stuck>> {
         while self.data.is_empty() && self.tail.is_empty() && !matches!(self.kind, Kind::Ended) {
-            match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            let polled = ready!(Pin::new(&mut self.body).poll_frame(cx));
+            self.taken = true;
+            match polled {
                 Some(Ok(frame)) => self.frame(frame)?,
                 Some(Err(error)) => return Poll::Ready(Err(Stuck::Body(error))),
                 None => self.end(None)?,
@@ -197,7 +208,7 @@ impl Upload {
     }
 
     fn advance(&mut self, written: usize) {
-        self.begun = true;
+        self.written += written as u64;
         let of_lines = written.min(self.lines.len() - self.at);
         self.at += of_lines;
         let of_data = (written - of_lines).min(self.data.len());

@@ -13,8 +13,8 @@ use super::{Crowd, LIMITS, fetch, forgetful, pool, send, silent, until, upstream
 use crate::clock::Moment;
 use crate::config;
 use crate::transport::Body;
-use crate::transport::tests::lab::{Service, app_body, get, outgoing, read_head};
-use crate::upstream::Timing;
+use crate::transport::tests::lab::{self, Service, app_body, get, outgoing, read_head};
+use crate::upstream::{Choice, Timing};
 
 #[tokio::test(flavor = "local")]
 async fn one_request_after_the_other_takes_one_connection() {
@@ -36,9 +36,10 @@ async fn a_timing_tells_a_new_connection_from_an_idle_one() {
     let pool = pool(&upstream);
     let (cold, warm) = (Cell::new(Timing::default()), Cell::new(Timing::default()));
 
-    let first = pool.send(&mut get("/"), &cold).await.unwrap_or_else(|failure| panic!("{}", failure.error));
+    let first =
+        pool.send(&mut get("/"), Choice::Any, &cold).await.unwrap_or_else(|failure| panic!("{}", failure.error));
     first.into_body().collect().await.unwrap();
-    assert!(pool.send(&mut get("/"), &warm).await.is_ok());
+    assert!(pool.send(&mut get("/"), Choice::Any, &warm).await.is_ok());
 
     let (cold, warm) = (cold.get(), warm.get());
     assert!(cold.sent && warm.sent);
@@ -240,6 +241,67 @@ async fn an_answer_dropped_while_its_request_goes_on_closes_the_connection() {
     drop(early);
 
     until(|| upstream.permits.available_permits() == LIMITS.max_connections).await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn an_upload_of_which_nothing_goes_on_after_its_answer_is_given_up() {
+    let service = Service::raw(|mut tcp, _| async move {
+        read_head(&mut tcp).await;
+        tcp.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let idle_timeout = Some(Duration::from_millis(20));
+    let upstream = upstream(&service, config::Pool { idle_timeout, ..LIMITS });
+    let pool = pool(&upstream);
+    let (incoming, _app) = app_body("content-length: 10", b"half ").await;
+    let (body, _) = Body::app(incoming, 64);
+
+    let early =
+        send(&pool, outgoing(Method::POST, "/", body)).await.unwrap_or_else(|failure| panic!("{}", failure.error));
+    assert_eq!(early.into_body().collect().await.unwrap().to_bytes(), "ok");
+
+    until(|| upstream.permits.available_permits() == LIMITS.max_connections).await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn however_many_connections_the_service_closed_none_of_them_is_used() {
+    // More than a task may look at in one turn.
+    let crowd = 200;
+    let service = Service::raw(move |mut tcp, number| async move {
+        if number > crowd {
+            lab::answer_path(&mut tcp).await;
+        }
+    })
+    .await;
+    let upstream = upstream(&service, config::Pool { max_idle: crowd, ..LIMITS });
+    let pool = pool(&upstream);
+    for _ in 0..crowd {
+        let connected = upstream.connector.connect().await.unwrap_or_else(|error| panic!("{error}"));
+        pool.connected(connected, upstream.permit().await);
+    }
+    assert_eq!(pool.idle.borrow().len(), crowd);
+    let all_heard = || pool.idle.borrow().iter().all(|idle| idle.connection.has_news());
+    until(all_heard).await;
+
+    let answer = send(&pool, outgoing(Method::POST, "/p", Body::Empty)).await;
+
+    assert!(answer.is_ok_and(|answer| answer.status() == 200));
+}
+
+#[tokio::test(flavor = "local")]
+async fn what_may_not_go_over_an_idle_connection_gets_a_new_one() {
+    let service = Service::echoing_paths().await;
+    let upstream = upstream(&service, LIMITS);
+    let pool = pool(&upstream);
+    fetch(&pool, "/").await;
+
+    for (choice, connections) in [(Choice::Any, 1), (Choice::NotIdle, 2)] {
+        let answer = pool.send(&mut get("/"), choice, &Cell::new(Timing::default())).await;
+
+        assert!(answer.is_ok());
+        assert_eq!(service.accepted.get(), connections, "{choice:?}");
+    }
 }
 
 #[tokio::test(flavor = "local")]

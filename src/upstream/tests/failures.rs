@@ -78,18 +78,18 @@ async fn requests_without_end_to_a_service_that_is_down_make_fewer_and_fewer_att
     }
     requests.join_all().await;
 
-    // Pauses of 10 ms, 20, 40, 80, 160, 320 and 640, or up to twice as long.
+    // Pauses of 10 ms, 20, 40, 80, 160 and 250, or up to twice as long but for the last.
     assert!((2..=8).contains(&service.accepted.get()), "{} attempts", service.accepted.get());
 }
 
 #[tokio::test(flavor = "local")]
 async fn a_request_that_can_not_wait_for_the_next_attempt_hears_why_the_last_one_failed() {
     let service = Service { address: unused_address().await, accepted: Rc::default() };
-    let limit = Duration::from_millis(300);
+    let limit = Duration::from_millis(100);
     let upstream = limited(&service, limit, 8);
     let pool = pool(&upstream);
 
-    // The pauses are longer than the limit from the sixth on.
+    // The pauses are longer than the limit from the fifth on.
     for _ in 0..8 {
         let (began, failure) = (Instant::now(), failure(send(&pool, get("/")).await));
 

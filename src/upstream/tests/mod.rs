@@ -15,7 +15,7 @@ use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{Failure, Pool, PooledBody, Timing, Upstream};
+use super::{Choice, Failure, Pool, PooledBody, Timing, Upstream};
 use crate::config::{self, HttpVersion, Scheme};
 use crate::telemetry::metrics::Metrics;
 use crate::transport::tests::lab::{self, Authorities, Service, get};
@@ -49,7 +49,7 @@ fn over_tls(port: u16, authorities: &Authorities, limit: Duration, limits: confi
 }
 
 async fn send(pool: &Rc<Pool>, mut outgoing: Outgoing) -> Result<Response<PooledBody>, Failure> {
-    pool.send(&mut outgoing, &Cell::new(Timing::default())).await
+    pool.send(&mut outgoing, Choice::Any, &Cell::new(Timing::default())).await
 }
 
 /// The answer's body to a GET.
