@@ -13,11 +13,12 @@ TOKEN_SECONDS = 10
 
 
 class Peer:
-    def __init__(self, name, kind, task, lab, service, tokens):
+    def __init__(self, name, kind, task, lab, service, tokens, asked=True):
         self.name, self.task, self.port = name, task, free_port()
         command, environment = kind.configure(lab, task, self.port, service, tokens)
         self.process = lab.start(f"{name}-{self.port}", command, self.port, environment)
-        self.check()
+        if asked:
+            self.check()
 
     def url(self, name):
         return f"http://127.0.0.1:{self.port}{self.path(name)}"
