@@ -26,6 +26,7 @@ pub(crate) struct Outgoing {
 
 impl Outgoing {
     /// As HTTP/2 writes it (RFC 9113 §8.3.1), without what only HTTP/1.1 knows.
+    ///
     /// Takes the body; the rest is copied, as it may be wanted for another sending.
     pub(super) fn take_absolute_form(&mut self) -> Request<Body> {
         let mut fields = self.fields.clone();
