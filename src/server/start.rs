@@ -243,9 +243,9 @@ fn describe(source: &Source) -> String {
 }
 
 /// After a failed attempt the next is some time away.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// How long after the start nothing of it goes on any more.
 const SETTLED: Duration = Duration::from_millis(500);
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
 mod tests {

@@ -86,8 +86,8 @@ pub(super) async fn handshake(dialed: Dialed, spelling: Spelling) -> Result<Conn
 }
 
 impl Sender {
-    /// Writes the request: origin-form and `Host` on HTTP/1.1, `:authority` on HTTP/2. What is left of `outgoing` is
-    /// of no use, but for a request that comes back whole. Dropping this before the answer ends the stream (HTTP/2),
+    /// Writes the request: origin-form and `Host` on HTTP/1.1, `:authority` on HTTP/2. Of `outgoing` the body is taken,
+    /// and given back with a request that comes back whole. Dropping this before the answer ends the stream (HTTP/2),
     /// or leaves a connection that is good for nothing (HTTP/1.1).
     ///
     /// # Errors

@@ -71,8 +71,8 @@ impl Pool {
         })
     }
 
-    /// Sends one request. A pooled connection found dead before any byte left is replaced silently. What is left of
-    /// `outgoing` is of no use: its fields' memory is the answer's.
+    /// Sends one request. A pooled connection found dead before any byte left is replaced silently. Of `outgoing` the body
+    /// is taken; the rest stays, for another sending.
     ///
     /// # Errors
     ///
@@ -111,7 +111,8 @@ impl Pool {
         }
     }
 
-    /// Closes idle connections that are too old, idle for too long, or closed by the service; the worker's sweep calls it about once a second.
+    /// Closes idle connections that are too old, idle for too long, or closed by the service; the worker's sweep calls it
+    /// about once a second.
     pub(crate) fn sweep(&self, now: Moment) {
         self.now.set(now);
         let is_fresh = |since| self.upstream.pool.idle_timeout.is_none_or(|limit| now.since(since) < limit);
