@@ -16,7 +16,7 @@
 //!   3  transport                    name look-up, TCP, TLS, HTTP
 //!   2  tls · route                  certificates and trust · which service a request is for
 //!   1  config                       the file: every problem at once
-//!   0  secret name code clock deadline gather telemetry heap
+//!   0  secret name code clock deadline gather guard telemetry heap
 //! ```
 
 #![cfg_attr(
@@ -36,6 +36,7 @@ mod credential;
 mod deadline;
 pub mod demo;
 mod gather;
+mod guard;
 mod heap;
 mod name;
 mod proxy;

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use http::Method;
 
 use crate::code::Code;
+use crate::guard::Panicked;
 use crate::route::target::Refused;
 use crate::{credential, upstream};
 
@@ -126,6 +127,12 @@ fn allowing_origin(origin: &str) -> String {
     }
 }
 
+impl From<Panicked> for Error {
+    fn from(_: Panicked) -> Self {
+        Self::Panicked
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,5 +169,13 @@ mod tests {
 
         assert_eq!(overloaded.retry_after(), Some(1));
         assert_eq!(Error::Loop.retry_after(), None);
+    }
+
+    #[test]
+    fn a_panic_is_an_internal_error() {
+        let error = Error::from(Panicked);
+
+        assert_eq!(error.code(), Code::InternalError);
+        assert_eq!(error.detail(), "a fault of Sidekey's own; its log has the place");
     }
 }

@@ -8,7 +8,6 @@ pub(crate) mod admit;
 mod error;
 mod exchange;
 pub(crate) mod fields;
-mod guard;
 pub(crate) mod problem;
 mod relay;
 mod send;
@@ -30,10 +29,10 @@ pub(crate) use relay::{Body, Broken};
 pub(crate) use view::{Context, View};
 
 use crate::deadline::Deadline;
+use crate::guard::guarded;
 use crate::route::{self, Match, Question};
 use admit::{Admission, Named};
 use exchange::Exchange;
-use guard::guarded;
 use send::Request as Sending;
 use view::ServiceHalf;
 
@@ -68,7 +67,7 @@ pub(crate) fn handle(
     let (mut exchange, body) = Exchange::begin(request, arrival, cx.view());
     async move {
         let outcome = guarded(pin!(carry(body, &mut exchange))).await;
-        let answer = match outcome {
+        let answer = match outcome.unwrap_or_else(|panicked| Err(panicked.into())) {
             Ok(answer) => answer,
             Err(error) => {
                 exchange.failed(&error);

@@ -3,12 +3,9 @@
 //! All token requests of an entry come from here, one after the other, so there are never two at once. When the next
 //! one is due is decided by [`Schedule`]; here is the waiting, the asking and the publishing.
 
-use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use super::Slot;
@@ -17,6 +14,7 @@ use super::failure::{Failure, Kind};
 use super::schedule::{Novelty, Schedule};
 use super::slot::{Asks, State, Token};
 use crate::clock::Moment;
+use crate::guard::{Panicked, guarded};
 
 /// Where tokens of one entry come from.
 pub(crate) trait Endpoint: Send + Sync {
@@ -40,9 +38,10 @@ pub(crate) async fn run(slot: Weak<Slot>) {
     let schedule = Schedule::new(Moment::now());
     let mut refresher = Refresher { slot, asks, endpoint, schedule };
     loop {
-        // A panic is a fault of ours that costs one attempt: who waits for it must not wait for ever.
-        let turn = caught(refresher.turn()).await.unwrap_or_else(|Panicked| refresher.end_by_panic());
-        if turn.is_none() {
+        // What a turn changes half before it panics is the refresher's alone, and each attempt starts from the slot's
+        // state. Who waits for this one must not wait for ever.
+        let turn = guarded(pin!(refresher.turn())).await;
+        if turn.unwrap_or_else(|Panicked| refresher.end_by_panic()).is_none() {
             return;
         }
     }
@@ -173,19 +172,6 @@ impl Refresher {
             tracing::debug!(target: LOG, endpoint, seconds, "token refreshed");
         }
     }
-}
-
-/// The panic hook has logged the place and the message.
-struct Panicked;
-
-/// What a turn changes half before it panics is the refresher's alone, and each attempt starts from the slot's state.
-async fn caught<T>(turn: impl Future<Output = T>) -> Result<T, Panicked> {
-    let mut turn = pin!(turn);
-    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| turn.as_mut().poll(cx))) {
-        Ok(polled) => polled.map(Ok),
-        Err(_) => Poll::Ready(Err(Panicked)),
-    })
-    .await
 }
 
 /// The token that follows `old`. One that the endpoint repeats keeps its generation: sending it again after a 401
