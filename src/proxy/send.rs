@@ -17,6 +17,7 @@ use tokio::time::sleep;
 use super::Error;
 use super::exchange::Exchange;
 use super::fields::{self, Instance, Upward};
+use super::timing::Awaited;
 use super::upload::Upload;
 use super::view::ServiceHalf;
 use crate::code::Code;
@@ -103,8 +104,10 @@ impl Request {
         loop {
             let stamp = self.authorize(half, exchange).await?;
             let upload = self.upload.as_deref();
-            let sent =
-                exchange.wait_for(pin!(attempt(&mut self.outgoing, choice, upload, half, &arrival.deadline))).await;
+            let timing = Cell::new(Timing::default());
+            let attempted = attempt(&mut self.outgoing, choice, upload, half, &arrival.deadline, &timing);
+            let sent = exchange.wait_for(Awaited::Service, pin!(attempted)).await;
+            exchange.waited_for_connection(timing.get().waited);
             let again = match sent {
                 Ok(response) => match after_answer(&response, stamp, self, half, &mut allowance, exchange).await {
                     Some(again) => again,
@@ -132,7 +135,8 @@ impl Request {
             return Ok(None);
         }
         let credential = &half.service.identity.credential;
-        let stamp = exchange.wait_for(pin!(credential.authorize(&half.attachments, &mut self.outgoing))).await?;
+        let authorized = credential.authorize(&half.attachments, &mut self.outgoing);
+        let stamp = exchange.wait_for(Awaited::Credential, pin!(authorized)).await?;
         self.apps_own.restore(&mut self.outgoing.fields);
         Ok(Some(stamp))
     }
@@ -159,13 +163,13 @@ async fn attempt(
     upload: Option<&Upload>,
     half: &ServiceHalf,
     deadline: &Deadline,
+    timing: &Cell<Timing>,
 ) -> Result<Response<PooledBody>, Unanswered> {
     let response_limit = half.service.timeouts.response;
     // The connection's own time-outs run until there is one.
     deadline.disarm();
     let gate = gated(outgoing);
-    let timing = Cell::new(Timing::default());
-    let mut sending = pin!(half.pool.send(outgoing, choice, &timing));
+    let mut sending = pin!(half.pool.send(outgoing, choice, timing));
     let mut sent = false;
     poll_fn(|cx| {
         if let Poll::Ready(outcome) = sending.as_mut().poll(cx) {
@@ -229,7 +233,7 @@ async fn after_answer(
         }
         allowance.renewals -= 1;
         // In a box: few requests come here, and the others need no room for it.
-        let replaced = exchange.wait_for(Box::pin(credential.replace(stamp)).as_mut()).await;
+        let replaced = exchange.wait_for(Awaited::Credential, Box::pin(credential.replace(stamp)).as_mut()).await;
         // The body may have gone on in the meantime, to a service that reads on after its 401.
         return if replaced { request.kept.again() } else { None };
     }

@@ -48,6 +48,8 @@ section! {
         pub retry: Retry = Retry::default(),
         /// Connections to the service.
         pub pool: Pool = Pool::default(),
+        /// Adds `Server-Timing` to answers: where the time of each request went.
+        pub server_timing: bool = false,
         /// `required`: `/readyz` waits for this service's first token.
         pub ready: Ready = Ready::Optional,
     }
@@ -90,6 +92,7 @@ impl Service {
             ("timeouts", self.timeouts != other.timeouts),
             ("retry", self.retry != other.retry),
             ("pool", self.pool != other.pool),
+            ("server_timing", self.server_timing != other.server_timing),
             ("ready", self.ready != other.ready),
         ];
         changes.into_iter().filter(|&(_, changed)| changed).map(|(key, _)| key).collect()
