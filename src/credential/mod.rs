@@ -24,7 +24,7 @@ use http::{HeaderMap, HeaderName, StatusCode};
 
 pub(crate) use attachments::{Attachments, own_name, own_value};
 pub(crate) use error::Error;
-pub(crate) use oauth2::{Slot, Slots, TokenState, TokenStatus};
+pub(crate) use oauth2::{Slot, Slots, TokenState, TokenStatus, Undelivered};
 
 use crate::config::{self, At, Auth, OnClientAuthorization, Report};
 use crate::name::CertificateName;
@@ -129,6 +129,13 @@ impl Credential {
         digest.field(&[self.on_client_authorization as u8]);
         self.parts.iter().for_each(|part| part.digest(&mut digest));
         digest.finish()
+    }
+
+    /// Whether what it puts on a request is another for each.
+    pub(crate) fn depends_on_request(&self) -> bool {
+        self.parts.iter().any(|part| match part {
+            Part::Field(_) | Part::Query(_) | Part::Cookie(_) | Part::Bearer(_) => false,
+        })
     }
 
     /// Name of the method(s) for status: `oauth2_client_credentials`, `basic`, …; `none`; joined by ` + `.

@@ -24,4 +24,4 @@ mod tests;
 pub(in crate::credential) use bearer::Bearer;
 pub(crate) use entry::Slots;
 pub(crate) use failure::Failure;
-pub(crate) use slot::{Slot, TokenState, TokenStatus};
+pub(crate) use slot::{Slot, TokenState, TokenStatus, Undelivered};

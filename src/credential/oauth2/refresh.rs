@@ -87,6 +87,9 @@ impl Refresher {
         if self.asks.hurried.swap(0, Ordering::AcqRel) == next {
             self.schedule.try_now(now);
         }
+        if self.asks.demanded.swap(0, Ordering::AcqRel) == next {
+            self.schedule.demanded(now);
+        }
         // Taken out, so that one complaint that came too soon is not heard again ten seconds later.
         let rejected = self.asks.rejected.swap(0, Ordering::AcqRel);
         if rejected != 0 && rejected == state.generation() && self.schedule.rejected(now) {

@@ -5,8 +5,8 @@
 
 use std::fmt;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -31,6 +31,8 @@ pub(crate) struct Slot {
     pub(super) sharers: Sharers,
     certificate: Option<[u8; 32]>,
     counts: ArcSwap<Vec<Arc<TokenNumbers>>>,
+    /// When somebody last demanded another token.
+    demanded: Mutex<Option<Moment>>,
 }
 
 /// A token in hand.
@@ -72,6 +74,8 @@ pub(super) struct Asks {
     pub(super) wanted: AtomicU64,
     /// Attempt number `hurried` may come before its time.
     pub(super) hurried: AtomicU64,
+    /// Attempt number `demanded` is made at once.
+    pub(super) demanded: AtomicU64,
     /// The service called the token of this generation dead.
     pub(super) rejected: AtomicU64,
     pub(super) gone: AtomicBool,
@@ -84,11 +88,22 @@ pub(crate) struct TokenStatus {
     pub(crate) state: TokenState,
     pub(crate) token_type: Option<String>,
     pub(crate) expires_at: Option<SystemTime>,
+    /// How long it lives in all, from the request that brought it.
+    pub(crate) lifetime: Option<Duration>,
     pub(crate) refreshed_at: Option<SystemTime>,
     pub(crate) requests: u64,
     pub(crate) failures: u64,
     /// Why the last attempt failed.
     pub(crate) last_error: Option<String>,
+}
+
+/// Why there is no other token, though somebody demanded one.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum Undelivered {
+    #[error("another token was asked for less than a second ago")]
+    TooSoon,
+    #[error(transparent)]
+    Failed(#[from] Error),
 }
 
 /// How an entry is, in one word.
@@ -115,6 +130,7 @@ impl Slot {
             sharers: Sharers::default(),
             certificate,
             counts: ArcSwap::default(),
+            demanded: Mutex::default(),
         }
     }
 
@@ -170,6 +186,33 @@ impl Slot {
         self.asks.bell.notify_one();
     }
 
+    /// Another token now, whatever the back-off says: joins the attempt in flight, or has one made at once.
+    ///
+    /// # Errors
+    /// When that attempt fails, which leaves the token in hand; or when the last demand is less than a second ago.
+    pub(crate) async fn demand(&self) -> Result<(), Undelivered> {
+        if !self.may_demand(Moment::now()) {
+            return Err(Undelivered::TooSoon);
+        }
+        let before = self.state();
+        self.asks.demand(before.requests + 1);
+        let state = self.ended_after(before.requests).await;
+        match &state.failure {
+            Some(failure) => Err(state.error(failure, Moment::now()).into()),
+            None => Ok(()),
+        }
+    }
+
+    /// A demand that comes too soon does not count.
+    fn may_demand(&self, now: Moment) -> bool {
+        let mut last = self.demanded.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = last.is_none_or(|last| now.since(last) >= BETWEEN_DEMANDS);
+        if may {
+            *last = Some(now);
+        }
+        may
+    }
+
     /// Publishes a step of the loop that ends no attempt.
     pub(super) fn publish(&self, state: State) {
         self.state.store(Arc::new(state));
@@ -199,6 +242,7 @@ impl Slot {
             state: state.word(Moment::now()),
             token_type: state.token.as_ref().map(|_| "Bearer".to_owned()),
             expires_at: state.token.as_ref().map(|token| token.expires().wall()),
+            lifetime: state.token.as_ref().map(|token| token.life),
             refreshed_at: state.refreshed_at,
             requests: state.requests,
             failures: state.failures,
@@ -209,6 +253,14 @@ impl Slot {
     /// Who counts this entry's token requests: every service of the snapshot that shares it. Set at publication.
     pub(crate) fn count_for(&self, sharers: Vec<Arc<TokenNumbers>>) {
         self.counts.store(Arc::new(sharers));
+    }
+
+    /// Waits for a live token as a request does.
+    ///
+    /// # Errors
+    /// When the attempt that it waits for fails, or at once when the last one did.
+    pub(crate) async fn until_live(&self) -> Result<(), Error> {
+        self.wait().await.map(drop)
     }
 
     /// Resolves once the slot holds a live token, or the attempt in flight (or the next) ended without one.
@@ -321,6 +373,11 @@ impl Asks {
         self.wanted.fetch_max(attempt, Ordering::AcqRel);
         self.bell.notify_one();
     }
+
+    fn demand(&self, attempt: u64) {
+        self.demanded.fetch_max(attempt, Ordering::AcqRel);
+        self.bell.notify_one();
+    }
 }
 
 fn outcome(failure: Option<&Failure>) -> TokenOutcome {
@@ -330,3 +387,5 @@ fn outcome(failure: Option<&Failure>) -> TokenOutcome {
         Some(Kind::Unavailable) => TokenOutcome::Unavailable,
     }
 }
+
+const BETWEEN_DEMANDS: Duration = Duration::from_secs(1);
