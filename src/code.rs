@@ -14,6 +14,7 @@ pub(crate) enum Code {
     MethodNotAllowed,
     ProxyAuthenticationRequired,
     RequestTimeout,
+    RateLimited,
     HeadersTooLarge,
     InternalError,
     NotImplemented,
@@ -41,13 +42,14 @@ pub(crate) enum Code {
 
 impl Code {
     /// Every code, in the order of the table.
-    pub(crate) const ALL: [Self; 29] = [
+    pub(crate) const ALL: [Self; 30] = [
         Self::BadRequest,
         Self::Forbidden,
         Self::NoRoute,
         Self::MethodNotAllowed,
         Self::ProxyAuthenticationRequired,
         Self::RequestTimeout,
+        Self::RateLimited,
         Self::HeadersTooLarge,
         Self::InternalError,
         Self::NotImplemented,
@@ -115,6 +117,9 @@ impl Code {
             ),
             Self::RequestTimeout => {
                 ("request_timeout", S::REQUEST_TIMEOUT, Some("http_request_error"), "Request timed out")
+            }
+            Self::RateLimited => {
+                ("rate_limited", S::TOO_MANY_REQUESTS, Some("http_request_error"), "Too many requests")
             }
             Self::HeadersTooLarge => (
                 "headers_too_large",

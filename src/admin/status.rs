@@ -173,6 +173,7 @@ impl Token {
             state: TokenState::None,
             token_type: None,
             expires_at: None,
+            lifetime: None,
             refreshed_at: None,
             requests: 0,
             failures: 0,

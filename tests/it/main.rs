@@ -13,6 +13,7 @@ mod lab;
 
 mod access;
 mod admin;
+mod admin_services;
 mod certificates;
 mod clients;
 mod commands;

@@ -23,10 +23,8 @@ async fn the_app_sees_where_the_time_of_its_request_went() {
     let lab = Lab::start().await;
     let idp = Fault::idp(|_| Reply::default().pause(Duration::from_millis(200)).then(Reply::token("abc", 300))).await;
     let service = Fault::plain(|_| Reply::default().pause(Duration::from_millis(50)).then(Reply::ok("welcome"))).await;
-    let auth = format!(
-        "{{ type: oauth2_client_credentials, token_url: '{}', client_id: me, client_secret: s }}",
-        idp.url()
-    );
+    let auth =
+        format!("{{ type: oauth2_client_credentials, token_url: '{}', client_id: me, client_secret: s }}", idp.url());
     let config = format!("services: {{ payments: {{ url: '{}', server_timing: true, auth: {auth} }} }}", service.url());
     let sidekey = lab.sidekey(&format!("workers: 1\n{config}")).await;
 
