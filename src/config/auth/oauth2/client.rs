@@ -190,7 +190,7 @@ impl Keys {
         Ok(ClientKey {
             file: self.client_key.clone(),
             id: self.client_key_id.as_ref().map(|id| id.value.clone()),
-            algorithm: self.client_key_algorithm.clone(),
+            algorithm: self.client_key_algorithm,
             span,
         })
     }
