@@ -14,7 +14,9 @@ async fn post(sidekey: &Sidekey, page: &str) -> Answer {
 }
 
 fn oauth2(endpoint: &str) -> String {
-    format!("auth: {{ type: oauth2_client_credentials, token_url: '{endpoint}', client_id: me, client_secret: hunter2 }}")
+    format!(
+        "auth: {{ type: oauth2_client_credentials, token_url: '{endpoint}', client_id: me, client_secret: hunter2 }}"
+    )
 }
 
 /// An endpoint that numbers its tokens, and fails from request `fails_from` on.
