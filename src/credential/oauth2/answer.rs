@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, DATE, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -27,6 +27,8 @@ pub(crate) struct Granted {
     pub(super) sent: Moment,
     /// At most 24 h; zero serves only those who waited for it. `None`: neither the answer nor the token says.
     pub(super) life: Option<Duration>,
+    /// What it is good for, if the endpoint says so; for people.
+    pub(super) scope: Option<String>,
 }
 
 /// What came back.
@@ -70,6 +72,7 @@ struct Wire {
     access_token: Value,
     token_type: Value,
     expires_in: Value,
+    scope: Value,
     error: Value,
     error_description: Value,
 }
@@ -106,7 +109,8 @@ fn granted(wire: Wire, asked: &Asked<'_>, now: SystemTime) -> Result<Granted, Fa
     let claims = claims(access_token.expose());
     expect_same_certificate(&claims, asked)?;
     let life = stated_life(&wire.expires_in).or_else(|| claimed_life(&claims, now));
-    Ok(Granted { access_token, sent: asked.sent, life: life.map(|life| life.min(LONGEST_LIFE)) })
+    let scope = wire.scope.as_str().map(|scope| asked.secrets.quote(scope, LONGEST_DESCRIPTION));
+    Ok(Granted { access_token, sent: asked.sent, life: life.map(|life| life.min(LONGEST_LIFE)), scope })
 }
 
 /// The token itself. Moved out of the parsed answer, so that the only copy is one that is wiped.
@@ -194,7 +198,13 @@ impl Asked<'_> {
             "temporarily_unavailable" | "server_error" => Kind::Unavailable,
             _ => kind_of(answer.status, Kind::Rejected),
         };
-        self.failure(kind, what, help_for(kind, error, answer.status), retry_after(answer.fields, now))
+        let mut help = help_for(kind, error, answer.status);
+        // What was signed at a time that the endpoint takes for another is refused as if it were wrong.
+        if let Some(skew) = skew(answer.fields, now).filter(|_| matches!(error, "invalid_client" | "invalid_grant")) {
+            what += &format!(" while its clock is {skew} ours");
+            help = HELP_CLOCK;
+        }
+        self.failure(kind, what, help, retry_after(answer.fields, now))
     }
 
     /// The answer has nothing in it that we can read.
@@ -261,9 +271,21 @@ fn retry_after(fields: &HeaderMap, now: SystemTime) -> Option<Duration> {
     seconds.or_else(|| httpdate::parse_http_date(text).ok()?.duration_since(now).ok())
 }
 
+/// How far the endpoint's clock is from ours, if that is more than its patience with what is signed may be.
+fn skew(fields: &HeaderMap, now: SystemTime) -> Option<String> {
+    let theirs = httpdate::parse_http_date(fields.get(DATE)?.to_str().ok()?).ok()?;
+    let (apart, side) = match theirs.duration_since(now) {
+        Ok(ahead) => (ahead, "ahead of"),
+        Err(behind) => (behind.duration(), "behind"),
+    };
+    (apart > LARGEST_SKEW).then(|| format!("{} s {side}", apart.as_secs()))
+}
+
+const HELP_CLOCK: &str = "set this machine's clock right, then check the fields of `auth`";
 const HELP_ENDPOINT: &str = "check that `token_url` is a token endpoint";
 const HELP_CERTIFICATE: &str = "the endpoint must bind tokens to the certificate that it is called with";
 
+const LARGEST_SKEW: Duration = Duration::from_secs(60);
 const LONGEST_TOKEN: usize = 16 * 1024;
 const LONGEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 /// An error's or a type's name.

@@ -180,7 +180,7 @@ impl Refresher {
 /// The token that follows `old`. One that the endpoint repeats keeps its generation: sending it again after a 401
 /// would bring another.
 fn succeed_to(old: Option<&Token>, granted: Granted, default_lifetime: Duration) -> (Token, Novelty) {
-    let Granted { access_token, sent, life } = granted;
+    let Granted { access_token, sent, life, .. } = granted;
     let life = life.unwrap_or(default_lifetime);
     match old.filter(|old| old.access_token == access_token) {
         Some(old) => (Token { generation: old.generation, access_token, sent, life }, Novelty::Repeated),

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, DATE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -86,6 +86,42 @@ fn a_type_is_bearer_in_any_case_or_missing() {
         check_life(&json!({ "access_token": "t", "expires_in": 1, "token_type": token_type }), Some(1.0));
     }
     check_life(&json!({ "access_token": "t", "expires_in": 1, "error": null }), Some(1.0));
+}
+
+#[test]
+fn a_scope_is_kept_for_people() {
+    for (scope, kept) in [(json!("read write"), Some("read write")), (json!(null), None), (json!(["read"]), None)] {
+        let answer = json!({ "access_token": "t", "scope": scope }).to_string();
+
+        let granted = read(200, &HeaderMap::new(), Some(answer.as_bytes())).expect("a token");
+
+        assert_eq!(granted.scope.as_deref(), kept, "{answer}");
+    }
+}
+
+/// What is said of a rejection with this error by an endpoint whose clock says this.
+#[track_caller]
+fn check_skew(error: &str, date: &'static str, text: &str) {
+    let body = json!({ "error": error }).to_string();
+    let failure = read(400, &fields(&[(DATE, date)]), Some(body.as_bytes())).expect_err("a rejection");
+
+    assert_eq!(failure.to_string(), text, "{error} at {date}");
+}
+
+#[test]
+fn a_rejection_by_an_endpoint_that_lives_at_another_time_says_so() {
+    const CLOCK: &str = "set this machine's clock right, then check the fields of `auth`";
+    const CLIENT: &str = "check `client_id`, `client_secret` and `client_auth`";
+    let client = |date, said: &str, help| {
+        check_skew("invalid_client", date, &format!("idp answered 400 `invalid_client`{said}; {help}"));
+    };
+
+    client("Mon, 12 Jan 1970 13:47:40 GMT", "", CLIENT);
+    client("Mon, 12 Jan 1970 13:47:41 GMT", " while its clock is 61 s ahead of ours", CLOCK);
+    client("Mon, 12 Jan 1970 13:45:39 GMT", " while its clock is 61 s behind ours", CLOCK);
+    client("yesterday", "", CLIENT);
+    let scope = "idp answered 400 `invalid_scope`; check `scope`, and which scopes this client may have";
+    check_skew("invalid_scope", "Mon, 12 Jan 1970 13:45:39 GMT", scope);
 }
 
 #[test]
