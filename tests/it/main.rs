@@ -24,6 +24,7 @@ mod framing;
 mod house;
 mod isolation;
 mod load;
+mod online;
 mod parts;
 mod reload;
 mod resumption;
