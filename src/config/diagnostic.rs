@@ -1,22 +1,25 @@
 //! What is wrong with a config, and the report that collects it from every room that compiles a part of one.
 //!
-//! The report also reads the files that the config names, so that each path is remembered for the watcher. It keeps
-//! the config's text for drawing, wiped when it is dropped, and which parts of it are secret.
+//! The report also reads the files that the config names and runs its commands, so that each is remembered for the
+//! watcher. It keeps the config's text for drawing, wiped when it is dropped, and which parts of it are secret.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use zeroize::Zeroizing;
 
 use super::Secrets;
+use super::command::Command;
 use super::mask;
 use super::node::{Entry, Node};
 use super::source::{self, Unreadable};
 use super::value::Span;
-use super::watched::{Seen, Watched};
+use super::watched::{Seen, Watched, WatchedCommand};
+use crate::secret::Secret;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,8 +78,17 @@ pub struct Report {
     texts: Vec<Text>,
     diagnostics: Vec<Diagnostic>,
     read: BTreeMap<PathBuf, Seen>,
+    commands: BTreeMap<Command, Ran>,
     /// Secret files that were warned about, once each.
     warned: BTreeSet<PathBuf>,
+}
+
+/// What came of a command in this load.
+#[derive(Debug)]
+struct Ran {
+    outcome: Result<Secret, String>,
+    /// The shortest of all places that name it.
+    refresh: Option<Duration>,
 }
 
 /// The text of one file of the config.
@@ -98,7 +110,14 @@ impl fmt::Debug for Text {
 impl Report {
     /// An empty report.
     pub(crate) fn new(secrets: Secrets) -> Self {
-        Self { secrets, texts: Vec::new(), diagnostics: Vec::new(), read: BTreeMap::new(), warned: BTreeSet::new() }
+        Self {
+            secrets,
+            texts: Vec::new(),
+            diagnostics: Vec::new(),
+            read: BTreeMap::new(),
+            commands: BTreeMap::new(),
+            warned: BTreeSet::new(),
+        }
     }
 
     /// Adds an error; the config will not be used. Chain `.label()` and `.help()`.
@@ -153,9 +172,28 @@ impl Report {
         Some(self.fetch(path, span, LARGEST_SECRET)?.bytes)
     }
 
-    /// Every path that this load read or tried to read, the config's own included.
+    /// Runs a command that the config names at `span`, once in a load however many places name it, and remembers it;
+    /// reports why it failed.
+    pub(super) fn run(&mut self, command: Command, refresh: Option<Duration>, span: Span) -> Option<Zeroizing<String>> {
+        let name = command.name().to_owned();
+        let run = || command.run().map_err(|failure| failure.to_string());
+        let ran = self.commands.entry(command.clone()).or_insert_with(|| Ran { outcome: run(), refresh });
+        ran.refresh = ran.refresh.into_iter().chain(refresh).min();
+        match &ran.outcome {
+            Ok(secret) => Some(Zeroizing::new(secret.expose().to_owned())),
+            Err(failure) => {
+                let message = format!("the command `{name}` {failure}");
+                self.error(span, message);
+                None
+            }
+        }
+    }
+
+    /// Everything that this load read or tried to read, the config's own files included, and the commands it ran.
     pub fn watched(&self) -> Watched {
-        Watched::new(self.read.clone())
+        let command =
+            |(command, ran): (&Command, &Ran)| WatchedCommand::new(command.clone(), ran.refresh, &ran.outcome);
+        Watched::new(self.read.clone(), self.commands.iter().map(command).collect())
     }
 
     fn add(&mut self, severity: Severity, span: Span, message: String) -> &mut Diagnostic {

@@ -6,10 +6,11 @@
 //! written, with references resolved and defaults filled in; higher floors compile it into what runs.
 //!
 //! Promises that no secret of the file is ever drawn (`mask`), that the same declarations make the loader and its JSON
-//! Schema (`section`), and that nothing else is read than what the file names (`source`).
+//! Schema (`section`), and that nothing else is read or run than what the file names (`source`, `command`).
 
 pub mod auth;
 mod check;
+mod command;
 pub mod diagnostic;
 mod document;
 mod json_schema;
@@ -38,7 +39,7 @@ pub use render::{Color, Finding};
 pub use schema::*;
 pub use source::{NoConfig, Source};
 pub use value::{At, Authority, ListenAddress, Scheme, Span, Url, parse_duration};
-pub use watched::Watched;
+pub use watched::{Watched, WatchedCommand};
 
 use diagnostic::Reported;
 use read::{FromNode, Reader};
@@ -46,7 +47,7 @@ use read::{FromNode, Reader};
 /// What a load reads beside the config itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Secrets {
-    /// Environment, secret files, keys and certificates are read.
+    /// Environment, secret files, keys and certificates are read, and commands run.
     Read,
     /// None of them is (`check --no-secrets`).
     Skip,

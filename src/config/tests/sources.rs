@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::time::Duration;
 
 use super::super::{Color, Config, Report, Secrets, Source, load};
 use super::{check_messages, valid};
@@ -244,13 +245,53 @@ services:
       - { type: bearer, token: { credential: a } }
       - { type: api_key, header: X-Key, key: { file: /nowhere/key } }
       - { type: { env: SIDEKEY_TEST_UNSET }, username: x }
+      - { type: headers, set: { X-Other: { command: [/nowhere/program, { env: SIDEKEY_TEST_UNSET }], refresh: 1m } } }
 ";
 
     let (config, report) = load(&Source::Text(text.to_owned()), Secrets::Skip);
 
     assert_eq!(report.render(Color::Plain), "");
     assert!(config.is_some());
-    assert_eq!(report.watched().paths().count(), 0);
+    assert_eq!((report.watched().paths().count(), report.watched().commands().len()), (0, 0));
+}
+
+#[test]
+fn a_command_is_run_once_in_a_load_however_many_places_name_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sidekey.yaml");
+    let command = "command: [sh, -c, 'echo run >>runs; echo hunter2']";
+    let service = |name: &str, refresh: &str| {
+        format!("  {name}: {{ url: 'https://a.example', auth: {{ type: bearer, token: {{ {command}{refresh} }} }} }}\n")
+    };
+    let (once, again) = (service("a", ""), service("b", ", refresh: 10m") + &service("c", ", refresh: 1m"));
+    fs::write(&path, format!("services:\n{once}{again}")).unwrap();
+
+    let (config, report) = load_file(&path);
+
+    assert_eq!(token(&config.unwrap()), "hunter2");
+    assert_eq!(fs::read_to_string(folder.path().join("runs")).unwrap(), "run\n");
+    let watched = report.watched();
+    let refreshed: Vec<_> = watched.commands().iter().map(|command| (command.name(), command.refresh())).collect();
+    assert_eq!(refreshed, [("sh", Some(Duration::from_secs(60)))]);
+    assert!(!format!("{report:?}{watched:?}").contains("hunter2"), "{report:?}");
+}
+
+#[test]
+fn a_command_that_prints_something_else_now_is_told_from_one_that_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sidekey.yaml");
+    fs::write(&path, BEARER.replace("file: secret", "command: [cat, secret]")).unwrap();
+    write_secret(&folder.path().join("secret"), "hunter2\n", 0o600);
+    let watched = load_file(&path).1.watched();
+    let [before] = watched.commands() else { panic!("{watched:?}") };
+
+    assert_eq!(before.again(), *before);
+    write_secret(&folder.path().join("secret"), "hunter3\n", 0o600);
+    assert_ne!(before.again(), *before);
+    fs::remove_file(folder.path().join("secret")).unwrap();
+    let failure = before.again().failure().map(str::to_owned).unwrap_or_default();
+    assert!(failure.starts_with("ended with status 1: cat: "), "{failure}");
+    assert_eq!(watched.again(), watched, "a command is no file");
 }
 
 #[test]
