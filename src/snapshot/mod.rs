@@ -13,6 +13,7 @@ mod service;
 #[cfg(test)]
 mod tests;
 mod trail;
+mod turns;
 pub(crate) mod watch;
 
 use std::collections::BTreeMap;
