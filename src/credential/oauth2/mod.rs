@@ -11,8 +11,11 @@
 
 mod answer;
 mod bearer;
+mod client;
+mod draft;
 mod entry;
 mod failure;
+mod grant;
 pub(crate) mod refresh;
 mod request;
 mod schedule;
