@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use super::Secrets;
 use super::command::Command;
+use super::forgiven::Forgiven;
 use super::mask;
 use super::node::{Entry, Node};
 use super::source::{self, Unreadable};
@@ -79,6 +80,11 @@ pub struct Report {
     diagnostics: Vec<Diagnostic>,
     read: BTreeMap<PathBuf, Seen>,
     commands: BTreeMap<Command, Ran>,
+    forgiven: Forgiven,
+    /// Why commands of the entry of `auth` that is being read failed, as far as that is forgiven; `None` elsewhere.
+    failures: Option<Vec<String>>,
+    /// Commands that failed in any of them.
+    failing: BTreeSet<Command>,
     /// Secret files that were warned about, once each.
     warned: BTreeSet<PathBuf>,
 }
@@ -116,8 +122,17 @@ impl Report {
             diagnostics: Vec::new(),
             read: BTreeMap::new(),
             commands: BTreeMap::new(),
+            forgiven: Forgiven::none(),
+            failures: None,
+            failing: BTreeSet::new(),
             warned: BTreeSet::new(),
         }
+    }
+
+    /// Makes a warning of it where one of these commands fails and a service's `auth` names it.
+    pub(super) fn forgiving(mut self, forgiven: Forgiven) -> Self {
+        self.forgiven = forgiven;
+        self
     }
 
     /// Adds an error; the config will not be used. Chain `.label()` and `.help()`.
@@ -142,8 +157,14 @@ impl Report {
         sorted
     }
 
-    /// `false` under `check --no-secrets`: certificates, keys and secrets are not read then.
+    /// `false` under `check --no-secrets`: certificates, keys and secrets are not read then, and placeholders stand for
+    /// them. So it is in what is left of an entry of `auth` once one of its commands has failed.
     pub(crate) fn reads_secrets(&self) -> bool {
+        self.follows_references() && self.failures.as_ref().is_none_or(Vec::is_empty)
+    }
+
+    /// `false` under `check --no-secrets`.
+    pub(super) fn follows_references(&self) -> bool {
         self.secrets == Secrets::Read
     }
 
@@ -172,19 +193,53 @@ impl Report {
         Some(self.fetch(path, span, LARGEST_SECRET)?.bytes)
     }
 
-    /// Runs a command that the config names at `span`, once in a load however many places name it, and remembers it;
-    /// reports why it failed.
-    pub(super) fn run(&mut self, command: Command, refresh: Option<Duration>, span: Span) -> Option<Zeroizing<String>> {
+    /// From here on an entry of `auth` is read, in which commands may fail.
+    pub(super) fn begin_method(&mut self) {
+        self.failures = Some(Vec::new());
+    }
+
+    /// Why commands of the entry failed; the user was warned, and placeholders stand for their secrets.
+    pub(super) fn end_method(&mut self) -> Vec<String> {
+        self.failures.take().unwrap_or_default()
+    }
+
+    /// The commands that failed in this load and were forgiven.
+    pub(crate) fn failing(&self) -> Forgiven {
+        Forgiven::these(self.failing.clone())
+    }
+
+    /// Runs a command that the config names at `span`, once in a load however many places name it, and remembers it.
+    /// Reports why it failed; `None` if that is forgiven.
+    pub(super) fn run(
+        &mut self,
+        command: Command,
+        refresh: Option<Duration>,
+        span: Span,
+    ) -> Result<Option<Zeroizing<String>>, Reported> {
         let name = command.name().to_owned();
         let run = || command.run().map_err(|failure| failure.to_string());
         let ran = self.commands.entry(command.clone()).or_insert_with(|| Ran { outcome: run(), refresh });
         ran.refresh = ran.refresh.into_iter().chain(refresh).min();
         match &ran.outcome {
-            Ok(secret) => Some(Zeroizing::new(secret.expose().to_owned())),
+            Ok(secret) => Ok(Some(Zeroizing::new(secret.expose().to_owned()))),
             Err(failure) => {
                 let message = format!("the command `{name}` {failure}");
+                self.report_failure(command, message, span).map(|()| None)
+            }
+        }
+    }
+
+    fn report_failure(&mut self, command: Command, message: String, span: Span) -> Result<(), Reported> {
+        match &mut self.failures {
+            Some(failures) if self.forgiven.has(&command) => {
+                failures.push(message.clone());
+                self.failing.insert(command);
+                self.warning(span, message).help("requests of this service are answered 503 until it gives the secret");
+                Ok(())
+            }
+            _ => {
                 self.error(span, message);
-                None
+                Err(Reported)
             }
         }
     }

@@ -13,6 +13,7 @@ mod check;
 mod command;
 pub mod diagnostic;
 mod document;
+mod forgiven;
 mod json_schema;
 mod mask;
 mod names;
@@ -41,6 +42,8 @@ pub use source::{NoConfig, Source};
 pub use value::{At, Authority, ListenAddress, Scheme, Span, Url, parse_duration};
 pub use watched::{Watched, WatchedCommand};
 
+pub(crate) use forgiven::Forgiven;
+
 use diagnostic::Reported;
 use read::{FromNode, Reader};
 
@@ -65,7 +68,15 @@ pub fn load(source: &Source, secrets: Secrets) -> (Option<Config>, Report) {
 /// As [`load`], with settings that stand above the file.
 #[must_use]
 pub fn load_with(source: &Source, secrets: Secrets, overrides: &Overrides) -> (Option<Config>, Report) {
-    let mut report = Report::new(secrets);
+    load_into(Report::new(secrets), source, overrides)
+}
+
+/// As [`load_with`], to be run: a service whose `auth` names one of `forgiven` is loaded although the command fails.
+pub(crate) fn load_to_run(source: &Source, overrides: &Overrides, forgiven: Forgiven) -> (Option<Config>, Report) {
+    load_into(Report::new(Secrets::Read).forgiving(forgiven), source, overrides)
+}
+
+fn load_into(mut report: Report, source: &Source, overrides: &Overrides) -> (Option<Config>, Report) {
     let config = read_config(source, overrides, &mut report).ok();
     (config, report)
 }

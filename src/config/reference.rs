@@ -50,7 +50,8 @@ pub(super) fn is_one(entries: &[Entry]) -> bool {
         && entries.iter().all(|entry| source(entry) || matches!(entry.key.text.as_str(), "default" | "refresh"))
 }
 
-/// The text of a node, its reference followed; `None` if references are not followed (`check --no-secrets`).
+/// The text of a node, its reference followed; `None` if references are not followed (`check --no-secrets`), or if a
+/// command has failed and that is forgiven.
 pub(super) fn text(node: &Node, accepts: Accepts, what: &str, report: &mut Report) -> Result<Option<Found>, Reported> {
     match &node.value {
         Value::Scalar(scalar) => Ok(Some(Found { value: scalar.text.clone(), origin: None })),
@@ -170,15 +171,15 @@ impl Reference {
 
     fn follow(self, span: Span, accepts: Accepts, report: &mut Report) -> Result<Option<Found>, Reported> {
         match self {
-            Self::Env { default: Some(value), .. } if !report.reads_secrets() => {
+            Self::Env { default: Some(value), .. } if !report.follows_references() => {
                 Ok(Some(Found { value, origin: None }))
             }
-            _ if !report.reads_secrets() => Ok(None),
+            _ if !report.follows_references() => Ok(None),
             Self::Env { name, default } => environment(&name, default, span, report).map(Some),
             Self::File(path) => file(&path, span, accepts, report).map(Some),
             Self::Credential(name) => credential(&name, span, report).map(Some),
             Self::Command { command: None, .. } => Ok(None),
-            Self::Command { command: Some(command), refresh } => output(command, refresh, span, report).map(Some),
+            Self::Command { command: Some(command), refresh } => output(command, refresh, span, report),
         }
     }
 }
@@ -370,10 +371,14 @@ fn credential(name: &str, span: Span, report: &mut Report) -> Result<Found, Repo
     file(&folder.join(name), span, Accepts::Secret, report)
 }
 
-fn output(command: Command, refresh: Option<Duration>, span: Span, report: &mut Report) -> Result<Found, Reported> {
+fn output(
+    command: Command,
+    refresh: Option<Duration>,
+    span: Span,
+    report: &mut Report,
+) -> Result<Option<Found>, Reported> {
     let origin = Some(format!("the command `{}`", command.name()));
-    let value = report.run(command, refresh, span).ok_or(Reported)?;
-    Ok(Found { value, origin })
+    Ok(report.run(command, refresh, span)?.map(|value| Found { value, origin }))
 }
 
 fn absolute(path: &str, span: Span, report: &Report) -> PathBuf {

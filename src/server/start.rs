@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::panic::{self, PanicHookInfo};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
@@ -156,6 +157,13 @@ async fn become_ready(published: Arc<Published>, readiness: Arc<Readiness>) {
     };
     loop {
         // Anew each time: a reload may have mended, or removed, the service that is waited for.
+        let mut changed = pin!(published.changed());
+        changed.as_mut().enable();
+        if let Some(reason) = unavailable(&published.current().load()) {
+            readiness.not_yet(reason);
+            changed.await;
+            continue;
+        }
         let waiting = required(&published.current().load());
         let Some((name, slot)) = waiting.first() else { break };
         readiness.not_yet(format!("the service `{name}` is `ready: required` and has no token yet"));
@@ -170,6 +178,15 @@ async fn become_ready(published: Arc<Published>, readiness: Arc<Readiness>) {
     // Tasks that were spawned meanwhile have their first turn, and the log its first lines.
     tokio::time::sleep(SETTLED).await;
     heap::let_go_of_start();
+}
+
+/// Why a service that is `ready: required` can't even ask for its first token.
+fn unavailable(snapshot: &Snapshot) -> Option<String> {
+    let mut required = snapshot.services.iter().filter(|service| service.ready == Ready::Required);
+    required.find_map(|service| {
+        let reason = service.identity.credential.unavailable()?;
+        Some(format!("the service `{}` is `ready: required` and has no credential yet: {reason}", service.name))
+    })
 }
 
 /// Secrets are in memory: no core dump, and no other process of this user may look.
