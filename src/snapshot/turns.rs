@@ -84,7 +84,11 @@ impl Turn {
         let name = self.loaded.name();
         match (&failure, &self.failure) {
             (Some(failure), before) if before.as_ref() != Some(failure) => {
-                tracing::warn!("the command `{name}` {failure}; the secret that it gave before stays in service");
+                let meanwhile = match self.loaded.failure() {
+                    None => "the secret that it gave before stays in service",
+                    Some(_) => "it has given no secret yet",
+                };
+                tracing::warn!("the command `{name}` {failure}; {meanwhile}");
             }
             (None, Some(_)) => tracing::info!("the command `{name}` gives a secret again"),
             _ => {}
