@@ -1,6 +1,7 @@
 //! From the config to ports that answer.
 
 use std::cell::RefCell;
+use std::io;
 use std::panic::{self, PanicHookInfo};
 use std::pin::pin;
 use std::rc::Rc;
@@ -37,6 +38,7 @@ pub(super) struct Start {
     slots: Arc<Slots>,
     snapshot: Snapshot,
     watched: config::Watched,
+    inherited: Vec<io::Result<Socket>>,
     on_hang_up: OnHangUp,
     log: Log,
     /// Writes what is left of the log when the server has ended.
@@ -48,6 +50,8 @@ impl Start {
     pub(super) fn load(options: Options) -> Result<Self, Error> {
         let loader = Arc::new(Loader { source: options.source, overrides: options.overrides });
         let slots = Arc::new(Slots::default());
+        // The config may name commands, which these are not for.
+        let inherited = Socket::inherited();
         let (snapshot, report) = loader.load(None, &slots);
         let Some(snapshot) = snapshot else { return Err(Error::Config(Box::new(report))) };
         let (log, flush) = log::start(log_settings(&snapshot.config));
@@ -56,7 +60,7 @@ impl Start {
         // The system's certificates leave 90 KiB of freed heap behind, 500 services 200.
         heap::trim();
         let on_hang_up = options.on_hang_up;
-        Ok(Self { loader, slots, snapshot, watched: report.watched(), on_hang_up, log, _flush: flush })
+        Ok(Self { loader, slots, snapshot, watched: report.watched(), inherited, on_hang_up, log, _flush: flush })
     }
 
     /// Opens the ports, serves until a signal, and drains.
@@ -84,7 +88,7 @@ impl Start {
         let gate = Arc::new(Gate::new(config.limits.connections));
         let workers: Rc<[Worker]> = start_workers(&config, &published, &metrics, &phase)?.into();
         let background = Background::new(Rc::clone(&workers), Arc::clone(&gate), admin);
-        let mut sockets = Sockets::new(Socket::inherited(), background.serve(), listening);
+        let mut sockets = Sockets::new(Socket::usable(self.inherited), background.serve(), listening);
         let plan = sockets.prepare(&config).map_err(|unbound| Error::Listen(unbound.to_string()))?;
         sockets.carry_out(plan);
         let sockets = Rc::new(RefCell::new(sockets));
