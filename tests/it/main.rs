@@ -28,6 +28,7 @@ mod parts;
 mod reload;
 mod resumption;
 mod routes;
+mod secrets;
 mod start_and_stop;
 mod timeouts_and_retry;
 mod token_answers;
