@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::{Context, Refusal, json};
 use crate::clock::{Moment, rfc3339};
 use crate::code::Code;
-use crate::credential::{self, Attachments, Slot, Undelivered};
+use crate::credential::{self, Attachments, Credential, Undelivered};
 use crate::proxy::Body;
 use crate::snapshot::Service;
 use crate::tls::Leaf;
@@ -69,6 +69,9 @@ struct Refreshed {
 
 async fn refresh(service: &Service) -> Result<Refreshed, Refusal> {
     let credential = &service.identity.credential;
+    if let Some(reason) = credential.unavailable() {
+        return Err(Refusal::new(Code::CredentialUnavailable, reason));
+    }
     let Some(first) = credential.slot() else {
         let detail = format!("this service has no token: its method is `{}`", credential.method());
         return Err(Refusal::new(Code::Conflict, detail));
@@ -128,7 +131,7 @@ struct Failure {
 impl Report {
     async fn of(service: &Arc<Service>) -> Self {
         let (probed, (token, token_failure)) =
-            tokio::join!(service.identity.upstream.connector().probe(), obtain(service.identity.credential.slots()));
+            tokio::join!(service.identity.upstream.connector().probe(), obtain(&service.identity.credential));
         let Probed { spent, outcome } = probed;
         let (found, failure) = match outcome {
             Ok(found) => (Some(found), None),
@@ -153,11 +156,14 @@ impl Report {
 }
 
 /// Waits as a request would until there is a live token; how long that took, `None` without one.
-async fn obtain(slots: impl Iterator<Item = &Arc<Slot>>) -> (Option<Duration>, Option<Failure>) {
+async fn obtain(credential: &Credential) -> (Option<Duration>, Option<Failure>) {
+    if let Some(reason) = credential.unavailable() {
+        return (None, Some(Failure::of_token(Code::CredentialUnavailable, reason)));
+    }
     let (began, mut has_token) = (Instant::now(), false);
-    for slot in slots {
+    for slot in credential.slots() {
         if let Err(error) = slot.until_live().await {
-            return (None, Some(Failure::of_token(&error)));
+            return (None, Some(Failure::of_token(error.code(), &error.to_string())));
         }
         has_token = true;
     }
@@ -174,8 +180,8 @@ impl Failure {
         Self { phase, code: error.code().word(), detail: error.to_string() }
     }
 
-    fn of_token(error: &credential::Error) -> Self {
-        Self { phase: "token", code: error.code().word(), detail: error.to_string() }
+    fn of_token(code: Code, detail: &str) -> Self {
+        Self { phase: "token", code: code.word(), detail: detail.to_owned() }
     }
 }
 

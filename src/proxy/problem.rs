@@ -249,8 +249,10 @@ mod tests {
         assert_eq!(
             unavailable.collect::<Vec<_>>(),
             [
+                "rate_limited",
                 "token_rejected",
                 "token_unavailable",
+                "credential_unavailable",
                 "dns_error",
                 "dns_timeout",
                 "connection_refused",
