@@ -21,6 +21,7 @@ mod errors;
 mod fields;
 mod framing;
 mod house;
+mod identity_provider;
 mod isolation;
 mod load;
 mod parts;
