@@ -237,6 +237,7 @@ impl HandedOut {
         };
         let own = RefCell::new(Attachments::default());
         credential.authorize(&own, &mut outgoing).await?;
+        tracing::info!(service = service.name.as_str(), "the credential was handed out on the admin port");
 
         let expires = credential.slots().filter_map(|slot| slot.expires()).min();
         let cookies = outgoing.fields.remove(COOKIE);

@@ -46,11 +46,16 @@ pub(super) async fn probe(endpoint: &Endpoint) -> Probed {
     let tls = endpoint.tls.as_ref().map(tls::ClientTls::unresumed);
     let endpoint = Endpoint { tls, ..endpoint.clone() };
     let spent = Cell::default();
-    let outcome = match dial::dial(&endpoint, &spent).await {
+    let dialed = timeout(LONGEST, dial::dial(&endpoint, &spent)).await.unwrap_or_else(|_| Err(too_long(&endpoint)));
+    let outcome = match dialed {
         Ok(dialed) => meet(dialed).await.map_err(|error| (Step::Tls, error)),
         Err(error) => Err((Step::after(spent.get(), &endpoint), error)),
     };
     Probed { spent: spent.get(), outcome }
+}
+
+fn too_long(endpoint: &Endpoint) -> Error {
+    Error::Timeout { address: endpoint.address(), reason: format!("a probe waits for {LONGEST:?}") }
 }
 
 async fn meet(dialed: Dialed) -> Result<Found, Error> {
@@ -107,6 +112,9 @@ impl Step {
         }
     }
 }
+
+/// Who waits for a probe wants to hear the end of it, even where `timeouts.connect` is off.
+const LONGEST: Duration = Duration::from_secs(30);
 
 /// A round trip and a look at a certificate take less.
 const FIRST_WORD: Duration = Duration::from_secs(1);
