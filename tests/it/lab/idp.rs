@@ -47,6 +47,13 @@ impl Idp {
         serde_json::from_str(&answer.text()).unwrap()
     }
 
+    /// A refresh token of this client, for alice.
+    pub async fn refresh_token(&self, client: &str) -> String {
+        let request = Request::post(&format!("/refresh-tokens?client={client}"), "");
+        let answer = exchange(&format!("localhost:{}", self.control), request).await;
+        answer.json()["refresh_token"].as_str().unwrap().to_owned()
+    }
+
     /// The one token request that was made.
     #[track_caller]
     pub fn only(requests: &[Value]) -> &Value {
