@@ -16,7 +16,7 @@ import { X509Certificate, generateKeyPairSync, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:https';
 import { parse } from 'node:querystring';
-import { createLocalJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify } from 'jose';
+import { decodeJwt, decodeProtectedHeader, importJWK, jwtVerify } from 'jose';
 import Provider, { errors } from 'oidc-provider';
 import { ANONYMOUS, JWT_BEARER, SIGNATURES, TOKEN_EXCHANGE, clients } from './clients.js';
 import { controlPort, text } from './control.js';
@@ -93,6 +93,8 @@ function makeProvider() {
     },
   });
   registerGrants(provider, { settings, partner, verify });
+  // What oidc-provider keeps to itself: `error_description` is the same for all that can be wrong with a grant.
+  provider.on('grant.error', (context, error) => Object.assign(context.state, { detail: error.error_detail }));
   provider.use(async (context, next) => {
     if (context.path === partner.token) return tokenRequest(context, next);
     if (partner.discovery.includes(context.path)) context.path = DISCOVERY[0];
@@ -165,6 +167,7 @@ async function tokenRequest(context, next) {
     path,
     status: context.status,
     answer: context.body,
+    detail: context.state.detail ?? null,
     client: context.oidc?.client?.clientId ?? null,
     authorization,
     scheme: authorization?.split(' ')[0] ?? null,
@@ -205,9 +208,9 @@ function decoded(token) {
 // The claims of an access token of ours that is still good, whatever its format.
 async function verify(token) {
   const { kty, crv, x, y } = key;
-  const keys = createLocalJWKSet({ keys: [{ kty, crv, x, y }] });
+  const publicKey = await importJWK({ kty, crv, x, y }, key.alg);
   try {
-    return (await jwtVerify(token, keys, { issuer: partner.issuer, typ: 'at+jwt' })).payload;
+    return (await jwtVerify(token, publicKey, { issuer: partner.issuer, typ: 'at+jwt' })).payload;
   } catch {
     const found = (await provider.AccessToken.find(token)) ?? (await provider.ClientCredentials.find(token));
     if (!found?.isValid) return undefined;

@@ -22,6 +22,7 @@ mod fields;
 mod framing;
 mod grants;
 mod house;
+mod identity_provider;
 mod load;
 mod parts;
 mod reload;
