@@ -18,6 +18,9 @@ pub(crate) enum Error {
     /// The token endpoint gave no usable answer.
     #[error("{failure}")]
     Unavailable { failure: Arc<Failure>, retry_after: u64 },
+    /// The token endpoint was not asked: a part of the request is not here, or could not be signed.
+    #[error("{failure}")]
+    Unready { failure: Arc<Failure>, retry_after: u64 },
     #[error("`OPTIONS *` has no query that could carry the parameter `{parameter}`")]
     NoQuery { parameter: String },
     #[error("the target is too long with the credential in its query: 65,534 bytes at most")]
@@ -30,6 +33,7 @@ impl Error {
         match self {
             Self::Rejected { .. } => Code::TokenRejected,
             Self::Unavailable { .. } => Code::TokenUnavailable,
+            Self::Unready { .. } => Code::CredentialUnavailable,
             Self::NoQuery { .. } => Code::BadRequest,
             Self::TargetTooLong => Code::HeadersTooLarge,
         }
@@ -38,7 +42,9 @@ impl Error {
     /// Whole seconds to the next attempt, at least 1.
     pub(crate) fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::Rejected { retry_after, .. } | Self::Unavailable { retry_after, .. } => Some(*retry_after),
+            Self::Rejected { retry_after, .. }
+            | Self::Unavailable { retry_after, .. }
+            | Self::Unready { retry_after, .. } => Some(*retry_after),
             Self::NoQuery { .. } | Self::TargetTooLong => None,
         }
     }

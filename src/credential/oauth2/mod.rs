@@ -10,6 +10,7 @@
 //! ```
 
 mod answer;
+mod assertion;
 mod bearer;
 mod client;
 mod draft;

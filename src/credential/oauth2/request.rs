@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::answer::{self, Answer, Asked, Granted, LARGEST_ANSWER};
 use super::client::Client;
 use super::draft::{Draft, Written};
-use super::failure::{Failure, Kind};
+use super::failure::{Failure, Kind, Unready};
 use super::grant::Grant;
 use super::refresh::{Endpoint, Fetch};
 use crate::clock::Moment;
@@ -24,6 +24,7 @@ use crate::config::auth::OAuth2;
 use crate::config::{Report, Scheme, Url};
 use crate::credential::digest::Digest;
 use crate::secret::Secret;
+use crate::tls::Certificate;
 use crate::transport::{Body, Connected, Connector, Error, Outgoing, Reading, Sender};
 
 /// The token request of one entry, made anew each time it is sent.
@@ -53,18 +54,20 @@ struct Asks {
 }
 
 impl TokenRequest {
-    /// `certificate` is the fingerprint of the one that the endpoint sees. `None`: what is wrong has been reported.
+    /// `certificate` is the one that the endpoint sees. `None`: what is wrong has been reported, or can't be known
+    /// without the secrets.
     pub(super) fn compile(
         written: &OAuth2,
         connector: Connector,
-        certificate: Option<[u8; 32]>,
+        certificate: Option<&Certificate>,
         report: &mut Report,
     ) -> Option<Self> {
         let address = Address::of(written.endpoint.value.url(), connector);
         if address.is_err() {
             report.error(written.endpoint.span, "a request can't be sent to this URL");
         }
-        let (client, grant) = (Client::compile(written, report), Grant::compile(written, report));
+        let (client, grant) = (Client::compile(written, certificate, report), Grant::compile(written, report));
+        let certificate = certificate.map(|certificate| certificate.leaf.sha256);
         Some(Self { address: address.ok()?, client: client?, grant: grant?, asks: Asks::of(written), certificate })
     }
 
@@ -77,7 +80,11 @@ impl TokenRequest {
 
     async fn exchange(&self, timeout: Duration) -> Result<Granted, Failure> {
         let deadline = Instant::now() + timeout;
-        let written = self.draft().finish();
+        let Ok(draft) = timeout_at(deadline, self.draft()).await else {
+            let what = format!("the request could not be written until `timeout` ({timeout:?}) was over");
+            return Err(Failure::unready(self.host(), Unready { what, help: "check the disk of `client_assertion`" }));
+        };
+        let written = draft.map_err(|unready| Failure::unready(self.host(), unready))?.finish();
         let Ok(connected) = timeout_at(deadline, self.address.connector.connect()).await else {
             return Err(self.late(timeout, "for a connection"));
         };
@@ -98,11 +105,11 @@ impl TokenRequest {
     }
 
     /// The request as it goes out this time.
-    fn draft(&self) -> Draft {
-        let mut draft = self.grant.draft();
-        self.client.authenticate(&mut draft);
+    async fn draft(&self) -> Result<Draft, Unready> {
+        let mut draft = self.grant.draft()?;
+        self.client.authenticate(&mut draft).await?;
         self.asks.write(&mut draft);
-        draft
+        Ok(draft)
     }
 
     async fn receive(&self, written: &Written, sender: &mut Sender) -> Result<(response::Parts, Received), Failure> {
@@ -259,8 +266,9 @@ mod tests {
         let url = Url { scheme: Scheme::Http, ..method.endpoint.value.url().clone() };
         let connector = Connector::new(&url, None, HttpVersion::Auto, None, Spelling::LowerCase);
         let mut report = Report::new(Secrets::Read);
-        let request = TokenRequest::compile(method, connector, None, &mut report);
-        request.expect("a request").draft().finish()
+        let request = TokenRequest::compile(method, connector, None, &mut report).expect("a request");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(request.draft()).expect("a form").finish()
     }
 
     #[track_caller]

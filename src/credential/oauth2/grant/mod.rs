@@ -1,6 +1,12 @@
 //! What a token is asked for with.
 
+mod jwt_bearer;
+
+use std::time::SystemTime;
+
+use super::assertion::Assertion;
 use super::draft::Draft;
+use super::failure::Unready;
 use crate::config::Report;
 use crate::config::auth::oauth2::{self as config, OAuth2};
 use crate::credential::digest::Digest;
@@ -12,17 +18,22 @@ pub(super) enum Grant {
     ClientCredentials,
     /// RFC 6749 §4.3.
     Password { username: String, password: Secret },
+    /// RFC 7523 §2.1.
+    JwtBearer(Box<Assertion>),
 }
 
 impl Grant {
-    /// `None`: what is wrong has been reported.
+    /// `None`: what is wrong has been reported, or can't be known without the secrets.
     pub(super) fn compile(written: &OAuth2, report: &mut Report) -> Option<Self> {
         match &written.grant {
             config::Grant::ClientCredentials => Some(Self::ClientCredentials),
             config::Grant::Password { username, password } => {
                 Some(Self::Password { username: username.clone(), password: password.clone() })
             }
-            config::Grant::RefreshToken { .. } | config::Grant::JwtBearer(_) | config::Grant::TokenExchange(_) => {
+            config::Grant::JwtBearer(assertion) => {
+                jwt_bearer::compile(assertion, written, report).map(|assertion| Self::JwtBearer(Box::new(assertion)))
+            }
+            config::Grant::RefreshToken { .. } | config::Grant::TokenExchange(_) => {
                 report.error(written.endpoint.span, "this grant is not in this version yet");
                 None
             }
@@ -37,11 +48,15 @@ impl Grant {
             Self::Password { username, password } => {
                 digest.list([username.as_bytes(), password.expose().as_bytes()].into_iter());
             }
+            Self::JwtBearer(assertion) => assertion.digest(digest),
         }
     }
 
     /// Begins a request for a token.
-    pub(super) fn draft(&self) -> Draft {
+    ///
+    /// # Errors
+    /// When what it is asked for with can't be made.
+    pub(super) fn draft(&self) -> Result<Draft, Unready> {
         let mut draft = Draft::new(self.grant_type());
         match self {
             Self::ClientCredentials => {}
@@ -49,14 +64,16 @@ impl Grant {
                 draft.add("username", username);
                 draft.add_secret("password", password);
             }
+            Self::JwtBearer(assertion) => draft.add_secret("assertion", &assertion.make(SystemTime::now())?),
         }
-        draft
+        Ok(draft)
     }
 
     fn grant_type(&self) -> &'static str {
         match self {
             Self::ClientCredentials => "client_credentials",
             Self::Password { .. } => "password",
+            Self::JwtBearer(_) => "urn:ietf:params:oauth:grant-type:jwt-bearer",
         }
     }
 }
