@@ -21,6 +21,9 @@ pub(crate) enum Error {
     /// The token endpoint was not asked: a part of the request is not here, or could not be signed.
     #[error("{failure}")]
     Unready { failure: Arc<Failure>, retry_after: u64 },
+    /// A secret of the method, read from elsewhere, can't be had.
+    #[error("{reason}; it is run again until it gives the secret")]
+    NoSecret { reason: Arc<str> },
     #[error("`OPTIONS *` has no query that could carry the parameter `{parameter}`")]
     NoQuery { parameter: String },
     #[error("the target is too long with the credential in its query: 65,534 bytes at most")]
@@ -33,7 +36,7 @@ impl Error {
         match self {
             Self::Rejected { .. } => Code::TokenRejected,
             Self::Unavailable { .. } => Code::TokenUnavailable,
-            Self::Unready { .. } => Code::CredentialUnavailable,
+            Self::Unready { .. } | Self::NoSecret { .. } => Code::CredentialUnavailable,
             Self::NoQuery { .. } => Code::BadRequest,
             Self::TargetTooLong => Code::HeadersTooLarge,
         }
@@ -45,7 +48,7 @@ impl Error {
             Self::Rejected { retry_after, .. }
             | Self::Unavailable { retry_after, .. }
             | Self::Unready { retry_after, .. } => Some(*retry_after),
-            Self::NoQuery { .. } | Self::TargetTooLong => None,
+            Self::NoSecret { .. } | Self::NoQuery { .. } | Self::TargetTooLong => None,
         }
     }
 }
