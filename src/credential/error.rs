@@ -20,6 +20,9 @@ pub(crate) enum Error {
     /// The token endpoint gave no usable answer.
     #[error("{failure}")]
     Unavailable { failure: Arc<Failure>, retry_after: u64 },
+    /// The token endpoint was not asked: a part of the request is not here, or could not be signed.
+    #[error("{failure}")]
+    Unready { failure: Arc<Failure>, retry_after: u64 },
     /// A secret of the method, read from elsewhere, can't be had.
     #[error("{reason}; it is run again until it gives the secret")]
     NoSecret { reason: Arc<str> },
@@ -42,7 +45,7 @@ impl Error {
         match self {
             Self::Rejected { .. } => Code::TokenRejected,
             Self::Unavailable { .. } => Code::TokenUnavailable,
-            Self::NoSecret { .. } => Code::CredentialUnavailable,
+            Self::Unready { .. } | Self::NoSecret { .. } => Code::CredentialUnavailable,
             Self::NoSubject { .. }
             | Self::SubjectRepeated { .. }
             | Self::SubjectMalformed { .. }
@@ -54,7 +57,9 @@ impl Error {
     /// Whole seconds to the next attempt, at least 1.
     pub(crate) fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::Rejected { retry_after, .. } | Self::Unavailable { retry_after, .. } => Some(*retry_after),
+            Self::Rejected { retry_after, .. }
+            | Self::Unavailable { retry_after, .. }
+            | Self::Unready { retry_after, .. } => Some(*retry_after),
             Self::NoSecret { .. }
             | Self::NoSubject { .. }
             | Self::SubjectRepeated { .. }

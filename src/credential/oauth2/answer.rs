@@ -8,8 +8,9 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, DATE, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
+use httpdate::HttpDate;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -222,7 +223,12 @@ impl Asked<'_> {
             "temporarily_unavailable" | "server_error" => Kind::Unavailable,
             _ => kind_of(answer.status, Kind::Rejected),
         };
-        self.failure(kind, what, help_for(kind, error, answer.status), retry_after(answer.fields, now))
+        let is_about_jwt = kind == Kind::Rejected && matches!(error, "invalid_client" | "invalid_grant");
+        let help = match help_for(kind, error, answer.status) {
+            _ if is_about_jwt && clocks_differ(answer.fields, now) => HELP_CLOCKS,
+            help => help,
+        };
+        self.failure(kind, what, help, retry_after(answer.fields, now))
     }
 
     /// The answer has nothing in it that we can read.
@@ -290,12 +296,25 @@ fn retry_after(fields: &HeaderMap, now: SystemTime) -> Option<Duration> {
     seconds.or_else(|| httpdate::parse_http_date(text).ok()?.duration_since(now).ok())
 }
 
+/// Whether the endpoint's clock is so far from ours that a JWT of a minute's life is over, or not yet begun, over there.
+fn clocks_differ(fields: &HeaderMap, now: SystemTime) -> bool {
+    let theirs = fields.get(DATE).and_then(|date| date.to_str().ok()?.parse::<HttpDate>().ok());
+    theirs.map(SystemTime::from).is_some_and(|theirs| {
+        let apart = theirs.duration_since(now).unwrap_or_else(|earlier| earlier.duration());
+        apart > LARGEST_DIFFERENCE
+    })
+}
+
 const HELP_ENDPOINT: &str = "check that `token_url` is a token endpoint";
 const HELP_GRANT: &str =
     "what the token is asked for with is wrong, expired, used up or revoked: replace it in the fields of `auth`";
 const HELP_REQUESTED_TYPE: &str = "ask for an access token by `requested_token_type`";
 const HELP_CERTIFICATE: &str = "the endpoint must bind tokens to the certificate that it is called with";
 
+const HELP_CLOCKS: &str = "its clock and ours are more than a minute apart, too far for a JWT that is signed here: set them \
+     right, or check `client_id` and `client_auth`";
+
+const LARGEST_DIFFERENCE: Duration = Duration::from_secs(60);
 const LONGEST_TOKEN: usize = 16 * 1024;
 const LONGEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 /// An error's or a type's name.

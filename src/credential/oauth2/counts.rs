@@ -69,6 +69,6 @@ fn outcome(failure: Option<&Failure>) -> TokenOutcome {
     match failure.map(|failure| failure.kind) {
         None => TokenOutcome::Ok,
         Some(Kind::Rejected) => TokenOutcome::Rejected,
-        Some(Kind::Unavailable) => TokenOutcome::Unavailable,
+        Some(Kind::Unavailable | Kind::Unready) => TokenOutcome::Unavailable,
     }
 }

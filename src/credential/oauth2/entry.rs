@@ -57,14 +57,16 @@ impl Entry {
             Scheme::Https => Some(client_tls(written, certificate, material, report)?),
         };
         // Counted even where a plain endpoint can't see it: the token may be bound to it all the same.
-        let certificate = certificate.map(|certificate| certificate.leaf.sha256);
+        let fingerprint = certificate.map(|certificate| certificate.leaf.sha256);
         let mut digest = Digest::new();
-        digest_place(written, tls.as_ref(), certificate.as_ref(), &mut digest);
+        digest_place(written, tls.as_ref(), fingerprint.as_ref(), &mut digest);
         // The time for a connection is part of the time for the request, which `fetch` keeps.
         let connector = Connector::new(url, tls, HttpVersion::Auto, None, Spelling::LowerCase);
-        let request = TokenRequest::compile(written, connector, certificate, &material.slots.families, report)?;
+        let families = &material.slots.families;
+        let certificate = certificate.map(Arc::as_ref);
+        let request = TokenRequest::compile(written, connector, certificate, families, report)?;
         request.digest(&mut digest);
-        Some(Self { key: digest.finish(), certificate, request })
+        Some(Self { key: digest.finish(), certificate: fingerprint, request })
     }
 }
 

@@ -12,6 +12,7 @@
 //! Where each request says on whose behalf it is made, the entry has a slot for each subject: [`Subjects`].
 
 mod answer;
+mod assertion;
 mod bearer;
 mod behalf;
 mod client;

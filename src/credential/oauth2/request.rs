@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use super::answer::{self, Answer, Asked, Granted, LARGEST_ANSWER};
 use super::client::Client;
 use super::draft::{Draft, Written};
-use super::failure::{Failure, Kind};
+use super::failure::{Failure, Kind, Unready};
 use super::grant::{Families, Grant, Input};
 use super::refresh::{Endpoint, Fetch, Settled};
 use super::state_file::Unclaimed;
@@ -26,6 +26,7 @@ use crate::config::auth::OAuth2;
 use crate::config::{Report, Scheme, Url};
 use crate::credential::digest::Digest;
 use crate::secret::Secret;
+use crate::tls::Certificate;
 use crate::transport::{Body, Connected, Connector, Error, Outgoing, Reading, Sender};
 
 /// The token request of one entry, made anew each time it is sent.
@@ -55,11 +56,12 @@ struct Asks {
 }
 
 impl TokenRequest {
-    /// `certificate` is the fingerprint of the one that the endpoint sees. `None`: what is wrong has been reported.
+    /// `certificate` is the one that the endpoint sees. `None`: what is wrong has been reported, or can't be known
+    /// without the secrets.
     pub(super) fn compile(
         written: &OAuth2,
         connector: Connector,
-        certificate: Option<[u8; 32]>,
+        certificate: Option<&Certificate>,
         families: &Families,
         report: &mut Report,
     ) -> Option<Self> {
@@ -67,7 +69,9 @@ impl TokenRequest {
         if address.is_err() {
             report.error(written.endpoint.span, "a request can't be sent to this URL");
         }
-        let (client, grant) = (Client::compile(written, report), Grant::compile(written, families, report));
+        let client = Client::compile(written, certificate, report);
+        let grant = Grant::compile(written, families, report);
+        let certificate = certificate.map(|certificate| certificate.leaf.sha256);
         Some(Self { address: address.ok()?, client: client?, grant: grant?, asks: Asks::of(written), certificate })
     }
 
@@ -87,7 +91,11 @@ impl TokenRequest {
     pub(super) async fn exchange(&self, timeout: Duration, subject: Option<&Secret>) -> Result<Granted, Failure> {
         let mut input = self.grant.input(subject).await;
         let deadline = Instant::now() + timeout;
-        let written = self.draft(&input).finish();
+        let Ok(draft) = timeout_at(deadline, self.draft(&input)).await else {
+            let what = format!("the request could not be written until `timeout` ({timeout:?}) was over");
+            return Err(Failure::unready(self.host(), Unready { what, help: "check the disk of `client_assertion`" }));
+        };
+        let written = draft.map_err(|unready| Failure::unready(self.host(), unready))?.finish();
         let Ok(connected) = timeout_at(deadline, self.address.connector.connect()).await else {
             return Err(self.late(timeout, "for a connection"));
         };
@@ -112,11 +120,11 @@ impl TokenRequest {
     }
 
     /// The request as it goes out this time.
-    fn draft(&self, input: &Input<'_>) -> Draft {
-        let mut draft = self.grant.draft(input);
-        self.client.authenticate(&mut draft);
+    async fn draft(&self, input: &Input<'_>) -> Result<Draft, Unready> {
+        let mut draft = self.grant.draft(input)?;
+        self.client.authenticate(&mut draft).await?;
         self.asks.write(&mut draft);
-        draft
+        Ok(draft)
     }
 
     async fn receive(&self, written: &Written, sender: &mut Sender) -> Result<(response::Parts, Received), Failure> {
@@ -298,7 +306,9 @@ mod tests {
         let connector = Connector::new(&url, None, HttpVersion::Auto, None, Spelling::LowerCase);
         let mut report = Report::new(Secrets::Read);
         let request = TokenRequest::compile(method, connector, None, &Families::default(), &mut report);
-        request.expect("a request").draft(&Input::Nothing).finish()
+        let request = request.expect("a request");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(request.draft(&Input::Nothing)).expect("a form").finish()
     }
 
     #[track_caller]

@@ -356,6 +356,7 @@ impl State {
         match failure.kind {
             Kind::Rejected => Error::Rejected { failure, retry_after },
             Kind::Unavailable => Error::Unavailable { failure, retry_after },
+            Kind::Unready => Error::Unready { failure, retry_after },
         }
     }
 

@@ -1,13 +1,17 @@
 //! What a token is asked for with.
 
+mod jwt_bearer;
 mod refresh_token;
 mod token_exchange;
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use http::HeaderName;
 
+use super::assertion::Assertion;
 use super::draft::Draft;
+use super::failure::Unready;
 use crate::config::Report;
 use crate::config::auth::oauth2::{self as config, OAuth2};
 use crate::credential::digest::Digest;
@@ -24,6 +28,8 @@ pub(super) enum Grant {
     Password { username: String, password: Secret },
     /// RFC 6749 §6.
     RefreshToken(RefreshToken),
+    /// RFC 7523 §2.1.
+    JwtBearer(Box<Assertion>),
     /// RFC 8693.
     TokenExchange(TokenExchange),
 }
@@ -36,7 +42,7 @@ pub(super) enum Input<'a> {
 }
 
 impl Grant {
-    /// `None`: what is wrong has been reported.
+    /// `None`: what is wrong has been reported, or can't be known without the secrets.
     pub(super) fn compile(written: &OAuth2, families: &Families, report: &mut Report) -> Option<Self> {
         match &written.grant {
             config::Grant::ClientCredentials => Some(Self::ClientCredentials),
@@ -47,11 +53,10 @@ impl Grant {
                 RefreshToken::compile(written, refresh_token, state_file.as_ref(), families, report)
                     .map(Self::RefreshToken)
             }
-            config::Grant::TokenExchange(exchange) => Some(Self::TokenExchange(TokenExchange::of(exchange))),
-            config::Grant::JwtBearer(_) => {
-                report.error(written.endpoint.span, "this grant is not in this version yet");
-                None
+            config::Grant::JwtBearer(assertion) => {
+                jwt_bearer::compile(assertion, written, report).map(|assertion| Self::JwtBearer(Box::new(assertion)))
             }
+            config::Grant::TokenExchange(exchange) => Some(Self::TokenExchange(TokenExchange::of(exchange))),
         }
     }
 
@@ -64,6 +69,7 @@ impl Grant {
                 digest.list([username.as_bytes(), password.expose().as_bytes()].into_iter());
             }
             Self::RefreshToken(token) => token.digest(digest),
+            Self::JwtBearer(assertion) => assertion.digest(digest),
             Self::TokenExchange(exchange) => exchange.digest(digest),
         }
     }
@@ -72,7 +78,7 @@ impl Grant {
     pub(super) fn subject_field(&self) -> Option<&HeaderName> {
         match self {
             Self::TokenExchange(exchange) => exchange.field(),
-            Self::ClientCredentials | Self::Password { .. } | Self::RefreshToken(_) => None,
+            Self::ClientCredentials | Self::Password { .. } | Self::RefreshToken(_) | Self::JwtBearer(_) => None,
         }
     }
 
@@ -80,7 +86,7 @@ impl Grant {
     pub(super) fn family(&self) -> Option<&Arc<Family>> {
         match self {
             Self::RefreshToken(token) => Some(token.family()),
-            Self::ClientCredentials | Self::Password { .. } | Self::TokenExchange(_) => None,
+            Self::ClientCredentials | Self::Password { .. } | Self::JwtBearer(_) | Self::TokenExchange(_) => None,
         }
     }
 
@@ -94,7 +100,10 @@ impl Grant {
     }
 
     /// Begins a request for a token.
-    pub(super) fn draft(&self, input: &Input<'_>) -> Draft {
+    ///
+    /// # Errors
+    /// When what it is asked for with can't be made.
+    pub(super) fn draft(&self, input: &Input<'_>) -> Result<Draft, Unready> {
         let mut draft = Draft::new(self.grant_type());
         match (self, input) {
             (Self::Password { username, password }, _) => {
@@ -102,10 +111,11 @@ impl Grant {
                 draft.add_secret("password", password);
             }
             (_, Input::RefreshToken(lease)) => draft.add_secret("refresh_token", lease.token()),
+            (Self::JwtBearer(assertion), _) => draft.add_secret("assertion", &assertion.make(SystemTime::now())?),
             (Self::TokenExchange(exchange), input) => exchange.write(input.subject(), &mut draft),
             (Self::ClientCredentials | Self::RefreshToken(_), _) => {}
         }
-        draft
+        Ok(draft)
     }
 
     fn grant_type(&self) -> &'static str {
@@ -113,6 +123,7 @@ impl Grant {
             Self::ClientCredentials => "client_credentials",
             Self::Password { .. } => "password",
             Self::RefreshToken(_) => "refresh_token",
+            Self::JwtBearer(_) => "urn:ietf:params:oauth:grant-type:jwt-bearer",
             Self::TokenExchange(_) => "urn:ietf:params:oauth:grant-type:token-exchange",
         }
     }
