@@ -73,7 +73,8 @@ async fn refresh(service: &Service) -> Result<Refreshed, Refusal> {
         return Err(Refusal::new(Code::CredentialUnavailable, reason));
     }
     let Some(first) = credential.slot() else {
-        let detail = format!("this service has no token: its method is `{}`", credential.method());
+        let what = if credential.depends_on_request() { "many tokens, one for each subject" } else { "no token" };
+        let detail = format!("this service has {what}: its method is `{}`", credential.method());
         return Err(Refusal::new(Code::Conflict, detail));
     };
     for slot in credential.slots() {
@@ -236,7 +237,8 @@ impl HandedOut {
             body: transport::Body::Empty,
         };
         let own = RefCell::new(Attachments::default());
-        credential.authorize(&own, &mut outgoing).await?;
+        let behalf = credential.behalf(&outgoing.fields);
+        credential.authorize(&own, &behalf, &mut outgoing).await?;
         tracing::info!(service = service.name.as_str(), "the credential was handed out on the admin port");
 
         let expires = credential.slots().filter_map(|slot| slot.expires()).min();

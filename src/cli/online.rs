@@ -17,7 +17,7 @@ use crate::clock::rfc3339;
 use crate::code::Code;
 use crate::config::Report;
 use crate::credential::Slot;
-use crate::credential::oauth2::{Failure, Obtained};
+use crate::credential::oauth2::{Obtained, Unobtained};
 use crate::server::worker::runtime_of_one_thread;
 use crate::snapshot::{Service, Snapshot};
 use crate::transport::{self, Found, Probed};
@@ -45,7 +45,7 @@ struct Tried {
     probed: Probed,
 }
 
-type Token = Result<Obtained, Failure>;
+type Token = Result<Obtained, Unobtained>;
 
 /// All at once, but for no more than [`AT_A_TIME`].
 async fn try_all(snapshot: &Snapshot) -> Vec<Tried> {

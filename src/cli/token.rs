@@ -12,7 +12,7 @@ use super::{ConfigArgument, FAILED, WRONG};
 use crate::clock::rfc3339;
 use crate::config::{self, Secrets};
 use crate::credential::Slots;
-use crate::credential::oauth2::{Failure, Obtained};
+use crate::credential::oauth2::{Obtained, Unobtained};
 use crate::server::worker::runtime_of_one_thread;
 use crate::snapshot::{Service, Snapshot};
 
@@ -76,14 +76,15 @@ fn service_with_token<'s>(snapshot: &'s Snapshot, name: &str) -> Result<&'s Serv
     match service.identity.credential.slot() {
         Some(_) => Ok(service),
         None => {
-            let method = service.identity.credential.method();
-            Err(format!("the service `{name}` has no token to fetch: its method is `{method}`"))
+            let credential = &service.identity.credential;
+            let what = if credential.depends_on_request() { "one token for each subject" } else { "no token to fetch" };
+            Err(format!("the service `{name}` has {what}: its method is `{}`", credential.method()))
         }
     }
 }
 
 /// The tokens of all its methods that have one.
-async fn fetch(service: &Service) -> Result<Vec<Obtained>, Failure> {
+async fn fetch(service: &Service) -> Result<Vec<Obtained>, Unobtained> {
     let mut tokens = Vec::new();
     for slot in service.identity.credential.slots() {
         tokens.push(slot.obtain().await?);

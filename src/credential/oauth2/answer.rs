@@ -10,6 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, DATE, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
+use httpdate::HttpDate;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -64,6 +65,15 @@ pub(super) fn read(answer: &Answer<'_>, asked: &Asked<'_>, now: SystemTime) -> R
     }
 }
 
+/// The refresh token that came with the answer, whatever else is wrong with it. One that could not be sent is none.
+pub(super) fn refresh_token(answer: &Answer<'_>) -> Option<Secret> {
+    let wire: Rotation = readable(answer).filter(|_| answer.status == StatusCode::OK).and_then(object)?;
+    if !wire.error.is_null() || wire.refresh_token.is_null() {
+        return None;
+    }
+    token(wire.refresh_token, "refresh_token").ok()
+}
+
 /// The members of an answer that mean something to us (RFC 6749 §5.1, §5.2). Any kind of value is let in here, so
 /// that an odd one is judged by itself and does not take the others with it.
 #[derive(Default, Deserialize)]
@@ -75,6 +85,14 @@ struct Wire {
     scope: Value,
     error: Value,
     error_description: Value,
+}
+
+/// What of an answer is read for the refresh token in it.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Rotation {
+    refresh_token: Value,
+    error: Value,
 }
 
 /// The claims of an access token that happens to be a JWT. It is not verified: that is the service's affair, and the
@@ -104,7 +122,7 @@ fn object<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
 }
 
 fn granted(wire: Wire, asked: &Asked<'_>, now: SystemTime) -> Result<Granted, Failure> {
-    let access_token = access_token(wire.access_token).map_err(|what| asked.unusable(what))?;
+    let access_token = token(wire.access_token, "access_token").map_err(|what| asked.unusable(what))?;
     expect_bearer(&wire.token_type, asked)?;
     let claims = claims(access_token.expose());
     expect_same_certificate(&claims, asked)?;
@@ -113,19 +131,25 @@ fn granted(wire: Wire, asked: &Asked<'_>, now: SystemTime) -> Result<Granted, Fa
     Ok(Granted { access_token, sent: asked.sent, life: life.map(|life| life.min(LONGEST_LIFE)), scope })
 }
 
-/// The token itself. Moved out of the parsed answer, so that the only copy is one that is wiped.
-fn access_token(value: Value) -> Result<Secret, String> {
+/// How long a token that happens to be a JWT is still good.
+pub(super) fn time_left(token: &str, now: SystemTime) -> Option<Duration> {
+    let wall = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    claims(token).exp.as_f64().map(|expires| seconds_of(expires - wall))
+}
+
+/// A token. Moved out of the parsed answer, so that the only copy is one that is wiped.
+fn token(value: Value, member: &str) -> Result<Secret, String> {
     let Value::String(text) = value else {
-        return Err("answered 200 without an `access_token`".to_owned());
+        return Err(format!("answered 200 without an `{member}`"));
     };
     let token = Secret::new(text);
     let bytes = token.expose().as_bytes();
     match bytes.len() {
-        0 => Err("answered with an empty `access_token`".to_owned()),
+        0 => Err(format!("answered with an empty `{member}`")),
         1..=LONGEST_TOKEN if bytes.iter().all(u8::is_ascii_graphic) => Ok(token),
         // A line break in it would end the header field that carries it.
-        1..=LONGEST_TOKEN => Err("answered with an `access_token` that is not all visible ASCII".to_owned()),
-        _ => Err("answered with an `access_token` of more than 16 KiB".to_owned()),
+        1..=LONGEST_TOKEN => Err(format!("answered with an `{member}` that is not all visible ASCII")),
+        _ => Err(format!("answered with an `{member}` of more than 16 KiB")),
     }
 }
 
@@ -133,6 +157,11 @@ fn expect_bearer(token_type: &Value, asked: &Asked<'_>) -> Result<(), Failure> {
     match token_type {
         Value::Null => Ok(()),
         Value::String(name) if name.eq_ignore_ascii_case("bearer") => Ok(()),
+        // RFC 8693 §2.2.1.
+        Value::String(name) if name.eq_ignore_ascii_case("n_a") => {
+            let what = "answered with a token of type `N_A`, which is no access token and can't be sent as Bearer";
+            Err(Failure { help: HELP_REQUESTED_TYPE, ..asked.unusable(what.to_owned()) })
+        }
         Value::String(name) => {
             let name = asked.secrets.quote(name, LONGEST_WORD);
             Err(asked.unusable(format!("answered with a token of type `{name}`, not Bearer")))
@@ -198,12 +227,11 @@ impl Asked<'_> {
             "temporarily_unavailable" | "server_error" => Kind::Unavailable,
             _ => kind_of(answer.status, Kind::Rejected),
         };
-        let mut help = help_for(kind, error, answer.status);
-        // What was signed at a time that the endpoint takes for another is refused as if it were wrong.
-        if let Some(skew) = skew(answer.fields, now).filter(|_| matches!(error, "invalid_client" | "invalid_grant")) {
-            what += &format!(" while its clock is {skew} ours");
-            help = HELP_CLOCK;
-        }
+        let is_about_jwt = kind == Kind::Rejected && matches!(error, "invalid_client" | "invalid_grant");
+        let help = match help_for(kind, error, answer.status) {
+            _ if is_about_jwt && clocks_differ(answer.fields, now) => HELP_CLOCKS,
+            help => help,
+        };
         self.failure(kind, what, help, retry_after(answer.fields, now))
     }
 
@@ -254,9 +282,10 @@ fn help_for(kind: Kind, error: &str, status: StatusCode) -> &'static str {
         (Kind::Unavailable, ..) => "it will be asked again",
         (_, "invalid_client", _) => "check `client_id`, `client_secret` and `client_auth`",
         (_, "invalid_scope", _) => "check `scope`, and which scopes this client may have",
+        (_, "invalid_grant", _) => HELP_GRANT,
         (_, "invalid_target", _) => "check `resource` and `audience`",
         (_, "unauthorized_client" | "unsupported_grant_type", _) => {
-            "let this client use the client_credentials grant at the endpoint"
+            "let this client use the grant of `auth.type` at the endpoint"
         }
         (_, _, 404 | 405) => "check `token_url`",
         (_, "", 401 | 403) => "check `client_id`, `client_secret`, `client_auth` and the certificate",
@@ -271,21 +300,25 @@ fn retry_after(fields: &HeaderMap, now: SystemTime) -> Option<Duration> {
     seconds.or_else(|| httpdate::parse_http_date(text).ok()?.duration_since(now).ok())
 }
 
-/// How far the endpoint's clock is from ours, if that is more than its patience with what is signed may be.
-fn skew(fields: &HeaderMap, now: SystemTime) -> Option<String> {
-    let theirs = httpdate::parse_http_date(fields.get(DATE)?.to_str().ok()?).ok()?;
-    let (apart, side) = match theirs.duration_since(now) {
-        Ok(ahead) => (ahead, "ahead of"),
-        Err(behind) => (behind.duration(), "behind"),
-    };
-    (apart > LARGEST_SKEW).then(|| format!("{} s {side}", apart.as_secs()))
+/// Whether the endpoint's clock is so far from ours that a JWT of a minute's life is over, or not yet begun, over there.
+fn clocks_differ(fields: &HeaderMap, now: SystemTime) -> bool {
+    let theirs = fields.get(DATE).and_then(|date| date.to_str().ok()?.parse::<HttpDate>().ok());
+    theirs.map(SystemTime::from).is_some_and(|theirs| {
+        let apart = theirs.duration_since(now).unwrap_or_else(|earlier| earlier.duration());
+        apart > LARGEST_DIFFERENCE
+    })
 }
 
-const HELP_CLOCK: &str = "set this machine's clock right, then check the fields of `auth`";
 const HELP_ENDPOINT: &str = "check that `token_url` is a token endpoint";
+const HELP_GRANT: &str =
+    "what the token is asked for with is wrong, expired, used up or revoked: replace it in the fields of `auth`";
+const HELP_REQUESTED_TYPE: &str = "ask for an access token by `requested_token_type`";
 const HELP_CERTIFICATE: &str = "the endpoint must bind tokens to the certificate that it is called with";
 
-const LARGEST_SKEW: Duration = Duration::from_secs(60);
+const HELP_CLOCKS: &str = "its clock and ours are more than a minute apart, too far for a JWT that is signed here: set them \
+     right, or check `client_id` and `client_auth`";
+
+const LARGEST_DIFFERENCE: Duration = Duration::from_secs(60);
 const LONGEST_TOKEN: usize = 16 * 1024;
 const LONGEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 /// An error's or a type's name.

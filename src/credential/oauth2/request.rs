@@ -3,6 +3,7 @@
 //! It is written anew each time, for parts of it may be good only once. Each goes over a connection of its own: they are
 //! minutes apart, and an idle one would have to be watched in between.
 
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -15,15 +16,17 @@ use zeroize::Zeroizing;
 use super::answer::{self, Answer, Asked, Granted, LARGEST_ANSWER};
 use super::client::Client;
 use super::draft::{Draft, Written};
-use super::failure::{Failure, Kind};
-use super::grant::Grant;
-use super::refresh::{Endpoint, Fetch};
+use super::failure::{Failure, Kind, Unready};
+use super::grant::{Families, Grant, Input};
+use super::refresh::{Endpoint, Fetch, Settled};
+use super::state_file::Unclaimed;
 use crate::clock::Moment;
 use crate::code::Code;
 use crate::config::auth::OAuth2;
 use crate::config::{Report, Scheme, Url};
 use crate::credential::digest::Digest;
 use crate::secret::Secret;
+use crate::tls::Certificate;
 use crate::transport::{Body, Connected, Connector, Error, Outgoing, Reading, Sender};
 
 /// The token request of one entry, made anew each time it is sent.
@@ -53,18 +56,22 @@ struct Asks {
 }
 
 impl TokenRequest {
-    /// `certificate` is the fingerprint of the one that the endpoint sees. `None`: what is wrong has been reported.
+    /// `certificate` is the one that the endpoint sees. `None`: what is wrong has been reported, or can't be known
+    /// without the secrets.
     pub(super) fn compile(
         written: &OAuth2,
         connector: Connector,
-        certificate: Option<[u8; 32]>,
+        certificate: Option<&Certificate>,
+        families: &Families,
         report: &mut Report,
     ) -> Option<Self> {
         let address = Address::of(written.endpoint.value.url(), connector);
         if address.is_err() {
             report.error(written.endpoint.span, "a request can't be sent to this URL");
         }
-        let (client, grant) = (Client::compile(written, report), Grant::compile(written, report));
+        let client = Client::compile(written, certificate, report);
+        let grant = Grant::compile(written, families, report);
+        let certificate = certificate.map(|certificate| certificate.leaf.sha256);
         Some(Self { address: address.ok()?, client: client?, grant: grant?, asks: Asks::of(written), certificate })
     }
 
@@ -75,9 +82,20 @@ impl TokenRequest {
         self.asks.digest(digest);
     }
 
-    async fn exchange(&self, timeout: Duration) -> Result<Granted, Failure> {
+    /// The field of a request that says on whose behalf a token is asked for.
+    pub(super) fn subject_field(&self) -> Option<&HeaderName> {
+        self.grant.subject_field()
+    }
+
+    /// One token request, on behalf of `subject` where requests say who that is.
+    pub(super) async fn exchange(&self, timeout: Duration, subject: Option<&Secret>) -> Result<Granted, Failure> {
+        let mut input = self.grant.input(subject).await;
         let deadline = Instant::now() + timeout;
-        let written = self.draft().finish();
+        let Ok(draft) = timeout_at(deadline, self.draft(&input)).await else {
+            let what = format!("the request could not be written until `timeout` ({timeout:?}) was over");
+            return Err(Failure::unready(self.host(), Unready { what, help: "check the disk of `client_assertion`" }));
+        };
+        let written = draft.map_err(|unready| Failure::unready(self.host(), unready))?.finish();
         let Ok(connected) = timeout_at(deadline, self.address.connector.connect()).await else {
             return Err(self.late(timeout, "for a connection"));
         };
@@ -94,15 +112,19 @@ impl TokenRequest {
         let (head, body) = received?;
         let body = body.as_ref().map(|body| body.as_slice());
         let answer = Answer { status: head.status, fields: &head.headers, body };
+        // Kept before the access token is used, even if that turns out to be none: the old one is good no more.
+        if let Some(refresh_token) = answer::refresh_token(&answer) {
+            input.replace(refresh_token).await;
+        }
         answer::read(&answer, &self.asked(&written, sent), SystemTime::now())
     }
 
     /// The request as it goes out this time.
-    fn draft(&self) -> Draft {
-        let mut draft = self.grant.draft();
-        self.client.authenticate(&mut draft);
+    async fn draft(&self, input: &Input<'_>) -> Result<Draft, Unready> {
+        let mut draft = self.grant.draft(input)?;
+        self.client.authenticate(&mut draft).await?;
         self.asks.write(&mut draft);
-        draft
+        Ok(draft)
     }
 
     async fn receive(&self, written: &Written, sender: &mut Sender) -> Result<(response::Parts, Received), Failure> {
@@ -141,11 +163,35 @@ impl TokenRequest {
 
 impl Endpoint for TokenRequest {
     fn fetch(&self, timeout: Duration) -> Fetch<'_> {
-        Box::pin(self.exchange(timeout))
+        Box::pin(self.exchange(timeout, None))
     }
 
     fn host(&self) -> &str {
         self.address.authority.as_str()
+    }
+
+    fn is_heard_out(&self) -> bool {
+        self.grant.family().is_some()
+    }
+
+    fn settled(&self) -> Settled<'_> {
+        Box::pin(async {
+            if let Some(family) = self.grant.family() {
+                drop(family.lease().await);
+            }
+        })
+    }
+
+    fn claim(&self) -> Result<(), Unclaimed> {
+        self.grant.family().map_or(Ok(()), |family| family.claim())
+    }
+
+    fn state_file(&self) -> Option<&Path> {
+        self.grant.family().and_then(|family| family.file())
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.grant.family().and_then(|family| family.trouble())
     }
 }
 
@@ -259,8 +305,10 @@ mod tests {
         let url = Url { scheme: Scheme::Http, ..method.endpoint.value.url().clone() };
         let connector = Connector::new(&url, None, HttpVersion::Auto, None, Spelling::LowerCase);
         let mut report = Report::new(Secrets::Read);
-        let request = TokenRequest::compile(method, connector, None, &mut report);
-        request.expect("a request").draft().finish()
+        let request = TokenRequest::compile(method, connector, None, &Families::default(), &mut report);
+        let request = request.expect("a request");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(request.draft(&Input::Nothing)).expect("a form").finish()
     }
 
     #[track_caller]
