@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use zeroize::Zeroizing;
 
+use super::dpop::{self, Prover, Resource};
 use super::entry::{Entry, Key};
 use super::slot::{Slot, Token};
 use super::terms::Terms;
@@ -14,7 +15,8 @@ use crate::config::Report;
 use crate::config::auth::OAuth2;
 use crate::credential::digest::Digest;
 use crate::credential::fixed::secret_value;
-use crate::credential::{Attachments, Error, Material};
+use crate::credential::{Attachments, Error, Material, Verdict};
+use crate::transport::Outgoing;
 
 /// An OAuth 2.0 method of one service: reads its entry's slot, and puts the token on requests.
 #[derive(Debug)]
@@ -25,6 +27,8 @@ pub(in crate::credential) struct Bearer {
     /// Empty: the bare token.
     prefix: String,
     on_unauthorized: Vec<StatusCode>,
+    /// Of this service; the key is the entry's.
+    prover: Option<Prover>,
     /// Held for the slot: this service's terms count as long as this is here.
     terms: Arc<Terms>,
 }
@@ -40,7 +44,9 @@ impl Bearer {
         let slot = material.slots.slot(entry);
         let terms = Arc::new(Terms::of(written));
         slot.sharers.join(&terms);
+        let prover = slot.endpoint.proof_key().map(|key| Prover::new(Arc::clone(key)));
         Some(Self {
+            prover,
             slot,
             entry: key,
             field: written.token_header.clone(),
@@ -54,9 +60,9 @@ impl Bearer {
         &self.slot
     }
 
-    /// The field that carries the token.
-    pub(in crate::credential) fn field(&self) -> &HeaderName {
-        &self.field
+    /// The fields that carry the token, and the proof that it is ours.
+    pub(in crate::credential) fn fields(&self) -> impl Iterator<Item = &HeaderName> {
+        std::iter::once(&self.field).chain(self.prover.as_ref().map(|_| &dpop::FIELD))
     }
 
     pub(in crate::credential) fn digest(&self, digest: &mut Digest) {
@@ -68,7 +74,7 @@ impl Bearer {
         self.terms.digest(digest);
     }
 
-    /// Sets the token's field, and says which token it was.
+    /// Sets the token's field and, for one that is bound to a key, a proof for this sending; says which token it was.
     ///
     /// # Errors
     /// When the slot holds no live token and none can be had.
@@ -76,23 +82,37 @@ impl Bearer {
         &self,
         place: usize,
         own: &RefCell<Attachments>,
-        fields: &mut HeaderMap,
+        outgoing: &mut Outgoing,
     ) -> Result<u64, Error> {
-        let attached = self.slot.load(Moment::now(), |token| self.attach(token, place, own, fields));
+        let attached = self.slot.load(Moment::now(), |token| self.attach(token, place, own, outgoing));
         if let Some(generation) = attached {
             return Ok(generation);
         }
         let token = self.slot.wait().await?;
-        Ok(self.attach(&token, place, own, fields))
+        Ok(self.attach(&token, place, own, outgoing))
+    }
+
+    /// What the answer means for token and proof. What it says for the next proof is kept.
+    pub(in crate::credential) fn verdict(&self, status: StatusCode, fields: &HeaderMap) -> Verdict {
+        let of_proof = self.prover.as_ref().and_then(|prover| prover.verdict(status, fields));
+        let of_token = || if self.is_called_dead(status, fields) { Verdict::NewToken } else { Verdict::Pass };
+        of_proof.unwrap_or_else(of_token)
     }
 
     /// Whether the answer calls the token dead: by its status, or as gRPC says it in an answer without a body.
-    pub(in crate::credential) fn is_called_dead(&self, status: StatusCode, fields: &HeaderMap) -> bool {
+    fn is_called_dead(&self, status: StatusCode, fields: &HeaderMap) -> bool {
         self.on_unauthorized.contains(&status) || fields.get(&GRPC_STATUS).is_some_and(|code| code == UNAUTHENTICATED)
     }
 
-    fn attach(&self, token: &Token, place: usize, own: &RefCell<Attachments>, fields: &mut HeaderMap) -> u64 {
+    fn attach(&self, token: &Token, place: usize, own: &RefCell<Attachments>, outgoing: &mut Outgoing) -> u64 {
+        let fields = &mut outgoing.fields;
         own.borrow_mut().attach(place, token.generation, &self.field, || self.value(token), fields);
+        if let Some(prover) = &self.prover {
+            let Outgoing { scheme, authority, target, method, .. } = &*outgoing;
+            let resource = Resource { scheme: *scheme, authority: authority.as_str(), path: target.path() };
+            let proof = prover.prove(method.as_str(), resource, Some(&token.access_token));
+            outgoing.fields.insert(dpop::FIELD.clone(), proof);
+        }
         token.generation
     }
 

@@ -4,18 +4,24 @@
 //! which token it is. Services that agree on all of an entry share its slot.
 //!
 //! ```text
-//!  Bearer (per service) ──load──► Slot ◄──store── refresh ──► request ──► token endpoint
-//!  Attachments (per worker)        ▲                 │           ▲            │
-//!                                  └──── entry       └ schedule  └── answer ◄─┘
+//!  Bearer (per service) ──load──► Slot ◄──store── refresh ──► request ──► place ──► token endpoint
+//!  Attachments (per worker)        ▲                 │           ▲        (discovery)      │
+//!  Prover (DPoP)                   └──── entry       └ schedule  └────── answer ◄── call ◄─┘
 //! ```
 
 mod answer;
 mod bearer;
+mod call;
+mod challenge;
 mod client;
+mod discovery;
+mod dpop;
 mod draft;
 mod entry;
 mod failure;
 mod grant;
+mod metadata;
+mod place;
 pub(crate) mod refresh;
 mod request;
 mod schedule;

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use super::Slot;
 use super::answer::Granted;
+use super::dpop::ProofKey;
 use super::failure::{Failure, Kind};
 use super::schedule::{Novelty, Schedule};
 use super::slot::{Asks, State, Token};
@@ -23,6 +24,11 @@ pub(crate) trait Endpoint: Send + Sync {
 
     /// Host and port, for people.
     fn host(&self) -> &str;
+
+    /// The key that its tokens are bound to (DPoP).
+    fn proof_key(&self) -> Option<&Arc<ProofKey>> {
+        None
+    }
 }
 
 /// A token request on its way.
