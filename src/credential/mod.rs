@@ -12,6 +12,7 @@ mod attachments;
 mod digest;
 mod error;
 mod fixed;
+mod jws;
 pub(crate) mod oauth2;
 #[cfg(test)]
 mod tests;

@@ -31,6 +31,7 @@ use rustls_pki_types::{InvalidDnsNameError, ServerName};
 
 pub(crate) use certificate::{Certificate, Leaf};
 pub(crate) use failure::Failure;
+pub(crate) use key::compile as private_key;
 
 use self::fingerprint::Fingerprint;
 use self::trust::Trust;
