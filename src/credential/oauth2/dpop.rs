@@ -9,8 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwapOption;
 use aws_lc_rs::digest::{SHA256, digest};
-use aws_lc_rs::rand::{self, SystemRandom};
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+use aws_lc_rs::rand;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::WWW_AUTHENTICATE;
@@ -20,6 +19,8 @@ use serde::Serialize;
 use super::challenge;
 use crate::config::Scheme;
 use crate::credential::Verdict;
+use crate::credential::fixed::secret_value;
+use crate::credential::jws::{Signer, thumbprint};
 use crate::secret::Secret;
 
 /// The field of a proof.
@@ -35,8 +36,8 @@ pub(super) struct Prover {
 
 /// The key that the tokens of one entry are bound to.
 pub(crate) struct ProofKey {
-    key: EcdsaKeyPair,
-    /// The head of each proof, encoded, and the dot after it.
+    signer: Signer,
+    /// Of each proof.
     head: String,
     thumbprint: String,
 }
@@ -94,15 +95,10 @@ impl ProofKey {
     pub(super) fn generate() -> Self {
         // Invariant: it fails only where the machine has no randomness, and nothing here works without.
         #[allow(clippy::expect_used)]
-        let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a new key");
-        // An uncompressed point: 4, x, y.
-        let point = key.public_key().as_ref();
-        let [x, y] = [&point[1..33], &point[33..65]].map(|number| URL_SAFE_NO_PAD.encode(number));
-        let jwk = format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#);
-        let head = format!(r#"{{"typ":"dpop+jwt","alg":"ES256","jwk":{jwk}}}"#);
-        // RFC 7638 §3: the members in this order, and nothing else.
-        let thumbprint = hashed(jwk.as_bytes());
-        Self { key, head: URL_SAFE_NO_PAD.encode(head) + ".", thumbprint }
+        let signer = Signer::generate().expect("a new key");
+        let jwk = signer.public_jwk().unwrap_or_default();
+        let head = format!(r#"{{"typ":"dpop+jwt","alg":"{}","jwk":{jwk}}}"#, signer.algorithm);
+        Self { signer, head, thumbprint: thumbprint(&jwk) }
     }
 
     /// RFC 7638.
@@ -119,27 +115,15 @@ impl ProofKey {
             ath: token.map(|token| hashed(token.expose().as_bytes())),
             nonce,
         };
-        // Invariant: texts and a number are JSON; signing fails only where the machine has no randomness; and a JWT is
-        // visible ASCII.
+        // Invariant: texts and a number are JSON, and signing fails only where the machine has no randomness.
         #[allow(clippy::expect_used)]
         let proof = {
-            let claims = serde_json::to_vec(&claims).expect("JSON");
-            let mut proof = String::with_capacity(self.head.len() + 2 * claims.len() + SIGNATURE);
-            proof.push_str(&self.head);
-            URL_SAFE_NO_PAD.encode_string(claims, &mut proof);
-            let signature = self.key.sign(&SystemRandom::new(), proof.as_bytes()).expect("a signature");
-            proof.push('.');
-            URL_SAFE_NO_PAD.encode_string(signature, &mut proof);
-            HeaderValue::try_from(proof).expect("a field's value")
+            let claims = serde_json::to_string(&claims).expect("JSON");
+            self.signer.sign(&self.head, &claims).expect("a signature")
         };
-        never_indexed(proof)
+        // It is no secret, but marked as one: HTTP/2 would keep a copy of each for a repetition that never comes.
+        secret_value(proof.expose())
     }
-}
-
-/// It has no secret, but HTTP/2 would keep a copy of each for a repetition that never comes.
-fn never_indexed(mut proof: HeaderValue) -> HeaderValue {
-    proof.set_sensitive(true);
-    proof
 }
 
 /// RFC 9449 §4.2.
@@ -194,5 +178,3 @@ fn is_nonce(text: &str) -> bool {
 
 static NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 const LONGEST_NONCE: usize = 1024;
-/// Of 64 bytes in base64, and its dot.
-const SIGNATURE: usize = 87;
