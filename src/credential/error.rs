@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::jws::Unsigned;
 use super::oauth2::Failure;
 use crate::code::Code;
 
@@ -18,6 +19,12 @@ pub(crate) enum Error {
     /// The token endpoint gave no usable answer.
     #[error("{failure}")]
     Unavailable { failure: Arc<Failure>, retry_after: u64 },
+    /// A secret of the method, read from elsewhere, can't be had.
+    #[error("{reason}; it is run again until it gives the secret")]
+    NoSecret { reason: Arc<str> },
+    /// A proof for the token.
+    #[error("{0}")]
+    Unsigned(#[from] Unsigned),
     #[error("`OPTIONS *` has no query that could carry the parameter `{parameter}`")]
     NoQuery { parameter: String },
     #[error("the target is too long with the credential in its query: 65,534 bytes at most")]
@@ -30,6 +37,7 @@ impl Error {
         match self {
             Self::Rejected { .. } => Code::TokenRejected,
             Self::Unavailable { .. } => Code::TokenUnavailable,
+            Self::NoSecret { .. } | Self::Unsigned(_) => Code::CredentialUnavailable,
             Self::NoQuery { .. } => Code::BadRequest,
             Self::TargetTooLong => Code::HeadersTooLarge,
         }
@@ -39,7 +47,7 @@ impl Error {
     pub(crate) fn retry_after(&self) -> Option<u64> {
         match self {
             Self::Rejected { retry_after, .. } | Self::Unavailable { retry_after, .. } => Some(*retry_after),
-            Self::NoQuery { .. } | Self::TargetTooLong => None,
+            Self::NoSecret { .. } | Self::Unsigned(_) | Self::NoQuery { .. } | Self::TargetTooLong => None,
         }
     }
 }

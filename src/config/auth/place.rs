@@ -4,7 +4,7 @@ use std::iter;
 
 use http::header;
 
-use super::{Attachment, Auth, OAuth2, Static};
+use super::{Attachment, Auth, OAuth2, Static, Unavailable};
 use crate::config::diagnostic::Report;
 use crate::config::schema::RequestHeaders;
 use crate::config::value::{At, Span};
@@ -77,15 +77,20 @@ pub(in crate::config) fn report_overlap_with_headers(
 }
 
 fn places(method: &At<Auth>) -> Vec<(Place, Span)> {
-    match &method.value {
+    places_of(&method.value, method.span)
+}
+
+fn places_of(method: &Auth, span: Span) -> Vec<(Place, Span)> {
+    match method {
         Auth::Static(Static { attachments, .. }) => {
             attachments.iter().map(|attachment| (attachment.value.place(), attachment.span)).collect()
         }
         Auth::OAuth2(oauth2) => {
             let proof = oauth2.dpop.then_some("dpop");
             let names = iter::once(oauth2.token_header.as_str()).chain(proof);
-            names.map(|name| (Place::header(name), method.span)).collect()
+            names.map(|name| (Place::header(name), span)).collect()
         }
+        Auth::Unavailable(Unavailable { method, .. }) => places_of(method, span),
     }
 }
 
@@ -124,6 +129,7 @@ impl Auth {
                 let proof = dpop.then(|| "dpop: *** (a proof of its own for each sending)".to_owned());
                 iter::once(token).chain(proof).collect()
             }
+            Self::Unavailable(Unavailable { method, .. }) => method.masked(),
         }
     }
 }

@@ -43,9 +43,9 @@ enum Key {
 }
 
 /// No random number could be had, or the key is no key after all.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("the signature could not be made")]
-pub(super) struct Unsigned;
+pub(crate) struct Unsigned;
 
 impl Signer {
     /// Signs with a private key, in the usual way of its kind if `algorithm` is `None`; `place` is where the key was

@@ -77,7 +77,7 @@ impl Bearer {
     /// Sets the token's field and, for one that is bound to a key, a proof for this sending; says which token it was.
     ///
     /// # Errors
-    /// When the slot holds no live token and none can be had.
+    /// When the slot holds no live token and none can be had; when no proof can be signed.
     pub(in crate::credential) async fn put(
         &self,
         place: usize,
@@ -85,11 +85,11 @@ impl Bearer {
         outgoing: &mut Outgoing,
     ) -> Result<u64, Error> {
         let attached = self.slot.load(Moment::now(), |token| self.attach(token, place, own, outgoing));
-        if let Some(generation) = attached {
-            return Ok(generation);
+        if let Some(attached) = attached {
+            return attached;
         }
         let token = self.slot.wait().await?;
-        Ok(self.attach(&token, place, own, outgoing))
+        self.attach(&token, place, own, outgoing)
     }
 
     /// What the answer means for token and proof. What it says for the next proof is kept.
@@ -104,16 +104,22 @@ impl Bearer {
         self.on_unauthorized.contains(&status) || fields.get(&GRPC_STATUS).is_some_and(|code| code == UNAUTHENTICATED)
     }
 
-    fn attach(&self, token: &Token, place: usize, own: &RefCell<Attachments>, outgoing: &mut Outgoing) -> u64 {
+    fn attach(
+        &self,
+        token: &Token,
+        place: usize,
+        own: &RefCell<Attachments>,
+        outgoing: &mut Outgoing,
+    ) -> Result<u64, Error> {
         let fields = &mut outgoing.fields;
         own.borrow_mut().attach(place, token.generation, &self.field, || self.value(token), fields);
         if let Some(prover) = &self.prover {
             let Outgoing { scheme, authority, target, method, .. } = &*outgoing;
             let resource = Resource { scheme: *scheme, authority: authority.as_str(), path: target.path() };
-            let proof = prover.prove(method.as_str(), resource, Some(&token.access_token));
+            let proof = prover.prove(method.as_str(), resource, Some(&token.access_token))?;
             outgoing.fields.insert(dpop::FIELD.clone(), proof);
         }
-        token.generation
+        Ok(token.generation)
     }
 
     fn value(&self, token: &Token) -> HeaderValue {

@@ -17,6 +17,7 @@ use super::failure::{Failure, Kind};
 use crate::clock::Moment;
 use crate::code::Code;
 use crate::config::{HttpVersion, Scheme, Url};
+use crate::credential::jws::Unsigned;
 use crate::tls::ClientTls;
 use crate::transport::{Body, Connected, Connector, Error, Outgoing, Reading, Sender, Spelling};
 
@@ -106,6 +107,11 @@ impl Address {
         let (head, body) = answer.into_parts();
         let body = bounded(sender.read(body)).await.map_err(|error| self.broken_off(&error))?;
         Ok(Heard { status: head.status, fields: head.headers, body, sent })
+    }
+
+    /// No request could be made for it.
+    pub(super) fn unasked(&self, unsigned: &Unsigned) -> Failure {
+        self.unavailable(format!("was not asked: {unsigned}"), "it will be tried again")
     }
 
     fn late(&self, timeout: Duration, what: &str) -> Failure {

@@ -20,7 +20,7 @@ use super::challenge;
 use crate::config::Scheme;
 use crate::credential::Verdict;
 use crate::credential::fixed::secret_value;
-use crate::credential::jws::{Signer, thumbprint};
+use crate::credential::jws::{Signer, Unsigned, thumbprint};
 use crate::secret::Secret;
 
 /// The field of a proof.
@@ -62,7 +62,15 @@ impl Prover {
     }
 
     /// A proof for one sending, of this token if the request carries one.
-    pub(super) fn prove(&self, method: &str, resource: Resource<'_>, token: Option<&Secret>) -> HeaderValue {
+    ///
+    /// # Errors
+    /// When the system has no random numbers.
+    pub(super) fn prove(
+        &self,
+        method: &str,
+        resource: Resource<'_>,
+        token: Option<&Secret>,
+    ) -> Result<HeaderValue, Unsigned> {
         let nonce = self.nonce.load();
         self.key.prove(method, resource, token, nonce.as_deref().map(String::as_str))
     }
@@ -106,23 +114,25 @@ impl ProofKey {
         &self.thumbprint
     }
 
-    fn prove(&self, method: &str, resource: Resource<'_>, token: Option<&Secret>, nonce: Option<&str>) -> HeaderValue {
+    fn prove(
+        &self,
+        method: &str,
+        resource: Resource<'_>,
+        token: Option<&Secret>,
+        nonce: Option<&str>,
+    ) -> Result<HeaderValue, Unsigned> {
         let claims = Claims {
-            jti: unique(),
+            jti: unique()?,
             htm: method,
             htu: resource.to_string(),
             iat: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
             ath: token.map(|token| hashed(token.expose().as_bytes())),
             nonce,
         };
-        // Invariant: texts and a number are JSON, and signing fails only where the machine has no randomness.
-        #[allow(clippy::expect_used)]
-        let proof = {
-            let claims = serde_json::to_string(&claims).expect("JSON");
-            self.signer.sign(&self.head, &claims).expect("a signature")
-        };
+        let claims = serde_json::to_string(&claims).map_err(|_| Unsigned)?;
+        let proof = self.signer.sign(&self.head, &claims)?;
         // It is no secret, but marked as one: HTTP/2 would keep a copy of each for a repetition that never comes.
-        secret_value(proof.expose())
+        Ok(secret_value(proof.expose()))
     }
 }
 
@@ -158,12 +168,10 @@ impl fmt::Debug for ProofKey {
 }
 
 /// 128 random bits: no two proofs of ours have the same (RFC 9449 §4.2 wants 96 at least).
-fn unique() -> String {
+fn unique() -> Result<String, Unsigned> {
     let mut bits = [0; 16];
-    // Invariant: it fails only where the machine has no randomness, and nothing here works without.
-    #[allow(clippy::expect_used)]
-    rand::fill(&mut bits).expect("random bits");
-    URL_SAFE_NO_PAD.encode(bits)
+    rand::fill(&mut bits).map_err(|_| Unsigned)?;
+    Ok(URL_SAFE_NO_PAD.encode(bits))
 }
 
 fn hashed(bytes: &[u8]) -> String {

@@ -78,7 +78,8 @@ impl TokenRequest {
     async fn send(&self, address: &Address, patience: Patience) -> Result<(Written, Heard), Failure> {
         let mut draft = self.draft();
         if let Some(prover) = &self.prover {
-            draft.prove(prover.prove("POST", address.resource(), None));
+            let proof = prover.prove("POST", address.resource(), None);
+            draft.prove(proof.map_err(|unsigned| address.unasked(&unsigned))?);
         }
         let written = draft.finish();
         let form = Body::Whole(Some(Bytes::copy_from_slice(written.form.expose().as_bytes())));

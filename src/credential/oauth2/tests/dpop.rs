@@ -47,6 +47,11 @@ fn checked(proof: &HeaderValue) -> Proof {
     Proof { claims: json(claims), thumbprint: thumbprint(&jwk) }
 }
 
+#[track_caller]
+fn proof(prover: &Prover, method: &str, path: &str, token: Option<&Secret>) -> Proof {
+    checked(&prover.prove(method, resource(path), token).expect("a proof"))
+}
+
 fn prover() -> Prover {
     Prover::new(Arc::new(ProofKey::generate()))
 }
@@ -65,7 +70,7 @@ fn answer(fields: &[(&'static str, &str)]) -> HeaderMap {
 fn a_proof_says_what_it_is_for_and_when_it_was_made() {
     let prover = prover();
 
-    let proof = checked(&prover.prove("POST", resource("/v1/orders;a=\"b\""), None));
+    let proof = proof(&prover, "POST", "/v1/orders;a=\"b\"", None);
 
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").as_secs();
     let claims = &proof.claims;
@@ -82,9 +87,8 @@ fn a_proof_says_what_it_is_for_and_when_it_was_made() {
 fn no_two_proofs_are_the_same() {
     let prover = prover();
 
-    let proofs: BTreeSet<String> = (0..100)
-        .map(|_| checked(&prover.prove("GET", resource("/"), None)).claims["jti"].as_str().expect("an id").to_owned())
-        .collect();
+    let proofs: BTreeSet<String> =
+        (0..100).map(|_| proof(&prover, "GET", "/", None).claims["jti"].as_str().expect("an id").to_owned()).collect();
 
     assert_eq!(proofs.len(), 100);
     assert!(proofs.iter().all(|id| id.len() == 22), "128 bits: {proofs:?}");
@@ -96,7 +100,7 @@ fn token_and_key_are_hashed_as_the_rfc_does() {
     let token = Secret::new("Kz~8mXK1EalYznwH-LC-1fBAo.4Ljp~zsPE_NeO.gxU".to_owned());
     let jwk = r#"{"crv":"P-256","kty":"EC","x":"l8tFrhx-34tV3hRICRDY9zCkDlpBhF42UQUfWVAWBFs","y":"9VE4jf_Ok_o64zbTTlcuNJajHmt6v9TDVrU0CdvGRDA"}"#;
 
-    let proof = checked(&prover().prove("GET", resource("/"), Some(&token)));
+    let proof = proof(&prover(), "GET", "/", Some(&token));
 
     assert_eq!(proof.claims["ath"], "fUHyO2r2Z3DZ53EsNrWBb0xWXoaNy59IiKCAqksmQEo");
     assert_eq!(thumbprint(jwk), "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I");
@@ -111,7 +115,7 @@ fn a_target_without_a_path_is_the_server() {
 #[test]
 fn the_nonce_that_was_given_last_is_in_the_next_proof() {
     let prover = prover();
-    let nonce = || checked(&prover.prove("GET", resource("/"), None)).claims["nonce"].clone();
+    let nonce = || proof(&prover, "GET", "/", None).claims["nonce"].clone();
 
     assert!(!prover.remember(&answer(&[])));
     assert_eq!(nonce(), Value::Null);
@@ -155,7 +159,8 @@ fn a_credential_with_proofs_owns_both_fields_and_hears_of_nonces() {
     let slots = Slots::default();
     let bound = credential(METHOD, &slots);
     let wanted = answer(&[("www-authenticate", "DPoP error=\"use_dpop_nonce\""), ("dpop-nonce", "n")]);
-    let verdict = |generation, fields: &HeaderMap| bound.verdict(Stamp { generation }, StatusCode::UNAUTHORIZED, fields);
+    let verdict =
+        |generation, fields: &HeaderMap| bound.verdict(Stamp { generation }, StatusCode::UNAUTHORIZED, fields);
 
     assert_eq!(bound.owned().fields, ["authorization", "dpop"].map(HeaderName::from_static));
     assert_eq!(verdict(1, &wanted), Verdict::Again);

@@ -4,6 +4,7 @@ mod answers;
 mod dpop;
 mod exchanges;
 mod refreshes;
+mod sharing;
 mod stampede;
 
 use std::sync::atomic::{AtomicU64, Ordering};
