@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
+use super::jws::Unsigned;
 use super::oauth2::Failure;
 use crate::code::Code;
 
@@ -33,6 +34,9 @@ pub(crate) enum Error {
     SubjectRepeated { field: HeaderName },
     #[error("`{field}` of the request is no token: visible ASCII, with or without `Bearer` before it")]
     SubjectMalformed { field: HeaderName },
+    /// A proof for the token.
+    #[error("{0}")]
+    Unsigned(#[from] Unsigned),
     #[error("`OPTIONS *` has no query that could carry the parameter `{parameter}`")]
     NoQuery { parameter: String },
     #[error("the target is too long with the credential in its query: 65,534 bytes at most")]
@@ -45,7 +49,7 @@ impl Error {
         match self {
             Self::Rejected { .. } => Code::TokenRejected,
             Self::Unavailable { .. } => Code::TokenUnavailable,
-            Self::Unready { .. } | Self::NoSecret { .. } => Code::CredentialUnavailable,
+            Self::Unready { .. } | Self::NoSecret { .. } | Self::Unsigned(_) => Code::CredentialUnavailable,
             Self::NoSubject { .. }
             | Self::SubjectRepeated { .. }
             | Self::SubjectMalformed { .. }
@@ -61,6 +65,7 @@ impl Error {
             | Self::Unavailable { retry_after, .. }
             | Self::Unready { retry_after, .. } => Some(*retry_after),
             Self::NoSecret { .. }
+            | Self::Unsigned(_)
             | Self::NoSubject { .. }
             | Self::SubjectRepeated { .. }
             | Self::SubjectMalformed { .. }

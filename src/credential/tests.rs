@@ -235,7 +235,7 @@ fn check_verdict(keys: &str, status: u16, grpc_status: Option<&'static str>, ver
         fields.insert("grpc-status", HeaderValue::from_static(code));
     }
 
-    assert_eq!(credential.verdict(status, &fields), verdict, "{status} {grpc_status:?} for {keys}");
+    assert_eq!(credential.verdict(&Stamp::of(1), status, &fields), verdict, "{status} {grpc_status:?} for {keys}");
 }
 
 #[test]

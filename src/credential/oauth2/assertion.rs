@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::failure::Unready;
 use crate::config;
-use crate::config::auth::oauth2::OAuth2;
+use crate::config::auth::oauth2::{Endpoint, OAuth2};
 use crate::credential::digest::Digest;
 use crate::credential::jws::Signer;
 use crate::secret::Secret;
@@ -77,7 +77,10 @@ impl Assertion {
 /// The audience that a JWT has if none is written: who issues the tokens, in one string. That an endpoint has another
 /// address for mutual TLS does not count.
 pub(super) fn audience(written: &OAuth2) -> String {
-    written.endpoint.value.url().to_string()
+    match &written.endpoint.value {
+        Endpoint::Token(url) => url.to_string(),
+        Endpoint::Issuer(issuer) => issuer.written.clone(),
+    }
 }
 
 /// Reads a JWT that somebody else made, as it is now.

@@ -209,7 +209,7 @@ impl Slot {
         let state = self.state();
         TokenStatus {
             state: state.word(Moment::now()),
-            token_type: state.token.as_ref().map(|_| "Bearer".to_owned()),
+            token_type: state.token.as_ref().map(|_| self.token_type().to_owned()),
             expires_at: state.token.as_ref().map(|token| token.expires().wall()),
             refreshed_at: state.refreshed_at,
             requests: state.requests,
@@ -288,6 +288,10 @@ impl Slot {
         let next = self.state.load().requests + 1;
         self.asks.hurried.fetch_max(next, Ordering::AcqRel);
         self.asks.bell.notify_one();
+    }
+
+    fn token_type(&self) -> &'static str {
+        if self.endpoint.proof_key().is_some() { "DPoP" } else { "Bearer" }
     }
 
     pub(super) async fn ended_after(&self, seen: u64) -> Arc<State> {

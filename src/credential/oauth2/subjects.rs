@@ -21,6 +21,7 @@ use tokio::time::MissedTickBehavior;
 use super::answer;
 use super::behalf::Subject;
 use super::counts::Counts;
+use super::dpop::ProofKey;
 use super::failure::{Failure, Kind};
 use super::refresh::{self, Endpoint, Fetch};
 use super::request::TokenRequest;
@@ -60,6 +61,11 @@ impl Subjects {
         let request = Arc::new(request);
         let common = Common { request, certificate, sharers: Arc::default(), counts: Arc::default() };
         Self { asks, inbox: Mutex::new(Some(inbox)), common }
+    }
+
+    /// The key that all their tokens are bound to (DPoP).
+    pub(super) fn proof_key(&self) -> Option<&Arc<ProofKey>> {
+        self.common.request.proof_key()
     }
 
     pub(super) fn sharers(&self) -> &Sharers {
