@@ -358,4 +358,4 @@ impl Report {
 /// Bundles of public certificates are larger than any secret.
 const LARGEST_FILE: usize = 1 << 20;
 
-const LARGEST_SECRET: usize = 64 << 10;
+pub(super) const LARGEST_SECRET: usize = 64 << 10;

@@ -22,6 +22,7 @@ mod dpop;
 mod errors;
 mod fields;
 mod framing;
+mod grants;
 mod house;
 mod identity_provider;
 mod isolation;

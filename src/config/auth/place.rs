@@ -125,7 +125,12 @@ impl Auth {
             Self::OAuth2(oauth2) => {
                 let OAuth2 { token_header, token_prefix, endpoint, dpop, .. } = &**oauth2;
                 let space = if token_prefix.is_empty() { "" } else { " " };
-                let token = format!("{token_header}: {token_prefix}{space}*** (a token from {})", endpoint.value);
+                let whose = match oauth2.grant.subject_field() {
+                    Some(name) => format!(", in exchange for the one in the request's `{name}`"),
+                    None => String::new(),
+                };
+                let from = format!("a token from {}{whose}", endpoint.value);
+                let token = format!("{token_header}: {token_prefix}{space}*** ({from})");
                 let proof = dpop.then(|| "dpop: *** (a proof of its own for each sending)".to_owned());
                 iter::once(token).chain(proof).collect()
             }

@@ -8,8 +8,9 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, DATE, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
+use httpdate::HttpDate;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -66,6 +67,15 @@ pub(super) fn read(answer: &Answer<'_>, asked: &Asked<'_>, now: SystemTime) -> R
     }
 }
 
+/// The refresh token that came with the answer, whatever else is wrong with it. One that could not be sent is none.
+pub(super) fn refresh_token(answer: &Answer<'_>) -> Option<Secret> {
+    let wire: Rotation = readable(answer).filter(|_| answer.status == StatusCode::OK).and_then(object)?;
+    if !wire.error.is_null() || wire.refresh_token.is_null() {
+        return None;
+    }
+    token(wire.refresh_token, "refresh_token").ok()
+}
+
 /// The members of an answer that mean something to us (RFC 6749 §5.1, §5.2). Any kind of value is let in here, so
 /// that an odd one is judged by itself and does not take the others with it.
 #[derive(Default, Deserialize)]
@@ -76,6 +86,14 @@ struct Wire {
     expires_in: Value,
     error: Value,
     error_description: Value,
+}
+
+/// What of an answer is read for the refresh token in it.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Rotation {
+    refresh_token: Value,
+    error: Value,
 }
 
 /// The claims of an access token that happens to be a JWT. It is not verified: that is the service's affair, and the
@@ -105,7 +123,7 @@ pub(super) fn object<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
 }
 
 fn granted(wire: Wire, asked: &Asked<'_>, now: SystemTime) -> Result<Granted, Failure> {
-    let access_token = access_token(wire.access_token).map_err(|what| asked.unusable(what))?;
+    let access_token = token(wire.access_token, "access_token").map_err(|what| asked.unusable(what))?;
     expect_type(&wire.token_type, asked)?;
     let claims = claims(access_token.expose());
     expect_same_certificate(&claims, asked)?;
@@ -114,19 +132,25 @@ fn granted(wire: Wire, asked: &Asked<'_>, now: SystemTime) -> Result<Granted, Fa
     Ok(Granted { access_token, sent: asked.sent, life: life.map(|life| life.min(LONGEST_LIFE)) })
 }
 
-/// The token itself. Moved out of the parsed answer, so that the only copy is one that is wiped.
-fn access_token(value: Value) -> Result<Secret, String> {
+/// How long a token that happens to be a JWT is still good.
+pub(super) fn time_left(token: &str, now: SystemTime) -> Option<Duration> {
+    let wall = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    claims(token).exp.as_f64().map(|expires| seconds_of(expires - wall))
+}
+
+/// A token. Moved out of the parsed answer, so that the only copy is one that is wiped.
+fn token(value: Value, member: &str) -> Result<Secret, String> {
     let Value::String(text) = value else {
-        return Err("answered 200 without an `access_token`".to_owned());
+        return Err(format!("answered 200 without an `{member}`"));
     };
     let token = Secret::new(text);
     let bytes = token.expose().as_bytes();
     match bytes.len() {
-        0 => Err("answered with an empty `access_token`".to_owned()),
+        0 => Err(format!("answered with an empty `{member}`")),
         1..=LONGEST_TOKEN if bytes.iter().all(u8::is_ascii_graphic) => Ok(token),
         // A line break in it would end the header field that carries it.
-        1..=LONGEST_TOKEN => Err("answered with an `access_token` that is not all visible ASCII".to_owned()),
-        _ => Err("answered with an `access_token` of more than 16 KiB".to_owned()),
+        1..=LONGEST_TOKEN => Err(format!("answered with an `{member}` that is not all visible ASCII")),
+        _ => Err(format!("answered with an `{member}` of more than 16 KiB")),
     }
 }
 
@@ -143,6 +167,12 @@ fn expect_type(token_type: &Value, asked: &Asked<'_>) -> Result<(), Failure> {
     };
     if found.eq_ignore_ascii_case(expected) {
         return Ok(());
+    }
+    // RFC 8693 §2.2.1.
+    if found.eq_ignore_ascii_case("n_a") {
+        let what =
+            format!("answered with a token of type `N_A`, which is no access token and can't be sent as {expected}");
+        return Err(Failure { help: HELP_REQUESTED_TYPE, ..asked.unusable(what) });
     }
     let name = asked.secrets.quote(found, LONGEST_WORD);
     Err(asked.failure(Kind::Unavailable, format!("answered with a token of type `{name}`, not {expected}"), help, None))
@@ -222,7 +252,12 @@ impl Asked<'_> {
             "temporarily_unavailable" | "server_error" => Kind::Unavailable,
             _ => kind_of(answer.status, Kind::Rejected),
         };
-        self.failure(kind, what, help_for(kind, error, answer.status), retry_after(answer.fields, now))
+        let is_about_jwt = kind == Kind::Rejected && matches!(error, "invalid_client" | "invalid_grant");
+        let help = match help_for(kind, error, answer.status) {
+            _ if is_about_jwt && clocks_differ(answer.fields, now) => HELP_CLOCKS,
+            help => help,
+        };
+        self.failure(kind, what, help, retry_after(answer.fields, now))
     }
 
     /// The answer has nothing in it that we can read.
@@ -276,9 +311,10 @@ fn help_for(kind: Kind, error: &str, status: StatusCode) -> &'static str {
         (Kind::Unavailable, ..) => "it will be asked again",
         (_, "invalid_client", _) => "check `client_id`, `client_secret` and `client_auth`",
         (_, "invalid_scope", _) => "check `scope`, and which scopes this client may have",
+        (_, "invalid_grant", _) => HELP_GRANT,
         (_, "invalid_target", _) => "check `resource` and `audience`",
         (_, "unauthorized_client" | "unsupported_grant_type", _) => {
-            "let this client use the client_credentials grant at the endpoint"
+            "let this client use the grant of `auth.type` at the endpoint"
         }
         (_, "invalid_dpop_proof", _) => "check the clock of this machine, a proof says when it was made",
         (_, "use_dpop_nonce", _) => "the endpoint refuses the nonce that it has just given out",
@@ -295,13 +331,29 @@ pub(super) fn retry_after(fields: &HeaderMap, now: SystemTime) -> Option<Duratio
     seconds.or_else(|| httpdate::parse_http_date(text).ok()?.duration_since(now).ok())
 }
 
+/// Whether the endpoint's clock is so far from ours that a JWT of a minute's life is over, or not yet begun, over there.
+fn clocks_differ(fields: &HeaderMap, now: SystemTime) -> bool {
+    let theirs = fields.get(DATE).and_then(|date| date.to_str().ok()?.parse::<HttpDate>().ok());
+    theirs.map(SystemTime::from).is_some_and(|theirs| {
+        let apart = theirs.duration_since(now).unwrap_or_else(|earlier| earlier.duration());
+        apart > LARGEST_DIFFERENCE
+    })
+}
+
 const HELP_ENDPOINT: &str = "check that `token_url` is a token endpoint";
 const HELP_REDIRECT: &str = "set `token_url` to the endpoint itself, redirects are not followed";
 const HELP_ADDRESS: &str = "check `token_url`";
 const HELP_METADATA: &str = "the metadata of `issuer` names it as the token endpoint, which it is not";
 const HELP_DPOP: &str = "let the endpoint bind tokens of this client to its proofs, or remove `dpop: true`";
+const HELP_GRANT: &str =
+    "what the token is asked for with is wrong, expired, used up or revoked: replace it in the fields of `auth`";
+const HELP_REQUESTED_TYPE: &str = "ask for an access token by `requested_token_type`";
 const HELP_CERTIFICATE: &str = "the endpoint must bind tokens to the certificate that it is called with";
 
+const HELP_CLOCKS: &str = "its clock and ours are more than a minute apart, too far for a JWT that is signed here: set them \
+     right, or check `client_id` and `client_auth`";
+
+const LARGEST_DIFFERENCE: Duration = Duration::from_secs(60);
 const LONGEST_TOKEN: usize = 16 * 1024;
 const LONGEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 /// An error's or a type's name.

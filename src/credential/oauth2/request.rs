@@ -2,6 +2,7 @@
 //!
 //! It is written anew each time it is sent, for parts of it may be good only once.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -13,14 +14,16 @@ use super::call::{Address, Heard, Patience};
 use super::client::Client;
 use super::dpop::{ProofKey, Prover};
 use super::draft::{Draft, Written};
-use super::failure::Failure;
-use super::grant::Grant;
+use super::failure::{Failure, Unready};
+use super::grant::{Families, Grant, Input};
 use super::place::Place;
-use super::refresh::{Endpoint, Fetch};
+use super::refresh::{Endpoint, Fetch, Settled};
+use super::state_file::Unclaimed;
 use crate::config::Report;
 use crate::config::auth::OAuth2;
 use crate::credential::digest::Digest;
 use crate::secret::Secret;
+use crate::tls::Certificate;
 use crate::transport::Body;
 
 /// The token request of one entry, made anew each time it is sent.
@@ -44,14 +47,18 @@ struct Asks {
 }
 
 impl TokenRequest {
-    /// `certificate` is the fingerprint of the one that the endpoint sees. `None`: what is wrong has been reported.
+    /// `certificate` is the one that the endpoint sees. `None`: what is wrong has been reported, or can't be known
+    /// without the secrets.
     pub(super) fn compile(
         written: &OAuth2,
         place: Place,
-        certificate: Option<[u8; 32]>,
+        certificate: Option<&Certificate>,
+        families: &Families,
         report: &mut Report,
     ) -> Option<Self> {
-        let (client, grant) = (Client::compile(written, report), Grant::compile(written, report));
+        let client = Client::compile(written, certificate, report);
+        let grant = Grant::compile(written, families, report);
+        let certificate = certificate.map(|certificate| certificate.leaf.sha256);
         let prover = written.dpop.then(|| Prover::new(Arc::new(ProofKey::generate())));
         Some(Self { place, client: client?, grant: grant?, asks: Asks::of(written), certificate, prover })
     }
@@ -63,25 +70,45 @@ impl TokenRequest {
         self.asks.digest(digest);
     }
 
-    async fn exchange(&self, timeout: Duration) -> Result<Granted, Failure> {
+    /// The field of a request that says on whose behalf a token is asked for.
+    pub(super) fn subject_field(&self) -> Option<&HeaderName> {
+        self.grant.subject_field()
+    }
+
+    /// The key that its tokens are bound to (DPoP).
+    pub(super) fn proof_key(&self) -> Option<&Arc<ProofKey>> {
+        self.prover.as_ref().map(Prover::key)
+    }
+
+    /// One token request, on behalf of `subject` where requests say who that is.
+    pub(super) async fn exchange(&self, timeout: Duration, subject: Option<&Secret>) -> Result<Granted, Failure> {
+        let mut input = self.grant.input(subject).await;
         let patience = Patience::of(timeout);
         let address = self.place.find(patience).await?;
-        let mut sent = self.send(&address, patience).await?;
+        let mut sent = self.send(&address, &input, patience).await?;
         if self.prover.is_some() && answer::wants_nonce(&sent.1.answer()) {
             // Once: the nonce that came with this answer is in the next proof.
-            sent = self.send(&address, patience).await?;
+            sent = self.send(&address, &input, patience).await?;
         }
         let (written, heard) = sent;
+        // Kept before the access token is used, even if that turns out to be none: the old one is good no more.
+        if let Some(refresh_token) = answer::refresh_token(&heard.answer()) {
+            input.replace(refresh_token).await;
+        }
         answer::read(&heard.answer(), &self.asked(&address, &written, &heard), SystemTime::now())
     }
 
-    async fn send(&self, address: &Address, patience: Patience) -> Result<(Written, Heard), Failure> {
-        let mut draft = self.draft();
-        if let Some(prover) = &self.prover {
-            let proof = prover.prove("POST", address.resource(), None);
-            draft.prove(proof.map_err(|unsigned| address.unasked(&unsigned))?);
-        }
-        let written = draft.finish();
+    async fn send(
+        &self,
+        address: &Address,
+        input: &Input<'_>,
+        patience: Patience,
+    ) -> Result<(Written, Heard), Failure> {
+        let Some(draft) = patience.keep(self.draft(address, input)).await else {
+            let what = format!("the request could not be written until `timeout` ({:?}) was over", patience.timeout);
+            return Err(Failure::unready(self.host(), Unready { what, help: "check the disk of `client_assertion`" }));
+        };
+        let written = draft.map_err(|unready| Failure::unready(self.host(), unready))?.finish();
         let form = Body::Whole(Some(Bytes::copy_from_slice(written.form.expose().as_bytes())));
         let heard = address.ask(Method::POST, written.fields.clone(), form, patience).await;
         self.place.learn(&heard);
@@ -93,11 +120,14 @@ impl TokenRequest {
     }
 
     /// The request as it goes out this time.
-    fn draft(&self) -> Draft {
-        let mut draft = self.grant.draft();
-        self.client.authenticate(&mut draft);
+    async fn draft(&self, address: &Address, input: &Input<'_>) -> Result<Draft, Unready> {
+        let mut draft = self.grant.draft(input)?;
+        self.client.authenticate(&mut draft).await?;
         self.asks.write(&mut draft);
-        draft
+        if let Some(prover) = &self.prover {
+            draft.prove(prover.prove("POST", address.resource(), None)?);
+        }
+        Ok(draft)
     }
 
     fn asked<'a>(&'a self, address: &'a Address, written: &'a Written, heard: &Heard) -> Asked<'a> {
@@ -105,7 +135,7 @@ impl TokenRequest {
             endpoint: address.host(),
             secrets: &written.secrets,
             certificate: self.certificate,
-            proof_key: self.prover.as_ref().map(|prover| prover.key().thumbprint()),
+            proof_key: self.proof_key().map(|key| key.thumbprint()),
             origin: address.origin(),
             sent: heard.sent,
         }
@@ -114,7 +144,7 @@ impl TokenRequest {
 
 impl Endpoint for TokenRequest {
     fn fetch(&self, timeout: Duration) -> Fetch<'_> {
-        Box::pin(self.exchange(timeout))
+        Box::pin(self.exchange(timeout, None))
     }
 
     fn host(&self) -> &str {
@@ -122,7 +152,31 @@ impl Endpoint for TokenRequest {
     }
 
     fn proof_key(&self) -> Option<&Arc<ProofKey>> {
-        self.prover.as_ref().map(Prover::key)
+        self.proof_key()
+    }
+
+    fn is_heard_out(&self) -> bool {
+        self.grant.family().is_some()
+    }
+
+    fn settled(&self) -> Settled<'_> {
+        Box::pin(async {
+            if let Some(family) = self.grant.family() {
+                drop(family.lease().await);
+            }
+        })
+    }
+
+    fn claim(&self) -> Result<(), Unclaimed> {
+        self.grant.family().map_or(Ok(()), |family| family.claim())
+    }
+
+    fn state_file(&self) -> Option<&Path> {
+        self.grant.family().and_then(|family| family.file())
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.grant.family().and_then(|family| family.trouble())
     }
 }
 
@@ -176,10 +230,13 @@ mod tests {
     /// The request that this method makes.
     fn written(method: &OAuth2) -> Written {
         let url = Url { scheme: Scheme::Http, ..method.endpoint.value.url().clone() };
-        let address = Address::of(&url, None, Origin::Written).expect("an address");
+        let address = Arc::new(Address::of(&url, None, Origin::Written).expect("an address"));
         let mut report = Report::new(Secrets::Read);
-        let request = TokenRequest::compile(method, Place::Written(Arc::new(address)), None, &mut report);
-        request.expect("a request").draft().finish()
+        let place = Place::Written(Arc::clone(&address));
+        let request = TokenRequest::compile(method, place, None, &Families::default(), &mut report);
+        let request = request.expect("a request");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(request.draft(&address, &Input::Nothing)).expect("a form").finish()
     }
 
     #[track_caller]

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, DATE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -218,6 +218,26 @@ fn what_the_endpoint_refuses_is_rejected() {
         assert_eq!(kind(status, r#"{"error":"invalid_client"}"#), Kind::Unavailable, "{status}");
         assert_eq!(kind(status, r#"{"access_token":"t"}"#), Kind::Unavailable, "{status}");
     }
+}
+
+#[track_caller]
+fn check_clocks(date: &'static str, error: &str, differ: bool) {
+    let body = json!({ "error": error }).to_string();
+
+    let failure = read(400, &fields(&[(DATE, date)]), Some(body.as_bytes())).expect_err("a rejection");
+
+    assert_eq!(failure.help.starts_with("its clock and ours are more than a minute apart"), differ, "{date} {error}");
+}
+
+#[test]
+fn clocks_that_differ_are_told_where_a_jwt_may_have_been_refused_for_it() {
+    // Now is 13:46:40.
+    check_clocks("Mon, 12 Jan 1970 13:45:39 GMT", "invalid_client", true);
+    check_clocks("Mon, 12 Jan 1970 13:45:40 GMT", "invalid_client", false);
+    check_clocks("Mon, 12 Jan 1970 13:47:40 GMT", "invalid_client", false);
+    check_clocks("Mon, 12 Jan 1970 13:47:41 GMT", "invalid_grant", true);
+    check_clocks("Mon, 12 Jan 1970 13:47:41 GMT", "invalid_scope", false);
+    check_clocks("yesterday", "invalid_client", false);
 }
 
 #[test]

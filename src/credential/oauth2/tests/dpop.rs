@@ -15,8 +15,8 @@ use super::super::dpop::{ProofKey, Prover, Resource};
 use super::super::{Slots, refresh};
 use crate::config::Scheme;
 use crate::credential::jws::thumbprint;
-use crate::credential::tests::{credential, outgoing};
-use crate::credential::{Stamp, Verdict};
+use crate::credential::tests::{credential, outgoing, stamp};
+use crate::credential::{Behalf, Verdict};
 use crate::secret::Secret;
 
 /// A proof that was checked.
@@ -159,8 +159,7 @@ fn a_credential_with_proofs_owns_both_fields_and_hears_of_nonces() {
     let slots = Slots::default();
     let bound = credential(METHOD, &slots);
     let wanted = answer(&[("www-authenticate", "DPoP error=\"use_dpop_nonce\""), ("dpop-nonce", "n")]);
-    let verdict =
-        |generation, fields: &HeaderMap| bound.verdict(Stamp { generation }, StatusCode::UNAUTHORIZED, fields);
+    let verdict = |generation, fields: &HeaderMap| bound.verdict(&stamp(generation), StatusCode::UNAUTHORIZED, fields);
 
     assert_eq!(bound.owned().fields, ["authorization", "dpop"].map(HeaderName::from_static));
     assert_eq!(verdict(1, &wanted), Verdict::Again);
@@ -190,9 +189,9 @@ async fn an_app_that_shows_who_it_is_itself_gets_no_proof_of_ours() {
 
     for field in ["authorization", "dpop"] {
         let mut request = outgoing("/", &[(field, "app")]);
-        let stamp = keeping.authorize(&RefCell::default(), &mut request).await.expect("authorized");
+        let stamp = keeping.authorize(&RefCell::default(), &Behalf::default(), &mut request).await.expect("authorized");
 
-        assert_eq!(stamp, Stamp::default());
+        assert_eq!(stamp.generation, 0);
         let fields: Vec<_> = request.fields.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
         assert_eq!(fields, [(field, b"app".as_slice())]);
     }
