@@ -27,6 +27,9 @@ pub(crate) enum Error {
     /// A secret of the method, read from elsewhere, can't be had.
     #[error("{reason}; it is run again until it gives the secret")]
     NoSecret { reason: Arc<str> },
+    /// A proof for the token.
+    #[error("{0}")]
+    Unsigned(#[from] Unsigned),
     /// The request does not say on whose behalf it is made.
     #[error("the request has no field `{field}` with the token of the subject on whose behalf it is made")]
     NoSubject { field: HeaderName },
@@ -34,9 +37,6 @@ pub(crate) enum Error {
     SubjectRepeated { field: HeaderName },
     #[error("`{field}` of the request is no token: visible ASCII, with or without `Bearer` before it")]
     SubjectMalformed { field: HeaderName },
-    /// A proof for the token.
-    #[error("{0}")]
-    Unsigned(#[from] Unsigned),
     #[error("`OPTIONS *` has no query that could carry the parameter `{parameter}`")]
     NoQuery { parameter: String },
     #[error("the target is too long with the credential in its query: 65,534 bytes at most")]

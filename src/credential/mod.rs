@@ -240,12 +240,6 @@ impl Credential {
 }
 
 impl Stamp {
-    /// Of a token without a subject.
-    #[cfg(test)]
-    fn of(generation: u64) -> Self {
-        Self { generation, ..Self::default() }
-    }
-
     fn carries(&mut self, generation: u64) {
         self.generation = self.generation.max(generation);
     }

@@ -129,8 +129,8 @@ impl Auth {
                     Some(name) => format!(", in exchange for the one in the request's `{name}`"),
                     None => String::new(),
                 };
-                let from = &endpoint.value;
-                let token = format!("{token_header}: {token_prefix}{space}*** (a token from {from}{whose})");
+                let from = format!("a token from {}{whose}", endpoint.value);
+                let token = format!("{token_header}: {token_prefix}{space}*** ({from})");
                 let proof = dpop.then(|| "dpop: *** (a proof of its own for each sending)".to_owned());
                 iter::once(token).chain(proof).collect()
             }

@@ -168,8 +168,8 @@ fn expect_type(token_type: &Value, asked: &Asked<'_>) -> Result<(), Failure> {
     if found.eq_ignore_ascii_case(expected) {
         return Ok(());
     }
+    // RFC 8693 §2.2.1.
     if found.eq_ignore_ascii_case("n_a") {
-        // RFC 8693 §2.2.1.
         let what =
             format!("answered with a token of type `N_A`, which is no access token and can't be sent as {expected}");
         return Err(Failure { help: HELP_REQUESTED_TYPE, ..asked.unusable(what) });
@@ -341,13 +341,13 @@ fn clocks_differ(fields: &HeaderMap, now: SystemTime) -> bool {
 }
 
 const HELP_ENDPOINT: &str = "check that `token_url` is a token endpoint";
-const HELP_GRANT: &str =
-    "what the token is asked for with is wrong, expired, used up or revoked: replace it in the fields of `auth`";
-const HELP_REQUESTED_TYPE: &str = "ask for an access token by `requested_token_type`";
 const HELP_REDIRECT: &str = "set `token_url` to the endpoint itself, redirects are not followed";
 const HELP_ADDRESS: &str = "check `token_url`";
 const HELP_METADATA: &str = "the metadata of `issuer` names it as the token endpoint, which it is not";
 const HELP_DPOP: &str = "let the endpoint bind tokens of this client to its proofs, or remove `dpop: true`";
+const HELP_GRANT: &str =
+    "what the token is asked for with is wrong, expired, used up or revoked: replace it in the fields of `auth`";
+const HELP_REQUESTED_TYPE: &str = "ask for an access token by `requested_token_type`";
 const HELP_CERTIFICATE: &str = "the endpoint must bind tokens to the certificate that it is called with";
 
 const HELP_CLOCKS: &str = "its clock and ours are more than a minute apart, too far for a JWT that is signed here: set them \

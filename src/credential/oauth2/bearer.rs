@@ -44,19 +44,21 @@ impl Bearer {
         report: &mut Report,
     ) -> Option<Self> {
         let entry = Entry::compile(written, material, report)?;
-        let key = entry.key;
+        let digest = entry.key;
         let subject = entry.request.subject_field().cloned();
         let tokens = material.slots.tokens(entry);
         let terms = Arc::new(Terms::of(written));
-        match &tokens {
-            Tokens::One(slot) => slot.sharers.join(&terms),
-            Tokens::PerSubject(subjects) => subjects.sharers().join(&terms),
-        }
+        let (sharers, key) = match &tokens {
+            Tokens::One(slot) => (&*slot.sharers, slot.endpoint.proof_key()),
+            Tokens::PerSubject(subjects) => (subjects.sharers(), subjects.proof_key()),
+        };
+        sharers.join(&terms);
+        let prover = key.map(|key| Prover::new(Arc::clone(key)));
         Some(Self {
-            prover: tokens.proof_key().map(|key| Prover::new(Arc::clone(key))),
+            prover,
             tokens,
             subject,
-            entry: key,
+            entry: digest,
             field: written.token_header.clone(),
             prefix: written.token_prefix.clone(),
             on_unauthorized: written.on_unauthorized.clone(),
@@ -109,7 +111,7 @@ impl Bearer {
         };
         let attached = slot.load(Moment::now(), |token| self.attach(token, place, own, outgoing));
         let generation = match attached {
-            Some(generation) => generation?,
+            Some(attached) => attached?,
             None => self.attach(&*slot.wait().await?, place, own, outgoing)?,
         };
         stamp.carries(generation);
@@ -136,10 +138,13 @@ impl Bearer {
             }
         };
         slot.touch();
-        let loaded = slot.load(Moment::now(), |token| self.attach_once(token, outgoing));
-        let generation = match loaded {
-            Some(generation) => generation?,
-            None => self.attach_once(&*slot.wait().await?, outgoing)?,
+        let mut attach = |token: &Token| {
+            outgoing.fields.insert(own_name(&self.field), self.value(token));
+            self.prove(token, outgoing).map(|()| token.generation)
+        };
+        let generation = match slot.load(Moment::now(), &mut attach) {
+            Some(attached) => attached?,
+            None => attach(&*slot.wait().await?)?,
         };
         stamp.carries(generation);
         stamp.subjects.push(slot);
@@ -171,14 +176,7 @@ impl Bearer {
         Ok(token.generation)
     }
 
-    /// As [`Bearer::attach`], for a token that few requests carry: no copy is kept.
-    fn attach_once(&self, token: &Token, outgoing: &mut Outgoing) -> Result<u64, Error> {
-        outgoing.fields.insert(own_name(&self.field), self.value(token));
-        self.prove(token, outgoing)?;
-        Ok(token.generation)
-    }
-
-    /// Shows, if the token is bound to a key, that we have it.
+    /// Adds a proof for this sending, if the token needs one.
     fn prove(&self, token: &Token, outgoing: &mut Outgoing) -> Result<(), Error> {
         let Some(prover) = &self.prover else { return Ok(()) };
         let Outgoing { scheme, authority, target, method, .. } = &*outgoing;

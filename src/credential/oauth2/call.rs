@@ -17,7 +17,6 @@ use super::failure::{Failure, Kind};
 use crate::clock::Moment;
 use crate::code::Code;
 use crate::config::{HttpVersion, Scheme, Url};
-use crate::credential::jws::Unsigned;
 use crate::tls::ClientTls;
 use crate::transport::{Body, Connected, Connector, Error, Outgoing, Reading, Sender, Spelling};
 
@@ -44,7 +43,7 @@ pub(super) enum Origin {
 /// The time that one attempt to get a token may take in all.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
-    timeout: Duration,
+    pub(super) timeout: Duration,
     deadline: Instant,
 }
 
@@ -89,7 +88,7 @@ impl Address {
     ) -> Result<Heard, Failure> {
         let (target, authority) = (self.target.clone(), self.authority.clone());
         let mut outgoing = Outgoing { method, scheme: self.scheme, authority, target, fields, body };
-        let Ok(connected) = timeout_at(patience.deadline, self.connector.connect()).await else {
+        let Some(connected) = patience.keep(self.connector.connect()).await else {
             return Err(self.late(patience.timeout, "for a connection"));
         };
         let Connected { mut sender, driver, .. } = connected.map_err(|error| self.unreachable(&error))?;
@@ -97,8 +96,8 @@ impl Address {
             // Ends with the sender, which this function drops.
             tokio::task::spawn_local(driver);
         }
-        let heard = timeout_at(patience.deadline, self.hear(&mut outgoing, &mut sender)).await;
-        heard.unwrap_or_else(|_| Err(self.late(patience.timeout, "for its whole answer")))
+        let heard = patience.keep(self.hear(&mut outgoing, &mut sender)).await;
+        heard.unwrap_or_else(|| Err(self.late(patience.timeout, "for its whole answer")))
     }
 
     async fn hear(&self, outgoing: &mut Outgoing, sender: &mut Sender) -> Result<Heard, Failure> {
@@ -107,11 +106,6 @@ impl Address {
         let (head, body) = answer.into_parts();
         let body = bounded(sender.read(body)).await.map_err(|error| self.broken_off(&error))?;
         Ok(Heard { status: head.status, fields: head.headers, body, sent })
-    }
-
-    /// No request could be made for it.
-    pub(super) fn unasked(&self, unsigned: &Unsigned) -> Failure {
-        self.unavailable(format!("was not asked: {unsigned}"), "it will be tried again")
     }
 
     fn late(&self, timeout: Duration, what: &str) -> Failure {
@@ -170,9 +164,9 @@ impl Patience {
         Self { timeout, deadline: Instant::now() + timeout }
     }
 
-    /// Waits for `work` no longer than this lasts.
-    pub(super) async fn with<T>(self, work: impl Future<Output = T>) -> Option<T> {
-        timeout_at(self.deadline, work).await.ok()
+    /// What comes of this, if it comes in time.
+    pub(super) async fn keep<T>(self, future: impl Future<Output = T>) -> Option<T> {
+        timeout_at(self.deadline, future).await.ok()
     }
 
     /// Half of it, for what can be done without.

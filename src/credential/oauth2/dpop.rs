@@ -9,13 +9,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwapOption;
 use aws_lc_rs::digest::{SHA256, digest};
-use aws_lc_rs::rand;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
+use super::assertion::fresh_name;
 use super::challenge;
 use crate::config::Scheme;
 use crate::credential::Verdict;
@@ -50,6 +50,11 @@ pub(super) struct Resource<'a> {
     pub(super) authority: &'a str,
     /// As it is sent; `*` for none.
     pub(super) path: &'a str,
+}
+
+/// The type of tokens that are bound to this key, if they are to one.
+pub(super) fn token_type(key: Option<&Arc<ProofKey>>) -> &'static str {
+    if key.is_some() { "DPoP" } else { "Bearer" }
 }
 
 impl Prover {
@@ -122,7 +127,7 @@ impl ProofKey {
         nonce: Option<&str>,
     ) -> Result<HeaderValue, Unsigned> {
         let claims = Claims {
-            jti: unique()?,
+            jti: fresh_name()?,
             htm: method,
             htu: resource.to_string(),
             iat: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
@@ -165,13 +170,6 @@ impl fmt::Debug for ProofKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("ProofKey").field("thumbprint", &self.thumbprint).finish_non_exhaustive()
     }
-}
-
-/// 128 random bits: no two proofs of ours have the same (RFC 9449 §4.2 wants 96 at least).
-fn unique() -> Result<String, Unsigned> {
-    let mut bits = [0; 16];
-    rand::fill(&mut bits).map_err(|_| Unsigned)?;
-    Ok(URL_SAFE_NO_PAD.encode(bits))
 }
 
 fn hashed(bytes: &[u8]) -> String {

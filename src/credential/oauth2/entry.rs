@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::call::{Address, Origin};
 use super::discovery::{Discovery, Means};
-use super::dpop::ProofKey;
 use super::grant::Families;
 use super::place::Place;
 use super::request::TokenRequest;
@@ -36,16 +35,6 @@ pub(in crate::credential) enum Tokens {
     PerSubject(Arc<Subjects>),
 }
 
-impl Tokens {
-    /// The key that they are bound to (DPoP).
-    pub(super) fn proof_key(&self) -> Option<&Arc<ProofKey>> {
-        match self {
-            Self::One(slot) => slot.endpoint.proof_key(),
-            Self::PerSubject(subjects) => subjects.proof_key(),
-        }
-    }
-}
-
 /// Every live slot by its entry's key: outlives snapshots, holds slots weakly.
 #[derive(Default)]
 pub(crate) struct Slots {
@@ -70,7 +59,8 @@ impl Entry {
         let mut digest = Digest::new();
         digest_place(written, tls.as_ref(), fingerprint.as_ref(), &mut digest);
         let families = &material.slots.families;
-        let request = TokenRequest::compile(written, place, certificate.map(Arc::as_ref), families, report)?;
+        let certificate = certificate.map(Arc::as_ref);
+        let request = TokenRequest::compile(written, place, certificate, families, report)?;
         request.digest(&mut digest);
         Some(Self { key: digest.finish(), certificate: fingerprint, request })
     }

@@ -75,9 +75,13 @@ impl TokenRequest {
         self.grant.subject_field()
     }
 
-    /// One attempt to get a token, on behalf of `subject` where requests say who that is.
+    /// The key that its tokens are bound to (DPoP).
+    pub(super) fn proof_key(&self) -> Option<&Arc<ProofKey>> {
+        self.prover.as_ref().map(Prover::key)
+    }
+
+    /// One token request, on behalf of `subject` where requests say who that is.
     pub(super) async fn exchange(&self, timeout: Duration, subject: Option<&Secret>) -> Result<Granted, Failure> {
-        // Waits for others with the same refresh token: their time is not ours.
         let mut input = self.grant.input(subject).await;
         let patience = Patience::of(timeout);
         let address = self.place.find(patience).await?;
@@ -100,16 +104,11 @@ impl TokenRequest {
         input: &Input<'_>,
         patience: Patience,
     ) -> Result<(Written, Heard), Failure> {
-        let Some(draft) = patience.with(self.draft(input)).await else {
-            let what = "the request could not be written until `timeout` was over".to_owned();
+        let Some(draft) = patience.keep(self.draft(address, input)).await else {
+            let what = format!("the request could not be written until `timeout` ({:?}) was over", patience.timeout);
             return Err(Failure::unready(self.host(), Unready { what, help: "check the disk of `client_assertion`" }));
         };
-        let mut draft = draft.map_err(|unready| Failure::unready(self.host(), unready))?;
-        if let Some(prover) = &self.prover {
-            let proof = prover.prove("POST", address.resource(), None);
-            draft.prove(proof.map_err(|unsigned| address.unasked(&unsigned))?);
-        }
-        let written = draft.finish();
+        let written = draft.map_err(|unready| Failure::unready(self.host(), unready))?.finish();
         let form = Body::Whole(Some(Bytes::copy_from_slice(written.form.expose().as_bytes())));
         let heard = address.ask(Method::POST, written.fields.clone(), form, patience).await;
         self.place.learn(&heard);
@@ -121,10 +120,13 @@ impl TokenRequest {
     }
 
     /// The request as it goes out this time.
-    async fn draft(&self, input: &Input<'_>) -> Result<Draft, Unready> {
+    async fn draft(&self, address: &Address, input: &Input<'_>) -> Result<Draft, Unready> {
         let mut draft = self.grant.draft(input)?;
         self.client.authenticate(&mut draft).await?;
         self.asks.write(&mut draft);
+        if let Some(prover) = &self.prover {
+            draft.prove(prover.prove("POST", address.resource(), None)?);
+        }
         Ok(draft)
     }
 
@@ -133,7 +135,7 @@ impl TokenRequest {
             endpoint: address.host(),
             secrets: &written.secrets,
             certificate: self.certificate,
-            proof_key: self.prover.as_ref().map(|prover| prover.key().thumbprint()),
+            proof_key: self.proof_key().map(|key| key.thumbprint()),
             origin: address.origin(),
             sent: heard.sent,
         }
@@ -147,6 +149,10 @@ impl Endpoint for TokenRequest {
 
     fn host(&self) -> &str {
         self.place.host()
+    }
+
+    fn proof_key(&self) -> Option<&Arc<ProofKey>> {
+        self.proof_key()
     }
 
     fn is_heard_out(&self) -> bool {
@@ -171,10 +177,6 @@ impl Endpoint for TokenRequest {
 
     fn trouble(&self) -> Option<String> {
         self.grant.family().and_then(|family| family.trouble())
-    }
-
-    fn proof_key(&self) -> Option<&Arc<ProofKey>> {
-        self.prover.as_ref().map(Prover::key)
     }
 }
 
@@ -228,13 +230,13 @@ mod tests {
     /// The request that this method makes.
     fn written(method: &OAuth2) -> Written {
         let url = Url { scheme: Scheme::Http, ..method.endpoint.value.url().clone() };
-        let address = Address::of(&url, None, Origin::Written).expect("an address");
+        let address = Arc::new(Address::of(&url, None, Origin::Written).expect("an address"));
         let mut report = Report::new(Secrets::Read);
-        let place = Place::Written(Arc::new(address));
+        let place = Place::Written(Arc::clone(&address));
         let request = TokenRequest::compile(method, place, None, &Families::default(), &mut report);
         let request = request.expect("a request");
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        runtime.block_on(request.draft(&Input::Nothing)).expect("a form").finish()
+        runtime.block_on(request.draft(&address, &Input::Nothing)).expect("a form").finish()
     }
 
     #[track_caller]

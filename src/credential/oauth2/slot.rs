@@ -14,6 +14,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use super::counts::Counts;
+use super::dpop::token_type;
 use super::failure::{Failure, Kind};
 use super::refresh::Endpoint;
 use super::state_file::Unclaimed;
@@ -209,7 +210,7 @@ impl Slot {
         let state = self.state();
         TokenStatus {
             state: state.word(Moment::now()),
-            token_type: state.token.as_ref().map(|_| self.token_type().to_owned()),
+            token_type: state.token.as_ref().map(|_| token_type(self.endpoint.proof_key()).to_owned()),
             expires_at: state.token.as_ref().map(|token| token.expires().wall()),
             refreshed_at: state.refreshed_at,
             requests: state.requests,
@@ -288,10 +289,6 @@ impl Slot {
         let next = self.state.load().requests + 1;
         self.asks.hurried.fetch_max(next, Ordering::AcqRel);
         self.asks.bell.notify_one();
-    }
-
-    fn token_type(&self) -> &'static str {
-        if self.endpoint.proof_key().is_some() { "DPoP" } else { "Bearer" }
     }
 
     pub(super) async fn ended_after(&self, seen: u64) -> Arc<State> {

@@ -15,8 +15,8 @@ use super::super::dpop::{ProofKey, Prover, Resource};
 use super::super::{Slots, refresh};
 use crate::config::Scheme;
 use crate::credential::jws::thumbprint;
-use crate::credential::tests::{credential, outgoing};
-use crate::credential::{Behalf, Stamp, Verdict};
+use crate::credential::tests::{credential, outgoing, stamp};
+use crate::credential::{Behalf, Verdict};
 use crate::secret::Secret;
 
 /// A proof that was checked.
@@ -159,8 +159,7 @@ fn a_credential_with_proofs_owns_both_fields_and_hears_of_nonces() {
     let slots = Slots::default();
     let bound = credential(METHOD, &slots);
     let wanted = answer(&[("www-authenticate", "DPoP error=\"use_dpop_nonce\""), ("dpop-nonce", "n")]);
-    let verdict =
-        |generation, fields: &HeaderMap| bound.verdict(&Stamp::of(generation), StatusCode::UNAUTHORIZED, fields);
+    let verdict = |generation, fields: &HeaderMap| bound.verdict(&stamp(generation), StatusCode::UNAUTHORIZED, fields);
 
     assert_eq!(bound.owned().fields, ["authorization", "dpop"].map(HeaderName::from_static));
     assert_eq!(verdict(1, &wanted), Verdict::Again);
