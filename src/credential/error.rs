@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
+use super::jws::Unsigned;
 use super::oauth2::Failure;
 use crate::code::Code;
 
@@ -26,6 +27,9 @@ pub(crate) enum Error {
     /// A secret of the method, read from elsewhere, can't be had.
     #[error("{reason}; it is run again until it gives the secret")]
     NoSecret { reason: Arc<str> },
+    /// A proof for the token.
+    #[error("{0}")]
+    Unsigned(#[from] Unsigned),
     /// The request does not say on whose behalf it is made.
     #[error("the request has no field `{field}` with the token of the subject on whose behalf it is made")]
     NoSubject { field: HeaderName },
@@ -45,7 +49,7 @@ impl Error {
         match self {
             Self::Rejected { .. } => Code::TokenRejected,
             Self::Unavailable { .. } => Code::TokenUnavailable,
-            Self::Unready { .. } | Self::NoSecret { .. } => Code::CredentialUnavailable,
+            Self::Unready { .. } | Self::NoSecret { .. } | Self::Unsigned(_) => Code::CredentialUnavailable,
             Self::NoSubject { .. }
             | Self::SubjectRepeated { .. }
             | Self::SubjectMalformed { .. }
@@ -61,6 +65,7 @@ impl Error {
             | Self::Unavailable { retry_after, .. }
             | Self::Unready { retry_after, .. } => Some(*retry_after),
             Self::NoSecret { .. }
+            | Self::Unsigned(_)
             | Self::NoSubject { .. }
             | Self::SubjectRepeated { .. }
             | Self::SubjectMalformed { .. }

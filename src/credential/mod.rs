@@ -64,12 +64,14 @@ pub(crate) struct Stamp {
 }
 
 /// What an answer means for the credential.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Verdict {
     /// The answer is the app's.
     Pass,
     /// The service calls the token dead.
     NewToken,
+    /// The service wants the same token with another proof, which it has said how to make (RFC 9449 §9).
+    Again,
 }
 
 /// What a credential owns on a request: the field names (lower case), query parameters and cookies that only it sets.
@@ -165,7 +167,7 @@ impl Credential {
 
     /// Whether what it puts on a request is another for each.
     pub(crate) fn depends_on_request(&self) -> bool {
-        self.parts.iter().any(|part| part.subject().is_some())
+        self.bearers().any(|bearer| bearer.subject().is_some() || bearer.is_proven())
     }
 
     /// Name of the method(s) for status: `oauth2_client_credentials`, `basic`, …; `none`; joined by ` + `.
@@ -201,20 +203,20 @@ impl Credential {
                 Part::Field(field) => field.put(place, own, &mut outgoing.fields),
                 Part::Query(query) => query.put(&mut outgoing.target)?,
                 Part::Cookie(cookie) => cookie.put(&mut outgoing.fields),
-                Part::Bearer(bearer) => bearer.put(place, own, behalf, &mut outgoing.fields, &mut stamp).await?,
+                Part::Bearer(bearer) => bearer.put(place, own, behalf, outgoing, &mut stamp).await?,
                 Part::Unavailable(reason) => return Err(Error::NoSecret { reason: Arc::clone(reason) }),
             }
         }
         Ok(stamp)
     }
 
-    /// What the service's answer means for the token that the request carried.
-    pub(crate) fn verdict(&self, status: StatusCode, fields: &HeaderMap) -> Verdict {
-        if self.bearers().any(|bearer| bearer.is_called_dead(status, fields)) {
-            Verdict::NewToken
-        } else {
-            Verdict::Pass
-        }
+    /// What the service's answer means for the token that the request carried. Is asked of every answer: what one says
+    /// for later requests is kept.
+    pub(crate) fn verdict(&self, stamp: &Stamp, status: StatusCode, fields: &HeaderMap) -> Verdict {
+        // All are asked, so that each keeps what concerns it.
+        let verdict = self.bearers().map(|bearer| bearer.verdict(status, fields)).max();
+        // A stamp of none is of a request with the app's own credential: nothing of ours was refused.
+        verdict.filter(|_| stamp.generation != 0).unwrap_or(Verdict::Pass)
     }
 
     /// After [`Verdict::NewToken`]: gets a token other than the one of `stamp`. `true`: there is one, send again;
@@ -285,7 +287,8 @@ impl Part {
     fn was_sent(&self, outgoing: &Outgoing) -> bool {
         match self {
             Self::Field(field) => outgoing.fields.contains_key(&field.name),
-            Self::Bearer(bearer) => outgoing.fields.contains_key(bearer.field()),
+            // A proof of the app's is for a token of the app's: the two are one.
+            Self::Bearer(bearer) => bearer.fields().any(|field| outgoing.fields.contains_key(field)),
             Self::Query(query) => query.is_in(&outgoing.target),
             Self::Cookie(cookie) => cookie.is_in(&outgoing.fields),
             Self::Unavailable(_) => false,
@@ -300,7 +303,7 @@ impl Owned {
             match part {
                 Part::Field(field) => owned.fields.push(field.name.clone()),
                 Part::Bearer(bearer) => {
-                    owned.fields.push(bearer.field().clone());
+                    owned.fields.extend(bearer.fields().cloned());
                     owned.subjects.extend(bearer.subject().cloned());
                 }
                 Part::Query(query) => owned.query.push(query.name.clone()),

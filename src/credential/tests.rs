@@ -226,6 +226,11 @@ fn the_slots_of_a_refused_config_are_not_taken_up() {
     assert!(slots.take_new().is_empty());
 }
 
+/// Of a request with a token of this generation.
+pub(super) fn stamp(generation: u64) -> Stamp {
+    Stamp { generation, ..Stamp::default() }
+}
+
 #[track_caller]
 fn check_verdict(keys: &str, status: u16, grpc_status: Option<&'static str>, verdict: Verdict) {
     let credential = credential(keys, &Slots::default());
@@ -235,7 +240,7 @@ fn check_verdict(keys: &str, status: u16, grpc_status: Option<&'static str>, ver
         fields.insert("grpc-status", HeaderValue::from_static(code));
     }
 
-    assert_eq!(credential.verdict(status, &fields), verdict, "{status} {grpc_status:?} for {keys}");
+    assert_eq!(credential.verdict(&stamp(1), status, &fields), verdict, "{status} {grpc_status:?} for {keys}");
 }
 
 #[test]

@@ -43,6 +43,7 @@ pub(super) struct Request {
 struct Allowance {
     retries: u32,
     renewals: u32,
+    proofs: u32,
 }
 
 /// Why one sending brought no answer.
@@ -102,7 +103,7 @@ impl Request {
         exchange: &mut Exchange,
     ) -> Result<Response<PooledBody>, Error> {
         let arrival = Rc::clone(&exchange.arrival);
-        let mut allowance = Allowance { retries: half.service.retry.attempts, renewals: 1 };
+        let mut allowance = Allowance { retries: half.service.retry.attempts, renewals: 1, proofs: 1 };
         let mut choice = Choice::Any;
         loop {
             let stamp = self.authorize(half, exchange).await?;
@@ -226,19 +227,24 @@ async fn after_answer(
     exchange: &mut Exchange,
 ) -> Option<Body> {
     let credential = &half.service.identity.credential;
-    if let Some(stamp) = stamp
-        && credential.verdict(response.status(), response.headers()) == Verdict::NewToken
-    {
-        let may_go_again = allowance.renewals > 0 && request.kept.is_whole();
-        if !may_go_again {
-            credential.reject(&stamp);
-            return None;
+    if let Some(stamp) = stamp {
+        match credential.verdict(&stamp, response.status(), response.headers()) {
+            Verdict::Pass => {}
+            Verdict::Again => return allowance.another_proof(request),
+            Verdict::NewToken => {
+                let may_go_again = allowance.renewals > 0 && request.kept.is_whole();
+                if !may_go_again {
+                    credential.reject(&stamp);
+                    return None;
+                }
+                allowance.renewals -= 1;
+                // In a box: few requests come here, and the others need no room for it.
+                let replacing = Box::pin(credential.replace(&stamp));
+                let replaced = exchange.wait_for(Awaited::Credential, pin!(replacing)).await;
+                // The body may have gone on in the meantime, to a service that reads on after its 401.
+                return if replaced { request.kept.again() } else { None };
+            }
         }
-        allowance.renewals -= 1;
-        // In a box: few requests come here, and the others need no room for it.
-        let replaced = exchange.wait_for(Awaited::Credential, Box::pin(credential.replace(&stamp)).as_mut()).await;
-        // The body may have gone on in the meantime, to a service that reads on after its 401.
-        return if replaced { request.kept.again() } else { None };
     }
     let retry = &half.service.retry;
     if !retry.on_status.contains(&response.status().as_u16()) || !request.outgoing.method.is_idempotent() {
@@ -273,6 +279,13 @@ impl Allowance {
     fn another(&mut self, request: &Request) -> Option<Body> {
         let again = if self.retries > 0 { request.kept.again() } else { None };
         self.retries -= u32::from(again.is_some());
+        again
+    }
+
+    /// A second one would be refused as the first was: RFC 9449 §9 has the service say what is wrong with it.
+    fn another_proof(&mut self, request: &Request) -> Option<Body> {
+        let again = if self.proofs > 0 { request.kept.again() } else { None };
+        self.proofs = 0;
         again
     }
 }

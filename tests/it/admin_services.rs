@@ -188,10 +188,12 @@ async fn a_credential_is_handed_out_as_a_request_would_carry_it() {
     let lab = Lab::start().await;
     let idp = numbering(9).await;
     let auth = oauth2(&idp.url());
+    let bound = oauth2("http://127.0.0.1:1").replace(" }", ", dpop: true }");
     let sidekey = lab
         .sidekey(&format!(
             "admin: {{ listen: $ADMIN, token: sesame, hand_out: true }}
 services:
+  bound: {{ url: $SERVICE, {bound} }}
   payments: {{ url: $SERVICE, certificate: partner, {auth} }}
   query: {{ url: $SERVICE, auth: {{ type: api_key, key: 'a b&c', query: key }} }}
   cookie: {{ url: $SERVICE, auth: {{ type: api_key, key: abc, cookie: session }} }}"
@@ -207,6 +209,7 @@ services:
     let query = handed_out(&sidekey, "query").await.json();
     assert_eq!((&query["query"]["key"], &query["expires_at"]), (&"a b&c".into(), &Value::Null), "{query}");
     assert_eq!(handed_out(&sidekey, "cookie").await.json()["cookies"]["session"], "abc");
+    check_admin(&handed_out(&sidekey, "bound").await, "conflict");
 }
 
 #[tokio::test]

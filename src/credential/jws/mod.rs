@@ -43,9 +43,9 @@ enum Key {
 }
 
 /// No random number could be had, or the key is no key after all.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("the signature could not be made")]
-pub(super) struct Unsigned;
+pub(crate) struct Unsigned;
 
 impl Signer {
     /// Signs with a private key, in the usual way of its kind if `algorithm` is `None`; `place` is where the key was
@@ -78,7 +78,6 @@ impl Signer {
     ///
     /// # Errors
     /// When the system has no random numbers.
-    #[cfg_attr(not(test), allow(dead_code, reason = "for proofs of possession"))]
     pub(super) fn generate() -> Result<Self, Unsigned> {
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).map_err(|_| Unsigned)?;
         // Wiped as it is dropped.
@@ -89,7 +88,6 @@ impl Signer {
 
     /// The public half of a key on P-256 as a JWK with the members that it must have, in the order and form that
     /// [`thumbprint`] wants; `None`: it is another kind of key.
-    #[cfg_attr(not(test), allow(dead_code, reason = "for proofs of possession"))]
     pub(super) fn public_jwk(&self) -> Option<String> {
         let Key::Private { signer, public } = &self.key else { return None };
         let is_p256 = signer.scheme() == SignatureScheme::ECDSA_NISTP256_SHA256;
@@ -148,7 +146,6 @@ impl Signer {
 
 /// The thumbprint (RFC 7638) of a JWK that has the members it must have and no others, in the order of their names,
 /// without spaces.
-#[cfg_attr(not(test), allow(dead_code, reason = "for proofs of possession"))]
 pub(super) fn thumbprint(jwk: &str) -> String {
     URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, jwk.as_bytes()))
 }

@@ -15,7 +15,7 @@ use super::failure::Unready;
 use crate::config;
 use crate::config::auth::oauth2::OAuth2;
 use crate::credential::digest::Digest;
-use crate::credential::jws::Signer;
+use crate::credential::jws::{Signer, Unsigned};
 use crate::secret::Secret;
 
 /// Makes JWTs that differ in their times and names only.
@@ -61,8 +61,7 @@ impl Assertion {
         claims.insert("iat".to_owned(), issued.as_secs().into());
         claims.insert("exp".to_owned(), expires.into());
         claims.insert("jti".to_owned(), fresh_name()?.into());
-        let signed = self.signer.sign(&self.head, &Value::Object(claims).to_string());
-        signed.map_err(|unsigned| unmade(&unsigned.to_string()))
+        Ok(self.signer.sign(&self.head, &Value::Object(claims).to_string())?)
     }
 
     /// Digests all that decides whom the endpoint takes it to be from, and how long it lives.
@@ -77,7 +76,7 @@ impl Assertion {
 /// The audience that a JWT has if none is written: who issues the tokens, in one string. That an endpoint has another
 /// address for mutual TLS does not count.
 pub(super) fn audience(written: &OAuth2) -> String {
-    written.endpoint.value.url().to_string()
+    written.endpoint.value.name()
 }
 
 /// Reads a JWT that somebody else made, as it is now.
@@ -115,14 +114,16 @@ fn head(signer: &Signer, key: &KeyName<'_>) -> String {
 }
 
 /// A `jti` that nobody had before.
-fn fresh_name() -> Result<String, Unready> {
+pub(super) fn fresh_name() -> Result<String, Unsigned> {
     let mut name = [0; 16];
-    rand::fill(&mut name).map_err(|_| unmade("the system has no random numbers"))?;
+    rand::fill(&mut name).map_err(|_| Unsigned)?;
     Ok(URL_SAFE_NO_PAD.encode(name))
 }
 
-fn unmade(reason: &str) -> Unready {
-    Unready { what: format!("its JWT could not be made: {reason}"), help: "it will be tried again" }
+impl From<Unsigned> for Unready {
+    fn from(unsigned: Unsigned) -> Self {
+        Self { what: format!("its JWT could not be made: {unsigned}"), help: "it will be tried again" }
+    }
 }
 
 fn unreadable(path: &Path, reason: &str) -> Unready {

@@ -4,15 +4,17 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use super::call::{Address, Origin};
+use super::discovery::{Discovery, Means};
 use super::grant::Families;
+use super::place::Place;
 use super::request::TokenRequest;
 use super::{Slot, Subjects};
 use crate::config::auth::oauth2::{Endpoint, EndpointCertificate, OAuth2};
 use crate::config::{self, At, HttpVersion, Report, Scheme, Tls};
 use crate::credential::Material;
 use crate::credential::digest::Digest;
-use crate::tls::{Certificate, ClientTls};
-use crate::transport::{Connector, Spelling};
+use crate::tls::{Certificate, ClientTls, Nameless};
 
 /// Where a token comes from, how it is asked for, and with which TLS.
 pub(in crate::credential) struct Entry {
@@ -51,20 +53,14 @@ impl Entry {
     /// `None`: what is wrong has been reported, or can't be known without the secrets.
     pub(super) fn compile(written: &OAuth2, material: &Material<'_>, report: &mut Report) -> Option<Self> {
         let Presented(certificate) = Presented::of(written, material)?;
-        let url = written.endpoint.value.url();
-        let tls = match url.scheme {
-            Scheme::Http => None,
-            Scheme::Https => Some(client_tls(written, certificate, material, report)?),
-        };
+        let (place, tls) = place(written, certificate, material, report)?;
         // Counted even where a plain endpoint can't see it: the token may be bound to it all the same.
         let fingerprint = certificate.map(|certificate| certificate.leaf.sha256);
         let mut digest = Digest::new();
         digest_place(written, tls.as_ref(), fingerprint.as_ref(), &mut digest);
-        // The time for a connection is part of the time for the request, which `fetch` keeps.
-        let connector = Connector::new(url, tls, HttpVersion::Auto, None, Spelling::LowerCase);
         let families = &material.slots.families;
         let certificate = certificate.map(Arc::as_ref);
-        let request = TokenRequest::compile(written, connector, certificate, families, report)?;
+        let request = TokenRequest::compile(written, place, certificate, families, report)?;
         request.digest(&mut digest);
         Some(Self { key: digest.finish(), certificate: fingerprint, request })
     }
@@ -121,16 +117,44 @@ impl<T> Default for Known<T> {
     }
 }
 
-fn client_tls(
+/// Where token requests go, and the fingerprint of the TLS for it. `None`: what is wrong has been reported.
+fn place(
     written: &OAuth2,
     certificate: Option<&Arc<Certificate>>,
     material: &Material<'_>,
     report: &mut Report,
-) -> Option<ClientTls> {
-    let trust = written.tls.clone().or_else(|| material.service.tls.as_ref().map(trust_of));
+) -> Option<(Place, Option<[u8; 32]>)> {
     let At { value: endpoint, span } = &written.endpoint;
-    let host = &endpoint.url().authority.host;
-    ClientTls::compile(trust.as_ref(), host, certificate, HttpVersion::Auto, *span, report)
+    let trust = written.tls.clone().or_else(|| material.service.tls.as_ref().map(trust_of));
+    let place = match endpoint {
+        Endpoint::Token(url) => {
+            let host = &url.authority.host;
+            let tls = match url.scheme {
+                Scheme::Http => None,
+                Scheme::Https => {
+                    let version = HttpVersion::Auto;
+                    Some(ClientTls::compile(trust.as_ref(), host, certificate, version, *span, report)?)
+                }
+            };
+            let fingerprint = tls.as_ref().map(|tls| tls.fingerprint);
+            Address::of(url, tls, Origin::Written).ok().map(|address| (Place::Written(Arc::new(address)), fingerprint))
+        }
+        Endpoint::Issuer(issuer) => {
+            // For a plain issuer too: its endpoint may be another's.
+            let tls = Nameless::compile(trust.as_ref(), certificate, HttpVersion::Auto, *span, report)?;
+            let means = Means {
+                tls,
+                plaintext: material.service.allow_plaintext_credentials,
+                certificate: certificate.is_some(),
+            };
+            let fingerprint = means.tls.of(&issuer.url.authority.host).map(|tls| tls.fingerprint);
+            Discovery::new(issuer, written, means).map(|discovery| (Place::Discovered(discovery), fingerprint))
+        }
+    };
+    if place.is_none() {
+        report.error(*span, "a request can't be sent to this URL");
+    }
+    place
 }
 
 /// The certificate that a token endpoint is shown.
@@ -159,15 +183,20 @@ fn trust_of(service: &At<Tls>) -> At<Tls> {
 }
 
 /// Digests where the token comes from, and with which TLS.
-fn digest_place(written: &OAuth2, tls: Option<&ClientTls>, certificate: Option<&[u8; 32]>, digest: &mut Digest) {
+fn digest_place(written: &OAuth2, tls: Option<&[u8; 32]>, certificate: Option<&[u8; 32]>, digest: &mut Digest) {
     let endpoint = &written.endpoint.value;
     let url = endpoint.url();
-    digest.field(&[u8::from(matches!(endpoint, Endpoint::Issuer(_))), url.scheme as u8]);
+    let issuer = match endpoint {
+        Endpoint::Token(_) => None,
+        Endpoint::Issuer(issuer) => Some(issuer.written.as_bytes()),
+    };
+    digest.list(issuer.into_iter());
+    digest.field(&[url.scheme as u8]);
     digest.field(url.authority.host.as_bytes());
     digest.field(&url.authority.port.to_be_bytes());
     digest.field(url.path.as_bytes());
     digest.list(url.query.iter().map(String::as_bytes));
-    digest.list(tls.iter().map(|tls| tls.fingerprint.as_slice()));
+    digest.list(tls.iter().map(|fingerprint| fingerprint.as_slice()));
     digest.list(certificate.iter().map(|fingerprint| fingerprint.as_slice()));
     digest.field(&[u8::from(written.dpop)]);
 }

@@ -4,9 +4,9 @@
 //! which token it is. Services that agree on all of an entry share its slot.
 //!
 //! ```text
-//!  Bearer (per service) ──load──► Slot ◄──store── refresh ──► request ──► token endpoint
-//!  Attachments (per worker)        ▲                 │           ▲            │
-//!                                  └──── entry       └ schedule  └── answer ◄─┘
+//!  Bearer (per service) ──load──► Slot ◄──store── refresh ──► request ──► place ──► token endpoint
+//!  Attachments (per worker)        ▲                 │           ▲        (discovery)      │
+//!  Prover (DPoP)                   └──── entry       └ schedule  └────── answer ◄── call ◄─┘
 //! ```
 //!
 //! Where each request says on whose behalf it is made, the entry has a slot for each subject: [`Subjects`].
@@ -15,13 +15,19 @@ mod answer;
 mod assertion;
 mod bearer;
 mod behalf;
+mod call;
+mod challenge;
 mod client;
 mod counts;
+mod discovery;
+mod dpop;
 mod draft;
 mod entry;
 mod failure;
 mod grant;
+mod metadata;
 mod obtained;
+mod place;
 pub(crate) mod refresh;
 mod request;
 mod schedule;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::dpop::token_type;
 use super::failure::Failure;
 use super::slot::Slot;
 use super::state_file::Unclaimed;
@@ -41,7 +42,7 @@ impl Slot {
         let lifetime = self.endpoint.ends().map_or(stated, |ends| stated.min(ends.since(granted.sent)));
         Ok(Obtained {
             access_token: granted.access_token,
-            token_type: "Bearer",
+            token_type: token_type(self.endpoint.proof_key()),
             endpoint: self.endpoint.host().to_owned(),
             lifetime,
             expires_at: (granted.sent + lifetime).wall(),

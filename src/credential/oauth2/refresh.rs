@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use super::Slot;
 use super::answer::Granted;
+use super::dpop::ProofKey;
 use super::failure::{Failure, Kind};
 use super::schedule::{Novelty, Schedule};
 use super::slot::{Asks, State, Token};
@@ -25,6 +26,11 @@ pub(crate) trait Endpoint: Send + Sync {
 
     /// Host and port, for people.
     fn host(&self) -> &str;
+
+    /// The key that its tokens are bound to (DPoP).
+    fn proof_key(&self) -> Option<&Arc<ProofKey>> {
+        None
+    }
 
     /// Whether it is asked only while a request waits for the token: nothing is fetched ahead, or again, for nobody.
     fn is_on_demand(&self) -> bool {

@@ -14,6 +14,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use super::counts::Counts;
+use super::dpop::token_type;
 use super::failure::{Failure, Kind};
 use super::refresh::Endpoint;
 use super::state_file::Unclaimed;
@@ -252,7 +253,7 @@ impl Slot {
         let state = self.state();
         TokenStatus {
             state: state.word(Moment::now()),
-            token_type: state.token.as_ref().map(|_| "Bearer".to_owned()),
+            token_type: state.token.as_ref().map(|_| token_type(self.endpoint.proof_key()).to_owned()),
             expires_at: state.token.as_ref().map(|token| token.expires().wall()),
             lifetime: state.token.as_ref().map(|token| token.life),
             refreshed_at: state.refreshed_at,

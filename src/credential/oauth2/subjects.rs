@@ -21,6 +21,7 @@ use tokio::time::MissedTickBehavior;
 use super::answer;
 use super::behalf::Subject;
 use super::counts::Counts;
+use super::dpop::{ProofKey, token_type};
 use super::failure::{Failure, Kind};
 use super::refresh::{self, Endpoint, Fetch};
 use super::request::TokenRequest;
@@ -66,6 +67,11 @@ impl Subjects {
         &self.common.sharers
     }
 
+    /// The key that the tokens of all subjects are bound to (DPoP).
+    pub(super) fn proof_key(&self) -> Option<&Arc<ProofKey>> {
+        self.common.request.proof_key()
+    }
+
     /// The slot of this subject, from the keeper.
     ///
     /// # Errors
@@ -109,7 +115,7 @@ impl Subjects {
         };
         TokenStatus {
             state,
-            token_type: sums.expires.map(|_| "Bearer".to_owned()),
+            token_type: sums.expires.map(|_| token_type(self.proof_key()).to_owned()),
             expires_at: sums.expires.map(Moment::wall),
             lifetime: None,
             refreshed_at: sums.refreshed_at,
@@ -213,6 +219,10 @@ impl Endpoint for OnBehalf {
 
     fn ends(&self) -> Option<Moment> {
         self.ends
+    }
+
+    fn proof_key(&self) -> Option<&Arc<ProofKey>> {
+        self.request.proof_key()
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod answers;
 mod assertions;
+mod dpop;
 mod exchanges;
 mod refreshes;
 mod sharing;
