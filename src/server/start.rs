@@ -49,10 +49,10 @@ impl Start {
         let slots = Arc::new(Slots::default());
         let (snapshot, report) = loader.load(None, &slots);
         let Some(snapshot) = snapshot else { return Err(Error::Config(Box::new(report))) };
-        snapshot.claim().map_err(|unclaimed| Error::State(unclaimed.to_string()))?;
         let (log, flush) = log::start(log_settings(&snapshot.config));
         panic::set_hook(Box::new(tell_panic));
         warn_of(&report.render(Color::Plain));
+        snapshot.claim().map_err(|unclaimed| Error::State(unclaimed.to_string()))?;
         // The system's certificates leave 90 KiB of freed heap behind, 500 services 200.
         heap::trim();
         let on_hang_up = options.on_hang_up;

@@ -22,8 +22,6 @@ use crate::credential::{Attachments, Error, Material, Stamp, own_name};
 #[derive(Debug)]
 pub(in crate::credential) struct Bearer {
     tokens: Tokens,
-    /// The field of a request that names its subject.
-    subject: Option<HeaderName>,
     entry: Key,
     field: HeaderName,
     /// Empty: the bare token.
@@ -41,16 +39,14 @@ impl Bearer {
     ) -> Option<Self> {
         let entry = Entry::compile(written, material, report)?;
         let key = entry.key;
-        let subject = entry.request.subject_field().cloned();
         let tokens = material.slots.tokens(entry);
         let terms = Arc::new(Terms::of(written));
         match &tokens {
             Tokens::One(slot) => slot.sharers.join(&terms),
-            Tokens::PerSubject(subjects) => subjects.sharers().join(&terms),
+            Tokens::PerSubject { subjects, .. } => subjects.sharers().join(&terms),
         }
         Some(Self {
             tokens,
-            subject,
             entry: key,
             field: written.token_header.clone(),
             prefix: written.token_prefix.clone(),
@@ -66,7 +62,10 @@ impl Bearer {
 
     /// The field of a request that says on whose behalf it is made; `None`: that makes no difference.
     pub(in crate::credential) fn subject(&self) -> Option<&HeaderName> {
-        self.subject.as_ref()
+        match &self.tokens {
+            Tokens::One(_) => None,
+            Tokens::PerSubject { field, .. } => Some(field),
+        }
     }
 
     /// The field that carries the token.
@@ -98,8 +97,8 @@ impl Bearer {
         let slot = match &self.tokens {
             Tokens::One(slot) => slot,
             // In a box: most requests name nobody, and need no room for it.
-            Tokens::PerSubject(subjects) => {
-                return Box::pin(self.put_for(behalf.of(place)?, subjects, place, own, fields, stamp)).await;
+            Tokens::PerSubject { subjects, field } => {
+                return Box::pin(self.put_for(behalf.of(place, field)?, subjects, place, own, fields, stamp)).await;
             }
         };
         let attached = slot.load(Moment::now(), |token| self.attach(token, place, own, fields));

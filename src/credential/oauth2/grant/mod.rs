@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
+pub(super) use refresh_token::{Families, Family, Lease};
+
 use super::draft::Draft;
 use crate::config::Report;
 use crate::config::auth::oauth2::{self as config, OAuth2};
 use crate::credential::digest::Digest;
 use crate::secret::Secret;
 use refresh_token::RefreshToken;
-pub(super) use refresh_token::{Families, Family, Lease};
 use token_exchange::TokenExchange;
 
 /// What a token is asked for with.

@@ -1,6 +1,7 @@
 //! What the OAuth 2.0 methods promise, without a network.
 
 mod answers;
+mod demands;
 mod exchanges;
 mod refreshes;
 mod stampede;
