@@ -125,7 +125,7 @@ impl Credential {
     pub(crate) fn slots(&self) -> impl Iterator<Item = &Arc<Slot>> {
         self.bearers().filter_map(|bearer| match bearer.tokens() {
             Tokens::One(slot) => Some(slot),
-            Tokens::PerSubject(_) => None,
+            Tokens::PerSubject { .. } => None,
         })
     }
 
@@ -133,7 +133,7 @@ impl Credential {
     pub(crate) fn subjects(&self) -> impl Iterator<Item = &Arc<Subjects>> {
         self.bearers().filter_map(|bearer| match bearer.tokens() {
             Tokens::One(_) => None,
-            Tokens::PerSubject(subjects) => Some(subjects),
+            Tokens::PerSubject { subjects, .. } => Some(subjects),
         })
     }
 
@@ -141,7 +141,7 @@ impl Credential {
     pub(crate) fn token_status(&self) -> Option<TokenStatus> {
         self.bearers().next().map(|bearer| match bearer.tokens() {
             Tokens::One(slot) => slot.status(),
-            Tokens::PerSubject(subjects) => subjects.status(),
+            Tokens::PerSubject { subjects, .. } => subjects.status(),
         })
     }
 

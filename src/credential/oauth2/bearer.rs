@@ -24,8 +24,6 @@ use crate::transport::Outgoing;
 #[derive(Debug)]
 pub(in crate::credential) struct Bearer {
     tokens: Tokens,
-    /// The field of a request that names its subject.
-    subject: Option<HeaderName>,
     entry: Key,
     field: HeaderName,
     /// Empty: the bare token.
@@ -45,19 +43,17 @@ impl Bearer {
     ) -> Option<Self> {
         let entry = Entry::compile(written, material, report)?;
         let digest = entry.key;
-        let subject = entry.request.subject_field().cloned();
         let tokens = material.slots.tokens(entry);
         let terms = Arc::new(Terms::of(written));
         let (sharers, key) = match &tokens {
             Tokens::One(slot) => (&*slot.sharers, slot.endpoint.proof_key()),
-            Tokens::PerSubject(subjects) => (subjects.sharers(), subjects.proof_key()),
+            Tokens::PerSubject { subjects, .. } => (subjects.sharers(), subjects.proof_key()),
         };
         sharers.join(&terms);
         let prover = key.map(|key| Prover::new(Arc::clone(key)));
         Some(Self {
             prover,
             tokens,
-            subject,
             entry: digest,
             field: written.token_header.clone(),
             prefix: written.token_prefix.clone(),
@@ -73,7 +69,10 @@ impl Bearer {
 
     /// The field of a request that says on whose behalf it is made; `None`: that makes no difference.
     pub(in crate::credential) fn subject(&self) -> Option<&HeaderName> {
-        self.subject.as_ref()
+        match &self.tokens {
+            Tokens::One(_) => None,
+            Tokens::PerSubject { field, .. } => Some(field),
+        }
     }
 
     /// The fields that carry the token, and the proof that it is ours.
@@ -105,8 +104,8 @@ impl Bearer {
         let slot = match &self.tokens {
             Tokens::One(slot) => slot,
             // In a box: most requests name nobody, and need no room for it.
-            Tokens::PerSubject(subjects) => {
-                return Box::pin(self.put_for(behalf.of(place)?, subjects, place, own, outgoing, stamp)).await;
+            Tokens::PerSubject { subjects, field } => {
+                return Box::pin(self.put_for(behalf.of(place, field)?, subjects, place, own, outgoing, stamp)).await;
             }
         };
         let attached = slot.load(Moment::now(), |token| self.attach(token, place, own, outgoing));
