@@ -159,7 +159,7 @@ impl ServiceStatus {
             url: service.url.to_string(),
             auth: credential.method().to_owned(),
             certificate: service.certificate.as_ref().map(|certificate| certificate.name.to_string()),
-            token: credential.slot().map_or_else(Token::none, |slot| Token::of(slot.status())),
+            token: credential.token_status().map_or_else(Token::none, Token::of),
             connections: Connections { active: totals.active, idle: totals.idle },
             requests: totals.requests,
             errors: totals.errors,

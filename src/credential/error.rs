@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use http::HeaderName;
+
 use super::oauth2::Failure;
 use crate::code::Code;
 
@@ -24,6 +26,13 @@ pub(crate) enum Error {
     /// A secret of the method, read from elsewhere, can't be had.
     #[error("{reason}; it is run again until it gives the secret")]
     NoSecret { reason: Arc<str> },
+    /// The request does not say on whose behalf it is made.
+    #[error("the request has no field `{field}` with the token of the subject on whose behalf it is made")]
+    NoSubject { field: HeaderName },
+    #[error("the request has more than one `{field}`: it is made on behalf of one subject")]
+    SubjectRepeated { field: HeaderName },
+    #[error("`{field}` of the request is no token: visible ASCII, with or without `Bearer` before it")]
+    SubjectMalformed { field: HeaderName },
     #[error("`OPTIONS *` has no query that could carry the parameter `{parameter}`")]
     NoQuery { parameter: String },
     #[error("the target is too long with the credential in its query: 65,534 bytes at most")]
@@ -37,7 +46,10 @@ impl Error {
             Self::Rejected { .. } => Code::TokenRejected,
             Self::Unavailable { .. } => Code::TokenUnavailable,
             Self::Unready { .. } | Self::NoSecret { .. } => Code::CredentialUnavailable,
-            Self::NoQuery { .. } => Code::BadRequest,
+            Self::NoSubject { .. }
+            | Self::SubjectRepeated { .. }
+            | Self::SubjectMalformed { .. }
+            | Self::NoQuery { .. } => Code::BadRequest,
             Self::TargetTooLong => Code::HeadersTooLarge,
         }
     }
@@ -48,7 +60,12 @@ impl Error {
             Self::Rejected { retry_after, .. }
             | Self::Unavailable { retry_after, .. }
             | Self::Unready { retry_after, .. } => Some(*retry_after),
-            Self::NoSecret { .. } | Self::NoQuery { .. } | Self::TargetTooLong => None,
+            Self::NoSecret { .. }
+            | Self::NoSubject { .. }
+            | Self::SubjectRepeated { .. }
+            | Self::SubjectMalformed { .. }
+            | Self::NoQuery { .. }
+            | Self::TargetTooLong => None,
         }
     }
 }

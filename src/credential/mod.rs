@@ -25,14 +25,14 @@ use http::{HeaderMap, HeaderName, StatusCode};
 
 pub(crate) use attachments::{Attachments, own_name, own_value};
 pub(crate) use error::Error;
-pub(crate) use oauth2::{Slot, Slots, TokenState, TokenStatus};
+pub(crate) use oauth2::{Behalf, Slot, Slots, Subjects, TokenState, TokenStatus, Unclaimed};
 
 use crate::config::{self, At, Auth, OnClientAuthorization, Report};
 use crate::name::CertificateName;
 use crate::tls::Certificate;
 use crate::transport::Outgoing;
 use digest::Digest;
-use oauth2::Bearer;
+use oauth2::{Bearer, Tokens};
 
 /// The credential of one service: its methods, in the order written. The shared half: immutable.
 #[derive(Debug)]
@@ -55,10 +55,12 @@ enum Part {
 }
 
 /// Which token a sending carried; of several, the newest.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Stamp {
     /// 0: none.
     pub(crate) generation: u64,
+    /// Where the tokens of the request's subjects were.
+    subjects: Vec<Arc<Slot>>,
 }
 
 /// What an answer means for the credential.
@@ -74,6 +76,8 @@ pub(crate) enum Verdict {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Owned {
     pub(crate) fields: Vec<HeaderName>,
+    /// Fields by which apps say on whose behalf they ask: meant for us, and for nobody behind us.
+    pub(crate) subjects: Vec<HeaderName>,
     pub(crate) query: Vec<String>,
     pub(crate) cookies: Vec<String>,
 }
@@ -115,9 +119,34 @@ impl Credential {
         self.slots().next()
     }
 
-    /// The slots of all its OAuth 2.0 methods.
+    /// The slots of all its OAuth 2.0 methods whose token is one for all requests.
     pub(crate) fn slots(&self) -> impl Iterator<Item = &Arc<Slot>> {
-        self.bearers().map(Bearer::slot)
+        self.bearers().filter_map(|bearer| match bearer.tokens() {
+            Tokens::One(slot) => Some(slot),
+            Tokens::PerSubject(_) => None,
+        })
+    }
+
+    /// The tokens of its OAuth 2.0 methods that have one for each subject.
+    pub(crate) fn subjects(&self) -> impl Iterator<Item = &Arc<Subjects>> {
+        self.bearers().filter_map(|bearer| match bearer.tokens() {
+            Tokens::One(_) => None,
+            Tokens::PerSubject(subjects) => Some(subjects),
+        })
+    }
+
+    /// How the tokens of its OAuth 2.0 method are, the first if there are several.
+    pub(crate) fn token_status(&self) -> Option<TokenStatus> {
+        self.bearers().next().map(|bearer| match bearer.tokens() {
+            Tokens::One(slot) => slot.status(),
+            Tokens::PerSubject(subjects) => subjects.status(),
+        })
+    }
+
+    /// On whose behalf a request is made that came with these fields.
+    pub(crate) fn behalf(&self, fields: &HeaderMap) -> Behalf {
+        let parts = self.parts.iter().enumerate();
+        Behalf::read(fields, parts.filter_map(|(place, part)| Some((place, part.subject()?))))
     }
 
     /// Fingerprint of the certificate that its token is obtained with.
@@ -151,8 +180,13 @@ impl Credential {
     ///
     /// # Errors
     /// When no token can be had: with the last attempt's reason and the time to the next. When a secret can't be had.
-    /// When the target has no room for a query credential.
-    pub(crate) async fn authorize(&self, own: &RefCell<Attachments>, outgoing: &mut Outgoing) -> Result<Stamp, Error> {
+    /// When the request does not say on whose behalf it is made. When the target has no room for a query credential.
+    pub(crate) async fn authorize(
+        &self,
+        own: &RefCell<Attachments>,
+        behalf: &Behalf,
+        outgoing: &mut Outgoing,
+    ) -> Result<Stamp, Error> {
         let mut stamp = Stamp::default();
         for (place, part) in self.parts.iter().enumerate() {
             if self.on_client_authorization == OnClientAuthorization::Keep && part.was_sent(outgoing) {
@@ -162,10 +196,7 @@ impl Credential {
                 Part::Field(field) => field.put(place, own, &mut outgoing.fields),
                 Part::Query(query) => query.put(&mut outgoing.target)?,
                 Part::Cookie(cookie) => cookie.put(&mut outgoing.fields),
-                Part::Bearer(bearer) => {
-                    let generation = bearer.put(place, own, &mut outgoing.fields).await?;
-                    stamp.generation = stamp.generation.max(generation);
-                }
+                Part::Bearer(bearer) => bearer.put(place, own, behalf, &mut outgoing.fields, &mut stamp).await?,
                 Part::Unavailable(reason) => return Err(Error::NoSecret { reason: Arc::clone(reason) }),
             }
         }
@@ -183,18 +214,19 @@ impl Credential {
 
     /// After [`Verdict::NewToken`]: gets a token other than the one of `stamp`. `true`: there is one, send again;
     /// `false`: none was had (limit of one per 10 s reached, or the fetch failed), the 401 is the app's.
-    pub(crate) async fn replace(&self, stamp: Stamp) -> bool {
+    pub(crate) async fn replace(&self, stamp: &Stamp) -> bool {
         let mut replaced = false;
         // A stamp of none is of a request with the app's own credential: no token of ours was called dead.
-        for slot in self.slots().filter(|_| stamp.generation != 0) {
+        for slot in self.slots().chain(&stamp.subjects).filter(|_| stamp.generation != 0) {
             replaced |= slot.replace(stamp.generation).await;
         }
         replaced
     }
 
     /// As [`Credential::replace`], when the request can't be sent again: the token is replaced all the same.
-    pub(crate) fn reject(&self, stamp: Stamp) {
-        self.slots().filter(|_| stamp.generation != 0).for_each(|slot| slot.reject(stamp.generation));
+    pub(crate) fn reject(&self, stamp: &Stamp) {
+        let slots = self.slots().chain(&stamp.subjects);
+        slots.filter(|_| stamp.generation != 0).for_each(|slot| slot.reject(stamp.generation));
     }
 
     fn bearers(&self) -> impl Iterator<Item = &Bearer> {
@@ -202,6 +234,12 @@ impl Credential {
             Part::Bearer(bearer) => Some(bearer),
             Part::Field(_) | Part::Query(_) | Part::Cookie(_) | Part::Unavailable(_) => None,
         })
+    }
+}
+
+impl Stamp {
+    fn carries(&mut self, generation: u64) {
+        self.generation = self.generation.max(generation);
     }
 }
 
@@ -230,6 +268,14 @@ impl Part {
         }
     }
 
+    /// The field of a request that says on whose behalf it is made.
+    fn subject(&self) -> Option<&HeaderName> {
+        match self {
+            Self::Bearer(bearer) => bearer.subject(),
+            Self::Field(_) | Self::Query(_) | Self::Cookie(_) | Self::Unavailable(_) => None,
+        }
+    }
+
     /// Whether the app sent something of its own here.
     fn was_sent(&self, outgoing: &Outgoing) -> bool {
         match self {
@@ -248,7 +294,10 @@ impl Owned {
         for part in parts {
             match part {
                 Part::Field(field) => owned.fields.push(field.name.clone()),
-                Part::Bearer(bearer) => owned.fields.push(bearer.field().clone()),
+                Part::Bearer(bearer) => {
+                    owned.fields.push(bearer.field().clone());
+                    owned.subjects.extend(bearer.subject().cloned());
+                }
                 Part::Query(query) => owned.query.push(query.name.clone()),
                 Part::Cookie(cookie) => owned.cookies.push(cookie.name.clone()),
                 // Nothing is sent: there is no field to keep the app's out of.

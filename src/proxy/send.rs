@@ -20,7 +20,7 @@ use super::fields::{self, Instance, Upward};
 use super::upload::Upload;
 use super::view::ServiceHalf;
 use crate::code::Code;
-use crate::credential::{Stamp, Verdict};
+use crate::credential::{Behalf, Stamp, Verdict};
 use crate::deadline::Deadline;
 use crate::transport::{Body, Gate, Kept, Outgoing};
 use crate::upstream::{self, Choice, PooledBody, Reached, Timing};
@@ -33,6 +33,7 @@ pub(super) struct Request {
     target: PathAndQuery,
     /// The app's own credential, where the config keeps it.
     apps_own: fields::Kept,
+    behalf: Behalf,
     kept: Kept,
     upload: Option<Rc<Upload>>,
 }
@@ -66,6 +67,8 @@ impl Request {
         let head = &mut exchange.head;
         let chunked = !incoming.is_end_stream() && incoming.size_hint().exact().is_none();
         let upward = Upward { method: &head.method, version: head.version, chunked, instance };
+        // Read first: the field that says it goes no further.
+        let behalf = half.service.identity.credential.behalf(&head.headers);
         let apps_own = fields::request(&mut head.headers, upward, &half.rules)?;
         let (body, kept) = Body::app(incoming, BODY_BYTES_KEPT);
         let outgoing = Outgoing {
@@ -76,7 +79,7 @@ impl Request {
             fields: std::mem::take(&mut head.headers),
             body: Body::Empty,
         };
-        let mut request = Self { outgoing, target, apps_own, kept, upload: exchange.upload(half) };
+        let mut request = Self { outgoing, target, apps_own, behalf, kept, upload: exchange.upload(half) };
         request.outgoing.body = request.followed(body, half);
         Ok(request)
     }
@@ -132,7 +135,8 @@ impl Request {
             return Ok(None);
         }
         let credential = &half.service.identity.credential;
-        let stamp = exchange.wait_for(pin!(credential.authorize(&half.attachments, &mut self.outgoing))).await?;
+        let authorized = credential.authorize(&half.attachments, &self.behalf, &mut self.outgoing);
+        let stamp = exchange.wait_for(pin!(authorized)).await?;
         self.apps_own.restore(&mut self.outgoing.fields);
         Ok(Some(stamp))
     }
@@ -224,12 +228,12 @@ async fn after_answer(
     {
         let may_go_again = allowance.renewals > 0 && request.kept.is_whole();
         if !may_go_again {
-            credential.reject(stamp);
+            credential.reject(&stamp);
             return None;
         }
         allowance.renewals -= 1;
         // In a box: few requests come here, and the others need no room for it.
-        let replaced = exchange.wait_for(Box::pin(credential.replace(stamp)).as_mut()).await;
+        let replaced = exchange.wait_for(Box::pin(credential.replace(&stamp)).as_mut()).await;
         // The body may have gone on in the meantime, to a service that reads on after its 401.
         return if replaced { request.kept.again() } else { None };
     }

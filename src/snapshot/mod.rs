@@ -17,6 +17,7 @@ mod turns;
 pub(crate) mod watch;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -27,8 +28,8 @@ use tokio::sync::futures::Notified;
 pub(crate) use access::Access;
 pub(crate) use service::Service;
 
-use crate::config::{At, Config, Forgiven, Report};
-use crate::credential::{Slot, Slots};
+use crate::config::{At, Config, Forgiven, Report, Span};
+use crate::credential::{Credential, Slot, Slots, Subjects, Unclaimed};
 use crate::name::CertificateName;
 use crate::route::{self, Destination};
 use crate::tls::Certificate;
@@ -87,6 +88,7 @@ impl Snapshot {
         let services = compile_services(&config, &certificates, previous, slots, report);
         let routes = compile_routes(&config, report);
         let access = Access::compile(&config.access, report);
+        refuse_shared_state(&services, &config, report);
         let services: Option<Vec<_>> = services.into_iter().collect();
         if report.has_errors() {
             return None;
@@ -117,16 +119,40 @@ impl Snapshot {
 
     /// Every slot, each once, with the services that share it.
     pub(crate) fn slots(&self) -> Vec<(&Arc<Slot>, Vec<&Service>)> {
-        let mut slots: Vec<(&Arc<Slot>, Vec<&Service>)> = Vec::new();
+        self.shared(|credential| credential.slots().collect())
+    }
+
+    /// As [`Snapshot::slots`], for the methods that have a token for each subject.
+    pub(crate) fn subjects(&self) -> Vec<(&Arc<Subjects>, Vec<&Service>)> {
+        self.shared(|credential| credential.subjects().collect())
+    }
+
+    fn shared<'a, T>(&'a self, of: impl Fn(&'a Credential) -> Vec<&'a Arc<T>>) -> Vec<(&'a Arc<T>, Vec<&'a Service>)> {
+        let mut all: Vec<(&Arc<T>, Vec<&Service>)> = Vec::new();
         for service in &self.services {
-            for slot in service.identity.credential.slots() {
-                match slots.iter_mut().find(|(known, _)| Arc::ptr_eq(known, slot)) {
+            for one in of(&service.identity.credential) {
+                match all.iter_mut().find(|(known, _)| Arc::ptr_eq(known, one)) {
                     Some((_, sharers)) => sharers.push(service),
-                    None => slots.push((slot, vec![service])),
+                    None => all.push((one, vec![service])),
                 }
             }
         }
-        slots
+        all
+    }
+
+    /// Makes what outlives the process (the state of refresh tokens) this process's own. Blocks.
+    ///
+    /// # Errors
+    /// When it is another process's, or can't be read.
+    pub(crate) fn claim(&self) -> Result<(), Unclaimed> {
+        self.slots().into_iter().try_for_each(|(slot, _)| slot.claim())
+    }
+
+    /// Resolves once no token request is under way whose answer must not be lost.
+    pub(crate) async fn settled(&self) {
+        for (slot, _) in self.slots() {
+            slot.settled().await;
+        }
     }
 
     /// The same snapshot with other services in the places of those of the same name.
@@ -173,6 +199,29 @@ fn compile_services(
         Some(known.map_or_else(|| Arc::new(compiled), Arc::clone))
     };
     config.services.iter().map(compile).collect()
+}
+
+/// Refuses two refresh tokens in one state file: each would overwrite the other.
+fn refuse_shared_state(services: &[Option<Arc<Service>>], config: &Config, report: &mut Report) {
+    let mut known: Vec<(&Path, &Arc<Slot>, &Service)> = Vec::new();
+    for service in services.iter().flatten() {
+        for slot in service.identity.credential.slots() {
+            let Some(path) = slot.state_file() else { continue };
+            let other = known.iter().find(|(taken, other, _)| *taken == path && !Arc::ptr_eq(other, slot));
+            if let Some((_, _, other)) = other {
+                let message = format!(
+                    "the services `{}` and `{}` have different refresh tokens, or use them differently, and one \
+                     `state_file`: `{}`",
+                    other.name,
+                    service.name,
+                    path.display()
+                );
+                let span = config.services.get(&service.name).map_or(Span::NOWHERE, |written| written.span);
+                report.error(span, message).help("give each a file of its own");
+            }
+            known.push((path, slot, service));
+        }
+    }
 }
 
 /// Compiles the routes; services are known by their place in order of name.

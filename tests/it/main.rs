@@ -21,6 +21,7 @@ mod docs;
 mod errors;
 mod fields;
 mod framing;
+mod grants;
 mod house;
 mod identity_provider;
 mod isolation;

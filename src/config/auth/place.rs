@@ -119,7 +119,11 @@ impl Auth {
             Self::OAuth2(oauth2) => {
                 let OAuth2 { token_header, token_prefix, endpoint, .. } = &**oauth2;
                 let space = if token_prefix.is_empty() { "" } else { " " };
-                vec![format!("{token_header}: {token_prefix}{space}*** (a token from {})", endpoint.value)]
+                let whose = match oauth2.grant.subject_field() {
+                    Some(name) => format!(", in exchange for the one in the request's `{name}`"),
+                    None => String::new(),
+                };
+                vec![format!("{token_header}: {token_prefix}{space}*** (a token from {}{whose})", endpoint.value)]
             }
             Self::Unavailable(Unavailable { method, .. }) => method.masked(),
         }

@@ -63,6 +63,15 @@ pub(super) fn read(answer: &Answer<'_>, asked: &Asked<'_>, now: SystemTime) -> R
     }
 }
 
+/// The refresh token that came with the answer, whatever else is wrong with it. One that could not be sent is none.
+pub(super) fn refresh_token(answer: &Answer<'_>) -> Option<Secret> {
+    let wire: Rotation = readable(answer).filter(|_| answer.status == StatusCode::OK).and_then(object)?;
+    if !wire.error.is_null() || wire.refresh_token.is_null() {
+        return None;
+    }
+    token(wire.refresh_token, "refresh_token").ok()
+}
+
 /// The members of an answer that mean something to us (RFC 6749 §5.1, §5.2). Any kind of value is let in here, so
 /// that an odd one is judged by itself and does not take the others with it.
 #[derive(Default, Deserialize)]
@@ -73,6 +82,14 @@ struct Wire {
     expires_in: Value,
     error: Value,
     error_description: Value,
+}
+
+/// What of an answer is read for the refresh token in it.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Rotation {
+    refresh_token: Value,
+    error: Value,
 }
 
 /// The claims of an access token that happens to be a JWT. It is not verified: that is the service's affair, and the
@@ -102,7 +119,7 @@ fn object<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
 }
 
 fn granted(wire: Wire, asked: &Asked<'_>, now: SystemTime) -> Result<Granted, Failure> {
-    let access_token = access_token(wire.access_token).map_err(|what| asked.unusable(what))?;
+    let access_token = token(wire.access_token, "access_token").map_err(|what| asked.unusable(what))?;
     expect_bearer(&wire.token_type, asked)?;
     let claims = claims(access_token.expose());
     expect_same_certificate(&claims, asked)?;
@@ -110,19 +127,25 @@ fn granted(wire: Wire, asked: &Asked<'_>, now: SystemTime) -> Result<Granted, Fa
     Ok(Granted { access_token, sent: asked.sent, life: life.map(|life| life.min(LONGEST_LIFE)) })
 }
 
-/// The token itself. Moved out of the parsed answer, so that the only copy is one that is wiped.
-fn access_token(value: Value) -> Result<Secret, String> {
+/// How long a token that happens to be a JWT is still good.
+pub(super) fn time_left(token: &str, now: SystemTime) -> Option<Duration> {
+    let wall = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    claims(token).exp.as_f64().map(|expires| seconds_of(expires - wall))
+}
+
+/// A token. Moved out of the parsed answer, so that the only copy is one that is wiped.
+fn token(value: Value, member: &str) -> Result<Secret, String> {
     let Value::String(text) = value else {
-        return Err("answered 200 without an `access_token`".to_owned());
+        return Err(format!("answered 200 without an `{member}`"));
     };
     let token = Secret::new(text);
     let bytes = token.expose().as_bytes();
     match bytes.len() {
-        0 => Err("answered with an empty `access_token`".to_owned()),
+        0 => Err(format!("answered with an empty `{member}`")),
         1..=LONGEST_TOKEN if bytes.iter().all(u8::is_ascii_graphic) => Ok(token),
         // A line break in it would end the header field that carries it.
-        1..=LONGEST_TOKEN => Err("answered with an `access_token` that is not all visible ASCII".to_owned()),
-        _ => Err("answered with an `access_token` of more than 16 KiB".to_owned()),
+        1..=LONGEST_TOKEN => Err(format!("answered with an `{member}` that is not all visible ASCII")),
+        _ => Err(format!("answered with an `{member}` of more than 16 KiB")),
     }
 }
 
@@ -130,6 +153,11 @@ fn expect_bearer(token_type: &Value, asked: &Asked<'_>) -> Result<(), Failure> {
     match token_type {
         Value::Null => Ok(()),
         Value::String(name) if name.eq_ignore_ascii_case("bearer") => Ok(()),
+        // RFC 8693 §2.2.1.
+        Value::String(name) if name.eq_ignore_ascii_case("n_a") => {
+            let what = "answered with a token of type `N_A`, which is no access token and can't be sent as Bearer";
+            Err(Failure { help: HELP_REQUESTED_TYPE, ..asked.unusable(what.to_owned()) })
+        }
         Value::String(name) => {
             let name = asked.secrets.quote(name, LONGEST_WORD);
             Err(asked.unusable(format!("answered with a token of type `{name}`, not Bearer")))
@@ -250,9 +278,10 @@ fn help_for(kind: Kind, error: &str, status: StatusCode) -> &'static str {
         (Kind::Unavailable, ..) => "it will be asked again",
         (_, "invalid_client", _) => "check `client_id`, `client_secret` and `client_auth`",
         (_, "invalid_scope", _) => "check `scope`, and which scopes this client may have",
+        (_, "invalid_grant", _) => HELP_GRANT,
         (_, "invalid_target", _) => "check `resource` and `audience`",
         (_, "unauthorized_client" | "unsupported_grant_type", _) => {
-            "let this client use the client_credentials grant at the endpoint"
+            "let this client use the grant of `auth.type` at the endpoint"
         }
         (_, _, 404 | 405) => "check `token_url`",
         (_, "", 401 | 403) => "check `client_id`, `client_secret`, `client_auth` and the certificate",
@@ -277,6 +306,9 @@ fn clocks_differ(fields: &HeaderMap, now: SystemTime) -> bool {
 }
 
 const HELP_ENDPOINT: &str = "check that `token_url` is a token endpoint";
+const HELP_GRANT: &str =
+    "what the token is asked for with is wrong, expired, used up or revoked: replace it in the fields of `auth`";
+const HELP_REQUESTED_TYPE: &str = "ask for an access token by `requested_token_type`";
 const HELP_CERTIFICATE: &str = "the endpoint must bind tokens to the certificate that it is called with";
 
 const HELP_CLOCKS: &str = "its clock and ours are more than a minute apart, too far for a JWT that is signed here: set them \

@@ -6,20 +6,24 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use zeroize::Zeroizing;
 
-use super::entry::{Entry, Key};
-use super::slot::{Slot, Token};
+use super::behalf::Subject;
+use super::entry::{Entry, Key, Tokens};
+use super::slot::Token;
 use super::terms::Terms;
+use super::{Behalf, Subjects};
 use crate::clock::Moment;
 use crate::config::Report;
 use crate::config::auth::OAuth2;
 use crate::credential::digest::Digest;
 use crate::credential::fixed::secret_value;
-use crate::credential::{Attachments, Error, Material};
+use crate::credential::{Attachments, Error, Material, Stamp, own_name};
 
 /// An OAuth 2.0 method of one service: reads its entry's slot, and puts the token on requests.
 #[derive(Debug)]
 pub(in crate::credential) struct Bearer {
-    slot: Arc<Slot>,
+    tokens: Tokens,
+    /// The field of a request that names its subject.
+    subject: Option<HeaderName>,
     entry: Key,
     field: HeaderName,
     /// Empty: the bare token.
@@ -37,11 +41,16 @@ impl Bearer {
     ) -> Option<Self> {
         let entry = Entry::compile(written, material, report)?;
         let key = entry.key;
-        let slot = material.slots.slot(entry);
+        let subject = entry.request.subject_field().cloned();
+        let tokens = material.slots.tokens(entry);
         let terms = Arc::new(Terms::of(written));
-        slot.sharers.join(&terms);
+        match &tokens {
+            Tokens::One(slot) => slot.sharers.join(&terms),
+            Tokens::PerSubject(subjects) => subjects.sharers().join(&terms),
+        }
         Some(Self {
-            slot,
+            tokens,
+            subject,
             entry: key,
             field: written.token_header.clone(),
             prefix: written.token_prefix.clone(),
@@ -50,8 +59,14 @@ impl Bearer {
         })
     }
 
-    pub(in crate::credential) fn slot(&self) -> &Arc<Slot> {
-        &self.slot
+    /// Where its tokens are.
+    pub(in crate::credential) fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    /// The field of a request that says on whose behalf it is made; `None`: that makes no difference.
+    pub(in crate::credential) fn subject(&self) -> Option<&HeaderName> {
+        self.subject.as_ref()
     }
 
     /// The field that carries the token.
@@ -68,22 +83,63 @@ impl Bearer {
         self.terms.digest(digest);
     }
 
-    /// Sets the token's field, and says which token it was.
+    /// Sets the token's field, and notes which token it was.
     ///
     /// # Errors
-    /// When the slot holds no live token and none can be had.
+    /// When no live token is held and none can be had, or the request does not say whose.
     pub(in crate::credential) async fn put(
         &self,
         place: usize,
         own: &RefCell<Attachments>,
+        behalf: &Behalf,
         fields: &mut HeaderMap,
-    ) -> Result<u64, Error> {
-        let attached = self.slot.load(Moment::now(), |token| self.attach(token, place, own, fields));
-        if let Some(generation) = attached {
-            return Ok(generation);
-        }
-        let token = self.slot.wait().await?;
-        Ok(self.attach(&token, place, own, fields))
+        stamp: &mut Stamp,
+    ) -> Result<(), Error> {
+        let slot = match &self.tokens {
+            Tokens::One(slot) => slot,
+            // In a box: most requests name nobody, and need no room for it.
+            Tokens::PerSubject(subjects) => {
+                return Box::pin(self.put_for(behalf.of(place)?, subjects, place, own, fields, stamp)).await;
+            }
+        };
+        let attached = slot.load(Moment::now(), |token| self.attach(token, place, own, fields));
+        let generation = match attached {
+            Some(generation) => generation,
+            None => self.attach(&*slot.wait().await?, place, own, fields),
+        };
+        stamp.carries(generation);
+        Ok(())
+    }
+
+    /// As [`Bearer::put`], with the token of this subject.
+    async fn put_for(
+        &self,
+        subject: &Subject,
+        subjects: &Subjects,
+        place: usize,
+        own: &RefCell<Attachments>,
+        fields: &mut HeaderMap,
+        stamp: &mut Stamp,
+    ) -> Result<(), Error> {
+        let known = own.borrow().slot_of(place, &subject.key);
+        let slot = match known {
+            Some(slot) => slot,
+            None => {
+                let slot = subjects.slot(subject).await?;
+                own.borrow_mut().remember(place, subject.key, &slot);
+                slot
+            }
+        };
+        slot.touch();
+        let value = |token: &Token| (token.generation, self.value(token));
+        let (generation, value) = match slot.load(Moment::now(), value) {
+            Some(loaded) => loaded,
+            None => value(&*slot.wait().await?),
+        };
+        fields.insert(own_name(&self.field), value);
+        stamp.carries(generation);
+        stamp.subjects.push(slot);
+        Ok(())
     }
 
     /// Whether the answer calls the token dead: by its status, or as gRPC says it in an answer without a body.

@@ -4,8 +4,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::Slot;
+use super::grant::Families;
 use super::request::TokenRequest;
+use super::{Slot, Subjects};
 use crate::config::auth::oauth2::{Endpoint, EndpointCertificate, OAuth2};
 use crate::config::{self, At, HttpVersion, Report, Scheme, Tls};
 use crate::credential::Material;
@@ -17,17 +18,33 @@ use crate::transport::{Connector, Spelling};
 pub(in crate::credential) struct Entry {
     pub(super) key: Key,
     certificate: Option<[u8; 32]>,
-    request: TokenRequest,
+    pub(super) request: TokenRequest,
 }
 
 /// SHA-256 over every part of an [`Entry`].
 pub(super) type Key = [u8; 32];
 
+/// Where an entry's tokens are.
+#[derive(Clone, Debug)]
+pub(in crate::credential) enum Tokens {
+    /// One for all requests.
+    One(Arc<Slot>),
+    /// One for each subject that requests name.
+    PerSubject(Arc<Subjects>),
+}
+
 /// Every live slot by its entry's key: outlives snapshots, holds slots weakly.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Slots {
-    known: Mutex<HashMap<Key, Weak<Slot>>>,
-    new: Mutex<Vec<Weak<Slot>>>,
+    slots: Known<Slot>,
+    subjects: Known<Subjects>,
+    families: Families,
+}
+
+/// What is known by its entry's key, for as long as somebody else holds it.
+struct Known<T> {
+    all: Mutex<HashMap<Key, Weak<T>>>,
+    new: Mutex<Vec<Weak<T>>>,
 }
 
 impl Entry {
@@ -45,7 +62,9 @@ impl Entry {
         digest_place(written, tls.as_ref(), fingerprint.as_ref(), &mut digest);
         // The time for a connection is part of the time for the request, which `fetch` keeps.
         let connector = Connector::new(url, tls, HttpVersion::Auto, None, Spelling::LowerCase);
-        let request = TokenRequest::compile(written, connector, certificate.map(Arc::as_ref), report)?;
+        let families = &material.slots.families;
+        let certificate = certificate.map(Arc::as_ref);
+        let request = TokenRequest::compile(written, connector, certificate, families, report)?;
         request.digest(&mut digest);
         Some(Self { key: digest.finish(), certificate: fingerprint, request })
     }
@@ -54,30 +73,51 @@ impl Entry {
 impl Slots {
     /// Slots made since the last call: each needs its [`super::refresh::run`] spawned.
     pub(crate) fn take_new(&self) -> Vec<Arc<Slot>> {
+        self.slots.take_new()
+    }
+
+    /// As [`Slots::take_new`], for subjects: each needs its [`Subjects::keep`] spawned.
+    pub(crate) fn take_new_subjects(&self) -> Vec<Arc<Subjects>> {
+        self.subjects.take_new()
+    }
+
+    /// Where the tokens of this entry are: the slot that is there, or a new one.
+    pub(super) fn tokens(&self, entry: Entry) -> Tokens {
+        let Entry { key, certificate, request } = entry;
+        if request.subject_field().is_some() {
+            return Tokens::PerSubject(self.subjects.get(key, || Subjects::new(request, certificate)));
+        }
+        Tokens::One(self.slots.get(key, || Slot::new(Arc::new(request), certificate)))
+    }
+}
+
+impl<T> Known<T> {
+    fn take_new(&self) -> Vec<Arc<T>> {
         let new = std::mem::take(&mut *locked(&self.new));
         // Those of a config that was refused are gone already.
         new.iter().filter_map(Weak::upgrade).collect()
     }
 
-    /// The slot of this entry: the one that is there, or a new one.
-    pub(super) fn slot(&self, entry: Entry) -> Arc<Slot> {
-        let Entry { key, certificate, request } = entry;
-        self.slot_of(key, || Slot::new(Arc::new(request), certificate))
-    }
-
-    fn slot_of(&self, key: Key, make: impl FnOnce() -> Slot) -> Arc<Slot> {
-        let mut known = locked(&self.known);
-        if let Some(slot) = known.get(&key).and_then(Weak::upgrade) {
-            return slot;
+    /// The one that is there, or a new one.
+    fn get(&self, key: Key, make: impl FnOnce() -> T) -> Arc<T> {
+        let mut all = locked(&self.all);
+        if let Some(known) = all.get(&key).and_then(Weak::upgrade) {
+            return known;
         }
-        known.retain(|_, slot| slot.strong_count() > 0);
-        let slot = Arc::new(make());
-        known.insert(key, Arc::downgrade(&slot));
+        all.retain(|_, known| known.strong_count() > 0);
+        let made = Arc::new(make());
+        all.insert(key, Arc::downgrade(&made));
         let mut new = locked(&self.new);
         // A config that is refused again and again would leave one here each time.
-        new.retain(|slot| slot.strong_count() > 0);
-        new.push(Arc::downgrade(&slot));
-        slot
+        new.retain(|known| known.strong_count() > 0);
+        new.push(Arc::downgrade(&made));
+        made
+    }
+}
+
+impl<T> Default for Known<T> {
+    fn default() -> Self {
+        Self { all: Mutex::default(), new: Mutex::default() }
     }
 }
 

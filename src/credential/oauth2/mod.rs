@@ -8,11 +8,15 @@
 //!  Attachments (per worker)        ▲                 │           ▲            │
 //!                                  └──── entry       └ schedule  └── answer ◄─┘
 //! ```
+//!
+//! Where each request says on whose behalf it is made, the entry has a slot for each subject: [`Subjects`].
 
 mod answer;
 mod assertion;
 mod bearer;
+mod behalf;
 mod client;
+mod counts;
 mod draft;
 mod entry;
 mod failure;
@@ -21,11 +25,17 @@ pub(crate) mod refresh;
 mod request;
 mod schedule;
 mod slot;
+mod state_file;
+mod subjects;
 mod terms;
 #[cfg(test)]
 mod tests;
 
 pub(in crate::credential) use bearer::Bearer;
+pub(crate) use behalf::Behalf;
 pub(crate) use entry::Slots;
+pub(in crate::credential) use entry::Tokens;
 pub(crate) use failure::Failure;
 pub(crate) use slot::{Slot, TokenState, TokenStatus};
+pub(crate) use state_file::Unclaimed;
+pub(crate) use subjects::Subjects;

@@ -3,6 +3,7 @@
 //! It is written anew each time, for parts of it may be good only once. Each goes over a connection of its own: they are
 //! minutes apart, and an idle one would have to be watched in between.
 
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -16,8 +17,9 @@ use super::answer::{self, Answer, Asked, Granted, LARGEST_ANSWER};
 use super::client::Client;
 use super::draft::{Draft, Written};
 use super::failure::{Failure, Kind, Unready};
-use super::grant::Grant;
-use super::refresh::{Endpoint, Fetch};
+use super::grant::{Families, Grant, Input};
+use super::refresh::{Endpoint, Fetch, Settled};
+use super::state_file::Unclaimed;
 use crate::clock::Moment;
 use crate::code::Code;
 use crate::config::auth::OAuth2;
@@ -60,13 +62,15 @@ impl TokenRequest {
         written: &OAuth2,
         connector: Connector,
         certificate: Option<&Certificate>,
+        families: &Families,
         report: &mut Report,
     ) -> Option<Self> {
         let address = Address::of(written.endpoint.value.url(), connector);
         if address.is_err() {
             report.error(written.endpoint.span, "a request can't be sent to this URL");
         }
-        let (client, grant) = (Client::compile(written, certificate, report), Grant::compile(written, report));
+        let client = Client::compile(written, certificate, report);
+        let grant = Grant::compile(written, families, report);
         let certificate = certificate.map(|certificate| certificate.leaf.sha256);
         Some(Self { address: address.ok()?, client: client?, grant: grant?, asks: Asks::of(written), certificate })
     }
@@ -78,9 +82,16 @@ impl TokenRequest {
         self.asks.digest(digest);
     }
 
-    async fn exchange(&self, timeout: Duration) -> Result<Granted, Failure> {
+    /// The field of a request that says on whose behalf a token is asked for.
+    pub(super) fn subject_field(&self) -> Option<&HeaderName> {
+        self.grant.subject_field()
+    }
+
+    /// One token request, on behalf of `subject` where requests say who that is.
+    pub(super) async fn exchange(&self, timeout: Duration, subject: Option<&Secret>) -> Result<Granted, Failure> {
+        let mut input = self.grant.input(subject).await;
         let deadline = Instant::now() + timeout;
-        let Ok(draft) = timeout_at(deadline, self.draft()).await else {
+        let Ok(draft) = timeout_at(deadline, self.draft(&input)).await else {
             let what = format!("the request could not be written until `timeout` ({timeout:?}) was over");
             return Err(Failure::unready(self.host(), Unready { what, help: "check the disk of `client_assertion`" }));
         };
@@ -101,12 +112,16 @@ impl TokenRequest {
         let (head, body) = received?;
         let body = body.as_ref().map(|body| body.as_slice());
         let answer = Answer { status: head.status, fields: &head.headers, body };
+        // Kept before the access token is used, even if that turns out to be none: the old one is good no more.
+        if let Some(refresh_token) = answer::refresh_token(&answer) {
+            input.replace(refresh_token).await;
+        }
         answer::read(&answer, &self.asked(&written, sent), SystemTime::now())
     }
 
     /// The request as it goes out this time.
-    async fn draft(&self) -> Result<Draft, Unready> {
-        let mut draft = self.grant.draft()?;
+    async fn draft(&self, input: &Input<'_>) -> Result<Draft, Unready> {
+        let mut draft = self.grant.draft(input)?;
         self.client.authenticate(&mut draft).await?;
         self.asks.write(&mut draft);
         Ok(draft)
@@ -148,11 +163,35 @@ impl TokenRequest {
 
 impl Endpoint for TokenRequest {
     fn fetch(&self, timeout: Duration) -> Fetch<'_> {
-        Box::pin(self.exchange(timeout))
+        Box::pin(self.exchange(timeout, None))
     }
 
     fn host(&self) -> &str {
         self.address.authority.as_str()
+    }
+
+    fn is_heard_out(&self) -> bool {
+        self.grant.family().is_some()
+    }
+
+    fn settled(&self) -> Settled<'_> {
+        Box::pin(async {
+            if let Some(family) = self.grant.family() {
+                drop(family.lease().await);
+            }
+        })
+    }
+
+    fn claim(&self) -> Result<(), Unclaimed> {
+        self.grant.family().map_or(Ok(()), |family| family.claim())
+    }
+
+    fn state_file(&self) -> Option<&Path> {
+        self.grant.family().and_then(|family| family.file())
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.grant.family().and_then(|family| family.trouble())
     }
 }
 
@@ -266,9 +305,10 @@ mod tests {
         let url = Url { scheme: Scheme::Http, ..method.endpoint.value.url().clone() };
         let connector = Connector::new(&url, None, HttpVersion::Auto, None, Spelling::LowerCase);
         let mut report = Report::new(Secrets::Read);
-        let request = TokenRequest::compile(method, connector, None, &mut report).expect("a request");
+        let request = TokenRequest::compile(method, connector, None, &Families::default(), &mut report);
+        let request = request.expect("a request");
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        runtime.block_on(request.draft()).expect("a form").finish()
+        runtime.block_on(request.draft(&Input::Nothing)).expect("a form").finish()
     }
 
     #[track_caller]

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::super::client::Client;
 use super::super::draft::Draft;
-use super::super::grant::Grant;
+use super::super::grant::{Families, Grant, Input};
 use crate::config::auth::oauth2::OAuth2;
 use crate::config::{self, Auth, Color, Report, Secrets, Source};
 use crate::credential::{Credential, Material, Slots};
@@ -80,9 +80,9 @@ services:
         let (config, mut report) = self.load(method);
         let method = oauth2(&config);
         let client = Client::compile(method, Some(&self.certificate), &mut report);
-        let grant = Grant::compile(method, &mut report);
+        let grant = Grant::compile(method, &Families::default(), &mut report);
         let (client, grant) = (client.expect("a client"), grant.expect("a grant"));
-        let mut draft: Draft = grant.draft().unwrap();
+        let mut draft: Draft = grant.draft(&Input::Nothing).unwrap();
         client.authenticate(&mut draft).await.unwrap();
         let written = draft.finish();
 
