@@ -13,6 +13,7 @@ mod lab;
 
 mod access;
 mod admin;
+mod assertions;
 mod certificates;
 mod clients;
 mod commands;
