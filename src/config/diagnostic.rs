@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::Secrets;
 use super::mask;
 use super::node::{Entry, Node};
-use super::source::{self, Unreadable};
+use super::source::{self, LARGEST_SECRET, Unreadable};
 use super::value::Span;
 use super::watched::{Seen, Watched};
 
@@ -264,5 +264,3 @@ impl Report {
 
 /// Bundles of public certificates are larger than any secret.
 const LARGEST_FILE: usize = 1 << 20;
-
-const LARGEST_SECRET: usize = 64 << 10;

@@ -49,7 +49,7 @@ impl Source {
 
 /// Why a file can't be used.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unreadable {
+pub(crate) enum Unreadable {
     #[error("no such file")]
     Missing,
     #[error("permission denied")]
@@ -93,6 +93,15 @@ pub(super) fn read(path: &Path, limit: usize) -> Result<Content, Unreadable> {
     let bytes = drain(file, limit)?;
     let public = metadata.permissions().mode() & READABLE_BY_OTHERS != 0;
     Ok(Content { bytes, public })
+}
+
+/// Reads a secret that is wanted as it is at each use, and so is no part of a load: a regular file of at most 64 KiB.
+/// It is not watched. Blocks: call it away from the workers.
+///
+/// # Errors
+/// When there is no such file, or it can't be used.
+pub(crate) fn read_as_used(path: &Path) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
+    Ok(read(path, LARGEST_SECRET)?.bytes)
 }
 
 /// As [`read`], for text.
@@ -159,5 +168,8 @@ fn text(mut bytes: Zeroizing<Vec<u8>>) -> Result<Zeroizing<String>, Unreadable> 
 }
 
 const PLACES: [&str; 2] = ["./sidekey.yaml", "/etc/sidekey/sidekey.yaml"];
+
+/// Of a value, a key or a token.
+pub(super) const LARGEST_SECRET: usize = 64 << 10;
 
 const READABLE_BY_OTHERS: u32 = 0o004;

@@ -2,7 +2,7 @@
 
 use http::header;
 
-use super::{Attachment, Auth, OAuth2, Static};
+use super::{Attachment, Auth, AwsSigV4, OAuth2, Static};
 use crate::config::diagnostic::Report;
 use crate::config::schema::RequestHeaders;
 use crate::config::value::{At, Span};
@@ -80,6 +80,8 @@ fn places(method: &At<Auth>) -> Vec<(Place, Span)> {
             attachments.iter().map(|attachment| (attachment.value.place(), attachment.span)).collect()
         }
         Auth::OAuth2(oauth2) => vec![(Place::header(oauth2.token_header.as_str()), method.span)],
+        Auth::AwsSigV4(_) => AwsSigV4::FIELDS.iter().map(|name| (Place::header(name.as_str()), method.span)).collect(),
+        Auth::Hmac(hmac) => hmac.fields().map(|name| (Place::header(name.value.as_str()), name.span)).collect(),
     }
 }
 
@@ -115,6 +117,15 @@ impl Auth {
                 let OAuth2 { token_header, token_prefix, endpoint, .. } = &**oauth2;
                 let space = if token_prefix.is_empty() { "" } else { " " };
                 vec![format!("{token_header}: {token_prefix}{space}*** (a token from {})", endpoint.value)]
+            }
+            Self::AwsSigV4(aws) => {
+                vec![format!("authorization: AWS4-HMAC-SHA256 *** (a signature for {} in {})", aws.service, aws.region)]
+            }
+            Self::Hmac(hmac) => {
+                let told = [&hmac.timestamp_header, &hmac.nonce_header].into_iter().flatten();
+                let told = told.map(|name| format!("{}: ***", name.value));
+                let signature = format!("{}: {}*** (a signature)", hmac.header.value, hmac.prefix);
+                std::iter::once(signature).chain(told).collect()
             }
         }
     }
