@@ -14,12 +14,14 @@ pub(crate) enum Code {
     MethodNotAllowed,
     ProxyAuthenticationRequired,
     RequestTimeout,
+    BodyTooLarge,
     HeadersTooLarge,
     InternalError,
     NotImplemented,
     ProxyLoopDetected,
     TokenRejected,
     TokenUnavailable,
+    CredentialUnavailable,
     DnsError,
     DnsTimeout,
     ConnectionRefused,
@@ -41,19 +43,21 @@ pub(crate) enum Code {
 
 impl Code {
     /// Every code, in the order of the table.
-    pub(crate) const ALL: [Self; 29] = [
+    pub(crate) const ALL: [Self; 31] = [
         Self::BadRequest,
         Self::Forbidden,
         Self::NoRoute,
         Self::MethodNotAllowed,
         Self::ProxyAuthenticationRequired,
         Self::RequestTimeout,
+        Self::BodyTooLarge,
         Self::HeadersTooLarge,
         Self::InternalError,
         Self::NotImplemented,
         Self::ProxyLoopDetected,
         Self::TokenRejected,
         Self::TokenUnavailable,
+        Self::CredentialUnavailable,
         Self::DnsError,
         Self::DnsTimeout,
         Self::ConnectionRefused,
@@ -116,6 +120,9 @@ impl Code {
             Self::RequestTimeout => {
                 ("request_timeout", S::REQUEST_TIMEOUT, Some("http_request_error"), "Request timed out")
             }
+            Self::BodyTooLarge => {
+                ("body_too_large", S::PAYLOAD_TOO_LARGE, Some("http_request_error"), "Body too large")
+            }
             Self::HeadersTooLarge => (
                 "headers_too_large",
                 S::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -137,6 +144,12 @@ impl Code {
             Self::TokenUnavailable => {
                 ("token_unavailable", S::SERVICE_UNAVAILABLE, Some("destination_unavailable"), "No token to be had")
             }
+            Self::CredentialUnavailable => (
+                "credential_unavailable",
+                S::SERVICE_UNAVAILABLE,
+                Some("proxy_configuration_error"),
+                "No credential to be had",
+            ),
             Self::DnsError => ("dns_error", S::BAD_GATEWAY, Some("dns_error"), "Name look-up failed"),
             Self::DnsTimeout => ("dns_timeout", S::GATEWAY_TIMEOUT, Some("dns_timeout"), "Name look-up timed out"),
             Self::ConnectionRefused => {

@@ -12,7 +12,9 @@ mod attachments;
 mod digest;
 mod error;
 mod fixed;
+mod hmac;
 pub(crate) mod oauth2;
+mod sigv4;
 #[cfg(test)]
 mod tests;
 
@@ -29,14 +31,16 @@ pub(crate) use oauth2::{Slot, Slots, TokenState, TokenStatus};
 use crate::config::{self, At, Auth, OnClientAuthorization, Report};
 use crate::name::CertificateName;
 use crate::tls::Certificate;
-use crate::transport::Outgoing;
+use crate::transport::{Need, Outgoing};
 use digest::Digest;
 use oauth2::Bearer;
 
 /// The credential of one service: its methods, in the order written. The shared half: immutable.
 #[derive(Debug)]
 pub(crate) struct Credential {
+    /// Those last that sign what the others put on.
     parts: Vec<Part>,
+    body_needed: Option<Need>,
     owned: Owned,
     method: String,
     on_client_authorization: OnClientAuthorization,
@@ -49,6 +53,8 @@ enum Part {
     Query(fixed::Query),
     Cookie(fixed::Cookie),
     Bearer(Bearer),
+    Hmac(Box<hmac::Signer>),
+    SigV4(Box<sigv4::Signer>),
 }
 
 /// Which token a sending carried; of several, the newest.
@@ -93,9 +99,11 @@ impl Credential {
         // Each is tried before any is given up: a user wants to hear of all that is wrong.
         let compiled: Vec<_> = written.iter().map(|auth| Part::of(auth, material, report)).collect();
         let (names, parts): (Vec<_>, Vec<_>) = compiled.into_iter().collect::<Option<Vec<_>>>()?.into_iter().unzip();
-        let parts: Vec<Part> = parts.into_iter().flatten().collect();
+        let mut parts: Vec<Part> = parts.into_iter().flatten().collect();
+        parts.sort_by_key(Part::is_signer);
         Some(Self {
             owned: Owned::by(&parts),
+            body_needed: parts.iter().filter_map(Part::body_needed).reduce(Need::and),
             parts,
             method: if names.is_empty() { "none".to_owned() } else { names.join(" + ") },
             on_client_authorization: material.service.on_client_authorization,
@@ -107,14 +115,29 @@ impl Credential {
         &self.owned
     }
 
-    /// The slot of its OAuth 2.0 method, the first if there are several.
+    /// Where its token is, or the key that is lent to it; the first if there are several.
     pub(crate) fn slot(&self) -> Option<&Arc<Slot>> {
         self.slots().next()
     }
 
-    /// The slots of all its OAuth 2.0 methods.
+    /// The slots of all its methods that have one.
     pub(crate) fn slots(&self) -> impl Iterator<Item = &Arc<Slot>> {
-        self.bearers().map(Bearer::slot)
+        self.parts.iter().filter_map(|part| match part {
+            Part::Bearer(bearer) => Some(bearer.slot()),
+            Part::SigV4(signer) => signer.slot(),
+            Part::Field(_) | Part::Query(_) | Part::Cookie(_) | Part::Hmac(_) => None,
+        })
+    }
+
+    /// How much of the app's body must be in memory before [`Credential::authorize`]; `None`: it need not be looked at.
+    pub(crate) fn body_needed(&self) -> Option<Need> {
+        self.body_needed
+    }
+
+    /// Whether what it puts on a request is good for that request alone, so that it can't be handed out.
+    #[allow(dead_code, reason = "asked by who hands a credential out")]
+    pub(crate) fn depends_on_request(&self) -> bool {
+        self.parts.iter().any(Part::is_signer)
     }
 
     /// Fingerprint of the certificate that its token is obtained with.
@@ -140,7 +163,7 @@ impl Credential {
     ///
     /// # Errors
     /// When no token can be had: with the last attempt's reason and the time to the next. When the target has no room
-    /// for a query credential.
+    /// for a query credential. When the request can't be signed.
     pub(crate) async fn authorize(&self, own: &RefCell<Attachments>, outgoing: &mut Outgoing) -> Result<Stamp, Error> {
         let mut stamp = Stamp::default();
         for (place, part) in self.parts.iter().enumerate() {
@@ -155,6 +178,9 @@ impl Credential {
                     let generation = bearer.put(place, own, &mut outgoing.fields).await?;
                     stamp.generation = stamp.generation.max(generation);
                 }
+                Part::Hmac(signer) => signer.sign(outgoing)?,
+                // In a box: few requests come here, and the others need no room for it.
+                Part::SigV4(signer) => Box::pin(signer.sign(outgoing)).await?,
             }
         }
         Ok(stamp)
@@ -174,21 +200,21 @@ impl Credential {
     pub(crate) async fn replace(&self, stamp: Stamp) -> bool {
         let mut replaced = false;
         // A stamp of none is of a request with the app's own credential: no token of ours was called dead.
-        for slot in self.slots().filter(|_| stamp.generation != 0) {
-            replaced |= slot.replace(stamp.generation).await;
+        for bearer in self.bearers().filter(|_| stamp.generation != 0) {
+            replaced |= bearer.slot().replace(stamp.generation).await;
         }
         replaced
     }
 
     /// As [`Credential::replace`], when the request can't be sent again: the token is replaced all the same.
     pub(crate) fn reject(&self, stamp: Stamp) {
-        self.slots().filter(|_| stamp.generation != 0).for_each(|slot| slot.reject(stamp.generation));
+        self.bearers().filter(|_| stamp.generation != 0).for_each(|bearer| bearer.slot().reject(stamp.generation));
     }
 
     fn bearers(&self) -> impl Iterator<Item = &Bearer> {
         self.parts.iter().filter_map(|part| match part {
             Part::Bearer(bearer) => Some(bearer),
-            Part::Field(_) | Part::Query(_) | Part::Cookie(_) => None,
+            Part::Field(_) | Part::Query(_) | Part::Cookie(_) | Part::Hmac(_) | Part::SigV4(_) => None,
         })
     }
 }
@@ -204,7 +230,28 @@ impl Part {
             Auth::OAuth2(oauth2) => {
                 (oauth2.grant.method(), vec![Self::Bearer(Bearer::compile(oauth2, material, report)?)])
             }
+            Auth::AwsSigV4(aws) => {
+                let signer = sigv4::Signer::compile(aws, material, report)?;
+                ("aws_sigv4", vec![Self::SigV4(Box::new(signer))])
+            }
+            Auth::Hmac(hmac) => ("hmac", vec![Self::Hmac(Box::new(hmac::Signer::compile(hmac)))]),
         })
+    }
+
+    /// Whether it is over what the others put on the request.
+    fn is_signer(&self) -> bool {
+        match self {
+            Self::Field(_) | Self::Query(_) | Self::Cookie(_) | Self::Bearer(_) => false,
+            Self::Hmac(_) | Self::SigV4(_) => true,
+        }
+    }
+
+    fn body_needed(&self) -> Option<Need> {
+        match self {
+            Self::Field(_) | Self::Query(_) | Self::Cookie(_) | Self::Bearer(_) => None,
+            Self::Hmac(signer) => signer.body_needed(),
+            Self::SigV4(signer) => Some(signer.body_needed()),
+        }
     }
 
     fn digest(&self, digest: &mut Digest) {
@@ -213,6 +260,8 @@ impl Part {
             Self::Query(query) => query.digest(digest),
             Self::Cookie(cookie) => cookie.digest(digest),
             Self::Bearer(bearer) => bearer.digest(digest),
+            Self::Hmac(signer) => signer.digest(digest),
+            Self::SigV4(signer) => signer.digest(digest),
         }
     }
 
@@ -223,6 +272,9 @@ impl Part {
             Self::Bearer(bearer) => outgoing.fields.contains_key(bearer.field()),
             Self::Query(query) => query.is_in(&outgoing.target),
             Self::Cookie(cookie) => cookie.is_in(&outgoing.fields),
+            // Who sends one of its fields signs the request himself: no signature is over another's time.
+            Self::Hmac(signer) => signer.fields().any(|name| outgoing.fields.contains_key(name)),
+            Self::SigV4(signer) => signer.fields().any(|name| outgoing.fields.contains_key(name)),
         }
     }
 }
@@ -236,6 +288,8 @@ impl Owned {
                 Part::Bearer(bearer) => owned.fields.push(bearer.field().clone()),
                 Part::Query(query) => owned.query.push(query.name.clone()),
                 Part::Cookie(cookie) => owned.cookies.push(cookie.name.clone()),
+                Part::Hmac(signer) => owned.fields.extend(signer.fields().cloned()),
+                Part::SigV4(signer) => owned.fields.extend(signer.fields().cloned()),
             }
         }
         owned

@@ -65,7 +65,8 @@ impl Slots {
         self.slot_of(key, || Slot::new(Arc::new(request), certificate))
     }
 
-    fn slot_of(&self, key: Key, make: impl FnOnce() -> Slot) -> Arc<Slot> {
+    /// The slot of what this key stands for.
+    pub(super) fn slot_of(&self, key: Key, make: impl FnOnce() -> Slot) -> Arc<Slot> {
         let mut known = locked(&self.known);
         if let Some(slot) = known.get(&key).and_then(Weak::upgrade) {
             return slot;
@@ -113,7 +114,7 @@ impl<'a> Presented<'a> {
 
 /// What of a service's trust holds for its token endpoint too: nothing that is about one server, and no leave to skip
 /// the check.
-fn trust_of(service: &At<Tls>) -> At<Tls> {
+pub(super) fn trust_of(service: &At<Tls>) -> At<Tls> {
     let config::Tls { ca, system_roots, min_version, .. } = service.value.clone();
     At { value: Tls { ca, system_roots, min_version, ..Tls::default() }, span: service.span }
 }

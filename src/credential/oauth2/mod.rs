@@ -23,8 +23,10 @@ mod slot;
 mod terms;
 #[cfg(test)]
 mod tests;
+mod web_identity;
 
 pub(in crate::credential) use bearer::Bearer;
 pub(crate) use entry::Slots;
 pub(crate) use failure::Failure;
 pub(crate) use slot::{Slot, TokenState, TokenStatus};
+pub(in crate::credential) use web_identity::Lent;

@@ -36,8 +36,8 @@ pub(super) struct TokenRequest {
 }
 
 /// Where a token endpoint is.
-struct Address {
-    connector: Connector,
+pub(super) struct Address {
+    pub(super) connector: Connector,
     scheme: Scheme,
     authority: Authority,
     target: PathAndQuery,
@@ -150,9 +150,9 @@ impl Endpoint for TokenRequest {
 }
 
 /// The body of an answer, wiped when it was read; `None` if it is too long.
-type Received = Option<Zeroizing<Vec<u8>>>;
+pub(super) type Received = Option<Zeroizing<Vec<u8>>>;
 
-async fn bounded(mut body: Reading<'_>) -> Result<Received, Error> {
+pub(super) async fn bounded(mut body: Reading<'_>) -> Result<Received, Error> {
     // Never grows, so no unwiped copy of a token is left behind.
     let mut whole = Zeroizing::new(Vec::with_capacity(LARGEST_ANSWER));
     while let Some(frame) = body.frame().await {
@@ -166,11 +166,16 @@ async fn bounded(mut body: Reading<'_>) -> Result<Received, Error> {
 }
 
 impl Address {
-    fn of(url: &Url, connector: Connector) -> Result<Self, InvalidUri> {
+    pub(super) fn of(url: &Url, connector: Connector) -> Result<Self, InvalidUri> {
         Ok(Self { connector, scheme: url.scheme, authority: authority(url)?, target: target(url)? })
     }
 
-    fn outgoing(&self, written: &Written) -> Outgoing {
+    /// Host and port, for people.
+    pub(super) fn host(&self) -> &str {
+        self.authority.as_str()
+    }
+
+    pub(super) fn outgoing(&self, written: &Written) -> Outgoing {
         Outgoing {
             method: Method::POST,
             scheme: self.scheme,

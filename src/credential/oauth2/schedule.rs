@@ -86,7 +86,7 @@ impl Schedule {
         let asked = failure.retry_after.unwrap_or_default().min(LONGEST_ASKED);
         let backoff = match failure.kind {
             Kind::Rejected => &mut self.after_rejection,
-            Kind::Unavailable => &mut self.after_outage,
+            Kind::Unavailable | Kind::Unready => &mut self.after_outage,
         };
         self.due = Some(now + backoff.next(asked));
         self.replaceable = self.replaceable.max(self.spaced).max(now + asked);

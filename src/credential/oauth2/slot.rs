@@ -302,6 +302,7 @@ impl State {
         match failure.kind {
             Kind::Rejected => Error::Rejected { failure, retry_after },
             Kind::Unavailable => Error::Unavailable { failure, retry_after },
+            Kind::Unready => Error::Unready { failure, retry_after },
         }
     }
 
@@ -327,6 +328,6 @@ fn outcome(failure: Option<&Failure>) -> TokenOutcome {
     match failure.map(|failure| failure.kind) {
         None => TokenOutcome::Ok,
         Some(Kind::Rejected) => TokenOutcome::Rejected,
-        Some(Kind::Unavailable) => TokenOutcome::Unavailable,
+        Some(Kind::Unavailable | Kind::Unready) => TokenOutcome::Unavailable,
     }
 }

@@ -1,0 +1,248 @@
+//! Keys of AWS that STS lends for the token of a workload (`AssumeRoleWithWebIdentity`).
+//!
+//! They live in a [`Slot`] as tokens do: one request in flight, refreshed ahead, backing off. What is kept there as the
+//! token is id, key and session token, a line each.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use form_urlencoded::Serializer;
+use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, DATE, USER_AGENT};
+use http::{HeaderMap, HeaderValue, StatusCode, response};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio::time::{Instant, timeout_at};
+
+use super::Slot;
+use super::answer::Granted;
+use super::draft::Written;
+use super::entry::{Key, trust_of};
+use super::failure::{Failure, Kind, Spellings, Unready};
+use super::refresh::{Endpoint, Fetch};
+use super::request::{Address, Received, bounded};
+use super::terms::Terms;
+use crate::clock::Moment;
+use crate::config::auth::aws::{AwsKey, WebIdentity};
+use crate::config::{self, HttpVersion, Report, Scheme};
+use crate::credential::digest::Digest;
+use crate::credential::{Error, Material};
+use crate::secret::Secret;
+use crate::tls::ClientTls;
+use crate::transport::{Connected, Connector, Spelling};
+
+/// Keys that are lent to one service.
+#[derive(Debug)]
+pub(in crate::credential) struct Lent {
+    slot: Arc<Slot>,
+    entry: Key,
+    /// Held for the slot: they count as long as this is here.
+    _terms: Arc<Terms>,
+}
+
+impl Lent {
+    /// `None`: what is wrong has been reported.
+    pub(in crate::credential) fn compile(
+        written: &WebIdentity,
+        material: &Material<'_>,
+        report: &mut Report,
+    ) -> Option<Self> {
+        let (sts, entry) = Sts::compile(written, material, report)?;
+        let slot = material.slots.slot_of(entry, || Slot::new(Arc::new(sts), None));
+        let terms = Arc::new(Terms::of_keys(DEFAULT_LIFE, TIMEOUT));
+        slot.sharers.join(&terms);
+        Some(Self { slot, entry, _terms: terms })
+    }
+
+    pub(in crate::credential) fn slot(&self) -> &Arc<Slot> {
+        &self.slot
+    }
+
+    pub(in crate::credential) fn digest(&self, digest: &mut Digest) {
+        digest.field(&self.entry);
+    }
+
+    /// The key that is lent now.
+    ///
+    /// # Errors
+    /// When there is none, and none is to be had.
+    pub(in crate::credential) async fn key(&self) -> Result<AwsKey, Error> {
+        if let Some(key) = self.slot.load(Moment::now(), |token| unpacked(&token.access_token)) {
+            return Ok(key);
+        }
+        Ok(unpacked(&self.slot.wait().await?.access_token))
+    }
+}
+
+/// STS, asked for one role with one file's token.
+struct Sts {
+    address: Address,
+    role_arn: String,
+    token_file: PathBuf,
+}
+
+impl Sts {
+    /// With all that decides which keys it lends.
+    fn compile(written: &WebIdentity, material: &Material<'_>, report: &mut Report) -> Option<(Self, Key)> {
+        let url = &written.sts_url.value;
+        let tls = match url.scheme {
+            Scheme::Http => None,
+            Scheme::Https => {
+                let trust = material.service.tls.as_ref().map(trust_of);
+                let (host, span) = (&url.authority.host, written.sts_url.span);
+                Some(ClientTls::compile(trust.as_ref(), host, None, HttpVersion::Auto, span, report)?)
+            }
+        };
+        let mut digest = Digest::new();
+        digest.list(tls.iter().map(|tls| tls.fingerprint.as_slice()));
+        let parts = [url.to_string(), written.role_arn.clone(), written.token_file.to_string_lossy().into_owned()];
+        digest.list([b"sts".as_slice()].into_iter().chain(parts.iter().map(String::as_bytes)));
+        let connector = Connector::new(url, tls, HttpVersion::Auto, None, Spelling::LowerCase);
+        let address = Address::of(url, connector);
+        if address.is_err() {
+            report.error(written.sts_url.span, "a request can't be sent to this URL");
+        }
+        let (role_arn, token_file) = (written.role_arn.clone(), written.token_file.clone());
+        Some((Self { address: address.ok()?, role_arn, token_file }, digest.finish()))
+    }
+
+    async fn exchange(&self, timeout: Duration) -> Result<Granted, Failure> {
+        let deadline = Instant::now() + timeout;
+        let token = self.token().await.map_err(|unready| Failure::unready(self.host(), unready))?;
+        let written = self.written(&token);
+        let late = || self.unavailable(format!("made us wait for {timeout:?}"), CHECK);
+        let connected = timeout_at(deadline, self.address.connector.connect()).await.map_err(|_| late())?;
+        let Connected { mut sender, driver, .. } = connected.map_err(|error| self.no_answer(&error))?;
+        if let Some(driver) = driver {
+            // Ends with the sender, which this function drops.
+            tokio::task::spawn_local(driver);
+        }
+
+        let sent = Moment::now();
+        let mut outgoing = self.address.outgoing(&written);
+        let answer = timeout_at(deadline, sender.send(&mut outgoing)).await.map_err(|_| late())?;
+        let (head, body) = answer.map_err(|unsent| self.no_answer(&unsent.error))?.into_parts();
+        let body = timeout_at(deadline, bounded(sender.read(body))).await.map_err(|_| late())?;
+        let body = body.map_err(|error| self.no_answer(&error))?;
+        self.read(&head, &body, &written.secrets, sent)
+    }
+
+    /// The workload's token, as it is now.
+    async fn token(&self) -> Result<Secret, Unready> {
+        let file = self.token_file.clone();
+        // It may be on a disk that takes its time.
+        let read =
+            tokio::task::spawn_blocking(move || config::read_as_used(&file).map_err(|reason| reason.to_string()));
+        let read = read.await.unwrap_or_else(|_| Err("a fault of Sidekey's own, its log has the place".to_owned()));
+        let token = read.map(|bytes| std::str::from_utf8(bytes.trim_ascii()).unwrap_or_default().to_owned());
+        let token =
+            token.and_then(|token| if token.is_empty() { Err("it has no token".to_owned()) } else { Ok(token) });
+        token.map(Secret::new).map_err(|reason| Unready {
+            what: format!("`token_file` at `{}` can't be used: {reason}", self.token_file.display()),
+            help: "check that whoever puts the token there is running; it is read anew at each attempt",
+        })
+    }
+
+    fn written(&self, token: &Secret) -> Written {
+        let mut form = Serializer::new(String::new());
+        for (name, value) in [
+            ("Action", "AssumeRoleWithWebIdentity"),
+            ("Version", "2011-06-15"),
+            ("RoleArn", &self.role_arn),
+            ("RoleSessionName", "sidekey"),
+            ("WebIdentityToken", token.expose()),
+        ] {
+            form.append_pair(name, value);
+        }
+        let mut fields = HeaderMap::new();
+        fields.insert(USER_AGENT, HeaderValue::from_static(concat!("sidekey/", env!("CARGO_PKG_VERSION"))));
+        fields.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        Written { form: Secret::new(form.finish()), fields, secrets: Spellings::of([token.expose()]) }
+    }
+
+    fn read(
+        &self,
+        head: &response::Parts,
+        body: &Received,
+        secrets: &Spellings,
+        sent: Moment,
+    ) -> Result<Granted, Failure> {
+        let text = body.as_ref().and_then(|body| std::str::from_utf8(body).ok()).unwrap_or_default();
+        if head.status != StatusCode::OK {
+            return Err(self.refusal(head.status, text, secrets));
+        }
+        let parts = ["AccessKeyId", "SecretAccessKey", "SessionToken"].map(|name| element(text, name));
+        let [Some(id), Some(secret), Some(token)] = parts else {
+            return Err(self.unavailable("answered without a key".to_owned(), CHECK));
+        };
+        let parts = [&id, &secret, &token];
+        if !parts.iter().all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_graphic())) {
+            return Err(self.unavailable("answered with a key that can't be sent".to_owned(), CHECK));
+        }
+        let access_token = Secret::new(parts.map(String::as_str).join("\n"));
+        Ok(Granted { access_token, sent, life: element(text, "Expiration").and_then(|at| life(&at, head)) })
+    }
+
+    /// STS says what it has against us in `Code` and `Message`.
+    fn refusal(&self, status: StatusCode, text: &str, secrets: &Spellings) -> Failure {
+        let said = ["Code", "Message"].map(|name| element(text, name).unwrap_or_default());
+        let [code, message] = [(&said[0], 80), (&said[1], 200)].map(|(words, longest)| secrets.quote(words, longest));
+        let passing = ["Throttling", "ThrottlingException", "IDPCommunicationError", "RequestLimitExceeded"];
+        let rejected = matches!(status.as_u16(), 400 | 401 | 403 | 404 | 405) && !passing.contains(&said[0].as_str());
+        let what = match (code.is_empty(), message.is_empty()) {
+            (true, _) => format!("answered with {}", status.as_u16()),
+            (false, true) => format!("answered with {}: {code}", status.as_u16()),
+            (false, false) => format!("answered with {}: {code}, {message}", status.as_u16()),
+        };
+        let kind = if rejected { Kind::Rejected } else { Kind::Unavailable };
+        let help = if rejected { "check `role_arn`, and whom the role trusts" } else { "it will be asked again" };
+        Failure { kind, ..self.unavailable(what, help) }
+    }
+
+    fn no_answer(&self, error: &crate::transport::Error) -> Failure {
+        self.unavailable(format!("gave no answer: {error}"), CHECK)
+    }
+
+    fn unavailable(&self, what: String, help: &'static str) -> Failure {
+        Failure { kind: Kind::Unavailable, endpoint: self.host().to_owned(), what, help, retry_after: None }
+    }
+}
+
+impl Endpoint for Sts {
+    fn fetch(&self, timeout: Duration) -> Fetch<'_> {
+        Box::pin(self.exchange(timeout))
+    }
+
+    fn host(&self) -> &str {
+        self.address.host()
+    }
+}
+
+/// A key that stands in the slot.
+fn unpacked(token: &Secret) -> AwsKey {
+    let mut lines = token.expose().lines().map(str::to_owned);
+    let mut line = || lines.next().unwrap_or_default();
+    AwsKey { id: line(), secret: Secret::new(line()), session_token: Some(Secret::new(line())) }
+}
+
+/// The text of the first element of this name.
+fn element(xml: &str, name: &str) -> Option<String> {
+    let (_, rest) = xml.split_once(&format!("<{name}>"))?;
+    let (text, _) = rest.split_once(&format!("</{name}>"))?;
+    let entities = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&apos;", "'"), ("&amp;", "&")];
+    Some(entities.iter().fold(text.trim().to_owned(), |text, (entity, character)| text.replace(entity, character)))
+}
+
+/// How long a key lives that ends at `expiration`, by the clock of who lends it.
+fn life(expiration: &str, head: &response::Parts) -> Option<Duration> {
+    let end: SystemTime = OffsetDateTime::parse(expiration, &Rfc3339).ok()?.into();
+    let date = head.headers.get(DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
+    let life = end.duration_since(date.unwrap_or_else(SystemTime::now)).unwrap_or_default();
+    Some(life.min(LONGEST_LIFE))
+}
+
+const CHECK: &str = "check `sts_url`, and that it can be reached from here";
+const TIMEOUT: Duration = Duration::from_secs(10);
+const DEFAULT_LIFE: Duration = Duration::from_secs(5 * 60);
+const LONGEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
