@@ -26,6 +26,7 @@ mod parts;
 mod reload;
 mod resumption;
 mod routes;
+mod signers;
 mod start_and_stop;
 mod timeouts_and_retry;
 mod token_answers;
