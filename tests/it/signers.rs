@@ -1,12 +1,12 @@
 //! Methods that sign each request: what the service can check, what becomes of bodies, and where keys come from.
 
 use aws_lc_rs::{digest, hmac};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::lab::client::{Ended, Request};
+use crate::lab::client::Request;
 use crate::lab::fault::{Fault, Received, Reply};
 use crate::lab::sidekey::Sidekey;
-use crate::lab::{Lab, until};
+use crate::lab::{Lab, opinion, until};
 
 /// Sidekey in front of a service that answers so, with these keys beside its `url`.
 async fn with(keys: &str, answer: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Scene {
@@ -185,12 +185,12 @@ async fn of_a_signed_body_that_does_not_come_to_its_end_the_service_sees_nothing
 
     let mut stalls = scene.sidekey.raw(half).await;
     stalls.answer().await.problem("request_timeout");
-    let mut breaks =
-        scene.sidekey.raw(half.replace("Content-Length: 9\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n")).await;
-    assert!(
-        breaks.next().await.map(|answer| answer.problem("bad_request")).is_ok()
-            || breaks.closed().await != Ended::Whole
-    );
+    let mut breaks = scene.sidekey.raw(half.replace("Content-Length: 9", "Transfer-Encoding: chunked")).await;
+    breaks.answer().await.problem("bad_request");
+    let leaves = scene.sidekey.raw(half).await;
+    scene.sidekey.until_metric("sidekey_requests_in_flight{service=\"payments\"}", 1.0).await;
+    leaves.reset();
+    scene.sidekey.until_metric("sidekey_requests_in_flight{service=\"payments\"}", 0.0).await;
 
     assert_eq!(scene.service.count(), 0);
 }
@@ -378,4 +378,125 @@ async fn what_sts_has_against_us_is_told_without_the_token() {
     let detail = sidekey.get("/es/").await.problem("token_rejected");
 
     assert!(detail.contains("answered with 403: AccessDenied, Not with *** <you>; check `role_arn`"), "{detail}");
+}
+
+/// What botocore would have signed of a request that the service has received.
+fn question(service: &str, port: u16, request: &Received) -> Value {
+    let signed = |name: &str| name == "host" || name == "content-type" || name.starts_with("x-amz-");
+    let fields = request.head.lines().skip(1).filter_map(|line| line.split_once(": "));
+    let fields: serde_json::Map<_, _> = fields
+        .filter(|(name, _)| signed(name) && !["x-amz-date", "x-amz-security-token"].contains(name))
+        .map(|(name, value)| (name.to_owned(), value.into()))
+        .collect();
+    json!({
+        "method": request.method(), "url": format!("http://127.0.0.1:{port}{}", request.target()), "headers": fields,
+        "body": request.text(), "time": request.field("x-amz-date"), "region": "eu-central-1", "service": service,
+        "access_key_id": "AKIDEXAMPLE", "secret_access_key": "hunter2", "session_token": "t0/+=",
+    })
+}
+
+#[tokio::test]
+async fn botocore_signs_the_same() {
+    let lab = Lab::start().await;
+    let service = Fault::plain(|_| Reply::ok("")).await;
+    let [s3, api] = ["s3", "execute-api"].map(|name| {
+        let auth =
+            format!("auth: {{ type: aws_sigv4, region: eu-central-1, service: {name}, {KEY}, session_token: t0/+= }}");
+        format!("{name}: {{ url: '{}', {auth} }}", service.url())
+    });
+    let sidekey = lab.sidekey(&format!("services: {{ {s3}, {api} }}")).await;
+    let asked = [
+        ("execute-api", Request::get("/execute-api")),
+        ("execute-api", Request::get("/execute-api/")),
+        ("execute-api", Request::get("/execute-api/?")),
+        ("execute-api", Request::get("/execute-api/v1/orders?b=2&a=1&a=0&B=3")),
+        ("execute-api", Request::get("/execute-api/v1/orders?flag&empty=&Z")),
+        ("execute-api", Request::get("/execute-api/v1/orders?a=%20%2B%26%3D%C3%BC&%C3%BC=1")),
+        ("execute-api", Request::get("/execute-api/a//b///c/")),
+        ("execute-api", Request::get("/execute-api/a%20b/%C3%BC%2F/%25")),
+        ("execute-api", Request::get("/execute-api/@connections/a=b;c:d,e!f*g'h(i)")),
+        ("execute-api", Request::get("/execute-api/arn%3Aaws%3Alambda%3Aeu/~x-y_z.")),
+        ("execute-api", Request::new("DELETE", "/execute-api/v1/orders/1")),
+        (
+            "execute-api",
+            Request::post("/execute-api/v1", "{\"a\":\"\u{fc}\"}").field("Content-Type", "application/json"),
+        ),
+        ("execute-api", Request::post("/execute-api/v1", "").field("Content-Type", "text/plain;  charset=utf-8")),
+        (
+            "execute-api",
+            Request::get("/execute-api/v1").field("X-Amz-Target", "  Some.Thing   else ").field("Accept", "*/*"),
+        ),
+        ("execute-api", Request::chunked("PUT", "/execute-api/v1", &"x".repeat(70_000))),
+        ("s3", Request::get("/s3/?list-type=2&prefix=a%2Fb&delimiter=%2F")),
+        ("s3", Request::get("/s3/bucket/a%20key%20with%20spaces.txt")),
+        ("s3", Request::get("/s3/bucket//a///b/")),
+        ("s3", Request::get("/s3/bucket/%C3%BC%2B%2525?versionId=1&acl")),
+        ("s3", Request::new("HEAD", "/s3/bucket/key")),
+        (
+            "s3",
+            Request::chunked("PUT", "/s3/bucket/key", "content")
+                .field("X-Amz-Meta-Owner", "me")
+                .field("x-amz-acl", "private"),
+        ),
+        ("s3", Request::post("/s3/bucket?delete", "<Delete/>").field("Content-Type", "application/xml")),
+    ];
+
+    let services: Vec<_> = asked.iter().map(|(service, _)| *service).collect();
+    for (_, request) in asked {
+        sidekey.connect().await.send(request).await;
+    }
+
+    let received = service.received();
+    let questions = services.iter().zip(&received).map(|(name, request)| question(name, service.port, request));
+    let answers = opinion::sigv4(&questions.collect());
+    assert_eq!(answers.as_array().unwrap().len(), services.len());
+    for (request, answer) in received.iter().zip(answers.as_array().unwrap()) {
+        assert_eq!(json!(request.field("authorization")), answer["authorization"], "{request:?}");
+        assert_eq!(json!(request.field("x-amz-security-token")), answer["x-amz-security-token"]);
+    }
+}
+
+#[tokio::test]
+async fn a_cloud_that_checks_signatures_takes_ours() {
+    let lab = Lab::start().await;
+    let cloud = lab.cloud().await;
+    let key = format!("access_key_id: {}, secret_access_key: {}", cloud.access_key_id, cloud.secret_access_key);
+    let service = |name: &str, url: String, key: &str| {
+        format!(
+            "{name}: {{ url: '{url}', tls: {{ ca: tls/ca.pem }}, auth: {{ type: aws_sigv4, region: us-east-1, service: s3, {key} }} }}"
+        )
+    };
+    let [plain, secure] = [format!("http://localhost:{}", cloud.port), format!("https://localhost:{}", cloud.tls_port)];
+    let lent =
+        format!("web_identity: {{ role_arn: '{}', token_file: workload-token, sts_url: '{secure}/' }}", cloud.role_arn);
+    lab.write("workload-token", "a-token");
+    let services = [
+        service("plain", plain.clone(), &key),
+        service("secure", secure.clone(), &key),
+        service("lent", secure, &lent),
+        service("wrong", plain, &key.replace("secret_access_key: ", "secret_access_key: not-")),
+    ];
+    let sidekey = lab.sidekey(&format!("services: {{ {} }}", services.join(", "))).await;
+    let long = "x".repeat(100_000);
+
+    for (service, name, content) in [
+        ("plain", "a%20key%20with%20spaces", "content"),
+        ("plain", "%C3%BC/%2B", long.as_str()),
+        ("secure", "short", "content"),
+        ("secure", "long", long.as_str()),
+        ("lent", "lent", "content"),
+    ] {
+        let target = format!("/{service}/lab/{name}");
+        let put = Request::post(&target, content).method("PUT").field("X-Amz-Meta-Owner", "me");
+        assert_eq!(sidekey.send(put).await.status_of_service(), 200, "{target}");
+        let read = sidekey.get(&target).await;
+        assert_eq!((read.status_of_service(), read.text() == content), (200, true), "{target}");
+    }
+
+    let listed = sidekey.get("/plain/lab?list-type=2&prefix=a%20key&max-keys=5").await;
+    assert!(listed.text().contains("<Key>a key with spaces</Key>"), "{}", listed.text());
+    assert_eq!(sidekey.get("/wrong/lab/short").await.status_of_service(), 403);
+    let hashes: Vec<_> =
+        cloud.seen().await.iter().map(|seen| seen["headers"]["x-amz-content-sha256"].clone()).collect();
+    assert_eq!(hashes.iter().filter(|hash| **hash == "UNSIGNED-PAYLOAD").count(), 1, "{hashes:?}");
 }
