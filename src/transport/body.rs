@@ -109,6 +109,8 @@ enum Taken {
 pub(crate) struct Copied {
     first: Bytes,
     rest: BytesMut,
+    /// What `rest` was, once nothing more comes: of this, copies are counted and not made.
+    frozen: Bytes,
     trailers: Option<HeaderMap>,
 }
 
@@ -193,7 +195,9 @@ impl Body {
         match self {
             Self::Empty => {}
             Self::Whole(bytes) => digest.update(bytes.as_deref().unwrap_or_default()),
-            Self::Again(copy) => [&copy.first[..], &copy.rest].iter().for_each(|bytes| digest.update(bytes)),
+            Self::Again(copy) => {
+                [&copy.first[..], &copy.rest, &copy.frozen].iter().for_each(|bytes| digest.update(bytes))
+            }
             Self::Stream(_) | Self::Resumed(_) => return false,
         }
         true
@@ -277,8 +281,7 @@ impl Stream {
 
     /// It was read to its end: what came of it is all of it.
     fn keep_all(&self, gathered: Copied) -> Body {
-        // Copies of it are counted, not made.
-        let gathered = gathered.in_one_piece();
+        let gathered = gathered.frozen();
         self.record.borrow_mut().taken = Taken::All(gathered.clone());
         Body::Again(gathered)
     }
@@ -380,21 +383,20 @@ impl Copied {
         if !self.rest.is_empty() {
             return Some(Frame::data(std::mem::take(&mut self.rest).freeze()));
         }
+        if !self.frozen.is_empty() {
+            return Some(Frame::data(std::mem::take(&mut self.frozen)));
+        }
         self.trailers.take().map(Frame::trailers)
     }
 
-    fn in_one_piece(mut self) -> Self {
-        if !self.rest.is_empty() {
-            let mut whole = BytesMut::with_capacity(self.len());
-            whole.extend_from_slice(&self.first);
-            whole.extend_from_slice(&self.rest);
-            (self.first, self.rest) = (whole.freeze(), BytesMut::new());
-        }
+    /// Nothing more comes.
+    fn frozen(mut self) -> Self {
+        self.frozen = std::mem::take(&mut self.rest).freeze();
         self
     }
 
     fn len(&self) -> usize {
-        self.first.len() + self.rest.len()
+        self.first.len() + self.rest.len() + self.frozen.len()
     }
 
     fn is_empty(&self) -> bool {

@@ -244,7 +244,7 @@ async fn aws_is_told_who_asks_when_and_over_which_fields() {
     assert_eq!(request.field("x-amz-security-token").as_deref(), Some("t0"));
     assert_eq!(request.field("x-amz-content-sha256"), None);
     let date = request.field("x-amz-date").unwrap();
-    assert!(date.len() == 16 && date > "20260101T000000Z".to_owned() && date.ends_with('Z'), "{date}");
+    assert!(date.len() == 16 && date.as_str() > "20260101T000000Z" && date.ends_with('Z'), "{date}");
 }
 
 #[tokio::test]

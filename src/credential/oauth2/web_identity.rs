@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, response};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::time::{Instant, timeout_at};
+use zeroize::Zeroizing;
 
 use super::Slot;
 use super::answer::Granted;
@@ -180,7 +181,7 @@ impl Sts {
         if !parts.iter().all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_graphic())) {
             return Err(self.unavailable("answered with a key that can't be sent".to_owned(), CHECK));
         }
-        let access_token = Secret::new(parts.map(String::as_str).join("\n"));
+        let access_token = Secret::new(parts.map(|part| part.as_str()).join("\n"));
         Ok(Granted { access_token, sent, life: element(text, "Expiration").and_then(|at| life(&at, head)) })
     }
 
@@ -227,11 +228,14 @@ fn unpacked(token: &Secret) -> AwsKey {
 }
 
 /// The text of the first element of this name.
-fn element(xml: &str, name: &str) -> Option<String> {
+fn element(xml: &str, name: &str) -> Option<Zeroizing<String>> {
     let (_, rest) = xml.split_once(&format!("<{name}>"))?;
     let (text, _) = rest.split_once(&format!("</{name}>"))?;
-    let entities = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&apos;", "'"), ("&amp;", "&")];
-    Some(entities.iter().fold(text.trim().to_owned(), |text, (entity, character)| text.replace(entity, character)))
+    let mut text = Zeroizing::new(text.trim().to_owned());
+    for (entity, character) in [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&apos;", "'"), ("&amp;", "&")] {
+        text = Zeroizing::new(text.replace(entity, character));
+    }
+    Some(text)
 }
 
 /// How long a key lives that ends at `expiration`, by the clock of who lends it.
@@ -246,3 +250,74 @@ const CHECK: &str = "check `sts_url`, and that it can be reached from here";
 const TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_LIFE: Duration = Duration::from_secs(5 * 60);
 const LONGEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+
+#[cfg(test)]
+mod tests {
+    use http::Response;
+
+    use super::*;
+    use crate::config::{Authority, HttpVersion, Url};
+
+    fn sts() -> Sts {
+        let authority = Authority { host: "sts.example".to_owned(), port: 80, default_port: true };
+        let url = Url { scheme: Scheme::Http, authority, path: "/".to_owned(), query: None };
+        let connector = Connector::new(&url, None, HttpVersion::Auto, None, Spelling::LowerCase);
+        let address = Address::of(&url, connector).expect("an address");
+        Sts { address, role_arn: "arn".to_owned(), token_file: PathBuf::from("token") }
+    }
+
+    fn read(status: u16, date: Option<&str>, body: &str) -> Result<Granted, Failure> {
+        let mut response = Response::builder().status(status);
+        if let Some(date) = date {
+            response = response.header(DATE, date);
+        }
+        let (head, ()) = response.body(()).expect("a head").into_parts();
+        let secrets = Spellings::of(["ey.J.w"]);
+        sts().read(&head, &Some(body.as_bytes().to_vec().into()), &secrets, Moment::now())
+    }
+
+    const KEY: &str = "<Credentials><AccessKeyId>ASIA</AccessKeyId><SecretAccessKey>s</SecretAccessKey>\
+                       <SessionToken>t&lt;&amp;lt;</SessionToken><Expiration>2026-11-27T23:00:00Z</Expiration></Credentials>";
+
+    #[test]
+    fn a_key_lives_by_the_clock_of_who_lends_it() {
+        let granted = read(200, Some("Fri, 27 Nov 2026 22:00:00 GMT"), KEY).expect("a key");
+
+        assert_eq!(granted.life, Some(Duration::from_secs(60 * 60)));
+        let key = unpacked(&granted.access_token);
+        assert_eq!((key.id.as_str(), key.secret.expose()), ("ASIA", "s"));
+        assert_eq!(key.session_token.expect("a token").expose(), "t<&lt;");
+        let long = KEY.replace("2026", "2099");
+        assert_eq!(read(200, None, &long).expect("a key").life, Some(LONGEST_LIFE));
+        assert_eq!(read(200, None, &KEY.replace("2026", "soon")).expect("a key").life, None);
+    }
+
+    #[track_caller]
+    fn check(status: u16, body: &str, kind: Kind, what: &str) {
+        let failure = read(status, None, body).expect_err("no key");
+
+        assert_eq!((failure.kind, failure.what.as_str()), (kind, what), "{status} {body}");
+    }
+
+    #[test]
+    fn anything_else_is_a_failure_that_says_why() {
+        let error =
+            |code: &str, message: &str| format!("<Error><Code>{code}</Code><Message>{message}</Message></Error>");
+        check(
+            400,
+            &error("ExpiredTokenException", "old ey.J.w"),
+            Kind::Rejected,
+            "answered with 400: ExpiredTokenException, old ***",
+        );
+        check(403, &error("AccessDenied", ""), Kind::Rejected, "answered with 403: AccessDenied");
+        check(
+            400,
+            &error("IDPCommunicationError", "a"),
+            Kind::Unavailable,
+            "answered with 400: IDPCommunicationError, a",
+        );
+        check(500, "", Kind::Unavailable, "answered with 500");
+        check(200, "<html>", Kind::Unavailable, "answered without a key");
+        check(200, &KEY.replace("ASIA", "A B"), Kind::Unavailable, "answered with a key that can't be sent");
+    }
+}

@@ -197,10 +197,10 @@ impl FromText for ScopeWord {
     const WHAT: &'static str = "a name of AWS";
 
     fn from_text(text: &str) -> Result<Self, Wrong> {
-        let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
         if text.is_empty() || !text.bytes().all(legal) {
             return Err(
-                Wrong::new("this is not a name of AWS").help("small letters, digits and `-`, like `eu-central-1`")
+                Wrong::new("this is not a name of AWS").help("letters, digits, `-`, `_` and `.`, like `eu-central-1`")
             );
         }
         Ok(Self(text.to_owned()))
@@ -218,10 +218,9 @@ impl FromText for KeyId {
     const WHAT: &'static str = "the id of a key";
 
     fn from_text(text: &str) -> Result<Self, Wrong> {
-        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-            return Err(
-                Wrong::new("this is not the id of a key").help("letters and digits, like `AKIAIOSFODNN7EXAMPLE`")
-            );
+        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'/' | b',')) {
+            return Err(Wrong::new("this is not the id of a key")
+                .help("it has no space, `/` or `,`, and looks like `AKIAIOSFODNN7EXAMPLE`"));
         }
         Ok(Self(text.to_owned()))
     }
