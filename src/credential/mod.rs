@@ -272,7 +272,7 @@ impl Part {
             Self::Bearer(bearer) => outgoing.fields.contains_key(bearer.field()),
             Self::Query(query) => query.is_in(&outgoing.target),
             Self::Cookie(cookie) => cookie.is_in(&outgoing.fields),
-            // Who sends one of its fields signs the request himself: no signature is over another's time.
+            // An app that sends one of its fields signs the request itself: no signature of ours is over another's time.
             Self::Hmac(signer) => signer.fields().any(|name| outgoing.fields.contains_key(name)),
             Self::SigV4(signer) => signer.fields().any(|name| outgoing.fields.contains_key(name)),
         }

@@ -17,7 +17,7 @@ use aws_sigv4::http_request::{
     sign,
 };
 use aws_sigv4::sign::v4;
-use http::header::{CONTENT_TYPE, HOST};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST};
 use http::{HeaderName, HeaderValue};
 use tracing::Dispatch;
 use tracing::dispatcher::with_default;
@@ -106,6 +106,7 @@ impl Signer {
     }
 
     fn sign_with(&self, credentials: &Credentials, now: SystemTime, outgoing: &mut Outgoing) -> Result<(), Error> {
+        refuse_signed_chunks(outgoing)?;
         let url = self.url(outgoing)?;
         let body = self.body(&outgoing.body)?;
         let identity = credentials.clone().into();
@@ -163,6 +164,19 @@ impl Signer {
         }
         settings
     }
+}
+
+/// What the app has cut into chunks and signed can only be sent with the app's signature: S3 would keep the chunks' own
+/// heads as content.
+fn refuse_signed_chunks(outgoing: &Outgoing) -> Result<(), Error> {
+    let codings = outgoing.fields.get_all(CONTENT_ENCODING).iter();
+    let is_cut = |value: &HeaderValue| {
+        value.as_bytes().split(|byte| *byte == b',').any(|coding| coding.trim_ascii() == b"aws-chunked")
+    };
+    if codings.into_iter().any(is_cut) {
+        return Err(Error::unsigned("its body is `aws-chunked`: let the app send it as it is"));
+    }
+    Ok(())
 }
 
 /// The fields that are signed, without the host.

@@ -169,6 +169,10 @@ fn what_has_no_canonical_form_is_not_signed() {
 
     assert_eq!(refused(outgoing("/?a=%FF", &[])), "the request can't be signed: its query is not UTF-8");
     assert_eq!(refused(meta), "the request can't be signed: its `x-amz-meta-a` is not UTF-8");
+    assert_eq!(
+        refused(outgoing("/", &[("content-encoding", "gzip, aws-chunked")])),
+        "the request can't be signed: its body is `aws-chunked`: let the app send it as it is"
+    );
     let star = Outgoing { target: PathAndQuery::from_static("*"), ..outgoing("/", &[]) };
     assert_eq!(refused(star), "the request can't be signed: its target is no URI");
 }

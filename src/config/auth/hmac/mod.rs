@@ -206,6 +206,7 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 impl Keys {
     /// Refuses two of its values in one field, and a signature that would be over itself.
     fn check_fields(&self, reader: &mut Reader<'_>) -> Result<(), Reported> {
+        // Whatever signature follows the prefix: it is hex or base64.
         let prefixed = At { value: Secret::new("0".to_owned()), span: self.header.span };
         super::check_value(&prefixed, &self.prefix, reader)?;
         let own = [("timestamp_header", &self.timestamp_header), ("nonce_header", &self.nonce_header)];

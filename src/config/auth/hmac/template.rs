@@ -1,7 +1,5 @@
 //! What is signed: text with placeholders, taken apart when it is read.
 
-use std::borrow::Cow;
-
 use http::HeaderName;
 
 use crate::config::read::{FromText, Wrong};
@@ -97,9 +95,9 @@ fn field(name: &str) -> Result<Piece, Wrong> {
 }
 
 fn unknown(name: &str) -> Wrong {
-    let message: Cow<'_, str> = match nearest(name, PLACEHOLDERS.iter().map(|(known, _)| *known)) {
-        Some(meant) => format!("this template has an unknown placeholder, did you mean `{{{meant}}}`?").into(),
-        None => "this template has an unknown placeholder".into(),
+    let message = match nearest(name, PLACEHOLDERS.iter().map(|(known, _)| *known)) {
+        Some(meant) => format!("this template has an unknown placeholder, did you mean `{{{meant}}}`?"),
+        None => "this template has an unknown placeholder".to_owned(),
     };
     Wrong::new(message).help(HELP)
 }
