@@ -33,6 +33,7 @@ mod reload;
 mod resumption;
 mod routes;
 mod secrets;
+mod signers;
 mod start_and_stop;
 mod timeouts_and_retry;
 mod token_answers;

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::behalf::Subject;
 use super::dpop::{self, Prover, Resource};
 use super::entry::{Entry, Key, Tokens};
-use super::slot::Token;
+use super::slot::{Slot, Token};
 use super::terms::Terms;
 use super::{Behalf, Subjects};
 use crate::clock::Moment;
@@ -65,6 +65,14 @@ impl Bearer {
     /// Where its tokens are.
     pub(in crate::credential) fn tokens(&self) -> &Tokens {
         &self.tokens
+    }
+
+    /// The slot of its token; `None`: there is one for each subject.
+    pub(in crate::credential) fn slot(&self) -> Option<&Arc<Slot>> {
+        match &self.tokens {
+            Tokens::One(slot) => Some(slot),
+            Tokens::PerSubject { .. } => None,
+        }
     }
 
     /// The field of a request that says on whose behalf it is made; `None`: that makes no difference.

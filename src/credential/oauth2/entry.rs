@@ -87,8 +87,13 @@ impl Slots {
                 let subjects = self.subjects.get(key, || Subjects::new(request, certificate));
                 Tokens::PerSubject { subjects, field }
             }
-            None => Tokens::One(self.slots.get(key, || Slot::new(Arc::new(request), certificate))),
+            None => Tokens::One(self.slot_of(key, || Slot::new(Arc::new(request), certificate))),
         }
+    }
+
+    /// The slot of what this key stands for.
+    pub(super) fn slot_of(&self, key: Key, make: impl FnOnce() -> Slot) -> Arc<Slot> {
+        self.slots.get(key, make)
     }
 }
 
@@ -182,7 +187,7 @@ impl<'a> Presented<'a> {
 
 /// What of a service's trust holds for its token endpoint too: nothing that is about one server, and no leave to skip
 /// the check.
-fn trust_of(service: &At<Tls>) -> At<Tls> {
+pub(super) fn trust_of(service: &At<Tls>) -> At<Tls> {
     let config::Tls { ca, system_roots, min_version, .. } = service.value.clone();
     At { value: Tls { ca, system_roots, min_version, ..Tls::default() }, span: service.span }
 }
