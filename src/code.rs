@@ -14,6 +14,7 @@ pub(crate) enum Code {
     MethodNotAllowed,
     ProxyAuthenticationRequired,
     RequestTimeout,
+    BodyTooLarge,
     RateLimited,
     HeadersTooLarge,
     InternalError,
@@ -43,13 +44,14 @@ pub(crate) enum Code {
 
 impl Code {
     /// Every code, in the order of the table.
-    pub(crate) const ALL: [Self; 31] = [
+    pub(crate) const ALL: [Self; 32] = [
         Self::BadRequest,
         Self::Forbidden,
         Self::NoRoute,
         Self::MethodNotAllowed,
         Self::ProxyAuthenticationRequired,
         Self::RequestTimeout,
+        Self::BodyTooLarge,
         Self::RateLimited,
         Self::HeadersTooLarge,
         Self::InternalError,
@@ -119,6 +121,9 @@ impl Code {
             ),
             Self::RequestTimeout => {
                 ("request_timeout", S::REQUEST_TIMEOUT, Some("http_request_error"), "Request timed out")
+            }
+            Self::BodyTooLarge => {
+                ("body_too_large", S::PAYLOAD_TOO_LARGE, Some("http_request_error"), "Body too large")
             }
             Self::RateLimited => {
                 ("rate_limited", S::TOO_MANY_REQUESTS, Some("http_request_error"), "Too many requests")

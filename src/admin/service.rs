@@ -73,7 +73,8 @@ async fn refresh(service: &Service) -> Result<Refreshed, Refusal> {
         return Err(Refusal::new(Code::CredentialUnavailable, reason));
     }
     let Some(first) = credential.slot() else {
-        let what = if credential.depends_on_request() { "many tokens, one for each subject" } else { "no token" };
+        let what =
+            if credential.subjects().next().is_some() { "many tokens, one for each subject" } else { "no token" };
         let detail = format!("this service has {what}: its method is `{}`", credential.method());
         return Err(Refusal::new(Code::Conflict, detail));
     };
@@ -82,7 +83,8 @@ async fn refresh(service: &Service) -> Result<Refreshed, Refusal> {
     }
     let status = first.status();
     Ok(Refreshed {
-        r#type: status.token_type,
+        // A key to sign with has none.
+        r#type: credential.token_slots().next().and_then(|slot| slot.status().token_type),
         expires_at: status.expires_at.map(rfc3339),
         lifetime: status.lifetime.map(|lifetime| lifetime.as_secs()),
     })

@@ -73,11 +73,12 @@ fn service_with_token<'s>(snapshot: &'s Snapshot, name: &str) -> Result<&'s Serv
         let known: Vec<_> = snapshot.services.iter().map(|service| service.name.as_str()).collect();
         return Err(format!("there is no service `{name}`; known here: {}", known.join(", ")));
     };
-    match service.identity.credential.slot() {
+    match service.identity.credential.token_slots().next() {
         Some(_) => Ok(service),
         None => {
             let credential = &service.identity.credential;
-            let what = if credential.depends_on_request() { "one token for each subject" } else { "no token to fetch" };
+            let what =
+                if credential.subjects().next().is_some() { "one token for each subject" } else { "no token to fetch" };
             Err(format!("the service `{name}` has {what}: its method is `{}`", credential.method()))
         }
     }
@@ -86,7 +87,7 @@ fn service_with_token<'s>(snapshot: &'s Snapshot, name: &str) -> Result<&'s Serv
 /// The tokens of all its methods that have one.
 async fn fetch(service: &Service) -> Result<Vec<Obtained>, Unobtained> {
     let mut tokens = Vec::new();
-    for slot in service.identity.credential.slots() {
+    for slot in service.identity.credential.token_slots() {
         tokens.push(slot.obtain().await?);
     }
     Ok(tokens)

@@ -20,6 +20,8 @@ pub(super) enum Awaited {
     Credential,
     /// A connection, then the answer's head.
     Service,
+    /// The rest of a body that is sent only once it is whole: the app knows of that time.
+    App,
 }
 
 impl ServerTiming {
@@ -27,6 +29,7 @@ impl ServerTiming {
         match what {
             Awaited::Credential => self.credential += waited,
             Awaited::Service => self.service += waited,
+            Awaited::App => {}
         }
     }
 

@@ -37,6 +37,7 @@ mod subjects;
 mod terms;
 #[cfg(test)]
 mod tests;
+mod web_identity;
 
 pub(in crate::credential) use bearer::Bearer;
 pub(crate) use behalf::Behalf;
@@ -47,3 +48,4 @@ pub(crate) use obtained::{Obtained, Unobtained};
 pub(crate) use slot::{Slot, TokenState, TokenStatus, Undelivered};
 pub(crate) use state_file::Unclaimed;
 pub(crate) use subjects::Subjects;
+pub(in crate::credential) use web_identity::Lent;
