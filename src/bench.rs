@@ -13,7 +13,7 @@ use http::{HeaderMap, Method, Version};
 use tokio::task::spawn_local;
 
 use crate::config::{self, Color, Secrets, Source};
-use crate::credential::{Slots, oauth2};
+use crate::credential::{Behalf, Slots, oauth2};
 use crate::demo::Demo;
 use crate::proxy;
 use crate::proxy::fields::{self, Downward, Instance, Rules, Upward};

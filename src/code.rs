@@ -14,6 +14,7 @@ pub(crate) enum Code {
     MethodNotAllowed,
     ProxyAuthenticationRequired,
     RequestTimeout,
+    BodyTooLarge,
     HeadersTooLarge,
     InternalError,
     NotImplemented,
@@ -42,13 +43,14 @@ pub(crate) enum Code {
 
 impl Code {
     /// Every code, in the order of the table.
-    pub(crate) const ALL: [Self; 30] = [
+    pub(crate) const ALL: [Self; 31] = [
         Self::BadRequest,
         Self::Forbidden,
         Self::NoRoute,
         Self::MethodNotAllowed,
         Self::ProxyAuthenticationRequired,
         Self::RequestTimeout,
+        Self::BodyTooLarge,
         Self::HeadersTooLarge,
         Self::InternalError,
         Self::NotImplemented,
@@ -117,6 +119,9 @@ impl Code {
             ),
             Self::RequestTimeout => {
                 ("request_timeout", S::REQUEST_TIMEOUT, Some("http_request_error"), "Request timed out")
+            }
+            Self::BodyTooLarge => {
+                ("body_too_large", S::PAYLOAD_TOO_LARGE, Some("http_request_error"), "Body too large")
             }
             Self::HeadersTooLarge => (
                 "headers_too_large",

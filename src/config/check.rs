@@ -5,7 +5,7 @@ use super::auth::oauth2::{ClientAuth, EndpointCertificate, OAuth2};
 use super::diagnostic::Report;
 use super::read::Reader;
 use super::schema::{Config, Service};
-use super::value::{At, ListenAddress, Scheme, Span, header_value};
+use super::value::{At, ListenAddress, Scheme, Span, Url, header_value};
 
 /// Checks a service.
 pub(super) fn service(service: &Service, reader: &mut Reader<'_>) {
@@ -42,6 +42,7 @@ fn check_plaintext(service: &Service, report: &mut Report) {
             .filter(|endpoint| endpoint.value.url().is_exposed())
             .map(|endpoint| endpoint.span),
     );
+    exposed.extend(sts_urls(service).filter(|url| url.value.is_exposed()).map(|url| url.span));
     for span in exposed {
         report
             .error(span, "credentials would be sent unencrypted to another machine")
@@ -80,7 +81,8 @@ fn uses_certificate(method: &OAuth2) -> bool {
 
 fn check_tls(service: &Service, report: &mut Report) {
     let Some(tls) = &service.tls else { return };
-    let at_endpoint = oauth2(service).any(|method| method.tls.is_none());
+    let at_endpoint = oauth2(service).any(|method| method.tls.is_none())
+        || sts_urls(service).any(|url| url.value.scheme == Scheme::Https);
     if service.url.value.scheme == Scheme::Http && !at_endpoint {
         report
             .warning(tls.span, "`tls` has no effect here")
@@ -91,6 +93,11 @@ fn check_tls(service: &Service, report: &mut Report) {
 
 fn oauth2(service: &Service) -> impl Iterator<Item = &OAuth2> {
     service.auth.iter().filter_map(|method| method.value.oauth2())
+}
+
+/// Where keys are asked for that a method signs with.
+fn sts_urls(service: &Service) -> impl Iterator<Item = &At<Url>> {
+    service.auth.iter().filter_map(|method| method.value.sts_url())
 }
 
 fn check_proxy_listeners(config: &Config, report: &mut Report) {

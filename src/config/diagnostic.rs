@@ -17,7 +17,7 @@ use super::command::Command;
 use super::forgiven::Forgiven;
 use super::mask;
 use super::node::{Entry, Node};
-use super::source::{self, Unreadable};
+use super::source::{self, LARGEST_SECRET, Unreadable};
 use super::value::Span;
 use super::watched::{Seen, Watched, WatchedCommand};
 use crate::secret::Secret;
@@ -357,5 +357,3 @@ impl Report {
 
 /// Bundles of public certificates are larger than any secret.
 const LARGEST_FILE: usize = 1 << 20;
-
-pub(super) const LARGEST_SECRET: usize = 64 << 10;

@@ -260,12 +260,13 @@ const PARTS: [&str; 13] = [
 ];
 
 /// Keys that contain such a word but hold no secret.
-const NO_SECRET: [&str; 12] = [
+const NO_SECRET: [&str; 13] = [
     "clientkey",
     "subjecttokentype",
     "actortokentype",
     "requestedtokentype",
     "tokenurl",
+    "tokenfile",
     "tokenheader",
     "tokenprefix",
     "allowplaintextcredentials",

@@ -13,8 +13,6 @@ use std::sync::OnceLock;
 
 use zeroize::Zeroizing;
 
-use super::diagnostic::LARGEST_SECRET;
-
 /// Where the config is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -171,5 +169,8 @@ fn text(mut bytes: Zeroizing<Vec<u8>>) -> Result<Zeroizing<String>, Unreadable> 
 }
 
 const PLACES: [&str; 2] = ["./sidekey.yaml", "/etc/sidekey/sidekey.yaml"];
+
+/// Of a value, a key or a token.
+pub(super) const LARGEST_SECRET: usize = 64 << 10;
 
 const READABLE_BY_OTHERS: u32 = 0o004;

@@ -1,6 +1,9 @@
-//! SHA-256 over several fields, so that no two lists of them look alike.
+//! SHA-256: over several fields, so that no two lists of them look alike, and over a body.
 
 use aws_lc_rs::digest;
+
+use super::Error;
+use crate::transport::Body;
 
 /// A digest in the making: each field goes in with its length before it, so that none can run into the next.
 pub(super) struct Digest(digest::Context);
@@ -27,4 +30,23 @@ impl Digest {
         sha256.copy_from_slice(self.0.finish().as_ref());
         sha256
     }
+}
+
+/// SHA-256 of a body, in hex.
+///
+/// # Errors
+/// When it is not in memory.
+pub(super) fn body_sha256(body: &Body) -> Result<String, Error> {
+    let mut sha256 = digest::Context::new(&digest::SHA256);
+    if !body.digest(&mut sha256) {
+        return Err(Error::unsignable("its body is not in memory"));
+    }
+    Ok(hex(sha256.finish().as_ref()))
+}
+
+/// In lower case.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
 }

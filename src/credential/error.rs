@@ -37,6 +37,8 @@ pub(crate) enum Error {
     SubjectRepeated { field: HeaderName },
     #[error("`{field}` of the request is no token: visible ASCII, with or without `Bearer` before it")]
     SubjectMalformed { field: HeaderName },
+    #[error("the request can't be signed: {reason}")]
+    Unsignable { reason: String },
     #[error("`OPTIONS *` has no query that could carry the parameter `{parameter}`")]
     NoQuery { parameter: String },
     #[error("the target is too long with the credential in its query: 65,534 bytes at most")]
@@ -44,12 +46,19 @@ pub(crate) enum Error {
 }
 
 impl Error {
+    /// The request can't be signed.
+    pub(super) fn unsignable(reason: impl ToString) -> Self {
+        Self::Unsignable { reason: reason.to_string() }
+    }
+
     /// The word of our answer.
     pub(crate) fn code(&self) -> Code {
         match self {
             Self::Rejected { .. } => Code::TokenRejected,
             Self::Unavailable { .. } => Code::TokenUnavailable,
-            Self::Unready { .. } | Self::NoSecret { .. } | Self::Unsigned(_) => Code::CredentialUnavailable,
+            Self::Unready { .. } | Self::NoSecret { .. } | Self::Unsigned(_) | Self::Unsignable { .. } => {
+                Code::CredentialUnavailable
+            }
             Self::NoSubject { .. }
             | Self::SubjectRepeated { .. }
             | Self::SubjectMalformed { .. }
@@ -66,6 +75,7 @@ impl Error {
             | Self::Unready { retry_after, .. } => Some(*retry_after),
             Self::NoSecret { .. }
             | Self::Unsigned(_)
+            | Self::Unsignable { .. }
             | Self::NoSubject { .. }
             | Self::SubjectRepeated { .. }
             | Self::SubjectMalformed { .. }

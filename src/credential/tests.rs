@@ -289,3 +289,87 @@ async fn a_refusal_of_the_apps_own_credential_concerns_no_token_of_ours() {
     assert_eq!(stamp.generation, 0);
     assert!(!credential.replace(&stamp).await);
 }
+
+const SIGNED: &str = "{ type: hmac, key: k, header: x-sig, template: '{query}{header:x-key}' }";
+
+#[tokio::test]
+async fn what_signs_goes_last_wherever_it_stands() {
+    let others = "{ type: api_key, key: k1, header: x-key }, { type: api_key, key: k2, query: key }";
+    let signatures = [format!("{SIGNED}, {others}"), format!("{others}, {SIGNED}")].map(async |list| {
+        let credential = credential(&format!("auth: [{list}]"), &Slots::default());
+        let mut request = outgoing("/p?x=1", &[]);
+        credential.authorize(&RefCell::default(), &Behalf::default(), &mut request).await.expect("authorized");
+        (request.target.to_string(), request.fields["x-sig"].clone(), credential.method().to_owned())
+    });
+    let [first, last] = signatures;
+    let [first, last] = [first.await, last.await];
+
+    // Over `x=1&key=k2` and `k1`.
+    assert_eq!(first.1, last.1);
+    assert_eq!(first.0, "/p?x=1&key=k2");
+    assert_eq!((first.2.as_str(), last.2.as_str()), ("hmac + api_key + api_key", "api_key + api_key + hmac"));
+}
+
+#[test]
+fn only_what_signs_depends_on_the_request_and_needs_its_body() {
+    let slots = Slots::default();
+    let body = "{ type: hmac, key: k, header: x-body, template: '{body_sha256}', max_signed_body: 1MiB }";
+    let s3 = "{ type: aws_sigv4, region: r, service: s3, access_key_id: A, secret_access_key: s }";
+    let found = |keys: String| {
+        let credential = credential(&keys, &slots);
+        (credential.depends_on_request(), credential.body_needed())
+    };
+
+    assert_eq!(found(ALL_PLACES.to_owned()), (false, None));
+    assert_eq!(found(token_method("")), (false, None));
+    assert_eq!(found(format!("auth: {SIGNED}")), (true, None));
+    assert_eq!(found(format!("auth: [{SIGNED}, {body}]")), (true, Some(Need::Whole { most: 1 << 20 })));
+    assert_eq!(found(format!("auth: {s3}")), (true, Some(Need::IfShort { most: 64 << 10 })));
+    assert_eq!(found(format!("auth: [{s3}, {body}]")), (true, Some(Need::Whole { most: 1 << 20 })));
+}
+
+#[test]
+fn signers_differ_if_anything_of_theirs_does() {
+    let slots = Slots::default();
+    let fingerprint = |auth: &str| credential(&format!("auth: {auth}"), &slots).fingerprint();
+    let hmac = "{ type: hmac, key: k, header: x-sig, template: '{path}' }";
+    let aws = "{ type: aws_sigv4, region: r, service: s, access_key_id: A, secret_access_key: s }";
+
+    assert_eq!((fingerprint(hmac), fingerprint(aws)), (fingerprint(hmac), fingerprint(aws)));
+    for (written, other) in [
+        ("key: k", "key: l"),
+        ("x-sig", "x-signature"),
+        ("{path}", "{query}"),
+        (" }", ", algorithm: sha512 }"),
+        (" }", ", encoding: base64 }"),
+        (" }", ", prefix: a }"),
+        (" }", ", timestamp_header: date }"),
+        (" }", ", nonce_header: date }"),
+        (" }", ", timestamp_format: unix_ms }"),
+        (" }", ", max_signed_body: 1MiB }"),
+    ] {
+        assert_ne!(fingerprint(hmac), fingerprint(&hmac.replace(written, other)), "{other}");
+    }
+    for (written, other) in [
+        ("region: r", "region: q"),
+        ("service: s", "service: t"),
+        ("id: A", "id: B"),
+        ("key: s", "key: t"),
+        (" }", ", session_token: t }"),
+        (" }", ", max_signed_body: 1MiB }"),
+    ] {
+        assert_ne!(fingerprint(aws), fingerprint(&aws.replace(written, other)), "{other}");
+    }
+}
+
+#[test]
+fn lent_keys_are_shared_by_who_agrees_on_all_of_them() {
+    let lent = |role: &str, file: &str, region: &str| {
+        let lender = format!("{{ role_arn: '{role}', token_file: {file}, sts_url: 'http://127.0.0.1:1/' }}");
+        format!("auth: {{ type: aws_sigv4, region: {region}, service: s3, web_identity: {lender} }}")
+    };
+
+    check_sharing(&lent("r", "t", "here"), &lent("r", "t", "there"), true);
+    check_sharing(&lent("r", "t", "here"), &lent("other", "t", "here"), false);
+    check_sharing(&lent("r", "t", "here"), &lent("r", "other", "here"), false);
+}

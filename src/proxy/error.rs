@@ -8,7 +8,8 @@ use http::Method;
 use crate::code::Code;
 use crate::guard::Panicked;
 use crate::route::target::Refused;
-use crate::{credential, upstream};
+use crate::transport::BodyError;
+use crate::{credential, transport, upstream};
 
 /// Why a request gets an answer of our own: what `admit` and the other phases say, and what comes from the floors below.
 ///
@@ -61,6 +62,8 @@ pub(crate) enum Error {
     ResponseTimeout,
     #[error("the request's body paused for longer than `timeouts.idle`")]
     BodyStalled,
+    #[error("the body is longer than {most} bytes, the most that is kept to sign it: see `max_signed_body`")]
+    BodyTooLong { most: usize },
     #[error("the service's answer has a `Transfer-Encoding` other than `chunked`")]
     AnswerCoding,
     #[error("a fault of Sidekey's own; its log has the place")]
@@ -93,6 +96,7 @@ impl Error {
             Self::Upstream(error) => error.code(),
             Self::ResponseTimeout => Code::HttpResponseTimeout,
             Self::BodyStalled => Code::RequestTimeout,
+            Self::BodyTooLong { .. } => Code::BodyTooLarge,
             Self::AnswerCoding => Code::HttpProtocolError,
             Self::Panicked => Code::InternalError,
         }
@@ -124,6 +128,16 @@ fn allowing_origin(origin: &str) -> String {
     match origin {
         "null" => "a page without a name of its own is let by `access: {origins: [\"*\"]}` alone".to_owned(),
         named => format!("to let this one, add `access: {{origins: [\"{named}\"]}}`"),
+    }
+}
+
+/// The app's body could not be read ahead.
+impl From<BodyError> for Error {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::TooLong { most } => Self::BodyTooLong { most },
+            error => Self::Upstream(transport::Error::RequestBody(error.to_string()).into()),
+        }
     }
 }
 

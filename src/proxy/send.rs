@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use http::Response;
-use http::header::EXPECT;
+use http::header::{EXPECT, TRAILER, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
 use hyper::body::{Body as _, Incoming};
 use tokio::task::spawn_local;
@@ -22,7 +22,7 @@ use super::view::ServiceHalf;
 use crate::code::Code;
 use crate::credential::{Behalf, Stamp, Verdict};
 use crate::deadline::Deadline;
-use crate::transport::{Body, Gate, Kept, Outgoing};
+use crate::transport::{Body, Gate, Kept, Need, Outgoing};
 use crate::upstream::{self, Choice, PooledBody, Reached, Timing};
 
 /// A request on its way to its service, and what is kept of it to send it again.
@@ -104,6 +104,10 @@ impl Request {
         let arrival = Rc::clone(&exchange.arrival);
         let mut allowance = Allowance { retries: half.service.retry.attempts, renewals: 1, proofs: 1 };
         let mut choice = Choice::Any;
+        if let Some(need) = half.service.identity.credential.body_needed() {
+            // In a box: most services need nothing of the body, and their requests no room for this.
+            Box::pin(self.gather(need, half, exchange)).await?;
+        }
         loop {
             let stamp = self.authorize(half, exchange).await?;
             let upload = self.upload.as_deref();
@@ -127,6 +131,37 @@ impl Request {
                 },
             };
             self.renew(again, half);
+        }
+    }
+
+    /// Reads as much of the app's body into memory as its signature is over. An app that waits for a `100` is sent one.
+    async fn gather(&mut self, need: Need, half: &ServiceHalf, exchange: &mut Exchange) -> Result<(), Error> {
+        let Some(upload) = self.upload.clone().filter(|_| !self.apps_own.is_all_of(&half.rules)) else {
+            return Ok(());
+        };
+        let arrival = Rc::clone(&exchange.arrival);
+        let mut gathering = pin!(std::mem::replace(&mut self.outgoing.body, Body::Empty).gather(need));
+        upload.gathering();
+        let gathered = poll_fn(|cx| match gathering.as_mut().poll(cx) {
+            Poll::Ready(outcome) => Poll::Ready(outcome.map_err(Error::from)),
+            Poll::Pending => arrival.deadline.poll_expired(cx).map(|_| Err(Error::BodyStalled)),
+        });
+        let body = exchange.wait_for(pin!(gathered)).await;
+        upload.gathered();
+        self.outgoing.body = body?;
+        self.frame_anew();
+        Ok(())
+    }
+
+    /// What is in memory waits for nobody's `100`, and says how long it is unless trailers follow.
+    fn frame_anew(&mut self) {
+        let Outgoing { fields, body, .. } = &mut self.outgoing;
+        if matches!(body, Body::Stream(_)) {
+            return;
+        }
+        fields.remove(EXPECT);
+        if matches!(body, Body::Again(_)) && !fields.contains_key(TRAILER) {
+            fields.remove(TRANSFER_ENCODING);
         }
     }
 

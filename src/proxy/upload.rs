@@ -4,6 +4,8 @@
 //!   pieces go on ──► the last one went ──► the answer's head came
 //!    `idle` each         `response`          `idle`, with the answer's pieces
 //! ```
+//!
+//! A body that is signed is read into memory first: `idle` for each piece, and then it is as if it had been there.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -30,6 +32,8 @@ pub(super) struct Upload {
 enum Phase {
     /// There is no connection yet: its own time-out runs.
     Connecting,
+    /// It is read into memory, before there is a connection.
+    Gathering,
     Sent,
     Answered,
     /// The exchange is over: the deadline is the server's again.
@@ -53,6 +57,18 @@ impl Upload {
     pub(super) fn observer(self: &Rc<Self>) -> Observer {
         let upload = Rc::clone(self);
         Rc::new(move |passage| upload.went(passage))
+    }
+
+    /// It is read into memory, for what has to know all of it.
+    pub(super) fn gathering(&self) {
+        self.phase.set(Phase::Gathering);
+        self.arm();
+    }
+
+    /// What can be read ahead was read.
+    pub(super) fn gathered(&self) {
+        self.phase.set(Phase::Connecting);
+        self.deadline.disarm();
     }
 
     /// There is a connection.
@@ -104,7 +120,7 @@ impl Upload {
         match self.phase.get() {
             Phase::Connecting | Phase::Over => {}
             Phase::Sent if self.has_ended() => self.deadline.arm(self.timeouts.response),
-            Phase::Sent | Phase::Answered => self.deadline.arm(self.timeouts.idle),
+            Phase::Gathering | Phase::Sent | Phase::Answered => self.deadline.arm(self.timeouts.idle),
         }
     }
 }

@@ -2,10 +2,12 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use aws_lc_rs::digest;
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
@@ -23,6 +25,8 @@ pub(crate) enum Body {
     Stream(Stream),
     /// The app's again, from memory.
     Again(Copied),
+    /// The app's, whose first bytes are in memory already.
+    Resumed(Box<(Copied, Stream)>),
 }
 
 /// The app's body: passes frames on and keeps the first bytes, so that they can be sent again.
@@ -37,6 +41,15 @@ pub(crate) struct Stream {
 /// What was kept of an app's body: shared with the [`Stream`] that fills it.
 #[derive(Clone)]
 pub(crate) struct Kept(Option<Rc<RefCell<Record>>>);
+
+/// How much of an app's body must be in memory before the request is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// All of it; the request is not sent if that is more than so many bytes.
+    Whole { most: usize },
+    /// All of it if that is no more than so many bytes, else nothing.
+    IfShort { most: usize },
+}
 
 /// Takes out of trailers what must not go on.
 pub(crate) type Screen = Rc<dyn Fn(&mut HeaderMap)>;
@@ -63,6 +76,9 @@ pub(crate) enum BodyError {
     /// It goes out in another attempt now.
     #[error("the app's body was taken back")]
     TakenBack,
+    /// There is more of it than [`Need::Whole`] allows.
+    #[error("the body is longer than {most} bytes")]
+    TooLong { most: usize },
 }
 
 /// The app's body and what was taken of it.
@@ -93,7 +109,22 @@ enum Taken {
 pub(crate) struct Copied {
     first: Bytes,
     rest: BytesMut,
+    /// What `rest` was, once nothing more comes: of this, copies are counted and not made.
+    frozen: Bytes,
     trailers: Option<HeaderMap>,
+}
+
+impl Need {
+    /// What suffices for both.
+    pub(crate) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Whole { most: one }, Self::Whole { most: another }) => Self::Whole { most: one.min(another) },
+            (Self::IfShort { most: one }, Self::IfShort { most: another }) => Self::IfShort { most: one.min(another) },
+            (whole @ Self::Whole { .. }, Self::IfShort { .. }) | (Self::IfShort { .. }, whole @ Self::Whole { .. }) => {
+                whole
+            }
+        }
+    }
 }
 
 impl Body {
@@ -131,10 +162,51 @@ impl Body {
         self
     }
 
+    /// Reads the app's body into memory, as far as `need` says. All of it there, it can be sent as often as it takes.
+    ///
+    /// # Errors
+    /// When it breaks off, or is too long: at once if its sender said how long it is.
+    pub(crate) async fn gather(self, need: Need) -> Result<Self, BodyError> {
+        let Self::Stream(mut stream) = self else { return Ok(self) };
+        let (Need::Whole { most } | Need::IfShort { most }) = need;
+        let announced = stream.record.borrow().incoming.size_hint().lower();
+        if announced > most as u64 {
+            return stream.resume(need, Copied::default());
+        }
+        // It is kept here, and not a second time by the record.
+        stream.record.borrow_mut().taken = Taken::TooMuch;
+        let mut gathered = Copied::default();
+        while gathered.len() <= most {
+            let Some(frame) = poll_fn(|cx| stream.poll_frame(cx)).await.transpose()? else {
+                return Ok(stream.keep_all(gathered));
+            };
+            gathered.add(&frame);
+        }
+        stream.resume(need, gathered)
+    }
+
+    /// Whether it can be looked at.
+    pub(crate) fn is_in_memory(&self) -> bool {
+        !matches!(self, Self::Stream(_) | Self::Resumed(_))
+    }
+
+    /// Adds the body's bytes to `digest`. `false`: they are not all in memory.
+    pub(crate) fn digest(&self, digest: &mut digest::Context) -> bool {
+        match self {
+            Self::Empty => {}
+            Self::Whole(bytes) => digest.update(bytes.as_deref().unwrap_or_default()),
+            Self::Again(copy) => {
+                [&copy.first[..], &copy.rest, &copy.frozen].iter().for_each(|bytes| digest.update(bytes))
+            }
+            Self::Stream(_) | Self::Resumed(_) => return false,
+        }
+        true
+    }
+
     pub(super) fn gate(&self) -> Option<&Gate> {
         match self {
             Self::Stream(stream) => stream.gate.as_ref(),
-            Self::Empty | Self::Whole(_) | Self::Again(_) => None,
+            Self::Empty | Self::Whole(_) | Self::Again(_) | Self::Resumed(_) => None,
         }
     }
 }
@@ -170,6 +242,10 @@ impl hyper::body::Body for Body {
             Self::Whole(bytes) => Poll::Ready(bytes.take().filter(|bytes| !bytes.is_empty()).map(Frame::data).map(Ok)),
             Self::Stream(stream) => stream.poll_frame(cx),
             Self::Again(copy) => Poll::Ready(copy.next().map(Ok)),
+            Self::Resumed(resumed) => match resumed.0.next() {
+                Some(frame) => Poll::Ready(Some(Ok(frame))),
+                None => resumed.1.poll_frame(cx),
+            },
         }
     }
 
@@ -179,6 +255,8 @@ impl hyper::body::Body for Body {
             Self::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
             Self::Stream(stream) => stream.record.borrow().incoming.is_end_stream(),
             Self::Again(copy) => copy.is_empty() && copy.trailers.is_none(),
+            // More was read than may be kept.
+            Self::Resumed(_) => false,
         }
     }
 
@@ -190,6 +268,8 @@ impl hyper::body::Body for Body {
             // A length leaves no room for trailers on HTTP/1.1.
             Self::Again(copy) if copy.trailers.is_some() => SizeHint::default(),
             Self::Again(copy) => SizeHint::with_exact(copy.len() as u64),
+            // Were it known, nothing of it would have been read ahead.
+            Self::Resumed(_) => SizeHint::default(),
         }
     }
 }
@@ -197,6 +277,22 @@ impl hyper::body::Body for Body {
 impl Stream {
     fn new(record: &Rc<RefCell<Record>>) -> Self {
         Self { record: Rc::clone(record), attempt: record.borrow().attempt, gate: None, screen: None, observer: None }
+    }
+
+    /// It was read to its end: what came of it is all of it.
+    fn keep_all(&self, gathered: Copied) -> Body {
+        let gathered = gathered.frozen();
+        self.record.borrow_mut().taken = Taken::All(gathered.clone());
+        Body::Again(gathered)
+    }
+
+    /// There is more than may be gathered: what was read of it is sent once, and the rest as it comes.
+    fn resume(self, need: Need, gathered: Copied) -> Result<Body, BodyError> {
+        match need {
+            Need::Whole { most } => Err(BodyError::TooLong { most }),
+            Need::IfShort { .. } if gathered.is_empty() => Ok(Body::Stream(self)),
+            Need::IfShort { .. } => Ok(Body::Resumed(Box::new((gathered, self)))),
+        }
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -287,11 +383,20 @@ impl Copied {
         if !self.rest.is_empty() {
             return Some(Frame::data(std::mem::take(&mut self.rest).freeze()));
         }
+        if !self.frozen.is_empty() {
+            return Some(Frame::data(std::mem::take(&mut self.frozen)));
+        }
         self.trailers.take().map(Frame::trailers)
     }
 
+    /// Nothing more comes.
+    fn frozen(mut self) -> Self {
+        self.frozen = std::mem::take(&mut self.rest).freeze();
+        self
+    }
+
     fn len(&self) -> usize {
-        self.first.len() + self.rest.len()
+        self.first.len() + self.rest.len() + self.frozen.len()
     }
 
     fn is_empty(&self) -> bool {
@@ -313,6 +418,7 @@ impl fmt::Debug for Body {
             Self::Whole(_) => "Whole",
             Self::Stream(_) => "Stream",
             Self::Again(_) => "Again",
+            Self::Resumed(_) => "Resumed",
         };
         f.debug_tuple(kind).field(&self.size_hint()).finish()
     }

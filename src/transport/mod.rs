@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use aws_lc_rs::digest;
 
-pub(crate) use self::body::{Body, Kept, Observer, Passage, Screen};
+pub(crate) use self::body::{Body, BodyError, Kept, Need, Observer, Passage, Screen};
 pub(crate) use self::error::Error;
 pub(crate) use self::gate::Gate;
 pub(crate) use self::h1::Exclusive;

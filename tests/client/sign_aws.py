@@ -2,7 +2,7 @@
 
 Standard input: {"method", "url", "headers": those that are signed, "body", "time": "20261127T220000Z", "region", "service",
 "access_key_id", "secret_access_key", "session_token"?}. Prints the headers of the signed request. Where `headers` has an
-x-amz-content-sha256, that is what the payload counts as; else it is the body's hash.
+x-amz-content-sha256, that is what the payload counts as; else it is the body's hash. A list of these is answered by a list.
 """
 
 import json
@@ -31,4 +31,5 @@ def sign(method, url, headers, body, time, region, service, access_key_id, secre
 
 
 if __name__ == "__main__":
-    print(json.dumps(sign(**json.load(sys.stdin))))
+    asked = json.load(sys.stdin)
+    print(json.dumps([sign(**one) for one in asked] if isinstance(asked, list) else sign(**asked)))

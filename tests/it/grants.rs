@@ -153,6 +153,52 @@ async fn a_rotated_token_outlives_a_reload_that_makes_another_entry_of_it() {
     assert_eq!(refresh_tokens(&endpoint), ["refresh-0", "refresh-1"]);
 }
 
+/// An endpoint that holds its first answer back until the gate is opened.
+async fn rotating_after(gate: &Gate) -> Fault {
+    let gate = gate.clone();
+    Fault::idp(move |request| match request.number {
+        0 => Reply::after(&gate).then(rotated(request, 300)),
+        _ => rotated(request, 300),
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_answer_under_way_is_heard_out_though_a_reload_makes_its_entry_another() {
+    let lab = Lab::start().await;
+    let gate = Gate::closed();
+    let (endpoint, service) = (rotating_after(&gate).await, echo().await);
+    let config = refreshing(&service.url(), &endpoint, "audience: one");
+    let sidekey = lab.sidekey(&config).await;
+    endpoint.until_received(1).await;
+    let generation = sidekey.generation().await;
+    sidekey.rewrite(&lab, &config.replace("audience: one", "audience: two"));
+    sidekey.until_reloaded_since(generation).await;
+    assert_eq!(endpoint.count(), 1, "one at a time");
+
+    gate.open();
+    sidekey.until_token("payments", "valid").await;
+
+    assert_eq!(refresh_tokens(&endpoint), ["refresh-0", "refresh-1"]);
+    assert_eq!(sidekey.get("/payments").await.text(), "Bearer access-2");
+}
+
+#[tokio::test]
+async fn an_answer_under_way_is_heard_out_before_the_process_ends() {
+    let (lab, state) = lab_with_state().await;
+    let gate = Gate::closed();
+    let (endpoint, service) = (rotating_after(&gate).await, echo().await);
+    let sidekey = lab.sidekey(&refreshing(&service.url(), &endpoint, "state_file: state/token")).await;
+    endpoint.until_received(1).await;
+
+    sidekey.signal(nix::sys::signal::Signal::SIGTERM);
+    sidekey.until_logged("draining").await;
+    gate.open();
+
+    assert_eq!(sidekey.ended().await.0, Some(0));
+    assert_eq!(state.token(), "refresh-1");
+}
+
 #[tokio::test]
 async fn a_second_process_ends_with_exit_1_and_check_does_not_mind() {
     let (lab, _state) = lab_with_state().await;

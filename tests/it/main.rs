@@ -13,6 +13,7 @@ mod lab;
 
 mod access;
 mod admin;
+mod assertions;
 mod certificates;
 mod clients;
 mod commands;
@@ -32,6 +33,7 @@ mod reload;
 mod resumption;
 mod routes;
 mod secrets;
+mod signers;
 mod start_and_stop;
 mod timeouts_and_retry;
 mod token_answers;

@@ -6,11 +6,13 @@
 
 mod api_key;
 mod attachment;
+pub mod aws;
 mod basic;
 mod bearer;
 mod canada_post;
 mod google_places;
 mod headers;
+pub mod hmac;
 pub mod oauth2;
 mod place;
 mod plaid;
@@ -20,6 +22,8 @@ mod unknown;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 pub use attachment::{Attachment, Static};
+pub use aws::AwsSigV4;
+pub use hmac::Hmac;
 pub use oauth2::OAuth2;
 
 use super::diagnostic::Reported;
@@ -28,7 +32,7 @@ use super::node::{Node, Value};
 use super::read::{Fields, FromNode, FromText, Reader, Wrong};
 use super::reference::{self, Accepts};
 use super::section::one_of;
-use super::value::{At, header_value};
+use super::value::{At, Url, header_value};
 use crate::secret::Secret;
 pub(super) use place::report_overlap_with_headers;
 
@@ -39,6 +43,10 @@ pub enum Auth {
     Static(Static),
     /// A token of an OAuth 2.0 endpoint.
     OAuth2(Box<OAuth2>),
+    /// A signature over each request, as AWS wants it.
+    AwsSigV4(Box<AwsSigV4>),
+    /// A signature over each request.
+    Hmac(Box<Hmac>),
     /// A method one of whose commands failed.
     Unavailable(Unavailable),
 }
@@ -109,7 +117,7 @@ enum Certificate {
 const NONE: Method =
     Method { name: "none", certificate: Certificate::Allowed, keys: |_| Vec::new(), read: |_, _, _| Ok(None) };
 
-const METHODS: [Method; 14] = [
+const METHODS: [Method; 16] = [
     NONE,
     basic::METHOD,
     bearer::METHOD,
@@ -120,6 +128,8 @@ const METHODS: [Method; 14] = [
     oauth2::REFRESH_TOKEN,
     oauth2::JWT_BEARER,
     oauth2::TOKEN_EXCHANGE,
+    aws::METHOD,
+    hmac::METHOD,
     google_places::METHOD,
     twilio::METHOD,
     plaid::METHOD,
@@ -152,8 +162,17 @@ impl Auth {
     pub(super) fn oauth2(&self) -> Option<&OAuth2> {
         match self {
             Self::OAuth2(oauth2) => Some(oauth2),
-            Self::Static(_) => None,
+            Self::Static(_) | Self::AwsSigV4(_) | Self::Hmac(_) => None,
             Self::Unavailable(Unavailable { method, .. }) => method.oauth2(),
+        }
+    }
+
+    /// Where keys are asked for that a method signs with.
+    pub(super) fn sts_url(&self) -> Option<&At<Url>> {
+        match self {
+            Self::AwsSigV4(aws) => aws.sts_url(),
+            Self::Static(_) | Self::OAuth2(_) | Self::Hmac(_) => None,
+            Self::Unavailable(Unavailable { method, .. }) => method.sts_url(),
         }
     }
 

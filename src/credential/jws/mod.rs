@@ -39,7 +39,7 @@ enum Key {
     /// With its public half, a SubjectPublicKeyInfo.
     Private { signer: Box<dyn rustls::sign::Signer>, public: Vec<u8> },
     /// Shared with who verifies.
-    Secret(hmac::Key),
+    Secret(Box<hmac::Key>),
 }
 
 /// No random number could be had, or the key is no key after all.
@@ -71,7 +71,10 @@ impl Signer {
 
     /// Authenticates with a secret (HS256).
     pub(super) fn with_secret(secret: &Secret) -> Self {
-        Self { algorithm: "HS256", key: Key::Secret(hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes())) }
+        Self {
+            algorithm: "HS256",
+            key: Key::Secret(Box::new(hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes()))),
+        }
     }
 
     /// Makes a key on P-256, for ES256, that lives as long as this.

@@ -41,7 +41,7 @@ fn the_example_of_rfc_7515_with_a_secret_comes_out_byte_for_byte() {
     let secret = "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow";
     let secret = URL_SAFE_NO_PAD.decode(secret).unwrap();
     // No text, as a secret of ours would be.
-    let signer = Signer { algorithm: "HS256", key: Key::Secret(hmac::Key::new(hmac::HMAC_SHA256, &secret)) };
+    let signer = Signer { algorithm: "HS256", key: Key::Secret(Box::new(hmac::Key::new(hmac::HMAC_SHA256, &secret))) };
 
     let expected =
         format!("eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.{CLAIMS}.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk");

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::behalf::Subject;
 use super::dpop::{self, Prover, Resource};
 use super::entry::{Entry, Key, Tokens};
-use super::slot::Token;
+use super::slot::{Slot, Token};
 use super::terms::Terms;
 use super::{Behalf, Subjects};
 use crate::clock::Moment;
@@ -24,8 +24,6 @@ use crate::transport::Outgoing;
 #[derive(Debug)]
 pub(in crate::credential) struct Bearer {
     tokens: Tokens,
-    /// The field of a request that names its subject.
-    subject: Option<HeaderName>,
     entry: Key,
     field: HeaderName,
     /// Empty: the bare token.
@@ -45,19 +43,17 @@ impl Bearer {
     ) -> Option<Self> {
         let entry = Entry::compile(written, material, report)?;
         let digest = entry.key;
-        let subject = entry.request.subject_field().cloned();
         let tokens = material.slots.tokens(entry);
         let terms = Arc::new(Terms::of(written));
         let (sharers, key) = match &tokens {
             Tokens::One(slot) => (&*slot.sharers, slot.endpoint.proof_key()),
-            Tokens::PerSubject(subjects) => (subjects.sharers(), subjects.proof_key()),
+            Tokens::PerSubject { subjects, .. } => (subjects.sharers(), subjects.proof_key()),
         };
         sharers.join(&terms);
         let prover = key.map(|key| Prover::new(Arc::clone(key)));
         Some(Self {
             prover,
             tokens,
-            subject,
             entry: digest,
             field: written.token_header.clone(),
             prefix: written.token_prefix.clone(),
@@ -71,9 +67,20 @@ impl Bearer {
         &self.tokens
     }
 
+    /// The slot of its token; `None`: there is one for each subject.
+    pub(in crate::credential) fn slot(&self) -> Option<&Arc<Slot>> {
+        match &self.tokens {
+            Tokens::One(slot) => Some(slot),
+            Tokens::PerSubject { .. } => None,
+        }
+    }
+
     /// The field of a request that says on whose behalf it is made; `None`: that makes no difference.
     pub(in crate::credential) fn subject(&self) -> Option<&HeaderName> {
-        self.subject.as_ref()
+        match &self.tokens {
+            Tokens::One(_) => None,
+            Tokens::PerSubject { field, .. } => Some(field),
+        }
     }
 
     /// The fields that carry the token, and the proof that it is ours.
@@ -105,8 +112,8 @@ impl Bearer {
         let slot = match &self.tokens {
             Tokens::One(slot) => slot,
             // In a box: most requests name nobody, and need no room for it.
-            Tokens::PerSubject(subjects) => {
-                return Box::pin(self.put_for(behalf.of(place)?, subjects, place, own, outgoing, stamp)).await;
+            Tokens::PerSubject { subjects, field } => {
+                return Box::pin(self.put_for(behalf.of(place, field)?, subjects, place, own, outgoing, stamp)).await;
             }
         };
         let attached = slot.load(Moment::now(), |token| self.attach(token, place, own, outgoing));

@@ -31,16 +31,16 @@ impl Behalf {
         Self(wanted.map(|(place, name)| (place, Subject::read(fields, name))).collect())
     }
 
-    /// The subject of the part at `place`.
+    /// The subject of the part at `place`, which `field` names.
     ///
     /// # Errors
     /// When the request does not say who that is: it is told only here, for a request that brings a credential of its
     /// own may need none.
-    pub(super) fn of(&self, place: usize) -> Result<&Subject, Error> {
-        let found = self.0.iter().find(|(at, _)| *at == place);
-        // A part that wants one has one, or an error, in here: this is for a caller that has read no request.
-        let (_, subject) = found.ok_or(Error::NoSubject { field: HeaderName::from_static("-") })?;
-        subject.as_ref().map_err(Clone::clone)
+    pub(super) fn of(&self, place: usize, field: &HeaderName) -> Result<&Subject, Error> {
+        match self.0.iter().find(|(at, _)| *at == place) {
+            Some((_, subject)) => subject.as_ref().map_err(Clone::clone),
+            None => Err(Error::NoSubject { field: field.clone() }),
+        }
     }
 }
 
@@ -90,7 +90,7 @@ mod tests {
             fields.append(&name, HeaderValue::from_bytes(value).unwrap());
         }
         let behalf = Behalf::read(&fields, [(3, &name)].into_iter());
-        behalf.of(3).map(|subject| subject.token.expose().to_owned()).map_err(|error| error.to_string())
+        behalf.of(3, &name).map(|subject| subject.token.expose().to_owned()).map_err(|error| error.to_string())
     }
 
     #[test]

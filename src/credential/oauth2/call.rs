@@ -38,6 +38,8 @@ pub(super) enum Origin {
     Issuer,
     /// The metadata of `issuer` names it.
     Metadata,
+    /// It is `sts_url`.
+    Sts,
 }
 
 /// The time that one attempt to get a token may take in all.
@@ -113,6 +115,7 @@ impl Address {
         let help = match self.origin {
             Origin::Written => "check that `token_url` can be reached from here",
             Origin::Issuer => "check that `issuer` can be reached from here",
+            Origin::Sts => "check that `sts_url` can be reached from here",
             Origin::Metadata => "check that what the metadata of `issuer` names can be reached from here",
         };
         self.unavailable(what, help)
@@ -147,6 +150,11 @@ impl Address {
                 "check whether `issuer` should start with http:// or https://",
             ],
             Origin::Metadata => ["the metadata of `issuer` names it, and will be read again"; 3],
+            Origin::Sts => [
+                "check the host of `sts_url`",
+                "check that it is up, and host and port of `sts_url`",
+                "check whether `sts_url` should start with http:// or https://",
+            ],
         };
         match code {
             Code::DnsError | Code::DnsTimeout => name,

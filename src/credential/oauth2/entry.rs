@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use http::HeaderName;
+
 use super::call::{Address, Origin};
 use super::discovery::{Discovery, Means};
 use super::grant::Families;
@@ -20,7 +22,7 @@ use crate::tls::{Certificate, ClientTls, Nameless};
 pub(in crate::credential) struct Entry {
     pub(super) key: Key,
     certificate: Option<[u8; 32]>,
-    pub(super) request: TokenRequest,
+    request: TokenRequest,
 }
 
 /// SHA-256 over every part of an [`Entry`].
@@ -31,8 +33,8 @@ pub(super) type Key = [u8; 32];
 pub(in crate::credential) enum Tokens {
     /// One for all requests.
     One(Arc<Slot>),
-    /// One for each subject that requests name.
-    PerSubject(Arc<Subjects>),
+    /// One for each subject that requests name, in this field.
+    PerSubject { subjects: Arc<Subjects>, field: HeaderName },
 }
 
 /// Every live slot by its entry's key: outlives snapshots, holds slots weakly.
@@ -80,10 +82,18 @@ impl Slots {
     /// Where the tokens of this entry are: the slot that is there, or a new one.
     pub(super) fn tokens(&self, entry: Entry) -> Tokens {
         let Entry { key, certificate, request } = entry;
-        if request.subject_field().is_some() {
-            return Tokens::PerSubject(self.subjects.get(key, || Subjects::new(request, certificate)));
+        match request.subject_field().cloned() {
+            Some(field) => {
+                let subjects = self.subjects.get(key, || Subjects::new(request, certificate));
+                Tokens::PerSubject { subjects, field }
+            }
+            None => Tokens::One(self.slot_of(key, || Slot::new(Arc::new(request), certificate))),
         }
-        Tokens::One(self.slots.get(key, || Slot::new(Arc::new(request), certificate)))
+    }
+
+    /// The slot of what this key stands for.
+    pub(super) fn slot_of(&self, key: Key, make: impl FnOnce() -> Slot) -> Arc<Slot> {
+        self.slots.get(key, make)
     }
 }
 
@@ -148,7 +158,8 @@ fn place(
                 certificate: certificate.is_some(),
             };
             let fingerprint = means.tls.of(&issuer.url.authority.host).map(|tls| tls.fingerprint);
-            Discovery::new(issuer, written, means).map(|discovery| (Place::Discovered(Box::new(discovery)), fingerprint))
+            Discovery::new(issuer, written, means)
+                .map(|discovery| (Place::Discovered(Box::new(discovery)), fingerprint))
         }
     };
     if place.is_none() {
@@ -177,7 +188,7 @@ impl<'a> Presented<'a> {
 
 /// What of a service's trust holds for its token endpoint too: nothing that is about one server, and no leave to skip
 /// the check.
-fn trust_of(service: &At<Tls>) -> At<Tls> {
+pub(super) fn trust_of(service: &At<Tls>) -> At<Tls> {
     let config::Tls { ca, system_roots, min_version, .. } = service.value.clone();
     At { value: Tls { ca, system_roots, min_version, ..Tls::default() }, span: service.span }
 }

@@ -36,6 +36,7 @@ mod subjects;
 mod terms;
 #[cfg(test)]
 mod tests;
+mod web_identity;
 
 pub(in crate::credential) use bearer::Bearer;
 pub(crate) use behalf::Behalf;
@@ -45,3 +46,4 @@ pub(crate) use failure::Failure;
 pub(crate) use slot::{Slot, TokenState, TokenStatus};
 pub(crate) use state_file::Unclaimed;
 pub(crate) use subjects::Subjects;
+pub(in crate::credential) use web_identity::Lent;

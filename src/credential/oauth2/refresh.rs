@@ -111,8 +111,12 @@ impl Refresher {
         loop {
             let is_called_for = self.hear()?;
             let now = Moment::now();
-            let due = self.schedule.due().filter(|_| is_called_for || !self.endpoint.is_on_demand());
-            let wait = match due {
+            if !is_called_for && self.endpoint.is_on_demand() {
+                // However many there are, those that nobody asks cost no timer.
+                self.asks.bell.notified().await;
+                continue;
+            }
+            let wait = match self.schedule.due() {
                 Some(due) if due <= now => return Some(()),
                 Some(due) => due.since(now).min(LONGEST_NAP),
                 None => LONGEST_NAP,

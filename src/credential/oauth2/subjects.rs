@@ -228,3 +228,68 @@ impl Endpoint for OnBehalf {
 /// Subjects of one entry.
 const MOST: usize = 10_000;
 const BETWEEN_SWEEPS: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credential::tests::credential;
+    use crate::credential::{Credential, Slots};
+
+    const METHOD: &str = "auth: { type: oauth2_token_exchange, token_url: 'http://127.0.0.1:1/', client_id: me, \
+                          subject_token: { from_header: x-user } }";
+
+    fn keeper(credential: &Credential) -> Keeper {
+        let common = credential.subjects().next().expect("subjects").common.clone();
+        Keeper { common, slots: HashMap::new() }
+    }
+
+    fn subject(number: usize) -> Subject {
+        let mut key = [0; 32];
+        key[..8].copy_from_slice(&number.to_be_bytes());
+        Subject { key, token: Secret::new(format!("token-{number}")) }
+    }
+
+    #[tokio::test(flavor = "local")]
+    async fn a_subject_has_one_slot_and_there_are_ten_thousand_at_most() {
+        let credential = credential(METHOD, &Slots::default());
+        let mut keeper = keeper(&credential);
+        let first = keeper.slot(subject(0));
+        assert!(Arc::ptr_eq(&first, &keeper.slot(subject(0))));
+
+        // Held, as by a request that waits: else the next sweep would let go of what has no token.
+        let held: Vec<_> = (0..MOST).map(|number| keeper.slot(subject(number))).collect();
+        assert!(held.iter().all(|slot| slot.was_used()), "new is used");
+        first.touch();
+        let last = keeper.slot(subject(MOST));
+
+        assert_eq!(keeper.slots.len(), MOST - MOST / 20 + 1);
+        assert!(Arc::ptr_eq(&first, &keeper.slot(subject(0))), "it was used");
+        assert!(Arc::ptr_eq(&last, &keeper.slot(subject(MOST))));
+    }
+
+    #[tokio::test(flavor = "local")]
+    async fn what_nobody_uses_is_let_go_of() {
+        let credential = credential(METHOD, &Slots::default());
+        let mut keeper = keeper(&credential);
+        let held = keeper.slot(subject(0));
+        let idle = Arc::downgrade(&keeper.slot(subject(1)));
+
+        keeper.sweep(Moment::now());
+
+        assert_eq!((keeper.slots.len(), idle.strong_count()), (1, 0));
+        drop(held);
+    }
+
+    #[test]
+    fn services_that_name_their_subjects_alike_share_their_tokens() {
+        let slots = Slots::default();
+        let [one, two] = [METHOD, METHOD].map(|method| credential(method, &slots));
+        let other = credential(&METHOD.replace("x-user", "x-other"), &slots);
+
+        let of = |credential: &Credential| Arc::clone(credential.subjects().next().expect("subjects"));
+        assert!(Arc::ptr_eq(&of(&one), &of(&two)));
+        assert!(!Arc::ptr_eq(&of(&one), &of(&other)));
+        assert_eq!((one.slots().count(), slots.take_new().len(), slots.take_new_subjects().len()), (0, 0, 2));
+        assert_ne!(one.fingerprint(), other.fingerprint());
+    }
+}

@@ -22,6 +22,11 @@ impl Terms {
         Self { ahead: written.refresh_ahead, default_lifetime: written.default_lifetime, timeout: written.timeout }
     }
 
+    /// Of keys that are lent: refreshed as tokens are by default.
+    pub(super) fn of_keys(default_lifetime: Duration, timeout: Duration) -> Self {
+        Self { ahead: RefreshAhead::Share(0.2), default_lifetime, timeout }
+    }
+
     pub(super) fn digest(&self, digest: &mut Digest) {
         let (kind, ahead) = match self.ahead {
             RefreshAhead::Share(share) => (0, u128::from(share.to_bits())),

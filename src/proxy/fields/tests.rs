@@ -324,3 +324,34 @@ fn an_option_of_connection_that_is_no_text_hides_none_of_the_others() {
 
     assert_eq!(lines(&map), ["x-end: 2"]);
 }
+
+#[test]
+fn a_subjects_token_goes_no_further_and_is_no_credential_of_the_apps() {
+    for (on_client, own) in [(Replace, None), (Keep, Some("own")), (Reject, None)] {
+        let rules = rules_on_behalf(&["authorization"], &["x-user"], on_client);
+        let sent = if own.is_some() { "x-user: alice\nX_User: bob\nauthorization: own" } else { "x-user: alice" };
+        let mut fields = fields(sent);
+        let instance = Instance::new("0a1b2c3d");
+        let upward = Upward { method: &Method::GET, version: Version::HTTP_11, chunked: false, instance: &instance };
+
+        let kept = request(&mut fields, upward, &rules).expect("not refused");
+
+        assert_eq!(kept.is_all_of(&rules), own.is_some());
+        assert!(!fields.contains_key("x-user") && !fields.contains_key("x_user"), "{fields:?}");
+        assert_eq!(fields.get("authorization").map(|value| value.to_str().unwrap()), own);
+    }
+}
+
+#[test]
+fn the_field_of_the_token_may_bring_the_subjects() {
+    for on_client in [Replace, Keep, Reject] {
+        let rules = rules_on_behalf(&["authorization"], &["authorization"], on_client);
+        let mut fields = fields("authorization: Bearer alice");
+        let instance = Instance::new("0a1b2c3d");
+        let upward = Upward { method: &Method::GET, version: Version::HTTP_11, chunked: false, instance: &instance };
+
+        let kept = request(&mut fields, upward, &rules).expect("not refused");
+
+        assert!(!kept.is_all_of(&rules) && !fields.contains_key("authorization"), "{fields:?}");
+    }
+}

@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::lab::{Service, app_body, outgoing, read_head, unanswered};
 use crate::code::Code;
-use crate::transport::{Body, Gate, Outgoing, Passage};
+use crate::transport::{Body, BodyError, Gate, Kept, Need, Outgoing, Passage};
 
 const CHUNKED: &str = "transfer-encoding: chunked";
 
@@ -317,4 +317,53 @@ async fn ended(end: &RefCell<End>) -> String {
         }
         tokio::task::yield_now().await;
     }
+}
+
+/// The body of an app that has sent this, gathered.
+async fn gathered(head: &str, begun: &'static [u8], need: Need) -> Result<(Body, Kept), BodyError> {
+    let (incoming, _app) = app_body(head, begun).await;
+    let (body, kept) = Body::app(incoming, 2);
+    Ok((body.gather(need).await?, kept))
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_gathered_body_has_a_length_a_digest_and_can_be_sent_as_often_as_it_takes() {
+    let pieces = &b"6\r\nhello \r\n1\r\nw\r\n4\r\norld\r\n0\r\n\r\n"[..];
+    for (head, begun) in [("content-length: 11", &b"hello world"[..]), (CHUNKED, pieces)] {
+        for need in [Need::Whole { most: 11 }, Need::IfShort { most: 11 }] {
+            let (body, kept) = gathered(head, begun, need).await.unwrap();
+
+            let mut digest = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+            assert!(body.is_in_memory() && body.digest(&mut digest));
+            assert_eq!(
+                digest.finish().as_ref(),
+                aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, b"hello world").as_ref()
+            );
+            assert_eq!(body.size_hint().exact(), Some(11));
+            assert_eq!(read(body).await, "hello world");
+            for _ in 0..2 {
+                assert_eq!(read(kept.again().unwrap()).await, "hello world");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn what_is_too_long_to_be_gathered_is_refused_or_goes_on_as_it_comes() {
+    let pieces = &b"6\r\nhello \r\n5\r\nworld\r\n0\r\n\r\n"[..];
+    for (head, begun) in [("content-length: 11", &b"hello world"[..]), (CHUNKED, pieces)] {
+        let refused = gathered(head, begun, Need::Whole { most: 10 }).await.err().unwrap();
+        assert!(matches!(refused, BodyError::TooLong { most: 10 }), "{refused}");
+
+        let (body, kept) = gathered(head, begun, Need::IfShort { most: 10 }).await.unwrap();
+        assert!(!body.is_in_memory() && kept.again().is_none());
+        assert_eq!(read(body).await, "hello world");
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_body_that_breaks_off_is_not_gathered() {
+    let broken = gathered(CHUNKED, b"2\r\nhi\r\nno chunk\r\n", Need::Whole { most: 10 }).await.err().unwrap();
+
+    assert!(matches!(broken, BodyError::Broken(_)), "{broken}");
 }

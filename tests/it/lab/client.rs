@@ -37,6 +37,11 @@ impl Request {
         Self { body, ..Self::new("POST", target).field("Content-Length", &length) }
     }
 
+    /// The same with another method.
+    pub fn method(self, method: &str) -> Self {
+        Self { method: method.to_owned(), ..self }
+    }
+
     /// A body in one chunk, of a length that nobody announced.
     pub fn chunked(method: &str, target: &str, body: &str) -> Self {
         let chunks = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());

@@ -3,13 +3,14 @@
 use super::client::Answer;
 
 /// Code, status, and the `error` of `Proxy-Status`.
-const TABLE: [(&str, u16, &str); 24] = [
+const TABLE: [(&str, u16, &str); 25] = [
     ("bad_request", 400, "http_request_error"),
     ("forbidden", 403, "http_request_denied"),
     ("no_route", 404, "destination_not_found"),
     ("method_not_allowed", 405, "http_request_denied"),
     ("proxy_authentication_required", 407, "http_request_denied"),
     ("request_timeout", 408, "http_request_error"),
+    ("body_too_large", 413, "http_request_error"),
     ("headers_too_large", 431, "http_request_error"),
     ("not_implemented", 501, "http_request_error"),
     ("token_rejected", 502, "proxy_configuration_error"),

@@ -9,6 +9,8 @@ use std::time::SystemTime;
 
 use http::HeaderName;
 
+pub(super) use refresh_token::{Families, Family, Lease};
+
 use super::assertion::Assertion;
 use super::draft::Draft;
 use super::failure::Unready;
@@ -17,7 +19,6 @@ use crate::config::auth::oauth2::{self as config, OAuth2};
 use crate::credential::digest::Digest;
 use crate::secret::Secret;
 use refresh_token::RefreshToken;
-pub(super) use refresh_token::{Families, Family, Lease};
 use token_exchange::TokenExchange;
 
 /// What a token is asked for with.

@@ -3,10 +3,11 @@
 //! An endpoint that rotates takes a token that was used twice for a stolen one, and ends all that came of it. So those
 //! that began with the same one are a [`Family`]: one token is good for all of them, and one of them at a time uses it.
 
+use std::collections::HashMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::{collections::HashMap, fmt};
 
 use arc_swap::ArcSwapOption;
 use aws_lc_rs::digest;

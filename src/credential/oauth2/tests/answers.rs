@@ -309,3 +309,29 @@ proptest! {
 }
 
 const CERTIFICATE: [u8; 32] = [7; 32];
+
+#[test]
+fn a_refresh_token_is_kept_whatever_becomes_of_the_access_token() {
+    let find = |status: u16, body: Value| {
+        let (status, fields, body) = (StatusCode::from_u16(status).unwrap(), HeaderMap::new(), body.to_string());
+        let found = answer::refresh_token(&Answer { status, fields: &fields, body: Some(body.as_bytes()) });
+        found.map(|token| token.expose().to_owned())
+    };
+    let next = Some("next".to_owned());
+
+    assert_eq!(find(200, json!({ "access_token": "t", "refresh_token": "next" })), next);
+    assert_eq!(find(200, json!({ "access_token": "t", "token_type": "mac", "refresh_token": "next" })), next);
+    assert_eq!(find(200, json!({ "error": "server_error", "refresh_token": "next" })), None);
+    assert_eq!(find(400, json!({ "refresh_token": "next" })), None);
+    for unusable in [json!(null), json!(""), json!(7), json!("a\nb"), json!("a".repeat(16_385))] {
+        assert_eq!(find(200, json!({ "access_token": "t", "refresh_token": unusable })), None);
+    }
+}
+
+#[test]
+fn what_is_no_access_token_is_refused_with_a_reason() {
+    let text = "idp answered with a token of type `N_A`, which is no access token and can't be sent as Bearer; \
+                ask for an access token by `requested_token_type`";
+
+    check_failure(200, "{\"access_token\":\"a\",\"token_type\":\"N_A\"}", Kind::Unavailable, text);
+}

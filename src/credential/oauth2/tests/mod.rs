@@ -2,6 +2,7 @@
 
 mod answers;
 mod assertions;
+mod demands;
 mod dpop;
 mod exchanges;
 mod refreshes;

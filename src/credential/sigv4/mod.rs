@@ -1,0 +1,205 @@
+//! `aws_sigv4`: AWS Signature Version 4, in fields of the request.
+//!
+//! Canonical form and signature are AWS's own crate's; what is signed, and how much of a body has to be known for it,
+//! is decided here. Signed are the host, `content-type` and all of `x-amz-…`: what no later stage changes.
+
+mod path;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use aws_credential_types::Credentials;
+use aws_sigv4::http_request::{
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, UriPathNormalizationMode,
+    sign,
+};
+use aws_sigv4::sign::v4;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST};
+use http::{HeaderName, HeaderValue};
+use tracing::Dispatch;
+use tracing::dispatcher::with_default;
+
+use super::digest::{Digest, body_sha256};
+use super::oauth2::{Lent, Slot};
+use super::{Error, Material};
+use crate::config::auth::AwsSigV4;
+use crate::config::auth::aws::{AwsKey, AwsKeys};
+use crate::config::{Report, Scheme};
+use crate::transport::{Body, Need, Outgoing};
+
+/// Signs the requests of one service.
+#[derive(Debug)]
+pub(super) struct Signer {
+    region: String,
+    service: String,
+    /// Keeps paths as they are, and wants to be told what the body is.
+    storage: bool,
+    need: Need,
+    keys: Keys,
+}
+
+/// What requests are signed with.
+#[derive(Debug)]
+enum Keys {
+    Fixed { written: AwsKey, credentials: Credentials },
+    Lent(Lent),
+}
+
+impl Signer {
+    /// `None`: what is wrong has been reported.
+    pub(super) fn compile(written: &AwsSigV4, material: &Material<'_>, report: &mut Report) -> Option<Self> {
+        let keys = match &written.keys {
+            AwsKeys::Fixed(key) => Keys::Fixed { credentials: credentials(key), written: key.clone() },
+            AwsKeys::WebIdentity(lent) => Keys::Lent(Lent::compile(lent, material, report)?),
+        };
+        let storage = STORAGE.contains(&written.service.as_str());
+        let most = written.max_signed_body;
+        let streams = storage && material.service.url.value.scheme == Scheme::Https;
+        let need = if streams { Need::IfShort { most: most.min(LONGEST_SIGNED) } } else { Need::Whole { most } };
+        Some(Self { region: written.region.clone(), service: written.service.clone(), storage, need, keys })
+    }
+
+    /// The fields that it sets.
+    pub(super) fn fields(&self) -> impl Iterator<Item = &'static HeaderName> + use<> {
+        FIELDS.iter()
+    }
+
+    /// What it has to know of the body.
+    pub(super) fn body_needed(&self) -> Need {
+        self.need
+    }
+
+    /// Where its keys are kept, if they are lent.
+    pub(super) fn slot(&self) -> Option<&Arc<Slot>> {
+        match &self.keys {
+            Keys::Fixed { .. } => None,
+            Keys::Lent(lent) => Some(lent.slot()),
+        }
+    }
+
+    pub(super) fn digest(&self, digest: &mut Digest) {
+        let (Need::Whole { most } | Need::IfShort { most }) = self.need;
+        digest.list([b"aws_sigv4".as_slice(), self.region.as_bytes(), self.service.as_bytes()].into_iter());
+        digest.field(&most.to_be_bytes());
+        match &self.keys {
+            Keys::Fixed { written: AwsKey { id, secret, session_token }, .. } => {
+                let token = session_token.iter().map(|token| token.expose().as_bytes());
+                digest.list([id.as_bytes(), secret.expose().as_bytes()].into_iter().chain(token));
+            }
+            Keys::Lent(lent) => lent.digest(digest),
+        }
+    }
+
+    /// Puts the signature on the request. Waits only while there is no live key that is lent.
+    ///
+    /// # Errors
+    /// When no key is lent to us; when the request has something in it that has no canonical form.
+    pub(super) async fn sign(&self, outgoing: &mut Outgoing) -> Result<(), Error> {
+        let now = SystemTime::now();
+        match &self.keys {
+            Keys::Fixed { credentials, .. } => self.sign_with(credentials, now, outgoing),
+            Keys::Lent(lent) => self.sign_with(&credentials(&lent.key().await?), now, outgoing),
+        }
+    }
+
+    fn sign_with(&self, credentials: &Credentials, now: SystemTime, outgoing: &mut Outgoing) -> Result<(), Error> {
+        refuse_signed_chunks(outgoing)?;
+        let url = self.url(outgoing)?;
+        let body = self.body(&outgoing.body)?;
+        let identity = credentials.clone().into();
+        let params = v4::SigningParams::builder()
+            .identity(&identity)
+            .region(&self.region)
+            .name(&self.service)
+            .time(now)
+            .settings(self.settings())
+            .build()
+            .map_err(Error::unsignable)?
+            .into();
+        let host = (HOST.as_str(), outgoing.authority.as_str());
+        let fields = std::iter::once(Ok(host)).chain(signed_fields(outgoing)).collect::<Result<Vec<_>, Error>>()?;
+        let request = SignableRequest::new(outgoing.method.as_str(), url, fields.into_iter(), body);
+        let request = request.map_err(|_| Error::unsignable("its target is no URI"))?;
+        // Its traces hold the whole target, other credentials in the query included.
+        let signed = with_default(&Dispatch::none(), || sign(request, &params));
+        let (set, _) = signed.map_err(Error::unsignable)?.into_parts().0.into_parts();
+        for field in set {
+            let mut value = HeaderValue::from_str(field.value()).map_err(Error::unsignable)?;
+            value.set_sensitive(matches!(field.name(), "authorization" | "x-amz-security-token"));
+            outgoing.fields.insert(HeaderName::from_static(field.name()), value);
+        }
+        Ok(())
+    }
+
+    /// The request's URL, as its canonical form is made of it.
+    fn url(&self, outgoing: &Outgoing) -> Result<String, Error> {
+        let target = &outgoing.target;
+        let path = if self.storage { path::of_storage(target.path()) } else { Cow::Borrowed(target.path()) };
+        let query = target.query().unwrap_or_default();
+        if !path::is_text(query) {
+            return Err(Error::unsignable("its query is not UTF-8"));
+        }
+        let mark = if query.is_empty() { "" } else { "?" };
+        Ok(format!("https://{}{path}{mark}{query}", outgoing.authority))
+    }
+
+    fn body(&self, body: &Body) -> Result<SignableBody<'static>, Error> {
+        if matches!(self.need, Need::IfShort { .. }) && !body.is_in_memory() {
+            return Ok(SignableBody::UnsignedPayload);
+        }
+        body_sha256(body).map(SignableBody::Precomputed)
+    }
+
+    fn settings(&self) -> SigningSettings {
+        let mut settings = SigningSettings::default();
+        if self.storage {
+            settings.percent_encoding_mode = PercentEncodingMode::Single;
+            settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+        }
+        if self.storage || WANTS_CHECKSUM.contains(&self.service.as_str()) {
+            settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+        }
+        settings
+    }
+}
+
+/// What the app has cut into chunks and signed can only be sent with the app's signature: S3 would keep the chunks' own
+/// heads as content.
+fn refuse_signed_chunks(outgoing: &Outgoing) -> Result<(), Error> {
+    let codings = outgoing.fields.get_all(CONTENT_ENCODING).iter();
+    let is_cut = |value: &HeaderValue| {
+        value.as_bytes().split(|byte| *byte == b',').any(|coding| coding.trim_ascii() == b"aws-chunked")
+    };
+    if codings.into_iter().any(is_cut) {
+        return Err(Error::unsignable("its body is `aws-chunked`: let the app send it as it is"));
+    }
+    Ok(())
+}
+
+/// The fields that are signed, without the host.
+fn signed_fields(outgoing: &Outgoing) -> impl Iterator<Item = Result<(&str, &str), Error>> {
+    let signed = |name: &HeaderName| *name == CONTENT_TYPE || name.as_str().starts_with("x-amz-");
+    outgoing.fields.iter().filter(move |(name, _)| signed(name)).map(|(name, value)| {
+        let text = std::str::from_utf8(value.as_bytes());
+        text.map(|text| (name.as_str(), text)).map_err(|_| Error::unsignable(format!("its `{name}` is not UTF-8")))
+    })
+}
+
+fn credentials(key: &AwsKey) -> Credentials {
+    let token = key.session_token.as_ref().map(|token| token.expose().to_owned());
+    Credentials::new(key.id.clone(), key.secret.expose(), token, None, "sidekey")
+}
+
+/// Bodies that are longer are not signed on the way to storage, but for what TLS does.
+const LONGEST_SIGNED: usize = 64 << 10;
+
+/// S3 by its names: a path is a key there, every byte of it.
+const STORAGE: [&str; 3] = ["s3", "s3-object-lambda", "s3-outposts"];
+
+/// Others that want to be told the body's digest (OpenSearch Serverless, Glacier).
+const WANTS_CHECKSUM: [&str; 2] = ["aoss", "glacier"];
+
+static FIELDS: [HeaderName; 4] = AwsSigV4::FIELDS;
