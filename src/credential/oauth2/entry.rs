@@ -158,7 +158,8 @@ fn place(
                 certificate: certificate.is_some(),
             };
             let fingerprint = means.tls.of(&issuer.url.authority.host).map(|tls| tls.fingerprint);
-            Discovery::new(issuer, written, means).map(|discovery| (Place::Discovered(discovery), fingerprint))
+            Discovery::new(issuer, written, means)
+                .map(|discovery| (Place::Discovered(Box::new(discovery)), fingerprint))
         }
     };
     if place.is_none() {
