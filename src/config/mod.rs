@@ -10,6 +10,7 @@
 
 pub mod auth;
 mod check;
+mod csv;
 pub mod diagnostic;
 mod document;
 mod json_schema;
