@@ -115,7 +115,7 @@ fn attach_of(service: Arc<Service>) -> impl Fn(HeaderMap) -> HeaderMap + use<> {
             body: Body::Empty,
         };
         assert!(
-            is_ready(service.identity.credential.authorize(&attachments, &mut outgoing)),
+            is_ready(service.identities.all()[0].credential.authorize(&attachments, &mut outgoing)),
             "a credential to wait for"
         );
         outgoing.fields

@@ -8,6 +8,7 @@ use http::Method;
 use crate::code::Code;
 use crate::guard::Panicked;
 use crate::route::target::Refused;
+use crate::snapshot::Unidentified;
 use crate::{credential, upstream};
 
 /// Why a request gets an answer of our own: what `admit` and the other phases say, and what comes from the floors below.
@@ -54,6 +55,8 @@ pub(crate) enum Error {
     #[error("`{name}` was sent more than once")]
     ClientCredentialTwice { name: String },
     #[error(transparent)]
+    Identity(#[from] Unidentified),
+    #[error(transparent)]
     Credential(#[from] credential::Error),
     #[error(transparent)]
     Upstream(#[from] upstream::Error),
@@ -86,7 +89,8 @@ impl Error {
             | Self::HostMalformed { .. }
             | Self::Target(_)
             | Self::ClientCredential { .. }
-            | Self::ClientCredentialTwice { .. } => Code::BadRequest,
+            | Self::ClientCredentialTwice { .. }
+            | Self::Identity(_) => Code::BadRequest,
             Self::Loop => Code::ProxyLoopDetected,
             Self::NoRoute { .. } => Code::NoRoute,
             Self::Credential(error) => error.code(),

@@ -18,12 +18,12 @@ use super::Error;
 use super::exchange::Exchange;
 use super::fields::{self, Instance, Upward};
 use super::upload::Upload;
-use super::view::ServiceHalf;
+use super::view::{IdentityHalf, ServiceHalf};
 use crate::code::Code;
 use crate::credential::{Stamp, Verdict};
 use crate::deadline::Deadline;
 use crate::transport::{Body, Gate, Kept, Outgoing};
-use crate::upstream::{self, Choice, PooledBody, Reached, Timing};
+use crate::upstream::{self, Choice, Pool, PooledBody, Reached, Timing};
 
 /// A request on its way to its service, and what is kept of it to send it again.
 pub(super) struct Request {
@@ -35,6 +35,8 @@ pub(super) struct Request {
     apps_own: fields::Kept,
     kept: Kept,
     upload: Option<Rc<Upload>>,
+    /// Who it is sent as, and sent again.
+    identity: Rc<IdentityHalf>,
 }
 
 /// What may still be done for one request.
@@ -55,7 +57,7 @@ impl Request {
     /// Makes an app's request that of the service.
     ///
     /// # Errors
-    /// When the app sent a credential that the config rejects.
+    /// When the app sent a credential that the config rejects, or has to say as whom it calls, and does not.
     pub(super) fn prepare(
         incoming: Incoming,
         target: PathAndQuery,
@@ -63,6 +65,7 @@ impl Request {
         instance: &Instance,
         exchange: &mut Exchange,
     ) -> Result<Self, Error> {
+        let identity = Rc::clone(half.identity(&exchange.head.headers, &exchange.arrival)?);
         let head = &mut exchange.head;
         let chunked = !incoming.is_end_stream() && incoming.size_hint().exact().is_none();
         let upward = Upward { method: &head.method, version: head.version, chunked, instance };
@@ -76,7 +79,7 @@ impl Request {
             fields: std::mem::take(&mut head.headers),
             body: Body::Empty,
         };
-        let mut request = Self { outgoing, target, apps_own, kept, upload: exchange.upload(half) };
+        let mut request = Self { outgoing, target, apps_own, kept, upload: exchange.upload(half), identity };
         request.outgoing.body = request.followed(body, half);
         Ok(request)
     }
@@ -103,8 +106,16 @@ impl Request {
         loop {
             let stamp = self.authorize(half, exchange).await?;
             let upload = self.upload.as_deref();
-            let sent =
-                exchange.wait_for(pin!(attempt(&mut self.outgoing, choice, upload, half, &arrival.deadline))).await;
+            let sent = exchange
+                .wait_for(pin!(attempt(
+                    &mut self.outgoing,
+                    choice,
+                    upload,
+                    half,
+                    &self.identity.pool,
+                    &arrival.deadline
+                )))
+                .await;
             let again = match sent {
                 Ok(response) => match after_answer(&response, stamp, self, half, &mut allowance, exchange).await {
                     Some(again) => again,
@@ -131,8 +142,9 @@ impl Request {
         if self.apps_own.is_all_of(&half.rules) {
             return Ok(None);
         }
-        let credential = &half.service.identity.credential;
-        let stamp = exchange.wait_for(pin!(credential.authorize(&half.attachments, &mut self.outgoing))).await?;
+        let IdentityHalf { identity, attachments, .. } = &*self.identity;
+        let credential = &identity.credential;
+        let stamp = exchange.wait_for(pin!(credential.authorize(attachments, &mut self.outgoing))).await?;
         self.apps_own.restore(&mut self.outgoing.fields);
         Ok(Some(stamp))
     }
@@ -158,6 +170,7 @@ async fn attempt(
     choice: Choice,
     upload: Option<&Upload>,
     half: &ServiceHalf,
+    pool: &Rc<Pool>,
     deadline: &Deadline,
 ) -> Result<Response<PooledBody>, Unanswered> {
     let response_limit = half.service.timeouts.response;
@@ -165,7 +178,7 @@ async fn attempt(
     deadline.disarm();
     let gate = gated(outgoing);
     let timing = Cell::new(Timing::default());
-    let mut sending = pin!(half.pool.send(outgoing, choice, &timing));
+    let mut sending = pin!(pool.send(outgoing, choice, &timing));
     let mut sent = false;
     poll_fn(|cx| {
         if let Poll::Ready(outcome) = sending.as_mut().poll(cx) {
@@ -218,7 +231,7 @@ async fn after_answer(
     allowance: &mut Allowance,
     exchange: &mut Exchange,
 ) -> Option<Body> {
-    let credential = &half.service.identity.credential;
+    let credential = &request.identity.identity.credential;
     if let Some(stamp) = stamp
         && credential.verdict(response.status(), response.headers()) == Verdict::NewToken
     {

@@ -149,9 +149,8 @@ fn prepare(sockets: &Rc<RefCell<Sockets>>, gate: &Arc<Gate>, log: Log) -> Prepar
 async fn become_ready(published: Arc<Published>, readiness: Arc<Readiness>) {
     let required = |snapshot: &Snapshot| -> Vec<(String, Arc<Slot>)> {
         let services = snapshot.services.iter().filter(|service| service.ready == Ready::Required);
-        let slots = services.flat_map(|service| {
-            service.identity.credential.slots().map(|slot| (service.name.to_string(), Arc::clone(slot)))
-        });
+        let slots =
+            services.flat_map(|service| service.slots().map(|slot| (service.name.to_string(), Arc::clone(slot))));
         slots.filter(|(_, slot)| !slot.is_live()).collect()
     };
     loop {

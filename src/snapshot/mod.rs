@@ -15,7 +15,7 @@ mod tests;
 mod trail;
 pub(crate) mod watch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -24,6 +24,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
 pub(crate) use access::Access;
+pub(crate) use identity::{Identity, Unidentified};
 pub(crate) use service::Service;
 
 use crate::config::{At, Config, Report};
@@ -114,9 +115,13 @@ impl Snapshot {
     /// Every slot, each once, with the services that share it.
     pub(crate) fn slots(&self) -> Vec<(&Arc<Slot>, Vec<&Service>)> {
         let mut slots: Vec<(&Arc<Slot>, Vec<&Service>)> = Vec::new();
+        let mut places = HashMap::new();
         for service in &self.services {
-            for slot in service.identity.credential.slots() {
-                match slots.iter_mut().find(|(known, _)| Arc::ptr_eq(known, slot)) {
+            for slot in service.slots() {
+                let place = *places.entry(Arc::as_ptr(slot)).or_insert(slots.len());
+                match slots.get_mut(place) {
+                    // Identities of one service may share it too.
+                    Some((_, sharers)) if sharers.last().is_some_and(|last| std::ptr::eq(*last, &**service)) => {}
                     Some((_, sharers)) => sharers.push(service),
                     None => slots.push((slot, vec![service])),
                 }
@@ -162,10 +167,15 @@ fn compile_services(
     report: &mut Report,
 ) -> Vec<Option<Arc<Service>>> {
     let compile = |(name, written): (_, &At<_>)| {
-        let compiled = Service::compile(name, written, certificates, slots, report)?;
-        let known = previous.and_then(|previous| previous.service(compiled.name.as_str()));
-        let known = known.filter(|known| known.is_same_as(&compiled));
-        Some(known.map_or_else(|| Arc::new(compiled), Arc::clone))
+        let mut compiled = Service::compile(name, written, certificates, slots, report)?;
+        let Some(known) = previous.and_then(|previous| previous.service(compiled.name.as_str())) else {
+            return Some(Arc::new(compiled));
+        };
+        if known.is_same_as(&compiled) {
+            return Some(Arc::clone(known));
+        }
+        compiled.adopt(known);
+        Some(Arc::new(compiled))
     };
     config.services.iter().map(compile).collect()
 }

@@ -5,11 +5,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::Slot;
+use super::crowd::Entrance;
 use super::request::TokenRequest;
 use crate::config::auth::{ClientAuth, EndpointCertificate, OAuth2};
 use crate::config::{self, At, HttpVersion, Report, Scheme, Tls};
 use crate::credential::Material;
 use crate::credential::digest::Digest;
+use crate::name::ServiceName;
 use crate::tls::{Certificate, ClientTls};
 use crate::transport::{Connector, Spelling};
 
@@ -18,6 +20,7 @@ pub(in crate::credential) struct Entry {
     pub(super) key: Key,
     certificate: Option<[u8; 32]>,
     request: TokenRequest,
+    entrance: Option<Arc<Entrance>>,
 }
 
 /// SHA-256 over every part of an [`Entry`].
@@ -26,8 +29,17 @@ pub(super) type Key = [u8; 32];
 /// Every live slot by its entry's key: outlives snapshots, holds slots weakly.
 #[derive(Debug, Default)]
 pub(crate) struct Slots {
-    known: Mutex<HashMap<Key, Weak<Slot>>>,
+    known: Mutex<Known>,
     new: Mutex<Vec<Weak<Slot>>>,
+    /// Of services with many identities: they outlive a reload, so that those before and after it are ten together.
+    entrances: Mutex<HashMap<ServiceName, Weak<Entrance>>>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    slots: HashMap<Key, Weak<Slot>>,
+    /// At this many, those that are gone are looked for: at each new one, ten thousand would take a second.
+    full: usize,
 }
 
 impl Entry {
@@ -48,7 +60,7 @@ impl Entry {
             report.error(written.token_url.span, "a request can't be sent to this URL");
             return None;
         };
-        Some(Self { key, certificate, request })
+        Some(Self { key, certificate, request, entrance: material.crowd.entrance.clone() })
     }
 }
 
@@ -62,21 +74,36 @@ impl Slots {
 
     /// The slot of this entry: the one that is there, or a new one.
     pub(super) fn slot(&self, entry: Entry) -> Arc<Slot> {
-        let Entry { key, certificate, request } = entry;
-        self.slot_of(key, || Slot::new(Arc::new(request), certificate))
+        let Entry { key, certificate, request, entrance } = entry;
+        self.slot_of(key, || Slot::new(Arc::new(request), certificate, entrance))
+    }
+
+    /// The way in for first tokens of this service's identities.
+    pub(super) fn entrance(&self, service: &ServiceName) -> Arc<Entrance> {
+        let mut entrances = locked(&self.entrances);
+        if let Some(entrance) = entrances.get(service).and_then(Weak::upgrade) {
+            return entrance;
+        }
+        entrances.retain(|_, entrance| entrance.strong_count() > 0);
+        let entrance = Arc::default();
+        entrances.insert(service.clone(), Arc::downgrade(&entrance));
+        entrance
     }
 
     fn slot_of(&self, key: Key, make: impl FnOnce() -> Slot) -> Arc<Slot> {
         let mut known = locked(&self.known);
-        if let Some(slot) = known.get(&key).and_then(Weak::upgrade) {
+        if let Some(slot) = known.slots.get(&key).and_then(Weak::upgrade) {
             return slot;
         }
-        known.retain(|_, slot| slot.strong_count() > 0);
-        let slot = Arc::new(make());
-        known.insert(key, Arc::downgrade(&slot));
         let mut new = locked(&self.new);
-        // A config that is refused again and again would leave one here each time.
-        new.retain(|slot| slot.strong_count() > 0);
+        if known.slots.len() >= known.full {
+            known.slots.retain(|_, slot| slot.strong_count() > 0);
+            // A config that is refused again and again would leave some here each time.
+            new.retain(|slot| slot.strong_count() > 0);
+            known.full = 2 * known.slots.len().max(FEW);
+        }
+        let slot = Arc::new(make());
+        known.slots.insert(key, Arc::downgrade(&slot));
         new.push(Arc::downgrade(&slot));
         slot
     }
@@ -90,7 +117,11 @@ fn client_tls(
 ) -> Option<ClientTls> {
     let trust = written.tls.clone().or_else(|| material.service.tls.as_ref().map(trust_of));
     let At { value: url, span } = &written.token_url;
-    ClientTls::compile(trust.as_ref(), &url.authority.host, certificate, HttpVersion::Auto, *span, report)
+    let host = &url.authority.host;
+    let presented = certificate.map(|certificate| certificate.leaf.sha256);
+    material.crowd.tls(trust.as_ref(), host, presented, || {
+        ClientTls::compile(trust.as_ref(), host, certificate, HttpVersion::Auto, *span, report)
+    })
 }
 
 /// The certificate that a token endpoint is shown.
@@ -152,6 +183,9 @@ fn client_auth(client_auth: &ClientAuth) -> (u8, &str) {
         ClientAuth::None => (3, ""),
     }
 }
+
+/// As many slots that are gone are no matter.
+const FEW: usize = 32;
 
 /// A panic elsewhere leaves the maps whole: every change is one insertion.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

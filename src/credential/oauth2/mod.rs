@@ -11,6 +11,7 @@
 
 mod answer;
 mod bearer;
+mod crowd;
 mod entry;
 mod failure;
 pub(crate) mod refresh;
@@ -22,6 +23,7 @@ mod terms;
 mod tests;
 
 pub(in crate::credential) use bearer::Bearer;
+pub(crate) use crowd::Crowd;
 pub(crate) use entry::Slots;
 pub(crate) use failure::Failure;
 pub(crate) use slot::{Slot, TokenState, TokenStatus};

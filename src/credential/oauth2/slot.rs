@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
+use super::crowd::Entrance;
 use super::failure::{Failure, Kind};
 use super::refresh::Endpoint;
 use super::terms::Sharers;
@@ -30,6 +31,8 @@ pub(crate) struct Slot {
     pub(super) endpoint: Arc<dyn Endpoint>,
     pub(super) sharers: Sharers,
     certificate: Option<[u8; 32]>,
+    /// Where its first token has to wait for those of others.
+    pub(super) entrance: Option<Arc<Entrance>>,
     counts: ArcSwap<Vec<Arc<TokenNumbers>>>,
 }
 
@@ -106,7 +109,11 @@ pub(crate) enum TokenState {
 }
 
 impl Slot {
-    pub(super) fn new(endpoint: Arc<dyn Endpoint>, certificate: Option<[u8; 32]>) -> Self {
+    pub(super) fn new(
+        endpoint: Arc<dyn Endpoint>,
+        certificate: Option<[u8; 32]>,
+        entrance: Option<Arc<Entrance>>,
+    ) -> Self {
         Self {
             state: ArcSwap::default(),
             ended: Notify::new(),
@@ -114,6 +121,7 @@ impl Slot {
             endpoint,
             sharers: Sharers::default(),
             certificate,
+            entrance,
             counts: ArcSwap::default(),
         }
     }

@@ -49,7 +49,7 @@ struct Changes {
 
 impl Rules {
     pub(crate) fn compile(service: &Service) -> Self {
-        let credential = service.identity.credential.owned();
+        let credential = service.identities.owned();
         let owned: Rc<[_]> = credential.fields.iter().map(own_name).collect();
         let (request, answer) = (&service.headers, &service.response_headers);
         Self {
@@ -59,7 +59,8 @@ impl Rules {
             on_client_authorization: service.on_client_authorization,
             request: Changes::new(
                 request.set.iter().map(|(name, value)| (&name.value, value)),
-                request.remove.iter().map(|name| &name.value),
+                // What names an identity is for us alone.
+                request.remove.iter().map(|name| &name.value).chain(service.identities.field()),
             ),
             answer: Changes::new(
                 answer.set.iter().map(|(name, value)| (&name.value, value)),
