@@ -1,6 +1,7 @@
 //! What must hold between the parts of a config, each of which is right by itself.
 
-use super::auth::{self, EndpointCertificate, OAuth2};
+use super::auth;
+use super::auth::oauth2::{EndpointCertificate, OAuth2};
 use super::diagnostic::Report;
 use super::read::Reader;
 use super::schema::{Config, Service};
@@ -36,7 +37,10 @@ fn check_plaintext(service: &Service, report: &mut Report) {
         exposed.push(service.url.span);
     }
     exposed.extend(
-        oauth2(service).map(|method| &method.token_url).filter(|url| url.value.is_exposed()).map(|url| url.span),
+        oauth2(service)
+            .map(|method| &method.endpoint)
+            .filter(|endpoint| endpoint.value.url().is_exposed())
+            .map(|endpoint| endpoint.span),
     );
     for span in exposed {
         report
@@ -48,8 +52,9 @@ fn check_plaintext(service: &Service, report: &mut Report) {
 fn check_certificate(service: &Service, report: &mut Report) {
     let https = |scheme: Scheme| scheme == Scheme::Https;
     if let Some(certificate) = &service.certificate {
-        let at_endpoint = oauth2(service)
-            .any(|method| method.certificate == EndpointCertificate::OfService && https(method.token_url.value.scheme));
+        let at_endpoint = oauth2(service).any(|method| {
+            method.certificate == EndpointCertificate::OfService && https(method.endpoint.value.url().scheme)
+        });
         if !https(service.url.value.scheme) && !at_endpoint {
             report
                 .error(certificate.span, "nothing would use this certificate")
@@ -59,11 +64,11 @@ fn check_certificate(service: &Service, report: &mut Report) {
     }
     for method in oauth2(service) {
         if let EndpointCertificate::Named(name) = &method.certificate
-            && !https(method.token_url.value.scheme)
+            && !https(method.endpoint.value.url().scheme)
         {
             report
                 .error(name.span, "nothing would use this certificate")
-                .also(method.token_url.span, "no TLS here")
+                .also(method.endpoint.span, "no TLS here")
                 .help("use an `https://` token endpoint, or remove `certificate`");
         }
     }

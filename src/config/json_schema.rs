@@ -21,6 +21,7 @@ pub fn json_schema() -> Value {
 }
 
 /// A key of a section.
+#[derive(Clone)]
 pub(super) struct Property {
     pub(super) key: &'static str,
     pub(super) about: &'static str,

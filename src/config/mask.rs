@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use super::node::{Entry, Node, Value};
+use super::reference;
 use super::suggest::distance;
 use super::value::Span;
 
@@ -30,9 +31,10 @@ pub(super) fn all(node: &Node, mask: &mut impl FnMut(Span)) {
         Value::Null => {}
         Value::Scalar(_) => mask(node.defined),
         Value::Sequence(items) => items.iter().for_each(|item| all(item, mask)),
-        Value::Mapping(entries) if is_reference(entries) => {
+        Value::Mapping(entries) if reference::is_one(entries) => {
             entries.iter().filter(|entry| entry.key.text == "default").for_each(|entry| all(&entry.value, mask));
         }
+        Value::Mapping(entries) if names_a_field(entries) => {}
         Value::Mapping(entries) => entries.iter().for_each(|entry| {
             mask(entry.key.defined);
             all(&entry.value, mask);
@@ -52,7 +54,15 @@ fn service_entries(service: &Node, mask: &mut impl FnMut(Span)) {
     }
 }
 
-/// The `key` of a certificate is a path.
+/// A JWT that is described is no secret; one that is written out is.
+fn assertion(node: &Node, mask: &mut impl FnMut(Span)) {
+    match node.entries() {
+        Some(_) => certificate(node, mask),
+        None => all(node, mask),
+    }
+}
+
+/// The `key` of a certificate, and of an assertion, is a path.
 fn certificate(node: &Node, mask: &mut impl FnMut(Span)) {
     node.entries()
         .unwrap_or_default()
@@ -64,7 +74,9 @@ fn certificate(node: &Node, mask: &mut impl FnMut(Span)) {
 /// Masks the secrets of a key and its value.
 pub(super) fn of_entry(entry: &Entry, mask: &mut impl FnMut(Span)) {
     let key = entry.key.text.as_str();
-    if VALUES.contains(&key) {
+    if ASSERTIONS.contains(&key) {
+        assertion(&entry.value, mask);
+    } else if VALUES.contains(&key) {
         values(&entry.value, mask);
     } else if is_secret(key) {
         all(&entry.value, mask);
@@ -101,10 +113,9 @@ fn values(node: &Node, mask: &mut impl FnMut(Span)) {
     }
 }
 
-fn is_reference(entries: &[Entry]) -> bool {
-    let named = |entry: &Entry| matches!(entry.key.text.as_str(), "env" | "file" | "credential" | "command");
-    entries.iter().any(named)
-        && entries.iter().all(|entry| named(entry) || matches!(entry.key.text.as_str(), "default" | "refresh"))
+/// Whether a secret is said to come with each request.
+fn names_a_field(entries: &[Entry]) -> bool {
+    matches!(entries, [entry] if entry.key.text == "from_header")
 }
 
 /// Whether what stands at this key, or below it, may be secret.
@@ -225,6 +236,9 @@ fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
 /// Keys whose value is a mapping of names to secrets.
 const VALUES: [&str; 3] = ["set", "headers", "params"];
 
+/// Keys that describe a JWT.
+const ASSERTIONS: [&str; 2] = ["assertion", "client_assertion"];
+
 /// As many slips make a word of [`PARTS`] misspelt, and no other word.
 const SLIPS: usize = 2;
 
@@ -246,7 +260,11 @@ const PARTS: [&str; 13] = [
 ];
 
 /// Keys that contain such a word but hold no secret.
-const NO_SECRET: [&str; 8] = [
+const NO_SECRET: [&str; 12] = [
+    "clientkey",
+    "subjecttokentype",
+    "actortokentype",
+    "requestedtokentype",
     "tokenurl",
     "tokenheader",
     "tokenprefix",

@@ -40,6 +40,13 @@ impl Found {
     }
 }
 
+/// Whether a mapping has nothing but the words of a reference.
+pub(super) fn is_one(entries: &[Entry]) -> bool {
+    let source = |entry: &Entry| matches!(entry.key.text.as_str(), "env" | "file" | "credential" | "command");
+    entries.iter().any(source)
+        && entries.iter().all(|entry| source(entry) || matches!(entry.key.text.as_str(), "default" | "refresh"))
+}
+
 /// The text of a node, its reference followed; `None` if references are not followed (`check --no-secrets`).
 pub(super) fn text(node: &Node, accepts: Accepts, what: &str, report: &mut Report) -> Result<Option<Found>, Reported> {
     match &node.value {

@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::attachments::{Attachments, own_value};
 use super::digest::Digest;
 use super::{Error, Part};
-use crate::config::auth::ApiKeyPlace;
+use crate::config::auth::Attachment;
 use crate::secret::Secret;
 
 /// A field with a fixed value.
@@ -40,36 +40,36 @@ pub(super) struct Cookie {
     pair: Secret,
 }
 
-/// `basic` (RFC 7617).
-pub(super) fn basic(username: &str, password: &Secret) -> Part {
-    let pair = Secret::new(format!("{username}:{}", password.expose()));
-    let encoded = Secret::new(STANDARD.encode(pair.expose()));
-    field(AUTHORIZATION, &Secret::new(format!("Basic {}", encoded.expose())))
-}
-
-/// `bearer` (RFC 6750).
-pub(super) fn bearer(token: &Secret) -> Part {
-    field(AUTHORIZATION, &Secret::new(format!("Bearer {}", token.expose())))
-}
-
-/// `api_key`.
-pub(super) fn api_key(key: &Secret, place: &ApiKeyPlace, prefix: &str) -> Part {
-    let value = Secret::new(format!("{prefix}{}", key.expose()));
-    match place {
-        ApiKeyPlace::Header(name) => field(name.clone(), &value),
-        ApiKeyPlace::Query(name) => {
-            let pair = Secret::new(format!("{}={}", encoded(name), Secret::new(encoded(value.expose())).expose()));
+/// The part that puts this on a request.
+pub(super) fn part(attachment: &Attachment) -> Part {
+    match attachment {
+        Attachment::Basic { username, password } => basic(username, password),
+        Attachment::Header { name, prefix, value } => field(name.clone(), &prefixed(prefix, value)),
+        Attachment::Query { name, prefix, value } => {
+            let value = Secret::new(encoded(prefixed(prefix, value).expose()));
+            let pair = Secret::new(format!("{}={}", encoded(name), value.expose()));
             Part::Query(Query { name: name.clone(), pair })
         }
-        ApiKeyPlace::Cookie(name) => {
-            let pair = Secret::new(format!("{name}={}", value.expose()));
+        Attachment::Cookie { name, prefix, value } => {
+            let pair = Secret::new(format!("{name}={}", prefixed(prefix, value).expose()));
             Part::Cookie(Cookie { name: name.clone(), pair })
         }
     }
 }
 
+/// RFC 7617, in UTF-8.
+fn basic(username: &str, password: &Secret) -> Part {
+    let pair = Secret::new(format!("{username}:{}", password.expose()));
+    let encoded = Secret::new(STANDARD.encode(pair.expose()));
+    field(AUTHORIZATION, &prefixed("Basic ", &encoded))
+}
+
+fn prefixed(prefix: &str, value: &Secret) -> Secret {
+    Secret::new(format!("{prefix}{}", value.expose()))
+}
+
 /// A field whose value is a secret.
-pub(super) fn field(name: HeaderName, value: &Secret) -> Part {
+fn field(name: HeaderName, value: &Secret) -> Part {
     Part::Field(Field { name, value: secret_value(value.expose()) })
 }
 
@@ -212,20 +212,27 @@ mod tests {
 
     #[test]
     fn each_method_sets_its_field() {
-        let header = |name| ApiKeyPlace::Header(HeaderName::from_static(name));
+        let header = |name, prefix: &str, value| {
+            let prefix = prefix.to_owned();
+            part(&Attachment::Header { name: HeaderName::from_static(name), prefix, value: secret(value) })
+        };
 
         check_field(&basic("Aladdin", &secret("open sesame")), "authorization", "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
         check_field(&basic("Ä", &secret("ß:")), "authorization", "Basic w4Q6w586");
-        check_field(&bearer(&secret("abc")), "authorization", "Bearer abc");
-        check_field(&api_key(&secret("abc"), &header("x-api-key"), ""), "x-api-key", "abc");
-        check_field(&api_key(&secret("abc"), &header("authorization"), "Token "), "authorization", "Token abc");
-        check_field(&field(HeaderName::from_static("x-tenant"), &secret("t ä")), "x-tenant", "t ä");
+        check_field(&header("authorization", "Bearer ", "abc"), "authorization", "Bearer abc");
+        check_field(&header("x-api-key", "", "abc"), "x-api-key", "abc");
+        check_field(&header("x-tenant", "", "t ä"), "x-tenant", "t ä");
+    }
+
+    fn query(name: &str, value: &str) -> Query {
+        let attachment = Attachment::Query { name: name.to_owned(), prefix: String::new(), value: secret(value) };
+        let Part::Query(query) = part(&attachment) else { panic!("no query") };
+        query
     }
 
     #[track_caller]
     fn check_query(asked: &str, sent: &str) {
-        let part = api_key(&secret("a b&c"), &ApiKeyPlace::Query("api key".to_owned()), "");
-        let Part::Query(query) = part else { panic!("no query") };
+        let query = query("api key", "a b&c");
         let mut target = PathAndQuery::try_from(asked).expect("a target");
 
         query.put(&mut target).expect("room for it");
@@ -258,8 +265,7 @@ mod tests {
 
     #[test]
     fn a_query_credential_is_refused_where_there_is_no_room_for_it() {
-        let part = api_key(&secret("abc"), &ApiKeyPlace::Query("key".to_owned()), "");
-        let Part::Query(query) = part else { panic!("no query") };
+        let query = query("key", "abc");
 
         let asterisk = query.put(&mut PathAndQuery::from_static("*")).expect_err("no query");
         let mut longest = PathAndQuery::try_from(format!("/{}", "a".repeat(65_530))).expect("a target");
@@ -271,7 +277,8 @@ mod tests {
 
     #[track_caller]
     fn check_cookie(asked: &[&str], sent: &[&str]) {
-        let part = api_key(&secret("abc"), &ApiKeyPlace::Cookie("key".to_owned()), "");
+        let name = "key".to_owned();
+        let part = part(&Attachment::Cookie { name, prefix: "a".to_owned(), value: secret("bc") });
         let Part::Cookie(cookie) = part else { panic!("no cookie") };
         let mut fields = HeaderMap::new();
         for value in asked {

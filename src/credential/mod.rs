@@ -5,8 +5,8 @@
 //! out. `proxy` asks two things: [`Credential::authorize`] before each sending, and [`Credential::verdict`] on the
 //! answer.
 //!
-//! A new method is a file here, and an arm in [`Part::of`]; one that puts something on a request that no part can put
-//! yet is a variant of [`Part`] as well, and the compiler asks for the rest.
+//! A new static method needs nothing here. One that puts something on a request that no part can put yet is a file
+//! here, a variant of [`Part`] and an arm in [`Part::of`], and the compiler asks for the rest.
 
 mod attachments;
 mod digest;
@@ -199,15 +199,12 @@ impl Part {
     /// The parts of one method, and its name.
     fn of(auth: &At<Auth>, material: &Material<'_>, report: &mut Report) -> Option<(&'static str, Vec<Self>)> {
         Some(match &auth.value {
-            Auth::Basic { username, password } => ("basic", vec![fixed::basic(&username.value, &password.value)]),
-            Auth::Bearer { token } => ("bearer", vec![fixed::bearer(&token.value)]),
-            Auth::ApiKey { key, place, prefix } => ("api_key", vec![fixed::api_key(&key.value, &place.value, prefix)]),
-            Auth::Headers { set } => {
-                let fields = set.iter().map(|(name, value)| fixed::field(name.value.clone(), &value.value));
-                ("headers", fields.collect())
+            Auth::Static(fixed) => {
+                let parts = fixed.attachments.iter().map(|attachment| fixed::part(&attachment.value));
+                (fixed.method, parts.collect())
             }
-            Auth::ClientCredentials(oauth2) => {
-                ("oauth2_client_credentials", vec![Self::Bearer(Bearer::compile(oauth2, material, report)?)])
+            Auth::OAuth2(oauth2) => {
+                (oauth2.grant.method(), vec![Self::Bearer(Bearer::compile(oauth2, material, report)?)])
             }
         })
     }

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::oauth2::refresh;
 use super::*;
-use crate::config::auth::{ClientAuth, EndpointCertificate, OAuth2, RefreshAhead};
+use crate::config::auth::oauth2::{ClientAuth, Endpoint, EndpointCertificate, Grant, OAuth2, RefreshAhead};
 use crate::config::{Authority, Config, Scheme, Secrets, Source, Url};
 use crate::secret::Secret;
 use crate::transport::Body;
@@ -19,9 +19,11 @@ pub(super) fn oauth2() -> OAuth2 {
     let authority = Authority { host: "idp.example".to_owned(), port: 443, default_port: true };
     let url = Url { scheme: Scheme::Https, authority, path: "/token".to_owned(), query: None };
     OAuth2 {
-        token_url: At::nowhere(url),
-        client_id: At::nowhere("app".to_owned()),
+        grant: Grant::ClientCredentials,
+        endpoint: At::nowhere(Endpoint::Token(url)),
+        client_id: Some("app".to_owned()),
         client_auth: ClientAuth::Basic(At::nowhere(Secret::new("secret".to_owned()))),
+        client_assertion_audience: None,
         scope: None,
         audience: None,
         resource: Vec::new(),
@@ -29,6 +31,7 @@ pub(super) fn oauth2() -> OAuth2 {
         headers: Vec::new(),
         certificate: EndpointCertificate::OfService,
         tls: None,
+        dpop: false,
         token_header: header::AUTHORIZATION,
         token_prefix: "Bearer".to_owned(),
         refresh_ahead: RefreshAhead::Share(0.2),

@@ -52,8 +52,6 @@ impl Start {
         let (log, flush) = log::start(log_settings(&snapshot.config));
         panic::set_hook(Box::new(tell_panic));
         warn_of(&report.render(Color::Plain));
-        // The system's certificates leave 90 KiB of freed heap behind, 500 services 200.
-        heap::trim();
         let on_hang_up = options.on_hang_up;
         Ok(Self { loader, slots, snapshot, watched: report.watched(), on_hang_up, log, _flush: flush })
     }

@@ -97,6 +97,8 @@ impl Loader {
     pub(crate) fn load(&self, previous: Option<&Snapshot>, slots: &Slots) -> (Option<Snapshot>, Report) {
         let (config, mut report) = config::load_with(&self.source, Secrets::Read, &self.overrides);
         let snapshot = config.and_then(|config| Snapshot::compile(config, previous, slots, &mut report));
+        // The system's certificates leave 90 KiB of freed heap behind, the trees and texts of 500 services 2 MiB.
+        heap::trim();
         (snapshot, report)
     }
 }
@@ -182,13 +184,7 @@ impl Reloader {
     /// before it switches: a load that finds the same again must not begin that anew.
     async fn reload(&mut self, wanted: &mut Arc<Snapshot>) -> Outcome {
         let (loader, slots, previous) = (Arc::clone(&self.loader), Arc::clone(&self.slots), Arc::clone(wanted));
-        let load = move || {
-            let loaded = loader.load(Some(&previous), &slots);
-            // 500 services leave 2 MiB of trees and texts behind.
-            heap::trim();
-            loaded
-        };
-        let loaded = tokio::task::spawn_blocking(load).await;
+        let loaded = tokio::task::spawn_blocking(move || loader.load(Some(&previous), &slots)).await;
         let (outcome, difference) = match loaded {
             Ok((snapshot, report)) => {
                 self.watcher.watch(report.watched());

@@ -3,49 +3,56 @@
 //! Thousands of connections may be idle or wait for an answer; those that move bytes in this moment are few.
 
 use std::cell::Cell;
+use std::thread::LocalKey;
 
 use bytes::BytesMut;
 use http::HeaderMap;
 
-struct Spare {
-    buffer: Cell<Option<BytesMut>>,
-    lines: Cell<Option<Vec<u8>>>,
-    fields: Cell<Option<HeaderMap>>,
+thread_local! {
+    static BUFFER: Spare<BytesMut> = const { Cell::new(None) };
+    static LINES: Spare<Vec<u8>> = const { Cell::new(None) };
+    static FIELDS: Spare<HeaderMap> = const { Cell::new(None) };
 }
 
-thread_local! {
-    static SPARE: Spare = const { Spare { buffer: Cell::new(None), lines: Cell::new(None), fields: Cell::new(None) } };
-}
+type Spare<T> = Cell<Option<T>>;
 
 /// A buffer to read into, of any capacity; its memory is used again once nobody holds a slice of it.
 pub(super) fn buffer() -> BytesMut {
-    SPARE.try_with(|spare| spare.buffer.take()).ok().flatten().unwrap_or_default()
+    take(&BUFFER)
 }
 
 pub(super) fn keep_buffer(buffer: BytesMut) {
-    // A thread that ends keeps nothing.
-    SPARE.try_with(|spare| spare.buffer.set(Some(buffer))).ok();
+    keep(&BUFFER, buffer);
 }
 
 pub(super) fn lines() -> Vec<u8> {
-    SPARE.try_with(|spare| spare.lines.take()).ok().flatten().unwrap_or_default()
+    take(&LINES)
 }
 
 pub(super) fn keep_lines(lines: Vec<u8>) {
     if lines.capacity() <= LINES_BYTES {
-        SPARE.try_with(|spare| spare.lines.set(Some(lines))).ok();
+        keep(&LINES, lines);
     }
 }
 
 /// A map without fields.
 pub(super) fn fields() -> HeaderMap {
-    SPARE.try_with(|spare| spare.fields.take()).ok().flatten().unwrap_or_default()
+    take(&FIELDS)
 }
 
 pub(super) fn keep_fields(mut fields: HeaderMap) {
     // Names and values may be secrets, and hold the buffers that they came in.
     fields.clear();
-    SPARE.try_with(|spare| spare.fields.set(Some(fields))).ok();
+    keep(&FIELDS, fields);
+}
+
+fn take<T: Default>(place: &'static LocalKey<Spare<T>>) -> T {
+    place.try_with(Cell::take).ok().flatten().unwrap_or_default()
+}
+
+fn keep<T>(place: &'static LocalKey<Spare<T>>, spare: T) {
+    // A thread that ends keeps nothing.
+    place.try_with(|place| place.set(Some(spare))).ok();
 }
 
 /// Heads are smaller; one that is not was rare, and need not stay.

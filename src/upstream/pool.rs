@@ -119,9 +119,7 @@ impl Pool {
     pub(crate) fn sweep(&self, now: Moment) {
         self.now.set(now);
         let is_fresh = |since| self.upstream.pool.idle_timeout.is_none_or(|limit| now.since(since) < limit);
-        self.idle
-            .borrow_mut()
-            .retain(|idle| !idle.connection.is_closed() && self.is_young(idle.connection.born) && is_fresh(idle.since));
+        self.idle.borrow_mut().retain(|idle| self.is_fit(&idle.connection) && is_fresh(idle.since));
         self.shared.borrow_mut().retain(|shared| {
             !shared.sender.is_closed()
                 && self.is_young(shared.born)
@@ -227,8 +225,7 @@ impl Pool {
 
     /// An HTTP/1.1 connection is ready for another request.
     pub(super) fn give_back(&self, connection: Rc<Connection>) {
-        let is_fit = !connection.is_closed() && self.is_young(connection.born);
-        if !is_fit || self.must_yield() {
+        if !self.is_fit(&connection) || self.must_yield() {
             drop(connection);
             self.dial_for_waiting();
         } else if self.queue.borrow().is_empty() {
@@ -259,6 +256,11 @@ impl Pool {
         self.fill_streams();
         self.dial_for_waiting();
         self.count();
+    }
+
+    /// Whether it may carry another request.
+    fn is_fit(&self, connection: &Connection) -> bool {
+        !connection.is_closed() && self.is_young(connection.born)
     }
 
     fn is_young(&self, born: Moment) -> bool {

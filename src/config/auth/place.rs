@@ -1,9 +1,11 @@
 //! Where each method puts its credential, as people are told, and that no two put theirs in the same place.
 
-use super::{ApiKeyPlace, Auth, OAuth2};
+use http::header;
+
+use super::{Attachment, Auth, OAuth2, Static};
 use crate::config::diagnostic::Report;
 use crate::config::schema::RequestHeaders;
-use crate::config::value::{At, Span, Url};
+use crate::config::value::{At, Span};
 
 /// A part of the request that a credential takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,17 +76,30 @@ pub(in crate::config) fn report_overlap_with_headers(
 
 fn places(method: &At<Auth>) -> Vec<(Place, Span)> {
     match &method.value {
-        Auth::Basic { .. } | Auth::Bearer { .. } => vec![(Place::header("authorization"), method.span)],
-        Auth::ApiKey { place, .. } => {
-            let taken = match &place.value {
-                ApiKeyPlace::Header(name) => Place::header(name.as_str()),
-                ApiKeyPlace::Query(name) => Place::Query(name.clone()),
-                ApiKeyPlace::Cookie(name) => Place::Cookie(name.clone()),
-            };
-            vec![(taken, place.span)]
+        Auth::Static(Static { attachments, .. }) => {
+            attachments.iter().map(|attachment| (attachment.value.place(), attachment.span)).collect()
         }
-        Auth::Headers { set } => set.iter().map(|(name, _)| (Place::header(name.value.as_str()), name.span)).collect(),
-        Auth::ClientCredentials(oauth2) => vec![(Place::header(oauth2.token_header.as_str()), method.span)],
+        Auth::OAuth2(oauth2) => vec![(Place::header(oauth2.token_header.as_str()), method.span)],
+    }
+}
+
+impl Attachment {
+    fn place(&self) -> Place {
+        match self {
+            Self::Basic { .. } => Place::header(header::AUTHORIZATION.as_str()),
+            Self::Header { name, .. } => Place::header(name.as_str()),
+            Self::Query { name, .. } => Place::Query(name.clone()),
+            Self::Cookie { name, .. } => Place::Cookie(name.clone()),
+        }
+    }
+
+    fn masked(&self) -> String {
+        match self {
+            Self::Basic { .. } => "authorization: Basic ***".to_owned(),
+            Self::Header { name, prefix, .. } => format!("{name}: {prefix}***"),
+            Self::Query { name, prefix, .. } => format!("query parameter {name}={prefix}***"),
+            Self::Cookie { name, prefix, .. } => format!("cookie {name}={prefix}***"),
+        }
     }
 }
 
@@ -93,20 +108,13 @@ impl Auth {
     #[must_use]
     pub fn masked(&self) -> Vec<String> {
         match self {
-            Self::Basic { .. } => vec!["authorization: Basic ***".to_owned()],
-            Self::Bearer { .. } => vec!["authorization: Bearer ***".to_owned()],
-            Self::ApiKey { place, prefix, .. } => vec![match &place.value {
-                ApiKeyPlace::Header(name) => format!("{name}: {prefix}***"),
-                ApiKeyPlace::Query(name) => format!("query parameter {name}={prefix}***"),
-                ApiKeyPlace::Cookie(name) => format!("cookie {name}={prefix}***"),
-            }],
-            Self::Headers { set } => set.iter().map(|(name, _)| format!("{}: ***", name.value)).collect(),
-            Self::ClientCredentials(oauth2) => {
-                let space = if oauth2.token_prefix.is_empty() { "" } else { " " };
-                // The query of a URL may hold a secret.
-                let endpoint = Url { query: None, ..oauth2.token_url.value.clone() };
-                let OAuth2 { token_header, token_prefix, .. } = &**oauth2;
-                vec![format!("{token_header}: {token_prefix}{space}*** (a token from {endpoint})")]
+            Self::Static(Static { attachments, .. }) => {
+                attachments.iter().map(|attachment| attachment.value.masked()).collect()
+            }
+            Self::OAuth2(oauth2) => {
+                let OAuth2 { token_header, token_prefix, endpoint, .. } = &**oauth2;
+                let space = if token_prefix.is_empty() { "" } else { " " };
+                vec![format!("{token_header}: {token_prefix}{space}*** (a token from {})", endpoint.value)]
             }
         }
     }

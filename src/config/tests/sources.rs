@@ -8,6 +8,7 @@ use std::path::Path;
 use super::super::{Color, Config, Report, Secrets, Source, load};
 use super::{check_messages, valid};
 use crate::config::Auth;
+use crate::config::auth::Attachment;
 
 const BEARER: &str = "services: { a: { url: 'https://a.example', auth: { type: bearer, token: { file: secret } } } }";
 
@@ -18,7 +19,10 @@ fn load_file(path: &Path) -> (Option<Config>, Report) {
 #[track_caller]
 fn token(config: &Config) -> &str {
     match &config.services["a"].value.auth[0].value {
-        Auth::Bearer { token } => token.value.expose(),
+        Auth::Static(fixed) => match &fixed.attachments[0].value {
+            Attachment::Header { value, .. } => value.expose(),
+            other => panic!("{other:?}"),
+        },
         other => panic!("{other:?}"),
     }
 }
@@ -209,7 +213,12 @@ fn a_number_is_text_as_it_was_spelled() {
     let service = &config.services["a"].value;
     assert_eq!(service.http_version, crate::config::HttpVersion::Http1);
     match &service.auth[0].value {
-        Auth::ApiKey { key, prefix, .. } => assert_eq!((key.value.expose(), prefix.as_str()), ("12e3456", "007")),
+        Auth::Static(fixed) => match &fixed.attachments[0].value {
+            Attachment::Header { prefix, value, .. } => {
+                assert_eq!((value.expose(), prefix.as_str()), ("12e3456", "007"));
+            }
+            other => panic!("{other:?}"),
+        },
         other => panic!("{other:?}"),
     }
 }

@@ -13,7 +13,7 @@ pub use url::{Authority, Scheme, Url};
 pub(super) use duration::{OrOff, Positive};
 pub(super) use field::{Fields as HeaderFields, Host, header_value};
 pub(super) use number::{Between, Mode, Size, Status};
-pub(super) use url::{EndpointUrl, ServiceUrl};
+pub(super) use url::{EndpointUrl, IssuerUrl, ServiceUrl};
 
 /// A value and the place where it was written.
 ///

@@ -88,6 +88,7 @@ impl Url {
 pub(in crate::config) struct ServiceUrl(Url);
 
 /// The URL of a token endpoint, which may have a query.
+#[derive(Clone)]
 pub(in crate::config) struct EndpointUrl(Url);
 
 impl From<At<ServiceUrl>> for At<Url> {
@@ -96,9 +97,19 @@ impl From<At<ServiceUrl>> for At<Url> {
     }
 }
 
-impl From<At<EndpointUrl>> for At<Url> {
-    fn from(url: At<EndpointUrl>) -> Self {
-        Self { value: url.value.0, span: url.span }
+/// The URL of an issuer, which has no query (RFC 8414 §2).
+#[derive(Clone)]
+pub(in crate::config) struct IssuerUrl(Url);
+
+impl From<EndpointUrl> for Url {
+    fn from(url: EndpointUrl) -> Self {
+        url.0
+    }
+}
+
+impl From<IssuerUrl> for Url {
+    fn from(url: IssuerUrl) -> Self {
+        url.0
     }
 }
 
@@ -119,6 +130,26 @@ impl FromText for ServiceUrl {
 
     fn schema() -> Schema {
         json_schema!({ "type": "string", "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://[^?#@]+$" })
+    }
+}
+
+impl FromText for IssuerUrl {
+    const WHAT: &'static str = "a URL";
+
+    fn from_text(text: &str) -> Result<Self, Wrong> {
+        let url = parse(text)?;
+        match url.query {
+            Some(_) => Err(Wrong::new("the URL of an issuer has no query").help("remove the `?` and what follows")),
+            None => Ok(Self(url)),
+        }
+    }
+
+    fn placeholder() -> Self {
+        Self(placeholder())
+    }
+
+    fn schema() -> Schema {
+        ServiceUrl::schema()
     }
 }
 

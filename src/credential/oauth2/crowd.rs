@@ -112,8 +112,8 @@ mod tests {
 
         inside.truncate(FIRST_AT_A_TIME - 2);
 
-        assert!(poll(hasty.as_mut()).is_ready());
-        assert!(poll(line[0].as_mut()).is_ready());
+        let [hasty, first] = [poll(hasty.as_mut()), poll(line[0].as_mut())];
+        assert!(hasty.is_ready() && first.is_ready());
         assert!(line[1..].iter_mut().all(|one| poll(one.as_mut()).is_pending()));
     }
 }

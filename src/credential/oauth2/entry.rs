@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use super::Slot;
 use super::crowd::Entrance;
 use super::request::TokenRequest;
-use crate::config::auth::{ClientAuth, EndpointCertificate, OAuth2};
+use crate::config::auth::oauth2::{Endpoint, EndpointCertificate, OAuth2};
 use crate::config::{self, At, HttpVersion, Report, Scheme, Tls};
 use crate::credential::Material;
 use crate::credential::digest::Digest;
@@ -46,21 +46,20 @@ impl Entry {
     /// `None`: what is wrong has been reported, or can't be known without the secrets.
     pub(super) fn compile(written: &OAuth2, material: &Material<'_>, report: &mut Report) -> Option<Self> {
         let Presented(certificate) = Presented::of(written, material)?;
-        let tls = match written.token_url.value.scheme {
+        let url = written.endpoint.value.url();
+        let tls = match url.scheme {
             Scheme::Http => None,
             Scheme::Https => Some(client_tls(written, certificate, material, report)?),
         };
         // Counted even where a plain endpoint can't see it: the token may be bound to it all the same.
         let certificate = certificate.map(|certificate| certificate.leaf.sha256);
-        let key = key(written, tls.as_ref(), certificate.as_ref());
+        let mut digest = Digest::new();
+        digest_place(written, tls.as_ref(), certificate.as_ref(), &mut digest);
         // The time for a connection is part of the time for the request, which `fetch` keeps.
-        let url = &written.token_url.value;
         let connector = Connector::new(url, tls, HttpVersion::Auto, None, Spelling::LowerCase);
-        let Ok(request) = TokenRequest::new(written, connector, certificate) else {
-            report.error(written.token_url.span, "a request can't be sent to this URL");
-            return None;
-        };
-        Some(Self { key, certificate, request, entrance: material.crowd.entrance.clone() })
+        let request = TokenRequest::compile(written, connector, certificate, report)?;
+        request.digest(&mut digest);
+        Some(Self { key: digest.finish(), certificate, request, entrance: material.crowd.entrance.clone() })
     }
 }
 
@@ -116,8 +115,8 @@ fn client_tls(
     report: &mut Report,
 ) -> Option<ClientTls> {
     let trust = written.tls.clone().or_else(|| material.service.tls.as_ref().map(trust_of));
-    let At { value: url, span } = &written.token_url;
-    let host = &url.authority.host;
+    let At { value: endpoint, span } = &written.endpoint;
+    let host = &endpoint.url().authority.host;
     let presented = certificate.map(|certificate| certificate.leaf.sha256);
     material.crowd.tls(trust.as_ref(), host, presented, || {
         ClientTls::compile(trust.as_ref(), host, certificate, HttpVersion::Auto, *span, report)
@@ -149,39 +148,18 @@ fn trust_of(service: &At<Tls>) -> At<Tls> {
     At { value: Tls { ca, system_roots, min_version, ..Tls::default() }, span: service.span }
 }
 
-fn key(written: &OAuth2, tls: Option<&ClientTls>, certificate: Option<&[u8; 32]>) -> Key {
-    let mut digest = Digest::new();
-    let url = &written.token_url.value;
-    digest.field(&[url.scheme as u8]);
+/// Digests where the token comes from, and with which TLS.
+fn digest_place(written: &OAuth2, tls: Option<&ClientTls>, certificate: Option<&[u8; 32]>, digest: &mut Digest) {
+    let endpoint = &written.endpoint.value;
+    let url = endpoint.url();
+    digest.field(&[u8::from(matches!(endpoint, Endpoint::Issuer(_))), url.scheme as u8]);
     digest.field(url.authority.host.as_bytes());
     digest.field(&url.authority.port.to_be_bytes());
     digest.field(url.path.as_bytes());
     digest.list(url.query.iter().map(String::as_bytes));
     digest.list(tls.iter().map(|tls| tls.fingerprint.as_slice()));
     digest.list(certificate.iter().map(|fingerprint| fingerprint.as_slice()));
-
-    digest.field(written.client_id.value.as_bytes());
-    let (kind, secret) = client_auth(&written.client_auth);
-    digest.field(&[kind]);
-    digest.field(secret.as_bytes());
-
-    digest.field(b"client_credentials");
-    digest.list(written.scope.iter().map(String::as_bytes));
-    digest.list(written.audience.iter().map(String::as_bytes));
-    digest.list(written.resource.iter().map(String::as_bytes));
-    digest.list(written.params.iter().flat_map(|(name, value)| [name.as_bytes(), value.value.expose().as_bytes()]));
-    let headers = written.headers.iter();
-    digest.list(headers.flat_map(|(name, value)| [name.value.as_str().as_bytes(), value.value.expose().as_bytes()]));
-    digest.finish()
-}
-
-fn client_auth(client_auth: &ClientAuth) -> (u8, &str) {
-    match client_auth {
-        ClientAuth::Basic(secret) => (0, secret.value.expose()),
-        ClientAuth::Post(secret) => (1, secret.value.expose()),
-        ClientAuth::TlsClientAuth => (2, ""),
-        ClientAuth::None => (3, ""),
-    }
+    digest.field(&[u8::from(written.dpop)]);
 }
 
 /// As many slots that are gone are no matter.

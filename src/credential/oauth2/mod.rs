@@ -11,9 +11,12 @@
 
 mod answer;
 mod bearer;
+mod client;
 mod crowd;
+mod draft;
 mod entry;
 mod failure;
+mod grant;
 pub(crate) mod refresh;
 mod request;
 mod schedule;

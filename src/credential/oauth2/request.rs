@@ -1,70 +1,84 @@
 //! A token request: what the grant asks for and how the client authenticates, as a form over HTTP.
 //!
-//! Everything but the connection is made when the config is compiled. Each request goes over a connection of its own:
-//! they are minutes apart, and an idle one would have to be watched in between.
+//! It is written anew each time, for parts of it may be good only once. Each goes over a connection of its own: they are
+//! minutes apart, and an idle one would have to be watched in between.
 
 use std::time::{Duration, SystemTime};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use form_urlencoded::{Serializer, byte_serialize};
-use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::uri::{Authority, InvalidUri, PathAndQuery};
-use http::{HeaderMap, HeaderValue, Method, response};
+use http::{HeaderName, Method, response};
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
 
 use super::answer::{self, Answer, Asked, Granted, LARGEST_ANSWER};
-use super::failure::{Failure, Kind, Spellings};
+use super::client::Client;
+use super::draft::{Draft, Written};
+use super::failure::{Failure, Kind};
+use super::grant::Grant;
 use super::refresh::{Endpoint, Fetch};
 use crate::clock::Moment;
 use crate::code::Code;
-use crate::config::auth::{ClientAuth, OAuth2};
-use crate::config::{Scheme, Url};
-use crate::credential::fixed::secret_value;
+use crate::config::auth::OAuth2;
+use crate::config::{Report, Scheme, Url};
+use crate::credential::digest::Digest;
 use crate::secret::Secret;
 use crate::transport::{Body, Connected, Connector, Error, Outgoing, Reading, Sender};
 
-/// The token request of one entry, ready to be sent again and again.
+/// The token request of one entry, made anew each time it is sent.
 pub(super) struct TokenRequest {
+    address: Address,
+    client: Client,
+    grant: Grant,
+    asks: Asks,
+    certificate: Option<[u8; 32]>,
+}
+
+/// Where a token endpoint is.
+struct Address {
     connector: Connector,
     scheme: Scheme,
     authority: Authority,
     target: PathAndQuery,
-    fields: HeaderMap,
-    form: Secret,
-    secrets: Spellings,
-    certificate: Option<[u8; 32]>,
+}
+
+/// What is asked for, whatever the grant.
+struct Asks {
+    scope: Option<String>,
+    audience: Option<String>,
+    resource: Vec<String>,
+    params: Vec<(String, Secret)>,
+    headers: Vec<(HeaderName, Secret)>,
 }
 
 impl TokenRequest {
-    /// `certificate` is the fingerprint of the one that `connector` presents.
-    ///
-    /// # Errors
-    /// When the URL has something that can't be sent.
-    pub(super) fn new(
+    /// `certificate` is the fingerprint of the one that the endpoint sees. `None`: what is wrong has been reported.
+    pub(super) fn compile(
         written: &OAuth2,
         connector: Connector,
         certificate: Option<[u8; 32]>,
-    ) -> Result<Self, InvalidUri> {
-        let url = &written.token_url.value;
-        Ok(Self {
-            connector,
-            scheme: url.scheme,
-            authority: authority(url)?,
-            target: target(url)?,
-            fields: fields(written),
-            form: form(written),
-            secrets: Spellings::of(secrets(written).iter().map(Secret::expose)),
-            certificate,
-        })
+        report: &mut Report,
+    ) -> Option<Self> {
+        let address = Address::of(written.endpoint.value.url(), connector);
+        if address.is_err() {
+            report.error(written.endpoint.span, "a request can't be sent to this URL");
+        }
+        let (client, grant) = (Client::compile(written, report), Grant::compile(written, report));
+        Some(Self { address: address.ok()?, client: client?, grant: grant?, asks: Asks::of(written), certificate })
+    }
+
+    /// Digests all that decides which token it brings, but for where it is sent.
+    pub(super) fn digest(&self, digest: &mut Digest) {
+        self.client.digest(digest);
+        self.grant.digest(digest);
+        self.asks.digest(digest);
     }
 
     async fn exchange(&self, timeout: Duration) -> Result<Granted, Failure> {
         let deadline = Instant::now() + timeout;
-        let Ok(connected) = timeout_at(deadline, self.connector.connect()).await else {
+        let written = self.draft().finish();
+        let Ok(connected) = timeout_at(deadline, self.address.connector.connect()).await else {
             return Err(self.late(timeout, "for a connection"));
         };
         let Connected { mut sender, driver, .. } = connected.map_err(|error| self.unreachable(&error))?;
@@ -74,35 +88,33 @@ impl TokenRequest {
         }
 
         let sent = Moment::now();
-        let Ok(received) = timeout_at(deadline, self.receive(&mut sender)).await else {
+        let Ok(received) = timeout_at(deadline, self.receive(&written, &mut sender)).await else {
             return Err(self.late(timeout, "for its whole answer"));
         };
         let (head, body) = received?;
         let body = body.as_ref().map(|body| body.as_slice());
         let answer = Answer { status: head.status, fields: &head.headers, body };
-        answer::read(&answer, &self.asked(sent), SystemTime::now())
+        answer::read(&answer, &self.asked(&written, sent), SystemTime::now())
     }
 
-    async fn receive(&self, sender: &mut Sender) -> Result<(response::Parts, Received), Failure> {
-        let answer = sender.send(&mut self.outgoing()).await.map_err(|unsent| self.unreachable(&unsent.error))?;
+    /// The request as it goes out this time.
+    fn draft(&self) -> Draft {
+        let mut draft = self.grant.draft();
+        self.client.authenticate(&mut draft);
+        self.asks.write(&mut draft);
+        draft
+    }
+
+    async fn receive(&self, written: &Written, sender: &mut Sender) -> Result<(response::Parts, Received), Failure> {
+        let answer =
+            sender.send(&mut self.address.outgoing(written)).await.map_err(|unsent| self.unreachable(&unsent.error))?;
         let (head, body) = answer.into_parts();
         let body = bounded(sender.read(body)).await.map_err(|error| self.broken_off(&error))?;
         Ok((head, body))
     }
 
-    fn outgoing(&self) -> Outgoing {
-        Outgoing {
-            method: Method::POST,
-            scheme: self.scheme,
-            authority: self.authority.clone(),
-            target: self.target.clone(),
-            fields: self.fields.clone(),
-            body: Body::Whole(Some(Bytes::copy_from_slice(self.form.expose().as_bytes()))),
-        }
-    }
-
-    fn asked(&self, sent: Moment) -> Asked<'_> {
-        Asked { endpoint: self.host(), secrets: &self.secrets, certificate: self.certificate, sent }
+    fn asked<'a>(&'a self, written: &'a Written, sent: Moment) -> Asked<'a> {
+        Asked { endpoint: self.host(), secrets: &written.secrets, certificate: self.certificate, sent }
     }
 
     fn late(&self, timeout: Duration, what: &str) -> Failure {
@@ -133,7 +145,7 @@ impl Endpoint for TokenRequest {
     }
 
     fn host(&self) -> &str {
-        self.authority.as_str()
+        self.address.authority.as_str()
     }
 }
 
@@ -153,6 +165,23 @@ async fn bounded(mut body: Reading<'_>) -> Result<Received, Error> {
     Ok(Some(whole))
 }
 
+impl Address {
+    fn of(url: &Url, connector: Connector) -> Result<Self, InvalidUri> {
+        Ok(Self { connector, scheme: url.scheme, authority: authority(url)?, target: target(url)? })
+    }
+
+    fn outgoing(&self, written: &Written) -> Outgoing {
+        Outgoing {
+            method: Method::POST,
+            scheme: self.scheme,
+            authority: self.authority.clone(),
+            target: self.target.clone(),
+            fields: written.fields.clone(),
+            body: Body::Whole(Some(Bytes::copy_from_slice(written.form.expose().as_bytes()))),
+        }
+    }
+}
+
 fn authority(url: &Url) -> Result<Authority, InvalidUri> {
     let host = &url.authority.host;
     let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
@@ -167,67 +196,37 @@ fn target(url: &Url) -> Result<PathAndQuery, InvalidUri> {
     }
 }
 
-fn fields(written: &OAuth2) -> HeaderMap {
-    let mut fields = HeaderMap::new();
-    fields.insert(USER_AGENT, HeaderValue::from_static(concat!("sidekey/", env!("CARGO_PKG_VERSION"))));
-    fields.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    // A few hundred bytes gain nothing by compression, and nothing need be unpacked.
-    fields.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-    for (name, value) in &written.headers {
-        fields.insert(&name.value, secret_value(value.value.expose()));
-    }
-    if let ClientAuth::Basic(secret) = &written.client_auth {
-        let pair = basic_pair(&written.client_id.value, &secret.value);
-        let basic = Zeroizing::new(format!("Basic {}", pair.expose()));
-        fields.insert(AUTHORIZATION, secret_value(&basic));
-    }
-    fields
-}
-
-/// Id and secret as RFC 6749 §2.3.1 wants them: each encoded as a form's value is, and only then joined.
-fn basic_pair(id: &str, secret: &Secret) -> Secret {
-    let form_encoded = |text: &str| Secret::new(byte_serialize(text.as_bytes()).collect());
-    let (id, secret) = (form_encoded(id), form_encoded(secret.expose()));
-    let pair = Secret::new(format!("{}:{}", id.expose(), secret.expose()));
-    Secret::new(STANDARD.encode(pair.expose()))
-}
-
-/// The form. The client authenticates in here or in the head, never in both (RFC 6749 §2.3).
-fn form(written: &OAuth2) -> Secret {
-    let mut form = Serializer::new(String::new());
-    form.append_pair("grant_type", "client_credentials");
-    match &written.client_auth {
-        ClientAuth::Basic(_) => {}
-        ClientAuth::Post(secret) => {
-            form.append_pair("client_id", &written.client_id.value);
-            form.append_pair("client_secret", secret.value.expose());
-        }
-        // The endpoint must know which client the certificate is to be of (RFC 8705 §2).
-        ClientAuth::TlsClientAuth | ClientAuth::None => {
-            form.append_pair("client_id", &written.client_id.value);
+impl Asks {
+    fn of(written: &OAuth2) -> Self {
+        let params = written.params.iter().map(|(name, value)| (name.clone(), value.value.clone()));
+        let headers = written.headers.iter().map(|(name, value)| (name.value.clone(), value.value.clone()));
+        Self {
+            scope: written.scope.clone(),
+            audience: written.audience.clone(),
+            resource: written.resource.clone(),
+            params: params.collect(),
+            headers: headers.collect(),
         }
     }
-    form.extend_pairs(written.scope.iter().map(|scope| ("scope", scope)));
-    form.extend_pairs(written.audience.iter().map(|audience| ("audience", audience)));
-    form.extend_pairs(written.resource.iter().map(|resource| ("resource", resource)));
-    form.extend_pairs(written.params.iter().map(|(name, value)| (name, value.value.expose())));
-    Secret::new(form.finish())
-}
 
-/// Every secret that the request carries, in each form that an endpoint could repeat.
-fn secrets(written: &OAuth2) -> Vec<Secret> {
-    let mut secrets: Vec<Secret> = written.params.iter().map(|(_, value)| value.value.clone()).collect();
-    secrets.extend(written.headers.iter().map(|(_, value)| value.value.clone()));
-    match &written.client_auth {
-        ClientAuth::Basic(secret) => {
-            secrets.push(basic_pair(&written.client_id.value, &secret.value));
-            secrets.push(secret.value.clone());
-        }
-        ClientAuth::Post(secret) => secrets.push(secret.value.clone()),
-        ClientAuth::TlsClientAuth | ClientAuth::None => {}
+    fn digest(&self, digest: &mut Digest) {
+        digest.list(self.scope.iter().map(String::as_bytes));
+        digest.list(self.audience.iter().map(String::as_bytes));
+        digest.list(self.resource.iter().map(String::as_bytes));
+        digest.list(self.params.iter().flat_map(|(name, value)| [name.as_bytes(), value.expose().as_bytes()]));
+        let headers = self.headers.iter();
+        digest.list(headers.flat_map(|(name, value)| [name.as_str().as_bytes(), value.expose().as_bytes()]));
     }
-    secrets
+
+    fn write(&self, draft: &mut Draft) {
+        self.scope.iter().for_each(|scope| draft.add("scope", scope));
+        self.audience.iter().for_each(|audience| draft.add("audience", audience));
+        self.resource.iter().for_each(|resource| draft.add("resource", resource));
+        self.params.iter().for_each(|(name, value)| draft.add_secret(name, value));
+        for (name, value) in &self.headers {
+            draft.set_field(name, value.expose(), [value.clone()]);
+        }
+    }
 }
 
 fn help_for(code: Code) -> &'static str {
@@ -243,66 +242,79 @@ fn help_for(code: Code) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
+
     use super::*;
-    use crate::config::At;
+    use crate::config::auth::oauth2::ClientAuth;
+    use crate::config::{At, HttpVersion, Secrets};
     use crate::credential::tests::oauth2;
+    use crate::transport::Spelling;
 
     fn secret(text: &str) -> At<Secret> {
         At::nowhere(Secret::new(text.to_owned()))
     }
 
-    #[track_caller]
-    fn check(written: &OAuth2, authorization: Option<&str>, expected: &str) {
-        let fields = fields(written);
-        let sent = fields.get(AUTHORIZATION).map(|value| value.to_str().expect("ASCII"));
+    /// The request that this method makes.
+    fn written(method: &OAuth2) -> Written {
+        let url = Url { scheme: Scheme::Http, ..method.endpoint.value.url().clone() };
+        let connector = Connector::new(&url, None, HttpVersion::Auto, None, Spelling::LowerCase);
+        let mut report = Report::new(Secrets::Read);
+        let request = TokenRequest::compile(method, connector, None, &mut report);
+        request.expect("a request").draft().finish()
+    }
 
-        assert_eq!(form(written).expose(), expected);
+    #[track_caller]
+    fn check(method: &OAuth2, authorization: Option<&str>, expected: &str) {
+        let written = written(method);
+        let sent = written.fields.get(AUTHORIZATION).map(|value| value.to_str().expect("ASCII"));
+
+        assert_eq!(written.form.expose(), expected);
         assert_eq!(sent, authorization);
     }
 
     #[test]
     fn basic_encodes_id_and_secret_as_a_form_does_before_it_joins_them() {
-        let mut written = oauth2();
-        written.client_id.value = "odd:id%".to_owned();
-        written.client_auth = ClientAuth::Basic(secret("p ä&ss"));
+        let mut method = oauth2();
+        method.client_id = Some("odd:id%".to_owned());
+        method.client_auth = ClientAuth::Basic(secret("p ä&ss"));
 
         // odd%3Aid%25:p+%C3%A4%26ss
-        check(&written, Some("Basic b2RkJTNBaWQlMjU6cCslQzMlQTQlMjZzcw=="), "grant_type=client_credentials");
+        check(&method, Some("Basic b2RkJTNBaWQlMjU6cCslQzMlQTQlMjZzcw=="), "grant_type=client_credentials");
     }
 
     #[test]
     fn the_other_ways_to_authenticate_send_the_id_in_the_form_and_no_authorization() {
-        let mut written = oauth2();
-        written.client_auth = ClientAuth::Post(secret("s&s"));
-        check(&written, None, "grant_type=client_credentials&client_id=app&client_secret=s%26s");
+        let mut method = oauth2();
+        method.client_auth = ClientAuth::Post(secret("s&s"));
+        check(&method, None, "grant_type=client_credentials&client_id=app&client_secret=s%26s");
 
-        written.client_auth = ClientAuth::TlsClientAuth;
-        check(&written, None, "grant_type=client_credentials&client_id=app");
+        method.client_auth = ClientAuth::TlsClientAuth;
+        check(&method, None, "grant_type=client_credentials&client_id=app");
 
-        written.client_auth = ClientAuth::None;
-        check(&written, None, "grant_type=client_credentials&client_id=app");
+        method.client_auth = ClientAuth::None;
+        check(&method, None, "grant_type=client_credentials&client_id=app");
     }
 
     #[test]
     fn all_that_is_asked_for_stands_in_the_form() {
-        let mut written = oauth2();
-        written.client_auth = ClientAuth::None;
-        written.scope = Some("read write".to_owned());
-        written.audience = Some("https://api".to_owned());
-        written.resource = vec!["urn:a".to_owned(), "urn:b".to_owned()];
-        written.params = vec![("tenant".to_owned(), secret("t=1"))];
+        let mut method = oauth2();
+        method.client_auth = ClientAuth::None;
+        method.scope = Some("read write".to_owned());
+        method.audience = Some("https://api".to_owned());
+        method.resource = vec!["urn:a".to_owned(), "urn:b".to_owned()];
+        method.params = vec![("tenant".to_owned(), secret("t=1"))];
 
         let expected = "grant_type=client_credentials&client_id=app&scope=read+write&audience=https%3A%2F%2Fapi\
                         &resource=urn%3Aa&resource=urn%3Ab&tenant=t%3D1";
-        check(&written, None, expected);
+        check(&method, None, expected);
     }
 
     #[test]
     fn the_head_says_who_asks_and_what_may_come_back() {
-        let mut written = oauth2();
-        written.headers = vec![(At::nowhere(http::HeaderName::from_static("x-tenant")), secret("t1"))];
+        let mut method = oauth2();
+        method.headers = vec![(At::nowhere(http::HeaderName::from_static("x-tenant")), secret("t1"))];
 
-        let fields = fields(&written);
+        let fields = written(&method).fields;
 
         assert_eq!(fields[ACCEPT], "application/json");
         assert_eq!(fields[ACCEPT_ENCODING], "identity");
@@ -314,7 +326,7 @@ mod tests {
 
     #[test]
     fn an_endpoint_is_addressed_as_its_url_was_written() {
-        let mut url = oauth2().token_url.value;
+        let mut url = oauth2().endpoint.value.url().clone();
         assert_eq!(authority(&url).expect("an authority"), "idp.example");
         assert_eq!(target(&url).expect("a target"), "/token");
 

@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use crate::config::auth::{OAuth2, RefreshAhead};
+use crate::config::auth::oauth2::{OAuth2, RefreshAhead};
 use crate::credential::digest::Digest;
 
 /// The terms of one service.

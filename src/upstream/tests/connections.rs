@@ -4,9 +4,9 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::Method;
+use http::{Method, Response};
 use http_body_util::BodyExt;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::{JoinSet, spawn_local};
 
 use super::{Crowd, LIMITS, fetch, forgetful, pool, send, silent, until, upstream};
@@ -14,7 +14,25 @@ use crate::clock::Moment;
 use crate::config;
 use crate::transport::Body;
 use crate::transport::tests::lab::{self, Service, app_body, get, outgoing, read_head};
-use crate::upstream::{Choice, Timing};
+use crate::upstream::{Choice, Pool, PooledBody, Timing};
+
+/// Sends a request of which the app holds the second half back, and waits for the answer that comes all the same.
+async fn half_sent(pool: &Rc<Pool>) -> (Response<PooledBody>, DuplexStream) {
+    let (incoming, app) = app_body("content-length: 10", b"half ").await;
+    let (body, _) = Body::app(incoming, 64);
+    let sent = send(pool, outgoing(Method::POST, "/", body)).await;
+    (sent.unwrap_or_else(|failure| panic!("{}", failure.error)), app)
+}
+
+/// Answers at once with half of what it announces, and reads on.
+async fn half_answering() -> Service {
+    Service::raw(|mut tcp, _| async move {
+        read_head(&mut tcp).await;
+        tcp.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nha").await.unwrap();
+        while tcp.read_u8().await.is_ok() {}
+    })
+    .await
+}
 
 #[tokio::test(flavor = "local")]
 async fn one_request_after_the_other_takes_one_connection() {
@@ -159,11 +177,7 @@ async fn a_connection_is_free_only_when_its_request_was_sent_too() {
     .await;
     let upstream = upstream(&service, LIMITS);
     let pool = pool(&upstream);
-    let (incoming, mut app) = app_body("content-length: 10", b"half ").await;
-    let (body, _) = Body::app(incoming, 64);
-
-    let early =
-        send(&pool, outgoing(Method::POST, "/", body)).await.unwrap_or_else(|failure| panic!("{}", failure.error));
+    let (early, mut app) = half_sent(&pool).await;
     assert_eq!(early.into_body().collect().await.unwrap().to_bytes(), "ok");
     assert_eq!(pool.idle.borrow().len(), 0);
     app.write_all(b"whole").await.unwrap();
@@ -189,10 +203,7 @@ async fn a_request_goes_on_while_nobody_reads_its_answer() {
     .await;
     let upstream = upstream(&service, LIMITS);
     let pool = pool(&upstream);
-    let (incoming, mut app) = app_body("content-length: 10", b"half ").await;
-    let (body, _) = Body::app(incoming, 64);
-    let early =
-        send(&pool, outgoing(Method::POST, "/", body)).await.unwrap_or_else(|failure| panic!("{}", failure.error));
+    let (early, mut app) = half_sent(&pool).await;
 
     app.write_all(b"whole").await.unwrap();
     until(|| got_all.get()).await;
@@ -203,18 +214,10 @@ async fn a_request_goes_on_while_nobody_reads_its_answer() {
 
 #[tokio::test(flavor = "local")]
 async fn an_app_that_breaks_off_breaks_its_answer_off_too() {
-    let service = Service::raw(|mut tcp, _| async move {
-        read_head(&mut tcp).await;
-        tcp.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nha").await.unwrap();
-        while tcp.read_u8().await.is_ok() {}
-    })
-    .await;
+    let service = half_answering().await;
     let upstream = upstream(&service, LIMITS);
     let pool = pool(&upstream);
-    let (incoming, app) = app_body("content-length: 10", b"half ").await;
-    let (body, _) = Body::app(incoming, 64);
-    let early =
-        send(&pool, outgoing(Method::POST, "/", body)).await.unwrap_or_else(|failure| panic!("{}", failure.error));
+    let (early, app) = half_sent(&pool).await;
 
     drop(app);
 
@@ -225,18 +228,10 @@ async fn an_app_that_breaks_off_breaks_its_answer_off_too() {
 
 #[tokio::test(flavor = "local")]
 async fn an_answer_dropped_while_its_request_goes_on_closes_the_connection() {
-    let service = Service::raw(|mut tcp, _| async move {
-        read_head(&mut tcp).await;
-        tcp.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nha").await.unwrap();
-        while tcp.read_u8().await.is_ok() {}
-    })
-    .await;
+    let service = half_answering().await;
     let upstream = upstream(&service, LIMITS);
     let pool = pool(&upstream);
-    let (incoming, _app) = app_body("content-length: 10", b"half ").await;
-    let (body, _) = Body::app(incoming, 64);
-    let early =
-        send(&pool, outgoing(Method::POST, "/", body)).await.unwrap_or_else(|failure| panic!("{}", failure.error));
+    let (early, _app) = half_sent(&pool).await;
 
     drop(early);
 
@@ -254,11 +249,7 @@ async fn an_upload_of_which_nothing_goes_on_after_its_answer_is_given_up() {
     let idle_timeout = Some(Duration::from_millis(20));
     let upstream = upstream(&service, config::Pool { idle_timeout, ..LIMITS });
     let pool = pool(&upstream);
-    let (incoming, _app) = app_body("content-length: 10", b"half ").await;
-    let (body, _) = Body::app(incoming, 64);
-
-    let early =
-        send(&pool, outgoing(Method::POST, "/", body)).await.unwrap_or_else(|failure| panic!("{}", failure.error));
+    let (early, _app) = half_sent(&pool).await;
     assert_eq!(early.into_body().collect().await.unwrap().to_bytes(), "ok");
 
     until(|| upstream.permits.available_permits() == LIMITS.max_connections).await;

@@ -3,6 +3,7 @@
 mod answers;
 mod exchanges;
 mod refreshes;
+mod sharing;
 mod stampede;
 
 use std::sync::atomic::{AtomicU64, Ordering};

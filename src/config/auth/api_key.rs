@@ -1,0 +1,46 @@
+//! `api_key`: a key in a field, a query parameter or a cookie.
+
+use http::HeaderName;
+
+use super::{AnyText, Auth, Certificate, Method, attachment};
+use crate::config::diagnostic::Reported;
+use crate::config::node::Node;
+use crate::config::read::{Fields, Reader, Wrong};
+use crate::config::section::section;
+use crate::config::value::At;
+use crate::secret::Secret;
+
+pub(super) const METHOD: Method =
+    Method { name: "api_key", certificate: Certificate::Allowed, keys: Keys::properties, read };
+
+section! {
+    struct Keys {
+        /// The key.
+        key: At<Secret>,
+        /// The field that carries the key.
+        header: Option<At<HeaderName>> = None,
+        /// The query parameter that carries the key.
+        query: Option<At<String>> = None,
+        /// The cookie that carries the key.
+        cookie: Option<At<String>> = None,
+        /// Put before the key as written, no space added.
+        prefix: String as AnyText = String::new(),
+    }
+}
+
+fn read(fields: &mut Fields<'_>, node: &Node, reader: &mut Reader<'_>) -> Result<Option<Auth>, Reported> {
+    let Keys { key, header, query, cookie, prefix } = Keys::from_fields(fields, reader)?;
+    let written = ["header", "query", "cookie"].iter().filter(|key| node.entry(key).is_some()).count();
+    if written != 1 {
+        let wrong = Wrong::new("an API key goes to exactly one place");
+        return Err(wrong.help("write one of `header`, `query` and `cookie`").report(node.span, reader.report));
+    }
+    let attachment = match (header, query, cookie) {
+        (Some(name), ..) => attachment::header(name, prefix, key, reader)?,
+        (_, Some(name), _) => attachment::query(name, prefix, key),
+        (.., Some(name)) => attachment::cookie(name, prefix, key, reader)?,
+        // The one that is written could not be read.
+        (None, None, None) => return Err(Reported),
+    };
+    Ok(Some(Auth::fixed(METHOD.name, vec![attachment])))
+}

@@ -1,0 +1,27 @@
+//! `basic` (RFC 7617).
+
+use super::{Auth, Certificate, Method, attachment};
+use crate::config::diagnostic::Reported;
+use crate::config::node::Node;
+use crate::config::read::{Fields, Reader};
+use crate::config::section::section;
+use crate::config::value::At;
+use crate::secret::Secret;
+
+pub(super) const METHOD: Method =
+    Method { name: "basic", certificate: Certificate::Allowed, keys: Keys::properties, read };
+
+section! {
+    struct Keys {
+        /// The user; has no colon.
+        username: At<String>,
+        /// The password.
+        password: At<Secret>,
+    }
+}
+
+fn read(fields: &mut Fields<'_>, node: &Node, reader: &mut Reader<'_>) -> Result<Option<Auth>, Reported> {
+    let Keys { username, password } = Keys::from_fields(fields, reader)?;
+    let basic = attachment::basic(username, password, node.span, reader)?;
+    Ok(Some(Auth::fixed(METHOD.name, vec![basic])))
+}

@@ -1,0 +1,385 @@
+//! The methods that get a token from an OAuth 2.0 endpoint: the fields that they share.
+
+mod client;
+mod grant;
+mod json;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::{HeaderName, StatusCode, header};
+use schemars::{Schema, SchemaGenerator, json_schema};
+
+pub use client::{Algorithm, ClientAuth, ClientKey};
+pub use grant::{Assertion, Exchange, Grant, SubjectToken};
+
+use super::{AnyText, Auth, Certificate, Method, check_value};
+use crate::config::diagnostic::Reported;
+use crate::config::node::Node;
+use crate::config::read::{Fields, FromNode, FromText, Reader, Wrong};
+use crate::config::schema::Tls;
+use crate::config::section::section;
+use crate::config::value::{At, EndpointUrl, HeaderFields, IssuerUrl, Positive, Status, Url, header_value};
+use crate::name::CertificateName;
+use crate::secret::Secret;
+use client::{ClientAssertion, ClientAuthWord};
+
+pub(super) const CLIENT_CREDENTIALS: Method = Method {
+    name: "oauth2_client_credentials",
+    certificate: Certificate::Allowed,
+    keys: Keys::properties,
+    read: |fields, node, reader| read(fields, node, reader, |_, _, _| Ok(Grant::ClientCredentials)),
+};
+
+pub(super) const PASSWORD: Method = Method {
+    name: "oauth2_password",
+    certificate: Certificate::Allowed,
+    keys: |generator| [Keys::properties(generator), grant::PasswordKeys::properties(generator)].concat(),
+    read: |fields, node, reader| read(fields, node, reader, grant::password),
+};
+
+pub(super) const REFRESH_TOKEN: Method = Method {
+    name: "oauth2_refresh_token",
+    certificate: Certificate::Allowed,
+    keys: |generator| [Keys::properties(generator), grant::RefreshTokenKeys::properties(generator)].concat(),
+    read: |fields, node, reader| read(fields, node, reader, grant::refresh_token),
+};
+
+pub(super) const JWT_BEARER: Method = Method {
+    name: "oauth2_jwt_bearer",
+    certificate: Certificate::Allowed,
+    keys: |generator| [Keys::properties(generator), grant::JwtBearerKeys::properties(generator)].concat(),
+    read: |fields, node, reader| read(fields, node, reader, grant::jwt_bearer),
+};
+
+pub(super) const TOKEN_EXCHANGE: Method = Method {
+    name: "oauth2_token_exchange",
+    certificate: Certificate::Allowed,
+    keys: |generator| [Keys::properties(generator), grant::ExchangeKeys::properties(generator)].concat(),
+    read: |fields, node, reader| read(fields, node, reader, grant::token_exchange),
+};
+
+/// A method that gets a token from an OAuth 2.0 endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OAuth2 {
+    /// What the token is asked for with.
+    pub grant: Grant,
+    /// Where tokens come from.
+    pub endpoint: At<Endpoint>,
+    /// The client's name at the endpoint; only a grant that needs none may lack it.
+    pub client_id: Option<String>,
+    /// How the client authenticates there.
+    pub client_auth: ClientAuth,
+    /// `aud` of the client's JWT; `None`: the issuer, else the token endpoint.
+    pub client_assertion_audience: Option<String>,
+    /// Scopes, in the order written; joined by one space.
+    pub scope: Option<String>,
+    /// For whom the token is.
+    pub audience: Option<String>,
+    /// RFC 8707.
+    pub resource: Vec<String>,
+    /// More fields of the form.
+    pub params: Vec<(String, At<Secret>)>,
+    /// More fields of the token request's head.
+    pub headers: Vec<(At<HeaderName>, At<Secret>)>,
+    /// For the token endpoint.
+    pub certificate: EndpointCertificate,
+    /// Trust for the token endpoint; `None`: the service's `ca`, `system_roots` and `min_version`.
+    pub tls: Option<At<Tls>>,
+    /// Whether tokens are bound to a key of ours (RFC 9449).
+    pub dpop: bool,
+    /// The field that carries the token.
+    pub token_header: HeaderName,
+    /// Empty: the bare token.
+    pub token_prefix: String,
+    /// When the token is refreshed.
+    pub refresh_ahead: RefreshAhead,
+    /// The life of a token that does not say how long it lives.
+    pub default_lifetime: Duration,
+    /// Statuses of the service that mean that the token is dead.
+    pub on_unauthorized: Vec<StatusCode>,
+    /// For one token request.
+    pub timeout: Duration,
+}
+
+/// Where tokens come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// The token endpoint itself.
+    Token(Url),
+    /// Who says where it is (RFC 8414).
+    Issuer(Url),
+}
+
+impl Endpoint {
+    /// The URL that was written.
+    #[must_use]
+    pub fn url(&self) -> &Url {
+        match self {
+            Self::Token(url) | Self::Issuer(url) => url,
+        }
+    }
+}
+
+/// For people: without a query, which may hold a secret.
+impl fmt::Display for Endpoint {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Url { query: None, ..self.url().clone() }.fmt(formatter)
+    }
+}
+
+/// Which certificate the token endpoint sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EndpointCertificate {
+    /// The service's, if it has one.
+    OfService,
+    /// Another.
+    Named(At<CertificateName>),
+    /// None.
+    None,
+}
+
+/// When a token is refreshed in the background.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum RefreshAhead {
+    /// This share of its life is left; 0.2 by default.
+    Share(f64),
+    /// This much of its life is left.
+    Fixed(Duration),
+}
+
+// A share is never NaN: it is read from text that has digits.
+impl Eq for RefreshAhead {}
+
+section! {
+    struct Keys {
+        /// The token endpoint; this or `issuer`.
+        token_url: Option<At<EndpointUrl>> = None,
+        /// The issuer, which says where its token endpoint is (RFC 8414, OpenID Connect Discovery); this or `token_url`.
+        issuer: Option<At<IssuerUrl>> = None,
+        /// The client's name at the endpoint.
+        client_id: Option<At<String>> = None,
+        /// The client's secret.
+        client_secret: Option<At<Secret>> = None,
+        /// How the client authenticates; by default `basic` with a secret, `private_key_jwt` with `client_key`,
+        /// `tls_client_auth` with a certificate and neither, else `none`.
+        client_auth: Option<At<ClientAuthWord>> = None,
+        /// PEM file of the key that signs the client's JWT; by default that of the certificate that the endpoint sees.
+        client_key: Option<At<PathBuf>> = None,
+        /// The `kid` of the client's JWT.
+        client_key_id: Option<At<String>> = None,
+        /// How the client's JWT is signed; by default RS256, ES256, ES384, ES512 or EdDSA, as the key is.
+        client_key_algorithm: Option<At<Algorithm>> = None,
+        /// A JWT that somebody else made.
+        client_assertion: Option<At<ClientAssertion>> = None,
+        /// `aud` of the client's JWT; by default `issuer`, else `token_url`.
+        client_assertion_audience: Option<At<String>> = None,
+        /// Scopes: a text with spaces between them, or a list.
+        scope: Vec<AnyText> = Vec::new(),
+        /// For whom the token is.
+        audience: Option<String> = None,
+        /// Resources that the token is for (RFC 8707): one or a list.
+        resource: Vec<String> = Vec::new(),
+        /// More fields of the form.
+        params: Vec<(String, At<Secret>)> = Vec::new(),
+        /// More fields of the token request's head.
+        headers: Vec<(At<HeaderName>, At<Secret>)> as HeaderFields<At<Secret>> = Vec::new(),
+        /// Certificate for the token endpoint, a name or `none`; by default the service's.
+        certificate: EndpointCertificate = EndpointCertificate::OfService,
+        /// Trust for the token endpoint; by default the service's `ca`, `system_roots` and `min_version`; `{}` is the
+        /// system's authorities.
+        tls: Option<At<Tls>> = None,
+        /// Whether tokens are bound to a key of ours (DPoP, RFC 9449).
+        dpop: bool = false,
+        /// The field that carries the token.
+        token_header: HeaderName = header::AUTHORIZATION,
+        /// Put before the token with a space; empty for the bare token. By default `Bearer`, or `DPoP`.
+        token_prefix: Option<Prefix> = None,
+        /// What is left of the token's life when it is refreshed: a share (`20%`) or a duration.
+        refresh_ahead: RefreshAhead = RefreshAhead::Share(0.2),
+        /// The life of a token that does not say how long it lives.
+        default_lifetime: Duration as Positive = Duration::from_secs(300),
+        /// Statuses of the service that mean that the token is dead.
+        on_unauthorized: Vec<Status> = vec![Status(StatusCode::UNAUTHORIZED)],
+        /// For one token request.
+        timeout: Duration as Positive = Duration::from_secs(10),
+    }
+}
+
+/// Reads the fields of a method.
+fn read(
+    fields: &mut Fields<'_>,
+    node: &Node,
+    reader: &mut Reader<'_>,
+    grant: grant::Read,
+) -> Result<Option<Auth>, Reported> {
+    // Both are read before either is given up: a user wants to hear of all that is wrong.
+    let keys = Keys::from_fields(fields, reader);
+    let grant = grant(fields, node, reader);
+    let (keys, grant) = (keys?, grant?);
+    let endpoint = keys.endpoint(node, reader)?;
+    if keys.is_incomplete(node) {
+        return Err(Reported);
+    }
+    keys.check_client_id(&grant, node, reader)?;
+    let client_auth = keys.client_auth(&endpoint, node, reader)?;
+    keys.check_request(&client_auth, &grant, reader)?;
+    let scope: Vec<String> = keys.scope.into_iter().map(String::from).filter(|scope| !scope.is_empty()).collect();
+    let usual_prefix = if keys.dpop { "DPoP" } else { "Bearer" };
+    Ok(Some(Auth::OAuth2(Box::new(OAuth2 {
+        grant,
+        endpoint,
+        client_id: keys.client_id.map(|id| id.value),
+        client_auth,
+        client_assertion_audience: keys.client_assertion_audience.map(|audience| audience.value),
+        scope: (!scope.is_empty()).then(|| scope.join(" ")),
+        audience: keys.audience,
+        resource: keys.resource,
+        params: keys.params,
+        headers: keys.headers,
+        certificate: keys.certificate,
+        tls: keys.tls,
+        dpop: keys.dpop,
+        token_header: keys.token_header,
+        token_prefix: keys.token_prefix.map_or_else(|| usual_prefix.to_owned(), |prefix| prefix.0),
+        refresh_ahead: keys.refresh_ahead,
+        default_lifetime: keys.default_lifetime,
+        on_unauthorized: keys.on_unauthorized.into_iter().map(|status| status.0).collect(),
+        timeout: keys.timeout,
+    }))))
+}
+
+impl Keys {
+    fn endpoint(&self, node: &Node, reader: &mut Reader<'_>) -> Result<At<Endpoint>, Reported> {
+        let written = |key: &str| node.entry(key).is_some();
+        match (&self.token_url, &self.issuer) {
+            (Some(url), None) if !written("issuer") => {
+                Ok(At { value: Endpoint::Token(url.value.clone().into()), span: url.span })
+            }
+            (None, Some(url)) if !written("token_url") => {
+                Ok(At { value: Endpoint::Issuer(url.value.clone().into()), span: url.span })
+            }
+            (Some(url), Some(issuer)) => {
+                reader
+                    .report
+                    .error(issuer.span, "`issuer` and `token_url` both say where tokens come from")
+                    .also(url.span, "the other one")
+                    .help("keep one of them");
+                Err(Reported)
+            }
+            (None, None) if !written("issuer") && !written("token_url") => {
+                reader
+                    .report
+                    .error(node.span, "`token_url` is missing")
+                    .label("needs `token_url` or `issuer`")
+                    .help("add `token_url: …`, or `issuer: …` to have the endpoint discovered");
+                Err(Reported)
+            }
+            // The one that is written could not be read.
+            _ => Err(Reported),
+        }
+    }
+
+    fn check_client_id(&self, grant: &Grant, node: &Node, reader: &mut Reader<'_>) -> Result<(), Reported> {
+        let needs_issuer = matches!(grant, Grant::JwtBearer(assertion) if assertion.issuer.is_none());
+        if self.client_id.is_some() || (grant.is_nameless() && !needs_issuer) {
+            return Ok(());
+        }
+        let error = reader.report.error(node.span, "`client_id` is missing").label("needs `client_id`");
+        error.help(if needs_issuer {
+            "add `client_id: …`, or `issuer` to `assertion`"
+        } else {
+            "add `client_id: …`"
+        });
+        Err(Reported)
+    }
+
+    /// Refuses what would contradict the request that the method makes.
+    fn check_request(&self, client_auth: &ClientAuth, grant: &Grant, reader: &mut Reader<'_>) -> Result<(), Reported> {
+        for (name, value) in &self.params {
+            if RESERVED.contains(&name.as_str()) || grant.form_fields().contains(&name.as_str()) {
+                let wrong = Wrong::new(format!("`{name}` is not an extra field of the form"));
+                return Err(wrong
+                    .help("it has a key of its own, or is written by the method")
+                    .report(value.span, reader.report));
+            }
+        }
+        for (name, value) in &self.headers {
+            // A client authenticates once (RFC 6749 §2.3).
+            let authenticates = name.value == header::AUTHORIZATION && *client_auth != ClientAuth::None;
+            if authenticates || name.value == header::CONTENT_TYPE || name.value.as_str() == "dpop" {
+                let wrong = Wrong::new(format!("`{}` is written by the token request itself", name.value));
+                let help = if authenticates { "remove it, or write `client_auth: none`" } else { "remove it" };
+                return Err(wrong.help(help).report(name.span, reader.report));
+            }
+            check_value(value, "", reader)?;
+        }
+        Ok(())
+    }
+}
+
+/// The word before the token; may be empty.
+struct Prefix(String);
+
+impl FromText for Prefix {
+    const WHAT: &'static str = "text";
+
+    fn from_text(text: &str) -> Result<Self, Wrong> {
+        header_value(text).map(|_| Self(text.to_owned()))
+    }
+
+    fn placeholder() -> Self {
+        Self(String::new())
+    }
+}
+
+/// Fields of the form that have keys of their own.
+const RESERVED: [&str; 8] = [
+    "grant_type",
+    "client_id",
+    "client_secret",
+    "client_assertion",
+    "client_assertion_type",
+    "scope",
+    "audience",
+    "resource",
+];
+
+impl FromNode for EndpointCertificate {
+    fn from_node(node: &Node, reader: &mut Reader<'_>) -> Result<Self, Reported> {
+        if node.scalar().is_some_and(|scalar| *scalar.text == "none") {
+            return Ok(Self::None);
+        }
+        At::<CertificateName>::from_node(node, reader).map(Self::Named)
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        CertificateName::schema(generator)
+    }
+}
+
+impl FromText for RefreshAhead {
+    const WHAT: &'static str = "a share or a duration";
+
+    fn from_text(text: &str) -> Result<Self, Wrong> {
+        let Some(percent) = text.strip_suffix('%') else {
+            return Positive::from_text(text)
+                .map(|duration| Self::Fixed(duration.into()))
+                .map_err(|wrong| wrong.help("write `20%` or `30s`"));
+        };
+        let digits = percent.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        match percent.parse::<f64>() {
+            Ok(percent) if digits && percent > 0.0 && percent <= 100.0 => Ok(Self::Share(percent / 100.0)),
+            _ => Err(Wrong::new("expected a share of more than 0 and at most 100 percent")),
+        }
+    }
+
+    fn placeholder() -> Self {
+        Self::Share(0.2)
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "pattern": "^([0-9.]+%|[0-9]+(ms|s|m|h))$" })
+    }
+}
