@@ -21,6 +21,7 @@ mod errors;
 mod fields;
 mod framing;
 mod house;
+mod identities;
 mod isolation;
 mod load;
 mod parts;

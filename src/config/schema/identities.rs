@@ -4,6 +4,7 @@
 //! holds for it. The service's own `auth` is then not read by itself: it may lack what each set brings.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -52,6 +53,21 @@ pub enum Pick {
     Connection,
     /// The app says which, in this field.
     Header(HeaderName),
+}
+
+impl fmt::Display for Identities {
+    /// How many there are, and how one of them is picked.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.sets.len() {
+            0 => formatter.write_str("one of those in its file")?,
+            count => write!(formatter, "one of {count}")?,
+        }
+        match &self.pick {
+            Pick::RoundRobin => formatter.write_str(", in turn"),
+            Pick::Connection => formatter.write_str(", for each connection the next"),
+            Pick::Header(name) => write!(formatter, ", as `{name}` says"),
+        }
+    }
 }
 
 words! {
