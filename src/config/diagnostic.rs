@@ -177,15 +177,17 @@ impl Report {
     }
 
     /// Drops what was reported before, of the problems from the one numbered `first` on: what is read again and again
-    /// is wrong in one place.
-    pub(super) fn forget_repeated(&mut self, first: usize) {
-        let new = self.diagnostics.split_off(first.min(self.diagnostics.len()));
-        for diagnostic in new {
+    /// is wrong in one place. Says how many errors are left of them.
+    pub(super) fn forget_repeated(&mut self, first: usize) -> usize {
+        let mut errors = 0;
+        for diagnostic in self.diagnostics.split_off(first.min(self.diagnostics.len())) {
             let same = |known: &Diagnostic| known.span == diagnostic.span && known.message == diagnostic.message;
             if !self.diagnostics.iter().any(same) {
+                errors += usize::from(diagnostic.severity == Severity::Error);
                 self.diagnostics.push(diagnostic);
             }
         }
+        errors
     }
 
     /// Every path that this load read or tried to read, the config's own included.

@@ -138,15 +138,14 @@ impl Identities {
 
     /// Takes over those of an older version that nothing has changed for.
     pub(super) fn adopt(&mut self, older: &Self) {
-        let mut known: HashMap<_, &Arc<Identity>> = HashMap::new();
-        for identity in &older.all {
-            known.entry(identity.fingerprint()).or_insert(identity);
+        let mut known: HashMap<_, Vec<&Arc<Identity>>> = HashMap::new();
+        for identity in older.all.iter().rev() {
+            known.entry(identity.fingerprint()).or_default().push(identity);
         }
         for identity in &mut self.all {
             // Each is taken once: two alike have connections of their own all the same.
-            if let Some(same) = known.remove(&identity.fingerprint()) {
-                *identity = Arc::clone(same);
-            }
+            let same = known.get_mut(&identity.fingerprint()).and_then(Vec::pop);
+            *identity = Arc::clone(same.unwrap_or(identity));
         }
     }
 
@@ -198,7 +197,7 @@ impl Pick {
             config::Pick::Header(name) => {
                 let names = written.sets.iter().enumerate();
                 let places = names.filter_map(|(place, set)| Some((set.name.as_ref()?.value.clone(), place)));
-                Self::ByField { name: name.clone(), places: places.collect() }
+                Self::ByField { name: name.value.clone(), places: places.collect() }
             }
         }
     }

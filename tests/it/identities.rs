@@ -129,6 +129,7 @@ async fn an_unknown_or_missing_identity_is_a_bad_request() {
 async fn identities_never_share_a_connection_whatever_their_certificates() {
     let lab = Lab::start().await;
     let config = "
+workers: 1
 services:
   payments:
     url: $SERVICE
@@ -148,6 +149,7 @@ services:
 
     let distinct: HashSet<_> = connections.iter().map(|(connection, _)| connection).collect();
     assert_eq!(distinct.len(), connections.len(), "{connections:?}");
+    sidekey.until_metric("sidekey_upstream_connections{service=\"payments\",state=\"idle\"}", 3.0).await;
     let certificates = sidekey.status().await["certificates"].clone();
     assert!(certificates.as_array().unwrap().iter().all(|it| it["services"][0] == "payments"), "{certificates}");
 }

@@ -30,7 +30,7 @@ use super::reference::{self, Accepts};
 use super::section::one_of;
 use super::value::{At, header_value};
 use crate::secret::Secret;
-pub(super) use place::report_overlap_with_headers;
+pub(super) use place::{report_overlap_with_field, report_overlap_with_headers};
 
 /// One authentication method with its fields.
 #[derive(Clone, Debug, PartialEq, Eq)]

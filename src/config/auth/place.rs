@@ -1,6 +1,6 @@
 //! Where each method puts its credential, as people are told, and that no two put theirs in the same place.
 
-use http::header;
+use http::{HeaderName, header};
 
 use super::{Attachment, Auth, OAuth2, Static};
 use crate::config::diagnostic::Report;
@@ -71,6 +71,18 @@ pub(in crate::config) fn report_overlap_with_headers(
                 .also(*method, "set by this method")
                 .help("remove it here");
         }
+    }
+}
+
+/// Reports a field in which the app is to say something else, and which one of the methods sets.
+pub(in crate::config) fn report_overlap_with_field(methods: &[At<Auth>], name: &At<HeaderName>, report: &mut Report) {
+    let place = Place::header(name.value.as_str());
+    let mut taken = methods.iter().flat_map(places);
+    if let Some((_, method)) = taken.find(|(taken, _)| taken.overlaps(&place)) {
+        report
+            .error(name.span, format!("the field `{}` carries the credential of this service", name.value))
+            .also(method, "set by this method")
+            .help("choose another field");
     }
 }
 

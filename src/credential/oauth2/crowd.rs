@@ -18,11 +18,11 @@ use crate::tls::ClientTls;
 pub(crate) struct Crowd {
     /// `None`: a service that is itself alone, and waits for nobody.
     pub(super) entrance: Option<Arc<Entrance>>,
-    known: RefCell<HashMap<Connection, Vec<(Option<Tls>, ClientTls)>>>,
+    known: RefCell<Known>,
 }
 
-/// Host, and fingerprint of the certificate that is presented.
-type Connection = (String, Option<[u8; 32]>);
+/// By host and fingerprint of the certificate that is presented, then by trust.
+type Known = HashMap<(String, Option<[u8; 32]>), Vec<(Option<Tls>, ClientTls)>>;
 
 impl Crowd {
     /// Those of a service that has `identities`.
