@@ -20,6 +20,7 @@ pub(crate) enum Code {
     ProxyLoopDetected,
     TokenRejected,
     TokenUnavailable,
+    CredentialUnavailable,
     DnsError,
     DnsTimeout,
     ConnectionRefused,
@@ -41,7 +42,7 @@ pub(crate) enum Code {
 
 impl Code {
     /// Every code, in the order of the table.
-    pub(crate) const ALL: [Self; 29] = [
+    pub(crate) const ALL: [Self; 30] = [
         Self::BadRequest,
         Self::Forbidden,
         Self::NoRoute,
@@ -54,6 +55,7 @@ impl Code {
         Self::ProxyLoopDetected,
         Self::TokenRejected,
         Self::TokenUnavailable,
+        Self::CredentialUnavailable,
         Self::DnsError,
         Self::DnsTimeout,
         Self::ConnectionRefused,
@@ -137,6 +139,12 @@ impl Code {
             Self::TokenUnavailable => {
                 ("token_unavailable", S::SERVICE_UNAVAILABLE, Some("destination_unavailable"), "No token to be had")
             }
+            Self::CredentialUnavailable => (
+                "credential_unavailable",
+                S::SERVICE_UNAVAILABLE,
+                Some("proxy_configuration_error"),
+                "No credential to be had",
+            ),
             Self::DnsError => ("dns_error", S::BAD_GATEWAY, Some("dns_error"), "Name look-up failed"),
             Self::DnsTimeout => ("dns_timeout", S::GATEWAY_TIMEOUT, Some("dns_timeout"), "Name look-up timed out"),
             Self::ConnectionRefused => {

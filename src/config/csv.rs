@@ -91,7 +91,38 @@ fn quoted(text: &str, start: usize) -> Result<(Zeroizing<String>, usize), Broken
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// A cell as a careful program writes it.
+    fn written(cell: &str) -> String {
+        format!("\"{}\"", cell.replace('"', "\"\""))
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_again(table in prop::collection::vec(prop::collection::vec("[a\",\n\r é]{0,5}", 1..4), 0..4)) {
+            let lines = table.iter().map(|row| row.iter().map(|cell| written(cell)).collect::<Vec<_>>().join(","));
+            let text = lines.collect::<Vec<_>>().join("\r\n");
+
+            let read: Vec<Vec<String>> =
+                rows(&text).map(|row| row.expect("a row").iter().map(|cell| cell.text.to_string()).collect()).collect();
+
+            prop_assert_eq!(read, table);
+        }
+
+        #[test]
+        fn no_text_is_too_odd_and_no_place_outside_of_it(text in "[a\",\n\r\u{feff}é]{0,40}") {
+            for row in rows(&text) {
+                let places: Vec<_> = match row {
+                    Ok(cells) => cells.into_iter().map(|cell| cell.place).collect(),
+                    Err(broken) => vec![broken.place],
+                };
+                prop_assert!(!places.is_empty() && places.into_iter().all(|place| text.get(place).is_some()));
+            }
+        }
+    }
 
     #[track_caller]
     fn check(text: &str, expected: &[&[&str]]) {

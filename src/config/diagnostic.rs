@@ -1,22 +1,26 @@
 //! What is wrong with a config, and the report that collects it from every room that compiles a part of one.
 //!
-//! The report also reads the files that the config names, so that each path is remembered for the watcher. It keeps
-//! the config's text for drawing, wiped when it is dropped, and which parts of it are secret.
+//! The report also reads the files that the config names and runs its commands, so that each is remembered for the
+//! watcher. It keeps the config's text for drawing, wiped when it is dropped, and which parts of it are secret.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use zeroize::Zeroizing;
 
 use super::Secrets;
+use super::command::Command;
+use super::forgiven::Forgiven;
 use super::mask;
 use super::node::{Entry, Node};
 use super::source::{self, Unreadable};
 use super::value::Span;
-use super::watched::{Seen, Watched};
+use super::watched::{Seen, Watched, WatchedCommand};
+use crate::secret::Secret;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,8 +79,22 @@ pub struct Report {
     texts: Vec<Text>,
     diagnostics: Vec<Diagnostic>,
     read: BTreeMap<PathBuf, Seen>,
+    commands: BTreeMap<Command, Ran>,
+    forgiven: Forgiven,
+    /// Why commands of the entry of `auth` that is being read failed, as far as that is forgiven; `None` elsewhere.
+    failures: Option<Vec<String>>,
+    /// Commands that failed in any of them.
+    failing: BTreeSet<Command>,
     /// Secret files that were warned about, once each.
     warned: BTreeSet<PathBuf>,
+}
+
+/// What came of a command in this load.
+#[derive(Debug)]
+struct Ran {
+    outcome: Result<Secret, String>,
+    /// The shortest of all places that name it.
+    refresh: Option<Duration>,
 }
 
 /// The text of one file of the config.
@@ -98,7 +116,23 @@ impl fmt::Debug for Text {
 impl Report {
     /// An empty report.
     pub(crate) fn new(secrets: Secrets) -> Self {
-        Self { secrets, texts: Vec::new(), diagnostics: Vec::new(), read: BTreeMap::new(), warned: BTreeSet::new() }
+        Self {
+            secrets,
+            texts: Vec::new(),
+            diagnostics: Vec::new(),
+            read: BTreeMap::new(),
+            commands: BTreeMap::new(),
+            forgiven: Forgiven::none(),
+            failures: None,
+            failing: BTreeSet::new(),
+            warned: BTreeSet::new(),
+        }
+    }
+
+    /// Makes a warning of it where one of these commands fails and a service's `auth` names it.
+    pub(super) fn forgiving(mut self, forgiven: Forgiven) -> Self {
+        self.forgiven = forgiven;
+        self
     }
 
     /// Adds an error; the config will not be used. Chain `.label()` and `.help()`.
@@ -123,8 +157,14 @@ impl Report {
         sorted
     }
 
-    /// `false` under `check --no-secrets`: certificates, keys and secrets are not read then.
+    /// `false` under `check --no-secrets`: certificates, keys and secrets are not read then, and placeholders stand for
+    /// them. So it is in what is left of an entry of `auth` once one of its commands has failed.
     pub(crate) fn reads_secrets(&self) -> bool {
+        self.follows_references() && self.failures.as_ref().is_none_or(Vec::is_empty)
+    }
+
+    /// `false` under `check --no-secrets`.
+    pub(super) fn follows_references(&self) -> bool {
         self.secrets == Secrets::Read
     }
 
@@ -190,9 +230,62 @@ impl Report {
         errors
     }
 
-    /// Every path that this load read or tried to read, the config's own included.
+    /// From here on an entry of `auth` is read, in which commands may fail.
+    pub(super) fn begin_method(&mut self) {
+        self.failures = Some(Vec::new());
+    }
+
+    /// Why commands of the entry failed; the user was warned, and placeholders stand for their secrets.
+    pub(super) fn end_method(&mut self) -> Vec<String> {
+        self.failures.take().unwrap_or_default()
+    }
+
+    /// The commands that failed in this load and were forgiven.
+    pub(crate) fn failing(&self) -> Forgiven {
+        Forgiven::these(self.failing.clone())
+    }
+
+    /// Runs a command that the config names at `span`, once in a load however many places name it, and remembers it.
+    /// Reports why it failed; `None` if that is forgiven.
+    pub(super) fn run(
+        &mut self,
+        command: Command,
+        refresh: Option<Duration>,
+        span: Span,
+    ) -> Result<Option<Zeroizing<String>>, Reported> {
+        let name = command.name().to_owned();
+        let run = || command.run().map_err(|failure| failure.to_string());
+        let ran = self.commands.entry(command.clone()).or_insert_with(|| Ran { outcome: run(), refresh });
+        ran.refresh = ran.refresh.into_iter().chain(refresh).min();
+        match &ran.outcome {
+            Ok(secret) => Ok(Some(Zeroizing::new(secret.expose().to_owned()))),
+            Err(failure) => {
+                let message = format!("the command `{name}` {failure}");
+                self.report_failure(command, message, span).map(|()| None)
+            }
+        }
+    }
+
+    fn report_failure(&mut self, command: Command, message: String, span: Span) -> Result<(), Reported> {
+        match &mut self.failures {
+            Some(failures) if self.forgiven.has(&command) => {
+                failures.push(message.clone());
+                self.failing.insert(command);
+                self.warning(span, message).help("requests of this service are answered 503 until it gives the secret");
+                Ok(())
+            }
+            _ => {
+                self.error(span, message);
+                Err(Reported)
+            }
+        }
+    }
+
+    /// Everything that this load read or tried to read, the config's own files included, and the commands it ran.
     pub fn watched(&self) -> Watched {
-        Watched::new(self.read.clone())
+        let command =
+            |(command, ran): (&Command, &Ran)| WatchedCommand::new(command.clone(), ran.refresh, &ran.outcome);
+        Watched::new(self.read.clone(), self.commands.iter().map(command).collect())
     }
 
     fn add(&mut self, severity: Severity, span: Span, message: String) -> &mut Diagnostic {

@@ -6,13 +6,15 @@
 //! written, with references resolved and defaults filled in; higher floors compile it into what runs.
 //!
 //! Promises that no secret of the file is ever drawn (`mask`), that the same declarations make the loader and its JSON
-//! Schema (`section`), and that nothing else is read than what the file names (`source`).
+//! Schema (`section`), and that nothing else is read or run than what the file names (`source`, `command`).
 
 pub mod auth;
 mod check;
+mod command;
 mod csv;
 pub mod diagnostic;
 mod document;
+mod forgiven;
 mod json_schema;
 mod mask;
 mod names;
@@ -39,7 +41,9 @@ pub use render::{Color, Finding};
 pub use schema::*;
 pub use source::{NoConfig, Source};
 pub use value::{At, Authority, ListenAddress, Scheme, Span, Url, parse_duration};
-pub use watched::Watched;
+pub use watched::{Watched, WatchedCommand};
+
+pub(crate) use forgiven::Forgiven;
 
 use diagnostic::Reported;
 use read::{FromNode, Reader};
@@ -47,7 +51,7 @@ use read::{FromNode, Reader};
 /// What a load reads beside the config itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Secrets {
-    /// Environment, secret files, keys and certificates are read.
+    /// Environment, secret files, keys and certificates are read, and commands run.
     Read,
     /// None of them is (`check --no-secrets`).
     Skip,
@@ -65,7 +69,15 @@ pub fn load(source: &Source, secrets: Secrets) -> (Option<Config>, Report) {
 /// As [`load`], with settings that stand above the file.
 #[must_use]
 pub fn load_with(source: &Source, secrets: Secrets, overrides: &Overrides) -> (Option<Config>, Report) {
-    let mut report = Report::new(secrets);
+    load_into(Report::new(secrets), source, overrides)
+}
+
+/// As [`load_with`], to be run: a service whose `auth` names one of `forgiven` is loaded although the command fails.
+pub(crate) fn load_to_run(source: &Source, overrides: &Overrides, forgiven: Forgiven) -> (Option<Config>, Report) {
+    load_into(Report::new(Secrets::Read).forgiving(forgiven), source, overrides)
+}
+
+fn load_into(mut report: Report, source: &Source, overrides: &Overrides) -> (Option<Config>, Report) {
     let config = read_config(source, overrides, &mut report).ok();
     (config, report)
 }

@@ -1,16 +1,19 @@
-//! Values from elsewhere: `{ env: NAME, default: … }`, `{ file: PATH }`, `{ credential: NAME }`.
+//! Values from elsewhere: `{ env: NAME, default: … }`, `{ file: PATH }`, `{ credential: NAME }`,
+//! `{ command: [PROGRAM, ARGUMENT…], refresh: … }`.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 use zeroize::Zeroizing;
 
+use super::command::{Command, without_newline};
 use super::diagnostic::{Report, Reported};
 use super::node::{Entry, Node, Value};
-use super::read::{FromNode, Reader, mismatch};
+use super::read::{FromNode, FromText, Reader, mismatch};
 use super::source;
 use super::suggest::nearest;
-use super::value::Span;
+use super::value::{Positive, Span};
 use crate::secret::Secret;
 
 /// What may stand in place of a text.
@@ -20,7 +23,7 @@ pub(super) enum Accepts {
     Text,
     /// The environment: the field names a file itself.
     Path,
-    /// The environment, files and credentials; never quoted.
+    /// The environment, files, credentials and commands; never quoted.
     Secret,
 }
 
@@ -47,7 +50,8 @@ pub(super) fn is_one(entries: &[Entry]) -> bool {
         && entries.iter().all(|entry| source(entry) || matches!(entry.key.text.as_str(), "default" | "refresh"))
 }
 
-/// The text of a node, its reference followed; `None` if references are not followed (`check --no-secrets`).
+/// The text of a node, its reference followed; `None` if references are not followed (`check --no-secrets`), or if a
+/// command has failed and that is forgiven.
 pub(super) fn text(node: &Node, accepts: Accepts, what: &str, report: &mut Report) -> Result<Option<Found>, Reported> {
     match &node.value {
         Value::Scalar(scalar) => Ok(Some(Found { value: scalar.text.clone(), origin: None })),
@@ -101,7 +105,10 @@ pub(super) fn schema(plain: Schema, accepts: Accepts, generator: &mut SchemaGene
         Accepts::Text => ("Reference", &["env", "file"][..]),
         Accepts::Secret => ("SecretReference", &["env", "file", "credential"][..]),
     };
-    let forms: Vec<Schema> = kinds.iter().map(|kind| form(kind)).collect();
+    let mut forms: Vec<Schema> = kinds.iter().map(|kind| form(kind)).collect();
+    if accepts == Accepts::Secret {
+        forms.push(command_form(generator));
+    }
     generator.definitions_mut().insert(name.to_owned(), json_schema!({ "oneOf": forms }).to_value());
     json_schema!({ "anyOf": [plain, { "$ref": format!("#/$defs/{name}") }] })
 }
@@ -115,20 +122,41 @@ fn form(kind: &str) -> Schema {
     json_schema!({ "type": "object", "properties": properties, "required": [kind], "additionalProperties": false })
 }
 
+fn command_form(generator: &mut SchemaGenerator) -> Schema {
+    let word = schema(json_schema!({ "type": ["string", "number", "boolean"] }), Accepts::Text, generator);
+    let refresh = schema(<Positive as FromText>::schema(), Accepts::Text, generator);
+    json_schema!({
+        "type": "object",
+        "properties": { "command": { "type": "array", "items": word, "minItems": 1 }, "refresh": refresh },
+        "required": ["command"],
+        "additionalProperties": false,
+    })
+}
+
 /// A reference as it was written.
 enum Reference {
-    Env { name: String, default: Option<Zeroizing<String>> },
+    Env {
+        name: String,
+        default: Option<Zeroizing<String>>,
+    },
     File(PathBuf),
     Credential(String),
+    /// The command is `None` where a part of it comes from elsewhere, which is not read.
+    Command {
+        command: Option<Command>,
+        refresh: Option<Duration>,
+    },
 }
 
 impl Reference {
     fn parse(node: &Node, entries: &[Entry], accepts: Accepts, report: &mut Report) -> Result<Self, Reported> {
         let kind = kind(node, entries, accepts, report)?;
-        let default = entries.iter().find(|entry| entry.key.text == "default");
-        if let Some(default) = default.filter(|_| kind.key.text != "env") {
-            report.error(default.key.span, "`default` belongs beside `env`").help("remove it");
-            return Err(Reported);
+        let default = beside(kind, "default", "env", entries, report)?;
+        let refresh = beside(kind, "refresh", "command", entries, report)?;
+        if kind.key.text == "command" {
+            let command = command_of(&kind.value, report);
+            let refresh = refresh.map(|entry| duration(&entry.value, report)).transpose()?;
+            return Ok(Self::Command { command: command?, refresh: refresh.flatten() });
         }
         let value = scalar(&kind.value, report)?;
         match kind.key.text.as_str() {
@@ -143,13 +171,15 @@ impl Reference {
 
     fn follow(self, span: Span, accepts: Accepts, report: &mut Report) -> Result<Option<Found>, Reported> {
         match self {
-            Self::Env { default: Some(value), .. } if !report.reads_secrets() => {
+            Self::Env { default: Some(value), .. } if !report.follows_references() => {
                 Ok(Some(Found { value, origin: None }))
             }
-            _ if !report.reads_secrets() => Ok(None),
+            _ if !report.follows_references() => Ok(None),
             Self::Env { name, default } => environment(&name, default, span, report).map(Some),
             Self::File(path) => file(&path, span, accepts, report).map(Some),
             Self::Credential(name) => credential(&name, span, report).map(Some),
+            Self::Command { command: None, .. } => Ok(None),
+            Self::Command { command: Some(command), refresh } => output(command, refresh, span, report),
         }
     }
 }
@@ -157,7 +187,7 @@ impl Reference {
 /// The one entry that says where the value comes from.
 fn kind<'e>(node: &Node, entries: &'e [Entry], accepts: Accepts, report: &mut Report) -> Result<&'e Entry, Reported> {
     let allowed = accepts.words();
-    let mut kinds = entries.iter().filter(|entry| entry.key.text != "default");
+    let mut kinds = entries.iter().filter(|entry| !matches!(entry.key.text.as_str(), "default" | "refresh"));
     let (Some(kind), None) = (kinds.next(), kinds.next()) else {
         report.error(node.span, "a value from elsewhere has one source").help(accepts.help());
         return Err(Reported);
@@ -168,14 +198,13 @@ fn kind<'e>(node: &Node, entries: &'e [Entry], accepts: Accepts, report: &mut Re
     report.mask_all(&kind.value);
     let message = match (kind.key.text.as_str(), accepts) {
         ("file", Accepts::Path) => "this field names a file itself: write its path here".to_owned(),
-        ("command", Accepts::Secret) => "`command` is not in this version yet".to_owned(),
         ("credential" | "command", _) => format!("`{}` is for secrets only", kind.key.text),
         (other, _) => match nearest(other, allowed.iter().copied()) {
             Some(meant) => format!("a value does not come from here, did you mean \"{meant}\"?"),
             None => "expected one value, found a mapping".to_owned(),
         },
     };
-    if accepts == Accepts::Secret && nearest(&kind.key.text, ["command"]).is_none() {
+    if accepts == Accepts::Secret {
         report.mask(kind.key.defined);
     }
     report.error(kind.key.span, message).help(accepts.help());
@@ -187,7 +216,7 @@ impl Accepts {
         match self {
             Self::Text => &["env", "file"],
             Self::Path => &["env"],
-            Self::Secret => &["env", "file", "credential"],
+            Self::Secret => &["env", "file", "credential", "command"],
         }
     }
 
@@ -195,7 +224,75 @@ impl Accepts {
         match self {
             Self::Text => "write the value itself, `{ env: NAME, default: … }` or `{ file: PATH }`",
             Self::Path => "write the path itself, or `{ env: NAME, default: … }`",
-            Self::Secret => "write `{ env: NAME }`, `{ file: PATH }` or `{ credential: NAME }`",
+            Self::Secret => {
+                "write `{ env: NAME }`, `{ file: PATH }`, `{ credential: NAME }` or `{ command: [PROGRAM, ARGUMENT] }`"
+            }
+        }
+    }
+}
+
+/// An entry that belongs beside one kind of reference only.
+fn beside<'e>(
+    kind: &Entry,
+    key: &str,
+    belongs: &str,
+    entries: &'e [Entry],
+    report: &mut Report,
+) -> Result<Option<&'e Entry>, Reported> {
+    let entry = entries.iter().find(|entry| entry.key.text == key);
+    if let Some(misplaced) = entry.filter(|_| kind.key.text != belongs) {
+        report.error(misplaced.key.span, format!("`{key}` belongs beside `{belongs}`")).help("remove it");
+        return Err(Reported);
+    }
+    Ok(entry)
+}
+
+/// A program and its arguments, each of which may come from elsewhere.
+fn command_of(node: &Node, report: &mut Report) -> Result<Option<Command>, Reported> {
+    let Value::Sequence(items) = &node.value else {
+        let wrong = "a command is a list: the program and its arguments, no shell";
+        report.error(node.span, wrong).help("write `[PROGRAM, ARGUMENT]`");
+        return Err(Reported);
+    };
+    let words: Vec<_> = items.iter().map(|item| word(item, report)).collect();
+    let words: Option<Vec<String>> = words.into_iter().collect::<Result<_, Reported>>()?;
+    let mut words = words.into_iter().flatten();
+    match words.next() {
+        None if items.is_empty() => {
+            report.error(node.span, "a command begins with its program").help("write `[PROGRAM, ARGUMENT]`");
+            Err(Reported)
+        }
+        None => Ok(None),
+        Some(name) if name.is_empty() => {
+            report.error(items.first().map_or(node.span, |item| item.span), "this is not the name of a program");
+            Err(Reported)
+        }
+        Some(name) => {
+            let folder = report.folder(node.span.file).unwrap_or(Path::new(""));
+            Ok(Some(Command::new(name, words.collect(), folder)))
+        }
+    }
+}
+
+fn word(node: &Node, report: &mut Report) -> Result<Option<String>, Reported> {
+    match text(node, Accepts::Text, "text", report)? {
+        Some(found) if found.value.contains('\0') => {
+            report.error(node.span, "an argument has no NUL");
+            found.name_origin(report);
+            Err(Reported)
+        }
+        found => Ok(found.map(|found| (*found.value).clone())),
+    }
+}
+
+fn duration(node: &Node, report: &mut Report) -> Result<Option<Duration>, Reported> {
+    let Some(found) = text(node, Accepts::Text, Positive::WHAT, report)? else { return Ok(None) };
+    match Positive::from_text(&found.value) {
+        Ok(duration) => Ok(Some(duration.into())),
+        Err(wrong) => {
+            let reported = wrong.report(node.span, report);
+            found.name_origin(report);
+            Err(reported)
         }
     }
 }
@@ -260,7 +357,7 @@ fn file(path: &Path, span: Span, accepts: Accepts, report: &mut Report) -> Resul
         return Err(Reported);
     };
     // Editors and `echo` end a file with a newline that is no part of the value.
-    let line = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
+    let line = without_newline(text);
     Ok(Found { value: Zeroizing::new(line.to_owned()), origin: Some(format!("`{}`", path.display())) })
 }
 
@@ -272,6 +369,16 @@ fn credential(name: &str, span: Span, report: &mut Report) -> Result<Found, Repo
         return Err(Reported);
     };
     file(&folder.join(name), span, Accepts::Secret, report)
+}
+
+fn output(
+    command: Command,
+    refresh: Option<Duration>,
+    span: Span,
+    report: &mut Report,
+) -> Result<Option<Found>, Reported> {
+    let origin = Some(format!("the command `{}`", command.name()));
+    Ok(report.run(command, refresh, span)?.map(|value| Found { value, origin }))
 }
 
 fn absolute(path: &str, span: Span, report: &Report) -> PathBuf {

@@ -1,7 +1,8 @@
 //! Everything that a load reads: the config's own files, the files it names, the environment, standard input.
 //!
-//! This is the only place of the room that touches the system, so that what is read can be reviewed in one sitting:
-//! files that the config or the user names, `$CREDENTIALS_DIRECTORY`, and the variables that the config names.
+//! Besides `command` this is the only place of the room that touches the system, so that what is read can be reviewed
+//! in one sitting: files that the config or the user names, `$CREDENTIALS_DIRECTORY`, and the variables that the config
+//! names.
 
 use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};

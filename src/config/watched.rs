@@ -2,15 +2,28 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, SHA256};
 
+use super::command::Command;
 use super::source;
+use crate::secret::Secret;
 
-/// The paths that a load has read or tried to read, each with a digest of what it found.
+/// What a load has read or tried to read, each with a digest of what it found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watched {
     read: BTreeMap<PathBuf, Seen>,
+    commands: Vec<WatchedCommand>,
+}
+
+/// A command that a load has run, and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatchedCommand {
+    command: Command,
+    refresh: Option<Duration>,
+    /// SHA-256 of what it printed, or why it failed.
+    outcome: Result<[u8; 32], String>,
 }
 
 /// What a load found at a path.
@@ -23,8 +36,8 @@ pub(super) struct Seen {
 }
 
 impl Watched {
-    pub(super) fn new(read: BTreeMap<PathBuf, Seen>) -> Self {
-        Self { read }
+    pub(super) fn new(read: BTreeMap<PathBuf, Seen>, commands: Vec<WatchedCommand>) -> Self {
+        Self { read, commands }
     }
 
     /// The paths: files, and the config's directory if it is one.
@@ -32,10 +45,48 @@ impl Watched {
         self.read.keys().map(PathBuf::as_path)
     }
 
-    /// Reads the same paths now.
+    /// The commands, each once.
+    pub fn commands(&self) -> &[WatchedCommand] {
+        &self.commands
+    }
+
+    /// Reads the same paths now. Commands have turns of their own, and are taken as they were.
     #[must_use]
     pub fn again(&self) -> Self {
-        Self { read: self.read.iter().map(|(path, seen)| (path.clone(), look(path, seen.limit))).collect() }
+        let read = self.read.iter().map(|(path, seen)| (path.clone(), look(path, seen.limit))).collect();
+        Self { read, commands: self.commands.clone() }
+    }
+}
+
+impl WatchedCommand {
+    pub(super) fn new(command: Command, refresh: Option<Duration>, outcome: &Result<Secret, String>) -> Self {
+        let digest = |secret: &Secret| {
+            let mut digest = Context::new(&SHA256);
+            digest.update(secret.expose().as_bytes());
+            finish(digest)
+        };
+        Self { command, refresh, outcome: outcome.as_ref().map(digest).map_err(String::clone) }
+    }
+
+    /// The program as it was written.
+    pub fn name(&self) -> &str {
+        self.command.name()
+    }
+
+    /// How often it is run again.
+    pub fn refresh(&self) -> Option<Duration> {
+        self.refresh
+    }
+
+    /// Why it failed, if it did; without what it printed.
+    pub fn failure(&self) -> Option<&str> {
+        self.outcome.as_ref().err().map(String::as_str)
+    }
+
+    /// Runs it now. Blocks, for ten seconds at most.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self::new(self.command.clone(), self.refresh, &self.command.run().map_err(|failure| failure.to_string()))
     }
 }
 

@@ -18,6 +18,9 @@ pub(crate) enum Error {
     /// The token endpoint gave no usable answer.
     #[error("{failure}")]
     Unavailable { failure: Arc<Failure>, retry_after: u64 },
+    /// A secret of the method, read from elsewhere, can't be had.
+    #[error("{reason}; it is run again until it gives the secret")]
+    NoSecret { reason: Arc<str> },
     #[error("`OPTIONS *` has no query that could carry the parameter `{parameter}`")]
     NoQuery { parameter: String },
     #[error("the target is too long with the credential in its query: 65,534 bytes at most")]
@@ -30,6 +33,7 @@ impl Error {
         match self {
             Self::Rejected { .. } => Code::TokenRejected,
             Self::Unavailable { .. } => Code::TokenUnavailable,
+            Self::NoSecret { .. } => Code::CredentialUnavailable,
             Self::NoQuery { .. } => Code::BadRequest,
             Self::TargetTooLong => Code::HeadersTooLarge,
         }
@@ -39,7 +43,7 @@ impl Error {
     pub(crate) fn retry_after(&self) -> Option<u64> {
         match self {
             Self::Rejected { retry_after, .. } | Self::Unavailable { retry_after, .. } => Some(*retry_after),
-            Self::NoQuery { .. } | Self::TargetTooLong => None,
+            Self::NoSecret { .. } | Self::NoQuery { .. } | Self::TargetTooLong => None,
         }
     }
 }

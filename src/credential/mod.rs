@@ -49,6 +49,8 @@ enum Part {
     Query(fixed::Query),
     Cookie(fixed::Cookie),
     Bearer(Bearer),
+    /// What it would put there can't be had; the text says why.
+    Unavailable(Arc<str>),
 }
 
 /// Which token a sending carried; of several, the newest.
@@ -138,11 +140,19 @@ impl Credential {
         &self.method
     }
 
+    /// Why no request can be authorized until the next reload, if that is so.
+    pub(crate) fn unavailable(&self) -> Option<&str> {
+        self.parts.iter().find_map(|part| match part {
+            Part::Unavailable(reason) => Some(&**reason),
+            Part::Field(_) | Part::Query(_) | Part::Cookie(_) | Part::Bearer(_) => None,
+        })
+    }
+
     /// Sets the credential on the request: once per attempt. Waits only while a slot holds no live token.
     ///
     /// # Errors
-    /// When no token can be had: with the last attempt's reason and the time to the next. When the target has no room
-    /// for a query credential.
+    /// When no token can be had: with the last attempt's reason and the time to the next. When a secret can't be had.
+    /// When the target has no room for a query credential.
     pub(crate) async fn authorize(&self, own: &RefCell<Attachments>, outgoing: &mut Outgoing) -> Result<Stamp, Error> {
         let mut stamp = Stamp::default();
         for (place, part) in self.parts.iter().enumerate() {
@@ -157,6 +167,7 @@ impl Credential {
                     let generation = bearer.put(place, own, &mut outgoing.fields).await?;
                     stamp.generation = stamp.generation.max(generation);
                 }
+                Part::Unavailable(reason) => return Err(Error::NoSecret { reason: Arc::clone(reason) }),
             }
         }
         Ok(stamp)
@@ -190,7 +201,7 @@ impl Credential {
     fn bearers(&self) -> impl Iterator<Item = &Bearer> {
         self.parts.iter().filter_map(|part| match part {
             Part::Bearer(bearer) => Some(bearer),
-            Part::Field(_) | Part::Query(_) | Part::Cookie(_) => None,
+            Part::Field(_) | Part::Query(_) | Part::Cookie(_) | Part::Unavailable(_) => None,
         })
     }
 }
@@ -206,6 +217,7 @@ impl Part {
             Auth::OAuth2(oauth2) => {
                 (oauth2.grant.method(), vec![Self::Bearer(Bearer::compile(oauth2, material, report)?)])
             }
+            Auth::Unavailable(missing) => (missing.name, vec![Self::Unavailable(missing.reason.as_str().into())]),
         })
     }
 
@@ -215,6 +227,7 @@ impl Part {
             Self::Query(query) => query.digest(digest),
             Self::Cookie(cookie) => cookie.digest(digest),
             Self::Bearer(bearer) => bearer.digest(digest),
+            Self::Unavailable(reason) => digest.field(reason.as_bytes()),
         }
     }
 
@@ -225,6 +238,7 @@ impl Part {
             Self::Bearer(bearer) => outgoing.fields.contains_key(bearer.field()),
             Self::Query(query) => query.is_in(&outgoing.target),
             Self::Cookie(cookie) => cookie.is_in(&outgoing.fields),
+            Self::Unavailable(_) => false,
         }
     }
 }
@@ -245,6 +259,8 @@ impl Owned {
                 Part::Bearer(bearer) => owned.fields.push(bearer.field().clone()),
                 Part::Query(query) => owned.query.push(query.name.clone()),
                 Part::Cookie(cookie) => owned.cookies.push(cookie.name.clone()),
+                // Nothing is sent: there is no field to keep the app's out of.
+                Part::Unavailable(_) => {}
             }
         }
         owned

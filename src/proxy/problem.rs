@@ -251,6 +251,7 @@ mod tests {
             [
                 "token_rejected",
                 "token_unavailable",
+                "credential_unavailable",
                 "dns_error",
                 "dns_timeout",
                 "connection_refused",

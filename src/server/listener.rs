@@ -75,21 +75,27 @@ impl Socket {
         }
     }
 
-    /// The sockets that a service manager handed over (`LISTEN_FDS`), TCP or unix.
-    pub(crate) fn inherited() -> Vec<Self> {
+    /// Takes the sockets that a service manager handed over (`LISTEN_FDS`), TCP or unix. What is not taken would be
+    /// handed on to each command that is run.
+    pub(crate) fn inherited() -> Vec<io::Result<Self>> {
         let mut handed = listenfd::ListenFd::from_env();
-        (0..handed.len()).filter_map(|place| Self::take_inherited(&mut handed, place)).collect()
+        (0..handed.len()).filter_map(|place| Self::take_inherited(&mut handed, place).transpose()).collect()
     }
 
-    fn take_inherited(handed: &mut listenfd::ListenFd, place: usize) -> Option<Self> {
+    /// Those of `inherited` that can be used; says what is wrong with the others.
+    pub(crate) fn usable(inherited: Vec<io::Result<Self>>) -> Vec<Self> {
+        let said = |error: &io::Error| tracing::error!(%error, "a socket of LISTEN_FDS can't be used");
+        inherited.into_iter().filter_map(|socket| socket.inspect_err(said).ok()).collect()
+    }
+
+    fn take_inherited(handed: &mut listenfd::ListenFd, place: usize) -> io::Result<Option<Self>> {
         let tcp = handed.take_tcp_listener(place).map(|socket| socket.map(Self::Tcp));
         let socket =
             tcp.or_else(|_| handed.take_unix_listener(place).map(|unix| unix.map(|unix| Self::Unix(unix, None))));
-        let usable = socket.and_then(|socket| {
+        socket.and_then(|socket| {
             socket.as_ref().map_or(Ok(()), Self::set_nonblocking)?;
             Ok(socket)
-        });
-        usable.inspect_err(|error| tracing::error!(%error, place, "a socket of LISTEN_FDS can't be used")).ok()?
+        })
     }
 
     fn set_nonblocking(&self) -> io::Result<()> {

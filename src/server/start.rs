@@ -1,7 +1,9 @@
 //! From the config to ports that answer.
 
 use std::cell::RefCell;
+use std::io;
 use std::panic::{self, PanicHookInfo};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
@@ -36,6 +38,7 @@ pub(super) struct Start {
     slots: Arc<Slots>,
     snapshot: Snapshot,
     watched: config::Watched,
+    inherited: Vec<io::Result<Socket>>,
     on_hang_up: OnHangUp,
     log: Log,
     /// Writes what is left of the log when the server has ended.
@@ -47,13 +50,15 @@ impl Start {
     pub(super) fn load(options: Options) -> Result<Self, Error> {
         let loader = Arc::new(Loader { source: options.source, overrides: options.overrides });
         let slots = Arc::new(Slots::default());
+        // The config may name commands, which these are not for.
+        let inherited = Socket::inherited();
         let (snapshot, report) = loader.load(None, &slots);
         let Some(snapshot) = snapshot else { return Err(Error::Config(Box::new(report))) };
         let (log, flush) = log::start(log_settings(&snapshot.config));
         panic::set_hook(Box::new(tell_panic));
         warn_of(&report.render(Color::Plain));
         let on_hang_up = options.on_hang_up;
-        Ok(Self { loader, slots, snapshot, watched: report.watched(), on_hang_up, log, _flush: flush })
+        Ok(Self { loader, slots, snapshot, watched: report.watched(), inherited, on_hang_up, log, _flush: flush })
     }
 
     /// Opens the ports, serves until a signal, and drains.
@@ -81,7 +86,7 @@ impl Start {
         let gate = Arc::new(Gate::new(config.limits.connections));
         let workers: Rc<[Worker]> = start_workers(&config, &published, &metrics, &phase)?.into();
         let background = Background::new(Rc::clone(&workers), Arc::clone(&gate), admin);
-        let mut sockets = Sockets::new(Socket::inherited(), background.serve(), listening);
+        let mut sockets = Sockets::new(Socket::usable(self.inherited), background.serve(), listening);
         let plan = sockets.prepare(&config).map_err(|unbound| Error::Listen(unbound.to_string()))?;
         sockets.carry_out(plan);
         let sockets = Rc::new(RefCell::new(sockets));
@@ -153,6 +158,13 @@ async fn become_ready(published: Arc<Published>, readiness: Arc<Readiness>) {
     };
     loop {
         // Anew each time: a reload may have mended, or removed, the service that is waited for.
+        let mut changed = pin!(published.changed());
+        changed.as_mut().enable();
+        if let Some(reason) = unavailable(&published.current().load()) {
+            readiness.not_yet(reason);
+            changed.await;
+            continue;
+        }
         let waiting = required(&published.current().load());
         let Some((name, slot)) = waiting.first() else { break };
         readiness.not_yet(format!("the service `{name}` is `ready: required` and has no token yet"));
@@ -167,6 +179,15 @@ async fn become_ready(published: Arc<Published>, readiness: Arc<Readiness>) {
     // Tasks that were spawned meanwhile have their first turn, and the log its first lines.
     tokio::time::sleep(SETTLED).await;
     heap::let_go_of_start();
+}
+
+/// Why a service that is `ready: required` can't even ask for its first token.
+fn unavailable(snapshot: &Snapshot) -> Option<String> {
+    let mut required = snapshot.services.iter().filter(|service| service.ready == Ready::Required);
+    required.find_map(|service| {
+        let reason = service.identities.all().iter().find_map(|identity| identity.credential.unavailable())?;
+        Some(format!("the service `{}` is `ready: required` and has no credential yet: {reason}", service.name))
+    })
 }
 
 /// Secrets are in memory: no core dump, and no other process of this user may look.

@@ -13,6 +13,7 @@ mod service;
 #[cfg(test)]
 mod tests;
 mod trail;
+mod turns;
 pub(crate) mod watch;
 
 use std::collections::{BTreeMap, HashMap};
@@ -27,7 +28,7 @@ pub(crate) use access::Access;
 pub(crate) use identity::{Identity, Unidentified};
 pub(crate) use service::Service;
 
-use crate::config::{At, Config, Report};
+use crate::config::{At, Config, Forgiven, Report};
 use crate::credential::{Slot, Slots};
 use crate::name::CertificateName;
 use crate::route::{self, Destination};
@@ -46,6 +47,8 @@ pub(crate) struct Snapshot {
     pub(crate) certificates: Vec<Arc<Certificate>>,
     /// As written: for listeners, logs, limits, and the next difference.
     pub(crate) config: Arc<Config>,
+    /// Commands that gave no secret: what depends on them is in this snapshot without one.
+    failing: Forgiven,
 }
 
 /// Where the current snapshot is read: one atomic load.
@@ -97,6 +100,7 @@ impl Snapshot {
             access: Arc::new(access?),
             certificates: certificates.into_values().collect(),
             config: Arc::new(config),
+            failing: report.failing(),
         })
     }
 
@@ -140,6 +144,7 @@ impl Snapshot {
             access: Arc::clone(&self.access),
             certificates: self.certificates.clone(),
             config: Arc::clone(&self.config),
+            failing: self.failing.clone(),
         }
     }
 }

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::difference::Difference;
 use super::watch::Watcher;
 use super::{Published, Snapshot, rotation};
-use crate::config::{self, Color, Config, Overrides, Report, Secrets, Source};
+use crate::config::{self, Color, Config, Forgiven, Overrides, Report, Source};
 use crate::credential::{Slots, oauth2};
 use crate::heap;
 use crate::telemetry::metrics::Metrics;
@@ -95,7 +95,9 @@ pub(crate) struct Reloader {
 impl Loader {
     /// Loads and compiles; `None` if there is an error, which the report then holds. Blocks.
     pub(crate) fn load(&self, previous: Option<&Snapshot>, slots: &Slots) -> (Option<Snapshot>, Report) {
-        let (config, mut report) = config::load_with(&self.source, Secrets::Read, &self.overrides);
+        // A start must not depend on what a command asks; a reload costs no service the secret that it has.
+        let forgiven = previous.map_or_else(Forgiven::any, |previous| previous.failing.clone());
+        let (config, mut report) = config::load_to_run(&self.source, &self.overrides, forgiven);
         let snapshot = config.and_then(|config| Snapshot::compile(config, previous, slots, &mut report));
         // The system's certificates leave 90 KiB of freed heap behind, the trees and texts of 500 services 2 MiB.
         heap::trim();

@@ -2,7 +2,8 @@
 //!
 //! Promises to resolve within a second after the content of a watched path has changed, and within ten where the
 //! kernel's notifications don't work (network file systems, exhausted inotify limits). Says nothing of what changed:
-//! names in events can't be relied on, so an event only makes it look, and a look compares contents.
+//! names in events can't be relied on, so an event only makes it look, and a look compares contents. Commands make no
+//! events; `turns` runs them again.
 //!
 //! ```text
 //!  event ──► settle: quiet for 50 ms, at most 500 ms ──► look ──► other content: resolved
@@ -20,10 +21,17 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::trail;
+use super::turns::Turns;
 use crate::config::Watched;
 
-/// Watches what a load has read.
+/// Watches what a load has read and run.
 pub(crate) struct Watcher {
+    files: Files,
+    turns: Turns,
+}
+
+/// Watches the files.
+struct Files {
     watched: Watched,
     stirred: Arc<Notify>,
     /// Something may have changed that nobody has looked at yet.
@@ -42,6 +50,29 @@ enum Notifications {
 impl Watcher {
     /// Watches what a load has just read.
     pub(crate) fn new(watched: Watched) -> Self {
+        Self { turns: Turns::new(&watched), files: Files::new(watched) }
+    }
+
+    /// Watches what the next load has just read, a failed one too: other paths perhaps, and other directories on the
+    /// way to them.
+    pub(crate) fn watch(&mut self, watched: Watched) {
+        self.turns = Turns::new(&watched);
+        self.files.watch(watched);
+    }
+
+    /// Resolves when a load now would read something else than the last one did.
+    ///
+    /// May be dropped and called again at any time: nothing that happens in between is lost.
+    pub(crate) async fn changed(&mut self) {
+        tokio::select! {
+            () = self.files.changed() => {}
+            () = self.turns.changed() => {}
+        }
+    }
+}
+
+impl Files {
+    fn new(watched: Watched) -> Self {
         let stirred = Arc::new(Notify::new());
         let notifications = notifications(&watched, &stirred).unwrap_or_else(|error| {
             tracing::warn!("changes of files are noticed within 10 s only: {error}");
@@ -50,9 +81,7 @@ impl Watcher {
         Self { watched, stirred, unseen: true, notifications, look_every: LOOK_EVERY }
     }
 
-    /// Watches what the next load has just read, a failed one too: other paths perhaps, and other directories on the
-    /// way to them.
-    pub(crate) fn watch(&mut self, watched: Watched) {
+    fn watch(&mut self, watched: Watched) {
         match notifications(&watched, &self.stirred) {
             Ok(on) => self.notifications = on,
             Err(error) => self.fall_back(&error),
@@ -62,10 +91,7 @@ impl Watcher {
         self.unseen = true;
     }
 
-    /// Resolves when a load now would read something else than the last one did.
-    ///
-    /// May be dropped and called again at any time: nothing that happens in between is lost.
-    pub(crate) async fn changed(&mut self) {
+    async fn changed(&mut self) {
         loop {
             if !self.unseen {
                 // Without an event in all that time: the look that stands in for notifications.
@@ -164,8 +190,8 @@ mod tests {
     }
 
     /// A watcher of `path` that has nothing left to look at.
-    async fn watcher(path: &Path) -> Watcher {
-        let mut watcher = Watcher::new(load(path));
+    async fn watcher(path: &Path) -> Files {
+        let mut watcher = Files::new(load(path));
         watcher.settle().await;
         assert!(!watcher.is_different().await, "nothing has changed yet");
         watcher.unseen = false;
@@ -245,7 +271,7 @@ mod tests {
         let watched = load(&path);
         fs::write(&path, "two").unwrap();
 
-        let mut watcher = Watcher::new(watched);
+        let mut watcher = Files::new(watched);
 
         assert!(timeout(SOON, watcher.changed()).await.is_ok());
     }

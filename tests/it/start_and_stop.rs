@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::lab::client::{Ended, Request, exchange};
+use crate::lab::client::{Answer, Ended, Request, exchange};
 use crate::lab::fault::{Fault, Gate, Reply};
 use crate::lab::{Lab, bed, free_port, problems, until};
 
@@ -258,13 +258,32 @@ async fn a_fresh_process_holds_less_than_3_mib_of_its_own() {
 #[tokio::test]
 async fn inherited_sockets_stand_in_for_listen() {
     let lab = Lab::start().await;
-    let sidekey = lab.sidekey(PAYMENTS).await;
+
+    let answer = get_from_activated(&lab, PAYMENTS).await;
+
+    assert_eq!(answer.status_of_service(), 200);
+}
+
+#[tokio::test]
+async fn a_command_gets_none_of_the_inherited_sockets() {
+    let lab = Lab::start().await;
+    let listing = "command: [sh, -c, 'ls -l /proc/self/fd >descriptors; echo a-token']";
+    let auth = format!("auth: {{ type: bearer, token: {{ {listing} }} }}");
+
+    let answer = get_from_activated(&lab, &PAYMENTS.replace("certificate:", &format!("{auth}, certificate:"))).await;
+
+    assert_eq!(answer.status_of_service(), 200);
+    let descriptors = fs::read_to_string(lab.path("descriptors")).unwrap();
+    assert!(descriptors.contains("descriptors") && !descriptors.contains("socket:"), "{descriptors}");
+}
+
+/// The answer of a Sidekey whose socket was handed to it, as systemd does before it starts a service.
+async fn get_from_activated(lab: &Lab, config: &str) -> Answer {
+    let sidekey = lab.sidekey(config).await;
     let written = sidekey.written();
     drop(sidekey);
     let [listen, admin] = [free_port(), free_port()];
-    let config = lab.path("activated.yaml");
     lab.write("activated.yaml", &written);
-    // What systemd does before it starts a service.
     let activate = "
 import os, socket, sys
 server = socket.create_server(('127.0.0.1', int(sys.argv[1])))
@@ -277,7 +296,7 @@ os.execv(sys.argv[2], sys.argv[2:])
         .args(["-c", activate, &listen.to_string(), env!("CARGO_BIN_EXE_sidekey"), "run", "--admin"])
         .arg(format!("127.0.0.1:{admin}"))
         .arg("--config")
-        .arg(config)
+        .arg(lab.path("activated.yaml"))
         .env("SSL_CERT_FILE", lab.path("tls/ca.pem"))
         .stderr(Stdio::null())
         .spawn()
@@ -290,6 +309,5 @@ os.execv(sys.argv[2], sys.argv[2:])
     let answer = until("an answer", answer).await;
     process.kill().unwrap();
     process.wait().unwrap();
-
-    assert_eq!(answer.status_of_service(), 200);
+    answer
 }

@@ -39,6 +39,19 @@ pub enum Auth {
     Static(Static),
     /// A token of an OAuth 2.0 endpoint.
     OAuth2(Box<OAuth2>),
+    /// A method one of whose commands failed.
+    Unavailable(Unavailable),
+}
+
+/// A method whose secret can't be had now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unavailable {
+    /// What the config calls the method.
+    pub name: &'static str,
+    /// As it was read, with placeholders for secrets: good for its other fields only.
+    pub method: Box<Auth>,
+    /// Which command failed, and why; no secret.
+    pub reason: String,
 }
 
 /// `auth` as it is written: one method or a list of them.
@@ -149,6 +162,18 @@ impl Method {
         properties.insert(0, Property { key: "type", about, schema: one_of(&[self.name]), required: true });
         json_schema::object(properties)
     }
+
+    fn read(&self, fields: &mut Fields<'_>, node: &Node, reader: &mut Reader<'_>) -> Result<Option<Auth>, Reported> {
+        reader.report.begin_method();
+        let read = (self.read)(fields, node, reader);
+        let failures = reader.report.end_method();
+        if failures.is_empty() {
+            return read;
+        }
+        let unavailable =
+            |method| Unavailable { name: self.name, method: Box::new(method), reason: failures.join("; ") };
+        Ok(read?.map(|method| Auth::Unavailable(unavailable(method))))
+    }
 }
 
 impl Auth {
@@ -157,6 +182,7 @@ impl Auth {
         match self {
             Self::OAuth2(oauth2) => Some(oauth2),
             Self::Static(_) => None,
+            Self::Unavailable(Unavailable { method, .. }) => method.oauth2(),
         }
     }
 
@@ -171,7 +197,7 @@ impl Auth {
         let Some(method) = METHODS.iter().find(|method| method.name == name) else {
             return Err(unknown::refuse(&name, node, reader));
         };
-        let read = (method.read)(&mut fields, node, reader);
+        let read = method.read(&mut fields, node, reader);
         fields.close(reader.report);
         if method.certificate == Certificate::Refused && reader.links_certificate {
             return Err(unknown::refuse_certificate(&name, node, reader));

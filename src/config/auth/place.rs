@@ -2,7 +2,7 @@
 
 use http::{HeaderName, header};
 
-use super::{Attachment, Auth, OAuth2, Static};
+use super::{Attachment, Auth, OAuth2, Static, Unavailable};
 use crate::config::diagnostic::Report;
 use crate::config::schema::RequestHeaders;
 use crate::config::value::{At, Span};
@@ -87,11 +87,16 @@ pub(in crate::config) fn report_overlap_with_field(methods: &[At<Auth>], name: &
 }
 
 fn places(method: &At<Auth>) -> Vec<(Place, Span)> {
-    match &method.value {
+    places_of(&method.value, method.span)
+}
+
+fn places_of(method: &Auth, span: Span) -> Vec<(Place, Span)> {
+    match method {
         Auth::Static(Static { attachments, .. }) => {
             attachments.iter().map(|attachment| (attachment.value.place(), attachment.span)).collect()
         }
-        Auth::OAuth2(oauth2) => vec![(Place::header(oauth2.token_header.as_str()), method.span)],
+        Auth::OAuth2(oauth2) => vec![(Place::header(oauth2.token_header.as_str()), span)],
+        Auth::Unavailable(Unavailable { method, .. }) => places_of(method, span),
     }
 }
 
@@ -128,6 +133,7 @@ impl Auth {
                 let space = if token_prefix.is_empty() { "" } else { " " };
                 vec![format!("{token_header}: {token_prefix}{space}*** (a token from {})", endpoint.value)]
             }
+            Self::Unavailable(Unavailable { method, .. }) => method.masked(),
         }
     }
 }

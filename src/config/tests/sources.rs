@@ -4,8 +4,9 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::time::Duration;
 
-use super::super::{Color, Config, Report, Secrets, Source, load};
+use super::super::{Color, Config, Forgiven, Overrides, Report, Secrets, Severity, Source, load, load_to_run};
 use super::{check_messages, valid};
 use crate::config::Auth;
 use crate::config::auth::Attachment;
@@ -253,13 +254,53 @@ services:
       - { type: bearer, token: { credential: a } }
       - { type: api_key, header: X-Key, key: { file: /nowhere/key } }
       - { type: { env: SIDEKEY_TEST_UNSET }, username: x }
+      - { type: headers, set: { X-Other: { command: [/nowhere/program, { env: SIDEKEY_TEST_UNSET }], refresh: 1m } } }
 ";
 
     let (config, report) = load(&Source::Text(text.to_owned()), Secrets::Skip);
 
     assert_eq!(report.render(Color::Plain), "");
     assert!(config.is_some());
-    assert_eq!(report.watched().paths().count(), 0);
+    assert_eq!((report.watched().paths().count(), report.watched().commands().len()), (0, 0));
+}
+
+#[test]
+fn a_command_is_run_once_in_a_load_however_many_places_name_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sidekey.yaml");
+    let command = "command: [sh, -c, 'echo run >>runs; echo hunter2']";
+    let service = |name: &str, refresh: &str| {
+        format!("  {name}: {{ url: 'https://a.example', auth: {{ type: bearer, token: {{ {command}{refresh} }} }} }}\n")
+    };
+    let (once, again) = (service("a", ""), service("b", ", refresh: 10m") + &service("c", ", refresh: 1m"));
+    fs::write(&path, format!("services:\n{once}{again}")).unwrap();
+
+    let (config, report) = load_file(&path);
+
+    assert_eq!(token(&config.unwrap()), "hunter2");
+    assert_eq!(fs::read_to_string(folder.path().join("runs")).unwrap(), "run\n");
+    let watched = report.watched();
+    let refreshed: Vec<_> = watched.commands().iter().map(|command| (command.name(), command.refresh())).collect();
+    assert_eq!(refreshed, [("sh", Some(Duration::from_secs(60)))]);
+    assert!(!format!("{report:?}{watched:?}").contains("hunter2"), "{report:?}");
+}
+
+#[test]
+fn a_command_that_prints_something_else_now_is_told_from_one_that_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sidekey.yaml");
+    fs::write(&path, BEARER.replace("file: secret", "command: [cat, secret]")).unwrap();
+    write_secret(&folder.path().join("secret"), "hunter2\n", 0o600);
+    let watched = load_file(&path).1.watched();
+    let [before] = watched.commands() else { panic!("{watched:?}") };
+
+    assert_eq!(before.again(), *before);
+    write_secret(&folder.path().join("secret"), "hunter3\n", 0o600);
+    assert_ne!(before.again(), *before);
+    fs::remove_file(folder.path().join("secret")).unwrap();
+    let failure = before.again().failure().map(str::to_owned).unwrap_or_default();
+    assert!(failure.starts_with("ended with status 1: cat: "), "{failure}");
+    assert_eq!(watched.again(), watched, "a command is no file");
 }
 
 #[test]
@@ -272,4 +313,83 @@ fn a_service_knows_in_which_keys_another_version_differs() {
 
     assert_eq!(before.changed_keys(&after), ["title", "auth"]);
     assert_eq!(before.changed_keys(&before), [""; 0]);
+}
+
+const FAILING: &str = "
+services:
+  a: { url: 'https://a.example', auth: { type: bearer, token: { command: [sh, -c, 'echo hunter2; exit 3'] } } }
+";
+
+fn load_forgiving(text: &str, forgiven: Forgiven) -> (Option<Config>, Report) {
+    load_to_run(&Source::Text(text.to_owned()), &Overrides::default(), forgiven)
+}
+
+#[test]
+fn a_start_forgives_a_command_of_a_method_and_says_what_is_missing() {
+    let (config, report) = load_forgiving(FAILING, Forgiven::any());
+
+    assert_eq!(
+        report.render(Color::Plain),
+        "warning: the command `sh` ended with status 3
+ --> <text>:3:63
+  |
+3 |   a: { url: 'https://a.example', auth: { type: bearer, token: { command: [sh, -c, 'echo hunter2; exit 3'] } } }
+  |                                                               ^
+  |
+  = help: requests of this service are answered 503 until it gives the secret
+
+"
+    );
+    let config = config.unwrap();
+    let [method] = &config.services["a"].value.auth[..] else { panic!("one method") };
+    let Auth::Unavailable(missing) = &method.value else { panic!("{method:?}") };
+    assert_eq!((missing.name, missing.reason.as_str()), ("bearer", "the command `sh` ended with status 3"));
+}
+
+#[test]
+fn a_reload_forgives_only_commands_that_failed_before() {
+    let (_, before) = load_forgiving(FAILING, Forgiven::any());
+
+    assert!(!load_forgiving(FAILING, before.failing()).1.has_errors());
+    let (_, report) = load_forgiving(&FAILING.replace("exit 3", "exit 4"), before.failing());
+    assert!(report.has_errors());
+    assert_eq!(report.diagnostics()[0].message, "the command `sh` ended with status 4");
+    assert!(load_forgiving(FAILING, Forgiven::none()).1.has_errors());
+}
+
+#[test]
+fn a_command_outside_of_a_method_is_never_forgiven() {
+    let text = format!("{FAILING}access: {{ token: {{ command: ['false'] }} }}\n");
+
+    let (_, report) = load_forgiving(&text, Forgiven::any());
+
+    let severe: Vec<_> = report.diagnostics().iter().map(|found| (found.severity, found.message.as_str())).collect();
+    assert_eq!(
+        severe,
+        [
+            (Severity::Warning, "the command `sh` ended with status 3"),
+            (Severity::Error, "the command `false` ended with status 1"),
+        ]
+    );
+}
+
+#[test]
+fn a_method_whose_command_failed_is_checked_in_all_else() {
+    let text = "
+services:
+  a:
+    url: http://a.example
+    auth:
+      - { type: basic, username: 'a:b', password: { command: ['false'] } }
+      - { type: bearer, token: { command: ['false'] } }
+      - { type: headers, set: { Authorization: hunter2 } }
+      - { type: oauth2_client_credentials, token_url: 'http://idp.example', client_id: a, client_auth: post,
+          client_secret: { command: ['false'] }, token_header: X-Token }
+";
+
+    let (_, report) = load_forgiving(text, Forgiven::any());
+
+    let errors = report.diagnostics().into_iter().filter(|found| found.severity == Severity::Error);
+    let errors: Vec<_> = errors.map(|error| error.message.as_str()).collect();
+    assert_eq!(errors, ["a user name for Basic has no colon", "two methods set the field `authorization`"]);
 }

@@ -137,3 +137,50 @@ fn the_last_twenty_differences_are_kept() {
         assert_eq!(generations, (4..=23).collect::<Vec<_>>());
     });
 }
+
+const FROM_COMMAND: &str = "services:
+  orders: { url: 'http://localhost', auth: { type: bearer, token: { command: [cat, secret] } } }
+";
+
+#[test]
+fn a_command_that_fails_at_the_start_leaves_its_service_without_credential_until_it_works() {
+    run(async || {
+        let lab = Lab::start().await;
+        lab.config(FROM_COMMAND);
+        let running = lab.run();
+        let unavailable = || {
+            let orders = running.service("orders");
+            orders.identities.all()[0].credential.unavailable().map(str::to_owned)
+        };
+        let reason = "the command `cat` ended with status 1: cat: secret: No such file or directory";
+        assert_eq!(unavailable().as_deref(), Some(reason));
+
+        lab.config(&format!("{FROM_COMMAND}# later\n"));
+        let outcome = running.reloads.request().await;
+        assert_eq!(outcome, Outcome::Unchanged { generation: 1 }, "what fails is no reason to refuse all else");
+        lab.write("secret", "hunter2");
+
+        until("the secret", || unavailable().is_none().then_some(())).await;
+        assert_eq!(running.reloads.history().applied[0].difference.lines(), ["service `orders` changed (auth)"]);
+    });
+}
+
+#[test]
+fn a_command_that_gave_a_secret_and_fails_refuses_the_reload() {
+    run(async || {
+        let lab = Lab::start().await;
+        lab.write("secret", "hunter2");
+        lab.config(FROM_COMMAND);
+        let running = lab.run();
+        let before = running.snapshot();
+
+        std::fs::remove_file(lab.path("secret")).unwrap();
+        let outcome = running.reloads.request().await;
+
+        let Outcome::Refused { error } = outcome else { panic!("{outcome:?}") };
+        assert!(error.contains("the command `cat` ended with status 1: cat: secret: No such file"), "{error}");
+        assert!(Arc::ptr_eq(&before, &running.snapshot()));
+        lab.write("secret", "hunter2");
+        until("the end of the error", || running.reloads.history().last_error.is_none().then_some(())).await;
+    });
+}

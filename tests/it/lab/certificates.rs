@@ -5,10 +5,13 @@ use std::process::Command;
 use aws_lc_rs::digest;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD, Engine};
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    PublicKeyData,
+    BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, PublicKeyData,
 };
+use serde_json::Value;
 use time::{Duration, OffsetDateTime};
+
+use super::keys;
 
 /// Signs certificates, and is what the other side trusts.
 pub struct Authority {
@@ -50,25 +53,50 @@ impl Authority {
         self.issue(params(name, &[], validity), ExtendedKeyUsagePurpose::ClientAuth)
     }
 
+    /// A client with an RSA key, which some partners want.
+    pub fn client_with_rsa(&self, name: &str) -> Pair {
+        let key = KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
+        self.issue_for(&key, params(name, &[], Validity::LONG), ExtendedKeyUsagePurpose::ClientAuth)
+    }
+
     pub fn server(&self, hosts: &[&str]) -> Pair {
         self.issue(params(hosts[0], hosts, Validity::LONG), ExtendedKeyUsagePurpose::ServerAuth)
     }
 
-    fn issue(&self, mut params: CertificateParams, usage: ExtendedKeyUsagePurpose) -> Pair {
+    fn issue(&self, params: CertificateParams, usage: ExtendedKeyUsagePurpose) -> Pair {
+        self.issue_for(&KeyPair::generate().unwrap(), params, usage)
+    }
+
+    fn issue_for(&self, key: &KeyPair, mut params: CertificateParams, usage: ExtendedKeyUsagePurpose) -> Pair {
         params.extended_key_usages.push(usage);
         params.use_authority_key_identifier_extension = true;
+        Pair::new(&params.signed_by(key, &self.issuer).unwrap(), key)
+    }
+}
+
+impl Pair {
+    /// A client certificate that no authority vouches for.
+    pub fn self_signed(name: &str) -> Self {
         let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        Pair {
+        Self::new(&params(name, &[], Validity::LONG).self_signed(&key).unwrap(), &key)
+    }
+
+    fn new(certificate: &Certificate, key: &KeyPair) -> Self {
+        Self {
             chain: pem("CERTIFICATE", certificate.der()),
             key: pem("PRIVATE KEY", key.serialized_der()),
             der: certificate.der().to_vec(),
             public_key: key.subject_public_key_info(),
         }
     }
-}
 
-impl Pair {
+    /// The JWK of the public key, with the certificate in it (`x5c`).
+    pub fn jwk(&self) -> Value {
+        let mut jwk = keys::jwk(&self.public_key);
+        jwk["x5c"] = [BASE64_STANDARD.encode(&self.der)].as_slice().into();
+        jwk
+    }
+
     /// As nginx prints it: SHA-1, lower-case hex.
     pub fn fingerprint(&self) -> String {
         hex(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &self.der).as_ref())

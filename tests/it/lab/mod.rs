@@ -1,17 +1,22 @@
 //! The lab: real parts around the real program, started for one test and gone after it.
 //!
 //! A lab is a fresh folder with certificates, and an nginx that asks for one of them. Everything else starts when a
-//! test asks for it: the identity provider ([`idp`]), a server that misbehaves ([`fault`]), Sidekey ([`sidekey`]).
+//! test asks for it: the identity provider ([`idp`]), a cloud ([`cloud`]), a server that misbehaves ([`fault`]), Sidekey
+//! ([`sidekey`]). What Sidekey signs is looked at by libraries of others ([`opinion`]).
 //! In configs `$SERVICE` and the like stand for their addresses. Nothing here sleeps to wait: [`until`] looks again
 //! until a condition holds.
 
 pub mod bed;
 pub mod certificates;
 pub mod client;
+pub mod cloud;
 pub mod fault;
 pub mod frames;
 pub mod idp;
+pub mod keys;
 pub mod nginx;
+pub mod opinion;
+pub mod part;
 pub mod problems;
 pub mod sidekey;
 
@@ -19,13 +24,17 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use certificates::{Authority, Pair, Validity};
+use cloud::Cloud;
 use idp::Idp;
+use keys::Key;
 use nginx::Nginx;
 
 /// Everything that one test stands on.
@@ -60,7 +69,24 @@ impl Lab {
     }
 
     pub async fn idp_with_lifetime(&self, seconds: u64) -> Idp {
-        Idp::start(self.folder(), seconds).await
+        self.idp_with(json!({ "lifetime": seconds })).await
+    }
+
+    /// The real identity provider with settings of one's own: keys of clients, a partner whose ways it has, and more
+    /// that `tests/idp/server.js` tells.
+    pub async fn idp_with(&self, settings: Value) -> Idp {
+        Idp::start(self.folder(), settings).await
+    }
+
+    /// AWS, as far as signatures go.
+    pub async fn cloud(&self) -> Cloud {
+        Cloud::start(self.folder()).await
+    }
+
+    /// Makes a key for this algorithm (`ES256`, say) in the lab's folder: `keys/NAME.pem`.
+    #[track_caller]
+    pub fn key(&self, name: &str, algorithm: &str) -> Key {
+        Key::make(self.folder(), name, algorithm)
     }
 
     pub fn folder(&self) -> &Path {
@@ -86,6 +112,18 @@ impl Lab {
         let pair = self.ca.client(name, Validity::LONG);
         self.write_pair(name, &pair);
         pair
+    }
+
+    /// What curl gets; `arguments` are parted by spaces, and `$SERVICE` and the like stand for addresses.
+    #[track_caller]
+    pub fn curl(&self, arguments: &str) -> String {
+        let arguments = self.fill_in(arguments);
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--show-error", "--max-time", "20", "--cacert", "tls/ca.pem"])
+            .current_dir(self.folder());
+        let output = curl.args(arguments.split(' ')).output().unwrap();
+        assert!(output.status.success(), "curl {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
     }
 
     /// Replaces what stands for the lab in a config.

@@ -3,7 +3,7 @@
 use super::client::Answer;
 
 /// Code, status, and the `error` of `Proxy-Status`.
-const TABLE: [(&str, u16, &str); 23] = [
+const TABLE: [(&str, u16, &str); 24] = [
     ("bad_request", 400, "http_request_error"),
     ("forbidden", 403, "http_request_denied"),
     ("no_route", 404, "destination_not_found"),
@@ -14,6 +14,7 @@ const TABLE: [(&str, u16, &str); 23] = [
     ("not_implemented", 501, "http_request_error"),
     ("token_rejected", 502, "proxy_configuration_error"),
     ("token_unavailable", 503, "destination_unavailable"),
+    ("credential_unavailable", 503, "proxy_configuration_error"),
     ("dns_error", 502, "dns_error"),
     ("connection_refused", 502, "connection_refused"),
     ("connection_terminated", 502, "connection_terminated"),

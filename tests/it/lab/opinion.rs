@@ -1,0 +1,50 @@
+//! Second opinions on what Sidekey signs, by libraries that others wrote: joserfc and botocore, on Python.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use super::bed;
+
+/// What is in a JWT, `header` and `claims`, if this key signed it: a JWK, a PEM as text, or `{"secret": …}`.
+pub fn jwt(token: &str, key: &Value, algorithm: &str) -> Result<Value, String> {
+    ask("verify_jwt.py", &json!({ "token": token, "key": key, "algorithm": algorithm }))
+}
+
+/// What is in a DPoP proof, `header`, `claims` and the key's thumbprint `jkt`, if all of it holds. The question has
+/// `proof`, `method`, `url` and, where they have to be in it, `access_token` and `nonce`.
+pub fn dpop(question: &Value) -> Result<Value, String> {
+    ask("verify_dpop.py", question)
+}
+
+/// The fields of a request that botocore has signed; `sign_aws.py` tells what the request needs.
+#[track_caller]
+pub fn sigv4(request: &Value) -> Value {
+    ask("sign_aws.py", request).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A JWT that Sidekey has no part in; the key is a PEM as text or `{"secret": …}`.
+#[track_caller]
+pub fn sign(header: &Value, claims: &Value, key: &Value) -> String {
+    let question = json!({ "header": header, "claims": claims, "key": key });
+    let answer = ask("sign_jwt.py", &question).unwrap_or_else(|error| panic!("{error}"));
+    answer["token"].as_str().unwrap().to_owned()
+}
+
+fn ask(script: &str, question: &Value) -> Result<Value, String> {
+    let mut python = Command::new(bed::python())
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/client").join(script))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("python is installed: ./test does it");
+    python.stdin.take().unwrap().write_all(question.to_string().as_bytes()).unwrap();
+    let output = python.wait_with_output().unwrap();
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
+    }
+    Ok(serde_json::from_slice(&output.stdout).unwrap())
+}

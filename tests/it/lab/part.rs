@@ -1,0 +1,51 @@
+//! A program of the lab that says in one line of JSON when it is ready, and ends when its standard input does.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, ChildStdout, Command};
+
+/// A running part; ends when it is dropped, or when the test dies.
+pub struct Part {
+    /// Its standard input: the program ends when this closes.
+    _process: Child,
+    /// Kept open: a program that can't write a remark ends.
+    _output: BufReader<ChildStdout>,
+    /// What it said.
+    told: Value,
+}
+
+impl Part {
+    /// Starts `script`, a file of this project, and waits for its line.
+    pub async fn start(interpreter: PathBuf, script: &str, arguments: &[String]) -> Self {
+        let mut process = Command::new(interpreter)
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(script))
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{script}: {error}; ./test installs what runs it"));
+        let mut line = String::new();
+        let mut output = BufReader::new(process.stdout.take().unwrap());
+        output.read_line(&mut line).await.unwrap();
+        let told =
+            serde_json::from_str(&line).unwrap_or_else(|_| panic!("{script} starts: ./test installs its packages"));
+        Self { _process: process, _output: output, told }
+    }
+
+    /// The port that it calls `name`, if it has such a one.
+    #[track_caller]
+    pub fn port(&self, name: &str) -> Option<u16> {
+        self.told[name].as_u64().map(|port| u16::try_from(port).unwrap())
+    }
+
+    /// The text that it calls `name`.
+    #[track_caller]
+    pub fn text(&self, name: &str) -> String {
+        self.told[name].as_str().unwrap().to_owned()
+    }
+}
