@@ -13,7 +13,7 @@ use http::{HeaderMap, Method, Version};
 use tokio::task::spawn_local;
 
 use crate::config::{self, Color, Secrets, Source};
-use crate::credential::{Slots, oauth2};
+use crate::credential::{Behalf, Slots, oauth2};
 use crate::demo::Demo;
 use crate::proxy;
 use crate::proxy::fields::{self, Downward, Instance, Rules, Upward};
@@ -115,7 +115,7 @@ fn attach_of(service: Arc<Service>) -> impl Fn(HeaderMap) -> HeaderMap + use<> {
             body: Body::Empty,
         };
         assert!(
-            is_ready(service.identities.all()[0].credential.authorize(&attachments, &mut outgoing)),
+            is_ready(service.identities.all()[0].credential.authorize(&attachments, &Behalf::default(), &mut outgoing)),
             "a credential to wait for"
         );
         outgoing.fields

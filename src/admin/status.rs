@@ -165,14 +165,16 @@ impl ServiceStatus {
     fn of(service: &Arc<Service>, cx: &Context) -> Self {
         let totals = cx.metrics.totals(service.name.as_str());
         // All identities of a service have its method.
-        let method = service.identities.all().first().map(|identity| identity.credential.method().to_owned());
+        let credentials = || service.identities.all().iter().map(|identity| &identity.credential);
+        let tokens = credentials().filter_map(|credential| credential.token_status());
+        let method = credentials().next().map(|credential| credential.method().to_owned());
         Self {
             name: service.name.to_string(),
             title: service.title.clone(),
             url: service.url.to_string(),
             auth: method.unwrap_or_default(),
             certificate: service.certificate.as_ref().map(|certificate| certificate.name.to_string()),
-            token: Token::of(service.slots().map(|slot| slot.status()).reduce(together).unwrap_or_else(nothing)),
+            token: Token::of(tokens.reduce(together).unwrap_or_else(nothing)),
             connections: Connections { active: totals.active, idle: totals.idle },
             requests: totals.requests,
             errors: totals.errors,

@@ -1,7 +1,7 @@
 //! What must hold between the parts of a config, each of which is right by itself.
 
 use super::auth;
-use super::auth::oauth2::{EndpointCertificate, OAuth2};
+use super::auth::oauth2::{ClientAuth, EndpointCertificate, OAuth2};
 use super::diagnostic::Report;
 use super::read::Reader;
 use super::schema::{Config, Service};
@@ -50,12 +50,10 @@ fn check_plaintext(service: &Service, report: &mut Report) {
 }
 
 fn check_certificate(service: &Service, report: &mut Report) {
-    let https = |scheme: Scheme| scheme == Scheme::Https;
     if let Some(certificate) = &service.certificate {
-        let at_endpoint = oauth2(service).any(|method| {
-            method.certificate == EndpointCertificate::OfService && https(method.endpoint.value.url().scheme)
-        });
-        if !https(service.url.value.scheme) && !at_endpoint {
+        let at_endpoint = oauth2(service)
+            .any(|method| method.certificate == EndpointCertificate::OfService && uses_certificate(method));
+        if service.url.value.scheme != Scheme::Https && !at_endpoint {
             report
                 .error(certificate.span, "nothing would use this certificate")
                 .also(service.url.span, "no TLS here")
@@ -64,7 +62,7 @@ fn check_certificate(service: &Service, report: &mut Report) {
     }
     for method in oauth2(service) {
         if let EndpointCertificate::Named(name) = &method.certificate
-            && !https(method.endpoint.value.url().scheme)
+            && !uses_certificate(method)
         {
             report
                 .error(name.span, "nothing would use this certificate")
@@ -72,6 +70,12 @@ fn check_certificate(service: &Service, report: &mut Report) {
                 .help("use an `https://` token endpoint, or remove `certificate`");
         }
     }
+}
+
+/// Whether the certificate is shown to the token endpoint, or its key signs what is sent there.
+fn uses_certificate(method: &OAuth2) -> bool {
+    let signs = matches!(&method.client_auth, ClientAuth::PrivateKeyJwt(key) if key.file.is_none());
+    signs || method.endpoint.value.url().scheme == Scheme::Https
 }
 
 fn check_tls(service: &Service, report: &mut Report) {

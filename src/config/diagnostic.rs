@@ -395,7 +395,7 @@ impl Report {
 /// Bundles of public certificates are larger than any secret.
 const LARGEST_FILE: usize = 1 << 20;
 
-const LARGEST_SECRET: usize = 64 << 10;
+pub(super) const LARGEST_SECRET: usize = 64 << 10;
 
 /// Room for ten thousand lines of 1.6 KiB.
 const LARGEST_TABLE: usize = 16 << 20;

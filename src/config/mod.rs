@@ -39,6 +39,7 @@ pub use json_schema::json_schema;
 pub use overrides::{AdminOverride, Overrides};
 pub use render::{Color, Finding};
 pub use schema::*;
+pub(crate) use source::read_as_used;
 pub use source::{NoConfig, Source};
 pub use value::{At, Authority, ListenAddress, Scheme, Span, Url, parse_duration};
 pub use watched::{Watched, WatchedCommand};

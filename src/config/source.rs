@@ -13,6 +13,8 @@ use std::sync::OnceLock;
 
 use zeroize::Zeroizing;
 
+use super::diagnostic::LARGEST_SECRET;
+
 /// Where the config is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -50,7 +52,7 @@ impl Source {
 
 /// Why a file can't be used.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unreadable {
+pub(crate) enum Unreadable {
     #[error("no such file")]
     Missing,
     #[error("permission denied")]
@@ -94,6 +96,15 @@ pub(super) fn read(path: &Path, limit: usize) -> Result<Content, Unreadable> {
     let bytes = drain(file, limit)?;
     let public = metadata.permissions().mode() & READABLE_BY_OTHERS != 0;
     Ok(Content { bytes, public })
+}
+
+/// Reads a secret that is wanted as it is at each use, and so is no part of a load: a regular file of at most 64 KiB.
+/// It is not watched. Blocks: call it away from the workers.
+///
+/// # Errors
+/// When there is no such file, or it can't be used.
+pub(crate) fn read_as_used(path: &Path) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
+    Ok(read(path, LARGEST_SECRET)?.bytes)
 }
 
 /// As [`read`], for text.

@@ -3,11 +3,20 @@
 //! Names and values are reference-counted, and a count that all workers move is a cache line that they fight for. So
 //! each worker copies the bytes once per value, and attaching one moves a count that only this worker knows.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// The copies of one credential, by the place of the part that they are of.
+use super::Slot;
+
+/// What a worker has of its own for one credential, by the place of the part that it is of.
 #[derive(Debug, Default)]
-pub(crate) struct Attachments(Vec<Option<Copied>>);
+pub(crate) struct Attachments {
+    copies: Vec<Option<Copied>>,
+    /// Where the tokens of subjects are: held weakly, for how many there are is another's affair.
+    subjects: HashMap<(usize, [u8; 32]), Weak<Slot>>,
+}
 
 #[derive(Debug)]
 struct Copied {
@@ -26,15 +35,32 @@ impl Attachments {
         value: impl FnOnce() -> HeaderValue,
         fields: &mut HeaderMap,
     ) {
-        if self.0.len() <= place {
-            self.0.resize_with(place + 1, || None);
+        if self.copies.len() <= place {
+            self.copies.resize_with(place + 1, || None);
         }
-        let copy = &mut self.0[place];
+        let copy = &mut self.copies[place];
         let copied = match copy {
             Some(copied) if copied.generation == generation => copied,
             _ => copy.insert(Copied { generation, name: own_name(name), value: value() }),
         };
         fields.insert(copied.name.clone(), copied.value.clone());
+    }
+
+    /// The slot of a subject of the part at `place`, if it is known here and still kept.
+    pub(super) fn slot_of(&self, place: usize, subject: &[u8; 32]) -> Option<Arc<Slot>> {
+        self.subjects.get(&(place, *subject)).and_then(Weak::upgrade)
+    }
+
+    /// Knows the slot of this subject from now on.
+    pub(super) fn remember(&mut self, place: usize, subject: [u8; 32], slot: &Arc<Slot>) {
+        if self.subjects.len() >= SUBJECTS_KNOWN {
+            self.subjects.retain(|_, slot| slot.strong_count() > 0);
+        }
+        if self.subjects.len() >= SUBJECTS_KNOWN {
+            // To ask for them again costs each a message, and no token.
+            self.subjects.clear();
+        }
+        self.subjects.insert((place, subject), Arc::downgrade(slot));
     }
 }
 
@@ -50,6 +76,9 @@ pub(crate) fn own_value(value: &HeaderValue) -> HeaderValue {
 pub(crate) fn own_name(name: &HeaderName) -> HeaderName {
     HeaderName::from_bytes(name.as_str().as_bytes()).unwrap_or_else(|_| name.clone())
 }
+
+/// Of one service, by one worker.
+const SUBJECTS_KNOWN: usize = 1_000;
 
 #[cfg(test)]
 mod tests {

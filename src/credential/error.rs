@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use http::HeaderName;
+
+use super::jws::Unsigned;
 use super::oauth2::Failure;
 use crate::code::Code;
 
@@ -18,9 +21,22 @@ pub(crate) enum Error {
     /// The token endpoint gave no usable answer.
     #[error("{failure}")]
     Unavailable { failure: Arc<Failure>, retry_after: u64 },
+    /// The token endpoint was not asked: a part of the request is not here, or could not be signed.
+    #[error("{failure}")]
+    Unready { failure: Arc<Failure>, retry_after: u64 },
     /// A secret of the method, read from elsewhere, can't be had.
     #[error("{reason}; it is run again until it gives the secret")]
     NoSecret { reason: Arc<str> },
+    /// A proof for the token.
+    #[error("{0}")]
+    Unsigned(#[from] Unsigned),
+    /// The request does not say on whose behalf it is made.
+    #[error("the request has no field `{field}` with the token of the subject on whose behalf it is made")]
+    NoSubject { field: HeaderName },
+    #[error("the request has more than one `{field}`: it is made on behalf of one subject")]
+    SubjectRepeated { field: HeaderName },
+    #[error("`{field}` of the request is no token: visible ASCII, with or without `Bearer` before it")]
+    SubjectMalformed { field: HeaderName },
     #[error("`OPTIONS *` has no query that could carry the parameter `{parameter}`")]
     NoQuery { parameter: String },
     #[error("the target is too long with the credential in its query: 65,534 bytes at most")]
@@ -33,8 +49,11 @@ impl Error {
         match self {
             Self::Rejected { .. } => Code::TokenRejected,
             Self::Unavailable { .. } => Code::TokenUnavailable,
-            Self::NoSecret { .. } => Code::CredentialUnavailable,
-            Self::NoQuery { .. } => Code::BadRequest,
+            Self::Unready { .. } | Self::NoSecret { .. } | Self::Unsigned(_) => Code::CredentialUnavailable,
+            Self::NoSubject { .. }
+            | Self::SubjectRepeated { .. }
+            | Self::SubjectMalformed { .. }
+            | Self::NoQuery { .. } => Code::BadRequest,
             Self::TargetTooLong => Code::HeadersTooLarge,
         }
     }
@@ -42,8 +61,16 @@ impl Error {
     /// Whole seconds to the next attempt, at least 1.
     pub(crate) fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::Rejected { retry_after, .. } | Self::Unavailable { retry_after, .. } => Some(*retry_after),
-            Self::NoSecret { .. } | Self::NoQuery { .. } | Self::TargetTooLong => None,
+            Self::Rejected { retry_after, .. }
+            | Self::Unavailable { retry_after, .. }
+            | Self::Unready { retry_after, .. } => Some(*retry_after),
+            Self::NoSecret { .. }
+            | Self::Unsigned(_)
+            | Self::NoSubject { .. }
+            | Self::SubjectRepeated { .. }
+            | Self::SubjectMalformed { .. }
+            | Self::NoQuery { .. }
+            | Self::TargetTooLong => None,
         }
     }
 }

@@ -12,6 +12,7 @@ mod attachments;
 mod digest;
 mod error;
 mod fixed;
+mod jws;
 pub(crate) mod oauth2;
 #[cfg(test)]
 mod tests;
@@ -24,14 +25,14 @@ use http::{HeaderMap, HeaderName, StatusCode};
 
 pub(crate) use attachments::{Attachments, own_name, own_value};
 pub(crate) use error::Error;
-pub(crate) use oauth2::{Crowd, Slot, Slots, TokenState, TokenStatus};
+pub(crate) use oauth2::{Behalf, Crowd, Slot, Slots, Subjects, TokenState, TokenStatus, Unclaimed};
 
 use crate::config::{self, At, Auth, OnClientAuthorization, Report};
 use crate::name::CertificateName;
 use crate::tls::Certificate;
 use crate::transport::Outgoing;
 use digest::Digest;
-use oauth2::Bearer;
+use oauth2::{Bearer, Tokens};
 
 /// The credential of one service: its methods, in the order written. The shared half: immutable.
 #[derive(Debug)]
@@ -54,25 +55,31 @@ enum Part {
 }
 
 /// Which token a sending carried; of several, the newest.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Stamp {
     /// 0: none.
     pub(crate) generation: u64,
+    /// Where the tokens of the request's subjects were.
+    subjects: Vec<Arc<Slot>>,
 }
 
 /// What an answer means for the credential.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Verdict {
     /// The answer is the app's.
     Pass,
     /// The service calls the token dead.
     NewToken,
+    /// The service wants the same token with another proof, which it has said how to make (RFC 9449 §9).
+    Again,
 }
 
 /// What a credential owns on a request: the field names (lower case), query parameters and cookies that only it sets.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Owned {
     pub(crate) fields: Vec<HeaderName>,
+    /// Fields by which apps say on whose behalf they ask: meant for us, and for nobody behind us.
+    pub(crate) subjects: Vec<HeaderName>,
     pub(crate) query: Vec<String>,
     pub(crate) cookies: Vec<String>,
 }
@@ -116,9 +123,34 @@ impl Credential {
         self.slots().next()
     }
 
-    /// The slots of all its OAuth 2.0 methods.
+    /// The slots of all its OAuth 2.0 methods whose token is one for all requests.
     pub(crate) fn slots(&self) -> impl Iterator<Item = &Arc<Slot>> {
-        self.bearers().map(Bearer::slot)
+        self.bearers().filter_map(|bearer| match bearer.tokens() {
+            Tokens::One(slot) => Some(slot),
+            Tokens::PerSubject(_) => None,
+        })
+    }
+
+    /// The tokens of its OAuth 2.0 methods that have one for each subject.
+    pub(crate) fn subjects(&self) -> impl Iterator<Item = &Arc<Subjects>> {
+        self.bearers().filter_map(|bearer| match bearer.tokens() {
+            Tokens::One(_) => None,
+            Tokens::PerSubject(subjects) => Some(subjects),
+        })
+    }
+
+    /// How the tokens of its OAuth 2.0 method are, the first if there are several.
+    pub(crate) fn token_status(&self) -> Option<TokenStatus> {
+        self.bearers().next().map(|bearer| match bearer.tokens() {
+            Tokens::One(slot) => slot.status(),
+            Tokens::PerSubject(subjects) => subjects.status(),
+        })
+    }
+
+    /// On whose behalf a request is made that came with these fields.
+    pub(crate) fn behalf(&self, fields: &HeaderMap) -> Behalf {
+        let parts = self.parts.iter().enumerate();
+        Behalf::read(fields, parts.filter_map(|(place, part)| Some((place, part.subject()?))))
     }
 
     /// Fingerprint of the certificate that its token is obtained with.
@@ -152,8 +184,13 @@ impl Credential {
     ///
     /// # Errors
     /// When no token can be had: with the last attempt's reason and the time to the next. When a secret can't be had.
-    /// When the target has no room for a query credential.
-    pub(crate) async fn authorize(&self, own: &RefCell<Attachments>, outgoing: &mut Outgoing) -> Result<Stamp, Error> {
+    /// When the request does not say on whose behalf it is made. When the target has no room for a query credential.
+    pub(crate) async fn authorize(
+        &self,
+        own: &RefCell<Attachments>,
+        behalf: &Behalf,
+        outgoing: &mut Outgoing,
+    ) -> Result<Stamp, Error> {
         let mut stamp = Stamp::default();
         for (place, part) in self.parts.iter().enumerate() {
             if self.on_client_authorization == OnClientAuthorization::Keep && part.was_sent(outgoing) {
@@ -163,39 +200,37 @@ impl Credential {
                 Part::Field(field) => field.put(place, own, &mut outgoing.fields),
                 Part::Query(query) => query.put(&mut outgoing.target)?,
                 Part::Cookie(cookie) => cookie.put(&mut outgoing.fields),
-                Part::Bearer(bearer) => {
-                    let generation = bearer.put(place, own, &mut outgoing.fields).await?;
-                    stamp.generation = stamp.generation.max(generation);
-                }
+                Part::Bearer(bearer) => bearer.put(place, own, behalf, outgoing, &mut stamp).await?,
                 Part::Unavailable(reason) => return Err(Error::NoSecret { reason: Arc::clone(reason) }),
             }
         }
         Ok(stamp)
     }
 
-    /// What the service's answer means for the token that the request carried.
-    pub(crate) fn verdict(&self, status: StatusCode, fields: &HeaderMap) -> Verdict {
-        if self.bearers().any(|bearer| bearer.is_called_dead(status, fields)) {
-            Verdict::NewToken
-        } else {
-            Verdict::Pass
-        }
+    /// What the service's answer means for the token that the request carried. Is asked of every answer: what one says
+    /// for later requests is kept.
+    pub(crate) fn verdict(&self, stamp: &Stamp, status: StatusCode, fields: &HeaderMap) -> Verdict {
+        // All are asked, so that each keeps what concerns it.
+        let verdict = self.bearers().map(|bearer| bearer.verdict(status, fields)).max();
+        // A stamp of none is of a request with the app's own credential: nothing of ours was refused.
+        verdict.filter(|_| stamp.generation != 0).unwrap_or(Verdict::Pass)
     }
 
     /// After [`Verdict::NewToken`]: gets a token other than the one of `stamp`. `true`: there is one, send again;
     /// `false`: none was had (limit of one per 10 s reached, or the fetch failed), the 401 is the app's.
-    pub(crate) async fn replace(&self, stamp: Stamp) -> bool {
+    pub(crate) async fn replace(&self, stamp: &Stamp) -> bool {
         let mut replaced = false;
         // A stamp of none is of a request with the app's own credential: no token of ours was called dead.
-        for slot in self.slots().filter(|_| stamp.generation != 0) {
+        for slot in self.slots().chain(&stamp.subjects).filter(|_| stamp.generation != 0) {
             replaced |= slot.replace(stamp.generation).await;
         }
         replaced
     }
 
     /// As [`Credential::replace`], when the request can't be sent again: the token is replaced all the same.
-    pub(crate) fn reject(&self, stamp: Stamp) {
-        self.slots().filter(|_| stamp.generation != 0).for_each(|slot| slot.reject(stamp.generation));
+    pub(crate) fn reject(&self, stamp: &Stamp) {
+        let slots = self.slots().chain(&stamp.subjects);
+        slots.filter(|_| stamp.generation != 0).for_each(|slot| slot.reject(stamp.generation));
     }
 
     fn bearers(&self) -> impl Iterator<Item = &Bearer> {
@@ -203,6 +238,12 @@ impl Credential {
             Part::Bearer(bearer) => Some(bearer),
             Part::Field(_) | Part::Query(_) | Part::Cookie(_) | Part::Unavailable(_) => None,
         })
+    }
+}
+
+impl Stamp {
+    fn carries(&mut self, generation: u64) {
+        self.generation = self.generation.max(generation);
     }
 }
 
@@ -231,11 +272,20 @@ impl Part {
         }
     }
 
+    /// The field of a request that says on whose behalf it is made.
+    fn subject(&self) -> Option<&HeaderName> {
+        match self {
+            Self::Bearer(bearer) => bearer.subject(),
+            Self::Field(_) | Self::Query(_) | Self::Cookie(_) | Self::Unavailable(_) => None,
+        }
+    }
+
     /// Whether the app sent something of its own here.
     fn was_sent(&self, outgoing: &Outgoing) -> bool {
         match self {
             Self::Field(field) => outgoing.fields.contains_key(&field.name),
-            Self::Bearer(bearer) => outgoing.fields.contains_key(bearer.field()),
+            // A proof of the app's is for a token of the app's: the two are one.
+            Self::Bearer(bearer) => bearer.fields().any(|field| outgoing.fields.contains_key(field)),
             Self::Query(query) => query.is_in(&outgoing.target),
             Self::Cookie(cookie) => cookie.is_in(&outgoing.fields),
             Self::Unavailable(_) => false,
@@ -247,6 +297,7 @@ impl Owned {
     /// Adds what another credential owns.
     pub(crate) fn add(&mut self, other: &Self) {
         add_new(&mut self.fields, &other.fields);
+        add_new(&mut self.subjects, &other.subjects);
         add_new(&mut self.query, &other.query);
         add_new(&mut self.cookies, &other.cookies);
     }
@@ -256,7 +307,10 @@ impl Owned {
         for part in parts {
             match part {
                 Part::Field(field) => owned.fields.push(field.name.clone()),
-                Part::Bearer(bearer) => owned.fields.push(bearer.field().clone()),
+                Part::Bearer(bearer) => {
+                    owned.fields.extend(bearer.fields().cloned());
+                    owned.subjects.extend(bearer.subject().cloned());
+                }
                 Part::Query(query) => owned.query.push(query.name.clone()),
                 Part::Cookie(cookie) => owned.cookies.push(cookie.name.clone()),
                 // Nothing is sent: there is no field to keep the app's out of.

@@ -101,7 +101,7 @@ async fn all_methods_of_a_list_are_put_on_each_sending() {
 
     for _ in 0..2 {
         let mut request = outgoing("/p?x=1", &[("accept", "*/*"), ("x-one", "app"), ("cookie", "a=1")]);
-        let stamp = credential.authorize(&own, &mut request).await.expect("authorized");
+        let stamp = credential.authorize(&own, &Behalf::default(), &mut request).await.expect("authorized");
 
         let fields = [
             ("accept", "*/*"),
@@ -112,7 +112,7 @@ async fn all_methods_of_a_list_are_put_on_each_sending() {
             ("x-two", "2"),
         ];
         check(&request, "/p?x=1&key=k2", &fields);
-        assert_eq!(stamp, Stamp::default());
+        assert_eq!(stamp.generation, 0);
     }
 }
 
@@ -121,7 +121,7 @@ async fn what_the_app_sent_may_be_kept_place_by_place() {
     let credential = credential(&format!("on_client_authorization: keep, {ALL_PLACES}"), &Slots::default());
     let mut request = outgoing("/p?%6bey=app", &[("authorization", "app"), ("cookie", "key=app"), ("x-one", "app")]);
 
-    credential.authorize(&RefCell::default(), &mut request).await.expect("authorized");
+    credential.authorize(&RefCell::default(), &Behalf::default(), &mut request).await.expect("authorized");
 
     let fields = [("authorization", "app"), ("cookie", "key=app"), ("x-key", "k1"), ("x-one", "app"), ("x-two", "2")];
     check(&request, "/p?%6bey=app", &fields);
@@ -133,7 +133,8 @@ fn a_credential_says_what_it_owns_and_what_it_is() {
     let none = super::tests::credential("title: API", &Slots::default());
 
     let fields = ["authorization", "x-key", "x-one", "x-two"].map(HeaderName::from_static).to_vec();
-    let owned = Owned { fields, query: vec!["key".to_owned()], cookies: vec!["key".to_owned()] };
+    let (query, cookies) = (vec!["key".to_owned()], vec!["key".to_owned()]);
+    let owned = Owned { fields, subjects: Vec::new(), query, cookies };
     assert_eq!(credential.owned(), &owned);
     assert_eq!(credential.method(), "basic + api_key + api_key + api_key + headers");
     assert_eq!((none.owned(), none.method()), (&Owned::default(), "none"));
@@ -226,6 +227,11 @@ fn the_slots_of_a_refused_config_are_not_taken_up() {
     assert!(slots.take_new().is_empty());
 }
 
+/// Of a request with a token of this generation.
+pub(super) fn stamp(generation: u64) -> Stamp {
+    Stamp { generation, ..Stamp::default() }
+}
+
 #[track_caller]
 fn check_verdict(keys: &str, status: u16, grpc_status: Option<&'static str>, verdict: Verdict) {
     let credential = credential(keys, &Slots::default());
@@ -235,7 +241,7 @@ fn check_verdict(keys: &str, status: u16, grpc_status: Option<&'static str>, ver
         fields.insert("grpc-status", HeaderValue::from_static(code));
     }
 
-    assert_eq!(credential.verdict(status, &fields), verdict, "{status} {grpc_status:?} for {keys}");
+    assert_eq!(credential.verdict(&stamp(1), status, &fields), verdict, "{status} {grpc_status:?} for {keys}");
 }
 
 #[test]
@@ -264,7 +270,8 @@ async fn a_request_without_its_token_is_not_sent() {
     }
 
     let mut request = outgoing("/", &[]);
-    let error = credential.authorize(&RefCell::default(), &mut request).await.expect_err("no token");
+    let error =
+        credential.authorize(&RefCell::default(), &Behalf::default(), &mut request).await.expect_err("no token");
 
     assert_eq!(error.code(), crate::code::Code::TokenUnavailable);
     let text = error.to_string();
@@ -278,8 +285,8 @@ async fn a_refusal_of_the_apps_own_credential_concerns_no_token_of_ours() {
     let credential = credential(&format!("on_client_authorization: keep, {}", token_method("")), &Slots::default());
     let mut request = outgoing("/", &[("authorization", "app")]);
 
-    let stamp = credential.authorize(&RefCell::default(), &mut request).await.expect("authorized");
+    let stamp = credential.authorize(&RefCell::default(), &Behalf::default(), &mut request).await.expect("authorized");
 
-    assert_eq!(stamp, Stamp::default());
-    assert!(!credential.replace(stamp).await);
+    assert_eq!(stamp.generation, 0);
+    assert!(!credential.replace(&stamp).await);
 }

@@ -20,7 +20,7 @@ use super::fields::{self, Instance, Upward};
 use super::upload::Upload;
 use super::view::{IdentityHalf, ServiceHalf};
 use crate::code::Code;
-use crate::credential::{Stamp, Verdict};
+use crate::credential::{Behalf, Stamp, Verdict};
 use crate::deadline::Deadline;
 use crate::transport::{Body, Gate, Kept, Outgoing};
 use crate::upstream::{self, Choice, Pool, PooledBody, Reached, Timing};
@@ -33,6 +33,7 @@ pub(super) struct Request {
     target: PathAndQuery,
     /// The app's own credential, where the config keeps it.
     apps_own: fields::Kept,
+    behalf: Behalf,
     kept: Kept,
     upload: Option<Rc<Upload>>,
     /// Who it is sent as, and sent again.
@@ -43,6 +44,7 @@ pub(super) struct Request {
 struct Allowance {
     retries: u32,
     renewals: u32,
+    proofs: u32,
 }
 
 /// Why one sending brought no answer.
@@ -69,6 +71,8 @@ impl Request {
         let head = &mut exchange.head;
         let chunked = !incoming.is_end_stream() && incoming.size_hint().exact().is_none();
         let upward = Upward { method: &head.method, version: head.version, chunked, instance };
+        // Read first: the field that says it goes no further.
+        let behalf = identity.identity.credential.behalf(&head.headers);
         let apps_own = fields::request(&mut head.headers, upward, &half.rules)?;
         let (body, kept) = Body::app(incoming, BODY_BYTES_KEPT);
         let outgoing = Outgoing {
@@ -79,7 +83,7 @@ impl Request {
             fields: std::mem::take(&mut head.headers),
             body: Body::Empty,
         };
-        let mut request = Self { outgoing, target, apps_own, kept, upload: exchange.upload(half), identity };
+        let mut request = Self { outgoing, target, apps_own, behalf, kept, upload: exchange.upload(half), identity };
         request.outgoing.body = request.followed(body, half);
         Ok(request)
     }
@@ -101,7 +105,7 @@ impl Request {
         exchange: &mut Exchange,
     ) -> Result<Response<PooledBody>, Error> {
         let arrival = Rc::clone(&exchange.arrival);
-        let mut allowance = Allowance { retries: half.service.retry.attempts, renewals: 1 };
+        let mut allowance = Allowance { retries: half.service.retry.attempts, renewals: 1, proofs: 1 };
         let mut choice = Choice::Any;
         loop {
             let stamp = self.authorize(half, exchange).await?;
@@ -143,8 +147,8 @@ impl Request {
             return Ok(None);
         }
         let IdentityHalf { identity, attachments, .. } = &*self.identity;
-        let credential = &identity.credential;
-        let stamp = exchange.wait_for(pin!(credential.authorize(attachments, &mut self.outgoing))).await?;
+        let authorized = identity.credential.authorize(attachments, &self.behalf, &mut self.outgoing);
+        let stamp = exchange.wait_for(pin!(authorized)).await?;
         self.apps_own.restore(&mut self.outgoing.fields);
         Ok(Some(stamp))
     }
@@ -232,19 +236,23 @@ async fn after_answer(
     exchange: &mut Exchange,
 ) -> Option<Body> {
     let credential = &request.identity.identity.credential;
-    if let Some(stamp) = stamp
-        && credential.verdict(response.status(), response.headers()) == Verdict::NewToken
-    {
-        let may_go_again = allowance.renewals > 0 && request.kept.is_whole();
-        if !may_go_again {
-            credential.reject(stamp);
-            return None;
+    if let Some(stamp) = stamp {
+        match credential.verdict(&stamp, response.status(), response.headers()) {
+            Verdict::Pass => {}
+            Verdict::Again => return allowance.another_proof(request),
+            Verdict::NewToken => {
+                let may_go_again = allowance.renewals > 0 && request.kept.is_whole();
+                if !may_go_again {
+                    credential.reject(&stamp);
+                    return None;
+                }
+                allowance.renewals -= 1;
+                // In a box: few requests come here, and the others need no room for it.
+                let replaced = exchange.wait_for(Box::pin(credential.replace(&stamp)).as_mut()).await;
+                // The body may have gone on in the meantime, to a service that reads on after its 401.
+                return if replaced { request.kept.again() } else { None };
+            }
         }
-        allowance.renewals -= 1;
-        // In a box: few requests come here, and the others need no room for it.
-        let replaced = exchange.wait_for(Box::pin(credential.replace(stamp)).as_mut()).await;
-        // The body may have gone on in the meantime, to a service that reads on after its 401.
-        return if replaced { request.kept.again() } else { None };
     }
     let retry = &half.service.retry;
     if !retry.on_status.contains(&response.status().as_u16()) || !request.outgoing.method.is_idempotent() {
@@ -279,6 +287,13 @@ impl Allowance {
     fn another(&mut self, request: &Request) -> Option<Body> {
         let again = if self.retries > 0 { request.kept.again() } else { None };
         self.retries -= u32::from(again.is_some());
+        again
+    }
+
+    /// A second one would be refused as the first was: RFC 9449 §9 has the service say what is wrong with it.
+    fn another_proof(&mut self, request: &Request) -> Option<Body> {
+        let again = if self.proofs > 0 { request.kept.again() } else { None };
+        self.proofs = 0;
         again
     }
 }

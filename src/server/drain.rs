@@ -81,6 +81,8 @@ impl Drain {
             let all_over = async {
                 closing.closed().await;
                 gate.emptied().await;
+                let last = published.current().load_full();
+                last.settled().await;
             };
             if tokio::time::timeout(shutdown.drain, all_over).await.is_err() {
                 tracing::warn!(connections = gate.open(), "cut what was still open after `shutdown.drain`");

@@ -70,6 +70,9 @@ pub enum Error {
     /// An address can't be bound.
     #[error("{0}")]
     Listen(String),
+    /// A state file is another process's, or can't be read.
+    #[error("{0}")]
+    State(String),
     /// The system gives no thread, runtime or signal.
     #[error("the system does not let the server start")]
     System(#[from] io::Error),
@@ -81,7 +84,7 @@ pub enum Error {
 /// Runs until a signal or [`Started::stop`]; `started` is called once apps can connect.
 ///
 /// # Errors
-/// When the config is wrong, an address can't be bound, or a second signal cuts the drain short.
+/// When the config is wrong, a state file or an address can't be had, or a second signal cuts the drain short.
 pub fn run(options: Options, started: impl FnOnce(Started)) -> Result<(), Error> {
     let runtime = worker::runtime_of_one_thread()()?;
     let start = start::Start::load(options)?;

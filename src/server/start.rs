@@ -54,6 +54,7 @@ impl Start {
         let inherited = Socket::inherited();
         let (snapshot, report) = loader.load(None, &slots);
         let Some(snapshot) = snapshot else { return Err(Error::Config(Box::new(report))) };
+        snapshot.claim().map_err(|unclaimed| Error::State(unclaimed.to_string()))?;
         let (log, flush) = log::start(log_settings(&snapshot.config));
         panic::set_hook(Box::new(tell_panic));
         warn_of(&report.render(Color::Plain));

@@ -17,6 +17,7 @@ mod turns;
 pub(crate) mod watch;
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -28,8 +29,8 @@ pub(crate) use access::Access;
 pub(crate) use identity::{Identity, Unidentified};
 pub(crate) use service::Service;
 
-use crate::config::{At, Config, Forgiven, Report};
-use crate::credential::{Slot, Slots};
+use crate::config::{At, Config, Forgiven, Report, Span};
+use crate::credential::{Credential, Slot, Slots, Subjects, Unclaimed};
 use crate::name::CertificateName;
 use crate::route::{self, Destination};
 use crate::tls::Certificate;
@@ -88,6 +89,7 @@ impl Snapshot {
         let services = compile_services(&config, &certificates, previous, slots, report);
         let routes = compile_routes(&config, report);
         let access = Access::compile(&config.access, report);
+        refuse_shared_state(&services, &config, report);
         let services: Option<Vec<_>> = services.into_iter().collect();
         if report.has_errors() {
             return None;
@@ -118,20 +120,44 @@ impl Snapshot {
 
     /// Every slot, each once, with the services that share it.
     pub(crate) fn slots(&self) -> Vec<(&Arc<Slot>, Vec<&Service>)> {
-        let mut slots: Vec<(&Arc<Slot>, Vec<&Service>)> = Vec::new();
+        self.shared(|credential| credential.slots().collect())
+    }
+
+    /// As [`Snapshot::slots`], for the methods that have a token for each subject.
+    pub(crate) fn subjects(&self) -> Vec<(&Arc<Subjects>, Vec<&Service>)> {
+        self.shared(|credential| credential.subjects().collect())
+    }
+
+    fn shared<'a, T>(&'a self, of: impl Fn(&'a Credential) -> Vec<&'a Arc<T>>) -> Vec<(&'a Arc<T>, Vec<&'a Service>)> {
+        let mut all: Vec<(&Arc<T>, Vec<&Service>)> = Vec::new();
         let mut places = HashMap::new();
         for service in &self.services {
-            for slot in service.slots() {
-                let place = *places.entry(Arc::as_ptr(slot)).or_insert(slots.len());
-                match slots.get_mut(place) {
+            for one in service.identities.all().iter().flat_map(|identity| of(&identity.credential)) {
+                let place = *places.entry(Arc::as_ptr(one)).or_insert(all.len());
+                match all.get_mut(place) {
                     // Identities of one service may share it too.
                     Some((_, sharers)) if sharers.last().is_some_and(|last| std::ptr::eq(*last, &**service)) => {}
                     Some((_, sharers)) => sharers.push(service),
-                    None => slots.push((slot, vec![service])),
+                    None => all.push((one, vec![service])),
                 }
             }
         }
-        slots
+        all
+    }
+
+    /// Makes what outlives the process (the state of refresh tokens) this process's own. Blocks.
+    ///
+    /// # Errors
+    /// When it is another process's, or can't be read.
+    pub(crate) fn claim(&self) -> Result<(), Unclaimed> {
+        self.slots().into_iter().try_for_each(|(slot, _)| slot.claim())
+    }
+
+    /// Resolves once no token request is under way whose answer must not be lost.
+    pub(crate) async fn settled(&self) {
+        for (slot, _) in self.slots() {
+            slot.settled().await;
+        }
     }
 
     /// The same snapshot with other services in the places of those of the same name.
@@ -183,6 +209,33 @@ fn compile_services(
         Some(Arc::new(compiled))
     };
     config.services.iter().map(compile).collect()
+}
+
+/// Refuses two refresh tokens in one state file: each would overwrite the other.
+fn refuse_shared_state(services: &[Option<Arc<Service>>], config: &Config, report: &mut Report) {
+    let mut known: HashMap<&Path, (&Arc<Slot>, &Service)> = HashMap::new();
+    for service in services.iter().flatten() {
+        for slot in service.slots() {
+            let Some(path) = slot.state_file() else { continue };
+            let (other, owner) = known.entry(path).or_insert((slot, service));
+            if Arc::ptr_eq(other, slot) {
+                continue;
+            }
+            let who = if owner.name == service.name {
+                format!("two identities of the service `{}`", owner.name)
+            } else {
+                format!("the services `{}` and `{}`", owner.name, service.name)
+            };
+            let message = format!(
+                "{who} have different refresh tokens, or use them differently, and one `state_file`: `{}`",
+                path.display()
+            );
+            let span = config.services.get(&service.name).map_or(Span::NOWHERE, |written| written.span);
+            report.error(span, message).help("give each a file of its own");
+            // Ten thousand identities have the same file where two have.
+            break;
+        }
+    }
 }
 
 /// Compiles the routes; services are known by their place in order of name.

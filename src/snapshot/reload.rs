@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::difference::Difference;
 use super::watch::Watcher;
-use super::{Published, Snapshot, rotation};
+use super::{Published, Service, Snapshot, rotation};
 use crate::config::{self, Color, Config, Forgiven, Overrides, Report, Source};
 use crate::credential::{Slots, oauth2};
 use crate::heap;
@@ -186,11 +186,19 @@ impl Reloader {
     /// before it switches: a load that finds the same again must not begin that anew.
     async fn reload(&mut self, wanted: &mut Arc<Snapshot>) -> Outcome {
         let (loader, slots, previous) = (Arc::clone(&self.loader), Arc::clone(&self.slots), Arc::clone(wanted));
-        let loaded = tokio::task::spawn_blocking(move || loader.load(Some(&previous), &slots)).await;
+        let load = move || {
+            let (snapshot, report) = loader.load(Some(&previous), &slots);
+            let claimed = snapshot.as_ref().map_or(Ok(()), Snapshot::claim);
+            (snapshot, report, claimed)
+        };
+        let loaded = tokio::task::spawn_blocking(load).await;
         let (outcome, difference) = match loaded {
-            Ok((snapshot, report)) => {
+            Ok((snapshot, report, claimed)) => {
                 self.watcher.watch(report.watched());
-                self.decide(wanted, snapshot, &report)
+                match claimed {
+                    Ok(()) => self.decide(wanted, snapshot, &report),
+                    Err(unclaimed) => (Outcome::Refused { error: format!("error: {unclaimed}") }, None),
+                }
             }
             Err(panic) => (Outcome::Refused { error: format!("error: loading the config failed: {panic}") }, None),
         };
@@ -246,8 +254,15 @@ impl Reloader {
         for (slot, sharers) in snapshot.slots() {
             slot.count_for(sharers.iter().map(|service| self.metrics.token_numbers(service.name.as_str())).collect());
         }
+        for (subjects, sharers) in snapshot.subjects() {
+            let numbers = |service: &&Service| self.metrics.token_numbers(service.name.as_str());
+            subjects.count_for(sharers.iter().map(numbers).collect());
+        }
         for slot in self.slots.take_new() {
             (self.spawn)(Box::pin(oauth2::refresh::run(Arc::downgrade(&slot))));
+        }
+        for subjects in self.slots.take_new_subjects() {
+            (self.spawn)(Box::pin(subjects.keep()));
         }
     }
 

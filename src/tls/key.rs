@@ -2,6 +2,7 @@
 //!
 //! The canonical form signs and never shows the key; the bytes that were read on the way are wiped.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -16,13 +17,14 @@ use zeroize::Zeroizing;
 
 use super::pem;
 use super::unusable::Unusable;
+use crate::config::{At, Report};
 use crate::secret::Secret;
 
 /// Reads the one private key of a PEM file.
 ///
 /// # Errors
 /// When there is none or more than one, when the passphrase does not fit, and when the key can't be used.
-pub(crate) fn read(file: &[u8], passphrase: Option<&Secret>) -> Result<Arc<dyn SigningKey>, Unusable> {
+pub(super) fn read(file: &[u8], passphrase: Option<&Secret>) -> Result<Arc<dyn SigningKey>, Unusable> {
     let label = label_of_the_key(file)?;
     match (label, passphrase) {
         (ENCRYPTED, Some(passphrase)) => signing(decrypt(file, passphrase)?),
@@ -31,6 +33,33 @@ pub(crate) fn read(file: &[u8], passphrase: Option<&Secret>) -> Result<Arc<dyn S
         _ if !PLAIN.contains(&label) => Err(Unusable::UnsupportedKey),
         (_, Some(_)) => Err(Unusable::PassphraseNotNeeded),
         (_, None) => signing(PrivateKeyDer::from_pem_slice(file).map_err(pem::damaged)?),
+    }
+}
+
+/// Reads the key file that a field outside `certificates` names, and reports what is wrong with it: there is no
+/// passphrase beside such a field.
+///
+/// `None` without a word where the report reads no secrets.
+pub(crate) fn compile(file: &At<PathBuf>, report: &mut Report) -> Option<Arc<dyn SigningKey>> {
+    if !report.reads_secrets() {
+        return None;
+    }
+    let text = report.read_secret(&file.value, file.span)?;
+    read(&text, None).map_err(|unusable| report_unusable(file, &unusable, report)).ok()
+}
+
+fn report_unusable(file: &At<PathBuf>, unusable: &Unusable, report: &mut Report) {
+    let path = file.value.display();
+    let (message, help) = match unusable {
+        Unusable::PassphraseMissing | Unusable::OldEncryption => (
+            "the private key is encrypted, and nothing here takes a passphrase".to_owned(),
+            Some(format!("keep it unencrypted, for this user alone: openssl pkey -in {path} -out NEW")),
+        ),
+        unusable => (unusable.to_string(), unusable.help(&file.value)),
+    };
+    let error = report.error(file.span, message);
+    if let Some(help) = help {
+        error.help(help);
     }
 }
 

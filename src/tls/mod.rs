@@ -27,10 +27,11 @@ use rustls::client::{ClientConfig, Resumption};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::sign::SingleCertAndKey;
 use rustls::{SupportedProtocolVersion, version};
-use rustls_pki_types::ServerName;
+use rustls_pki_types::{InvalidDnsNameError, ServerName};
 
 pub(crate) use certificate::{Certificate, Leaf};
 pub(crate) use failure::Failure;
+pub(crate) use key::compile as private_key;
 
 use self::fingerprint::Fingerprint;
 use self::trust::Trust;
@@ -47,6 +48,16 @@ pub(crate) struct ClientTls {
     pub(crate) fingerprint: [u8; 32],
 }
 
+/// All of a [`ClientTls`] but the name of the server, for endpoints that are learnt of later.
+#[derive(Clone, Debug)]
+pub(crate) struct Nameless {
+    tls: config::Tls,
+    /// `None`: the config says that nobody is checked.
+    trust: Option<Trust>,
+    certificate: Option<Arc<Certificate>>,
+    version: HttpVersion,
+}
+
 impl ClientTls {
     /// Builds it for the endpoint `host` (a name or an IP address, no brackets); `place` is where the endpoint's URL
     /// was written, for errors that concern no key of `tls`.
@@ -60,17 +71,9 @@ impl ClientTls {
         place: Span,
         report: &mut Report,
     ) -> Option<Self> {
-        let unwritten = config::Tls::default();
-        let tls = written.map_or(&unwritten, |written| &written.value);
-        let server_name = server_name(tls, host, place, report);
-        if let Some(written) = written {
-            warn_of_danger(written, report);
-        }
-        if !report.reads_secrets() {
-            return None;
-        }
-        let trust = if tls.danger_skip_verification { None } else { Some(Trust::compile(tls, place, report)?) };
-        Some(Self::new(tls, trust.as_ref(), server_name?, certificate, version))
+        let server_name = report_name(written.map(|written| &written.value), host, place, report);
+        let nameless = Nameless::compile(written, certificate, version, place, report);
+        Some(nameless?.named(server_name?))
     }
 
     fn new(
@@ -88,19 +91,53 @@ impl ClientTls {
     }
 }
 
+impl Nameless {
+    /// Builds it for endpoints of which one was written at `place`; as [`ClientTls::compile`] does.
+    pub(crate) fn compile(
+        written: Option<&At<config::Tls>>,
+        certificate: Option<&Arc<Certificate>>,
+        version: HttpVersion,
+        place: Span,
+        report: &mut Report,
+    ) -> Option<Self> {
+        let tls = written.map(|written| written.value.clone()).unwrap_or_default();
+        if let Some(written) = written {
+            warn_of_danger(written, report);
+        }
+        if !report.reads_secrets() {
+            return None;
+        }
+        let trust = if tls.danger_skip_verification { None } else { Some(Trust::compile(&tls, place, report)?) };
+        Some(Self { tls, trust, certificate: certificate.cloned(), version })
+    }
+
+    /// For this host; `None`: its name is none that a certificate could be checked against.
+    pub(crate) fn of(&self, host: &str) -> Option<ClientTls> {
+        server_name(Some(&self.tls), host).ok().map(|name| self.named(name))
+    }
+
+    fn named(&self, server_name: ServerName<'static>) -> ClientTls {
+        ClientTls::new(&self.tls, self.trust.as_ref(), server_name, self.certificate.as_ref(), self.version)
+    }
+}
+
 /// The one crypto provider of this process, named wherever rustls wants one: a default could be installed by anybody.
 pub(crate) fn provider() -> &'static Arc<CryptoProvider> {
     static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(aws_lc_rs::default_provider()));
     &PROVIDER
 }
 
-fn server_name(tls: &config::Tls, host: &str, place: Span, report: &mut Report) -> Option<ServerName<'static>> {
-    let (name, span) = match &tls.server_name {
-        Some(written) => (written.value.as_str(), written.span),
-        None => (host, place),
-    };
-    let server_name = ServerName::try_from(name.to_owned());
+/// The name that the endpoint's certificate must have: the one that is written, else the host's.
+fn server_name(tls: Option<&config::Tls>, host: &str) -> Result<ServerName<'static>, InvalidDnsNameError> {
+    let written = tls.and_then(|tls| tls.server_name.as_ref());
+    ServerName::try_from(written.map_or(host, |written| &written.value).to_owned())
+}
+
+fn report_name(tls: Option<&config::Tls>, host: &str, place: Span, report: &mut Report) -> Option<ServerName<'static>> {
+    let server_name = server_name(tls, host);
     if server_name.is_err() {
+        let written = tls.and_then(|tls| tls.server_name.as_ref());
+        let (name, span) = written.map_or((host, place), |written| (written.value.as_str(), written.span));
         report
             .error(span, format!("`{name}` is neither a DNS name nor an IP address"))
             .help("a service's certificate is checked against this name");

@@ -1,5 +1,7 @@
 //! Where each method puts its credential, as people are told, and that no two put theirs in the same place.
 
+use std::iter;
+
 use http::{HeaderName, header};
 
 use super::{Attachment, Auth, OAuth2, Static, Unavailable};
@@ -95,7 +97,11 @@ fn places_of(method: &Auth, span: Span) -> Vec<(Place, Span)> {
         Auth::Static(Static { attachments, .. }) => {
             attachments.iter().map(|attachment| (attachment.value.place(), attachment.span)).collect()
         }
-        Auth::OAuth2(oauth2) => vec![(Place::header(oauth2.token_header.as_str()), span)],
+        Auth::OAuth2(oauth2) => {
+            let proof = oauth2.dpop.then_some("dpop");
+            let names = iter::once(oauth2.token_header.as_str()).chain(proof);
+            names.map(|name| (Place::header(name), span)).collect()
+        }
         Auth::Unavailable(Unavailable { method, .. }) => places_of(method, span),
     }
 }
@@ -129,9 +135,16 @@ impl Auth {
                 attachments.iter().map(|attachment| attachment.value.masked()).collect()
             }
             Self::OAuth2(oauth2) => {
-                let OAuth2 { token_header, token_prefix, endpoint, .. } = &**oauth2;
+                let OAuth2 { token_header, token_prefix, endpoint, dpop, .. } = &**oauth2;
                 let space = if token_prefix.is_empty() { "" } else { " " };
-                vec![format!("{token_header}: {token_prefix}{space}*** (a token from {})", endpoint.value)]
+                let whose = match oauth2.grant.subject_field() {
+                    Some(name) => format!(", in exchange for the one in the request's `{name}`"),
+                    None => String::new(),
+                };
+                let from = format!("a token from {}{whose}", endpoint.value);
+                let token = format!("{token_header}: {token_prefix}{space}*** ({from})");
+                let proof = dpop.then(|| "dpop: *** (a proof of its own for each sending)".to_owned());
+                iter::once(token).chain(proof).collect()
             }
             Self::Unavailable(Unavailable { method, .. }) => method.masked(),
         }

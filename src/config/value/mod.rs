@@ -8,12 +8,12 @@ mod url;
 
 pub use address::ListenAddress;
 pub use duration::parse_duration;
-pub use url::{Authority, Scheme, Url};
+pub use url::{Authority, Issuer, Scheme, Url};
 
 pub(super) use duration::{OrOff, Positive};
 pub(super) use field::{Fields as HeaderFields, Host, header_value};
 pub(super) use number::{Between, Mode, Size, Status};
-pub(super) use url::{EndpointUrl, IssuerUrl, ServiceUrl};
+pub(super) use url::{EndpointUrl, ServiceUrl};
 
 /// A value and the place where it was written.
 ///

@@ -79,8 +79,14 @@ impl Url {
     }
 
     /// Whether what is sent there can be read on the way.
-    pub(in crate::config) fn is_exposed(&self) -> bool {
+    #[must_use]
+    pub fn is_exposed(&self) -> bool {
         self.scheme == Scheme::Http && !self.is_loopback()
+    }
+
+    /// The URL of a token endpoint that somebody else names, by the rules for those that are written.
+    pub(crate) fn endpoint(text: &str) -> Option<Self> {
+        parse(text).ok()
     }
 }
 
@@ -97,18 +103,17 @@ impl From<At<ServiceUrl>> for At<Url> {
     }
 }
 
-/// The URL of an issuer, which has no query (RFC 8414 §2).
-#[derive(Clone)]
-pub(in crate::config) struct IssuerUrl(Url);
+/// An issuer, by its URL, which has no query (RFC 8414 §2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issuer {
+    /// Where its metadata is asked for.
+    pub url: Url,
+    /// The URL as it is written: issuers are compared byte for byte (RFC 8414 §3.3).
+    pub written: String,
+}
 
 impl From<EndpointUrl> for Url {
     fn from(url: EndpointUrl) -> Self {
-        url.0
-    }
-}
-
-impl From<IssuerUrl> for Url {
-    fn from(url: IssuerUrl) -> Self {
         url.0
     }
 }
@@ -133,19 +138,19 @@ impl FromText for ServiceUrl {
     }
 }
 
-impl FromText for IssuerUrl {
+impl FromText for Issuer {
     const WHAT: &'static str = "a URL";
 
     fn from_text(text: &str) -> Result<Self, Wrong> {
         let url = parse(text)?;
         match url.query {
             Some(_) => Err(Wrong::new("the URL of an issuer has no query").help("remove the `?` and what follows")),
-            None => Ok(Self(url)),
+            None => Ok(Self { url, written: text.to_owned() }),
         }
     }
 
     fn placeholder() -> Self {
-        Self(placeholder())
+        Self { url: placeholder(), written: String::new() }
     }
 
     fn schema() -> Schema {

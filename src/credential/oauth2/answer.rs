@@ -8,12 +8,14 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, DATE, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
+use httpdate::HttpDate;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::call::Origin;
 use super::failure::{Failure, Kind, Spellings};
 use crate::clock::Moment;
 use crate::secret::Secret;
@@ -43,6 +45,9 @@ pub(super) struct Asked<'a> {
     pub(super) secrets: &'a Spellings,
     /// Fingerprint of the certificate that the endpoint saw.
     pub(super) certificate: Option<[u8; 32]>,
+    /// Thumbprint of the key that the token is to be bound to (RFC 9449).
+    pub(super) proof_key: Option<&'a str>,
+    pub(super) origin: Origin,
     pub(super) sent: Moment,
 }
 
@@ -62,6 +67,15 @@ pub(super) fn read(answer: &Answer<'_>, asked: &Asked<'_>, now: SystemTime) -> R
     }
 }
 
+/// The refresh token that came with the answer, whatever else is wrong with it. One that could not be sent is none.
+pub(super) fn refresh_token(answer: &Answer<'_>) -> Option<Secret> {
+    let wire: Rotation = readable(answer).filter(|_| answer.status == StatusCode::OK).and_then(object)?;
+    if !wire.error.is_null() || wire.refresh_token.is_null() {
+        return None;
+    }
+    token(wire.refresh_token, "refresh_token").ok()
+}
+
 /// The members of an answer that mean something to us (RFC 6749 §5.1, §5.2). Any kind of value is let in here, so
 /// that an odd one is judged by itself and does not take the others with it.
 #[derive(Default, Deserialize)]
@@ -72,6 +86,14 @@ struct Wire {
     expires_in: Value,
     error: Value,
     error_description: Value,
+}
+
+/// What of an answer is read for the refresh token in it.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Rotation {
+    refresh_token: Value,
+    error: Value,
 }
 
 /// The claims of an access token that happens to be a JWT. It is not verified: that is the service's affair, and the
@@ -86,55 +108,74 @@ struct Claims {
 
 /// The body, if it can be read as it is: we ask for `identity`, so a compressed one is nobody's wish, and a few bytes
 /// of it could unpack to gigabytes.
-fn readable<'a>(answer: &Answer<'a>) -> Option<&'a [u8]> {
+pub(super) fn readable<'a>(answer: &Answer<'a>) -> Option<&'a [u8]> {
     if is_compressed(answer.fields) { None } else { answer.body }
 }
 
-fn is_compressed(fields: &HeaderMap) -> bool {
+pub(super) fn is_compressed(fields: &HeaderMap) -> bool {
     fields.get_all(CONTENT_ENCODING).iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 /// Parses a JSON object; serde would take an array for a struct as well.
-fn object<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+pub(super) fn object<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     let starts_as_object = bytes.trim_ascii_start().starts_with(b"{");
     starts_as_object.then(|| serde_json::from_slice(bytes).ok()).flatten()
 }
 
 fn granted(wire: Wire, asked: &Asked<'_>, now: SystemTime) -> Result<Granted, Failure> {
-    let access_token = access_token(wire.access_token).map_err(|what| asked.unusable(what))?;
-    expect_bearer(&wire.token_type, asked)?;
+    let access_token = token(wire.access_token, "access_token").map_err(|what| asked.unusable(what))?;
+    expect_type(&wire.token_type, asked)?;
     let claims = claims(access_token.expose());
     expect_same_certificate(&claims, asked)?;
+    expect_same_key(&claims, asked)?;
     let life = stated_life(&wire.expires_in).or_else(|| claimed_life(&claims, now));
     Ok(Granted { access_token, sent: asked.sent, life: life.map(|life| life.min(LONGEST_LIFE)) })
 }
 
-/// The token itself. Moved out of the parsed answer, so that the only copy is one that is wiped.
-fn access_token(value: Value) -> Result<Secret, String> {
+/// How long a token that happens to be a JWT is still good.
+pub(super) fn time_left(token: &str, now: SystemTime) -> Option<Duration> {
+    let wall = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    claims(token).exp.as_f64().map(|expires| seconds_of(expires - wall))
+}
+
+/// A token. Moved out of the parsed answer, so that the only copy is one that is wiped.
+fn token(value: Value, member: &str) -> Result<Secret, String> {
     let Value::String(text) = value else {
-        return Err("answered 200 without an `access_token`".to_owned());
+        return Err(format!("answered 200 without an `{member}`"));
     };
     let token = Secret::new(text);
     let bytes = token.expose().as_bytes();
     match bytes.len() {
-        0 => Err("answered with an empty `access_token`".to_owned()),
+        0 => Err(format!("answered with an empty `{member}`")),
         1..=LONGEST_TOKEN if bytes.iter().all(u8::is_ascii_graphic) => Ok(token),
         // A line break in it would end the header field that carries it.
-        1..=LONGEST_TOKEN => Err("answered with an `access_token` that is not all visible ASCII".to_owned()),
-        _ => Err("answered with an `access_token` of more than 16 KiB".to_owned()),
+        1..=LONGEST_TOKEN => Err(format!("answered with an `{member}` that is not all visible ASCII")),
+        _ => Err(format!("answered with an `{member}` of more than 16 KiB")),
     }
 }
 
-fn expect_bearer(token_type: &Value, asked: &Asked<'_>) -> Result<(), Failure> {
-    match token_type {
-        Value::Null => Ok(()),
-        Value::String(name) if name.eq_ignore_ascii_case("bearer") => Ok(()),
-        Value::String(name) => {
-            let name = asked.secrets.quote(name, LONGEST_WORD);
-            Err(asked.unusable(format!("answered with a token of type `{name}`, not Bearer")))
-        }
-        _ => Err(asked.unusable("answered with a `token_type` that is no text".to_owned())),
+/// A type that is missing counts as Bearer.
+fn expect_type(token_type: &Value, asked: &Asked<'_>) -> Result<(), Failure> {
+    let (expected, help) = match asked.proof_key {
+        None => ("Bearer", HELP_ENDPOINT),
+        Some(_) => ("DPoP", HELP_DPOP),
+    };
+    let found = match token_type {
+        Value::Null => "Bearer",
+        Value::String(name) => name,
+        _ => return Err(asked.unusable("answered with a `token_type` that is no text".to_owned())),
+    };
+    if found.eq_ignore_ascii_case(expected) {
+        return Ok(());
     }
+    // RFC 8693 §2.2.1.
+    if found.eq_ignore_ascii_case("n_a") {
+        let what =
+            format!("answered with a token of type `N_A`, which is no access token and can't be sent as {expected}");
+        return Err(Failure { help: HELP_REQUESTED_TYPE, ..asked.unusable(what) });
+    }
+    let name = asked.secrets.quote(found, LONGEST_WORD);
+    Err(asked.failure(Kind::Unavailable, format!("answered with a token of type `{name}`, not {expected}"), help, None))
 }
 
 /// A token that is bound to a certificate is worth nothing beside another (RFC 8705 §3).
@@ -147,6 +188,23 @@ fn expect_same_certificate(claims: &Claims, asked: &Asked<'_>) -> Result<(), Fai
     }
     let what = "answered with a token that is bound to another certificate (`cnf.x5t#S256`)".to_owned();
     Err(Failure { help: HELP_CERTIFICATE, ..asked.unusable(what) })
+}
+
+/// A token that is bound to a key is worth nothing with the proofs of another (RFC 9449 §6.1).
+fn expect_same_key(claims: &Claims, asked: &Asked<'_>) -> Result<(), Failure> {
+    match (asked.proof_key, claims.cnf.get("jkt")) {
+        (Some(ours), Some(thumbprint)) if thumbprint.as_str() != Some(ours) => {
+            let what = "answered with a token that is bound to another key (`cnf.jkt`)".to_owned();
+            Err(asked.failure(Kind::Unavailable, what, HELP_DPOP, None))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether the endpoint wants a proof with the nonce of this answer (RFC 9449 §8).
+pub(super) fn wants_nonce(answer: &Answer<'_>) -> bool {
+    let wire: Option<Wire> = readable(answer).and_then(object);
+    answer.status == StatusCode::BAD_REQUEST && wire.is_some_and(|wire| wire.error == "use_dpop_nonce")
 }
 
 /// The claims of a JWT; empty for any other token.
@@ -194,7 +252,12 @@ impl Asked<'_> {
             "temporarily_unavailable" | "server_error" => Kind::Unavailable,
             _ => kind_of(answer.status, Kind::Rejected),
         };
-        self.failure(kind, what, help_for(kind, error, answer.status), retry_after(answer.fields, now))
+        let is_about_jwt = kind == Kind::Rejected && matches!(error, "invalid_client" | "invalid_grant");
+        let help = match help_for(kind, error, answer.status) {
+            _ if is_about_jwt && clocks_differ(answer.fields, now) => HELP_CLOCKS,
+            help => help,
+        };
+        self.failure(kind, what, help, retry_after(answer.fields, now))
     }
 
     /// The answer has nothing in it that we can read.
@@ -223,6 +286,10 @@ impl Asked<'_> {
     }
 
     fn failure(&self, kind: Kind, what: String, help: &'static str, retry_after: Option<Duration>) -> Failure {
+        let help = match (self.origin, help) {
+            (Origin::Metadata, HELP_ENDPOINT | HELP_REDIRECT | HELP_ADDRESS) => HELP_METADATA,
+            _ => help,
+        };
         Failure { kind, endpoint: self.endpoint.to_owned(), what, help, retry_after }
     }
 }
@@ -238,32 +305,55 @@ fn kind_of(status: StatusCode, at_200: Kind) -> Kind {
 
 fn help_for(kind: Kind, error: &str, status: StatusCode) -> &'static str {
     match (kind, error, status.as_u16()) {
-        (_, _, 300..=399) => "set `token_url` to the endpoint itself, redirects are not followed",
+        (_, _, 300..=399) => HELP_REDIRECT,
         (_, _, 429) => "it is asked too often, raise its limit for this client",
         (Kind::Unavailable, _, 200) => HELP_ENDPOINT,
         (Kind::Unavailable, ..) => "it will be asked again",
         (_, "invalid_client", _) => "check `client_id`, `client_secret` and `client_auth`",
         (_, "invalid_scope", _) => "check `scope`, and which scopes this client may have",
+        (_, "invalid_grant", _) => HELP_GRANT,
         (_, "invalid_target", _) => "check `resource` and `audience`",
         (_, "unauthorized_client" | "unsupported_grant_type", _) => {
-            "let this client use the client_credentials grant at the endpoint"
+            "let this client use the grant of `auth.type` at the endpoint"
         }
-        (_, _, 404 | 405) => "check `token_url`",
+        (_, "invalid_dpop_proof", _) => "check the clock of this machine, a proof says when it was made",
+        (_, "use_dpop_nonce", _) => "the endpoint refuses the nonce that it has just given out",
+        (_, _, 404 | 405) => HELP_ADDRESS,
         (_, "", 401 | 403) => "check `client_id`, `client_secret`, `client_auth` and the certificate",
         _ => "check the fields of `auth` against the endpoint's documentation",
     }
 }
 
 /// `Retry-After` in either form (RFC 9110 §10.2.3).
-fn retry_after(fields: &HeaderMap, now: SystemTime) -> Option<Duration> {
+pub(super) fn retry_after(fields: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = fields.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let seconds = text.parse().ok().map(Duration::from_secs);
     seconds.or_else(|| httpdate::parse_http_date(text).ok()?.duration_since(now).ok())
 }
 
+/// Whether the endpoint's clock is so far from ours that a JWT of a minute's life is over, or not yet begun, over there.
+fn clocks_differ(fields: &HeaderMap, now: SystemTime) -> bool {
+    let theirs = fields.get(DATE).and_then(|date| date.to_str().ok()?.parse::<HttpDate>().ok());
+    theirs.map(SystemTime::from).is_some_and(|theirs| {
+        let apart = theirs.duration_since(now).unwrap_or_else(|earlier| earlier.duration());
+        apart > LARGEST_DIFFERENCE
+    })
+}
+
 const HELP_ENDPOINT: &str = "check that `token_url` is a token endpoint";
+const HELP_REDIRECT: &str = "set `token_url` to the endpoint itself, redirects are not followed";
+const HELP_ADDRESS: &str = "check `token_url`";
+const HELP_METADATA: &str = "the metadata of `issuer` names it as the token endpoint, which it is not";
+const HELP_DPOP: &str = "let the endpoint bind tokens of this client to its proofs, or remove `dpop: true`";
+const HELP_GRANT: &str =
+    "what the token is asked for with is wrong, expired, used up or revoked: replace it in the fields of `auth`";
+const HELP_REQUESTED_TYPE: &str = "ask for an access token by `requested_token_type`";
 const HELP_CERTIFICATE: &str = "the endpoint must bind tokens to the certificate that it is called with";
 
+const HELP_CLOCKS: &str = "its clock and ours are more than a minute apart, too far for a JWT that is signed here: set them \
+     right, or check `client_id` and `client_auth`";
+
+const LARGEST_DIFFERENCE: Duration = Duration::from_secs(60);
 const LONGEST_TOKEN: usize = 16 * 1024;
 const LONGEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 /// An error's or a type's name.

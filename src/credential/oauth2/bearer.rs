@@ -6,25 +6,33 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use zeroize::Zeroizing;
 
-use super::entry::{Entry, Key};
-use super::slot::{Slot, Token};
+use super::behalf::Subject;
+use super::dpop::{self, Prover, Resource};
+use super::entry::{Entry, Key, Tokens};
+use super::slot::Token;
 use super::terms::Terms;
+use super::{Behalf, Subjects};
 use crate::clock::Moment;
 use crate::config::Report;
 use crate::config::auth::OAuth2;
 use crate::credential::digest::Digest;
 use crate::credential::fixed::secret_value;
-use crate::credential::{Attachments, Error, Material};
+use crate::credential::{Attachments, Error, Material, Stamp, Verdict, own_name};
+use crate::transport::Outgoing;
 
 /// An OAuth 2.0 method of one service: reads its entry's slot, and puts the token on requests.
 #[derive(Debug)]
 pub(in crate::credential) struct Bearer {
-    slot: Arc<Slot>,
+    tokens: Tokens,
+    /// The field of a request that names its subject.
+    subject: Option<HeaderName>,
     entry: Key,
     field: HeaderName,
     /// Empty: the bare token.
     prefix: String,
     on_unauthorized: Vec<StatusCode>,
+    /// Of this service; the key is the entry's.
+    prover: Option<Prover>,
     /// Held for the slot: this service's terms count as long as this is here.
     terms: Arc<Terms>,
 }
@@ -36,13 +44,21 @@ impl Bearer {
         report: &mut Report,
     ) -> Option<Self> {
         let entry = Entry::compile(written, material, report)?;
-        let key = entry.key;
-        let slot = material.slots.slot(entry);
+        let digest = entry.key;
+        let subject = entry.request.subject_field().cloned();
+        let tokens = material.slots.tokens(entry);
         let terms = Arc::new(Terms::of(written));
-        slot.sharers.join(&terms);
+        let (sharers, key) = match &tokens {
+            Tokens::One(slot) => (&*slot.sharers, slot.endpoint.proof_key()),
+            Tokens::PerSubject(subjects) => (subjects.sharers(), subjects.proof_key()),
+        };
+        sharers.join(&terms);
+        let prover = key.map(|key| Prover::new(Arc::clone(key)));
         Some(Self {
-            slot,
-            entry: key,
+            prover,
+            tokens,
+            subject,
+            entry: digest,
             field: written.token_header.clone(),
             prefix: written.token_prefix.clone(),
             on_unauthorized: written.on_unauthorized.clone(),
@@ -50,13 +66,19 @@ impl Bearer {
         })
     }
 
-    pub(in crate::credential) fn slot(&self) -> &Arc<Slot> {
-        &self.slot
+    /// Where its tokens are.
+    pub(in crate::credential) fn tokens(&self) -> &Tokens {
+        &self.tokens
     }
 
-    /// The field that carries the token.
-    pub(in crate::credential) fn field(&self) -> &HeaderName {
-        &self.field
+    /// The field of a request that says on whose behalf it is made; `None`: that makes no difference.
+    pub(in crate::credential) fn subject(&self) -> Option<&HeaderName> {
+        self.subject.as_ref()
+    }
+
+    /// The fields that carry the token, and the proof that it is ours.
+    pub(in crate::credential) fn fields(&self) -> impl Iterator<Item = &HeaderName> {
+        std::iter::once(&self.field).chain(self.prover.as_ref().map(|_| &dpop::FIELD))
     }
 
     pub(in crate::credential) fn digest(&self, digest: &mut Digest) {
@@ -68,32 +90,100 @@ impl Bearer {
         self.terms.digest(digest);
     }
 
-    /// Sets the token's field, and says which token it was.
+    /// Sets the token's field and, for one that is bound to a key, a proof for this sending; notes which token it was.
     ///
     /// # Errors
-    /// When the slot holds no live token and none can be had.
+    /// When no live token is held and none can be had, or the request does not say whose; when no proof can be signed.
     pub(in crate::credential) async fn put(
         &self,
         place: usize,
         own: &RefCell<Attachments>,
-        fields: &mut HeaderMap,
-    ) -> Result<u64, Error> {
-        let attached = self.slot.load(Moment::now(), |token| self.attach(token, place, own, fields));
-        if let Some(generation) = attached {
-            return Ok(generation);
-        }
-        let token = self.slot.wait().await?;
-        Ok(self.attach(&token, place, own, fields))
+        behalf: &Behalf,
+        outgoing: &mut Outgoing,
+        stamp: &mut Stamp,
+    ) -> Result<(), Error> {
+        let slot = match &self.tokens {
+            Tokens::One(slot) => slot,
+            // In a box: most requests name nobody, and need no room for it.
+            Tokens::PerSubject(subjects) => {
+                return Box::pin(self.put_for(behalf.of(place)?, subjects, place, own, outgoing, stamp)).await;
+            }
+        };
+        let attached = slot.load(Moment::now(), |token| self.attach(token, place, own, outgoing));
+        let generation = match attached {
+            Some(attached) => attached?,
+            None => self.attach(&*slot.wait().await?, place, own, outgoing)?,
+        };
+        stamp.carries(generation);
+        Ok(())
+    }
+
+    /// As [`Bearer::put`], with the token of this subject.
+    async fn put_for(
+        &self,
+        subject: &Subject,
+        subjects: &Subjects,
+        place: usize,
+        own: &RefCell<Attachments>,
+        outgoing: &mut Outgoing,
+        stamp: &mut Stamp,
+    ) -> Result<(), Error> {
+        let known = own.borrow().slot_of(place, &subject.key);
+        let slot = match known {
+            Some(slot) => slot,
+            None => {
+                let slot = subjects.slot(subject).await?;
+                own.borrow_mut().remember(place, subject.key, &slot);
+                slot
+            }
+        };
+        slot.touch();
+        let mut attach = |token: &Token| {
+            outgoing.fields.insert(own_name(&self.field), self.value(token));
+            self.prove(token, outgoing).map(|()| token.generation)
+        };
+        let generation = match slot.load(Moment::now(), &mut attach) {
+            Some(attached) => attached?,
+            None => attach(&*slot.wait().await?)?,
+        };
+        stamp.carries(generation);
+        stamp.subjects.push(slot);
+        Ok(())
+    }
+
+    /// What the answer means for token and proof. What it says for the next proof is kept.
+    pub(in crate::credential) fn verdict(&self, status: StatusCode, fields: &HeaderMap) -> Verdict {
+        let of_proof = self.prover.as_ref().and_then(|prover| prover.verdict(status, fields));
+        let of_token = || if self.is_called_dead(status, fields) { Verdict::NewToken } else { Verdict::Pass };
+        of_proof.unwrap_or_else(of_token)
     }
 
     /// Whether the answer calls the token dead: by its status, or as gRPC says it in an answer without a body.
-    pub(in crate::credential) fn is_called_dead(&self, status: StatusCode, fields: &HeaderMap) -> bool {
+    fn is_called_dead(&self, status: StatusCode, fields: &HeaderMap) -> bool {
         self.on_unauthorized.contains(&status) || fields.get(&GRPC_STATUS).is_some_and(|code| code == UNAUTHENTICATED)
     }
 
-    fn attach(&self, token: &Token, place: usize, own: &RefCell<Attachments>, fields: &mut HeaderMap) -> u64 {
+    fn attach(
+        &self,
+        token: &Token,
+        place: usize,
+        own: &RefCell<Attachments>,
+        outgoing: &mut Outgoing,
+    ) -> Result<u64, Error> {
+        let fields = &mut outgoing.fields;
         own.borrow_mut().attach(place, token.generation, &self.field, || self.value(token), fields);
-        token.generation
+        self.prove(token, outgoing)?;
+        Ok(token.generation)
+    }
+
+    /// Adds a proof for this sending, if the token needs one.
+    fn prove(&self, token: &Token, outgoing: &mut Outgoing) -> Result<(), Error> {
+        let Some(prover) = &self.prover else { return Ok(()) };
+        let Outgoing { scheme, authority, target, method, .. } = &*outgoing;
+        let resource = Resource { scheme: *scheme, authority: authority.as_str(), path: target.path() };
+        let proof = prover.prove(method.as_str(), resource, Some(&token.access_token))?;
+        outgoing.fields.insert(dpop::FIELD.clone(), proof);
+        Ok(())
     }
 
     fn value(&self, token: &Token) -> HeaderValue {

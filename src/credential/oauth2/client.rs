@@ -1,16 +1,23 @@
 //! How the client shows who it is: in the form or in the head of the request, never in both (RFC 6749 §2.3).
 
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use form_urlencoded::byte_serialize;
 use http::header::AUTHORIZATION;
 use zeroize::Zeroizing;
 
+use super::assertion::{self, Assertion, KeyName};
 use super::draft::Draft;
-use crate::config::Report;
-use crate::config::auth::oauth2::{ClientAuth, OAuth2};
+use super::failure::Unready;
+use crate::config::auth::oauth2::{ClientAuth, ClientKey, OAuth2};
+use crate::config::{At, Report};
 use crate::credential::digest::Digest;
+use crate::credential::jws::Signer;
 use crate::secret::Secret;
+use crate::tls::{self, Certificate};
 
 /// A client of a token endpoint.
 pub(super) struct Client {
@@ -23,23 +30,27 @@ pub(super) struct Client {
 enum Proof {
     Basic(Secret),
     Post(Secret),
+    /// A JWT of our own (RFC 7523 §2.2).
+    Jwt(Box<Assertion>),
+    /// A JWT that somebody else made, in this file.
+    File(PathBuf),
     /// The connection has it (RFC 8705 §2).
     Certificate,
     None,
 }
 
 impl Client {
-    /// `None`: what is wrong has been reported.
-    pub(super) fn compile(written: &OAuth2, report: &mut Report) -> Option<Self> {
+    /// `certificate` is the one that the endpoint sees. `None`: what is wrong has been reported, or can't be known
+    /// without the secrets.
+    pub(super) fn compile(written: &OAuth2, certificate: Option<&Certificate>, report: &mut Report) -> Option<Self> {
         let proof = match &written.client_auth {
             ClientAuth::Basic(secret) => Proof::Basic(secret.value.clone()),
             ClientAuth::Post(secret) => Proof::Post(secret.value.clone()),
+            ClientAuth::SecretJwt(secret) => Proof::Jwt(Box::new(by_secret(secret, written, report))),
+            ClientAuth::PrivateKeyJwt(key) => Proof::Jwt(Box::new(by_key(key, written, certificate, report)?)),
+            ClientAuth::Assertion(file) => Proof::File(file.value.clone()),
             ClientAuth::TlsClientAuth => Proof::Certificate,
             ClientAuth::None => Proof::None,
-            ClientAuth::SecretJwt(_) | ClientAuth::PrivateKeyJwt(_) | ClientAuth::Assertion(_) => {
-                report.error(written.endpoint.span, "this `client_auth` is not in this version yet");
-                return None;
-            }
         };
         Some(Self { id: written.client_id.clone(), proof })
     }
@@ -48,31 +59,88 @@ impl Client {
     pub(super) fn digest(&self, digest: &mut Digest) {
         digest.list(self.id.iter().map(String::as_bytes));
         let (kind, secret) = match &self.proof {
-            Proof::Basic(secret) => ("basic", secret.expose()),
-            Proof::Post(secret) => ("post", secret.expose()),
-            Proof::Certificate => ("tls_client_auth", ""),
-            Proof::None => ("none", ""),
+            Proof::Basic(secret) => ("basic", secret.expose().as_bytes()),
+            Proof::Post(secret) => ("post", secret.expose().as_bytes()),
+            Proof::Jwt(_) => ("jwt", [].as_slice()),
+            Proof::File(path) => ("assertion", path.as_os_str().as_encoded_bytes()),
+            Proof::Certificate => ("tls_client_auth", [].as_slice()),
+            Proof::None => ("none", [].as_slice()),
         };
-        digest.list([kind.as_bytes(), secret.as_bytes()].into_iter());
+        digest.list([kind.as_bytes(), secret].into_iter());
+        if let Proof::Jwt(assertion) = &self.proof {
+            assertion.digest(digest);
+        }
     }
 
     /// Authenticates the request.
-    pub(super) fn authenticate(&self, draft: &mut Draft) {
-        let id = self.id.as_deref();
+    ///
+    /// # Errors
+    /// When the JWT that does it can't be had.
+    pub(super) async fn authenticate(&self, draft: &mut Draft) -> Result<(), Unready> {
         match &self.proof {
             Proof::Basic(secret) => {
-                let pair = basic_pair(id.unwrap_or_default(), secret);
+                let pair = basic_pair(self.id.as_deref().unwrap_or_default(), secret);
                 let basic = Zeroizing::new(format!("Basic {}", pair.expose()));
                 draft.set_field(&AUTHORIZATION, &basic, [pair, secret.clone()]);
             }
             Proof::Post(secret) => {
-                id.into_iter().for_each(|id| draft.add("client_id", id));
+                self.name(draft);
                 draft.add_secret("client_secret", secret);
             }
+            Proof::Jwt(assertion) => self.show(&assertion.make(SystemTime::now())?, draft),
+            Proof::File(path) => self.show(&assertion::read(path).await?, draft),
             // The endpoint must know which client the certificate is to be of (RFC 8705 §2).
-            Proof::Certificate | Proof::None => id.into_iter().for_each(|id| draft.add("client_id", id)),
+            Proof::Certificate | Proof::None => self.name(draft),
         }
+        Ok(())
     }
+
+    fn name(&self, draft: &mut Draft) {
+        self.id.iter().for_each(|id| draft.add("client_id", id));
+    }
+
+    /// Authenticates by a JWT. The name may go along (RFC 7521 §4.2), and some endpoints look for the client by it: a
+    /// token that somebody else made may name a workload, and not the client.
+    fn show(&self, jwt: &Secret, draft: &mut Draft) {
+        self.name(draft);
+        draft.add("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+        draft.add_secret("client_assertion", jwt);
+    }
+}
+
+fn by_secret(secret: &At<Secret>, written: &OAuth2, report: &mut Report) -> Assertion {
+    if report.reads_secrets() && secret.value.expose().len() < SHORTEST_SECRET {
+        report
+            .warning(secret.span, "`client_secret` is shorter than HS256 wants: 32 bytes (RFC 7518 §3.2)")
+            .help("an endpoint may refuse it; have a longer one issued");
+    }
+    of_client(Signer::with_secret(&secret.value), &KeyName::default(), written)
+}
+
+fn by_key(
+    key: &ClientKey,
+    written: &OAuth2,
+    certificate: Option<&Certificate>,
+    report: &mut Report,
+) -> Option<Assertion> {
+    let mut name = KeyName { id: key.id.as_deref(), certificate: None };
+    let signer = match &key.file {
+        Some(file) => Signer::compile(&*tls::private_key(file, report)?, key.algorithm, file.span, report)?,
+        None => {
+            let certificate = certificate?;
+            name.certificate = Some(&certificate.leaf.sha256);
+            Signer::compile(&*certificate.presented.key, key.algorithm, key.span, report)?
+        }
+    };
+    Some(of_client(signer, &name, written))
+}
+
+/// The JWT of a client that vouches for itself (RFC 7523 §3, OpenID Connect Core §9).
+fn of_client(signer: Signer, key: &KeyName<'_>, written: &OAuth2) -> Assertion {
+    let id = written.client_id.clone().unwrap_or_default();
+    let audience = written.client_assertion_audience.clone().unwrap_or_else(|| assertion::audience(written));
+    let claims = [("iss", id.clone()), ("sub", id), ("aud", audience)];
+    Assertion::new(signer, key, claims.map(|(name, claim)| (name.to_owned(), claim.into())), LIFE_OF_CLIENT_JWT)
 }
 
 /// Id and secret as RFC 6749 §2.3.1 wants them: each encoded as a form's value is, and only then joined.
@@ -82,3 +150,9 @@ fn basic_pair(id: &str, secret: &Secret) -> Secret {
     let pair = Secret::new(format!("{}:{}", id.expose(), secret.expose()));
     Secret::new(STANDARD.encode(pair.expose()))
 }
+
+/// Enough for one request on its way, with clocks that differ a little.
+const LIFE_OF_CLIENT_JWT: Duration = Duration::from_secs(60);
+
+/// As long as the digest, in bytes.
+const SHORTEST_SECRET: usize = 32;

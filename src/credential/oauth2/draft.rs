@@ -4,6 +4,7 @@ use form_urlencoded::Serializer;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::dpop::FIELD;
 use super::failure::Spellings;
 use crate::credential::fixed::secret_value;
 use crate::secret::Secret;
@@ -26,11 +27,7 @@ pub(super) struct Written {
 impl Draft {
     /// A request for a token with this grant.
     pub(super) fn new(grant_type: &str) -> Self {
-        let mut fields = HeaderMap::new();
-        fields.insert(USER_AGENT, HeaderValue::from_static(concat!("sidekey/", env!("CARGO_PKG_VERSION"))));
-        fields.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        // A few hundred bytes gain nothing by compression, and nothing need be unpacked.
-        fields.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let mut fields = plain_fields();
         fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
         let mut draft = Self { form: Serializer::new(String::new()), fields, secrets: Vec::new() };
         draft.add("grant_type", grant_type);
@@ -54,9 +51,24 @@ impl Draft {
         self.secrets.extend(secrets);
     }
 
+    /// Adds a proof, which is good for this one request.
+    pub(super) fn prove(&mut self, proof: HeaderValue) {
+        self.fields.insert(&FIELD, proof);
+    }
+
     pub(super) fn finish(mut self) -> Written {
         let form = Secret::new(self.form.finish());
         let secrets = Spellings::of(self.secrets.iter().map(Secret::expose));
         Written { form, fields: self.fields, secrets }
     }
+}
+
+/// What every request of ours says of itself, and of the answer that it wants.
+pub(super) fn plain_fields() -> HeaderMap {
+    let mut fields = HeaderMap::new();
+    fields.insert(USER_AGENT, HeaderValue::from_static(concat!("sidekey/", env!("CARGO_PKG_VERSION"))));
+    fields.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    // A few hundred bytes gain nothing by compression, and nothing need be unpacked.
+    fields.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    fields
 }

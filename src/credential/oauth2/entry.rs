@@ -4,40 +4,58 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::Slot;
+use super::call::{Address, Origin};
 use super::crowd::Entrance;
+use super::discovery::{Discovery, Means};
+use super::grant::Families;
+use super::place::Place;
 use super::request::TokenRequest;
+use super::{Slot, Subjects};
 use crate::config::auth::oauth2::{Endpoint, EndpointCertificate, OAuth2};
 use crate::config::{self, At, HttpVersion, Report, Scheme, Tls};
 use crate::credential::Material;
 use crate::credential::digest::Digest;
 use crate::name::ServiceName;
-use crate::tls::{Certificate, ClientTls};
-use crate::transport::{Connector, Spelling};
+use crate::tls::{Certificate, ClientTls, Nameless};
 
 /// Where a token comes from, how it is asked for, and with which TLS.
 pub(in crate::credential) struct Entry {
     pub(super) key: Key,
     certificate: Option<[u8; 32]>,
-    request: TokenRequest,
+    pub(super) request: TokenRequest,
     entrance: Option<Arc<Entrance>>,
 }
 
 /// SHA-256 over every part of an [`Entry`].
 pub(super) type Key = [u8; 32];
 
+/// Where an entry's tokens are.
+#[derive(Clone, Debug)]
+pub(in crate::credential) enum Tokens {
+    /// One for all requests.
+    One(Arc<Slot>),
+    /// One for each subject that requests name.
+    PerSubject(Arc<Subjects>),
+}
+
 /// Every live slot by its entry's key: outlives snapshots, holds slots weakly.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Slots {
-    known: Mutex<Known>,
-    new: Mutex<Vec<Weak<Slot>>>,
+    slots: Known<Slot>,
+    subjects: Known<Subjects>,
+    families: Families,
     /// Of services with many identities: they outlive a reload, so that those before and after it are ten together.
     entrances: Mutex<HashMap<ServiceName, Weak<Entrance>>>,
 }
 
-#[derive(Debug, Default)]
-struct Known {
-    slots: HashMap<Key, Weak<Slot>>,
+/// What is known by its entry's key, for as long as somebody else holds it.
+struct Known<T> {
+    all: Mutex<All<T>>,
+    new: Mutex<Vec<Weak<T>>>,
+}
+
+struct All<T> {
+    by_key: HashMap<Key, Weak<T>>,
     /// At this many, those that are gone are looked for: at each new one, ten thousand would take a second.
     full: usize,
 }
@@ -46,35 +64,42 @@ impl Entry {
     /// `None`: what is wrong has been reported, or can't be known without the secrets.
     pub(super) fn compile(written: &OAuth2, material: &Material<'_>, report: &mut Report) -> Option<Self> {
         let Presented(certificate) = Presented::of(written, material)?;
-        let url = written.endpoint.value.url();
-        let tls = match url.scheme {
-            Scheme::Http => None,
-            Scheme::Https => Some(client_tls(written, certificate, material, report)?),
-        };
+        let (place, tls) = place(written, certificate, material, report)?;
         // Counted even where a plain endpoint can't see it: the token may be bound to it all the same.
-        let certificate = certificate.map(|certificate| certificate.leaf.sha256);
+        let fingerprint = certificate.map(|certificate| certificate.leaf.sha256);
         let mut digest = Digest::new();
-        digest_place(written, tls.as_ref(), certificate.as_ref(), &mut digest);
-        // The time for a connection is part of the time for the request, which `fetch` keeps.
-        let connector = Connector::new(url, tls, HttpVersion::Auto, None, Spelling::LowerCase);
-        let request = TokenRequest::compile(written, connector, certificate, report)?;
+        digest_place(written, tls.as_ref(), fingerprint.as_ref(), &mut digest);
+        let families = &material.slots.families;
+        let certificate = certificate.map(Arc::as_ref);
+        let request = TokenRequest::compile(written, place, certificate, families, report)?;
         request.digest(&mut digest);
-        Some(Self { key: digest.finish(), certificate, request, entrance: material.crowd.entrance.clone() })
+        Some(Self {
+            key: digest.finish(),
+            certificate: fingerprint,
+            request,
+            entrance: material.crowd.entrance.clone(),
+        })
     }
 }
 
 impl Slots {
     /// Slots made since the last call: each needs its [`super::refresh::run`] spawned.
     pub(crate) fn take_new(&self) -> Vec<Arc<Slot>> {
-        let new = std::mem::take(&mut *locked(&self.new));
-        // Those of a config that was refused are gone already.
-        new.iter().filter_map(Weak::upgrade).collect()
+        self.slots.take_new()
     }
 
-    /// The slot of this entry: the one that is there, or a new one.
-    pub(super) fn slot(&self, entry: Entry) -> Arc<Slot> {
+    /// As [`Slots::take_new`], for subjects: each needs its [`Subjects::keep`] spawned.
+    pub(crate) fn take_new_subjects(&self) -> Vec<Arc<Subjects>> {
+        self.subjects.take_new()
+    }
+
+    /// Where the tokens of this entry are: the slot that is there, or a new one.
+    pub(super) fn tokens(&self, entry: Entry) -> Tokens {
         let Entry { key, certificate, request, entrance } = entry;
-        self.slot_of(key, || Slot::new(Arc::new(request), certificate, entrance))
+        if request.subject_field().is_some() {
+            return Tokens::PerSubject(self.subjects.get(key, || Subjects::new(request, certificate)));
+        }
+        Tokens::One(self.slots.get(key, || Slot::new(Arc::new(request), certificate, entrance)))
     }
 
     /// The way in for first tokens of this service's identities.
@@ -88,39 +113,80 @@ impl Slots {
         entrances.insert(service.clone(), Arc::downgrade(&entrance));
         entrance
     }
+}
 
-    fn slot_of(&self, key: Key, make: impl FnOnce() -> Slot) -> Arc<Slot> {
-        let mut known = locked(&self.known);
-        if let Some(slot) = known.slots.get(&key).and_then(Weak::upgrade) {
-            return slot;
+impl<T> Known<T> {
+    fn take_new(&self) -> Vec<Arc<T>> {
+        let new = std::mem::take(&mut *locked(&self.new));
+        // Those of a config that was refused are gone already.
+        new.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// The one that is there, or a new one.
+    fn get(&self, key: Key, make: impl FnOnce() -> T) -> Arc<T> {
+        let mut all = locked(&self.all);
+        if let Some(known) = all.by_key.get(&key).and_then(Weak::upgrade) {
+            return known;
         }
         let mut new = locked(&self.new);
-        if known.slots.len() >= known.full {
-            known.slots.retain(|_, slot| slot.strong_count() > 0);
+        if all.by_key.len() >= all.full {
+            all.by_key.retain(|_, known| known.strong_count() > 0);
             // A config that is refused again and again would leave some here each time.
-            new.retain(|slot| slot.strong_count() > 0);
-            known.full = 2 * known.slots.len().max(FEW);
+            new.retain(|known| known.strong_count() > 0);
+            all.full = 2 * all.by_key.len().max(FEW);
         }
-        let slot = Arc::new(make());
-        known.slots.insert(key, Arc::downgrade(&slot));
-        new.push(Arc::downgrade(&slot));
-        slot
+        let made = Arc::new(make());
+        all.by_key.insert(key, Arc::downgrade(&made));
+        new.push(Arc::downgrade(&made));
+        made
     }
 }
 
-fn client_tls(
+impl<T> Default for Known<T> {
+    fn default() -> Self {
+        Self { all: Mutex::new(All { by_key: HashMap::new(), full: 0 }), new: Mutex::default() }
+    }
+}
+
+/// Where token requests go, and the fingerprint of the TLS for it. `None`: what is wrong has been reported.
+fn place(
     written: &OAuth2,
     certificate: Option<&Arc<Certificate>>,
     material: &Material<'_>,
     report: &mut Report,
-) -> Option<ClientTls> {
-    let trust = written.tls.clone().or_else(|| material.service.tls.as_ref().map(trust_of));
+) -> Option<(Place, Option<[u8; 32]>)> {
     let At { value: endpoint, span } = &written.endpoint;
-    let host = &endpoint.url().authority.host;
-    let presented = certificate.map(|certificate| certificate.leaf.sha256);
-    material.crowd.tls(trust.as_ref(), host, presented, || {
-        ClientTls::compile(trust.as_ref(), host, certificate, HttpVersion::Auto, *span, report)
-    })
+    let trust = written.tls.clone().or_else(|| material.service.tls.as_ref().map(trust_of));
+    let place = match endpoint {
+        Endpoint::Token(url) => {
+            let host = &url.authority.host;
+            let tls = match url.scheme {
+                Scheme::Http => None,
+                Scheme::Https => {
+                    let (version, presented) = (HttpVersion::Auto, certificate.map(|it| it.leaf.sha256));
+                    let compile = || ClientTls::compile(trust.as_ref(), host, certificate, version, *span, report);
+                    Some(material.crowd.tls(trust.as_ref(), host, presented, compile)?)
+                }
+            };
+            let fingerprint = tls.as_ref().map(|tls| tls.fingerprint);
+            Address::of(url, tls, Origin::Written).ok().map(|address| (Place::Written(Arc::new(address)), fingerprint))
+        }
+        Endpoint::Issuer(issuer) => {
+            // For a plain issuer too: its endpoint may be another's.
+            let tls = Nameless::compile(trust.as_ref(), certificate, HttpVersion::Auto, *span, report)?;
+            let means = Means {
+                tls,
+                plaintext: material.service.allow_plaintext_credentials,
+                certificate: certificate.is_some(),
+            };
+            let fingerprint = means.tls.of(&issuer.url.authority.host).map(|tls| tls.fingerprint);
+            Discovery::new(issuer, written, means).map(|discovery| (Place::Discovered(discovery), fingerprint))
+        }
+    };
+    if place.is_none() {
+        report.error(*span, "a request can't be sent to this URL");
+    }
+    place
 }
 
 /// The certificate that a token endpoint is shown.
@@ -149,15 +215,20 @@ fn trust_of(service: &At<Tls>) -> At<Tls> {
 }
 
 /// Digests where the token comes from, and with which TLS.
-fn digest_place(written: &OAuth2, tls: Option<&ClientTls>, certificate: Option<&[u8; 32]>, digest: &mut Digest) {
+fn digest_place(written: &OAuth2, tls: Option<&[u8; 32]>, certificate: Option<&[u8; 32]>, digest: &mut Digest) {
     let endpoint = &written.endpoint.value;
     let url = endpoint.url();
-    digest.field(&[u8::from(matches!(endpoint, Endpoint::Issuer(_))), url.scheme as u8]);
+    let issuer = match endpoint {
+        Endpoint::Token(_) => None,
+        Endpoint::Issuer(issuer) => Some(issuer.written.as_bytes()),
+    };
+    digest.list(issuer.into_iter());
+    digest.field(&[url.scheme as u8]);
     digest.field(url.authority.host.as_bytes());
     digest.field(&url.authority.port.to_be_bytes());
     digest.field(url.path.as_bytes());
     digest.list(url.query.iter().map(String::as_bytes));
-    digest.list(tls.iter().map(|tls| tls.fingerprint.as_slice()));
+    digest.list(tls.iter().map(|fingerprint| fingerprint.as_slice()));
     digest.list(certificate.iter().map(|fingerprint| fingerprint.as_slice()));
     digest.field(&[u8::from(written.dpop)]);
 }

@@ -28,14 +28,30 @@ pub(crate) enum Kind {
     Rejected,
     /// No usable answer: it may come right by itself.
     Unavailable,
+    /// The endpoint was not asked: what the request needs is not here.
+    Unready,
+}
+
+/// Why a token request could not be written.
+#[derive(Debug)]
+pub(super) struct Unready {
+    pub(super) what: String,
+    pub(super) help: &'static str,
 }
 
 impl Failure {
+    /// The request could not be written.
+    pub(super) fn unready(endpoint: &str, Unready { what, help }: Unready) -> Self {
+        let what = format!("was not asked: {what}");
+        Self { kind: Kind::Unready, endpoint: endpoint.to_owned(), what, help, retry_after: None }
+    }
+
     /// The word of our answer to a request that got no token because of this.
     pub(crate) fn code(&self) -> Code {
         match self.kind {
             Kind::Rejected => Code::TokenRejected,
             Kind::Unavailable => Code::TokenUnavailable,
+            Kind::Unready => Code::CredentialUnavailable,
         }
     }
 }

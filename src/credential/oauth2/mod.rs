@@ -4,29 +4,46 @@
 //! which token it is. Services that agree on all of an entry share its slot.
 //!
 //! ```text
-//!  Bearer (per service) ──load──► Slot ◄──store── refresh ──► request ──► token endpoint
-//!  Attachments (per worker)        ▲                 │           ▲            │
-//!                                  └──── entry       └ schedule  └── answer ◄─┘
+//!  Bearer (per service) ──load──► Slot ◄──store── refresh ──► request ──► place ──► token endpoint
+//!  Attachments (per worker)        ▲                 │           ▲        (discovery)      │
+//!  Prover (DPoP)                   └──── entry       └ schedule  └────── answer ◄── call ◄─┘
 //! ```
+//!
+//! Where each request says on whose behalf it is made, the entry has a slot for each subject: [`Subjects`].
 
 mod answer;
+mod assertion;
 mod bearer;
+mod behalf;
+mod call;
+mod challenge;
 mod client;
+mod counts;
 mod crowd;
+mod discovery;
+mod dpop;
 mod draft;
 mod entry;
 mod failure;
 mod grant;
+mod metadata;
+mod place;
 pub(crate) mod refresh;
 mod request;
 mod schedule;
 mod slot;
+mod state_file;
+mod subjects;
 mod terms;
 #[cfg(test)]
 mod tests;
 
 pub(in crate::credential) use bearer::Bearer;
+pub(crate) use behalf::Behalf;
 pub(crate) use crowd::Crowd;
 pub(crate) use entry::Slots;
+pub(in crate::credential) use entry::Tokens;
 pub(crate) use failure::Failure;
 pub(crate) use slot::{Slot, TokenState, TokenStatus};
+pub(crate) use state_file::Unclaimed;
+pub(crate) use subjects::Subjects;

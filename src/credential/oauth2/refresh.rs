@@ -3,6 +3,7 @@
 //! All token requests of an entry come from here, one after the other, so there are never two at once. When the next
 //! one is due is decided by [`Schedule`]; here is the waiting, the asking and the publishing.
 
+use std::path::Path;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -12,9 +13,11 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::Slot;
 use super::answer::Granted;
+use super::dpop::ProofKey;
 use super::failure::{Failure, Kind};
 use super::schedule::{Novelty, Schedule};
 use super::slot::{Asks, State, Token};
+use super::state_file::Unclaimed;
 use crate::clock::Moment;
 use crate::guard::{Panicked, guarded};
 
@@ -25,10 +28,53 @@ pub(crate) trait Endpoint: Send + Sync {
 
     /// Host and port, for people.
     fn host(&self) -> &str;
+
+    /// The key that its tokens are bound to (DPoP).
+    fn proof_key(&self) -> Option<&Arc<ProofKey>> {
+        None
+    }
+
+    /// Whether it is asked only while a request waits for the token: nothing is fetched ahead, or again, for nobody.
+    fn is_on_demand(&self) -> bool {
+        false
+    }
+
+    /// When no token of it is good any more, whatever an answer says.
+    fn ends(&self) -> Option<Moment> {
+        None
+    }
+
+    /// Whether an answer must be heard though nobody needs its token any more: what is in it may be needed by others.
+    fn is_heard_out(&self) -> bool {
+        false
+    }
+
+    /// Resolves once no answer is under way that must be heard.
+    fn settled(&self) -> Settled<'_> {
+        Box::pin(std::future::ready(()))
+    }
+
+    /// Makes what outlives the process this process's own. Blocks.
+    fn claim(&self) -> Result<(), Unclaimed> {
+        Ok(())
+    }
+
+    /// Where it keeps what outlives the process.
+    fn state_file(&self) -> Option<&Path> {
+        None
+    }
+
+    /// What is wrong though tokens are had.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
 }
 
 /// A token request on its way.
 pub(crate) type Fetch<'a> = Pin<Box<dyn Future<Output = Result<Granted, Failure>> + 'a>>;
+
+/// The end of one that is on its way.
+pub(crate) type Settled<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 /// Keeps the slot's token fresh; ends when the last snapshot that holds the slot is gone. Runs on the background's
 /// `LocalRuntime`.
@@ -65,9 +111,10 @@ impl Refresher {
 
     async fn wait_until_due(&mut self) -> Option<()> {
         loop {
-            self.hear()?;
+            let is_called_for = self.hear()?;
             let now = Moment::now();
-            let wait = match self.schedule.due() {
+            let due = self.schedule.due().filter(|_| is_called_for || !self.endpoint.is_on_demand());
+            let wait = match due {
                 Some(due) if due <= now => return Some(()),
                 Some(due) => due.since(now).min(LONGEST_NAP),
                 None => LONGEST_NAP,
@@ -77,13 +124,14 @@ impl Refresher {
         }
     }
 
-    /// Takes what was asked meanwhile into the plan.
-    fn hear(&mut self) -> Option<()> {
+    /// Takes what was asked meanwhile into the plan; says whether the next attempt is asked for.
+    fn hear(&mut self) -> Option<bool> {
         let slot = self.slot.upgrade()?;
         let state = slot.state();
         let next = state.requests + 1;
         let now = Moment::now();
-        if self.asks.wanted.load(Ordering::Acquire) == next {
+        let wanted = self.asks.wanted.load(Ordering::Acquire) == next;
+        if wanted {
             self.schedule.wanted(now);
         }
         if self.asks.hurried.swap(0, Ordering::AcqRel) == next {
@@ -94,8 +142,9 @@ impl Refresher {
         if rejected != 0 && rejected == state.generation() && self.schedule.rejected(now) {
             tracing::info!(target: LOG, endpoint = self.endpoint.host(), "the service refuses the token, fetching another");
             slot.publish(State { replacing: true, ..self.planned(&state) });
+            return Some(true);
         }
-        Some(())
+        Some(wanted || state.replacing)
     }
 
     async fn attempt(&mut self) -> Option<()> {
@@ -104,7 +153,7 @@ impl Refresher {
         let endpoint = Arc::clone(&self.endpoint);
         let fetched = tokio::select! {
             fetched = endpoint.fetch(timeout) => fetched,
-            () = self.asks.until_gone() => return None,
+            () = self.asks.until_gone(), if !endpoint.is_heard_out() => return None,
         };
         self.end(fetched)
     }
@@ -141,7 +190,11 @@ impl Refresher {
         self.end(Err(Failure { kind: Kind::Unavailable, endpoint, what, help, retry_after: None }))
     }
 
-    fn succeed(&mut self, slot: &Slot, before: &State, granted: Granted) {
+    fn succeed(&mut self, slot: &Slot, before: &State, mut granted: Granted) {
+        if let Some(ends) = self.endpoint.ends() {
+            let stated = granted.life.unwrap_or_else(|| slot.sharers.default_lifetime());
+            granted.life = Some(stated.min(ends.since(granted.sent)));
+        }
         let (token, novelty) = succeed_to(before.token.as_deref(), granted, slot.sharers.default_lifetime());
         let ahead = slot.sharers.ahead(token.life);
         self.schedule.succeeded(&token, novelty, ahead, fastrand::f64(), Moment::now());

@@ -1,46 +1,40 @@
 //! A token request: what the grant asks for and how the client authenticates, as a form over HTTP.
 //!
-//! It is written anew each time, for parts of it may be good only once. Each goes over a connection of its own: they are
-//! minutes apart, and an idle one would have to be watched in between.
+//! It is written anew each time it is sent, for parts of it may be good only once.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::uri::{Authority, InvalidUri, PathAndQuery};
-use http::{HeaderName, Method, response};
-use http_body_util::BodyExt;
-use tokio::time::{Instant, timeout_at};
-use zeroize::Zeroizing;
+use http::{HeaderName, Method};
 
-use super::answer::{self, Answer, Asked, Granted, LARGEST_ANSWER};
+use super::answer::{self, Asked, Granted};
+use super::call::{Address, Heard, Patience};
 use super::client::Client;
+use super::dpop::{ProofKey, Prover};
 use super::draft::{Draft, Written};
-use super::failure::{Failure, Kind};
-use super::grant::Grant;
-use super::refresh::{Endpoint, Fetch};
-use crate::clock::Moment;
-use crate::code::Code;
+use super::failure::{Failure, Unready};
+use super::grant::{Families, Grant, Input};
+use super::place::Place;
+use super::refresh::{Endpoint, Fetch, Settled};
+use super::state_file::Unclaimed;
+use crate::config::Report;
 use crate::config::auth::OAuth2;
-use crate::config::{Report, Scheme, Url};
 use crate::credential::digest::Digest;
 use crate::secret::Secret;
-use crate::transport::{Body, Connected, Connector, Error, Outgoing, Reading, Sender};
+use crate::tls::Certificate;
+use crate::transport::Body;
 
 /// The token request of one entry, made anew each time it is sent.
 pub(super) struct TokenRequest {
-    address: Address,
+    place: Place,
     client: Client,
     grant: Grant,
     asks: Asks,
     certificate: Option<[u8; 32]>,
-}
-
-/// Where a token endpoint is.
-struct Address {
-    connector: Connector,
-    scheme: Scheme,
-    authority: Authority,
-    target: PathAndQuery,
+    /// `None`: whoever has a token of the entry may use it.
+    prover: Option<Prover>,
 }
 
 /// What is asked for, whatever the grant.
@@ -53,19 +47,20 @@ struct Asks {
 }
 
 impl TokenRequest {
-    /// `certificate` is the fingerprint of the one that the endpoint sees. `None`: what is wrong has been reported.
+    /// `certificate` is the one that the endpoint sees. `None`: what is wrong has been reported, or can't be known
+    /// without the secrets.
     pub(super) fn compile(
         written: &OAuth2,
-        connector: Connector,
-        certificate: Option<[u8; 32]>,
+        place: Place,
+        certificate: Option<&Certificate>,
+        families: &Families,
         report: &mut Report,
     ) -> Option<Self> {
-        let address = Address::of(written.endpoint.value.url(), connector);
-        if address.is_err() {
-            report.error(written.endpoint.span, "a request can't be sent to this URL");
-        }
-        let (client, grant) = (Client::compile(written, report), Grant::compile(written, report));
-        Some(Self { address: address.ok()?, client: client?, grant: grant?, asks: Asks::of(written), certificate })
+        let client = Client::compile(written, certificate, report);
+        let grant = Grant::compile(written, families, report);
+        let certificate = certificate.map(|certificate| certificate.leaf.sha256);
+        let prover = written.dpop.then(|| Prover::new(Arc::new(ProofKey::generate())));
+        Some(Self { place, client: client?, grant: grant?, asks: Asks::of(written), certificate, prover })
     }
 
     /// Digests all that decides which token it brings, but for where it is sent.
@@ -75,124 +70,113 @@ impl TokenRequest {
         self.asks.digest(digest);
     }
 
-    async fn exchange(&self, timeout: Duration) -> Result<Granted, Failure> {
-        let deadline = Instant::now() + timeout;
-        let written = self.draft().finish();
-        let Ok(connected) = timeout_at(deadline, self.address.connector.connect()).await else {
-            return Err(self.late(timeout, "for a connection"));
-        };
-        let Connected { mut sender, driver, .. } = connected.map_err(|error| self.unreachable(&error))?;
-        if let Some(driver) = driver {
-            // Ends with the sender, which this function drops.
-            tokio::task::spawn_local(driver);
-        }
+    /// The field of a request that says on whose behalf a token is asked for.
+    pub(super) fn subject_field(&self) -> Option<&HeaderName> {
+        self.grant.subject_field()
+    }
 
-        let sent = Moment::now();
-        let Ok(received) = timeout_at(deadline, self.receive(&written, &mut sender)).await else {
-            return Err(self.late(timeout, "for its whole answer"));
+    /// The key that its tokens are bound to (DPoP).
+    pub(super) fn proof_key(&self) -> Option<&Arc<ProofKey>> {
+        self.prover.as_ref().map(Prover::key)
+    }
+
+    /// One token request, on behalf of `subject` where requests say who that is.
+    pub(super) async fn exchange(&self, timeout: Duration, subject: Option<&Secret>) -> Result<Granted, Failure> {
+        let mut input = self.grant.input(subject).await;
+        let patience = Patience::of(timeout);
+        let address = self.place.find(patience).await?;
+        let mut sent = self.send(&address, &input, patience).await?;
+        if self.prover.is_some() && answer::wants_nonce(&sent.1.answer()) {
+            // Once: the nonce that came with this answer is in the next proof.
+            sent = self.send(&address, &input, patience).await?;
+        }
+        let (written, heard) = sent;
+        // Kept before the access token is used, even if that turns out to be none: the old one is good no more.
+        if let Some(refresh_token) = answer::refresh_token(&heard.answer()) {
+            input.replace(refresh_token).await;
+        }
+        answer::read(&heard.answer(), &self.asked(&address, &written, &heard), SystemTime::now())
+    }
+
+    async fn send(
+        &self,
+        address: &Address,
+        input: &Input<'_>,
+        patience: Patience,
+    ) -> Result<(Written, Heard), Failure> {
+        let Some(draft) = patience.keep(self.draft(address, input)).await else {
+            let what = format!("the request could not be written until `timeout` ({:?}) was over", patience.timeout);
+            return Err(Failure::unready(self.host(), Unready { what, help: "check the disk of `client_assertion`" }));
         };
-        let (head, body) = received?;
-        let body = body.as_ref().map(|body| body.as_slice());
-        let answer = Answer { status: head.status, fields: &head.headers, body };
-        answer::read(&answer, &self.asked(&written, sent), SystemTime::now())
+        let written = draft.map_err(|unready| Failure::unready(self.host(), unready))?.finish();
+        let form = Body::Whole(Some(Bytes::copy_from_slice(written.form.expose().as_bytes())));
+        let heard = address.ask(Method::POST, written.fields.clone(), form, patience).await;
+        self.place.learn(&heard);
+        let heard = heard?;
+        if let Some(prover) = &self.prover {
+            prover.remember(&heard.fields);
+        }
+        Ok((written, heard))
     }
 
     /// The request as it goes out this time.
-    fn draft(&self) -> Draft {
-        let mut draft = self.grant.draft();
-        self.client.authenticate(&mut draft);
+    async fn draft(&self, address: &Address, input: &Input<'_>) -> Result<Draft, Unready> {
+        let mut draft = self.grant.draft(input)?;
+        self.client.authenticate(&mut draft).await?;
         self.asks.write(&mut draft);
-        draft
+        if let Some(prover) = &self.prover {
+            draft.prove(prover.prove("POST", address.resource(), None)?);
+        }
+        Ok(draft)
     }
 
-    async fn receive(&self, written: &Written, sender: &mut Sender) -> Result<(response::Parts, Received), Failure> {
-        let answer =
-            sender.send(&mut self.address.outgoing(written)).await.map_err(|unsent| self.unreachable(&unsent.error))?;
-        let (head, body) = answer.into_parts();
-        let body = bounded(sender.read(body)).await.map_err(|error| self.broken_off(&error))?;
-        Ok((head, body))
-    }
-
-    fn asked<'a>(&'a self, written: &'a Written, sent: Moment) -> Asked<'a> {
-        Asked { endpoint: self.host(), secrets: &written.secrets, certificate: self.certificate, sent }
-    }
-
-    fn late(&self, timeout: Duration, what: &str) -> Failure {
-        let what = format!("made us wait {what} until `timeout` ({timeout:?}) was over");
-        self.unavailable(what, "check that `token_url` can be reached from here")
-    }
-
-    fn unreachable(&self, error: &Error) -> Failure {
-        self.unavailable(format!("gave no answer: {error}"), help_for(error.code()))
-    }
-
-    fn broken_off(&self, error: &Error) -> Failure {
-        let what = match error {
-            Error::Incomplete(reason) => format!("broke its answer off: {reason}"),
-            error => format!("broke its answer off: {error}"),
-        };
-        self.unavailable(what, "it will be asked again")
-    }
-
-    fn unavailable(&self, what: String, help: &'static str) -> Failure {
-        Failure { kind: Kind::Unavailable, endpoint: self.host().to_owned(), what, help, retry_after: None }
+    fn asked<'a>(&'a self, address: &'a Address, written: &'a Written, heard: &Heard) -> Asked<'a> {
+        Asked {
+            endpoint: address.host(),
+            secrets: &written.secrets,
+            certificate: self.certificate,
+            proof_key: self.proof_key().map(|key| key.thumbprint()),
+            origin: address.origin(),
+            sent: heard.sent,
+        }
     }
 }
 
 impl Endpoint for TokenRequest {
     fn fetch(&self, timeout: Duration) -> Fetch<'_> {
-        Box::pin(self.exchange(timeout))
+        Box::pin(self.exchange(timeout, None))
     }
 
     fn host(&self) -> &str {
-        self.address.authority.as_str()
-    }
-}
-
-/// The body of an answer, wiped when it was read; `None` if it is too long.
-type Received = Option<Zeroizing<Vec<u8>>>;
-
-async fn bounded(mut body: Reading<'_>) -> Result<Received, Error> {
-    // Never grows, so no unwiped copy of a token is left behind.
-    let mut whole = Zeroizing::new(Vec::with_capacity(LARGEST_ANSWER));
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame?.into_data() else { continue };
-        if whole.len() + data.len() > LARGEST_ANSWER {
-            return Ok(None);
-        }
-        whole.extend_from_slice(&data);
-    }
-    Ok(Some(whole))
-}
-
-impl Address {
-    fn of(url: &Url, connector: Connector) -> Result<Self, InvalidUri> {
-        Ok(Self { connector, scheme: url.scheme, authority: authority(url)?, target: target(url)? })
+        self.place.host()
     }
 
-    fn outgoing(&self, written: &Written) -> Outgoing {
-        Outgoing {
-            method: Method::POST,
-            scheme: self.scheme,
-            authority: self.authority.clone(),
-            target: self.target.clone(),
-            fields: written.fields.clone(),
-            body: Body::Whole(Some(Bytes::copy_from_slice(written.form.expose().as_bytes()))),
-        }
+    fn proof_key(&self) -> Option<&Arc<ProofKey>> {
+        self.proof_key()
     }
-}
 
-fn authority(url: &Url) -> Result<Authority, InvalidUri> {
-    let host = &url.authority.host;
-    let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-    if url.authority.default_port { host.parse() } else { format!("{host}:{}", url.authority.port).parse() }
-}
+    fn is_heard_out(&self) -> bool {
+        self.grant.family().is_some()
+    }
 
-fn target(url: &Url) -> Result<PathAndQuery, InvalidUri> {
-    let path = if url.path.is_empty() { "/" } else { &url.path };
-    match &url.query {
-        Some(query) => format!("{path}?{query}").parse(),
-        None => path.parse(),
+    fn settled(&self) -> Settled<'_> {
+        Box::pin(async {
+            if let Some(family) = self.grant.family() {
+                drop(family.lease().await);
+            }
+        })
+    }
+
+    fn claim(&self) -> Result<(), Unclaimed> {
+        self.grant.family().map_or(Ok(()), |family| family.claim())
+    }
+
+    fn state_file(&self) -> Option<&Path> {
+        self.grant.family().and_then(|family| family.file())
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.grant.family().and_then(|family| family.trouble())
     }
 }
 
@@ -229,26 +213,15 @@ impl Asks {
     }
 }
 
-fn help_for(code: Code) -> &'static str {
-    match code {
-        Code::DnsError | Code::DnsTimeout => "check the host of `token_url`",
-        Code::ConnectionRefused | Code::ConnectionTimeout => "check that it is up, and host and port of `token_url`",
-        Code::TlsCertificateError => "check `tls.ca`, the authorities that are trusted for it",
-        Code::TlsAlertReceived => "check that it accepts the certificate it is shown",
-        Code::TlsProtocolError => "check whether `token_url` should start with http:// or https://",
-        _ => "it will be asked again",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 
     use super::*;
     use crate::config::auth::oauth2::ClientAuth;
-    use crate::config::{At, HttpVersion, Secrets};
+    use crate::config::{At, Scheme, Secrets, Url};
+    use crate::credential::oauth2::call::Origin;
     use crate::credential::tests::oauth2;
-    use crate::transport::Spelling;
 
     fn secret(text: &str) -> At<Secret> {
         At::nowhere(Secret::new(text.to_owned()))
@@ -257,10 +230,13 @@ mod tests {
     /// The request that this method makes.
     fn written(method: &OAuth2) -> Written {
         let url = Url { scheme: Scheme::Http, ..method.endpoint.value.url().clone() };
-        let connector = Connector::new(&url, None, HttpVersion::Auto, None, Spelling::LowerCase);
+        let address = Arc::new(Address::of(&url, None, Origin::Written).expect("an address"));
         let mut report = Report::new(Secrets::Read);
-        let request = TokenRequest::compile(method, connector, None, &mut report);
-        request.expect("a request").draft().finish()
+        let place = Place::Written(Arc::clone(&address));
+        let request = TokenRequest::compile(method, place, None, &Families::default(), &mut report);
+        let request = request.expect("a request");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(request.draft(&address, &Input::Nothing)).expect("a form").finish()
     }
 
     #[track_caller]
@@ -322,20 +298,5 @@ mod tests {
         assert_eq!(fields[USER_AGENT], concat!("sidekey/", env!("CARGO_PKG_VERSION")));
         assert_eq!(fields["x-tenant"], "t1");
         assert!(fields["x-tenant"].is_sensitive());
-    }
-
-    #[test]
-    fn an_endpoint_is_addressed_as_its_url_was_written() {
-        let mut url = oauth2().endpoint.value.url().clone();
-        assert_eq!(authority(&url).expect("an authority"), "idp.example");
-        assert_eq!(target(&url).expect("a target"), "/token");
-
-        url.authority.host = "::1".to_owned();
-        url.authority.port = 8443;
-        url.authority.default_port = false;
-        url.path = String::new();
-        url.query = Some("p=1".to_owned());
-        assert_eq!(authority(&url).expect("an authority"), "[::1]:8443");
-        assert_eq!(target(&url).expect("a target"), "/?p=1");
     }
 }

@@ -86,7 +86,7 @@ impl Schedule {
         let asked = failure.retry_after.unwrap_or_default().min(LONGEST_ASKED);
         let backoff = match failure.kind {
             Kind::Rejected => &mut self.after_rejection,
-            Kind::Unavailable => &mut self.after_outage,
+            Kind::Unavailable | Kind::Unready => &mut self.after_outage,
         };
         self.due = Some(now + backoff.next(asked));
         self.replaceable = self.replaceable.max(self.spaced).max(now + asked);
@@ -246,6 +246,7 @@ mod tests {
         check_backoff(Kind::Unavailable, None, 1, 1.0, 2.0);
         check_backoff(Kind::Unavailable, None, 3, 4.0, 8.0);
         check_backoff(Kind::Unavailable, None, 20, 60.0, 60.0);
+        check_backoff(Kind::Unready, None, 2, 2.0, 4.0);
         check_backoff(Kind::Rejected, None, 1, 10.0, 20.0);
         check_backoff(Kind::Rejected, None, 2, 20.0, 40.0);
         check_backoff(Kind::Rejected, None, 20, 60.0, 60.0);

@@ -4,6 +4,7 @@
 //! loop they leave in a few atomics and ring its bell: the loop decides, and publishes what it decided.
 
 use std::fmt;
+use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,14 +13,17 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
+use super::counts::Counts;
 use super::crowd::Entrance;
+use super::dpop::token_type;
 use super::failure::{Failure, Kind};
 use super::refresh::Endpoint;
+use super::state_file::Unclaimed;
 use super::terms::Sharers;
 use crate::clock::Moment;
 use crate::credential::Error;
 use crate::secret::Secret;
-use crate::telemetry::metrics::{TokenNumbers, TokenOutcome};
+use crate::telemetry::metrics::TokenNumbers;
 
 /// The current token of one entry, and who waits for it.
 pub(crate) struct Slot {
@@ -29,11 +33,13 @@ pub(crate) struct Slot {
     /// Outlives the slot by a moment, so that its loop hears that it is gone.
     pub(super) asks: Arc<Asks>,
     pub(super) endpoint: Arc<dyn Endpoint>,
-    pub(super) sharers: Sharers,
+    pub(super) sharers: Arc<Sharers>,
     certificate: Option<[u8; 32]>,
     /// Where its first token has to wait for those of others.
     pub(super) entrance: Option<Arc<Entrance>>,
-    counts: ArcSwap<Vec<Arc<TokenNumbers>>>,
+    counts: Arc<Counts>,
+    /// Whether a request has read it of late; noted only where there are too many to keep all.
+    used: AtomicBool,
 }
 
 /// A token in hand.
@@ -109,20 +115,34 @@ pub(crate) enum TokenState {
 }
 
 impl Slot {
+    /// Its first token goes through `entrance`, if there is one.
     pub(super) fn new(
         endpoint: Arc<dyn Endpoint>,
         certificate: Option<[u8; 32]>,
         entrance: Option<Arc<Entrance>>,
+    ) -> Self {
+        let mut slot = Self::sharing(endpoint, certificate, Arc::default(), Arc::default());
+        slot.entrance = entrance;
+        slot
+    }
+
+    /// One of several that go by the same terms and are counted together.
+    pub(super) fn sharing(
+        endpoint: Arc<dyn Endpoint>,
+        certificate: Option<[u8; 32]>,
+        sharers: Arc<Sharers>,
+        counts: Arc<Counts>,
     ) -> Self {
         Self {
             state: ArcSwap::default(),
             ended: Notify::new(),
             asks: Arc::default(),
             endpoint,
-            sharers: Sharers::default(),
+            sharers,
             certificate,
-            entrance,
-            counts: ArcSwap::default(),
+            entrance: None,
+            counts,
+            used: AtomicBool::new(true),
         }
     }
 
@@ -142,7 +162,8 @@ impl Slot {
         if let Some(token) = state.live(now) {
             return Ok(Arc::clone(token));
         }
-        if let Some(failure) = &state.failure {
+        let asks_again = self.endpoint.is_on_demand() && state.may_ask_again(now);
+        if let Some(failure) = state.failure.as_ref().filter(|_| !asks_again) {
             if state.is_overdue(now) {
                 // The loop slept through the time of its retry, with the machine.
                 self.asks.bell.notify_one();
@@ -185,15 +206,10 @@ impl Slot {
 
     /// Publishes the end of an attempt, wakes who waited for it, and counts it.
     pub(super) fn store(&self, state: State) {
-        let failure = state.failure.clone();
-        self.publish(state);
+        let state = Arc::new(state);
+        self.state.store(Arc::clone(&state));
         self.ended.notify_waiters();
-        for numbers in self.counts.load().iter() {
-            numbers.requested(outcome(failure.as_deref()));
-            if let Some(failure) = &failure {
-                numbers.failed(failure.code(), &failure.to_string());
-            }
-        }
+        self.counts.ended(&state);
     }
 
     pub(super) fn state(&self) -> Arc<State> {
@@ -205,18 +221,55 @@ impl Slot {
         let state = self.state();
         TokenStatus {
             state: state.word(Moment::now()),
-            token_type: state.token.as_ref().map(|_| "Bearer".to_owned()),
+            token_type: state.token.as_ref().map(|_| token_type(self.endpoint.proof_key()).to_owned()),
             expires_at: state.token.as_ref().map(|token| token.expires().wall()),
             refreshed_at: state.refreshed_at,
             requests: state.requests,
             failures: state.failures,
-            last_error: state.failure.as_ref().map(ToString::to_string),
+            last_error: state.failure.as_ref().map(ToString::to_string).or_else(|| self.endpoint.trouble()),
         }
+    }
+
+    /// Makes what outlives the process this process's own. Blocks.
+    ///
+    /// # Errors
+    /// When it is another process's, or can't be read.
+    pub(crate) fn claim(&self) -> Result<(), Unclaimed> {
+        self.endpoint.claim()
+    }
+
+    /// Where it keeps what outlives the process.
+    pub(crate) fn state_file(&self) -> Option<&Path> {
+        self.endpoint.state_file()
+    }
+
+    /// Resolves once no token request is under way whose answer must not be lost.
+    pub(crate) async fn settled(&self) {
+        self.endpoint.settled().await;
     }
 
     /// Who counts this entry's token requests: every service of the snapshot that shares it. Set at publication.
     pub(crate) fn count_for(&self, sharers: Vec<Arc<TokenNumbers>>) {
-        self.counts.store(Arc::new(sharers));
+        self.counts.count_for(sharers);
+    }
+
+    /// A request reads it.
+    pub(super) fn touch(&self) {
+        // Looked at first: a line that is only read is nobody's to fight for.
+        if !self.used.load(Ordering::Relaxed) {
+            self.used.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a request has read it since this was last asked.
+    pub(super) fn was_used(&self) -> bool {
+        self.used.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether a request would find a token, an attempt on its way, or a failure that still counts.
+    pub(super) fn is_of_use(&self, now: Moment) -> bool {
+        let state = self.state.load();
+        state.live(now).is_some() || (state.failure.is_some() && !state.may_ask_again(now)) || state.in_flight
     }
 
     /// Resolves once the slot holds a live token, or the attempt in flight (or the next) ended without one.
@@ -297,6 +350,11 @@ impl State {
         !self.in_flight && self.due.is_some_and(|due| now >= due)
     }
 
+    /// Whether a request need not take the last failure for its answer.
+    fn may_ask_again(&self, now: Moment) -> bool {
+        self.in_flight || self.due.is_none_or(|due| now >= due)
+    }
+
     /// Whether a token that is called dead now will be replaced: joins an attempt on its way, or may start one.
     fn replaces(&self, now: Moment) -> bool {
         self.in_flight || self.replacing || self.replaceable.is_none_or(|from| now >= from)
@@ -310,6 +368,7 @@ impl State {
         match failure.kind {
             Kind::Rejected => Error::Rejected { failure, retry_after },
             Kind::Unavailable => Error::Unavailable { failure, retry_after },
+            Kind::Unready => Error::Unready { failure, retry_after },
         }
     }
 
@@ -328,13 +387,5 @@ impl Asks {
     fn want(&self, attempt: u64) {
         self.wanted.fetch_max(attempt, Ordering::AcqRel);
         self.bell.notify_one();
-    }
-}
-
-fn outcome(failure: Option<&Failure>) -> TokenOutcome {
-    match failure.map(|failure| failure.kind) {
-        None => TokenOutcome::Ok,
-        Some(Kind::Rejected) => TokenOutcome::Rejected,
-        Some(Kind::Unavailable) => TokenOutcome::Unavailable,
     }
 }

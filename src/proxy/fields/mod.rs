@@ -29,8 +29,10 @@ use crate::transport::Screen;
 /// What becomes of the fields of one service's requests and answers: a worker's own copy, so that setting a value
 /// touches no reference count that other workers touch.
 pub(crate) struct Rules {
-    /// The fields that only the service's credential sets.
+    /// The fields that only the service's credential sets, and those that are meant for it alone.
     owned: Rc<[HeaderName]>,
+    /// Of these, the ones in which the app may not, or may, have its own say: `on_client_authorization`.
+    contested: Vec<HeaderName>,
     /// What the app's trailers go through.
     pub(super) screen: Screen,
     /// Whether the credential sets nothing but these.
@@ -50,11 +52,14 @@ struct Changes {
 impl Rules {
     pub(crate) fn compile(service: &Service) -> Self {
         let credential = service.identities.owned();
-        let owned: Rc<[_]> = credential.fields.iter().map(own_name).collect();
+        let owned: Rc<[_]> = credential.fields.iter().chain(&credential.subjects).map(own_name).collect();
+        // A subject's token is asked for, wherever it comes: it is no credential for the service.
+        let contested = credential.fields.iter().filter(|name| !credential.subjects.contains(name));
         let (request, answer) = (&service.headers, &service.response_headers);
         Self {
             screen: screen(Rc::clone(&owned)),
             owned,
+            contested: contested.map(own_name).collect(),
             owns_fields_only: credential.query.is_empty() && credential.cookies.is_empty(),
             on_client_authorization: service.on_client_authorization,
             request: Changes::new(

@@ -5,7 +5,9 @@ use http::header::{
 };
 use http::{Method, Version};
 
-use super::{Instance, Name, Present, Rules, is_no_trailer, list, remove_hop_by_hop, remove_where, same_field};
+use super::{
+    Instance, Name, Present, Rules, is_no_trailer, is_one_of, list, remove_hop_by_hop, remove_where, same_field,
+};
 use crate::config::OnClientAuthorization;
 use crate::proxy::Error;
 
@@ -61,7 +63,7 @@ pub(crate) fn accepts_trailers(fields: &HeaderMap) -> bool {
 impl Kept {
     /// Whether the app sent all that our credential would have set: then none of ours is asked for.
     pub(crate) fn is_all_of(&self, rules: &Rules) -> bool {
-        rules.owns_fields_only && !rules.owned.is_empty() && self.0.len() == rules.owned.len()
+        rules.owns_fields_only && !rules.contested.is_empty() && self.0.len() == rules.contested.len()
     }
 
     /// Puts the app's values back where the credential has set its own.
@@ -76,7 +78,7 @@ impl Kept {
 fn refuse_owned(fields: &HeaderMap, rules: &Rules) -> Result<(), Error> {
     let nominated = fields.get_all(http::header::CONNECTION).iter().flat_map(list);
     let sent = fields.keys().map(HeaderName::as_str).chain(nominated);
-    match sent.into_iter().find(|name| rules.owns(name)) {
+    match sent.into_iter().find(|name| is_one_of(&rules.contested, name)) {
         None => Ok(()),
         Some(name) => Err(Error::ClientCredential { name: name.to_ascii_lowercase() }),
     }
@@ -95,7 +97,7 @@ fn remove_owned(fields: &mut HeaderMap, rules: &Rules) -> Result<Kept, Error> {
 
 fn keep(fields: &HeaderMap, rules: &Rules) -> Result<Kept, Error> {
     let mut kept = Kept::default();
-    for name in &*rules.owned {
+    for name in &rules.contested {
         let mut sent = fields.get_all(name).iter();
         let Some(value) = sent.next() else { continue };
         if sent.next().is_some() {

@@ -10,12 +10,20 @@ use crate::proxy::Error;
 
 /// The rules of a service whose credential sets these fields.
 fn rules(owned: &[&'static str], on_client_authorization: OnClientAuthorization) -> Rules {
-    let owned: Rc<[_]> = owned.iter().map(|name| HeaderName::from_static(name)).collect();
+    rules_on_behalf(owned, &[], on_client_authorization)
+}
+
+/// The rules of a service whose credential sets these fields, for the subjects that those name.
+fn rules_on_behalf(owned: &[&'static str], subjects: &[&'static str], on_client: OnClientAuthorization) -> Rules {
+    let contested = owned.iter().filter(|name| !subjects.contains(name));
+    let contested = contested.map(|name| HeaderName::from_static(name)).collect();
+    let owned: Rc<[_]> = owned.iter().chain(subjects).map(|name| HeaderName::from_static(name)).collect();
     Rules {
         screen: screen(Rc::clone(&owned)),
         owned,
+        contested,
         owns_fields_only: true,
-        on_client_authorization,
+        on_client_authorization: on_client,
         request: Changes::default(),
         answer: Changes::default(),
     }

@@ -77,6 +77,11 @@ impl Fault {
         Self::plain(answer).await
     }
 
+    /// A token endpoint that reads the form before it answers.
+    pub async fn reading_idp(answer: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Self {
+        Self::serving("http", any_port().await, None, Hears::AllOfIt, answer)
+    }
+
     /// Serves, without TLS, on a port of the test's choice.
     pub fn on(listener: TcpListener, answer: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Self {
         Self::start("http", listener, None, answer)
@@ -88,9 +93,19 @@ impl Fault {
         tls: Option<TlsAcceptor>,
         answer: impl Fn(&Received) -> Reply + Send + Sync + 'static,
     ) -> Self {
+        Self::serving(scheme, listener, tls, Hears::TheHead, answer)
+    }
+
+    fn serving(
+        scheme: &'static str,
+        listener: TcpListener,
+        tls: Option<TlsAcceptor>,
+        hears: Hears,
+        answer: impl Fn(&Received) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let port = listener.local_addr().unwrap().port();
         let received = Arc::new(Mutex::new(Vec::new()));
-        let shared = Arc::new(Shared { received: received.clone(), answer: Box::new(answer), tls });
+        let shared = Arc::new(Shared { received: received.clone(), answer: Box::new(answer), hears, tls });
         Self { port, scheme, received, task: tokio::spawn(accept(listener, shared)) }
     }
 
@@ -266,9 +281,17 @@ impl Gate {
     }
 }
 
+/// How much of a request is there when the answer is decided on.
+#[derive(Clone, Copy, PartialEq)]
+enum Hears {
+    TheHead,
+    AllOfIt,
+}
+
 struct Shared {
     received: Arc<Mutex<Vec<Received>>>,
     answer: Box<dyn Fn(&Received) -> Reply + Send + Sync>,
+    hears: Hears,
     tls: Option<TlsAcceptor>,
 }
 
@@ -298,9 +321,13 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut unread = Vec::new();
-    while let Some((number, reply)) = head(&mut stream, &mut unread, connection, shared).await {
+    while let Some((number, mut reply)) = head(&mut stream, &mut unread, connection, shared).await {
         if !reply.before_the_body && !body(&mut stream, &mut unread, number, shared).await {
             return;
+        }
+        if shared.hears == Hears::AllOfIt {
+            let request = shared.received.lock().unwrap()[number].clone();
+            reply = (shared.answer)(&request);
         }
         for step in &reply.steps {
             match step {
@@ -344,7 +371,8 @@ async fn head<S: AsyncRead + Unpin>(
         received.push(request.clone());
         request
     };
-    Some((request.number, (shared.answer)(&request)))
+    let reply = if shared.hears == Hears::TheHead { (shared.answer)(&request) } else { Reply::default() };
+    Some((request.number, reply))
 }
 
 /// Reads a body as it comes; whether it came to its end.

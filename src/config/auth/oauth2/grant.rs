@@ -101,6 +101,17 @@ impl Grant {
         }
     }
 
+    /// The field of a request that brings the token which is exchanged.
+    pub(in crate::config) fn subject_field(&self) -> Option<&HeaderName> {
+        match self {
+            Self::TokenExchange(exchange) => match &exchange.subject_token {
+                SubjectToken::FromHeader(name) => Some(name),
+                SubjectToken::Fixed(_) => None,
+            },
+            Self::ClientCredentials | Self::Password { .. } | Self::RefreshToken { .. } | Self::JwtBearer(_) => None,
+        }
+    }
+
     /// Whether the client need not have a name.
     pub(super) fn is_nameless(&self) -> bool {
         matches!(self, Self::JwtBearer(_) | Self::TokenExchange(_))

@@ -20,7 +20,7 @@ use crate::config::node::Node;
 use crate::config::read::{Fields, FromNode, FromText, Reader, Wrong};
 use crate::config::schema::Tls;
 use crate::config::section::section;
-use crate::config::value::{At, EndpointUrl, HeaderFields, IssuerUrl, Positive, Status, Url, header_value};
+use crate::config::value::{At, EndpointUrl, HeaderFields, Issuer, Positive, Status, Url, header_value};
 use crate::name::CertificateName;
 use crate::secret::Secret;
 use client::{ClientAssertion, ClientAuthWord};
@@ -109,7 +109,7 @@ pub enum Endpoint {
     /// The token endpoint itself.
     Token(Url),
     /// Who says where it is (RFC 8414).
-    Issuer(Url),
+    Issuer(Issuer),
 }
 
 impl Endpoint {
@@ -117,7 +117,16 @@ impl Endpoint {
     #[must_use]
     pub fn url(&self) -> &Url {
         match self {
-            Self::Token(url) | Self::Issuer(url) => url,
+            Self::Token(url) | Self::Issuer(Issuer { url, .. }) => url,
+        }
+    }
+
+    /// What a JWT that is made for it calls it: the issuer as it is written, else the token endpoint.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Token(url) => url.to_string(),
+            Self::Issuer(issuer) => issuer.written.clone(),
         }
     }
 }
@@ -157,7 +166,7 @@ section! {
         /// The token endpoint; this or `issuer`.
         token_url: Option<At<EndpointUrl>> = None,
         /// The issuer, which says where its token endpoint is (RFC 8414, OpenID Connect Discovery); this or `token_url`.
-        issuer: Option<At<IssuerUrl>> = None,
+        issuer: Option<At<Issuer>> = None,
         /// The client's name at the endpoint.
         client_id: Option<At<String>> = None,
         /// The client's secret.
@@ -225,6 +234,7 @@ fn read(
     keys.check_client_id(&grant, node, reader)?;
     let client_auth = keys.client_auth(&endpoint, node, reader)?;
     keys.check_request(&client_auth, &grant, reader)?;
+    keys.check_proof(node, reader)?;
     let scope: Vec<String> = keys.scope.into_iter().map(String::from).filter(|scope| !scope.is_empty()).collect();
     let usual_prefix = if keys.dpop { "DPoP" } else { "Bearer" };
     Ok(Some(Auth::OAuth2(Box::new(OAuth2 {
@@ -258,7 +268,7 @@ impl Keys {
                 Ok(At { value: Endpoint::Token(url.value.clone().into()), span: url.span })
             }
             (None, Some(url)) if !written("token_url") => {
-                Ok(At { value: Endpoint::Issuer(url.value.clone().into()), span: url.span })
+                Ok(At { value: Endpoint::Issuer(url.value.clone()), span: url.span })
             }
             (Some(url), Some(issuer)) => {
                 reader
@@ -316,6 +326,18 @@ impl Keys {
             check_value(value, "", reader)?;
         }
         Ok(())
+    }
+
+    /// Token and proof are two fields (RFC 9449 §7.1).
+    fn check_proof(&self, node: &Node, reader: &mut Reader<'_>) -> Result<(), Reported> {
+        if !self.dpop || self.token_header.as_str() != "dpop" {
+            return Ok(());
+        }
+        reader
+            .report
+            .error(node.span, "the field `dpop` has the proof, and can't have the token too")
+            .help("remove `token_header: dpop`");
+        Err(Reported)
     }
 }
 

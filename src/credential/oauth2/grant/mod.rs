@@ -1,10 +1,24 @@
 //! What a token is asked for with.
 
+mod jwt_bearer;
+mod refresh_token;
+mod token_exchange;
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use http::HeaderName;
+
+use super::assertion::Assertion;
 use super::draft::Draft;
+use super::failure::Unready;
 use crate::config::Report;
 use crate::config::auth::oauth2::{self as config, OAuth2};
 use crate::credential::digest::Digest;
 use crate::secret::Secret;
+use refresh_token::RefreshToken;
+pub(super) use refresh_token::{Families, Family, Lease};
+use token_exchange::TokenExchange;
 
 /// What a token is asked for with.
 pub(super) enum Grant {
@@ -12,20 +26,37 @@ pub(super) enum Grant {
     ClientCredentials,
     /// RFC 6749 §4.3.
     Password { username: String, password: Secret },
+    /// RFC 6749 §6.
+    RefreshToken(RefreshToken),
+    /// RFC 7523 §2.1.
+    JwtBearer(Box<Assertion>),
+    /// RFC 8693.
+    TokenExchange(TokenExchange),
+}
+
+/// What one request is made with that is another the next time.
+pub(super) enum Input<'a> {
+    Nothing,
+    RefreshToken(Lease),
+    Subject(&'a Secret),
 }
 
 impl Grant {
-    /// `None`: what is wrong has been reported.
-    pub(super) fn compile(written: &OAuth2, report: &mut Report) -> Option<Self> {
+    /// `None`: what is wrong has been reported, or can't be known without the secrets.
+    pub(super) fn compile(written: &OAuth2, families: &Families, report: &mut Report) -> Option<Self> {
         match &written.grant {
             config::Grant::ClientCredentials => Some(Self::ClientCredentials),
             config::Grant::Password { username, password } => {
                 Some(Self::Password { username: username.clone(), password: password.clone() })
             }
-            config::Grant::RefreshToken { .. } | config::Grant::JwtBearer(_) | config::Grant::TokenExchange(_) => {
-                report.error(written.endpoint.span, "this grant is not in this version yet");
-                None
+            config::Grant::RefreshToken { refresh_token, state_file } => {
+                RefreshToken::compile(written, refresh_token, state_file.as_ref(), families, report)
+                    .map(Self::RefreshToken)
             }
+            config::Grant::JwtBearer(assertion) => {
+                jwt_bearer::compile(assertion, written, report).map(|assertion| Self::JwtBearer(Box::new(assertion)))
+            }
+            config::Grant::TokenExchange(exchange) => Some(Self::TokenExchange(TokenExchange::of(exchange))),
         }
     }
 
@@ -37,26 +68,79 @@ impl Grant {
             Self::Password { username, password } => {
                 digest.list([username.as_bytes(), password.expose().as_bytes()].into_iter());
             }
+            Self::RefreshToken(token) => token.digest(digest),
+            Self::JwtBearer(assertion) => assertion.digest(digest),
+            Self::TokenExchange(exchange) => exchange.digest(digest),
+        }
+    }
+
+    /// The field of a request that says on whose behalf a token is asked for; `None`: it is one for all requests.
+    pub(super) fn subject_field(&self) -> Option<&HeaderName> {
+        match self {
+            Self::TokenExchange(exchange) => exchange.field(),
+            Self::ClientCredentials | Self::Password { .. } | Self::RefreshToken(_) | Self::JwtBearer(_) => None,
+        }
+    }
+
+    /// Those who share its refresh token.
+    pub(super) fn family(&self) -> Option<&Arc<Family>> {
+        match self {
+            Self::RefreshToken(token) => Some(token.family()),
+            Self::ClientCredentials | Self::Password { .. } | Self::JwtBearer(_) | Self::TokenExchange(_) => None,
+        }
+    }
+
+    /// What the next request is made with. Waits while somebody else's is under way with the same refresh token.
+    pub(super) async fn input<'a>(&self, subject: Option<&'a Secret>) -> Input<'a> {
+        match (self.family(), subject) {
+            (Some(family), _) => Input::RefreshToken(family.lease().await),
+            (None, Some(subject)) => Input::Subject(subject),
+            (None, None) => Input::Nothing,
         }
     }
 
     /// Begins a request for a token.
-    pub(super) fn draft(&self) -> Draft {
+    ///
+    /// # Errors
+    /// When what it is asked for with can't be made.
+    pub(super) fn draft(&self, input: &Input<'_>) -> Result<Draft, Unready> {
         let mut draft = Draft::new(self.grant_type());
-        match self {
-            Self::ClientCredentials => {}
-            Self::Password { username, password } => {
+        match (self, input) {
+            (Self::Password { username, password }, _) => {
                 draft.add("username", username);
                 draft.add_secret("password", password);
             }
+            (_, Input::RefreshToken(lease)) => draft.add_secret("refresh_token", lease.token()),
+            (Self::JwtBearer(assertion), _) => draft.add_secret("assertion", &assertion.make(SystemTime::now())?),
+            (Self::TokenExchange(exchange), input) => exchange.write(input.subject(), &mut draft),
+            (Self::ClientCredentials | Self::RefreshToken(_), _) => {}
         }
-        draft
+        Ok(draft)
     }
 
     fn grant_type(&self) -> &'static str {
         match self {
             Self::ClientCredentials => "client_credentials",
             Self::Password { .. } => "password",
+            Self::RefreshToken(_) => "refresh_token",
+            Self::JwtBearer(_) => "urn:ietf:params:oauth:grant-type:jwt-bearer",
+            Self::TokenExchange(_) => "urn:ietf:params:oauth:grant-type:token-exchange",
+        }
+    }
+}
+
+impl<'a> Input<'a> {
+    /// The endpoint gave this refresh token: it is on the disk, where it has a place there, when this returns.
+    pub(super) async fn replace(&mut self, refresh_token: Secret) {
+        if let Self::RefreshToken(lease) = self {
+            lease.replace(refresh_token).await;
+        }
+    }
+
+    fn subject(&self) -> Option<&'a Secret> {
+        match self {
+            Self::Subject(subject) => Some(subject),
+            Self::Nothing | Self::RefreshToken(_) => None,
         }
     }
 }

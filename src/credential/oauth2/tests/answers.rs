@@ -4,12 +4,13 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, DATE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::super::answer::{self, Answer, Asked, Granted};
+use super::super::call::Origin;
 use super::super::failure::{Failure, Kind, Spellings};
 use crate::clock::Moment;
 
@@ -18,9 +19,20 @@ fn fields(fields: &[(HeaderName, &'static str)]) -> HeaderMap {
 }
 
 fn read(status: u16, fields: &HeaderMap, body: Option<&[u8]>) -> Result<Granted, Failure> {
+    read_as(status, fields, body, None, Origin::Written)
+}
+
+fn read_as(
+    status: u16,
+    fields: &HeaderMap,
+    body: Option<&[u8]>,
+    proof_key: Option<&str>,
+    origin: Origin,
+) -> Result<Granted, Failure> {
     let answer = Answer { status: StatusCode::from_u16(status).expect("a status"), fields, body };
     let secrets = Spellings::of(["hunter2"]);
-    let asked = Asked { endpoint: "idp", secrets: &secrets, certificate: Some(CERTIFICATE), sent: Moment::now() };
+    let (certificate, sent) = (Some(CERTIFICATE), Moment::now());
+    let asked = Asked { endpoint: "idp", secrets: &secrets, certificate, proof_key, origin, sent };
     answer::read(&answer, &asked, now())
 }
 
@@ -129,6 +141,62 @@ fn a_token_bound_to_another_certificate_is_refused() {
     check_failure(200, &bound("?").to_string(), Kind::Unavailable, text);
 }
 
+/// A token answer to a request with a proof.
+fn proven(body: &Value) -> Result<Granted, Failure> {
+    read_as(200, &HeaderMap::new(), Some(body.to_string().as_bytes()), Some("our-thumbprint"), Origin::Written)
+}
+
+#[test]
+fn a_token_that_was_to_be_bound_is_of_the_type_dpop() {
+    let token = |token_type: Value| json!({ "access_token": "t", "token_type": token_type });
+    let failure = |token_type: Value| proven(&token(token_type)).expect_err("another type");
+
+    for token_type in ["DPoP", "dpop", "DPOP"] {
+        assert!(proven(&token(json!(token_type))).is_ok(), "{token_type}");
+    }
+    for missing in [json!(null), json!("Bearer")] {
+        let text = "idp answered with a token of type `Bearer`, not DPoP; \
+                    let the endpoint bind tokens of this client to its proofs, or remove `dpop: true`";
+        let failure = failure(missing);
+        assert_eq!((failure.kind, failure.to_string().as_str()), (Kind::Unavailable, text));
+    }
+    assert_eq!(failure(json!("mac")).what, "answered with a token of type `mac`, not DPoP");
+}
+
+#[test]
+fn a_token_bound_to_another_key_is_refused() {
+    let bound = |jkt: Value| json!({ "access_token": jwt(&json!({ "cnf": { "jkt": jkt } })), "token_type": "DPoP" });
+
+    assert!(proven(&bound(json!("our-thumbprint"))).is_ok());
+    for other in [json!("another"), json!(1), json!(null)] {
+        let failure = proven(&bound(other)).expect_err("another key");
+        assert_eq!(failure.what, "answered with a token that is bound to another key (`cnf.jkt`)");
+    }
+}
+
+#[test]
+fn only_a_400_asks_for_a_nonce() {
+    let asks = |status: u16, body: &str| {
+        let status = StatusCode::from_u16(status).expect("a status");
+        answer::wants_nonce(&Answer { status, fields: &HeaderMap::new(), body: Some(body.as_bytes()) })
+    };
+
+    assert!(asks(400, r#"{"error":"use_dpop_nonce"}"#));
+    assert!(!asks(401, r#"{"error":"use_dpop_nonce"}"#));
+    assert!(!asks(400, r#"{"error":"invalid_request"}"#));
+    assert!(!asks(400, "use_dpop_nonce"));
+}
+
+#[test]
+fn where_the_metadata_name_the_endpoint_they_are_what_to_look_at() {
+    let failure = |status| read_as(status, &HeaderMap::new(), Some(b""), None, Origin::Metadata).expect_err("no token");
+
+    for status in [200, 302, 404, 405] {
+        assert_eq!(failure(status).help, "the metadata of `issuer` names it as the token endpoint, which it is not");
+    }
+    assert_eq!(failure(503).help, "it will be asked again");
+}
+
 #[test]
 fn what_the_endpoint_refuses_is_rejected() {
     let body = r#"{"error":"invalid_client","error_description":"wrong secret hunter2"}"#;
@@ -150,6 +218,26 @@ fn what_the_endpoint_refuses_is_rejected() {
         assert_eq!(kind(status, r#"{"error":"invalid_client"}"#), Kind::Unavailable, "{status}");
         assert_eq!(kind(status, r#"{"access_token":"t"}"#), Kind::Unavailable, "{status}");
     }
+}
+
+#[track_caller]
+fn check_clocks(date: &'static str, error: &str, differ: bool) {
+    let body = json!({ "error": error }).to_string();
+
+    let failure = read(400, &fields(&[(DATE, date)]), Some(body.as_bytes())).expect_err("a rejection");
+
+    assert_eq!(failure.help.starts_with("its clock and ours are more than a minute apart"), differ, "{date} {error}");
+}
+
+#[test]
+fn clocks_that_differ_are_told_where_a_jwt_may_have_been_refused_for_it() {
+    // Now is 13:46:40.
+    check_clocks("Mon, 12 Jan 1970 13:45:39 GMT", "invalid_client", true);
+    check_clocks("Mon, 12 Jan 1970 13:45:40 GMT", "invalid_client", false);
+    check_clocks("Mon, 12 Jan 1970 13:47:40 GMT", "invalid_client", false);
+    check_clocks("Mon, 12 Jan 1970 13:47:41 GMT", "invalid_grant", true);
+    check_clocks("Mon, 12 Jan 1970 13:47:41 GMT", "invalid_scope", false);
+    check_clocks("yesterday", "invalid_client", false);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! What the OAuth 2.0 methods promise, without a network.
 
 mod answers;
+mod assertions;
+mod dpop;
 mod exchanges;
 mod refreshes;
 mod sharing;

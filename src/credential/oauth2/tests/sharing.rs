@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::entry::Entry;
 use crate::config::auth::oauth2::{ClientAuth, Endpoint, Grant, OAuth2};
+use crate::config::value::Issuer;
 use crate::config::{self, At, Report, Scheme, Secrets, Url};
 use crate::credential::tests::{load, oauth2};
 use crate::credential::{Material, Slots};
@@ -64,7 +65,7 @@ fn vary(method: &mut OAuth2, random: &mut fastrand::Rng) {
     let secret = Secret::new(text.clone());
     match random.u8(..11) {
         0 => method.endpoint = At::nowhere(Endpoint::Token(url(&format!("/{text}").replace(' ', "%20")))),
-        1 => method.endpoint = At::nowhere(Endpoint::Issuer(url(&format!("/{text}").replace(' ', "%20")))),
+        1 => method.endpoint = At::nowhere(Endpoint::Issuer(issuer(url(&format!("/{text}").replace(' ', "%20"))))),
         2 => method.client_id = Some(text),
         3 => method.client_auth = ClientAuth::Basic(At::nowhere(secret)),
         4 => method.client_auth = ClientAuth::Post(At::nowhere(secret)),
@@ -75,6 +76,10 @@ fn vary(method: &mut OAuth2, random: &mut fastrand::Rng) {
         9 => method.resource.push(text),
         _ => method.params.push((text, At::nowhere(secret))),
     }
+}
+
+fn issuer(url: Url) -> Issuer {
+    Issuer { written: url.to_string(), url }
 }
 
 fn url(path: &str) -> Url {

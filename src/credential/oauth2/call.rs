@@ -1,0 +1,229 @@
+//! One request to a token endpoint or an issuer, and its whole answer.
+//!
+//! Each goes over a connection of its own: they are minutes apart, and an idle one would have to be watched in between.
+//! Promises that no answer costs more than [`LARGEST_ANSWER`] bytes, and that what was read of it is wiped.
+
+use std::time::Duration;
+
+use http::uri::{Authority, InvalidUri, PathAndQuery};
+use http::{HeaderMap, Method, StatusCode};
+use http_body_util::BodyExt;
+use tokio::time::{Instant, timeout_at};
+use zeroize::Zeroizing;
+
+use super::answer::{Answer, LARGEST_ANSWER};
+use super::dpop::Resource;
+use super::failure::{Failure, Kind};
+use crate::clock::Moment;
+use crate::code::Code;
+use crate::config::{HttpVersion, Scheme, Url};
+use crate::tls::ClientTls;
+use crate::transport::{Body, Connected, Connector, Error, Outgoing, Reading, Sender, Spelling};
+
+/// Where a request goes.
+pub(super) struct Address {
+    connector: Connector,
+    scheme: Scheme,
+    authority: Authority,
+    target: PathAndQuery,
+    origin: Origin,
+}
+
+/// How the address came into the config: what a failure tells people to look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// It is `token_url`.
+    Written,
+    /// It is a place of `issuer`.
+    Issuer,
+    /// The metadata of `issuer` names it.
+    Metadata,
+}
+
+/// The time that one attempt to get a token may take in all.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    pub(super) timeout: Duration,
+    deadline: Instant,
+}
+
+/// A whole answer.
+pub(super) struct Heard {
+    pub(super) status: StatusCode,
+    pub(super) fields: HeaderMap,
+    /// `None`: it is too long.
+    body: Option<Zeroizing<Vec<u8>>>,
+    /// When its request was sent.
+    pub(super) sent: Moment,
+}
+
+impl Address {
+    /// `tls` is there for `https` and only for that.
+    pub(super) fn of(url: &Url, tls: Option<ClientTls>, origin: Origin) -> Result<Self, InvalidUri> {
+        // The time for a connection is part of the time for the request, which `ask` keeps.
+        let connector = Connector::new(url, tls, HttpVersion::Auto, None, Spelling::LowerCase);
+        Ok(Self { connector, scheme: url.scheme, authority: authority(url)?, target: target(url)?, origin })
+    }
+
+    /// Host and port, for people.
+    pub(super) fn host(&self) -> &str {
+        self.authority.as_str()
+    }
+
+    pub(super) fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    pub(super) fn resource(&self) -> Resource<'_> {
+        Resource { scheme: self.scheme, authority: self.authority.as_str(), path: self.target.path() }
+    }
+
+    /// Sends the request, and waits for all of its answer.
+    pub(super) async fn ask(
+        &self,
+        method: Method,
+        fields: HeaderMap,
+        body: Body,
+        patience: Patience,
+    ) -> Result<Heard, Failure> {
+        let (target, authority) = (self.target.clone(), self.authority.clone());
+        let mut outgoing = Outgoing { method, scheme: self.scheme, authority, target, fields, body };
+        let Some(connected) = patience.keep(self.connector.connect()).await else {
+            return Err(self.late(patience.timeout, "for a connection"));
+        };
+        let Connected { mut sender, driver, .. } = connected.map_err(|error| self.unreachable(&error))?;
+        if let Some(driver) = driver {
+            // Ends with the sender, which this function drops.
+            tokio::task::spawn_local(driver);
+        }
+        let heard = patience.keep(self.hear(&mut outgoing, &mut sender)).await;
+        heard.unwrap_or_else(|| Err(self.late(patience.timeout, "for its whole answer")))
+    }
+
+    async fn hear(&self, outgoing: &mut Outgoing, sender: &mut Sender) -> Result<Heard, Failure> {
+        let sent = Moment::now();
+        let answer = sender.send(outgoing).await.map_err(|unsent| self.unreachable(&unsent.error))?;
+        let (head, body) = answer.into_parts();
+        let body = bounded(sender.read(body)).await.map_err(|error| self.broken_off(&error))?;
+        Ok(Heard { status: head.status, fields: head.headers, body, sent })
+    }
+
+    fn late(&self, timeout: Duration, what: &str) -> Failure {
+        let what = format!("made us wait {what} until `timeout` ({timeout:?}) was over");
+        let help = match self.origin {
+            Origin::Written => "check that `token_url` can be reached from here",
+            Origin::Issuer => "check that `issuer` can be reached from here",
+            Origin::Metadata => "check that what the metadata of `issuer` names can be reached from here",
+        };
+        self.unavailable(what, help)
+    }
+
+    fn unreachable(&self, error: &Error) -> Failure {
+        self.unavailable(format!("gave no answer: {error}"), self.help_for(error.code()))
+    }
+
+    fn broken_off(&self, error: &Error) -> Failure {
+        let what = match error {
+            Error::Incomplete(reason) => format!("broke its answer off: {reason}"),
+            error => format!("broke its answer off: {error}"),
+        };
+        self.unavailable(what, "it will be asked again")
+    }
+
+    fn unavailable(&self, what: String, help: &'static str) -> Failure {
+        Failure { kind: Kind::Unavailable, endpoint: self.host().to_owned(), what, help, retry_after: None }
+    }
+
+    fn help_for(&self, code: Code) -> &'static str {
+        let [name, port, scheme] = match self.origin {
+            Origin::Written => [
+                "check the host of `token_url`",
+                "check that it is up, and host and port of `token_url`",
+                "check whether `token_url` should start with http:// or https://",
+            ],
+            Origin::Issuer => [
+                "check the host of `issuer`",
+                "check that it is up, and host and port of `issuer`",
+                "check whether `issuer` should start with http:// or https://",
+            ],
+            Origin::Metadata => ["the metadata of `issuer` names it, and will be read again"; 3],
+        };
+        match code {
+            Code::DnsError | Code::DnsTimeout => name,
+            Code::ConnectionRefused | Code::ConnectionTimeout => port,
+            Code::TlsCertificateError => "check `tls.ca`, the authorities that are trusted for it",
+            Code::TlsAlertReceived => "check that it accepts the certificate it is shown",
+            Code::TlsProtocolError => scheme,
+            _ => "it will be asked again",
+        }
+    }
+}
+
+impl Patience {
+    pub(super) fn of(timeout: Duration) -> Self {
+        Self { timeout, deadline: Instant::now() + timeout }
+    }
+
+    /// What comes of this, if it comes in time.
+    pub(super) async fn keep<T>(self, future: impl Future<Output = T>) -> Option<T> {
+        timeout_at(self.deadline, future).await.ok()
+    }
+
+    /// Half of it, for what can be done without.
+    pub(super) fn half(self) -> Self {
+        Self::of(self.timeout / 2)
+    }
+}
+
+impl Heard {
+    pub(super) fn answer(&self) -> Answer<'_> {
+        let body = self.body.as_ref().map(|body| body.as_slice());
+        Answer { status: self.status, fields: &self.fields, body }
+    }
+}
+
+async fn bounded(mut body: Reading<'_>) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+    // Never grows, so no unwiped copy of a token is left behind.
+    let mut whole = Zeroizing::new(Vec::with_capacity(LARGEST_ANSWER));
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        if whole.len() + data.len() > LARGEST_ANSWER {
+            return Ok(None);
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(Some(whole))
+}
+
+fn authority(url: &Url) -> Result<Authority, InvalidUri> {
+    url.authority.to_string().parse()
+}
+
+fn target(url: &Url) -> Result<PathAndQuery, InvalidUri> {
+    let path = if url.path.is_empty() { "/" } else { &url.path };
+    match &url.query {
+        Some(query) => format!("{path}?{query}").parse(),
+        None => path.parse(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credential::tests::oauth2;
+
+    #[test]
+    fn an_endpoint_is_addressed_as_its_url_was_written() {
+        let mut url = oauth2().endpoint.value.url().clone();
+        assert_eq!(authority(&url).expect("an authority"), "idp.example");
+        assert_eq!(target(&url).expect("a target"), "/token");
+
+        url.authority.host = "::1".to_owned();
+        url.authority.port = 8443;
+        url.authority.default_port = false;
+        url.path = String::new();
+        url.query = Some("p=1".to_owned());
+        assert_eq!(authority(&url).expect("an authority"), "[::1]:8443");
+        assert_eq!(target(&url).expect("a target"), "/?p=1");
+    }
+}

@@ -1,0 +1,254 @@
+//! The token endpoint of an issuer, found in its metadata.
+//!
+//! ```text
+//!  https://host/path ──► 1. https://host/.well-known/oauth-authorization-server/path   (RFC 8414 §3.1)
+//!                        2. https://host/path/.well-known/openid-configuration         (OpenID Connect Discovery §4)
+//! ```
+//!
+//! What was found is kept for an hour, or until the endpoint proves to be elsewhere. As long as nothing newer can be had,
+//! the old one serves: an issuer that is down takes no endpoint with it that is up.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use http::Method;
+
+use super::answer;
+use super::call::{Address, Origin, Patience};
+use super::draft::plain_fields;
+use super::failure::{Failure, Kind};
+use super::metadata::{self, Expected, Metadata, Unfit};
+use crate::clock::Moment;
+use crate::config::auth::oauth2::{ClientAuth, OAuth2};
+use crate::config::value::Issuer;
+use crate::config::{Scheme, Url};
+use crate::tls::Nameless;
+use crate::transport::Body;
+
+/// Finds the token endpoint of one issuer.
+pub(super) struct Discovery {
+    issuer: Issuer,
+    places: [Address; 2],
+    means: Means,
+    /// What metadata call the way in which our client authenticates.
+    methods: &'static [&'static str],
+    warned: AtomicBool,
+    /// Locked for a moment by the loops of the background, and never by a worker.
+    found: Mutex<Option<Found>>,
+}
+
+#[derive(Clone)]
+struct Found {
+    address: Arc<Address>,
+    /// From then on it is looked for again.
+    until: Moment,
+}
+
+/// A place without metadata.
+struct Miss {
+    unfit: Unfit,
+    /// How long the issuer asks to be left alone.
+    retry_after: Option<Duration>,
+}
+
+/// What must be known beside the issuer to go where it says.
+pub(super) struct Means {
+    /// For whatever host.
+    pub(super) tls: Nameless,
+    /// Whether a plain endpoint of another machine will do.
+    pub(super) plaintext: bool,
+    /// Whether the endpoint is shown a certificate.
+    pub(super) certificate: bool,
+}
+
+impl Discovery {
+    /// `None`: a request can't be sent to this issuer.
+    pub(super) fn new(issuer: &Issuer, written: &OAuth2, means: Means) -> Option<Self> {
+        let [first, second] = well_known(&issuer.url).map(|url| address(&url, &means.tls, Origin::Issuer));
+        Some(Self {
+            issuer: issuer.clone(),
+            places: [first?, second?],
+            means,
+            methods: methods(&written.client_auth),
+            warned: AtomicBool::new(false),
+            found: Mutex::new(None),
+        })
+    }
+
+    /// Host and port of the issuer.
+    pub(super) fn host(&self) -> &str {
+        self.places[0].host()
+    }
+
+    /// The token endpoint: the one that was found, or what can be found now.
+    pub(super) async fn find(&self, patience: Patience) -> Result<Arc<Address>, Failure> {
+        let known = self.known();
+        let (known, patience) = match known {
+            Some(found) if Moment::now() < found.until => return Ok(found.address),
+            // Time must be left for the token request itself.
+            Some(found) => (Some(found), patience.half()),
+            None => (None, patience),
+        };
+        match (self.discover(patience).await, known) {
+            (Ok(address), _) => Ok(self.keep(address, KEPT)),
+            (Err(failure), Some(old)) => {
+                tracing::warn!(target: LOG, endpoint = old.address.host(), "the token endpoint known so far is used: {failure}");
+                Ok(self.keep(old.address, KEPT_ON_FAILURE))
+            }
+            (Err(failure), None) => Err(failure),
+        }
+    }
+
+    /// The endpoint may be elsewhere by now: the next token request looks for it anew.
+    pub(super) fn doubt(&self) {
+        if let Some(found) = &mut *self.lock() {
+            found.until = Moment::now();
+        }
+    }
+
+    fn known(&self) -> Option<Found> {
+        self.lock().clone()
+    }
+
+    fn keep(&self, address: Arc<Address>, kept: Duration) -> Arc<Address> {
+        *self.lock() = Some(Found { address: Arc::clone(&address), until: Moment::now() + kept });
+        address
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Found>> {
+        // A panic elsewhere leaves it whole: every change is one assignment.
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn discover(&self, patience: Patience) -> Result<Arc<Address>, Failure> {
+        let metadata = self.metadata(patience).await?;
+        self.warn_of_methods(&metadata);
+        let address = address(&metadata.token_endpoint, &self.means.tls, Origin::Metadata).ok_or_else(|| {
+            let what = "names a `token_endpoint` that can't be asked".to_owned();
+            self.failed(Kind::Rejected, what, "set `token_url` instead of `issuer`")
+        })?;
+        tracing::info!(target: LOG, issuer = self.host(), endpoint = address.host(), "token endpoint discovered");
+        Ok(Arc::new(address))
+    }
+
+    /// Of two failures that which says more is told: that nothing is there says least.
+    async fn metadata(&self, patience: Patience) -> Result<Metadata, Failure> {
+        let first = match self.read(&self.places[0], patience).await? {
+            Ok(metadata) => return Ok(metadata),
+            Err(unfit) => unfit,
+        };
+        match (first, self.read(&self.places[1], patience).await?) {
+            (_, Ok(metadata)) => Ok(metadata),
+            (Miss { unfit: Unfit::Absent, .. }, Err(second)) => Err(self.failure(1, second)),
+            (first, Err(_)) => Err(self.failure(0, first)),
+        }
+    }
+
+    async fn read(&self, place: &Address, patience: Patience) -> Result<Result<Metadata, Miss>, Failure> {
+        let heard = place.ask(Method::GET, plain_fields(), Body::Empty, patience).await?;
+        let expected = Expected {
+            issuer: &self.issuer.written,
+            scheme: self.issuer.url.scheme,
+            plaintext: self.means.plaintext,
+            certificate: self.means.certificate,
+        };
+        let retry_after = || answer::retry_after(&heard.fields, SystemTime::now());
+        Ok(metadata::read(&heard.answer(), &expected).map_err(|unfit| Miss { unfit, retry_after: retry_after() }))
+    }
+
+    fn failure(&self, place: usize, miss: Miss) -> Failure {
+        let [first, second] = [0, 1].map(|place| self.places[place].resource().path);
+        match miss.unfit {
+            Unfit::Absent => {
+                let what = format!("has no metadata, neither at {first} nor at {second}");
+                self.failed(Kind::Rejected, what, "check `issuer`, or set `token_url` instead")
+            }
+            Unfit::Unusable(what) => {
+                let what = format!("{what} at {}", [first, second][place]);
+                let failure = self.failed(Kind::Unavailable, what, "check that `issuer` has its metadata there");
+                Failure { retry_after: miss.retry_after, ..failure }
+            }
+            Unfit::Wrong(what, help) => self.failed(Kind::Rejected, what, help),
+        }
+    }
+
+    fn failed(&self, kind: Kind, what: String, help: &'static str) -> Failure {
+        Failure { kind, endpoint: self.host().to_owned(), what, help, retry_after: None }
+    }
+
+    /// Once: the endpoint itself has the last word.
+    fn warn_of_methods(&self, metadata: &Metadata) {
+        let Some(accepted) = &metadata.auth_methods else { return };
+        let fits = self.methods.is_empty() || accepted.iter().any(|method| self.methods.contains(&method.as_str()));
+        if !fits && !self.warned.swap(true, Ordering::Relaxed) {
+            let (ours, accepted) = (self.methods[0], accepted.join(", "));
+            tracing::warn!(
+                target: LOG,
+                issuer = self.host(),
+                "clients authenticate there by {accepted}, says the issuer; ours by {ours}: check `client_auth`"
+            );
+        }
+    }
+}
+
+/// `None`: no request can be sent there.
+fn address(url: &Url, tls: &Nameless, origin: Origin) -> Option<Address> {
+    let tls = match url.scheme {
+        Scheme::Http => None,
+        Scheme::Https => Some(tls.of(&url.authority.host)?),
+    };
+    Address::of(url, tls, origin).ok()
+}
+
+/// The places of an issuer's metadata, in the order in which they are tried.
+fn well_known(issuer: &Url) -> [Url; 2] {
+    // RFC 8414 §3.1 and OpenID Connect Discovery §4.1: a slash at the end goes first.
+    let path = issuer.path.strip_suffix('/').unwrap_or(&issuer.path);
+    [format!("/.well-known/oauth-authorization-server{path}"), format!("{path}/.well-known/openid-configuration")]
+        .map(|path| Url { path, ..issuer.clone() })
+}
+
+/// How metadata call it (RFC 7591 §2, RFC 8705 §2); empty: there is no name for it.
+fn methods(client_auth: &ClientAuth) -> &'static [&'static str] {
+    match client_auth {
+        ClientAuth::Basic(_) => &["client_secret_basic"],
+        ClientAuth::Post(_) => &["client_secret_post"],
+        ClientAuth::SecretJwt(_) => &["client_secret_jwt"],
+        ClientAuth::PrivateKeyJwt(_) => &["private_key_jwt"],
+        ClientAuth::TlsClientAuth => &["tls_client_auth", "self_signed_tls_client_auth"],
+        ClientAuth::None => &["none"],
+        ClientAuth::Assertion(_) => &[],
+    }
+}
+
+/// Endpoints move rarely, and one that has moved is noticed.
+const KEPT: Duration = Duration::from_secs(60 * 60);
+const KEPT_ON_FAILURE: Duration = Duration::from_secs(60);
+
+const LOG: &str = "sidekey::token";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Authority;
+
+    #[track_caller]
+    fn check(path: &str, first: &str, second: &str) {
+        let authority = Authority { host: "idp.example".to_owned(), port: 8443, default_port: false };
+        let issuer = Url { scheme: Scheme::Https, authority, path: path.to_owned(), query: None };
+
+        let places = well_known(&issuer).map(|url| url.to_string());
+
+        assert_eq!(places, [first, second].map(|path| format!("https://idp.example:8443{path}")));
+    }
+
+    #[test]
+    fn metadata_are_looked_for_before_the_path_of_the_issuer_and_then_after_it() {
+        let (oauth, openid) = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration");
+        check("", oauth, openid);
+        check("/", oauth, openid);
+        check("/realms/x", &format!("{oauth}/realms/x"), &format!("/realms/x{openid}"));
+        check("/realms/x/", &format!("{oauth}/realms/x"), &format!("/realms/x{openid}"));
+    }
+}

@@ -1,0 +1,270 @@
+//! From an issuer's metadata (RFC 8414 §3.2, OpenID Connect Discovery §4.2) to its token endpoint.
+//!
+//! Pure and bounded, as `answer` is: it reads what a stranger wrote, and says where our credentials go.
+
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::answer::{Answer, is_compressed, object, readable};
+use super::failure::Spellings;
+use crate::config::{Scheme, Url};
+
+/// What of an issuer's metadata means something to us.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Metadata {
+    pub(super) token_endpoint: Url,
+    /// How clients may authenticate there; `None`: it does not say.
+    pub(super) auth_methods: Option<Vec<String>>,
+}
+
+/// What a document is held against.
+pub(super) struct Expected<'a> {
+    /// As it is written in the config.
+    pub(super) issuer: &'a str,
+    pub(super) scheme: Scheme,
+    /// Whether a plain endpoint of another machine will do.
+    pub(super) plaintext: bool,
+    /// Whether the endpoint is shown a certificate.
+    pub(super) certificate: bool,
+}
+
+/// Why a document says nothing that we could use.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Unfit {
+    /// There is none here.
+    Absent,
+    /// What is here can't be read, now.
+    Unusable(String),
+    /// It says what must not be followed: somebody must change the config, or the document.
+    Wrong(String, &'static str),
+}
+
+/// Reads what was found at one of the places where an issuer may have its metadata.
+pub(super) fn read(answer: &Answer<'_>, expected: &Expected<'_>) -> Result<Metadata, Unfit> {
+    match answer.status.as_u16() {
+        200 => {}
+        408 | 429 => return Err(unusable(answer.status, "")),
+        400..=499 => return Err(Unfit::Absent),
+        300..=399 => return Err(unusable(answer.status, ", and redirects are not followed")),
+        _ => return Err(unusable(answer.status, "")),
+    }
+    let document: Option<Document> = readable(answer).and_then(object);
+    let document = document.ok_or_else(|| match answer {
+        Answer { body: None, .. } => unusable(answer.status, " with more than 64 KiB"),
+        Answer { fields, .. } if is_compressed(fields) => unusable(answer.status, " compressed"),
+        _ => unusable(answer.status, " with something that is no metadata in JSON"),
+    })?;
+    expect_issuer(&document.issuer, expected)?;
+    let token_endpoint = token_endpoint(&document, expected)?;
+    Ok(Metadata { token_endpoint, auth_methods: auth_methods(document.token_endpoint_auth_methods_supported) })
+}
+
+/// The members that mean something to us; of any kind, so that an odd one is judged by itself.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Document {
+    issuer: Value,
+    token_endpoint: Value,
+    token_endpoint_auth_methods_supported: Value,
+    mtls_endpoint_aliases: Value,
+}
+
+/// One issuer must not speak for another (RFC 8414 §3.3).
+fn expect_issuer(found: &Value, expected: &Expected<'_>) -> Result<(), Unfit> {
+    match found.as_str() {
+        Some(issuer) if issuer == expected.issuer => Ok(()),
+        Some(issuer) => {
+            let what = format!("has the metadata of the issuer `{}`, not of `{}`", quote(issuer), expected.issuer);
+            Err(Unfit::Wrong(what, "write `issuer` exactly as its metadata does"))
+        }
+        None => Err(Unfit::Wrong("has metadata that name no `issuer`".to_owned(), HELP_TOKEN_URL)),
+    }
+}
+
+fn token_endpoint(document: &Document, expected: &Expected<'_>) -> Result<Url, Unfit> {
+    // RFC 8705 §5: a client with a certificate goes where one is asked for.
+    let alias = document.mtls_endpoint_aliases.get("token_endpoint").filter(|_| expected.certificate);
+    let Some(named) = alias.unwrap_or(&document.token_endpoint).as_str() else {
+        return Err(Unfit::Wrong("names no `token_endpoint` in its metadata".to_owned(), HELP_TOKEN_URL));
+    };
+    let Some(url) = Url::endpoint(named) else {
+        let what = format!("names a `token_endpoint` that can't be asked: `{}`", quote(named));
+        return Err(Unfit::Wrong(what, HELP_TOKEN_URL));
+    };
+    let downgrade = expected.scheme == Scheme::Https && url.scheme == Scheme::Http;
+    if downgrade || (url.is_exposed() && !expected.plaintext) {
+        let what = format!("names a `token_endpoint` without TLS: `{}`", quote(named));
+        return Err(Unfit::Wrong(what, "credentials are not sent there; set `token_url` instead of `issuer`"));
+    }
+    Ok(url)
+}
+
+fn auth_methods(value: Value) -> Option<Vec<String>> {
+    let Value::Array(methods) = value else { return None };
+    Some(methods.iter().filter_map(Value::as_str).map(quote).collect())
+}
+
+fn unusable(status: StatusCode, more: &str) -> Unfit {
+    Unfit::Unusable(format!("answered {}{more}", status.as_u16()))
+}
+
+/// No secret of ours was sent for a document, so none can be in it.
+fn quote(text: &str) -> String {
+    Spellings::of([]).quote(text, LONGEST_QUOTE)
+}
+
+const HELP_TOKEN_URL: &str = "set `token_url` instead of `issuer`";
+const LONGEST_QUOTE: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    const ISSUER: &str = "https://idp.example/realms/x";
+
+    fn expected() -> Expected<'static> {
+        Expected { issuer: ISSUER, scheme: Scheme::Https, plaintext: false, certificate: false }
+    }
+
+    fn answered(status: u16, body: &[u8], expected: &Expected<'_>) -> Result<Metadata, Unfit> {
+        let status = StatusCode::from_u16(status).expect("a status");
+        read(&Answer { status, fields: &HeaderMap::new(), body: Some(body) }, expected)
+    }
+
+    #[track_caller]
+    fn check_endpoint(document: &Value, expected: &Expected<'_>, endpoint: &str) {
+        let metadata = answered(200, document.to_string().as_bytes(), expected).expect("metadata");
+
+        assert_eq!(metadata.token_endpoint.to_string(), endpoint, "{document}");
+    }
+
+    #[track_caller]
+    fn check_wrong(document: &Value, expected: &Expected<'_>, text: &str) {
+        let unfit = answered(200, document.to_string().as_bytes(), expected).expect_err("nothing to follow");
+
+        let Unfit::Wrong(what, help) = unfit else { panic!("{unfit:?}") };
+        assert_eq!(format!("{what}; {help}"), text, "{document}");
+    }
+
+    #[test]
+    fn the_token_endpoint_is_the_one_that_is_named() {
+        let document = json!({ "issuer": ISSUER, "token_endpoint": "https://tokens.example:8443/t?v=1" });
+        check_endpoint(&document, &expected(), "https://tokens.example:8443/t?v=1");
+    }
+
+    #[test]
+    fn a_client_with_a_certificate_goes_to_the_alias_where_there_is_one() {
+        let named = json!({ "issuer": ISSUER, "token_endpoint": "https://idp.example/t" });
+        let mut aliased = named.clone();
+        aliased["mtls_endpoint_aliases"] = json!({ "token_endpoint": "https://mtls.idp.example/t" });
+        let with_certificate = Expected { certificate: true, ..expected() };
+
+        check_endpoint(&aliased, &expected(), "https://idp.example/t");
+        check_endpoint(&aliased, &with_certificate, "https://mtls.idp.example/t");
+        check_endpoint(&named, &with_certificate, "https://idp.example/t");
+        aliased["mtls_endpoint_aliases"] = json!({ "revocation_endpoint": "https://mtls.idp.example/r" });
+        check_endpoint(&aliased, &with_certificate, "https://idp.example/t");
+        aliased["mtls_endpoint_aliases"] = json!({ "token_endpoint": 1 });
+        let text = "names no `token_endpoint` in its metadata; set `token_url` instead of `issuer`";
+        check_wrong(&aliased, &with_certificate, text);
+    }
+
+    #[test]
+    fn an_issuer_is_compared_byte_for_byte() {
+        for other in ["https://idp.example/realms/x/", "https://IDP.example/realms/x", "https://idp.example", ""] {
+            let document = json!({ "issuer": other, "token_endpoint": "https://idp.example/t" });
+            let text = format!(
+                "has the metadata of the issuer `{other}`, not of `{ISSUER}`; write `issuer` exactly as its metadata does"
+            );
+            check_wrong(&document, &expected(), &text);
+        }
+        let nameless = json!({ "token_endpoint": "https://idp.example/t" });
+        let text = "has metadata that name no `issuer`; set `token_url` instead of `issuer`";
+        check_wrong(&nameless, &expected(), text);
+    }
+
+    #[test]
+    fn no_credential_goes_to_a_place_without_tls() {
+        let document = |endpoint: &str| json!({ "issuer": ISSUER, "token_endpoint": endpoint });
+        let plain = |plaintext| Expected { scheme: Scheme::Http, plaintext, ..expected() };
+        let refused = |endpoint: &str| {
+            format!(
+                "names a `token_endpoint` without TLS: `{endpoint}`; \
+                 credentials are not sent there; set `token_url` instead of `issuer`"
+            )
+        };
+
+        for endpoint in ["http://idp.example/t", "http://127.0.0.1/t"] {
+            check_wrong(&document(endpoint), &expected(), &refused(endpoint));
+        }
+        let allowed = Expected { plaintext: true, ..expected() };
+        check_wrong(&document("http://idp.example/t"), &allowed, &refused("http://idp.example/t"));
+        check_wrong(&document("http://idp.example/t"), &plain(false), &refused("http://idp.example/t"));
+        check_endpoint(&document("http://127.0.0.1/t"), &plain(false), "http://127.0.0.1/t");
+        check_endpoint(&document("http://idp.example/t"), &plain(true), "http://idp.example/t");
+        check_endpoint(&document("https://idp.example/t"), &plain(false), "https://idp.example/t");
+    }
+
+    #[test]
+    fn an_endpoint_that_is_no_url_is_refused() {
+        for endpoint in ["/token", "ftp://idp.example/t", "https://u:p@idp.example/t", "https://idp.example/t#f"] {
+            let document = json!({ "issuer": ISSUER, "token_endpoint": endpoint });
+            let text = format!(
+                "names a `token_endpoint` that can't be asked: `{endpoint}`; set `token_url` instead of `issuer`"
+            );
+            check_wrong(&document, &expected(), &text);
+        }
+    }
+
+    #[track_caller]
+    fn check_unfit(status: u16, body: &[u8], unfit: Unfit) {
+        assert_eq!(answered(status, body, &expected()), Err(unfit), "{status}");
+    }
+
+    #[test]
+    fn what_is_no_document_is_none() {
+        let unusable = |what: &str| Unfit::Unusable(what.to_owned());
+        for status in [400, 401, 403, 404, 405, 410] {
+            check_unfit(status, b"{}", Unfit::Absent);
+        }
+        check_unfit(200, b"<html>", unusable("answered 200 with something that is no metadata in JSON"));
+        check_unfit(200, b"[]", unusable("answered 200 with something that is no metadata in JSON"));
+        check_unfit(302, b"", unusable("answered 302, and redirects are not followed"));
+        check_unfit(429, b"", unusable("answered 429"));
+        check_unfit(503, b"", unusable("answered 503"));
+        let long = Answer { status: StatusCode::OK, fields: &HeaderMap::new(), body: None };
+        assert_eq!(read(&long, &expected()), Err(unusable("answered 200 with more than 64 KiB")));
+    }
+
+    #[test]
+    fn it_says_how_clients_may_authenticate_if_it_does() {
+        let methods = |methods: Value| {
+            let document = json!({
+                "issuer": ISSUER, "token_endpoint": "https://idp.example/t",
+                "token_endpoint_auth_methods_supported": methods,
+            });
+            answered(200, document.to_string().as_bytes(), &expected()).expect("metadata").auth_methods
+        };
+
+        assert_eq!(methods(json!(["none", 1, "private_key_jwt"])), Some(vec!["none".into(), "private_key_jwt".into()]));
+        assert_eq!(methods(json!("none")), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(status in 100_u16..1000, body: Vec<u8>) {
+            answered(status, &body, &expected()).ok();
+        }
+
+        #[test]
+        fn no_endpoint_makes_it_panic(endpoint in "\\PC{0,40}") {
+            let document = json!({ "issuer": ISSUER, "token_endpoint": endpoint });
+            answered(200, document.to_string().as_bytes(), &expected()).ok();
+        }
+    }
+}

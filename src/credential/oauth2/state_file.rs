@@ -1,0 +1,311 @@
+//! Where a refresh token that took another's place outlives the process.
+//!
+//! The file is replaced whole: written beside its place, synced, renamed, and the folder synced. So a crash leaves the
+//! old one or the new one, and never a half. A rename would take a lock on the file itself away with it, so the lock is
+//! on a file beside it, `PATH.lock`, and held for as long as somebody here uses the state.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::secret::Secret;
+
+/// What a state file holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Kept {
+    /// SHA-256 of the refresh token that the config had: with another one in the config, this is of no more use.
+    pub(super) config: [u8; 32],
+    pub(super) refresh_token: Secret,
+}
+
+/// A state file as it was found.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) kept: Kept,
+    /// Whether others than its owner may read it.
+    pub(super) is_public: bool,
+}
+
+/// Why a state file can't be read. Going on without it would lose the only refresh token that is still good.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unreadable {
+    #[error("it is no regular file")]
+    NotRegular,
+    #[error("it holds something other than a state that Sidekey has written")]
+    Garbage,
+    #[error("{0}")]
+    Other(#[from] io::Error),
+}
+
+/// Why a state can't be had for this process alone.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unclaimed {
+    #[error("the state file `{}` is in use by another process{}", .path.display(), named(*.process))]
+    InUse { path: PathBuf, process: Option<u32> },
+    #[error("the state file `{}` can't be read: {why}", .path.display())]
+    Unreadable { path: PathBuf, why: Unreadable },
+}
+
+/// Why there is no lock.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unlocked {
+    #[error("it is in use by another process{}", named(*.process))]
+    InUse { process: Option<u32> },
+    #[error("{0}")]
+    Other(#[from] io::Error),
+}
+
+/// A state file that belongs to this process. Dropping it gives it back.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _file: File,
+    /// Whose state is kept in it: of those who share it, the one that was configured last.
+    pub(super) owner: AtomicU64,
+}
+
+/// The locks that this process holds, by path: those before and after a reload have one together.
+#[derive(Debug, Default)]
+pub(super) struct Locks(Mutex<HashMap<PathBuf, Weak<Lock>>>);
+
+impl Locks {
+    /// The lock of this file: the one that is held already, or a new one.
+    ///
+    /// # Errors
+    /// When another process holds it, or the file beside can't be made.
+    pub(super) fn take(&self, path: &Path) -> Result<Arc<Lock>, Unlocked> {
+        let mut held = locked(&self.0);
+        if let Some(lock) = held.get(path).and_then(Weak::upgrade) {
+            return Ok(lock);
+        }
+        held.retain(|_, lock| lock.strong_count() > 0);
+        let lock = Arc::new(Lock { _file: lock(&beside(path, ".lock"))?, owner: AtomicU64::new(0) });
+        held.insert(path.to_owned(), Arc::downgrade(&lock));
+        Ok(lock)
+    }
+}
+
+impl Lock {
+    /// Whether the state of `turn` is the one that is kept, from now on or still.
+    pub(super) fn is_owned_by(&self, turn: u64) -> bool {
+        self.owner.fetch_max(turn, Ordering::AcqRel) <= turn
+    }
+}
+
+/// The file that is meant, through links: it is replaced, and not the link to it.
+pub(super) fn resolved(path: &Path) -> PathBuf {
+    let in_folder = || {
+        let folder = path.parent().filter(|folder| *folder != "").unwrap_or(Path::new("."));
+        folder.canonicalize().ok().zip(path.file_name()).map(|(folder, name)| folder.join(name))
+    };
+    path.canonicalize().ok().or_else(in_folder).unwrap_or_else(|| path.to_owned())
+}
+
+/// Reads a state file; `None` if there is none yet. Blocks.
+pub(super) fn read(path: &Path) -> Result<Option<Found>, Unreadable> {
+    // Without O_NONBLOCK a FIFO in its place would hang the start.
+    let file = match OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(Unreadable::NotRegular);
+    }
+    let mut text = Zeroizing::new(Vec::with_capacity(LARGEST_STATE));
+    file.take(LARGEST_STATE as u64).read_to_end(&mut text)?;
+    let kept = parse(&text).ok_or(Unreadable::Garbage)?;
+    Ok(Some(Found { kept, is_public: metadata.permissions().mode() & OTHERS != 0 }))
+}
+
+/// Replaces a state file, so that it is on the disk when this returns. Blocks.
+pub(super) fn write(path: &Path, kept: &Kept) -> io::Result<()> {
+    let new = beside(path, ".new");
+    // One that a crash has left may be anybody's to read.
+    fs::remove_file(&new).or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(&new)?;
+    file.write_all(&text(kept)?)?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    let folder = path.parent().filter(|folder| *folder != "").unwrap_or(Path::new("."));
+    OpenOptions::new().read(true).open(folder)?.sync_all()
+}
+
+#[derive(Serialize, Deserialize)]
+struct Wire<'a> {
+    /// In hexadecimal digits.
+    config: Cow<'a, str>,
+    refresh_token: Cow<'a, str>,
+}
+
+fn text(kept: &Kept) -> io::Result<Zeroizing<Vec<u8>>> {
+    let config: String = kept.config.iter().map(|byte| format!("{byte:02x}")).collect();
+    let wire = Wire { config: config.into(), refresh_token: kept.refresh_token.expose().into() };
+    // Never grows, so no unwiped copy is left behind.
+    let mut text = Zeroizing::new(Vec::with_capacity(LARGEST_STATE));
+    serde_json::to_writer(&mut *text, &wire)?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+fn parse(text: &[u8]) -> Option<Kept> {
+    let wire: Wire<'_> = serde_json::from_slice(text).ok()?;
+    let digits = |at: usize| wire.config.get(at * 2..at * 2 + 2).and_then(|two| u8::from_str_radix(two, 16).ok());
+    let mut config = [0; 32];
+    for (at, byte) in config.iter_mut().enumerate() {
+        *byte = digits(at)?;
+    }
+    let whole = wire.config.len() == 64 && !wire.refresh_token.is_empty();
+    let refresh_token = Secret::new(wire.refresh_token.into_owned());
+    whole.then_some(Kept { config, refresh_token })
+}
+
+/// The file of this name and ending in the same folder.
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+fn lock(path: &Path) -> Result<File, Unlocked> {
+    let mut open = OpenOptions::new();
+    open.read(true).write(true).create(true).truncate(false).mode(PRIVATE).custom_flags(libc::O_NOFOLLOW);
+    let mut file = open.open(path)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(Unlocked::InUse { process: process(&mut file) }),
+        Err(TryLockError::Error(error)) => return Err(error.into()),
+    }
+    // For people: the lock itself is the kernel's.
+    file.set_len(0)?;
+    writeln!(file, "{}", std::process::id())?;
+    Ok(file)
+}
+
+fn process(file: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    file.take(16).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+fn named(process: Option<u32>) -> String {
+    process.map(|process| format!(" ({process})")).unwrap_or_default()
+}
+
+/// A panic elsewhere leaves the map whole: every change is one insertion.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// More than a token of 16 KiB needs, escapes and all.
+const LARGEST_STATE: usize = 64 * 1024;
+const PRIVATE: u32 = 0o600;
+const OTHERS: u32 = 0o077;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(token: &str) -> Kept {
+        Kept { config: [0xab; 32], refresh_token: Secret::new(token.to_owned()) }
+    }
+
+    #[test]
+    fn what_is_written_is_read_again_and_is_nobody_elses() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        assert!(read(&path).unwrap().is_none());
+
+        for token in ["first", "second \"quoted\" \u{fc}"] {
+            write(&path, &kept(token)).unwrap();
+
+            let found = read(&path).unwrap().unwrap();
+            assert_eq!((found.kept, found.is_public), (kept(token), false));
+        }
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn what_a_crash_has_left_beside_is_in_nobodys_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        fs::write(beside(&path, ".new"), "half a st").unwrap();
+
+        write(&path, &kept("token")).unwrap();
+
+        assert_eq!(read(&path).unwrap().unwrap().kept, kept("token"));
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_link_is_followed_and_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, link) = (folder.path().join("state"), folder.path().join("link"));
+        write(&path, &kept("old")).unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+
+        write(&resolved(&link), &kept("new")).unwrap();
+
+        assert_eq!(read(&path).unwrap().unwrap().kept, kept("new"));
+        assert!(link.is_symlink());
+        let missing = folder.path().join("missing/state");
+        assert_eq!(resolved(&missing), missing);
+    }
+
+    #[test]
+    fn what_sidekey_has_not_written_is_no_state() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let digest = "ab".repeat(32);
+        for text in [
+            String::new(),
+            "{".to_owned(),
+            "[]".to_owned(),
+            "{\"config\":\"ab\",\"refresh_token\":\"t\"}".to_owned(),
+            format!("{{\"config\":\"{digest}\",\"refresh_token\":\"\"}}"),
+            format!("{{\"config\":\"{digest}00\",\"refresh_token\":\"t\"}}"),
+            format!("{{\"config\":\"{}\",\"refresh_token\":\"t\"}}", "\u{fc}".repeat(32)),
+        ] {
+            fs::write(&path, &text).unwrap();
+
+            assert!(matches!(read(&path), Err(Unreadable::Garbage)), "{text}");
+        }
+        assert!(matches!(read(folder.path()), Err(Unreadable::NotRegular)));
+    }
+
+    #[test]
+    fn a_lock_is_one_for_all_who_share_it_and_for_nobody_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let (here, elsewhere) = (Locks::default(), Locks::default());
+
+        let first = here.take(&path).unwrap();
+        let second = here.take(&path).unwrap();
+
+        assert!(Arc::ptr_eq(&first, &second));
+        let refused = elsewhere.take(&path).unwrap_err().to_string();
+        assert_eq!(refused, format!("it is in use by another process ({})", std::process::id()));
+        drop((first, second));
+        elsewhere.take(&path).unwrap();
+    }
+
+    #[test]
+    fn the_state_of_whoever_was_configured_last_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = Locks::default().take(&folder.path().join("state")).unwrap();
+
+        assert!(lock.is_owned_by(1));
+        assert!(lock.is_owned_by(2));
+        assert!(!lock.is_owned_by(1));
+        assert!(lock.is_owned_by(2));
+    }
+}

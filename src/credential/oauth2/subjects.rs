@@ -1,0 +1,230 @@
+//! The tokens of an entry whose requests say on whose behalf they are made: one for each subject.
+//!
+//! ```text
+//!  worker: its own map ──found, alive──► Slot of the subject ◄── its loop, on demand ──► token endpoint
+//!             │ not found                     ▲
+//!             └──► the keeper (background) ───┘  makes it, bounds how many there are, lets go of what nobody uses
+//! ```
+//!
+//! Each subject has a slot and a loop like any entry, so that one that is refused costs the others nothing. But nothing
+//! is fetched before a request asks, nor ahead, nor again: there may be ten thousand, and most never come back. Only the
+//! keeper holds slots; the workers' maps know them weakly, so what it lets go of is gone, the subject's token too.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::MissedTickBehavior;
+
+use super::answer;
+use super::behalf::Subject;
+use super::counts::Counts;
+use super::dpop::{ProofKey, token_type};
+use super::failure::{Failure, Kind};
+use super::refresh::{self, Endpoint, Fetch};
+use super::request::TokenRequest;
+use super::slot::{Slot, TokenState, TokenStatus};
+use super::terms::Sharers;
+use crate::clock::Moment;
+use crate::credential::Error;
+use crate::secret::Secret;
+use crate::telemetry::metrics::TokenNumbers;
+
+/// The tokens of one entry, by subject.
+pub(crate) struct Subjects {
+    asks: mpsc::UnboundedSender<Ask>,
+    /// Until the keeper takes it.
+    inbox: Mutex<Option<mpsc::UnboundedReceiver<Ask>>>,
+    common: Common,
+}
+
+/// What the slots of all subjects have together.
+#[derive(Clone)]
+struct Common {
+    request: Arc<TokenRequest>,
+    certificate: Option<[u8; 32]>,
+    sharers: Arc<Sharers>,
+    counts: Arc<Counts>,
+}
+
+/// A worker that does not know the slot of a subject.
+struct Ask {
+    subject: Subject,
+    answer: oneshot::Sender<Arc<Slot>>,
+}
+
+impl Subjects {
+    pub(super) fn new(request: TokenRequest, certificate: Option<[u8; 32]>) -> Self {
+        let (asks, inbox) = mpsc::unbounded_channel();
+        let request = Arc::new(request);
+        let common = Common { request, certificate, sharers: Arc::default(), counts: Arc::default() };
+        Self { asks, inbox: Mutex::new(Some(inbox)), common }
+    }
+
+    pub(super) fn sharers(&self) -> &Sharers {
+        &self.common.sharers
+    }
+
+    /// The key that the tokens of all subjects are bound to (DPoP).
+    pub(super) fn proof_key(&self) -> Option<&Arc<ProofKey>> {
+        self.common.request.proof_key()
+    }
+
+    /// The slot of this subject, from the keeper.
+    ///
+    /// # Errors
+    /// When the process is ending.
+    pub(super) async fn slot(&self, subject: &Subject) -> Result<Arc<Slot>, Error> {
+        let (answer, slot) = oneshot::channel();
+        let asked = self.asks.send(Ask { subject: subject.clone(), answer });
+        let slot = if asked.is_ok() { slot.await.ok() } else { None };
+        slot.ok_or_else(|| {
+            let (endpoint, what) = (self.common.request.host().to_owned(), "is asked no more".to_owned());
+            let help = "the process is ending";
+            let failure = Failure { kind: Kind::Unavailable, endpoint, what, help, retry_after: None };
+            Error::Unavailable { failure: Arc::new(failure), retry_after: 1 }
+        })
+    }
+
+    /// Keeps the slots; ends when the last snapshot that holds this is gone. Runs on the background, once.
+    pub(crate) fn keep(&self) -> impl Future<Output = ()> + use<> {
+        let inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut keeper = Keeper { common: self.common.clone(), slots: HashMap::new() };
+        async move {
+            if let Some(inbox) = inbox {
+                keeper.run(inbox).await;
+            }
+        }
+    }
+
+    /// Who counts the token requests: every service of the snapshot that shares this. Set at publication.
+    pub(crate) fn count_for(&self, services: Vec<Arc<TokenNumbers>>) {
+        self.common.counts.count_for(services);
+    }
+
+    /// How they are together: `valid` while any may be, the counts of all, the last failure.
+    pub(crate) fn status(&self) -> TokenStatus {
+        let sums = self.common.counts.sums();
+        let state = match (sums.expires, &sums.failure) {
+            (Some(expires), _) if Moment::now() < expires => TokenState::Valid,
+            (Some(_), _) => TokenState::Expired,
+            (None, Some(_)) => TokenState::Failed,
+            (None, None) => TokenState::None,
+        };
+        TokenStatus {
+            state,
+            token_type: sums.expires.map(|_| token_type(self.proof_key()).to_owned()),
+            expires_at: sums.expires.map(Moment::wall),
+            refreshed_at: sums.refreshed_at,
+            requests: sums.requests,
+            failures: sums.failures,
+            last_error: sums.failure.as_ref().map(ToString::to_string),
+        }
+    }
+}
+
+impl fmt::Debug for Subjects {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Subjects").field("endpoint", &self.common.request.host()).finish_non_exhaustive()
+    }
+}
+
+/// Holds the slots.
+struct Keeper {
+    common: Common,
+    slots: HashMap<[u8; 32], Arc<Slot>>,
+}
+
+impl Keeper {
+    async fn run(&mut self, mut inbox: mpsc::UnboundedReceiver<Ask>) {
+        let mut sweep = tokio::time::interval(BETWEEN_SWEEPS);
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                ask = inbox.recv() => match ask {
+                    // Whoever asked may have left.
+                    Some(ask) => drop(ask.answer.send(self.slot(ask.subject))),
+                    None => return,
+                },
+                _ = sweep.tick() => self.sweep(Moment::now()),
+            }
+        }
+    }
+
+    fn slot(&mut self, subject: Subject) -> Arc<Slot> {
+        if let Some(slot) = self.slots.get(&subject.key) {
+            return Arc::clone(slot);
+        }
+        if self.slots.len() >= MOST {
+            self.make_room(Moment::now());
+        }
+        let Common { request, certificate, sharers, counts } = self.common.clone();
+        let endpoint = OnBehalf::new(request, subject.token);
+        let slot = Arc::new(Slot::sharing(Arc::new(endpoint), certificate, sharers, counts));
+        tokio::task::spawn_local(refresh::run(Arc::downgrade(&slot)));
+        self.slots.insert(subject.key, Arc::clone(&slot));
+        slot
+    }
+
+    /// Lets go of what no request would find anything in.
+    fn sweep(&mut self, now: Moment) {
+        // A request that has just got its slot holds it too.
+        self.slots.retain(|_, slot| slot.is_of_use(now) || Arc::strong_count(slot) > 1);
+    }
+
+    /// Lets go of what is of no use, else of those that were not used since this was last needed, else of any.
+    fn make_room(&mut self, now: Moment) {
+        self.sweep(now);
+        let wanted = MOST - MOST / 20;
+        let mut excess = self.slots.len().saturating_sub(wanted);
+        for only_idle in [true, false] {
+            self.slots.retain(|_, slot| {
+                let goes = excess > 0 && !(only_idle && slot.was_used());
+                excess -= usize::from(goes);
+                !goes
+            });
+        }
+    }
+}
+
+/// The token endpoint, asked on behalf of one subject.
+struct OnBehalf {
+    request: Arc<TokenRequest>,
+    subject: Secret,
+    ends: Option<Moment>,
+}
+
+impl OnBehalf {
+    fn new(request: Arc<TokenRequest>, subject: Secret) -> Self {
+        let left = answer::time_left(subject.expose(), SystemTime::now());
+        Self { request, ends: left.map(|left| Moment::now() + left), subject }
+    }
+}
+
+impl Endpoint for OnBehalf {
+    fn fetch(&self, timeout: Duration) -> Fetch<'_> {
+        Box::pin(self.request.exchange(timeout, Some(&self.subject)))
+    }
+
+    fn host(&self) -> &str {
+        self.request.host()
+    }
+
+    fn is_on_demand(&self) -> bool {
+        true
+    }
+
+    fn ends(&self) -> Option<Moment> {
+        self.ends
+    }
+
+    fn proof_key(&self) -> Option<&Arc<ProofKey>> {
+        self.request.proof_key()
+    }
+}
+
+/// Subjects of one entry.
+const MOST: usize = 10_000;
+const BETWEEN_SWEEPS: Duration = Duration::from_secs(30);
