@@ -1,7 +1,7 @@
 //! What is done with one service: another token, a probe, its credential handed out.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::clock::{Moment, rfc3339};
 use crate::code::Code;
 use crate::credential::{self, Attachments, Credential, Undelivered};
 use crate::proxy::Body;
-use crate::snapshot::Service;
+use crate::snapshot::{Identity, Service};
 use crate::tls::Leaf;
 use crate::transport::{self, Found, Outgoing, Probed, Protocol, Step};
 
@@ -68,7 +68,7 @@ struct Refreshed {
 }
 
 async fn refresh(service: &Service) -> Result<Refreshed, Refusal> {
-    let credential = &service.identity.credential;
+    let credential = &service.identities.first().credential;
     if let Some(reason) = credential.unavailable() {
         return Err(Refusal::new(Code::CredentialUnavailable, reason));
     }
@@ -78,7 +78,8 @@ async fn refresh(service: &Service) -> Result<Refreshed, Refusal> {
         let detail = format!("this service has {what}: its method is `{}`", credential.method());
         return Err(Refusal::new(Code::Conflict, detail));
     };
-    for slot in credential.slots() {
+    let mut met = HashSet::new();
+    for slot in service.slots().filter(|slot| met.insert(Arc::as_ptr(slot))) {
         slot.demand().await?;
     }
     let status = first.status();
@@ -133,8 +134,8 @@ struct Failure {
 
 impl Report {
     async fn of(service: &Arc<Service>) -> Self {
-        let (probed, (token, token_failure)) =
-            tokio::join!(service.identity.upstream.connector().probe(), obtain(&service.identity.credential));
+        let Identity { upstream, credential, .. } = service.identities.first();
+        let (probed, (token, token_failure)) = tokio::join!(upstream.connector().probe(), obtain(credential));
         let Probed { spent, outcome } = probed;
         let (found, failure) = match outcome {
             Ok(found) => (Some(found), None),
@@ -225,8 +226,8 @@ struct HandedOut {
 
 impl HandedOut {
     async fn of(service: &Service) -> Result<Self, Refusal> {
-        let credential = &service.identity.credential;
-        if credential.depends_on_request() {
+        let credential = &service.identities.first().credential;
+        if credential.depends_on_request() || service.identities.all().len() > 1 {
             let detail = format!("`{}` is different for each request; send them through Sidekey", credential.method());
             return Err(Refusal::new(Code::Conflict, detail));
         }

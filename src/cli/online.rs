@@ -3,6 +3,7 @@
 //! Each token is fetched once, however many services share it, and each service is shaken hands with; no request is sent
 //! to one.
 
+use std::collections::HashSet;
 use std::io;
 use std::panic;
 use std::rc::Rc;
@@ -50,10 +51,9 @@ type Token = Result<Obtained, Unobtained>;
 /// All at once, but for no more than [`AT_A_TIME`].
 async fn try_all(snapshot: &Snapshot) -> Vec<Tried> {
     let permits = Rc::new(Semaphore::new(AT_A_TIME));
-    let tokens: Vec<_> = snapshot
-        .slots()
+    let tokens: Vec<_> = slots(snapshot)
         .into_iter()
-        .map(|(slot, _)| {
+        .map(|slot| {
             let fetched = Arc::clone(slot);
             (slot, spawn(&permits, async move { Rc::new(fetched.obtain().await) }))
         })
@@ -62,7 +62,7 @@ async fn try_all(snapshot: &Snapshot) -> Vec<Tried> {
         .services
         .iter()
         .map(|service| {
-            let connector = service.identity.upstream.connector().clone();
+            let connector = service.identities.first().upstream.connector().clone();
             spawn(&permits, async move { connector.probe().await })
         })
         .collect();
@@ -77,6 +77,13 @@ async fn try_all(snapshot: &Snapshot) -> Vec<Tried> {
         tried.push(Tried { tokens: tokens_of(service, &fetched), probed });
     }
     tried
+}
+
+/// Those of each service's first identity, each once.
+fn slots(snapshot: &Snapshot) -> Vec<&Arc<Slot>> {
+    let mut met = HashSet::new();
+    let all = snapshot.services.iter().flat_map(|service| service.identities.first().credential.slots());
+    all.filter(|slot| met.insert(Arc::as_ptr(slot))).collect()
 }
 
 fn spawn<T: 'static>(permits: &Rc<Semaphore>, task: impl Future<Output = T> + 'static) -> JoinHandle<T> {
@@ -95,7 +102,7 @@ async fn joined<T>(task: JoinHandle<T>) -> T {
 
 fn tokens_of(service: &Service, fetched: &[(&Arc<Slot>, Rc<Token>)]) -> Vec<Rc<Token>> {
     let of = |slot: &Arc<Slot>| fetched.iter().find(|(known, _)| Arc::ptr_eq(known, slot));
-    service.identity.credential.slots().filter_map(of).map(|(_, token)| Rc::clone(token)).collect()
+    service.identities.first().credential.slots().filter_map(of).map(|(_, token)| Rc::clone(token)).collect()
 }
 
 impl Tried {

@@ -73,10 +73,10 @@ fn service_with_token<'s>(snapshot: &'s Snapshot, name: &str) -> Result<&'s Serv
         let known: Vec<_> = snapshot.services.iter().map(|service| service.name.as_str()).collect();
         return Err(format!("there is no service `{name}`; known here: {}", known.join(", ")));
     };
-    match service.identity.credential.token_slots().next() {
+    match service.identities.first().credential.token_slots().next() {
         Some(_) => Ok(service),
         None => {
-            let credential = &service.identity.credential;
+            let credential = &service.identities.first().credential;
             let what =
                 if credential.subjects().next().is_some() { "one token for each subject" } else { "no token to fetch" };
             Err(format!("the service `{name}` has {what}: its method is `{}`", credential.method()))
@@ -87,7 +87,7 @@ fn service_with_token<'s>(snapshot: &'s Snapshot, name: &str) -> Result<&'s Serv
 /// The tokens of all its methods that have one.
 async fn fetch(service: &Service) -> Result<Vec<Obtained>, Unobtained> {
     let mut tokens = Vec::new();
-    for slot in service.identity.credential.token_slots() {
+    for slot in service.identities.first().credential.token_slots() {
         tokens.push(slot.obtain().await?);
     }
     Ok(tokens)

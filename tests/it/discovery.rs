@@ -249,6 +249,21 @@ async fn the_token_of_a_real_issuer_reaches_the_service() {
     assert!(explained.contains(&format!("(a token from {})", idp.url(""))), "{explained}");
 }
 
+#[tokio::test]
+async fn the_jwt_of_a_client_is_for_the_issuer_whatever_address_it_goes_to() {
+    let lab = Lab::start().await;
+    let key = lab.key("client", "ES256");
+    let idp = lab.idp_with(json!({ "mtls_aliases": true, "jwks": { "by-es256": key.set() } })).await;
+    let client = "client_id: by-es256, client_key: keys/client.pem";
+    let sidekey = lab.sidekey(&config(&idp.url(""), client)).await;
+
+    assert!(sidekey.get("/payments/orders").await.at_service().authorization.starts_with("Bearer "));
+
+    let requests = idp.token_requests().await;
+    let asked = Idp::only(&requests);
+    assert_eq!((&asked["assertion"]["payload"]["aud"], &asked["port"]), (&json!(idp.url("")), &json!(idp.mtls())));
+}
+
 /// An issuer that asks for certificates on a port of its own, and what its tokens are bound to.
 async fn with_aliases(lab: &Lab, fields: &str) -> (Idp, Sidekey) {
     let idp = lab.idp_with(json!({ "mtls_aliases": true })).await;

@@ -273,6 +273,47 @@ async fn a_proof_of_the_apps_own_is_replaced_or_kept_with_its_token() {
 }
 
 #[tokio::test]
+async fn tokens_of_many_subjects_are_bound_to_the_key_of_their_entry() {
+    let lab = Lab::start().await;
+    let idp = Fault::idp(|request| bound(&format!("token-{}", request.number))).await;
+    let service = Fault::plain(only("n1")).await;
+    let config = format!(
+        "
+services:
+  payments:
+    url: {}
+    auth:
+      type: oauth2_token_exchange
+      token_url: {}
+      client_id: me
+      subject_token: {{ from_header: x-subject }}
+      dpop: true
+",
+        service.url(),
+        idp.url()
+    );
+    let sidekey = lab.sidekey(&config).await;
+
+    for subject in ["alice", "bob", "alice"] {
+        let request = Request::get("/payments/orders").field("X-Subject", subject);
+        assert_eq!(sidekey.send(request).await.status_of_service(), 200);
+    }
+
+    let received = service.received();
+    let tokens: Vec<_> = received.iter().map(|request| request.field("authorization").unwrap()).collect();
+    assert_eq!(tokens, ["DPoP token-0", "DPoP token-0", "DPoP token-1", "DPoP token-0"]);
+    let mut keys: Vec<_> = received.iter().chain(&idp.received()).map(key).collect();
+    keys.dedup();
+    assert_eq!(keys.len(), 1, "{keys:?}");
+}
+
+/// The head of the proof on a request, which has the key.
+#[track_caller]
+fn key(request: &Received) -> String {
+    request.field("dpop").unwrap().split('.').next().unwrap().to_owned()
+}
+
+#[tokio::test]
 async fn what_is_on_a_request_is_explained_with_its_proof() {
     let lab = Lab::start().await;
     let config = "

@@ -11,7 +11,7 @@ pub(super) enum Place {
     /// `token_url`.
     Written(Arc<Address>),
     /// `issuer`.
-    Discovered(Discovery),
+    Discovered(Box<Discovery>),
 }
 
 impl Place {
