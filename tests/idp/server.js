@@ -8,6 +8,7 @@
 //   jwks, clients          public keys of clients, further clients: clients.js
 //   issuers                public keys of those who sign assertions (RFC 7523): {ISSUER: JWK set}
 //   partner                whose ways it has: partners.js
+//   scopes                 further scopes that it grants, with spaces between them
 //   mtls_aliases           true: certificates are asked for on a port of their own, `mtls`, that discovery names
 //
 // Ports: `port` (HTTPS), `mtls` where it was asked for, and `control`: control.js.
@@ -24,6 +25,7 @@ import { RESOURCE, registerGrants } from './grants.js';
 import { DISCOVERY, partner as chosen } from './partners.js';
 
 const settings = JSON.parse(process.argv[2]);
+const SCOPES = ['payments.read', 'payments.write', ...(settings.scopes?.split(' ') ?? [])];
 const tokenRequests = [];
 const key = signingKey();
 
@@ -78,7 +80,7 @@ function makeProvider() {
     jwks: { keys: [key] },
     rotateRefreshToken: ({ oidc }) => oidc.client.clientId !== 'by-refresh-kept',
     routes: { token: partner.token },
-    scopes: ['payments.read', 'payments.write', 'offline_access'], // the last one is what turns refresh tokens on
+    scopes: [...SCOPES, 'offline_access'], // the last one is what turns refresh tokens on
     features: {
       clientCredentials: { enabled: true },
       devInteractions: { enabled: false },
@@ -135,7 +137,7 @@ function accessTokens() {
     getResourceServerInfo: (_context, resource) => {
       if (resource === 'urn:nobody') throw new errors.InvalidTarget('nobody is called that');
       return {
-        scope: `payments.read payments.write ${partner.scopes ?? ''}`.trim(),
+        scope: [...SCOPES, partner.scopes ?? ''].join(' ').trim(),
         audience: resource,
         accessTokenTTL: settings.lifetime,
         accessTokenFormat: partner.opaque || resource === 'urn:opaque' ? 'opaque' : 'jwt',

@@ -69,6 +69,19 @@ fn every_metric_is_explained() {
     assert_explained("docs/metrics.md", &metrics);
 }
 
+#[test]
+fn every_test_that_shows_a_method_is_there() {
+    let page = Page::read(root().join("docs/authentication.md"));
+    let rows = page.text.lines().filter(|line| line.starts_with("| ") && line.contains("::"));
+    let named: BTreeSet<_> = rows.flat_map(|row| row.split('`')).filter_map(|word| word.split_once("::")).collect();
+    assert!(named.len() > 25, "found only {named:?}");
+
+    for (file, test) in named {
+        let text = fs::read_to_string(root().join(format!("tests/it/{file}.rs"))).unwrap();
+        assert!(text.contains(&format!("fn {test}()")), "{file} has no test {test}");
+    }
+}
+
 /// Asserts that `sidekey check` takes `config`, with whatever secrets it names.
 #[track_caller]
 fn check(place: &str, config: &str) {

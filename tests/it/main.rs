@@ -31,6 +31,7 @@ mod identity_provider;
 mod isolation;
 mod load;
 mod online;
+mod partners;
 mod parts;
 mod reload;
 mod resumption;
