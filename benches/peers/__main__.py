@@ -13,16 +13,19 @@ import signal
 import sys
 from pathlib import Path
 
+# The bed is the neighbors' too.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
 import costs
 import growth
 import install
 import loads
 import readme
 import table
+from bed import ROOT, TARGET
 from lab import Lab
 from peer import Peer
 from service import Service, TokenEndpoint
-from sidekey import ROOT, TARGET
 from task import Unsupported
 
 LOADS = {load.name: load for load in loads.LOADS}

@@ -10,7 +10,7 @@ from typing import Callable
 
 import peer as peers
 import wrk
-from lab import stop
+from bed import stop
 from peer import Peer, WrongAnswer
 from task import Task
 
@@ -101,7 +101,7 @@ def syscalls(peer, lab):
         command += ["-p", str(pid)]
     wrk.run(lab, peer.url("orders"), 32, 1)
     tracer = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    lab.stops.callback(stop, tracer)
+    lab.stops.callback(stop, tracer, lab.stop_seconds)
     # It says "attached" for each process.
     for _ in peer.pids():
         tracer.stderr.readline()

@@ -8,16 +8,16 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import venv
 from pathlib import Path
 
+import bed
 import haproxy
 import nginx
 import pingora
 from caddy import Caddy
 from envoy import Envoy
-from sidekey import TARGET, Sidekey, build
+from sidekey import Sidekey
 
 # By the name to choose it by: what the tables call it.
 PEERS = {
@@ -36,12 +36,12 @@ TOOLS = {"openssl": "openssl", "wrk": "wrk", "strace": "strace", "nginx": "nginx
          nginx.ECHO: "libnginx-mod-http-echo"}
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 # Git ignores it, and `cargo clean` empties it.
-FOLDER = TARGET / "peers"
+FOLDER = bed.TARGET / "peers"
 
 
 def peers(arguments):
     """By name, what configures each; whatever is missing has been installed or built."""
-    install_packages(TOOLS)
+    bed.install(TOOLS)
     sidekeys = Sidekeys(arguments)
     return {name: peer(name, sidekeys) for name in arguments.peers}
 
@@ -51,7 +51,7 @@ def peer(name, sidekeys):
         case "nginx":
             return nginx
         case "haproxy":
-            install_packages({"haproxy": "haproxy"})
+            bed.install({"haproxy": "haproxy"})
             return haproxy
         case "envoy" | "envoy-oauth":
             return Envoy(wheels("lib/*/site-packages/envoy/_bin/envoy"), oauth=name == "envoy-oauth")
@@ -59,7 +59,7 @@ def peer(name, sidekeys):
             return Caddy(wheels("bin/caddy"))
         case "pingora":
             # For a library of compression that it is always built with.
-            install_packages({"cmake": "cmake", "cc": "gcc"})
+            bed.install({"cmake": "cmake", "cc": "gcc"})
             return pingora.Pingora(pingora.build(FOLDER / "pingora"))
         case _:
             return sidekeys.peer(name)
@@ -74,7 +74,7 @@ class Sidekeys:
     def peer(self, name):
         if name == "sidekey-pgo":
             return Sidekey(self.pgo_binary.resolve())
-        self.binary = (self.binary or build()).resolve()
+        self.binary = (self.binary or bed.build()).resolve()
         return Sidekey(self.binary, oauth=name == "sidekey-oauth")
 
 
@@ -83,7 +83,7 @@ def wheels(pattern):
     folder = FOLDER / "wheels"
     installed = folder / "installed.txt"
     if not (installed.exists() and filecmp.cmp(installed, REQUIREMENTS, shallow=False)):
-        install_packages({"ensurepip": "python3-venv"} if not has_pip() else {})
+        bed.install({"ensurepip": "python3-venv"} if not has_pip() else {})
         venv.create(folder, clear=True, with_pip=True)
         run(folder / "bin" / "python3", "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
             "--only-binary", ":all:", "--require-hashes", "--requirement", REQUIREMENTS)
@@ -93,26 +93,6 @@ def wheels(pattern):
 
 def has_pip():
     return subprocess.run([sys.executable, "-c", "import ensurepip"], capture_output=True).returncode == 0
-
-
-def install_packages(tools):
-    missing = [package for program, package in tools.items() if not shutil.which(program) and not Path(program).exists()]
-    if not missing:
-        return
-    root = [] if os.geteuid() == 0 else ["sudo"]
-    # Debian starts a service that it installs; this file says no to that.
-    policy = Path("/usr/sbin/policy-rc.d")
-    ours = not policy.exists()
-    if ours:
-        with tempfile.NamedTemporaryFile("w") as no:
-            no.write("#!/bin/sh\nexit 101\n")
-            no.flush()
-            run(*root, "install", "-m", "755", no.name, policy)
-    run(*root, "apt-get", "update", "-qq")
-    run(*root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-qq", "--yes",
-        "--no-install-recommends", *missing)
-    if ours:
-        run(*root, "rm", policy)
 
 
 def run(*command):

@@ -1,7 +1,5 @@
 """nginx, as Debian packages it: a peer, and the service behind all peers."""
 
-import os
-
 from task import Unsupported
 
 ECHO = "/usr/lib/nginx/modules/ngx_http_echo_module.so"
@@ -16,7 +14,7 @@ def configure(lab, task, port, service, _tokens):
                         for number in range(task.services))
     locations = "".join(f"location {prefix}/ {{ proxy_pass https://service{number}/v1/; }}\n"
                         for prefix, number in task.prefixes())
-    config = main(lab, f"nginx-{port}", f"""
+    command = lab.nginx(f"nginx-{port}", f"""
         {upstreams}
         server {{
             listen 127.0.0.1:{port} backlog=4096;
@@ -39,35 +37,7 @@ def configure(lab, task, port, service, _tokens):
             proxy_buffers 8 16k;
             {locations}
         }}""", task.workers, 2 * task.clients)
-    return command(lab, config), {}
-
-
-def main(lab, name, servers, workers=1, connections=16384, load_module=None):
-    user = "user root;" if os.geteuid() == 0 else ""
-    module = f"load_module {load_module};" if load_module else ""
-    temporary = "".join(f"{kind}_temp_path {lab.folder}/{name}.{kind};\n"
-                        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-    return lab.write(f"{name}.conf", f"""
-        {module}
-        {user}
-        daemon off;
-        worker_processes {workers};
-        pid {lab.folder}/{name}.pid;
-        error_log {lab.folder}/{name}.log warn;
-        events {{ worker_connections {connections}; }}
-        http {{
-            access_log off;
-            # The load tool and the peers keep their connections for as long as they like.
-            keepalive_requests 1000000000;
-            keepalive_timeout 600s;
-            map_hash_bucket_size 2048;
-            {temporary}
-            {servers}
-        }}""")
-
-
-def command(lab, config):
-    return ["nginx", "-c", config, "-p", lab.folder, "-e", config.with_suffix(".log")]
+    return command, {}
 
 
 def version():

@@ -7,14 +7,14 @@ import time
 
 import measure
 import service as services
-from lab import free_port
+from bed import free_ports
 
 TOKEN_SECONDS = 10
 
 
 class Peer:
     def __init__(self, name, kind, task, lab, service, tokens, asked=True):
-        self.name, self.task, self.port = name, task, free_port()
+        self.name, self.task, [self.port] = name, task, free_ports(1)
         command, environment = kind.configure(lab, task, self.port, service, tokens)
         self.process = lab.start(f"{name}-{self.port}", command, self.port, environment)
         if asked:

@@ -6,7 +6,7 @@ import threading
 import urllib.request
 
 import nginx
-from lab import free_port
+from bed import free_ports
 
 # What every peer can be made to use: the service takes nothing else. The key exchange is the one that all offer first.
 CIPHER = "TLS_AES_128_GCM_SHA256"
@@ -19,12 +19,13 @@ PAUSE_SECONDS = 2
 
 class Service:
     def __init__(self, lab):
-        self.ports = {kind: free_port() for kind in (("1.1", "kept"), ("1.1", "resumed"), ("1.1", "full"), ("2", "kept"))}
+        kinds = ("1.1", "kept"), ("1.1", "resumed"), ("1.1", "full"), ("2", "kept")
+        self.status_port, *ports = free_ports(1 + len(kinds))
+        self.ports = dict(zip(kinds, ports))
         for name, size in SIZES.items():
             lab.write(f"{name}.txt", "x" * (size - 1) + "\n")
-        self.status_port = free_port()
-        config = nginx.main(lab, "service", self.servers(lab), load_module=nginx.ECHO)
-        self.process = lab.start("service", nginx.command(lab, config), self.ports["1.1", "kept"])
+        command = lab.nginx("service", self.servers(lab), load_module=nginx.ECHO)
+        self.process = lab.start("service", command, self.ports["1.1", "kept"])
 
     def port(self, task):
         return self.ports[task.protocol, task.upstream]

@@ -1,17 +1,5 @@
 """Sidekey itself: with a token from the config, with one from a token endpoint, and as it is shipped (PGO)."""
 
-import os
-import subprocess
-from pathlib import Path
-
-ROOT = Path(__file__).resolve().parents[2]
-TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-
-
-def build():
-    subprocess.run(["cargo", "build", "--release", "--locked", "--quiet"], cwd=ROOT, check=True)
-    return TARGET / "release" / "sidekey"
-
 
 class Sidekey:
     def __init__(self, binary, oauth=False):
