@@ -115,7 +115,7 @@ fn attach_of(service: Arc<Service>) -> impl Fn(HeaderMap) -> HeaderMap + use<> {
             body: Body::Empty,
         };
         assert!(
-            is_ready(service.identity.credential.authorize(&attachments, &Behalf::default(), &mut outgoing)),
+            is_ready(service.identities.all()[0].credential.authorize(&attachments, &Behalf::default(), &mut outgoing)),
             "a credential to wait for"
         );
         outgoing.fields

@@ -207,7 +207,7 @@ async fn reload(cx: &Context) -> Response<Body> {
 fn gauges(cx: &Context) -> Gauges {
     let snapshot = cx.published.current().load();
     let expiry = |service: &Arc<crate::snapshot::Service>| {
-        let expires = service.identity.credential.slot()?.expires()?;
+        let expires = service.slots().filter_map(|slot| slot.expires()).min()?;
         Some((service.name.to_string(), Moment::wall(expires)))
     };
     let history = cx.reloads.history();

@@ -1,5 +1,6 @@
 //! `GET /api/status`: all that can be said without a secret, as JSON.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -21,7 +22,7 @@ pub(super) fn of(cx: &Context) -> Status {
         version: env!("CARGO_PKG_VERSION"),
         started_at: rfc3339(cx.started_at),
         config: Config::of(cx, &snapshot, &history),
-        certificates: snapshot.certificates.iter().map(|it| Certificate::of(it, &snapshot)).collect(),
+        certificates: certificates(&snapshot),
         services: snapshot.services.iter().map(|service| ServiceStatus::of(service, cx)).collect(),
         routes: routes(&snapshot),
         listeners: cx.listeners.load().to_vec(),
@@ -129,11 +130,8 @@ impl Config {
 }
 
 impl Certificate {
-    fn of(certificate: &Arc<tls::Certificate>, snapshot: &Snapshot) -> Self {
+    fn of(certificate: &Arc<tls::Certificate>, services: Vec<String>) -> Self {
         let leaf = &certificate.leaf;
-        let linked = |service: &&Arc<Service>| {
-            service.certificate.as_ref().is_some_and(|linked| linked.name == certificate.name)
-        };
         Self {
             name: certificate.name.to_string(),
             title: certificate.title.clone(),
@@ -144,22 +142,39 @@ impl Certificate {
             not_after: rfc3339(leaf.not_after),
             days_left: days_between(SystemTime::now(), leaf.not_after),
             sha256: leaf.sha256.iter().map(|byte| format!("{byte:02x}")).collect(),
-            services: snapshot.services.iter().filter(linked).map(|service| service.name.to_string()).collect(),
+            services,
         }
     }
+}
+
+/// Each certificate, with the services that link it, for themselves or one of their identities.
+fn certificates(snapshot: &Snapshot) -> Vec<Certificate> {
+    let mut links: HashMap<&str, Vec<String>> = HashMap::new();
+    for service in &snapshot.services {
+        let of_identities = service.identities.all().iter().filter_map(|identity| identity.certificate.as_ref());
+        let linked: HashSet<_> = of_identities.chain(&service.certificate).map(|linked| linked.name.as_str()).collect();
+        for name in linked {
+            links.entry(name).or_default().push(service.name.to_string());
+        }
+    }
+    let status = |it: &Arc<tls::Certificate>| Certificate::of(it, links.remove(it.name.as_str()).unwrap_or_default());
+    snapshot.certificates.iter().map(status).collect()
 }
 
 impl ServiceStatus {
     fn of(service: &Arc<Service>, cx: &Context) -> Self {
         let totals = cx.metrics.totals(service.name.as_str());
-        let credential = &service.identity.credential;
+        // All identities of a service have its method.
+        let credentials = || service.identities.all().iter().map(|identity| &identity.credential);
+        let tokens = credentials().filter_map(|credential| credential.token_status());
+        let method = credentials().next().map(|credential| credential.method().to_owned());
         Self {
             name: service.name.to_string(),
             title: service.title.clone(),
             url: service.url.to_string(),
-            auth: credential.method().to_owned(),
+            auth: method.unwrap_or_default(),
             certificate: service.certificate.as_ref().map(|certificate| certificate.name.to_string()),
-            token: credential.token_status().map_or_else(Token::none, Token::of),
+            token: Token::of(tokens.reduce(together).unwrap_or_else(nothing)),
             connections: Connections { active: totals.active, idle: totals.idle },
             requests: totals.requests,
             errors: totals.errors,
@@ -168,18 +183,6 @@ impl ServiceStatus {
 }
 
 impl Token {
-    fn none() -> Self {
-        Self::of(TokenStatus {
-            state: TokenState::None,
-            token_type: None,
-            expires_at: None,
-            refreshed_at: None,
-            requests: 0,
-            failures: 0,
-            last_error: None,
-        })
-    }
-
     fn of(status: TokenStatus) -> Self {
         Self {
             state: match status.state {
@@ -196,6 +199,42 @@ impl Token {
             failures: status.failures,
             last_error: status.last_error,
         }
+    }
+}
+
+/// The tokens of a service without any.
+fn nothing() -> TokenStatus {
+    TokenStatus {
+        state: TokenState::None,
+        token_type: None,
+        expires_at: None,
+        refreshed_at: None,
+        requests: 0,
+        failures: 0,
+        last_error: None,
+    }
+}
+
+/// The tokens of two identities as one: as bad as the worse of them, and as old as the older.
+fn together(one: TokenStatus, other: TokenStatus) -> TokenStatus {
+    TokenStatus {
+        state: if severity(one.state) >= severity(other.state) { one.state } else { other.state },
+        token_type: one.token_type.or(other.token_type),
+        expires_at: one.expires_at.into_iter().chain(other.expires_at).min(),
+        refreshed_at: one.refreshed_at.max(other.refreshed_at),
+        requests: one.requests + other.requests,
+        failures: one.failures + other.failures,
+        last_error: one.last_error.or(other.last_error),
+    }
+}
+
+fn severity(state: TokenState) -> u8 {
+    match state {
+        TokenState::Valid => 0,
+        TokenState::None => 1,
+        TokenState::Pending => 2,
+        TokenState::Expired => 3,
+        TokenState::Failed => 4,
     }
 }
 

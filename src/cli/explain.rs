@@ -118,6 +118,9 @@ impl World {
         let service = &service.value;
         let title = service.title.as_deref().map(|title| format!(" ({title})")).unwrap_or_default();
         let mut text = format!("service    {name}{title}\n");
+        if let Some(identities) = &service.identities {
+            text += &format!("identity   {identities}\n");
+        }
         let mut label = "with";
         let certificate = service.certificate.iter().map(|name| format!("client certificate `{}`", name.value));
         for line in certificate.chain(service.auth.iter().flat_map(|auth| auth.value.masked())) {

@@ -179,11 +179,8 @@ impl Report {
     /// warning.
     pub(crate) fn read_secret(&mut self, path: &Path, span: Span) -> Option<Zeroizing<Vec<u8>>> {
         let content = self.fetch(path, span, LARGEST_SECRET)?;
-        let known = source::is_kubernetes_link(path) || self.warned.contains(path);
-        if content.public && !known {
-            self.warned.insert(path.to_owned());
-            self.warning(span, format!("`{}` holds a secret that others can read", path.display()))
-                .help(format!("chmod 600 {}", path.display()));
+        if content.public {
+            self.warn_of_public(path, span);
         }
         Some(content.bytes)
     }
@@ -191,6 +188,46 @@ impl Report {
     /// Reads a value, secret or not, that the config keeps in a file of at most 64 KiB.
     pub(super) fn read_value(&mut self, path: &Path, span: Span) -> Option<Zeroizing<Vec<u8>>> {
         Some(self.fetch(path, span, LARGEST_SECRET)?.bytes)
+    }
+
+    /// Reads a file of at most 16 MiB whose lines are values of the config, as one of its texts: the text's number, and
+    /// whether any user of the machine can read it.
+    pub(super) fn read_table(&mut self, path: &Path, span: Span) -> Option<(u16, bool)> {
+        let mut content = self.fetch(path, span, LARGEST_TABLE)?;
+        let Ok(text) = String::from_utf8(std::mem::take(&mut *content.bytes)) else {
+            self.error(span, format!("`{}` is not UTF-8 text", path.display()));
+            return None;
+        };
+        let folder = path.parent().unwrap_or(path).to_owned();
+        Some((self.add_text(path.display().to_string(), folder, Zeroizing::new(text)), content.public))
+    }
+
+    /// Warns, once, of a file with a secret that any user of the machine can read.
+    pub(super) fn warn_of_public(&mut self, path: &Path, span: Span) {
+        if source::is_kubernetes_link(path) || !self.warned.insert(path.to_owned()) {
+            return;
+        }
+        self.warning(span, format!("`{}` holds a secret that others can read", path.display()))
+            .help(format!("chmod 600 {}", path.display()));
+    }
+
+    /// How many problems there are so far.
+    pub(super) fn count(&self) -> usize {
+        self.diagnostics.len()
+    }
+
+    /// Drops what was reported before, of the problems from the one numbered `first` on: what is read again and again
+    /// is wrong in one place. Says how many errors are left of them.
+    pub(super) fn forget_repeated(&mut self, first: usize) -> usize {
+        let mut errors = 0;
+        for diagnostic in self.diagnostics.split_off(first.min(self.diagnostics.len())) {
+            let same = |known: &Diagnostic| known.span == diagnostic.span && known.message == diagnostic.message;
+            if !self.diagnostics.iter().any(same) {
+                errors += usize::from(diagnostic.severity == Severity::Error);
+                self.diagnostics.push(diagnostic);
+            }
+        }
+        errors
     }
 
     /// From here on an entry of `auth` is read, in which commands may fail.
@@ -357,3 +394,6 @@ impl Report {
 
 /// Bundles of public certificates are larger than any secret.
 const LARGEST_FILE: usize = 1 << 20;
+
+/// Room for ten thousand lines of 1.6 KiB.
+const LARGEST_TABLE: usize = 16 << 20;

@@ -11,6 +11,7 @@
 pub mod auth;
 mod check;
 mod command;
+mod csv;
 pub mod diagnostic;
 mod document;
 mod forgiven;

@@ -79,6 +79,11 @@ impl Node {
         }
     }
 
+    /// A list of nothing in the place of this node.
+    pub(super) fn without_items(&self) -> Self {
+        Self { value: Value::Sequence(Vec::new()), ..*self }
+    }
+
     /// The kind of node, for people.
     pub(super) fn kind(&self) -> &'static str {
         match &self.value {

@@ -27,6 +27,8 @@ pub(super) struct Reader<'r> {
     pub(super) links_certificate: bool,
     /// Whether a method of the service that is being read could not be.
     pub(super) auth_unknown: bool,
+    /// The `auth` of a service that has `identities`: read with what each of them overrides, and not by itself.
+    pub(super) overridden: Option<Node>,
 }
 
 impl<'r> Reader<'r> {
@@ -37,7 +39,7 @@ impl<'r> Reader<'r> {
             Rc::new(entries.iter().map(|entry| entry.key.text.clone()).collect())
         };
         let (certificates, services) = (names("certificates"), names("services"));
-        Self { report, certificates, services, links_certificate: false, auth_unknown: false }
+        Self { report, certificates, services, links_certificate: false, auth_unknown: false, overridden: None }
     }
 }
 

@@ -27,7 +27,7 @@ use http::{HeaderMap, HeaderName, StatusCode};
 
 pub(crate) use attachments::{Attachments, own_name, own_value};
 pub(crate) use error::Error;
-pub(crate) use oauth2::{Behalf, Slot, Slots, Subjects, TokenState, TokenStatus, Unclaimed};
+pub(crate) use oauth2::{Behalf, Crowd, Slot, Slots, Subjects, TokenState, TokenStatus, Unclaimed};
 
 use crate::config::{self, At, Auth, OnClientAuthorization, Report};
 use crate::name::CertificateName;
@@ -98,6 +98,8 @@ pub(crate) struct Material<'a> {
     pub(crate) certificates: &'a BTreeMap<CertificateName, Arc<Certificate>>,
     /// Where entries are shared: services that agree on all of an entry get the same slot.
     pub(crate) slots: &'a Slots,
+    /// What the identities of this service have together; of a service without them, nothing.
+    pub(crate) crowd: &'a Crowd,
 }
 
 impl Credential {
@@ -357,6 +359,14 @@ impl Part {
 }
 
 impl Owned {
+    /// Adds what another credential owns.
+    pub(crate) fn add(&mut self, other: &Self) {
+        add_new(&mut self.fields, &other.fields);
+        add_new(&mut self.subjects, &other.subjects);
+        add_new(&mut self.query, &other.query);
+        add_new(&mut self.cookies, &other.cookies);
+    }
+
     fn by(parts: &[Part]) -> Self {
         let mut owned = Self::default();
         for part in parts {
@@ -375,5 +385,13 @@ impl Owned {
             }
         }
         owned
+    }
+}
+
+fn add_new<T: PartialEq + Clone>(all: &mut Vec<T>, more: &[T]) {
+    for one in more {
+        if !all.contains(one) {
+            all.push(one.clone());
+        }
     }
 }

@@ -8,6 +8,7 @@ use http::Method;
 use crate::code::Code;
 use crate::guard::Panicked;
 use crate::route::target::Refused;
+use crate::snapshot::Unidentified;
 use crate::transport::BodyError;
 use crate::{credential, transport, upstream};
 
@@ -55,6 +56,8 @@ pub(crate) enum Error {
     #[error("`{name}` was sent more than once")]
     ClientCredentialTwice { name: String },
     #[error(transparent)]
+    Identity(#[from] Unidentified),
+    #[error(transparent)]
     Credential(#[from] credential::Error),
     #[error(transparent)]
     Upstream(#[from] upstream::Error),
@@ -89,7 +92,8 @@ impl Error {
             | Self::HostMalformed { .. }
             | Self::Target(_)
             | Self::ClientCredential { .. }
-            | Self::ClientCredentialTwice { .. } => Code::BadRequest,
+            | Self::ClientCredentialTwice { .. }
+            | Self::Identity(_) => Code::BadRequest,
             Self::Loop => Code::ProxyLoopDetected,
             Self::NoRoute { .. } => Code::NoRoute,
             Self::Credential(error) => error.code(),

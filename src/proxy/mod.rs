@@ -16,10 +16,11 @@ mod tests;
 mod upload;
 mod view;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::{Request, Response, request};
 use hyper::body::Incoming;
@@ -30,6 +31,7 @@ pub(crate) use view::{Context, View};
 
 use crate::deadline::Deadline;
 use crate::guard::guarded;
+use crate::name::ServiceName;
 use crate::route::{self, Match, Question};
 use admit::{Admission, Named};
 use exchange::Exchange;
@@ -45,6 +47,21 @@ pub(crate) struct Arrival {
     pub(crate) closing: Rc<Cell<bool>>,
     /// Whether the app's body is still coming, maybe after its answer: the server takes no byte of it for a new head.
     pub(crate) uploading: Rc<Cell<bool>>,
+    /// The number of this connection among those that came to a service, where identities go by that.
+    pub(crate) numbers: RefCell<Vec<(ServiceName, usize)>>,
+}
+
+impl Arrival {
+    /// The number of this connection at a service; drawn once, and kept over reloads.
+    fn number_at(&self, service: &ServiceName, arrived: &AtomicUsize) -> usize {
+        let mut numbers = self.numbers.borrow_mut();
+        if let Some((_, number)) = numbers.iter().find(|(known, _)| known == service) {
+            return *number;
+        }
+        let number = arrived.fetch_add(1, Ordering::Relaxed);
+        numbers.push((service.clone(), number));
+        number
+    }
 }
 
 /// Who is on the other end.

@@ -18,12 +18,12 @@ use super::Error;
 use super::exchange::Exchange;
 use super::fields::{self, Instance, Upward};
 use super::upload::Upload;
-use super::view::ServiceHalf;
+use super::view::{IdentityHalf, ServiceHalf};
 use crate::code::Code;
 use crate::credential::{Behalf, Stamp, Verdict};
 use crate::deadline::Deadline;
 use crate::transport::{Body, Gate, Kept, Need, Outgoing};
-use crate::upstream::{self, Choice, PooledBody, Reached, Timing};
+use crate::upstream::{self, Choice, Pool, PooledBody, Reached, Timing};
 
 /// A request on its way to its service, and what is kept of it to send it again.
 pub(super) struct Request {
@@ -36,6 +36,8 @@ pub(super) struct Request {
     behalf: Behalf,
     kept: Kept,
     upload: Option<Rc<Upload>>,
+    /// Who it is sent as, and sent again.
+    identity: Rc<IdentityHalf>,
 }
 
 /// What may still be done for one request.
@@ -57,7 +59,7 @@ impl Request {
     /// Makes an app's request that of the service.
     ///
     /// # Errors
-    /// When the app sent a credential that the config rejects.
+    /// When the app sent a credential that the config rejects, or has to say as whom it calls, and does not.
     pub(super) fn prepare(
         incoming: Incoming,
         target: PathAndQuery,
@@ -65,11 +67,12 @@ impl Request {
         instance: &Instance,
         exchange: &mut Exchange,
     ) -> Result<Self, Error> {
+        let identity = Rc::clone(half.identity(&exchange.head.headers, &exchange.arrival)?);
         let head = &mut exchange.head;
         let chunked = !incoming.is_end_stream() && incoming.size_hint().exact().is_none();
         let upward = Upward { method: &head.method, version: head.version, chunked, instance };
         // Read first: the field that says it goes no further.
-        let behalf = half.service.identity.credential.behalf(&head.headers);
+        let behalf = identity.identity.credential.behalf(&head.headers);
         let apps_own = fields::request(&mut head.headers, upward, &half.rules)?;
         let (body, kept) = Body::app(incoming, BODY_BYTES_KEPT);
         let outgoing = Outgoing {
@@ -80,7 +83,7 @@ impl Request {
             fields: std::mem::take(&mut head.headers),
             body: Body::Empty,
         };
-        let mut request = Self { outgoing, target, apps_own, behalf, kept, upload: exchange.upload(half) };
+        let mut request = Self { outgoing, target, apps_own, behalf, kept, upload: exchange.upload(half), identity };
         request.outgoing.body = request.followed(body, half);
         Ok(request)
     }
@@ -104,15 +107,23 @@ impl Request {
         let arrival = Rc::clone(&exchange.arrival);
         let mut allowance = Allowance { retries: half.service.retry.attempts, renewals: 1, proofs: 1 };
         let mut choice = Choice::Any;
-        if let Some(need) = half.service.identity.credential.body_needed() {
+        if let Some(need) = self.identity.identity.credential.body_needed() {
             // In a box: most services need nothing of the body, and their requests no room for this.
             Box::pin(self.gather(need, half, exchange)).await?;
         }
         loop {
             let stamp = self.authorize(half, exchange).await?;
             let upload = self.upload.as_deref();
-            let sent =
-                exchange.wait_for(pin!(attempt(&mut self.outgoing, choice, upload, half, &arrival.deadline))).await;
+            let sent = exchange
+                .wait_for(pin!(attempt(
+                    &mut self.outgoing,
+                    choice,
+                    upload,
+                    half,
+                    &self.identity.pool,
+                    &arrival.deadline
+                )))
+                .await;
             let again = match sent {
                 Ok(response) => match after_answer(&response, stamp, self, half, &mut allowance, exchange).await {
                     Some(again) => again,
@@ -170,8 +181,8 @@ impl Request {
         if self.apps_own.is_all_of(&half.rules) {
             return Ok(None);
         }
-        let credential = &half.service.identity.credential;
-        let authorized = credential.authorize(&half.attachments, &self.behalf, &mut self.outgoing);
+        let IdentityHalf { identity, attachments, .. } = &*self.identity;
+        let authorized = identity.credential.authorize(attachments, &self.behalf, &mut self.outgoing);
         let stamp = exchange.wait_for(pin!(authorized)).await?;
         self.apps_own.restore(&mut self.outgoing.fields);
         Ok(Some(stamp))
@@ -198,6 +209,7 @@ async fn attempt(
     choice: Choice,
     upload: Option<&Upload>,
     half: &ServiceHalf,
+    pool: &Rc<Pool>,
     deadline: &Deadline,
 ) -> Result<Response<PooledBody>, Unanswered> {
     let response_limit = half.service.timeouts.response;
@@ -205,7 +217,7 @@ async fn attempt(
     deadline.disarm();
     let gate = gated(outgoing);
     let timing = Cell::new(Timing::default());
-    let mut sending = pin!(half.pool.send(outgoing, choice, &timing));
+    let mut sending = pin!(pool.send(outgoing, choice, &timing));
     let mut sent = false;
     poll_fn(|cx| {
         if let Poll::Ready(outcome) = sending.as_mut().poll(cx) {
@@ -258,7 +270,7 @@ async fn after_answer(
     allowance: &mut Allowance,
     exchange: &mut Exchange,
 ) -> Option<Body> {
-    let credential = &half.service.identity.credential;
+    let credential = &request.identity.identity.credential;
     if let Some(stamp) = stamp {
         match credential.verdict(&stamp, response.status(), response.headers()) {
             Verdict::Pass => {}

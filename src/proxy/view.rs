@@ -4,25 +4,27 @@
 //! half whose service is the same `Arc`: its connections, its copy of the token, its numbers. The other halves
 //! retire; requests under way hold the `Rc<View>` that they began with, and end on it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::{HashMap, HashSet};
 use std::ops::Deref;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Cache};
-use http::Response;
 use http::uri::Authority;
+use http::{HeaderMap, Response};
 
 use super::admit::Door;
 use super::fields::{Instance, Rules};
-use super::{Body, problem};
+use super::{Arrival, Body, problem};
 use crate::clock::Moment;
 use crate::code::Code;
 use crate::config::Limits;
 use crate::credential::Attachments;
-use crate::snapshot::{Published, Service, Snapshot};
+use crate::snapshot::{Identity, Published, Service, Snapshot, Unidentified};
 use crate::telemetry::errors::Recent;
 use crate::telemetry::metrics::{Metrics, Numbers};
 use crate::upstream::Pool;
@@ -46,12 +48,23 @@ pub(crate) struct View {
 /// The worker's half of one service.
 pub(super) struct ServiceHalf {
     pub(super) service: Arc<Service>,
-    pub(super) pool: Rc<Pool>,
-    pub(super) attachments: RefCell<Attachments>,
     pub(super) numbers: Arc<Numbers>,
     pub(super) rules: Rules,
     /// Our own copy: one shared among workers would be a reference count that they fight for.
     pub(super) authority: Authority,
+    /// In the order of the service's identities, each made when it is first used: of ten thousand most may never be.
+    identities: Box<[OnceCell<Rc<IdentityHalf>>]>,
+    turn: Cell<usize>,
+    workers: usize,
+    /// Another view has come, and only requests that were under way go on here.
+    retired: Cell<bool>,
+}
+
+/// The worker's half of one identity of a service.
+pub(super) struct IdentityHalf {
+    pub(super) identity: Arc<Identity>,
+    pub(super) pool: Rc<Pool>,
+    pub(super) attachments: RefCell<Attachments>,
 }
 
 /// What stays with the worker whatever is published.
@@ -125,7 +138,7 @@ impl Context {
 
     /// Housekeeping of the pools, about once a second.
     pub(crate) fn sweep(&self, now: Moment) {
-        for half in &self.view().halves {
+        for half in self.view().halves.iter().flat_map(|half| half.used()) {
             half.pool.sweep(now);
         }
     }
@@ -145,7 +158,7 @@ impl View {
 
     fn build(snapshot: Arc<Snapshot>, worker: &Rc<Worker>, old: &[Rc<ServiceHalf>]) -> Self {
         let halves = snapshot.services.iter().map(|service| {
-            half_of(service, old).cloned().unwrap_or_else(|| Rc::new(ServiceHalf::new(service, worker)))
+            half_of(service, old).cloned().unwrap_or_else(|| Rc::new(ServiceHalf::new(service, worker, old)))
         });
         Self { halves: halves.collect(), snapshot, worker: Rc::clone(worker) }
     }
@@ -155,7 +168,7 @@ impl View {
         let next = Self::build(snapshot, &self.worker, &self.halves);
         for half in &self.halves {
             if half_of(&half.service, &next.halves).is_none() {
-                half.pool.retire();
+                half.retire(half_named(&half.service, &next.halves));
             }
         }
         Rc::new(next)
@@ -164,22 +177,73 @@ impl View {
 
 /// The half of this very service, not of another version of it; requests wait while a thousand of them are looked for.
 fn half_of<'a>(service: &Arc<Service>, halves: &'a [Rc<ServiceHalf>]) -> Option<&'a Rc<ServiceHalf>> {
+    half_named(service, halves).filter(|half| Arc::ptr_eq(&half.service, service))
+}
+
+fn half_named<'a>(service: &Service, halves: &'a [Rc<ServiceHalf>]) -> Option<&'a Rc<ServiceHalf>> {
     let place = halves.binary_search_by(|half| half.service.name.cmp(&service.name)).ok()?;
-    halves.get(place).filter(|half| Arc::ptr_eq(&half.service, service))
+    halves.get(place)
 }
 
 impl ServiceHalf {
-    fn new(service: &Arc<Service>, worker: &Worker) -> Self {
-        let numbers = worker.metrics.numbers(worker.number, service.name.as_str());
-        let upstream = Arc::clone(&service.identity.upstream);
-        Self {
-            pool: Pool::new(upstream, worker.workers, Arc::clone(&numbers)),
-            attachments: RefCell::default(),
-            numbers,
+    fn new(service: &Arc<Service>, worker: &Worker, old: &[Rc<Self>]) -> Self {
+        let all = service.identities.all();
+        let half = Self {
+            numbers: worker.metrics.numbers(worker.number, service.name.as_str()),
             rules: Rules::compile(service),
             authority: own_copy(&service.authority),
+            identities: all.iter().map(|_| OnceCell::new()).collect(),
+            // Workers that begin at different places use different identities at a time.
+            turn: Cell::new(worker.number * all.len() / worker.workers.max(1)),
+            workers: worker.workers,
+            retired: Cell::new(false),
             service: Arc::clone(service),
+        };
+        if let Some(old) = half_named(service, old) {
+            half.take_over(old);
         }
+        half
+    }
+
+    /// Who this request is sent as.
+    ///
+    /// # Errors
+    /// When the app has to say, and does not.
+    pub(super) fn identity(&self, fields: &HeaderMap, arrival: &Arrival) -> Result<&Rc<IdentityHalf>, Unidentified> {
+        let service = &self.service;
+        let turn = || self.turn.replace(self.turn.get().wrapping_add(1));
+        let connection = |arrived: &AtomicUsize| arrival.number_at(&service.name, arrived);
+        let place = service.identities.pick(fields, turn, connection)?;
+        Ok(self.identities[place].get_or_init(|| {
+            let identity = Arc::clone(&service.identities.all()[place]);
+            let pool = Pool::new(Arc::clone(&identity.upstream), self.workers, Arc::clone(&self.numbers));
+            if self.retired.get() {
+                pool.retire();
+            }
+            Rc::new(IdentityHalf { identity, pool, attachments: RefCell::default() })
+        }))
+    }
+
+    /// The halves of the identities that this worker has used.
+    fn used(&self) -> impl Iterator<Item = &Rc<IdentityHalf>> {
+        self.identities.iter().filter_map(OnceCell::get)
+    }
+
+    /// Goes on with the halves of identities that the older version had too.
+    fn take_over(&self, old: &Self) {
+        let known: HashMap<_, _> = old.used().map(|half| (Arc::as_ptr(&half.identity), half)).collect();
+        for (identity, place) in self.service.identities.all().iter().zip(&self.identities) {
+            if let Some(&half) = known.get(&Arc::as_ptr(identity)) {
+                place.get_or_init(|| Rc::clone(half));
+            }
+        }
+    }
+
+    /// Closes the idle connections, but for those that its successor goes on with.
+    fn retire(&self, successor: Option<&Rc<Self>>) {
+        self.retired.set(true);
+        let kept: HashSet<_> = successor.iter().flat_map(|half| half.used()).map(Rc::as_ptr).collect();
+        self.used().filter(|half| !kept.contains(&Rc::as_ptr(half))).for_each(|half| half.pool.retire());
     }
 }
 

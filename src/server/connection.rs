@@ -12,7 +12,7 @@
 //! between two messages and made anew when the next bytes come. Taking it apart after every answer would cost 5,000
 //! instructions each, so one that is in steady use is left alone.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -69,6 +69,7 @@ pub(crate) async fn serve<P: Port>(mut stream: Stream, peer: Peer, port: Rc<P>, 
         deadline: Rc::clone(&deadline),
         closing: Rc::clone(&floor.closing),
         uploading: Rc::default(),
+        numbers: RefCell::default(),
     });
     let mut since = Since::Accepted;
     // The first request may be the only one.

@@ -153,9 +153,8 @@ fn prepare(sockets: &Rc<RefCell<Sockets>>, gate: &Arc<Gate>, log: Log) -> Prepar
 async fn become_ready(published: Arc<Published>, readiness: Arc<Readiness>) {
     let required = |snapshot: &Snapshot| -> Vec<(String, Arc<Slot>)> {
         let services = snapshot.services.iter().filter(|service| service.ready == Ready::Required);
-        let slots = services.flat_map(|service| {
-            service.identity.credential.slots().map(|slot| (service.name.to_string(), Arc::clone(slot)))
-        });
+        let slots =
+            services.flat_map(|service| service.slots().map(|slot| (service.name.to_string(), Arc::clone(slot))));
         slots.filter(|(_, slot)| !slot.is_live()).collect()
     };
     loop {
@@ -187,7 +186,7 @@ async fn become_ready(published: Arc<Published>, readiness: Arc<Readiness>) {
 fn unavailable(snapshot: &Snapshot) -> Option<String> {
     let mut required = snapshot.services.iter().filter(|service| service.ready == Ready::Required);
     required.find_map(|service| {
-        let reason = service.identity.credential.unavailable()?;
+        let reason = service.identities.all().iter().find_map(|identity| identity.credential.unavailable())?;
         Some(format!("the service `{}` is `ready: required` and has no credential yet: {reason}", service.name))
     })
 }

@@ -1,5 +1,6 @@
 //! What a reload changes, service by service: a type, so that it can be logged, shown and tested.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -42,6 +43,8 @@ pub(crate) enum Kind {
 pub(crate) enum Token {
     Kept,
     Dropped,
+    /// Of several identities, some are kept.
+    Partly,
 }
 
 impl Difference {
@@ -82,6 +85,7 @@ impl fmt::Display for Change {
             None => Ok(()),
             Some(Token::Kept) => formatter.write_str(", token kept"),
             Some(Token::Dropped) => formatter.write_str(", token dropped"),
+            Some(Token::Partly) => formatter.write_str(", some tokens dropped"),
         }
     }
 }
@@ -105,9 +109,14 @@ fn services(old: &Snapshot, new: &Snapshot) -> Vec<Change> {
 }
 
 fn token(old: &Service, new: &Service) -> Option<Token> {
-    let had = old.identity.credential.slot()?;
-    let kept = new.identity.credential.slot().is_some_and(|has| Arc::ptr_eq(had, has));
-    Some(if kept { Token::Kept } else { Token::Dropped })
+    let had: HashSet<_> = old.slots().map(Arc::as_ptr).collect();
+    let has: HashSet<_> = new.slots().map(Arc::as_ptr).collect();
+    match had.intersection(&has).count() {
+        _ if had.is_empty() => None,
+        0 => Some(Token::Dropped),
+        kept if kept == had.len() => Some(Token::Kept),
+        _ => Some(Token::Partly),
+    }
 }
 
 fn certificates(old: &Snapshot, new: &Snapshot) -> Vec<Change> {

@@ -16,7 +16,7 @@ mod trail;
 mod turns;
 pub(crate) mod watch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -26,6 +26,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
 pub(crate) use access::Access;
+pub(crate) use identity::{Identity, Unidentified};
 pub(crate) use service::Service;
 
 use crate::config::{At, Config, Forgiven, Report, Span};
@@ -129,9 +130,13 @@ impl Snapshot {
 
     fn shared<'a, T>(&'a self, of: impl Fn(&'a Credential) -> Vec<&'a Arc<T>>) -> Vec<(&'a Arc<T>, Vec<&'a Service>)> {
         let mut all: Vec<(&Arc<T>, Vec<&Service>)> = Vec::new();
+        let mut places = HashMap::new();
         for service in &self.services {
-            for one in of(&service.identity.credential) {
-                match all.iter_mut().find(|(known, _)| Arc::ptr_eq(known, one)) {
+            for one in service.identities.all().iter().flat_map(|identity| of(&identity.credential)) {
+                let place = *places.entry(Arc::as_ptr(one)).or_insert(all.len());
+                match all.get_mut(place) {
+                    // Identities of one service may share it too.
+                    Some((_, sharers)) if sharers.last().is_some_and(|last| std::ptr::eq(*last, &**service)) => {}
                     Some((_, sharers)) => sharers.push(service),
                     None => all.push((one, vec![service])),
                 }
@@ -193,33 +198,42 @@ fn compile_services(
     report: &mut Report,
 ) -> Vec<Option<Arc<Service>>> {
     let compile = |(name, written): (_, &At<_>)| {
-        let compiled = Service::compile(name, written, certificates, slots, report)?;
-        let known = previous.and_then(|previous| previous.service(compiled.name.as_str()));
-        let known = known.filter(|known| known.is_same_as(&compiled));
-        Some(known.map_or_else(|| Arc::new(compiled), Arc::clone))
+        let mut compiled = Service::compile(name, written, certificates, slots, report)?;
+        let Some(known) = previous.and_then(|previous| previous.service(compiled.name.as_str())) else {
+            return Some(Arc::new(compiled));
+        };
+        if known.is_same_as(&compiled) {
+            return Some(Arc::clone(known));
+        }
+        compiled.adopt(known);
+        Some(Arc::new(compiled))
     };
     config.services.iter().map(compile).collect()
 }
 
 /// Refuses two refresh tokens in one state file: each would overwrite the other.
 fn refuse_shared_state(services: &[Option<Arc<Service>>], config: &Config, report: &mut Report) {
-    let mut known: Vec<(&Path, &Arc<Slot>, &Service)> = Vec::new();
+    let mut known: HashMap<&Path, (&Arc<Slot>, &Service)> = HashMap::new();
     for service in services.iter().flatten() {
-        for slot in service.identity.credential.slots() {
+        for slot in service.slots() {
             let Some(path) = slot.state_file() else { continue };
-            let other = known.iter().find(|(taken, other, _)| *taken == path && !Arc::ptr_eq(other, slot));
-            if let Some((_, _, other)) = other {
-                let message = format!(
-                    "the services `{}` and `{}` have different refresh tokens, or use them differently, and one \
-                     `state_file`: `{}`",
-                    other.name,
-                    service.name,
-                    path.display()
-                );
-                let span = config.services.get(&service.name).map_or(Span::NOWHERE, |written| written.span);
-                report.error(span, message).help("give each a file of its own");
+            let (other, owner) = known.entry(path).or_insert((slot, service));
+            if Arc::ptr_eq(other, slot) {
+                continue;
             }
-            known.push((path, slot, service));
+            let who = if owner.name == service.name {
+                format!("two identities of the service `{}`", owner.name)
+            } else {
+                format!("the services `{}` and `{}`", owner.name, service.name)
+            };
+            let message = format!(
+                "{who} have different refresh tokens, or use them differently, and one `state_file`: `{}`",
+                path.display()
+            );
+            let span = config.services.get(&service.name).map_or(Span::NOWHERE, |written| written.span);
+            report.error(span, message).help("give each a file of its own");
+            // Ten thousand identities have the same file where two have.
+            break;
         }
     }
 }

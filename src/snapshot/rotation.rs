@@ -13,12 +13,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Published, Service, Snapshot};
-use crate::credential::Slot;
+use crate::credential::{Credential, Slot};
 
-/// A service that is ready to switch once its new slot holds a token.
+/// A service that is ready to switch once its new slots hold tokens.
 pub(crate) struct Switch {
-    old: Arc<Slot>,
-    new: Arc<Slot>,
+    /// Of each identity whose certificate is another: the old slot and the new one. They switch all at once, so that
+    /// nobody has to know which of ten thousand did already.
+    pairs: Vec<(Arc<Slot>, Arc<Slot>)>,
     /// The service to publish then.
     service: Arc<Service>,
     generation: u64,
@@ -43,23 +44,22 @@ pub(crate) fn hold_back(serving: &Snapshot, wanted: &Arc<Snapshot>) -> (Arc<Snap
 impl Switch {
     /// `None`: nothing has to wait.
     fn between(old: &Arc<Service>, new: &Arc<Service>, generation: u64) -> Option<Self> {
-        let (had, has) = (&old.identity.credential, &new.identity.credential);
-        let (old_slot, new_slot) = (had.slot()?, has.slot()?);
-        let rotates = had.obtained_with().is_some() && had.obtained_with() != has.obtained_with();
+        let identities = old.identities.all().iter().zip(new.identities.all());
+        let pairs: Vec<_> = identities.filter_map(|(had, has)| pair(&had.credential, &has.credential)).collect();
         // Whatever else has changed must not wait for a token.
-        let alone = old.changed_keys(new).iter().all(|key| PAIRED.contains(key));
-        if !rotates || !alone || !old_slot.is_live() || new_slot.is_live() {
+        let alone = || old.has_sets_of(new) && old.changed_keys(new).iter().all(|key| PAIRED.contains(key));
+        if pairs.is_empty() || !alone() {
             return None;
         }
-        Some(Self { old: Arc::clone(old_slot), new: Arc::clone(new_slot), service: Arc::clone(new), generation })
+        Some(Self { pairs, service: Arc::clone(new), generation })
     }
 
-    /// Waits until the new slot holds a token or the old one no longer does, and publishes the service; not if a
+    /// Waits until each new slot holds a token or the old one no longer does, and publishes the service; not if a
     /// later reload has published meanwhile.
     pub(crate) async fn carry_out(self, published: Arc<Published>) {
-        while self.old.is_live() && !self.new.is_live() {
+        while let Some((_, new)) = self.pairs.iter().find(|(old, new)| old.is_live() && !new.is_live()) {
             tokio::select! {
-                () = self.new.first_attempt(), if !self.new.is_live() => tokio::time::sleep(LOOK_AGAIN).await,
+                () = new.first_attempt(), if !new.is_live() => tokio::time::sleep(LOOK_AGAIN).await,
                 () = tokio::time::sleep(LOOK_AGAIN) => {}
             }
         }
@@ -75,7 +75,14 @@ impl Switch {
     }
 }
 
+/// The slots of one identity before and after, if its token was obtained with a certificate that is another now.
+fn pair(had: &Credential, has: &Credential) -> Option<(Arc<Slot>, Arc<Slot>)> {
+    let (old, new) = (had.slot()?, has.slot()?);
+    let rotates = had.obtained_with().is_some() && had.obtained_with() != has.obtained_with();
+    (rotates && old.is_live() && !new.is_live()).then(|| (Arc::clone(old), Arc::clone(new)))
+}
+
 /// The keys that a rotation alone changes.
-const PAIRED: [&str; 2] = ["certificate", "title"];
+const PAIRED: [&str; 3] = ["certificate", "identities", "title"];
 /// How late the expiry of an old token may be seen.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);

@@ -6,13 +6,12 @@ use std::sync::Arc;
 use http::uri;
 
 use super::allow::Allow;
-use super::identity::Identity;
+use super::identity::{Identities, Parts};
 use crate::config::{self, At, OnClientAuthorization, Ready, Report, Retry, Scheme, Timeouts, Url};
-use crate::credential::{Credential, Material, Slots};
+use crate::credential::{Slot, Slots};
 use crate::name::{CertificateName, ServiceName};
 use crate::route::target;
-use crate::tls::{Certificate, ClientTls};
-use crate::upstream::Upstream;
+use crate::tls::Certificate;
 
 /// The shared half of a service: immutable, kept by a reload as the same `Arc` where nothing that made it changed.
 pub(crate) struct Service {
@@ -25,7 +24,7 @@ pub(crate) struct Service {
     /// Of `url`, without a trailing slash; `""` if there is none.
     pub(crate) base_path: String,
     pub(crate) certificate: Option<Arc<Certificate>>,
-    pub(crate) identity: Identity,
+    pub(crate) identities: Identities,
     pub(crate) allow: Option<Allow>,
     pub(crate) headers: config::RequestHeaders,
     pub(crate) response_headers: config::ResponseHeaders,
@@ -48,16 +47,10 @@ impl Service {
     ) -> Option<Self> {
         let service = &written.value;
         let linked = service.certificate.as_ref().map(|named| certificates.get(&named.value));
-        let certificate = linked.flatten();
-        let material = Material { service, certificate, certificates, slots };
+        let parts = Parts { name, service, certificates, slots };
         // All of it is looked at before it is given up: a user wants to hear of every problem at once.
-        let credential = Credential::compile(&material, report);
-        let upstream = compile_upstream(service, certificate, report);
+        let identities = Identities::compile(&parts, report);
         let authority = authority(service, report);
-        if linked.is_some_and(|found| found.is_none()) {
-            // Never without the certificate that it names.
-            return None;
-        }
         let url = service.url.value.clone();
         Some(Self {
             name: name.clone(),
@@ -66,8 +59,8 @@ impl Service {
             scheme: url.scheme,
             base_path: target::base_path(&url).to_owned(),
             url,
-            certificate: certificate.cloned(),
-            identity: Identity { credential: credential?, upstream: Arc::new(upstream?) },
+            certificate: linked.flatten().cloned(),
+            identities: identities?,
             allow: service.allow.as_ref().map(Allow::compile),
             headers: service.headers.clone(),
             response_headers: service.response_headers.clone(),
@@ -88,6 +81,10 @@ impl Service {
     /// alone has changed is among them.
     pub(crate) fn changed_keys(&self, other: &Self) -> Vec<&'static str> {
         let mut keys = self.written.changed_keys(&other.written);
+        let same = self.identities.compare(&other.identities);
+        let explained = !keys.is_empty() || !same.certificates;
+        // The certificates of a service without sets are the one that it links.
+        let many = self.written.identities.is_some();
         let mut add = |key, changed: bool| {
             if changed && !keys.contains(&key) {
                 keys.push(key);
@@ -95,36 +92,37 @@ impl Service {
         };
         let rotated = !same_certificate(self.certificate.as_ref(), other.certificate.as_ref());
         add("certificate", rotated);
-        let (ours, theirs) = (&self.identity, &other.identity);
-        let explained = rotated || !self.written.changed_keys(&other.written).is_empty();
-        add("tls", !explained && ours.upstream.fingerprint() != theirs.upstream.fingerprint());
-        add("auth", !explained && ours.credential.fingerprint() != theirs.credential.fingerprint());
+        add("identities", many && !rotated && !same.certificates);
+        add("tls", !explained && !same.upstreams);
+        add("auth", !explained && !same.credentials);
         keys
+    }
+
+    /// Takes over the identities of an older version of this service that nothing has changed for.
+    pub(super) fn adopt(&mut self, older: &Self) {
+        let written = self.written.changed_keys(&older.written);
+        if self.written.identities.is_some() && written.iter().all(|key| NOT_OF_IDENTITIES.contains(key)) {
+            self.identities.adopt(&older.identities);
+        }
+    }
+
+    /// Whether both have the same sets of identities, in the same order, as far as the config itself says.
+    pub(super) fn has_sets_of(&self, other: &Self) -> bool {
+        self.written.identities == other.written.identities
+    }
+
+    /// The slots of all its identities; one that they share may come more than once.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = &Arc<Slot>> {
+        self.identities.slots()
     }
 }
 
-fn same_certificate(one: Option<&Arc<Certificate>>, other: Option<&Arc<Certificate>>) -> bool {
+pub(super) fn same_certificate(one: Option<&Arc<Certificate>>, other: Option<&Arc<Certificate>>) -> bool {
     match (one, other) {
         (None, None) => true,
         (Some(one), Some(other)) => one.same_material(other),
         _ => false,
     }
-}
-
-fn compile_upstream(
-    service: &config::Service,
-    certificate: Option<&Arc<Certificate>>,
-    report: &mut Report,
-) -> Option<Upstream> {
-    let url = &service.url;
-    let tls = match url.value.scheme {
-        Scheme::Http => None,
-        Scheme::Https => {
-            let host = &url.value.authority.host;
-            Some(ClientTls::compile(service.tls.as_ref(), host, certificate, service.http_version, url.span, report)?)
-        }
-    };
-    Some(Upstream::compile(service, tls))
 }
 
 fn authority(service: &config::Service, report: &mut Report) -> Option<uri::Authority> {
@@ -134,3 +132,6 @@ fn authority(service: &config::Service, report: &mut Report) -> Option<uri::Auth
     }
     parsed.ok()
 }
+
+/// What an identity is not made from, but for its own set.
+const NOT_OF_IDENTITIES: [&str; 2] = ["identities", "title"];

@@ -156,10 +156,11 @@ impl Numbers {
         self.connect.observe(took);
     }
 
-    /// Connections to the service now: `active` carry a request, `idle` wait in the pool.
-    pub(crate) fn connections(&self, active: usize, idle: usize) {
-        self.active.set(active as u64);
-        self.idle.set(idle as u64);
+    /// So many more connections to the service, or fewer: `active` carry a request, `idle` wait in a pool.
+    pub(crate) fn connections(&self, active: i64, idle: i64) {
+        // Two's complement: to add a negative number is to subtract.
+        self.active.add(active.cast_unsigned());
+        self.idle.add(idle.cast_unsigned());
     }
 }
 

@@ -109,8 +109,6 @@ enum Taken {
 pub(crate) struct Copied {
     first: Bytes,
     rest: BytesMut,
-    /// What `rest` was, once nothing more comes: of this, copies are counted and not made.
-    frozen: Bytes,
     trailers: Option<HeaderMap>,
 }
 
@@ -180,7 +178,7 @@ impl Body {
             let Some(frame) = poll_fn(|cx| stream.poll_frame(cx)).await.transpose()? else {
                 return Ok(stream.keep_all(gathered));
             };
-            gathered.add(&frame);
+            gathered.join(&frame);
         }
         stream.resume(need, gathered)
     }
@@ -195,9 +193,7 @@ impl Body {
         match self {
             Self::Empty => {}
             Self::Whole(bytes) => digest.update(bytes.as_deref().unwrap_or_default()),
-            Self::Again(copy) => {
-                [&copy.first[..], &copy.rest, &copy.frozen].iter().for_each(|bytes| digest.update(bytes))
-            }
+            Self::Again(copy) => [&copy.first[..], &copy.rest].iter().for_each(|bytes| digest.update(bytes)),
             Self::Stream(_) | Self::Resumed(_) => return false,
         }
         true
@@ -281,7 +277,7 @@ impl Stream {
 
     /// It was read to its end: what came of it is all of it.
     fn keep_all(&self, gathered: Copied) -> Body {
-        let gathered = gathered.frozen();
+        let gathered = gathered.in_one_piece();
         self.record.borrow_mut().taken = Taken::All(gathered.clone());
         Body::Again(gathered)
     }
@@ -376,6 +372,26 @@ impl Copied {
         }
     }
 
+    /// As [`Copied::add`], with all of it together if there is more than one piece: see [`Copied::in_one_piece`].
+    fn join(&mut self, frame: &Frame<Bytes>) {
+        let another = frame.data_ref().is_some_and(|data| !data.is_empty());
+        if another && !self.first.is_empty() {
+            self.rest.extend_from_slice(&std::mem::take(&mut self.first));
+        }
+        match frame.data_ref() {
+            Some(data) if !self.rest.is_empty() => self.rest.extend_from_slice(data),
+            _ => self.add(frame),
+        }
+    }
+
+    /// Nothing more comes to what was joined: copies of it are counted from now on, and not made.
+    fn in_one_piece(mut self) -> Self {
+        if !self.rest.is_empty() {
+            self.first = std::mem::take(&mut self.rest).freeze();
+        }
+        self
+    }
+
     fn next(&mut self) -> Option<Frame<Bytes>> {
         if !self.first.is_empty() {
             return Some(Frame::data(std::mem::take(&mut self.first)));
@@ -383,20 +399,11 @@ impl Copied {
         if !self.rest.is_empty() {
             return Some(Frame::data(std::mem::take(&mut self.rest).freeze()));
         }
-        if !self.frozen.is_empty() {
-            return Some(Frame::data(std::mem::take(&mut self.frozen)));
-        }
         self.trailers.take().map(Frame::trailers)
     }
 
-    /// Nothing more comes.
-    fn frozen(mut self) -> Self {
-        self.frozen = std::mem::take(&mut self.rest).freeze();
-        self
-    }
-
     fn len(&self) -> usize {
-        self.first.len() + self.rest.len() + self.frozen.len()
+        self.first.len() + self.rest.len()
     }
 
     fn is_empty(&self) -> bool {

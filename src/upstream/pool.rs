@@ -43,6 +43,8 @@ pub(crate) struct Pool {
     /// When the sweep came last: precise enough for lifetimes, and no clock is read for a request.
     pub(super) now: Cell<Moment>,
     retired: Cell<bool>,
+    /// Active and idle, as they were told: the numbers are of the service, which may have other pools.
+    counted: Cell<(i64, i64)>,
     pub(super) lender: RefCell<Option<AbortHandle>>,
 }
 
@@ -66,6 +68,7 @@ impl Pool {
             open: Rc::default(),
             now: Cell::new(Moment::now()),
             retired: Cell::new(false),
+            counted: Cell::default(),
             lender: RefCell::default(),
             upstream,
         })
@@ -130,7 +133,7 @@ impl Pool {
     pub(crate) fn retire(&self) {
         self.idle.borrow_mut().clear();
         self.shared.borrow_mut().clear();
-        self.numbers.connections(0, 0);
+        self.tell((0, 0));
         self.retired.set(true);
     }
 
@@ -271,7 +274,12 @@ impl Pool {
         }
         let shared = self.shared.borrow();
         let idle = self.idle.borrow().len() + shared.iter().filter(|shared| shared.is_idle()).count();
-        self.numbers.connections(self.open.get().saturating_sub(idle), idle);
+        self.tell((self.open.get().saturating_sub(idle) as i64, idle as i64));
+    }
+
+    fn tell(&self, now: (i64, i64)) {
+        let before = self.counted.replace(now);
+        self.numbers.connections(now.0 - before.0, now.1 - before.1);
     }
 
     /// `None` only while it is being dropped.

@@ -25,6 +25,7 @@ mod fields;
 mod framing;
 mod grants;
 mod house;
+mod identities;
 mod identity_provider;
 mod isolation;
 mod load;

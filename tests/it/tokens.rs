@@ -29,7 +29,7 @@ fn real(idp: &Idp, fields: &str) -> String {
 
 /// The claims of the bearer token in an `Authorization` field.
 #[track_caller]
-fn claims(authorization: &str) -> Value {
+pub fn claims(authorization: &str) -> Value {
     let token = authorization.strip_prefix("Bearer ").unwrap_or_else(|| panic!("no bearer token: {authorization:?}"));
     let payload = BASE64_URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
     serde_json::from_slice(&payload).unwrap()

@@ -34,7 +34,7 @@ use super::reference::{self, Accepts};
 use super::section::one_of;
 use super::value::{At, Url, header_value};
 use crate::secret::Secret;
-pub(super) use place::report_overlap_with_headers;
+pub(super) use place::{report_overlap_with_field, report_overlap_with_headers};
 
 /// One authentication method with its fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,10 +73,10 @@ impl From<Methods> for Vec<At<Auth>> {
 
 impl FromNode for Methods {
     fn from_node(node: &Node, reader: &mut Reader<'_>) -> Result<Self, Reported> {
-        let entries = match &node.value {
-            Value::Sequence(entries) => entries.as_slice(),
-            _ => std::slice::from_ref(node),
-        };
+        if reader.overridden.is_some() {
+            return Ok(Self(Vec::new()));
+        }
+        let entries = entries(node);
         let read: Vec<Result<Option<Auth>, Reported>> = entries.iter().map(|entry| Auth::read(entry, reader)).collect();
         reader.auth_unknown |= read.iter().any(Result::is_err);
         let methods = read
@@ -95,6 +95,35 @@ impl FromNode for Methods {
         let method = json_schema!({ "$ref": "#/$defs/Method" });
         json_schema!({ "anyOf": [method, { "type": "array", "items": method }] })
     }
+}
+
+/// The methods of an `auth`, one or a list.
+pub(super) fn entries(node: &Node) -> &[Node] {
+    match &node.value {
+        Value::Sequence(entries) => entries.as_slice(),
+        _ => std::slice::from_ref(node),
+    }
+}
+
+/// The keys that an entry of `auth` may have beside `type`; `None` if its method is unknown or can't be known.
+pub(super) fn keys(entry: &Node, reader: &mut Reader<'_>) -> Option<Vec<&'static str>> {
+    let name = MethodName::from_node(&entry.entry("type")?.value, reader).ok()?.0?;
+    let method = METHODS.iter().find(|method| method.name == name)?;
+    Some((method.keys)(&mut SchemaGenerator::default()).iter().map(|property| property.key).collect())
+}
+
+/// Describes an `auth` that `identities` complete: any of its keys but `type` may be missing.
+pub(super) fn schema_of_overridden(generator: &mut SchemaGenerator) -> Schema {
+    let lenient = |method: &Method| {
+        let mut schema = method.schema(generator);
+        schema.insert("required".to_owned(), serde_json::json!(["type"]));
+        schema
+    };
+    let methods: Vec<Schema> = METHODS.iter().map(lenient).collect();
+    let one = json_schema!({ "oneOf": methods });
+    generator.definitions_mut().insert("OverriddenMethod".to_owned(), one.to_value());
+    let method = json_schema!({ "$ref": "#/$defs/OverriddenMethod" });
+    json_schema!({ "anyOf": [method, { "type": "array", "items": method }] })
 }
 
 /// What a config may say in `type`.

@@ -2,7 +2,7 @@
 
 use std::iter;
 
-use http::header;
+use http::{HeaderName, header};
 
 use super::{Attachment, Auth, AwsSigV4, OAuth2, Static, Unavailable};
 use crate::config::diagnostic::Report;
@@ -73,6 +73,18 @@ pub(in crate::config) fn report_overlap_with_headers(
                 .also(*method, "set by this method")
                 .help("remove it here");
         }
+    }
+}
+
+/// Reports a field in which the app is to say something else, and which one of the methods sets.
+pub(in crate::config) fn report_overlap_with_field(methods: &[At<Auth>], name: &At<HeaderName>, report: &mut Report) {
+    let place = Place::header(name.value.as_str());
+    let mut taken = methods.iter().flat_map(places);
+    if let Some((_, method)) = taken.find(|(taken, _)| taken.overlaps(&place)) {
+        report
+            .error(name.span, format!("the field `{}` carries the credential of this service", name.value))
+            .also(method, "set by this method")
+            .help("choose another field");
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod access;
 mod certificate;
+mod identities;
 mod process;
 mod route;
 mod service;
@@ -14,6 +15,7 @@ use std::collections::BTreeMap;
 
 pub use access::{Access, Admin};
 pub use certificate::{Certificate, Material};
+pub use identities::{Identities, IdentitySet, Pick};
 pub use process::{AccessLog, Format, Level, Limits, Log, Shutdown};
 pub use route::Route;
 pub use service::{Allow, HttpVersion, OnClientAuthorization, Ready, RequestHeaders, ResponseHeaders, Service};

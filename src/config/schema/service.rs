@@ -3,8 +3,9 @@
 use http::{HeaderName, HeaderValue, Method};
 use schemars::{Schema, SchemaGenerator};
 
+use super::identities::{self, Identities};
 use super::{Pool, Retry, Timeouts, Tls};
-use crate::config::auth::{Auth, Methods};
+use crate::config::auth::{self, Auth, Methods};
 use crate::config::check;
 use crate::config::diagnostic::Reported;
 use crate::config::json_schema;
@@ -48,6 +49,9 @@ section! {
         pub retry: Retry = Retry::default(),
         /// Connections to the service.
         pub pool: Pool = Pool::default(),
+        /// For load tests: who the service is called as, one after the other; by default as itself alone. Then `auth` is
+        /// that of the first.
+        pub identities: Option<Identities> = None,
         /// `required`: `/readyz` waits for this service's first token.
         pub ready: Ready = Ready::Optional,
     }
@@ -58,15 +62,31 @@ impl FromNode for Service {
         let mut fields = Fields::open(node, reader.report)?;
         reader.links_certificate = node.entry("certificate").is_some();
         reader.auth_unknown = false;
+        let auth = node.entry("auth").map(|entry| &entry.value);
+        let has_identities = node.entry("identities").is_some();
+        reader.overridden = has_identities.then(|| auth.cloned().unwrap_or_else(|| node.without_items()));
         let service = Self::from_fields(&mut fields, reader);
+        reader.overridden = None;
         fields.close(reader.report);
-        let service = service?;
-        check::service(&service, reader);
+        let mut service = service?;
+        if has_identities {
+            identities::check(&mut service, auth, reader);
+        } else {
+            check::service(&service, reader);
+        }
         Ok(service)
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
-        json_schema::object(Self::properties(generator))
+        let (whole, overridden) = (Methods::schema(generator), auth::schema_of_overridden(generator));
+        let mut properties = Self::properties(generator);
+        for auth in properties.iter_mut().filter(|property| property.key == "auth") {
+            auth.schema = schemars::json_schema!({ "anyOf": [whole, overridden] });
+        }
+        let mut schema = json_schema::object(properties);
+        schema.insert("if".to_owned(), serde_json::json!({ "properties": { "identities": false } }));
+        schema.insert("then".to_owned(), serde_json::json!({ "properties": { "auth": whole } }));
+        schema
     }
 }
 
@@ -90,6 +110,7 @@ impl Service {
             ("timeouts", self.timeouts != other.timeouts),
             ("retry", self.retry != other.retry),
             ("pool", self.pool != other.pool),
+            ("identities", self.identities != other.identities),
             ("ready", self.ready != other.ready),
         ];
         changes.into_iter().filter(|&(_, changed)| changed).map(|(key, _)| key).collect()

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use http::HeaderName;
 
 use super::call::{Address, Origin};
+use super::crowd::Entrance;
 use super::discovery::{Discovery, Means};
 use super::grant::Families;
 use super::place::Place;
@@ -16,6 +17,7 @@ use crate::config::auth::oauth2::{Endpoint, EndpointCertificate, OAuth2};
 use crate::config::{self, At, HttpVersion, Report, Scheme, Tls};
 use crate::credential::Material;
 use crate::credential::digest::Digest;
+use crate::name::ServiceName;
 use crate::tls::{Certificate, ClientTls, Nameless};
 
 /// Where a token comes from, how it is asked for, and with which TLS.
@@ -23,6 +25,7 @@ pub(in crate::credential) struct Entry {
     pub(super) key: Key,
     certificate: Option<[u8; 32]>,
     request: TokenRequest,
+    entrance: Option<Arc<Entrance>>,
 }
 
 /// SHA-256 over every part of an [`Entry`].
@@ -43,12 +46,20 @@ pub(crate) struct Slots {
     slots: Known<Slot>,
     subjects: Known<Subjects>,
     families: Families,
+    /// Of services with many identities: they outlive a reload, so that those before and after it are ten together.
+    entrances: Mutex<HashMap<ServiceName, Weak<Entrance>>>,
 }
 
 /// What is known by its entry's key, for as long as somebody else holds it.
 struct Known<T> {
-    all: Mutex<HashMap<Key, Weak<T>>>,
+    all: Mutex<All<T>>,
     new: Mutex<Vec<Weak<T>>>,
+}
+
+struct All<T> {
+    by_key: HashMap<Key, Weak<T>>,
+    /// At this many, those that are gone are looked for: at each new one, ten thousand would take a second.
+    full: usize,
 }
 
 impl Entry {
@@ -64,7 +75,12 @@ impl Entry {
         let certificate = certificate.map(Arc::as_ref);
         let request = TokenRequest::compile(written, place, certificate, families, report)?;
         request.digest(&mut digest);
-        Some(Self { key: digest.finish(), certificate: fingerprint, request })
+        Some(Self {
+            key: digest.finish(),
+            certificate: fingerprint,
+            request,
+            entrance: material.crowd.entrance.clone(),
+        })
     }
 }
 
@@ -81,19 +97,31 @@ impl Slots {
 
     /// Where the tokens of this entry are: the slot that is there, or a new one.
     pub(super) fn tokens(&self, entry: Entry) -> Tokens {
-        let Entry { key, certificate, request } = entry;
+        let Entry { key, certificate, request, entrance } = entry;
         match request.subject_field().cloned() {
             Some(field) => {
                 let subjects = self.subjects.get(key, || Subjects::new(request, certificate));
                 Tokens::PerSubject { subjects, field }
             }
-            None => Tokens::One(self.slot_of(key, || Slot::new(Arc::new(request), certificate))),
+            None => Tokens::One(self.slot_of(key, || Slot::new(Arc::new(request), certificate, entrance))),
         }
     }
 
     /// The slot of what this key stands for.
     pub(super) fn slot_of(&self, key: Key, make: impl FnOnce() -> Slot) -> Arc<Slot> {
         self.slots.get(key, make)
+    }
+
+    /// The way in for first tokens of this service's identities.
+    pub(super) fn entrance(&self, service: &ServiceName) -> Arc<Entrance> {
+        let mut entrances = locked(&self.entrances);
+        if let Some(entrance) = entrances.get(service).and_then(Weak::upgrade) {
+            return entrance;
+        }
+        entrances.retain(|_, entrance| entrance.strong_count() > 0);
+        let entrance = Arc::default();
+        entrances.insert(service.clone(), Arc::downgrade(&entrance));
+        entrance
     }
 }
 
@@ -107,15 +135,18 @@ impl<T> Known<T> {
     /// The one that is there, or a new one.
     fn get(&self, key: Key, make: impl FnOnce() -> T) -> Arc<T> {
         let mut all = locked(&self.all);
-        if let Some(known) = all.get(&key).and_then(Weak::upgrade) {
+        if let Some(known) = all.by_key.get(&key).and_then(Weak::upgrade) {
             return known;
         }
-        all.retain(|_, known| known.strong_count() > 0);
-        let made = Arc::new(make());
-        all.insert(key, Arc::downgrade(&made));
         let mut new = locked(&self.new);
-        // A config that is refused again and again would leave one here each time.
-        new.retain(|known| known.strong_count() > 0);
+        if all.by_key.len() >= all.full {
+            all.by_key.retain(|_, known| known.strong_count() > 0);
+            // A config that is refused again and again would leave some here each time.
+            new.retain(|known| known.strong_count() > 0);
+            all.full = 2 * all.by_key.len().max(FEW);
+        }
+        let made = Arc::new(make());
+        all.by_key.insert(key, Arc::downgrade(&made));
         new.push(Arc::downgrade(&made));
         made
     }
@@ -123,7 +154,7 @@ impl<T> Known<T> {
 
 impl<T> Default for Known<T> {
     fn default() -> Self {
-        Self { all: Mutex::default(), new: Mutex::default() }
+        Self { all: Mutex::new(All { by_key: HashMap::new(), full: 0 }), new: Mutex::default() }
     }
 }
 
@@ -142,8 +173,9 @@ fn place(
             let tls = match url.scheme {
                 Scheme::Http => None,
                 Scheme::Https => {
-                    let version = HttpVersion::Auto;
-                    Some(ClientTls::compile(trust.as_ref(), host, certificate, version, *span, report)?)
+                    let (version, presented) = (HttpVersion::Auto, certificate.map(|it| it.leaf.sha256));
+                    let compile = || ClientTls::compile(trust.as_ref(), host, certificate, version, *span, report);
+                    Some(material.crowd.tls(trust.as_ref(), host, presented, compile)?)
                 }
             };
             let fingerprint = tls.as_ref().map(|tls| tls.fingerprint);
@@ -211,6 +243,9 @@ fn digest_place(written: &OAuth2, tls: Option<&[u8; 32]>, certificate: Option<&[
     digest.list(certificate.iter().map(|fingerprint| fingerprint.as_slice()));
     digest.field(&[u8::from(written.dpop)]);
 }
+
+/// As many slots that are gone are no matter.
+const FEW: usize = 32;
 
 /// A panic elsewhere leaves the maps whole: every change is one insertion.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -19,6 +19,7 @@ mod call;
 mod challenge;
 mod client;
 mod counts;
+mod crowd;
 mod discovery;
 mod dpop;
 mod draft;
@@ -40,6 +41,7 @@ mod web_identity;
 
 pub(in crate::credential) use bearer::Bearer;
 pub(crate) use behalf::Behalf;
+pub(crate) use crowd::Crowd;
 pub(crate) use entry::Slots;
 pub(in crate::credential) use entry::Tokens;
 pub(crate) use failure::Failure;

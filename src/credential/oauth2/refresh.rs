@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::Slot;
 use super::answer::Granted;
 use super::dpop::ProofKey;
@@ -150,6 +152,7 @@ impl Refresher {
     }
 
     async fn attempt(&mut self) -> Option<()> {
+        let _place = self.enter().await?;
         let timeout = self.begin()?;
         let endpoint = Arc::clone(&self.endpoint);
         let fetched = tokio::select! {
@@ -157,6 +160,16 @@ impl Refresher {
             () = self.asks.until_gone(), if !endpoint.is_heard_out() => return None,
         };
         self.end(fetched)
+    }
+
+    /// Waits for a place if this would be the first token of one of many.
+    async fn enter(&self) -> Option<Option<OwnedSemaphorePermit>> {
+        let slot = self.slot.upgrade()?;
+        let state = slot.state();
+        let Some(entrance) = slot.entrance.clone().filter(|_| state.token.is_none()) else { return Some(None) };
+        drop(slot);
+        let place = entrance.enter(pin!(self.asks.until_wanted(state.requests + 1))).await;
+        Some(place)
     }
 
     fn begin(&self) -> Option<Duration> {
@@ -246,6 +259,13 @@ fn succeed_to(old: Option<&Token>, granted: Granted, default_lifetime: Duration)
 }
 
 impl Asks {
+    /// Attempt number `attempt` is waited for, or nobody will wait for any.
+    async fn until_wanted(&self, attempt: u64) {
+        while self.wanted.load(Ordering::Acquire) < attempt && !self.gone.load(Ordering::Acquire) {
+            self.bell.notified().await;
+        }
+    }
+
     async fn until_gone(&self) {
         while !self.gone.load(Ordering::Acquire) {
             // Other rings are for later: what they are for stays in the atomics.

@@ -14,6 +14,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use super::counts::Counts;
+use super::crowd::Entrance;
 use super::dpop::token_type;
 use super::failure::{Failure, Kind};
 use super::refresh::Endpoint;
@@ -34,6 +35,8 @@ pub(crate) struct Slot {
     pub(super) endpoint: Arc<dyn Endpoint>,
     pub(super) sharers: Arc<Sharers>,
     certificate: Option<[u8; 32]>,
+    /// Where its first token has to wait for those of others.
+    pub(super) entrance: Option<Arc<Entrance>>,
     counts: Arc<Counts>,
     /// Whether a request has read it of late; noted only where there are too many to keep all.
     used: AtomicBool,
@@ -112,8 +115,15 @@ pub(crate) enum TokenState {
 }
 
 impl Slot {
-    pub(super) fn new(endpoint: Arc<dyn Endpoint>, certificate: Option<[u8; 32]>) -> Self {
-        Self::sharing(endpoint, certificate, Arc::default(), Arc::default())
+    /// Its first token goes through `entrance`, if there is one.
+    pub(super) fn new(
+        endpoint: Arc<dyn Endpoint>,
+        certificate: Option<[u8; 32]>,
+        entrance: Option<Arc<Entrance>>,
+    ) -> Self {
+        let mut slot = Self::sharing(endpoint, certificate, Arc::default(), Arc::default());
+        slot.entrance = entrance;
+        slot
     }
 
     /// One of several that go by the same terms and are counted together.
@@ -130,6 +140,7 @@ impl Slot {
             endpoint,
             sharers,
             certificate,
+            entrance: None,
             counts,
             used: AtomicBool::new(true),
         }

@@ -48,7 +48,8 @@ impl Lent {
         report: &mut Report,
     ) -> Option<Self> {
         let (sts, entry) = Sts::compile(written, material, report)?;
-        let slot = material.slots.slot_of(entry, || Slot::new(Arc::new(sts), None));
+        let entrance = material.crowd.entrance.clone();
+        let slot = material.slots.slot_of(entry, || Slot::new(Arc::new(sts), None, entrance));
         let terms = Arc::new(Terms::of_keys(DEFAULT_LIFE, TIMEOUT));
         slot.sharers.join(&terms);
         Some(Self { slot, entry, _terms: terms })

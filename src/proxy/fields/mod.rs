@@ -51,7 +51,7 @@ struct Changes {
 
 impl Rules {
     pub(crate) fn compile(service: &Service) -> Self {
-        let credential = service.identity.credential.owned();
+        let credential = service.identities.owned();
         let owned: Rc<[_]> = credential.fields.iter().chain(&credential.subjects).map(own_name).collect();
         // A subject's token is asked for, wherever it comes: it is no credential for the service.
         let contested = credential.fields.iter().filter(|name| !credential.subjects.contains(name));
@@ -64,7 +64,8 @@ impl Rules {
             on_client_authorization: service.on_client_authorization,
             request: Changes::new(
                 request.set.iter().map(|(name, value)| (&name.value, value)),
-                request.remove.iter().map(|name| &name.value),
+                // What names an identity is for us alone.
+                request.remove.iter().map(|name| &name.value).chain(service.identities.field()),
             ),
             answer: Changes::new(
                 answer.set.iter().map(|(name, value)| (&name.value, value)),

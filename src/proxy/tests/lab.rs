@@ -1,6 +1,6 @@
 //! One worker without its server: a view, a sweep that is ticked by hand, and apps.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
@@ -65,6 +65,7 @@ impl Worker {
             deadline: self.sweep.deadline(),
             closing: Rc::new(Cell::new(false)),
             uploading: Rc::new(Cell::new(false)),
+            numbers: RefCell::default(),
         });
         let context = Rc::clone(&self.context);
         let service = service_fn(move |request| {

@@ -164,7 +164,7 @@ impl Running {
 
     /// Waits until the service holds a token.
     pub(super) async fn until_token(&self, name: &str) {
-        let has_token = || self.service(name).identity.credential.slot().is_some_and(|slot| slot.is_live());
+        let has_token = || self.service(name).slots().next().is_some_and(|slot| slot.is_live());
         until("a token", || has_token().then_some(())).await;
     }
 }

@@ -148,7 +148,10 @@ fn a_command_that_fails_at_the_start_leaves_its_service_without_credential_until
         let lab = Lab::start().await;
         lab.config(FROM_COMMAND);
         let running = lab.run();
-        let unavailable = || running.service("orders").identity.credential.unavailable().map(str::to_owned);
+        let unavailable = || {
+            let orders = running.service("orders");
+            orders.identities.all()[0].credential.unavailable().map(str::to_owned)
+        };
         let reason = "the command `cat` ended with status 1: cat: secret: No such file or directory";
         assert_eq!(unavailable().as_deref(), Some(reason));
 

@@ -23,7 +23,7 @@ fn fingerprint(service: &Service) -> [u8; 32] {
 
 /// Whether the service's connections present the certificate that its token is for, and there is such a token.
 fn is_a_pair(service: &Service) -> bool {
-    let credential = &service.identity.credential;
+    let credential = &service.identities.all()[0].credential;
     credential.obtained_with() == Some(fingerprint(service)) && credential.slot().is_some_and(|slot| slot.is_live())
 }
 

@@ -107,7 +107,10 @@ services:
         let service = &config.services["api"].value;
         let certificates = BTreeMap::from([(CertificateName::parse("app").unwrap(), Arc::clone(&self.certificate))]);
         let certificate = Some(&self.certificate);
-        Credential::compile(&Material { service, certificate, certificates: &certificates, slots }, report)
+        Credential::compile(
+            &Material { service, certificate, certificates: &certificates, slots, crowd: &<_>::default() },
+            report,
+        )
     }
 
     /// Whether two methods get the same token.

@@ -36,7 +36,7 @@ impl Endpoint for OnDemand {
 
 /// A slot and its loop.
 fn running(endpoint: &Arc<FakeEndpoint>, ends: Option<Moment>) -> (Arc<Slot>, Arc<Terms>) {
-    let slot = Arc::new(Slot::new(Arc::new(OnDemand { endpoint: Arc::clone(endpoint), ends }), None));
+    let slot = Arc::new(Slot::new(Arc::new(OnDemand { endpoint: Arc::clone(endpoint), ends }), None, None));
     let terms = Arc::new(Terms::of(&oauth2()));
     slot.sharers.join(&terms);
     tokio::task::spawn_local(refresh::run(Arc::downgrade(&slot)));

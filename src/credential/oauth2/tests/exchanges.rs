@@ -128,7 +128,13 @@ fn demo_credential(demo: &Demo, slots: &Slots) -> (Credential, Arc<Certificate>)
     let certificate = Certificate::compile(name, written, &mut report).expect("a certificate");
     let service = &config.services[Demo::SERVICE].value;
     let certificates = BTreeMap::from([(name.clone(), Arc::clone(&certificate))]);
-    let material = Material { service, certificate: Some(&certificate), certificates: &certificates, slots };
+    let material = Material {
+        service,
+        certificate: Some(&certificate),
+        certificates: &certificates,
+        slots,
+        crowd: &<_>::default(),
+    };
     (Credential::compile(&material, &mut report).expect("a credential"), certificate)
 }
 
@@ -156,7 +162,8 @@ async fn nothing_is_asked_of_the_endpoint_without_the_certificate_that_is_linked
     let service = &config.services[Demo::SERVICE].value;
     let slots = Slots::default();
 
-    let material = Material { service, certificate: None, certificates: &BTreeMap::new(), slots: &slots };
+    let material =
+        Material { service, certificate: None, certificates: &BTreeMap::new(), slots: &slots, crowd: &<_>::default() };
 
     assert!(Credential::compile(&material, &mut report).is_none());
     assert!(slots.take_new().is_empty());

@@ -119,7 +119,7 @@ fn failure(kind: Kind) -> Failure {
 /// A slot of this endpoint, with the terms that it goes by.
 pub(super) fn slot(endpoint: &Arc<FakeEndpoint>) -> (Arc<Slot>, Arc<Terms>) {
     let endpoint: Arc<dyn Endpoint> = endpoint.clone();
-    let slot = Arc::new(Slot::new(endpoint, None));
+    let slot = Arc::new(Slot::new(endpoint, None, None));
     let terms = Arc::new(Terms::of(&oauth2()));
     slot.sharers.join(&terms);
     (slot, terms)

@@ -36,7 +36,13 @@ fn of_a_million_pairs_of_methods_those_share_a_token_that_agree_on_every_field_o
 }
 
 fn keyed(method: OAuth2, service: &config::Service) -> (OAuth2, [u8; 32]) {
-    let material = Material { service, certificate: None, certificates: &BTreeMap::new(), slots: &Slots::default() };
+    let material = Material {
+        service,
+        certificate: None,
+        certificates: &BTreeMap::new(),
+        slots: &Slots::default(),
+        crowd: &<_>::default(),
+    };
     let mut report = Report::new(Secrets::Read);
     let entry = Entry::compile(&method, &material, &mut report);
     let key = entry.unwrap_or_else(|| panic!("{:?}", report.diagnostics())).key;

@@ -1,0 +1,106 @@
+//! A CSV file of identities.
+
+use std::ops::Range;
+
+use crate::config::csv::{self, Row};
+use crate::config::diagnostic::{Report, Reported};
+use crate::config::mask;
+use crate::config::node::{Entry, Key, Kind, Node, Scalar, Value};
+use crate::config::read::{Wrong, report_repeated, report_unknown};
+use crate::config::value::Span;
+
+/// A CSV file as a list of sets.
+pub(super) struct Table {
+    columns: Vec<String>,
+    pub(super) sets: Vec<Node>,
+}
+
+impl Table {
+    pub(super) fn read(file: u16, place: Span, known: &[&'static str], report: &mut Report) -> Result<Self, Reported> {
+        let text = report.text(file);
+        let mut rows = csv::rows(&text);
+        let header = rows.next().transpose();
+        let shown = header.as_ref().ok().and_then(Option::as_ref).map_or(0, end_of);
+        // Any value may be a secret.
+        report.mask(at(file, shown..text.len()));
+        let header = match header {
+            Ok(Some(header)) => read_header(file, header, known, report)?,
+            Ok(None) => {
+                let wrong = Wrong::new("this file is empty");
+                return Err(wrong.help("its first line names the columns").report(place, report));
+            }
+            Err(broken) => return Err(report_broken(file, broken.place, report)),
+        };
+        let mut sets = Vec::new();
+        for row in rows {
+            let row = row.map_err(|broken| report_broken(file, broken.place, report))?;
+            let span = at(file, row.first().map_or(0, |cell| cell.place.start)..end_of(&row));
+            if row.len() != header.len() {
+                let wrong = format!("this line has {} columns, the first has {}", row.len(), header.len());
+                return Err(Wrong::new(wrong).report(span, report));
+            }
+            sets.push(set(file, span, &header, row));
+        }
+        if sets.is_empty() {
+            let wrong = Wrong::new("there is no identity in this file");
+            return Err(wrong.help("each line after the first is one").report(place, report));
+        }
+        Ok(Self { columns: header.into_iter().map(|key| key.text).collect(), sets })
+    }
+
+    pub(super) fn has_secrets(&self) -> bool {
+        self.columns.iter().any(|column| mask::may_hold_a_secret(column))
+    }
+}
+
+/// The keys that the first line names. One that nobody knows may be a value: then there is no such line.
+fn read_header(file: u16, header: Row, known: &[&'static str], report: &mut Report) -> Result<Vec<Key>, Reported> {
+    let mut keys: Vec<Key> = Vec::with_capacity(header.len());
+    let mut outcome = Ok(());
+    for cell in header {
+        let span = at(file, cell.place);
+        let key = Key { text: cell.text.trim().to_owned(), span, defined: span };
+        let first = keys.iter().find(|known| known.text == key.text).map(|first| first.span);
+        let entry = Entry { key, value: Node { span, defined: span, value: Value::Null } };
+        if !known.contains(&entry.key.text.as_str()) {
+            report_unknown(&entry, known, report);
+            outcome = Err(Reported);
+        } else if let Some(first) = first {
+            report_repeated(&Entry { value: text_node(span, ""), ..entry.clone() }, first, report);
+            outcome = Err(Reported);
+        }
+        keys.push(entry.key);
+    }
+    outcome.map(|()| keys)
+}
+
+/// An empty cell overrides nothing.
+fn set(file: u16, span: Span, header: &[Key], row: Row) -> Node {
+    let cells = header.iter().zip(row).filter(|(_, cell)| !cell.text.is_empty());
+    let entries =
+        cells.map(|(key, cell)| Entry { key: key.clone(), value: text_node(at(file, cell.place), &cell.text) });
+    Node { span, defined: span, value: Value::Mapping(entries.collect()) }
+}
+
+fn text_node(span: Span, text: &str) -> Node {
+    let kind = match text {
+        "true" | "false" => Kind::Bool,
+        number if number.parse::<f64>().is_ok() => Kind::Number,
+        _ => Kind::Text,
+    };
+    Node { span, defined: span, value: Value::Scalar(Scalar { text: text.to_owned().into(), kind }) }
+}
+
+fn report_broken(file: u16, place: Range<usize>, report: &mut Report) -> Reported {
+    let wrong = Wrong::new("this quoted value does not end where it should");
+    wrong.help("a quote within quotes is written twice").report(at(file, place), report)
+}
+
+fn end_of(row: &Row) -> usize {
+    row.last().map_or(0, |cell| cell.place.end)
+}
+
+fn at(file: u16, place: Range<usize>) -> Span {
+    let byte = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+    Span { file, start: byte(place.start), end: byte(place.end) }
+}
