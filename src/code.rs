@@ -15,6 +15,7 @@ pub(crate) enum Code {
     ProxyAuthenticationRequired,
     RequestTimeout,
     BodyTooLarge,
+    RateLimited,
     HeadersTooLarge,
     InternalError,
     NotImplemented,
@@ -43,7 +44,7 @@ pub(crate) enum Code {
 
 impl Code {
     /// Every code, in the order of the table.
-    pub(crate) const ALL: [Self; 31] = [
+    pub(crate) const ALL: [Self; 32] = [
         Self::BadRequest,
         Self::Forbidden,
         Self::NoRoute,
@@ -51,6 +52,7 @@ impl Code {
         Self::ProxyAuthenticationRequired,
         Self::RequestTimeout,
         Self::BodyTooLarge,
+        Self::RateLimited,
         Self::HeadersTooLarge,
         Self::InternalError,
         Self::NotImplemented,
@@ -122,6 +124,9 @@ impl Code {
             }
             Self::BodyTooLarge => {
                 ("body_too_large", S::PAYLOAD_TOO_LARGE, Some("http_request_error"), "Body too large")
+            }
+            Self::RateLimited => {
+                ("rate_limited", S::TOO_MANY_REQUESTS, Some("http_request_error"), "Too many requests")
             }
             Self::HeadersTooLarge => (
                 "headers_too_large",

@@ -15,8 +15,9 @@ use crate::snapshot::{Access, Snapshot};
 /// The page that a request may have, or why it gets none.
 ///
 /// Whoever is not let in does not hear what there is: a page that is missing is told of last.
-pub(super) fn admit(head: &Parts, peer: Peer, snapshot: &Snapshot) -> Result<Page, Refusal> {
-    let token = snapshot.config.admin.as_ref().and_then(|admin| admin.token.as_ref()).map(|token| &token.value);
+pub(super) fn admit<'a>(head: &'a Parts, peer: Peer, snapshot: &Snapshot) -> Result<Page<'a>, Refusal> {
+    let admin = snapshot.config.admin.as_ref();
+    let token = admin.and_then(|admin| admin.token.as_ref()).map(|token| &token.value);
     let bears_it = token.is_some_and(|token| bears(&head.headers, token));
     match peer {
         Peer::Unix { uid } if !snapshot.access.admits_uid(uid) => return Err(Error::UnixUser { uid }.into()),
@@ -29,13 +30,18 @@ pub(super) fn admit(head: &Parts, peer: Peer, snapshot: &Snapshot) -> Result<Pag
         let detail = "send the token of `admin.token` as `Authorization: Bearer`";
         return Err(Refusal::new(Code::Unauthorized, detail).with(WWW_AUTHENTICATE, "Bearer"));
     }
-    let page = page.ok_or_else(|| Refusal::new(Code::NotFound, "there is no such page here"))?;
+    let hands_out = bears_it && admin.is_some_and(|admin| admin.hand_out.value);
+    let page = page
+        .filter(|page| hands_out || !page.hands_out())
+        .ok_or_else(|| Refusal::new(Code::NotFound, "there is no such page here"))?;
     if !page.takes(&head.method) {
         return Err(Refusal::method(page));
     }
-    // A page of another site can make a browser send a POST, but not with a field of its own choosing.
-    if head.method == Method::POST && head.headers.get(&CONFIRMATION).is_none_or(|value| value != "1") {
-        return Err(Refusal::new(Code::Forbidden, "a POST here needs the header `Sidekey-Admin: 1`"));
+    // A page of another site can make a browser send a request, but not with a field of its own choosing.
+    let needs_confirmation = head.method == Method::POST || page.hands_out();
+    if needs_confirmation && head.headers.get(&CONFIRMATION).is_none_or(|value| value != "1") {
+        let what = if page.hands_out() { "this page" } else { "a POST here" };
+        return Err(Refusal::new(Code::Forbidden, format!("{what} needs the header `Sidekey-Admin: 1`")));
     }
     Ok(page)
 }
@@ -204,6 +210,21 @@ mod tests {
         check(OPEN, "POST", "/api/reload", &[host, ("sidekey-admin", "0")], "403 ");
         check(OPEN, "POST", "/api/reload", &[host, ("sidekey-admin", "1")], "200 ");
         check(LOCKED, "POST", "/api/reload", &[host, ("sidekey-admin", "1")], "401 ");
+    }
+
+    #[test]
+    fn credentials_are_handed_out_only_where_that_is_open_and_to_who_confirms_it() {
+        const OPENED: &str = "services: {}\nadmin: { token: sesame, hand_out: true }";
+        let page = "/api/services/payments/authorization";
+        let (host, token) = (("host", "localhost"), ("authorization", "Bearer sesame"));
+        let confirmed = ("sidekey-admin", "1");
+
+        check(OPENED, "GET", page, &[host, token, confirmed], "200 ");
+        check(OPENED, "GET", page, &[host, token], "403 this page needs the header `Sidekey-Admin: 1`");
+        check(OPENED, "GET", page, &[host, confirmed], "401 ");
+        check(OPENED, "POST", page, &[host, token, confirmed], "405 this page takes GET, HEAD");
+        check(LOCKED, "GET", page, &[host, token, confirmed], "404 there is no such page here");
+        check(OPEN, "GET", page, &[host, confirmed], "404 ");
     }
 
     #[test]

@@ -1,9 +1,10 @@
-//! The admin port: probes, metrics, status, reload.
+//! The admin port: probes, metrics, status, reload, and what is done with one service.
 //!
 //! Opens no socket: `server` carries its connections and fills its [`Context`]. Every answer here is live, so none may
 //! be stored, and none names the proxy (`Proxy-Status` is for the traffic ports).
 
 mod guard;
+mod service;
 mod status;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::snapshot::Published;
 use crate::snapshot::reload::{Outcome, Reloads};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{ConfigGauges, Gauges};
+use service::Deed;
 
 /// What the admin port knows; filled by `server`.
 pub(crate) struct Context {
@@ -99,31 +101,38 @@ pub(crate) fn refuse(code: Code, detail: &str) -> Response<Body> {
 
 /// What there is on the admin port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Page {
+enum Page<'a> {
     Live,
     Ready,
     Metrics,
     Status,
     Reload,
+    /// A page of the service of this name.
+    Service(&'a str, Deed),
 }
 
-impl Page {
-    fn at(path: &str) -> Option<Self> {
+impl<'a> Page<'a> {
+    fn at(path: &'a str) -> Option<Self> {
         match path {
             "/livez" | "/healthz" => Some(Self::Live),
             "/readyz" => Some(Self::Ready),
             "/metrics" => Some(Self::Metrics),
             "/api/status" => Some(Self::Status),
             "/api/reload" => Some(Self::Reload),
-            _ => None,
+            _ => {
+                let (name, deed) = path.strip_prefix("/api/services/")?.split_once('/')?;
+                Some(Self::Service(name, Deed::at(deed)?))
+            }
         }
     }
 
     /// The methods that it has, as `Allow` lists them.
     fn methods(self) -> &'static str {
         match self {
-            Self::Reload => "POST",
-            Self::Live | Self::Ready | Self::Metrics | Self::Status => "GET, HEAD",
+            Self::Reload | Self::Service(_, Deed::Refresh | Deed::Probe) => "POST",
+            Self::Live | Self::Ready | Self::Metrics | Self::Status | Self::Service(_, Deed::Authorization) => {
+                "GET, HEAD"
+            }
         }
     }
 
@@ -141,6 +150,11 @@ impl Page {
         matches!(self, Self::Live | Self::Ready)
     }
 
+    /// Whether it shows a secret.
+    fn hands_out(self) -> bool {
+        matches!(self, Self::Service(_, Deed::Authorization))
+    }
+
     async fn answer(self, cx: &Context) -> Response<Body> {
         match self {
             Self::Live => text("text/plain; charset=utf-8", "alive\n"),
@@ -148,6 +162,7 @@ impl Page {
             Self::Metrics => text(OPEN_METRICS, cx.metrics.encode(gauges(cx))),
             Self::Status => json(StatusCode::OK, &status::of(cx)),
             Self::Reload => reload(cx).await,
+            Self::Service(name, deed) => deed.answer(name, cx).await.unwrap_or_else(Refusal::answer),
         }
     }
 }
@@ -170,7 +185,7 @@ impl Refusal {
         Self { field: Some((name, HeaderValue::from_static(value))), ..self }
     }
 
-    fn method(page: Page) -> Self {
+    fn method(page: Page<'_>) -> Self {
         let allowed = page.methods();
         Self::new(Code::MethodNotAllowed, format!("this page takes {allowed}")).with(ALLOW, allowed)
     }

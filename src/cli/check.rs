@@ -1,10 +1,10 @@
-//! `sidekey check`: validates the config, every problem at once.
+//! `sidekey check`: validates the config, every problem at once; with `--online` tries it too.
 
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 
-use super::{ConfigArgument, WRONG};
+use super::{ConfigArgument, FAILED, WRONG, online};
 use crate::config::{self, Report, Secrets};
 use crate::credential::Slots;
 use crate::snapshot::Snapshot;
@@ -16,6 +16,9 @@ pub(super) struct Arguments {
     /// Read no environment, secret, key or certificate: for CI, where there are none.
     #[arg(long)]
     no_secrets: bool,
+    /// Fetch each token and shake hands with each service too, and say what fails and what to do.
+    #[arg(long, conflicts_with = "no_secrets")]
+    online: bool,
     /// How to print what was found.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -35,24 +38,40 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Err(wrong) => return wrong,
     };
     let (config, mut report) = config::load(&source, secrets);
-    if let Some(config) = config {
-        // What compiles is what would run; here only the report is of interest.
-        let _compiled = Snapshot::compile(config, None, &Slots::default(), &mut report);
+    let compiled = config.and_then(|config| Snapshot::compile(config, None, &Slots::default(), &mut report));
+    let is_valid = !report.has_errors();
+    let mut lines = Vec::new();
+    if is_valid {
+        lines.push("the config is valid".to_owned());
+        // Without secrets nothing is compiled, and nothing could be tried.
+        if let Some(snapshot) = compiled.filter(|_| arguments.online) {
+            match online::check(&snapshot, &mut report) {
+                Ok(well) => lines.extend(well),
+                Err(error) => {
+                    anstream::eprintln!("error: {error}");
+                    return ExitCode::from(FAILED);
+                }
+            }
+        }
     }
     match arguments.format {
-        Format::Text => print_text(&report),
+        Format::Text => print_text(&report, &lines),
         Format::Json => print_json(&report),
     }
-    if report.has_errors() { ExitCode::from(WRONG) } else { ExitCode::SUCCESS }
+    match (is_valid, report.has_errors()) {
+        (false, _) => ExitCode::from(WRONG),
+        (true, true) => ExitCode::from(FAILED),
+        (true, false) => ExitCode::SUCCESS,
+    }
 }
 
-fn print_text(report: &Report) {
+fn print_text(report: &Report, lines: &[String]) {
     let rendered = report.render(super::color());
     if !rendered.is_empty() {
         anstream::eprintln!("{}", rendered.trim_end());
     }
-    if !report.has_errors() {
-        anstream::println!("the config is valid");
+    for line in lines {
+        anstream::println!("{line}");
     }
 }
 

@@ -9,8 +9,10 @@ mod completions;
 mod demo;
 mod explain;
 mod healthcheck;
+mod online;
 mod run;
 mod schema;
+mod token;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -39,6 +41,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Say which service a request would go to, with what, and why.
     Explain(explain::Arguments),
+    /// Fetch a service's token, and show its type, lifetime and claims.
+    Token(token::Arguments),
     /// Print the JSON Schema of the config.
     Schema,
     /// Ask a running proxy whether it is ready: exit 0 or 1.
@@ -75,6 +79,7 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Token(arguments) => token::run(&arguments),
         Command::Schema => schema::run(),
         Command::Healthcheck(arguments) => healthcheck::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),

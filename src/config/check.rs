@@ -24,6 +24,7 @@ pub(super) fn service(service: &Service, reader: &mut Reader<'_>) {
 pub(super) fn config(config: &Config, report: &mut Report) {
     check_proxy_listeners(config, report);
     check_admin_listeners(config, report);
+    check_hand_out(config, report);
     check_collisions(config, report);
     check_tokens(config, report);
 }
@@ -121,6 +122,15 @@ fn check_admin_listeners(config: &Config, report: &mut Report) {
             .error(address.span, format!("the admin API at `{}` can be reached from other machines", address.value))
             .help("set `admin.token`, or listen on `localhost`");
     }
+}
+
+fn check_hand_out(config: &Config, report: &mut Report) {
+    let Some(admin) = config.admin.as_ref().filter(|admin| admin.token.is_none() && admin.hand_out.value) else {
+        return;
+    };
+    report
+        .error(admin.hand_out.span, "credentials would be handed out to whoever asks")
+        .help("set `admin.token` too: then only those who have it get them");
 }
 
 /// A token that can't be the value of a field would lock everybody out.

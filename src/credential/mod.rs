@@ -27,7 +27,7 @@ use http::{HeaderMap, HeaderName, StatusCode};
 
 pub(crate) use attachments::{Attachments, own_name, own_value};
 pub(crate) use error::Error;
-pub(crate) use oauth2::{Behalf, Crowd, Slot, Slots, Subjects, TokenState, TokenStatus, Unclaimed};
+pub(crate) use oauth2::{Behalf, Crowd, Slot, Slots, Subjects, TokenState, TokenStatus, Unclaimed, Undelivered};
 
 use crate::config::{self, At, Auth, OnClientAuthorization, Report};
 use crate::name::CertificateName;
@@ -140,6 +140,11 @@ impl Credential {
         })
     }
 
+    /// The slots that hold what goes on requests as it is: an access token, and not a key to sign with.
+    pub(crate) fn token_slots(&self) -> impl Iterator<Item = &Arc<Slot>> {
+        self.bearers().filter_map(Bearer::slot)
+    }
+
     /// The tokens of its OAuth 2.0 methods that have one for each subject.
     pub(crate) fn subjects(&self) -> impl Iterator<Item = &Arc<Subjects>> {
         self.bearers().filter_map(|bearer| match bearer.tokens() {
@@ -150,10 +155,11 @@ impl Credential {
 
     /// How the tokens of its OAuth 2.0 method are, the first if there are several.
     pub(crate) fn token_status(&self) -> Option<TokenStatus> {
-        self.bearers().next().map(|bearer| match bearer.tokens() {
+        let of_bearer = self.bearers().next().map(|bearer| match bearer.tokens() {
             Tokens::One(slot) => slot.status(),
             Tokens::PerSubject { subjects, .. } => subjects.status(),
-        })
+        });
+        of_bearer.or_else(|| self.slot().map(|slot| slot.status()))
     }
 
     /// On whose behalf a request is made that came with these fields.
@@ -168,9 +174,9 @@ impl Credential {
     }
 
     /// Whether what it puts on a request is good for that request alone, so that it can't be handed out.
-    #[allow(dead_code, reason = "asked by who hands a credential out")]
     pub(crate) fn depends_on_request(&self) -> bool {
-        self.parts.iter().any(Part::is_signer)
+        let is_anothers = |bearer: &Bearer| bearer.subject().is_some() || bearer.is_proven();
+        self.parts.iter().any(Part::is_signer) || self.bearers().any(is_anothers)
     }
 
     /// Fingerprint of the certificate that its token is obtained with.
@@ -255,11 +261,6 @@ impl Credential {
     pub(crate) fn reject(&self, stamp: &Stamp) {
         let slots = self.token_slots().chain(&stamp.subjects);
         slots.filter(|_| stamp.generation != 0).for_each(|slot| slot.reject(stamp.generation));
-    }
-
-    /// The slots of its OAuth 2.0 methods alone: a service says nothing about keys that sign.
-    fn token_slots(&self) -> impl Iterator<Item = &Arc<Slot>> {
-        self.bearers().filter_map(Bearer::slot)
     }
 
     fn bearers(&self) -> impl Iterator<Item = &Bearer> {

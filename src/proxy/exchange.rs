@@ -6,9 +6,10 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use http::header::{CONTENT_TYPE, EXPECT};
-use http::{HeaderMap, Method, Request, Response, StatusCode, request};
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, request};
 use hyper::body::{Body as _, Incoming};
 
+use super::timing::{Awaited, ServerTiming};
 use super::upload::Upload;
 use super::view::{ServiceHalf, View};
 use super::{Arrival, Body, Error};
@@ -28,6 +29,8 @@ pub(super) struct Exchange {
     began: Instant,
     /// Spent waiting for others.
     waited: Duration,
+    /// For what it was, if the app is to hear it.
+    timing: Option<Box<ServerTiming>>,
     /// The request's, as the app sent it; its fields go on to the service.
     pub(super) head: request::Parts,
     wants_grpc: bool,
@@ -50,6 +53,7 @@ impl Exchange {
             upload: None,
             began: Instant::now(),
             waited: Duration::ZERO,
+            timing: None,
             wants_grpc: wants_grpc(&head.headers),
             expects: head.headers.contains_key(EXPECT),
             head,
@@ -62,6 +66,7 @@ impl Exchange {
     /// Its service was found.
     pub(super) fn routed(&mut self, half: &Rc<ServiceHalf>) {
         half.numbers.started();
+        self.timing = half.service.server_timing.then(Box::default);
         self.half = Some(Rc::clone(half));
     }
 
@@ -75,7 +80,7 @@ impl Exchange {
     /// Awaits what is not our own work: its time is no overhead of ours.
     ///
     /// `others` come pinned: by value they would stand twice in the future of every request.
-    pub(super) async fn wait_for<F: Future>(&mut self, mut others: Pin<&mut F>) -> F::Output {
+    pub(super) async fn wait_for<F: Future>(&mut self, what: Awaited, mut others: Pin<&mut F>) -> F::Output {
         let mut since = None;
         let output = poll_fn(|cx| {
             let polled = others.as_mut().poll(cx);
@@ -86,8 +91,19 @@ impl Exchange {
             polled
         })
         .await;
-        self.waited += since.map_or(Duration::ZERO, |since| since.elapsed());
+        let waited = since.map_or(Duration::ZERO, |since| since.elapsed());
+        self.waited += waited;
+        if let Some(timing) = &mut self.timing {
+            timing.add(what, waited);
+        }
         output
+    }
+
+    /// So much of the last wait for the service was one for a connection.
+    pub(super) fn waited_for_connection(&mut self, waited: Duration) {
+        if let Some(timing) = &mut self.timing {
+            timing.connected_after(waited);
+        }
     }
 
     /// There is no answer of the service, or not all of one.
@@ -96,7 +112,7 @@ impl Exchange {
     }
 
     /// The answer's head goes to the app.
-    pub(super) fn answered(mut self: Box<Self>, answer: Response<Body>) -> Response<Body> {
+    pub(super) fn answered(mut self: Box<Self>, mut answer: Response<Body>) -> Response<Body> {
         if self.half.is_none() {
             self.numbers().started();
         }
@@ -109,7 +125,11 @@ impl Exchange {
         }
         self.status = Some(answer.status());
         self.numbers().answered(answer.status());
-        self.numbers().overhead(self.began.elapsed().saturating_sub(self.waited));
+        let ours = self.began.elapsed().saturating_sub(self.waited);
+        self.numbers().overhead(ours);
+        if let Some(timing) = &self.timing {
+            answer.headers_mut().append(&SERVER_TIMING, timing.tell(ours));
+        }
         answer.map(|body| body.of(self))
     }
 
@@ -191,4 +211,5 @@ fn wants_grpc(fields: &HeaderMap) -> bool {
     kind.and_then(|kind| kind.get(..GRPC.len())).is_some_and(|start| start.eq_ignore_ascii_case(GRPC))
 }
 
+static SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const GRPC: &[u8] = b"application/grpc";

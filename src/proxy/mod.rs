@@ -13,6 +13,7 @@ mod relay;
 mod send;
 #[cfg(test)]
 mod tests;
+mod timing;
 mod upload;
 mod view;
 

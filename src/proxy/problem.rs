@@ -249,6 +249,7 @@ mod tests {
         assert_eq!(
             unavailable.collect::<Vec<_>>(),
             [
+                "rate_limited",
                 "token_rejected",
                 "token_unavailable",
                 "credential_unavailable",

@@ -17,6 +17,7 @@ use tokio::time::sleep;
 use super::Error;
 use super::exchange::Exchange;
 use super::fields::{self, Instance, Upward};
+use super::timing::Awaited;
 use super::upload::Upload;
 use super::view::{IdentityHalf, ServiceHalf};
 use crate::code::Code;
@@ -114,16 +115,11 @@ impl Request {
         loop {
             let stamp = self.authorize(half, exchange).await?;
             let upload = self.upload.as_deref();
-            let sent = exchange
-                .wait_for(pin!(attempt(
-                    &mut self.outgoing,
-                    choice,
-                    upload,
-                    half,
-                    &self.identity.pool,
-                    &arrival.deadline
-                )))
-                .await;
+            let timing = Cell::new(Timing::default());
+            let attempted =
+                attempt(&mut self.outgoing, choice, upload, half, &self.identity.pool, &arrival.deadline, &timing);
+            let sent = exchange.wait_for(Awaited::Service, pin!(attempted)).await;
+            exchange.waited_for_connection(timing.get().waited);
             let again = match sent {
                 Ok(response) => match after_answer(&response, stamp, self, half, &mut allowance, exchange).await {
                     Some(again) => again,
@@ -157,7 +153,7 @@ impl Request {
             Poll::Ready(outcome) => Poll::Ready(outcome.map_err(Error::from)),
             Poll::Pending => arrival.deadline.poll_expired(cx).map(|_| Err(Error::BodyStalled)),
         });
-        let body = exchange.wait_for(pin!(gathered)).await;
+        let body = exchange.wait_for(Awaited::App, pin!(gathered)).await;
         upload.gathered();
         self.outgoing.body = body?;
         self.frame_anew();
@@ -183,7 +179,7 @@ impl Request {
         }
         let IdentityHalf { identity, attachments, .. } = &*self.identity;
         let authorized = identity.credential.authorize(attachments, &self.behalf, &mut self.outgoing);
-        let stamp = exchange.wait_for(pin!(authorized)).await?;
+        let stamp = exchange.wait_for(Awaited::Credential, pin!(authorized)).await?;
         self.apps_own.restore(&mut self.outgoing.fields);
         Ok(Some(stamp))
     }
@@ -211,13 +207,13 @@ async fn attempt(
     half: &ServiceHalf,
     pool: &Rc<Pool>,
     deadline: &Deadline,
+    timing: &Cell<Timing>,
 ) -> Result<Response<PooledBody>, Unanswered> {
     let response_limit = half.service.timeouts.response;
     // The connection's own time-outs run until there is one.
     deadline.disarm();
     let gate = gated(outgoing);
-    let timing = Cell::new(Timing::default());
-    let mut sending = pin!(pool.send(outgoing, choice, &timing));
+    let mut sending = pin!(pool.send(outgoing, choice, timing));
     let mut sent = false;
     poll_fn(|cx| {
         if let Poll::Ready(outcome) = sending.as_mut().poll(cx) {
@@ -283,7 +279,8 @@ async fn after_answer(
                 }
                 allowance.renewals -= 1;
                 // In a box: few requests come here, and the others need no room for it.
-                let replaced = exchange.wait_for(Box::pin(credential.replace(&stamp)).as_mut()).await;
+                let replacing = Box::pin(credential.replace(&stamp));
+                let replaced = exchange.wait_for(Awaited::Credential, pin!(replacing)).await;
                 // The body may have gone on in the meantime, to a service that reads on after its 401.
                 return if replaced { request.kept.again() } else { None };
             }

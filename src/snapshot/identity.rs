@@ -97,6 +97,12 @@ impl Identities {
         &self.all
     }
 
+    /// The one that stands for all where one is looked at.
+    pub(crate) fn first(&self) -> &Identity {
+        // Invariant: there is at least one.
+        &self.all[0]
+    }
+
     /// What any of them owns on a request.
     pub(crate) fn owned(&self) -> &Owned {
         &self.owned

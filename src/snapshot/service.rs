@@ -31,6 +31,8 @@ pub(crate) struct Service {
     pub(crate) on_client_authorization: OnClientAuthorization,
     pub(crate) timeouts: Timeouts,
     pub(crate) retry: Retry,
+    /// Whether answers say where the time went.
+    pub(crate) server_timing: bool,
     pub(crate) ready: Ready,
     /// What it was compiled from, for the next difference.
     written: config::Service,
@@ -67,6 +69,7 @@ impl Service {
             on_client_authorization: service.on_client_authorization,
             timeouts: service.timeouts,
             retry: service.retry.clone(),
+            server_timing: service.server_timing,
             ready: service.ready,
             written: service.clone(),
         })

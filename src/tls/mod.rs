@@ -76,6 +76,13 @@ impl ClientTls {
         Some(nameless?.named(server_name?))
     }
 
+    /// The same with no session to resume: each handshake is a full one.
+    pub(crate) fn unresumed(&self) -> Self {
+        let mut config = ClientConfig::clone(&self.config);
+        config.resumption = Resumption::in_memory_sessions(1);
+        Self { config: Arc::new(config), ..self.clone() }
+    }
+
     fn new(
         tls: &config::Tls,
         trust: Option<&Trust>,

@@ -1,5 +1,6 @@
 //! Name look-up, TCP, TLS: within one limit.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -23,23 +24,21 @@ use crate::tls::{ClientTls, Failure};
 pub(super) struct Dialed {
     pub(super) wire: Wire,
     pub(super) protocol: Protocol,
-    pub(super) spent: Spent,
 }
 
-/// Connects to the endpoint, all within its limit.
-pub(super) async fn dial(endpoint: &Endpoint) -> Result<Dialed, Error> {
+/// Connects to the endpoint, all within its limit. `spent` is told of each step that was come through.
+pub(super) async fn dial(endpoint: &Endpoint, spent: &Cell<Spent>) -> Result<Dialed, Error> {
     let began = Instant::now();
     let deadline = endpoint.connect_limit.map(|limit| began + limit);
 
     let addresses = by(deadline, look_up(endpoint)).await.unwrap_or_else(|| Err(lookup_too_long(endpoint)))?;
-    let lookup = began.elapsed();
+    spent.set(Spent { lookup: Some(began.elapsed()), ..Spent::default() });
 
-    let connected = by(deadline, connect(endpoint, &addresses)).await;
-    let (stream, mut spent) = connected.unwrap_or_else(|| Err(connect_too_long(endpoint)))?;
-    spent.lookup = lookup;
+    let connected = by(deadline, connect(endpoint, &addresses, spent)).await;
+    let stream = connected.unwrap_or_else(|| Err(connect_too_long(endpoint)))?;
 
     let protocol = protocol(endpoint, &stream)?;
-    Ok(Dialed { wire: Wire::new(stream), protocol, spent })
+    Ok(Dialed { wire: Wire::new(stream), protocol })
 }
 
 async fn look_up(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, Error> {
@@ -49,16 +48,17 @@ async fn look_up(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, Error> {
     if addresses.is_empty() { Err(failed("it has no address".to_owned())) } else { Ok(addresses) }
 }
 
-async fn connect(endpoint: &Endpoint, addresses: &[SocketAddr]) -> Result<(Stream, Spent), Error> {
+async fn connect(endpoint: &Endpoint, addresses: &[SocketAddr], spent: &Cell<Spent>) -> Result<Stream, Error> {
     let began = Instant::now();
     let tcp = first_of(addresses).await.map_err(|error| Error::unconnected(endpoint.address(), &error))?;
     prepare(&tcp);
-    let spent = Spent { tcp: began.elapsed(), ..Spent::default() };
-    let Some(tls) = &endpoint.tls else { return Ok((Stream::Plain(tcp), spent)) };
+    spent.set(Spent { tcp: Some(began.elapsed()), ..spent.get() });
+    let Some(tls) = &endpoint.tls else { return Ok(Stream::Plain(tcp)) };
 
     let began = Instant::now();
     let stream = shake(tls, tcp).await?;
-    Ok((stream, Spent { tls: began.elapsed(), ..spent }))
+    spent.set(Spent { tls: Some(began.elapsed()), ..spent.get() });
+    Ok(stream)
 }
 
 async fn shake(tls: &ClientTls, tcp: TcpStream) -> Result<Stream, Error> {

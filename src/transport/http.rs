@@ -31,12 +31,12 @@ pub(crate) enum Protocol {
     Http2,
 }
 
-/// Where the time of a new connection went.
+/// Where the time of a new connection went; `None`: it did not come through that, or there is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Spent {
-    pub(crate) lookup: Duration,
-    pub(crate) tcp: Duration,
-    pub(crate) tls: Duration,
+    pub(crate) lookup: Option<Duration>,
+    pub(crate) tcp: Option<Duration>,
+    pub(crate) tls: Option<Duration>,
 }
 
 /// Sends requests on one connection: one at a time (HTTP/1.1), or many, each by a clone of [`Multiplexed`] (HTTP/2).
@@ -71,8 +71,8 @@ pub(crate) struct Unsent {
 }
 
 /// Speaks what was negotiated.
-pub(super) async fn handshake(dialed: Dialed, spelling: Spelling) -> Result<Connected, Error> {
-    let Dialed { wire, protocol, spent } = dialed;
+pub(super) async fn handshake(dialed: Dialed, spent: Spent, spelling: Spelling) -> Result<Connected, Error> {
+    let Dialed { wire, protocol } = dialed;
     match protocol {
         Protocol::Http1 => {
             let sender = Sender::Http1(Box::new(Exclusive::new(wire, spelling)));
@@ -82,6 +82,13 @@ pub(super) async fn handshake(dialed: Dialed, spelling: Spelling) -> Result<Conn
             let (multiplexed, driver) = h2::handshake(wire).await?;
             Ok(Connected { sender: Sender::Http2(multiplexed), driver: Some(driver), spent })
         }
+    }
+}
+
+impl Spent {
+    /// All of it.
+    pub(crate) fn total(self) -> Duration {
+        [self.lookup, self.tcp, self.tls].into_iter().flatten().sum()
     }
 }
 

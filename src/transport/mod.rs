@@ -13,11 +13,13 @@ mod h1;
 mod h2;
 mod http;
 mod outgoing;
+mod probe;
 mod spare;
 #[cfg(test)]
 pub(crate) mod tests;
 mod wire;
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +34,7 @@ pub(crate) use self::h1::trial::pieces_make_no_difference;
 pub(crate) use self::h2::Multiplexed;
 pub(crate) use self::http::{Answer, Connected, Driver, Protocol, Reading, Sender, Spent, Unsent};
 pub(crate) use self::outgoing::Outgoing;
+pub(crate) use self::probe::{Found, Probed, Step};
 
 use crate::config::{HttpVersion, Scheme, Url};
 use crate::tls::ClientTls;
@@ -41,6 +44,7 @@ use crate::tls::ClientTls;
 pub(crate) struct Connector(Arc<Endpoint>);
 
 /// Where connections go, and how.
+#[derive(Clone)]
 struct Endpoint {
     host: String,
     port: u16,
@@ -80,8 +84,15 @@ impl Connector {
     ///
     /// When there is no connection, or none within the limit: no byte of a request has left then.
     pub(crate) async fn connect(&self) -> Result<Connected, Error> {
-        let dialed = dial::dial(&self.0).await?;
-        http::handshake(dialed, self.0.spelling).await
+        let spent = Cell::default();
+        let dialed = dial::dial(&self.0, &spent).await?;
+        http::handshake(dialed, spent.get(), self.0.spelling).await
+    }
+
+    /// Looks up, connects and shakes hands as [`Connector::connect`] does, only to see how far that goes: in full, with no
+    /// session resumed. Sends no request.
+    pub(crate) async fn probe(&self) -> Probed {
+        probe::probe(&self.0).await
     }
 
     /// What every connection will speak; `None`: each one's handshake decides.

@@ -4,6 +4,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
+use rustls::ClientConnection;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
@@ -42,6 +43,14 @@ impl Wire {
         match &self.stream {
             Stream::Plain(_) => false,
             Stream::Tls(tls) => !tls.get_ref().1.wants_read(),
+        }
+    }
+
+    /// The TLS of the connection, if it has some.
+    pub(super) fn tls(&self) -> Option<&ClientConnection> {
+        match &self.stream {
+            Stream::Plain(_) => None,
+            Stream::Tls(tls) => Some(tls.get_ref().1),
         }
     }
 

@@ -64,7 +64,7 @@ impl Pool {
         let now = Moment::now();
         let spent = connected.spent;
         let protocol = connected.sender.protocol();
-        self.numbers.connected(spent.lookup + spent.tcp + spent.tls);
+        self.numbers.connected(spent.total());
         self.queue.borrow_mut().succeeded(protocol, now);
         let place = Place::new(permit, &self.open);
         self.lend_when_wanted();

@@ -108,6 +108,11 @@ impl Upstream {
         }
     }
 
+    /// Makes its connections.
+    pub(crate) fn connector(&self) -> &Connector {
+        &self.connector
+    }
+
     /// Equal means that connections of one may carry requests of the other.
     pub(crate) fn fingerprint(&self) -> [u8; 32] {
         self.connector.fingerprint()

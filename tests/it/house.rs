@@ -27,7 +27,7 @@ const OUTSIDE: [&str; 3] = ["lib.rs", "main.rs", "bench.rs"];
 const DRAWERS: [&str; 7] = ["util", "utils", "helper", "helpers", "common", "shared", "misc"];
 
 /// Where bytes become values and values bytes; `/` at the end: the whole folder.
-const SERDE: [&str; 9] = [
+const SERDE: [&str; 10] = [
     "config/",
     "credential/oauth2/",
     "snapshot/identity.rs",
@@ -37,6 +37,7 @@ const SERDE: [&str; 9] = [
     "cli/status.rs",
     "cli/check.rs",
     "cli/healthcheck.rs",
+    "cli/token.rs",
 ];
 
 const LONGEST_FILE: usize = 450;

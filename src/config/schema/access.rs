@@ -20,6 +20,8 @@ section! {
         pub token: Option<At<Secret>> = None,
         /// A second listener on any address for `/livez`, `/readyz` and `/metrics` alone, without token.
         pub health: Vec<At<ListenAddress>> = Vec::new(),
+        /// Lets who has `token` read the credentials of services, to send them themselves.
+        pub hand_out: At<bool> = At::nowhere(false),
     }
 }
 

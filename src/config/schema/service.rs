@@ -52,6 +52,8 @@ section! {
         /// For load tests: who the service is called as, one after the other; by default as itself alone. Then `auth` is
         /// that of the first.
         pub identities: Option<Identities> = None,
+        /// Adds `Server-Timing` to answers: where the time of each request went.
+        pub server_timing: bool = false,
         /// `required`: `/readyz` waits for this service's first token.
         pub ready: Ready = Ready::Optional,
     }
@@ -111,6 +113,7 @@ impl Service {
             ("retry", self.retry != other.retry),
             ("pool", self.pool != other.pool),
             ("identities", self.identities != other.identities),
+            ("server_timing", self.server_timing != other.server_timing),
             ("ready", self.ready != other.ready),
         ];
         changes.into_iter().filter(|&(_, changed)| changed).map(|(key, _)| key).collect()

@@ -29,6 +29,8 @@ pub(crate) struct Granted {
     pub(super) sent: Moment,
     /// At most 24 h; zero serves only those who waited for it. `None`: neither the answer nor the token says.
     pub(super) life: Option<Duration>,
+    /// What it is good for, if the endpoint says so; for people.
+    pub(super) scope: Option<String>,
 }
 
 /// What came back.
@@ -84,6 +86,7 @@ struct Wire {
     access_token: Value,
     token_type: Value,
     expires_in: Value,
+    scope: Value,
     error: Value,
     error_description: Value,
 }
@@ -129,7 +132,8 @@ fn granted(wire: Wire, asked: &Asked<'_>, now: SystemTime) -> Result<Granted, Fa
     expect_same_certificate(&claims, asked)?;
     expect_same_key(&claims, asked)?;
     let life = stated_life(&wire.expires_in).or_else(|| claimed_life(&claims, now));
-    Ok(Granted { access_token, sent: asked.sent, life: life.map(|life| life.min(LONGEST_LIFE)) })
+    let scope = wire.scope.as_str().map(|scope| asked.secrets.quote(scope, LONGEST_DESCRIPTION));
+    Ok(Granted { access_token, sent: asked.sent, life: life.map(|life| life.min(LONGEST_LIFE)), scope })
 }
 
 /// How long a token that happens to be a JWT is still good.

@@ -88,6 +88,11 @@ impl Bearer {
         std::iter::once(&self.field).chain(self.prover.as_ref().map(|_| &dpop::FIELD))
     }
 
+    /// Whether each sending carries a proof of its own.
+    pub(in crate::credential) fn is_proven(&self) -> bool {
+        self.prover.is_some()
+    }
+
     pub(in crate::credential) fn digest(&self, digest: &mut Digest) {
         digest.list(
             [b"bearer".as_slice(), &self.entry, self.field.as_str().as_bytes(), self.prefix.as_bytes()].into_iter(),

@@ -54,6 +54,16 @@ impl Failure {
             Kind::Unready => Code::CredentialUnavailable,
         }
     }
+
+    /// What happened, without what to do about it.
+    pub(crate) fn what(&self) -> String {
+        format!("{} {}", self.endpoint, self.what)
+    }
+
+    /// What to do about it.
+    pub(crate) fn help(&self) -> &'static str {
+        self.help
+    }
 }
 
 /// The secrets that went into a token request, in every spelling that an answer could repeat.

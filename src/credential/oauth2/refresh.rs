@@ -141,6 +141,10 @@ impl Refresher {
         if self.asks.hurried.swap(0, Ordering::AcqRel) == next {
             self.schedule.try_now(now);
         }
+        let demanded = self.asks.demanded.swap(0, Ordering::AcqRel) == next;
+        if demanded {
+            self.schedule.demanded(now);
+        }
         // Taken out, so that one complaint that came too soon is not heard again ten seconds later.
         let rejected = self.asks.rejected.swap(0, Ordering::AcqRel);
         if rejected != 0 && rejected == state.generation() && self.schedule.rejected(now) {
@@ -148,7 +152,7 @@ impl Refresher {
             slot.publish(State { replacing: true, ..self.planned(&state) });
             return Some(true);
         }
-        Some(wanted || state.replacing)
+        Some(wanted || demanded || state.replacing)
     }
 
     async fn attempt(&mut self) -> Option<()> {
@@ -247,7 +251,7 @@ impl Refresher {
 /// The token that follows `old`. One that the endpoint repeats keeps its generation: sending it again after a 401
 /// would bring another.
 fn succeed_to(old: Option<&Token>, granted: Granted, default_lifetime: Duration) -> (Token, Novelty) {
-    let Granted { access_token, sent, life } = granted;
+    let Granted { access_token, sent, life, .. } = granted;
     let life = life.unwrap_or(default_lifetime);
     match old.filter(|old| old.access_token == access_token) {
         Some(old) => (Token { generation: old.generation, access_token, sent, life }, Novelty::Repeated),

@@ -7,7 +7,8 @@
 //!            ┌───────── succeeded ──────────┐      due: the refresh ahead; half of what is left if the endpoint
 //!   new ──► due ──► request ──┤             │           repeated its token; when asked for, if it lives for nothing
 //!            ▲                └─ failed ────┤      due: after the back-off
-//!            └── wanted, rejected, try_now ─┘      due: as soon as the endpoint may be asked again
+//!            ├── wanted, rejected, try_now ─┘      due: as soon as the endpoint may be asked again
+//!            └── demanded                          due: at once
 //! ```
 
 use std::time::Duration;
@@ -20,7 +21,7 @@ use crate::clock::{Backoff, Moment};
 #[derive(Debug)]
 pub(super) struct Schedule {
     due: Option<Moment>,
-    /// Token requests lie at least [`APART`] apart, whatever happens.
+    /// Token requests lie at least [`APART`] apart, unless somebody demands one.
     spaced: Moment,
     /// From then on a dead token may bring the next request forward.
     replaceable: Moment,
@@ -114,6 +115,11 @@ impl Schedule {
         if self.failing {
             self.bring_forward(now.max(self.spaced));
         }
+    }
+
+    /// Somebody who knows better than the plan wants another token: nothing that was waited for counts.
+    pub(super) fn demanded(&mut self, now: Moment) {
+        self.bring_forward(now);
     }
 
     fn bring_forward(&mut self, at: Moment) {
@@ -271,6 +277,17 @@ mod tests {
 
         schedule.try_now(start + seconds(5.0));
         assert_eq!(schedule.due(), Some(start + seconds(5.0)));
+    }
+
+    #[test]
+    fn a_demand_waits_for_nothing() {
+        let start = Moment::now();
+        let mut schedule = Schedule::new(start);
+        schedule.failed(&failure(Kind::Rejected, Some(120)), start);
+
+        schedule.demanded(start + seconds(0.1));
+
+        assert_eq!(schedule.due(), Some(start + seconds(0.1)));
     }
 
     #[test]

@@ -6,8 +6,8 @@
 use std::fmt;
 use std::path::Path;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -38,6 +38,8 @@ pub(crate) struct Slot {
     /// Where its first token has to wait for those of others.
     pub(super) entrance: Option<Arc<Entrance>>,
     counts: Arc<Counts>,
+    /// When somebody last demanded another token.
+    demanded: Mutex<Option<Moment>>,
     /// Whether a request has read it of late; noted only where there are too many to keep all.
     used: AtomicBool,
 }
@@ -81,6 +83,8 @@ pub(super) struct Asks {
     pub(super) wanted: AtomicU64,
     /// Attempt number `hurried` may come before its time.
     pub(super) hurried: AtomicU64,
+    /// Attempt number `demanded` is made at once.
+    pub(super) demanded: AtomicU64,
     /// The service called the token of this generation dead.
     pub(super) rejected: AtomicU64,
     pub(super) gone: AtomicBool,
@@ -93,11 +97,22 @@ pub(crate) struct TokenStatus {
     pub(crate) state: TokenState,
     pub(crate) token_type: Option<String>,
     pub(crate) expires_at: Option<SystemTime>,
+    /// How long it lives in all, from the request that brought it.
+    pub(crate) lifetime: Option<Duration>,
     pub(crate) refreshed_at: Option<SystemTime>,
     pub(crate) requests: u64,
     pub(crate) failures: u64,
     /// Why the last attempt failed.
     pub(crate) last_error: Option<String>,
+}
+
+/// Why there is no other token, though somebody demanded one.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum Undelivered {
+    #[error("another token was asked for less than a second ago")]
+    TooSoon,
+    #[error(transparent)]
+    Failed(#[from] Error),
 }
 
 /// How an entry is, in one word.
@@ -142,6 +157,7 @@ impl Slot {
             certificate,
             entrance: None,
             counts,
+            demanded: Mutex::default(),
             used: AtomicBool::new(true),
         }
     }
@@ -199,6 +215,33 @@ impl Slot {
         self.asks.bell.notify_one();
     }
 
+    /// Another token now, whatever the back-off says: joins the attempt in flight, or has one made at once.
+    ///
+    /// # Errors
+    /// When that attempt fails, which leaves the token in hand; or when the last demand is less than a second ago.
+    pub(crate) async fn demand(&self) -> Result<(), Undelivered> {
+        if !self.may_demand(Moment::now()) {
+            return Err(Undelivered::TooSoon);
+        }
+        let before = self.state();
+        self.asks.demand(before.requests + 1);
+        let state = self.ended_after(before.requests).await;
+        match &state.failure {
+            Some(failure) => Err(state.error(failure, Moment::now()).into()),
+            None => Ok(()),
+        }
+    }
+
+    /// A demand that comes too soon does not count.
+    fn may_demand(&self, now: Moment) -> bool {
+        let mut last = self.demanded.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = last.is_none_or(|last| now.since(last) >= BETWEEN_DEMANDS);
+        if may {
+            *last = Some(now);
+        }
+        may
+    }
+
     /// Publishes a step of the loop that ends no attempt.
     pub(super) fn publish(&self, state: State) {
         self.state.store(Arc::new(state));
@@ -223,6 +266,7 @@ impl Slot {
             state: state.word(Moment::now()),
             token_type: state.token.as_ref().map(|_| token_type(self.endpoint.proof_key()).to_owned()),
             expires_at: state.token.as_ref().map(|token| token.expires().wall()),
+            lifetime: state.token.as_ref().map(|token| token.life),
             refreshed_at: state.refreshed_at,
             requests: state.requests,
             failures: state.failures,
@@ -270,6 +314,14 @@ impl Slot {
     pub(super) fn is_of_use(&self, now: Moment) -> bool {
         let state = self.state.load();
         state.live(now).is_some() || (state.failure.is_some() && !state.may_ask_again(now)) || state.in_flight
+    }
+
+    /// Waits for a live token as a request does.
+    ///
+    /// # Errors
+    /// When the attempt that it waits for fails, or at once when the last one did.
+    pub(crate) async fn until_live(&self) -> Result<(), Error> {
+        self.wait().await.map(drop)
     }
 
     /// Resolves once the slot holds a live token, or the attempt in flight (or the next) ended without one.
@@ -388,4 +440,11 @@ impl Asks {
         self.wanted.fetch_max(attempt, Ordering::AcqRel);
         self.bell.notify_one();
     }
+
+    fn demand(&self, attempt: u64) {
+        self.demanded.fetch_max(attempt, Ordering::AcqRel);
+        self.bell.notify_one();
+    }
 }
+
+const BETWEEN_DEMANDS: Duration = Duration::from_secs(1);

@@ -117,6 +117,7 @@ impl Subjects {
             state,
             token_type: sums.expires.map(|_| token_type(self.proof_key()).to_owned()),
             expires_at: sums.expires.map(Moment::wall),
+            lifetime: None,
             refreshed_at: sums.refreshed_at,
             requests: sums.requests,
             failures: sums.failures,

@@ -159,7 +159,8 @@ impl Sts {
             return Err(self.unavailable("answered with a key that can't be sent".to_owned(), CHECK));
         }
         let access_token = Secret::new(parts.map(|part| part.as_str()).join("\n"));
-        Ok(Granted { access_token, sent, life: element(text, "Expiration").and_then(|at| life(&at, answer.fields)) })
+        let life = element(text, "Expiration").and_then(|at| life(&at, answer.fields));
+        Ok(Granted { access_token, sent, life, scope: None })
     }
 
     /// STS says what it has against us in `Code` and `Message`.

@@ -9,7 +9,7 @@ use tokio_rustls::TlsAcceptor;
 use super::lab::{AsksForCertificate, Authorities, Service, driven, get, over_tls, unanswered, url};
 use crate::code::Code;
 use crate::config::{HttpVersion, Scheme};
-use crate::transport::{Connected, Connector, Error, Protocol, Spelling};
+use crate::transport::{Connected, Connector, Error, Protocol, Spelling, Step};
 
 #[tokio::test(flavor = "local")]
 async fn a_refused_connection_is_called_so() {
@@ -108,6 +108,36 @@ async fn an_alert_after_the_request_was_written_is_no_reset() {
 }
 
 #[tokio::test(flavor = "local")]
+async fn a_probe_hears_of_a_refused_certificate_though_tls_1_3_was_done_before() {
+    let authorities = Authorities::new();
+    let service = tls_service(&authorities, "127.0.0.1", &[], AsksForCertificate::Yes).await;
+    let url = url(Scheme::Https, service.address.port());
+
+    let connector = Connector::new(&url, Some(authorities.client(&[])), HttpVersion::Auto, None, Spelling::LowerCase);
+    let probed = connector.probe().await;
+
+    let (step, error) = probed.outcome.err().expect("a refusal");
+    assert_eq!((step, error.code()), (Step::Tls, Code::TlsAlertReceived), "{error}");
+    assert!(probed.spent.tcp.is_some());
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_probe_that_is_welcome_meets_the_services_certificate_each_time() {
+    let authorities = Authorities::new();
+    let service = tls_service(&authorities, "127.0.0.1", &[b"h2"], AsksForCertificate::No).await;
+    let url = url(Scheme::Https, service.address.port());
+    let connector =
+        Connector::new(&url, Some(authorities.client(&[b"h2"])), HttpVersion::Auto, None, Spelling::LowerCase);
+
+    for _ in 0..2 {
+        let Ok(found) = connector.probe().await.outcome else { panic!("a welcome") };
+
+        assert_eq!((found.protocol, found.tls_version), (Protocol::Http2, Some("1.3")));
+        assert!(found.peer.is_some());
+    }
+}
+
+#[tokio::test(flavor = "local")]
 async fn an_alert_is_heard_on_http2_too() {
     let authorities = Authorities::new();
     let service = tls_service(&authorities, "127.0.0.1", &[b"h2"], AsksForCertificate::Yes).await;
@@ -130,7 +160,7 @@ async fn alpn_decides_what_is_spoken() {
 
         let connected = connected.unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(connected.sender.protocol(), expected, "{offered:?}");
-        assert!(connected.spent.tls > Duration::ZERO);
+        assert!(connected.spent.tls > Some(Duration::ZERO));
     }
 }
 

@@ -3,7 +3,7 @@
 use super::client::Answer;
 
 /// Code, status, and the `error` of `Proxy-Status`.
-const TABLE: [(&str, u16, &str); 25] = [
+const TABLE: [(&str, u16, &str); 26] = [
     ("bad_request", 400, "http_request_error"),
     ("forbidden", 403, "http_request_denied"),
     ("no_route", 404, "destination_not_found"),
@@ -11,6 +11,7 @@ const TABLE: [(&str, u16, &str); 25] = [
     ("proxy_authentication_required", 407, "http_request_denied"),
     ("request_timeout", 408, "http_request_error"),
     ("body_too_large", 413, "http_request_error"),
+    ("rate_limited", 429, "http_request_error"),
     ("headers_too_large", 431, "http_request_error"),
     ("not_implemented", 501, "http_request_error"),
     ("token_rejected", 502, "proxy_configuration_error"),
@@ -32,8 +33,8 @@ const TABLE: [(&str, u16, &str); 25] = [
 ];
 
 /// Words of the admin port, which sends no `Proxy-Status`.
-const ADMIN: [(&str, u16); 4] =
-    [("unauthorized", 401), ("not_found", 404), ("config_invalid", 422), ("not_ready", 503)];
+const ADMIN: [(&str, u16); 5] =
+    [("unauthorized", 401), ("not_found", 404), ("conflict", 409), ("config_invalid", 422), ("not_ready", 503)];
 
 /// Checks that `answer` is our own with this code, and returns its `detail`.
 #[track_caller]

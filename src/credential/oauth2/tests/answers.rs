@@ -101,6 +101,17 @@ fn a_type_is_bearer_in_any_case_or_missing() {
 }
 
 #[test]
+fn a_scope_is_kept_for_people() {
+    for (scope, kept) in [(json!("read write"), Some("read write")), (json!(null), None), (json!(["read"]), None)] {
+        let answer = json!({ "access_token": "t", "scope": scope }).to_string();
+
+        let granted = read(200, &HeaderMap::new(), Some(answer.as_bytes())).expect("a token");
+
+        assert_eq!(granted.scope.as_deref(), kept, "{answer}");
+    }
+}
+
+#[test]
 fn a_200_that_brings_no_usable_token_says_why() {
     const HELP: &str = "; check that `token_url` is a token endpoint";
     let unusable =

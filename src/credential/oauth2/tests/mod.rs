@@ -108,7 +108,7 @@ impl Endpoint for FakeEndpoint {
 }
 
 fn granted(token: &str, sent: Moment, life: Option<Duration>) -> Granted {
-    Granted { access_token: Secret::new(token.to_owned()), sent, life }
+    Granted { access_token: Secret::new(token.to_owned()), sent, life, scope: None }
 }
 
 fn failure(kind: Kind) -> Failure {

@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 
 use super::super::failure::Kind;
 use super::super::refresh;
-use super::super::slot::{Slot, TokenState};
+use super::super::slot::{Slot, TokenState, Undelivered};
 use super::{Answer, FakeEndpoint, HOUR, slot};
 use crate::clock::Moment;
 use crate::code::Code;
@@ -125,6 +125,42 @@ async fn a_changed_config_cuts_the_back_off_short() {
     assert!(slot.is_live());
     let status = slot.status();
     assert_eq!((status.requests, status.failures, status.last_error), (2, 1, None));
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_demand_is_met_at_once_whatever_the_back_off() {
+    let endpoint = FakeEndpoint::answering(&[Answer::Failure(Kind::Rejected), Answer::Token("token", HOUR)]);
+    let (slot, _terms) = slot(&endpoint);
+    run(&slot);
+    slot.first_attempt().await;
+    let before = Moment::now();
+
+    slot.demand().await.expect("a token");
+
+    assert!(Moment::now().since(before) < Duration::from_millis(900), "attempts lie a second apart else");
+    assert_eq!(request(slot).await.expect("a token"), "token");
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_demand_joins_the_attempt_in_flight_and_a_failure_leaves_the_token() {
+    let endpoint = FakeEndpoint::waiting(&[Answer::Token("old", HOUR), Answer::Failure(Kind::Unavailable)]);
+    let (slot, _terms) = slot(&endpoint);
+    run(&slot);
+    endpoint.until_asked(1).await;
+    let first = demanding(&slot);
+    tokio::task::yield_now().await;
+    endpoint.answer();
+    first.await.expect("a demand").expect("the token in flight");
+    assert!(matches!(slot.demand().await, Err(Undelivered::TooSoon)));
+    assert_eq!(endpoint.asked(), 1);
+
+    let second = demanding(&slot);
+    endpoint.until_asked(2).await;
+    endpoint.answer();
+
+    let failed = second.await.expect("a demand").expect_err("a failure");
+    assert_eq!(failed.to_string(), "idp.example answered 503; wait");
+    assert_eq!(request(slot).await.expect("the old token"), "old");
 }
 
 #[tokio::test(flavor = "local")]
@@ -253,6 +289,19 @@ async fn the_loop_ends_with_its_slot_even_in_mid_flight() {
 
     flight.await.expect("ended in mid-flight");
     sleep.await.expect("ended in its sleep");
+}
+
+/// Demands a token as soon as that is allowed.
+fn demanding(slot: &Arc<Slot>) -> JoinHandle<Result<(), Undelivered>> {
+    let slot = Arc::clone(slot);
+    tokio::task::spawn_local(async move {
+        loop {
+            match slot.demand().await {
+                Err(Undelivered::TooSoon) => tokio::time::sleep(Duration::from_millis(10)).await,
+                delivered => return delivered,
+            }
+        }
+    })
 }
 
 fn replacing(slot: &Arc<Slot>, generation: u64) -> JoinHandle<bool> {

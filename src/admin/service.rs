@@ -1,0 +1,284 @@
+//! What is done with one service: another token, a probe, its credential handed out.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{COOKIE, RETRY_AFTER};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::{Context, Refusal, json};
+use crate::clock::{Moment, rfc3339};
+use crate::code::Code;
+use crate::credential::{self, Attachments, Credential, Undelivered};
+use crate::proxy::Body;
+use crate::snapshot::{Identity, Service};
+use crate::tls::Leaf;
+use crate::transport::{self, Found, Outgoing, Probed, Protocol, Step};
+
+/// What is done with a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Deed {
+    /// Another token now.
+    Refresh,
+    /// A connection and a token, to see whether they can be had.
+    Probe,
+    /// Its credential is handed out.
+    Authorization,
+}
+
+impl Deed {
+    /// What a path below a service's stands for.
+    pub(super) fn at(path: &str) -> Option<Self> {
+        match path {
+            "token/refresh" => Some(Self::Refresh),
+            "probe" => Some(Self::Probe),
+            "authorization" => Some(Self::Authorization),
+            _ => None,
+        }
+    }
+
+    /// Does it with the service of this name.
+    ///
+    /// # Errors
+    /// When there is no such service, or nothing to do for it; when no token can be had.
+    pub(super) async fn answer(self, name: &str, cx: &Context) -> Result<Response<Body>, Refusal> {
+        let service = cx.published.current().load().service(name).cloned();
+        let service = service.ok_or_else(|| Refusal::new(Code::NotFound, "there is no service of this name"))?;
+        let answer = match self {
+            Self::Refresh => json(StatusCode::OK, &refresh(&service).await?),
+            Self::Probe => json(StatusCode::OK, &Report::of(&service).await),
+            Self::Authorization => json(StatusCode::OK, &HandedOut::of(&service).await?),
+        };
+        Ok(answer)
+    }
+}
+
+/// A new token, of which everything is said but the token.
+#[derive(Serialize)]
+struct Refreshed {
+    r#type: Option<String>,
+    expires_at: Option<String>,
+    /// Seconds.
+    lifetime: Option<u64>,
+}
+
+async fn refresh(service: &Service) -> Result<Refreshed, Refusal> {
+    let credential = &service.identities.first().credential;
+    if let Some(reason) = credential.unavailable() {
+        return Err(Refusal::new(Code::CredentialUnavailable, reason));
+    }
+    let Some(first) = credential.slot() else {
+        let what =
+            if credential.subjects().next().is_some() { "many tokens, one for each subject" } else { "no token" };
+        let detail = format!("this service has {what}: its method is `{}`", credential.method());
+        return Err(Refusal::new(Code::Conflict, detail));
+    };
+    let mut met = HashSet::new();
+    for slot in service.slots().filter(|slot| met.insert(Arc::as_ptr(slot))) {
+        slot.demand().await?;
+    }
+    let status = first.status();
+    Ok(Refreshed {
+        // A key to sign with has none.
+        r#type: credential.token_slots().next().and_then(|slot| slot.status().token_type),
+        expires_at: status.expires_at.map(rfc3339),
+        lifetime: status.lifetime.map(|lifetime| lifetime.as_secs()),
+    })
+}
+
+/// What a probe found.
+#[derive(Serialize)]
+struct Report {
+    service: String,
+    /// Whether a request could be sent now.
+    ok: bool,
+    timings: Timings,
+    /// `h2` or `http/1.1`; `null` where no connection came about.
+    protocol: Option<&'static str>,
+    tls_version: Option<&'static str>,
+    certificate: Option<Peer>,
+    failures: Vec<Failure>,
+}
+
+/// Milliseconds; `null`: it did not come to that, or there is none.
+#[derive(Serialize)]
+struct Timings {
+    dns: Option<f64>,
+    tcp: Option<f64>,
+    tls: Option<f64>,
+    token: Option<f64>,
+}
+
+/// The service's own certificate.
+#[derive(Serialize)]
+struct Peer {
+    subject: String,
+    issuer: String,
+    not_before: String,
+    not_after: String,
+    sha256: String,
+}
+
+/// A phase that failed, and why.
+#[derive(Serialize)]
+struct Failure {
+    phase: &'static str,
+    code: &'static str,
+    detail: String,
+}
+
+impl Report {
+    async fn of(service: &Arc<Service>) -> Self {
+        let Identity { upstream, credential, .. } = service.identities.first();
+        let (probed, (token, token_failure)) = tokio::join!(upstream.connector().probe(), obtain(credential));
+        let Probed { spent, outcome } = probed;
+        let (found, failure) = match outcome {
+            Ok(found) => (Some(found), None),
+            Err((step, error)) => (None, Some(Failure::of_connection(step, &error))),
+        };
+        let failures: Vec<_> = failure.into_iter().chain(token_failure).collect();
+        Self {
+            service: service.name.to_string(),
+            ok: failures.is_empty(),
+            timings: Timings {
+                dns: spent.lookup.map(milliseconds),
+                tcp: spent.tcp.map(milliseconds),
+                tls: spent.tls.map(milliseconds),
+                token: token.map(milliseconds),
+            },
+            protocol: found.as_ref().map(|found| alpn(found.protocol)),
+            tls_version: found.as_ref().and_then(|found| found.tls_version),
+            certificate: found.and_then(|Found { peer, .. }| peer).map(Peer::of),
+            failures,
+        }
+    }
+}
+
+/// Waits as a request would until there is a live token; how long that took, `None` without one.
+async fn obtain(credential: &Credential) -> (Option<Duration>, Option<Failure>) {
+    if let Some(reason) = credential.unavailable() {
+        return (None, Some(Failure::of_token(Code::CredentialUnavailable, reason)));
+    }
+    let (began, mut has_token) = (Instant::now(), false);
+    for slot in credential.slots() {
+        if let Err(error) = slot.until_live().await {
+            return (None, Some(Failure::of_token(error.code(), &error.to_string())));
+        }
+        has_token = true;
+    }
+    (has_token.then(|| began.elapsed()), None)
+}
+
+impl Failure {
+    fn of_connection(step: Step, error: &transport::Error) -> Self {
+        let phase = match step {
+            Step::Lookup => "dns",
+            Step::Tcp => "tcp",
+            Step::Tls => "tls",
+        };
+        Self { phase, code: error.code().word(), detail: error.to_string() }
+    }
+
+    fn of_token(code: Code, detail: &str) -> Self {
+        Self { phase: "token", code: code.word(), detail: detail.to_owned() }
+    }
+}
+
+impl Peer {
+    fn of(leaf: Leaf) -> Self {
+        Self {
+            not_before: rfc3339(leaf.not_before),
+            not_after: rfc3339(leaf.not_after),
+            sha256: leaf.sha256.iter().map(|byte| format!("{byte:02x}")).collect(),
+            subject: leaf.subject,
+            issuer: leaf.issuer,
+        }
+    }
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_micros() as f64 / 1_000.0
+}
+
+fn alpn(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Http1 => "http/1.1",
+        Protocol::Http2 => "h2",
+    }
+}
+
+/// What a request to the service carries, for an app that sends its requests itself.
+#[derive(Serialize)]
+struct HandedOut {
+    headers: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    query: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    cookies: BTreeMap<String, String>,
+    /// `null`: it does not expire.
+    expires_at: Option<String>,
+}
+
+impl HandedOut {
+    async fn of(service: &Service) -> Result<Self, Refusal> {
+        let credential = &service.identities.first().credential;
+        if credential.depends_on_request() || service.identities.all().len() > 1 {
+            let detail = format!("`{}` is different for each request; send them through Sidekey", credential.method());
+            return Err(Refusal::new(Code::Conflict, detail));
+        }
+        let mut outgoing = Outgoing {
+            method: Method::GET,
+            scheme: service.scheme,
+            authority: service.authority.clone(),
+            target: PathAndQuery::from_static("/"),
+            fields: HeaderMap::new(),
+            body: transport::Body::Empty,
+        };
+        let own = RefCell::new(Attachments::default());
+        let behalf = credential.behalf(&outgoing.fields);
+        credential.authorize(&own, &behalf, &mut outgoing).await?;
+        tracing::info!(service = service.name.as_str(), "the credential was handed out on the admin port");
+
+        let expires = credential.slots().filter_map(|slot| slot.expires()).min();
+        let cookies = outgoing.fields.remove(COOKIE);
+        Ok(Self {
+            headers: outgoing.fields.iter().map(|(name, value)| (name.to_string(), shown(value))).collect(),
+            query: form_urlencoded::parse(outgoing.target.query().unwrap_or_default().as_bytes())
+                .into_owned()
+                .collect(),
+            cookies: cookies.as_ref().map(shown).map(|cookies| pairs(&cookies)).unwrap_or_default(),
+            expires_at: expires.map(Moment::wall).map(rfc3339),
+        })
+    }
+}
+
+fn shown(value: &HeaderValue) -> String {
+    String::from_utf8_lossy(value.as_bytes()).into_owned()
+}
+
+/// The pairs of a `Cookie`.
+fn pairs(cookies: &str) -> BTreeMap<String, String> {
+    let pairs = cookies.split("; ").filter_map(|pair| pair.split_once('='));
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+impl From<Undelivered> for Refusal {
+    fn from(undelivered: Undelivered) -> Self {
+        match undelivered {
+            Undelivered::TooSoon => Self::new(Code::RateLimited, undelivered.to_string()).with(RETRY_AFTER, "1"),
+            Undelivered::Failed(error) => error.into(),
+        }
+    }
+}
+
+impl From<credential::Error> for Refusal {
+    fn from(error: credential::Error) -> Self {
+        let field = error.retry_after().map(|seconds| (RETRY_AFTER, HeaderValue::from(seconds)));
+        Self { field, ..Self::new(error.code(), error.to_string()) }
+    }
+}

@@ -1,0 +1,193 @@
+//! `sidekey token`: fetches a service's token and shows what it is.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use clap::Args;
+use serde_json::Value;
+
+use super::{ConfigArgument, FAILED, WRONG};
+use crate::clock::rfc3339;
+use crate::config::{self, Secrets};
+use crate::credential::Slots;
+use crate::credential::oauth2::{Obtained, Unobtained};
+use crate::server::worker::runtime_of_one_thread;
+use crate::snapshot::{Service, Snapshot};
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    config: ConfigArgument,
+    /// The service whose token is fetched.
+    service: String,
+    /// Print the token and nothing else.
+    #[arg(long)]
+    raw: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    let (config, mut report) = match arguments.config.source() {
+        Ok(source) => config::load(&source, Secrets::Read),
+        Err(wrong) => return wrong,
+    };
+    let slots = Slots::default();
+    let Some(snapshot) = config.and_then(|config| Snapshot::compile(config, None, &slots, &mut report)) else {
+        anstream::eprint!("{}", report.render(super::color()));
+        return ExitCode::from(WRONG);
+    };
+    let service = match service_with_token(&snapshot, &arguments.service) {
+        Ok(service) => service,
+        Err(wrong) => {
+            anstream::eprintln!("error: {wrong}");
+            return ExitCode::from(WRONG);
+        }
+    };
+    let tokens = match runtime_of_one_thread()() {
+        Ok(runtime) => {
+            let fetched = runtime.block_on(fetch(service));
+            // A look-up that goes on must not hold up the end.
+            runtime.shutdown_background();
+            fetched
+        }
+        Err(error) => {
+            anstream::eprintln!("error: {error}");
+            return ExitCode::from(FAILED);
+        }
+    };
+    match tokens {
+        Ok(tokens) => {
+            print(service, &tokens, arguments.raw);
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            anstream::eprintln!("error: no token: {}\n  = help: {}", failure.what(), failure.help());
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn service_with_token<'s>(snapshot: &'s Snapshot, name: &str) -> Result<&'s Service, String> {
+    let Some(service) = snapshot.service(name) else {
+        let known: Vec<_> = snapshot.services.iter().map(|service| service.name.as_str()).collect();
+        return Err(format!("there is no service `{name}`; known here: {}", known.join(", ")));
+    };
+    match service.identities.first().credential.token_slots().next() {
+        Some(_) => Ok(service),
+        None => {
+            let credential = &service.identities.first().credential;
+            let what =
+                if credential.subjects().next().is_some() { "one token for each subject" } else { "no token to fetch" };
+            Err(format!("the service `{name}` has {what}: its method is `{}`", credential.method()))
+        }
+    }
+}
+
+/// The tokens of all its methods that have one.
+async fn fetch(service: &Service) -> Result<Vec<Obtained>, Unobtained> {
+    let mut tokens = Vec::new();
+    for slot in service.identities.first().credential.token_slots() {
+        tokens.push(slot.obtain().await?);
+    }
+    Ok(tokens)
+}
+
+fn print(service: &Service, tokens: &[Obtained], raw: bool) {
+    for (number, token) in tokens.iter().enumerate() {
+        match (raw, number) {
+            (true, _) => anstream::println!("{}", token.access_token.expose()),
+            (false, 0) => anstream::print!("{}", describe(service, token)),
+            (false, _) => anstream::print!("\n{}", describe(service, token)),
+        }
+    }
+}
+
+/// All that can be said of a token without showing it.
+fn describe(service: &Service, token: &Obtained) -> String {
+    let named = if service.title == service.name.as_str() { String::new() } else { format!(" ({})", service.title) };
+    let mut text = format!("service    {}{named}\n", service.name);
+    text += &format!("from       {}\n", token.endpoint);
+    text += &format!("type       {}\n", token.token_type);
+    text += &format!("lifetime   {}, until {}\n", spell(token.lifetime), rfc3339(token.expires_at));
+    if let Some(scope) = &token.scope {
+        text += &format!("scope      {scope}\n");
+    }
+    text + &inside(token.access_token.expose())
+}
+
+/// What a JWT says; it is not verified, that is the service's affair. Its signature is not shown: with it, this would be
+/// the token.
+fn inside(token: &str) -> String {
+    let Some((header, claims)) = jwt(token) else {
+        return format!("token      opaque, {} characters\n", token.len());
+    };
+    let member = |name| header.get(name).and_then(Value::as_str).map(|value| format!(", {name} {value}"));
+    let members: String = ["alg", "typ", "kid"].into_iter().filter_map(member).collect();
+    format!("token      JWT{members}\n\n{claims:#}\n")
+}
+
+/// Header and claims (RFC 7519 §3).
+fn jwt(token: &str) -> Option<(Value, Value)> {
+    let mut parts = token.split('.');
+    let (Some(header), Some(claims), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+        return None;
+    };
+    let read = |part: &str| serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok().filter(Value::is_object);
+    Some((read(header)?, read(claims)?))
+}
+
+/// A duration in its two largest units: `1h 5m`.
+pub(super) fn spell(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds}s"),
+        (0, minutes, 0) => format!("{minutes}m"),
+        (0, minutes, seconds) => format!("{minutes}m {seconds}s"),
+        (hours, 0, _) => format!("{hours}h"),
+        (hours, minutes, _) => format!("{hours}h {minutes}m"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(json: &str) -> String {
+        URL_SAFE_NO_PAD.encode(json)
+    }
+
+    #[test]
+    fn a_jwt_is_shown_without_its_signature() {
+        let token = format!(
+            "{}.{}.c2lnbmF0dXJl",
+            part(r#"{"alg":"ES256","typ":"at+jwt","kid":"key-1"}"#),
+            part(r#"{"iss":"https://idp.example","scope":"read"}"#)
+        );
+
+        let shown = inside(&token);
+
+        insta::assert_snapshot!(shown, @r#"
+        token      JWT, alg ES256, typ at+jwt, kid key-1
+
+        {
+          "iss": "https://idp.example",
+          "scope": "read"
+        }
+        "#);
+    }
+
+    #[test]
+    fn what_is_no_jwt_is_opaque_and_not_shown() {
+        for token in ["secret", "a.b.c", "secret.secret.secret.secret"] {
+            assert_eq!(inside(token), format!("token      opaque, {} characters\n", token.len()));
+        }
+    }
+
+    #[test]
+    fn durations_are_spelt_in_two_units() {
+        let spelt = [0, 59, 60, 299, 3600, 3900, 90_061].map(|seconds| spell(Duration::from_secs(seconds)));
+
+        assert_eq!(spelt, ["0s", "59s", "1m", "4m 59s", "1h", "1h 5m", "25h 1m"]);
+    }
+}

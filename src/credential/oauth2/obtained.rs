@@ -1,0 +1,70 @@
+//! A token that a command fetches for itself, to see whether that works and what it is.
+
+use std::time::{Duration, SystemTime};
+
+use super::dpop::token_type;
+use super::failure::Failure;
+use super::slot::Slot;
+use super::state_file::Unclaimed;
+use crate::secret::Secret;
+
+/// A token, and all that is known of it.
+pub(crate) struct Obtained {
+    pub(crate) access_token: Secret,
+    pub(crate) token_type: &'static str,
+    /// Host and port of the token endpoint.
+    pub(crate) endpoint: String,
+    pub(crate) lifetime: Duration,
+    pub(crate) expires_at: SystemTime,
+    /// What it is good for, if the endpoint says so.
+    pub(crate) scope: Option<String>,
+}
+
+/// Why a command gets no token.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unobtained {
+    /// What it is asked for with belongs to another process.
+    #[error(transparent)]
+    Unclaimed(#[from] Unclaimed),
+    #[error(transparent)]
+    Failed(#[from] Failure),
+}
+
+impl Slot {
+    /// Fetches a token for the caller alone, where nothing keeps the slot fresh: one request, and the token is not kept.
+    ///
+    /// # Errors
+    /// When the endpoint gives none, or may not be asked by this process.
+    pub(crate) async fn obtain(&self) -> Result<Obtained, Unobtained> {
+        self.claim()?;
+        let granted = self.endpoint.fetch(self.sharers.timeout()).await?;
+        let stated = granted.life.unwrap_or_else(|| self.sharers.default_lifetime());
+        let lifetime = self.endpoint.ends().map_or(stated, |ends| stated.min(ends.since(granted.sent)));
+        Ok(Obtained {
+            access_token: granted.access_token,
+            token_type: token_type(self.endpoint.proof_key()),
+            endpoint: self.endpoint.host().to_owned(),
+            lifetime,
+            expires_at: (granted.sent + lifetime).wall(),
+            scope: granted.scope,
+        })
+    }
+}
+
+impl Unobtained {
+    /// What happened.
+    pub(crate) fn what(&self) -> String {
+        match self {
+            Self::Unclaimed(unclaimed) => unclaimed.to_string(),
+            Self::Failed(failure) => failure.what(),
+        }
+    }
+
+    /// What to do about it.
+    pub(crate) fn help(&self) -> &'static str {
+        match self {
+            Self::Unclaimed(_) => "end the process that has it, or ask its admin port for a probe",
+            Self::Failed(failure) => failure.help(),
+        }
+    }
+}
