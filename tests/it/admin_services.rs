@@ -194,6 +194,7 @@ async fn a_credential_is_handed_out_as_a_request_would_carry_it() {
             "admin: {{ listen: $ADMIN, token: sesame, hand_out: true }}
 services:
   bound: {{ url: $SERVICE, {bound} }}
+  signed: {{ url: $SERVICE, auth: {{ type: hmac, key: abc, header: X-Signature, template: '{{path}}' }} }}
   payments: {{ url: $SERVICE, certificate: partner, {auth} }}
   query: {{ url: $SERVICE, auth: {{ type: api_key, key: 'a b&c', query: key }} }}
   cookie: {{ url: $SERVICE, auth: {{ type: api_key, key: abc, cookie: session }} }}"
@@ -210,6 +211,7 @@ services:
     assert_eq!((&query["query"]["key"], &query["expires_at"]), (&"a b&c".into(), &Value::Null), "{query}");
     assert_eq!(handed_out(&sidekey, "cookie").await.json()["cookies"]["session"], "abc");
     check_admin(&handed_out(&sidekey, "bound").await, "conflict");
+    check_admin(&handed_out(&sidekey, "signed").await, "conflict");
 }
 
 #[tokio::test]
