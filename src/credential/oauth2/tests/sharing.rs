@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use http::HeaderName;
+
 use super::super::entry::Entry;
-use crate::config::auth::oauth2::{ClientAuth, Endpoint, Grant, OAuth2};
+use crate::config::auth::oauth2::{ClientAuth, Endpoint, Exchange, Grant, OAuth2, SubjectToken};
 use crate::config::value::Issuer;
 use crate::config::{self, At, Report, Scheme, Secrets, Url};
 use crate::credential::tests::{load, oauth2};
@@ -63,7 +65,7 @@ fn any(random: &mut fastrand::Rng) -> OAuth2 {
 fn vary(method: &mut OAuth2, random: &mut fastrand::Rng) {
     let text = ["a", "b", "ab", "a b"][random.usize(..4)].to_owned();
     let secret = Secret::new(text.clone());
-    match random.u8(..11) {
+    match random.u8(..17) {
         0 => method.endpoint = At::nowhere(Endpoint::Token(url(&format!("/{text}").replace(' ', "%20")))),
         1 => method.endpoint = At::nowhere(Endpoint::Issuer(issuer(url(&format!("/{text}").replace(' ', "%20"))))),
         2 => method.client_id = Some(text),
@@ -74,8 +76,25 @@ fn vary(method: &mut OAuth2, random: &mut fastrand::Rng) {
         7 => method.scope = Some(text),
         8 => method.audience = Some(text),
         9 => method.resource.push(text),
-        _ => method.params.push((text, At::nowhere(secret))),
+        10 => method.params.push((text, At::nowhere(secret))),
+        11 => method.headers.push((At::nowhere(HeaderName::from_static("x-tenant")), At::nowhere(secret))),
+        12 => method.grant = Grant::RefreshToken { refresh_token: secret, state_file: None },
+        13 => method.client_auth = ClientAuth::SecretJwt(At::nowhere(secret)),
+        14 => method.dpop = true,
+        15 => method.grant = exchange(SubjectToken::Fixed(secret), None),
+        _ => method.grant = exchange(SubjectToken::FromHeader(HeaderName::from_static("x-user")), Some(secret)),
     }
+}
+
+fn exchange(subject_token: SubjectToken, actor_token: Option<Secret>) -> Grant {
+    let [subject_token_type, actor_token_type, requested_token_type] = ["s", "a", "r"].map(str::to_owned);
+    Grant::TokenExchange(Box::new(Exchange {
+        subject_token,
+        subject_token_type,
+        actor_token,
+        actor_token_type,
+        requested_token_type,
+    }))
 }
 
 fn issuer(url: Url) -> Issuer {
