@@ -68,6 +68,34 @@ async fn a_dead_token_is_replaced_and_the_request_sent_again() {
 }
 
 #[tokio::test]
+async fn of_two_tokens_on_a_request_both_are_replaced_and_it_is_sent_again() {
+    let lab = Lab::start().await;
+    let tokens = |name| move |request: &Received| Reply::token(&format!("{name}-{}", request.number), 300);
+    let [one, other] = [Fault::idp(tokens("one")).await, Fault::idp(tokens("other")).await];
+    let service = Fault::plain(|request| {
+        let alive = request.field("authorization").as_deref() == Some("Bearer one-1");
+        if alive { Reply::ok("welcome") } else { Reply::status(401) }
+    })
+    .await;
+    let method = |idp: &Fault, field: &str| {
+        let url = idp.url();
+        format!(
+            "{{ type: oauth2_client_credentials, token_url: '{url}', client_id: me, client_secret: s, token_header: {field} }}"
+        )
+    };
+    let auth = format!("[{}, {}]", method(&one, "Authorization"), method(&other, "X-Token"));
+    let sidekey = lab.sidekey(&format!("services: {{ payments: {{ url: {}, auth: {auth} }} }}", service.url())).await;
+
+    let answer = sidekey.get("/payments/orders").await;
+
+    assert_eq!(answer.text(), "welcome");
+    let sent = service.received();
+    assert_eq!(sent.len(), 2);
+    assert_eq!(sent[1].field("x-token").as_deref(), Some("Bearer other-1"));
+    assert_eq!((one.count(), other.count()), (2, 2));
+}
+
+#[tokio::test]
 async fn a_small_post_is_sent_again_whole() {
     let scene = with_service(only("token-1")).await;
     let body = "x".repeat(60 * 1024);

@@ -147,7 +147,9 @@ impl Refresher {
         }
         // Taken out, so that one complaint that came too soon is not heard again ten seconds later.
         let rejected = self.asks.rejected.swap(0, Ordering::AcqRel);
-        if rejected != 0 && rejected == state.generation() && self.schedule.rejected(now) {
+        // A request with several tokens is stamped with the newest: it has carried each that is not newer than that.
+        let concerns_ours = state.generation() != 0 && rejected >= state.generation();
+        if concerns_ours && self.schedule.rejected(now) {
             tracing::info!(target: LOG, endpoint = self.endpoint.host(), "the service refuses the token, fetching another");
             slot.publish(State { replacing: true, ..self.planned(&state) });
             return Some(true);
