@@ -179,11 +179,6 @@ impl Credential {
         self.parts.iter().any(Part::is_signer) || self.bearers().any(is_anothers)
     }
 
-    /// Fingerprint of the certificate that its token is obtained with.
-    pub(crate) fn obtained_with(&self) -> Option<[u8; 32]> {
-        self.slots().find_map(|slot| slot.certificate())
-    }
-
     /// SHA-256 over all that it puts on a request, and over all that decides which tokens it gets: two with the same
     /// fingerprint are interchangeable.
     pub(crate) fn fingerprint(&self) -> [u8; 32] {

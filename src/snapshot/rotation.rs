@@ -45,7 +45,7 @@ impl Switch {
     /// `None`: nothing has to wait.
     fn between(old: &Arc<Service>, new: &Arc<Service>, generation: u64) -> Option<Self> {
         let identities = old.identities.all().iter().zip(new.identities.all());
-        let pairs: Vec<_> = identities.filter_map(|(had, has)| pair(&had.credential, &has.credential)).collect();
+        let pairs: Vec<_> = identities.flat_map(|(had, has)| pairs(&had.credential, &has.credential)).collect();
         // Whatever else has changed must not wait for a token.
         let alone = || old.has_sets_of(new) && old.changed_keys(new).iter().all(|key| PAIRED.contains(key));
         if pairs.is_empty() || !alone() {
@@ -57,7 +57,12 @@ impl Switch {
     /// Waits until each new slot holds a token or the old one no longer does, and publishes the service; not if a
     /// later reload has published meanwhile.
     pub(crate) async fn carry_out(self, published: Arc<Published>) {
+        let is_superseded = || published.current().load().generation != self.generation;
         while let Some((_, new)) = self.pairs.iter().find(|(old, new)| old.is_live() && !new.is_live()) {
+            // Else a token that never comes would be asked for until the process ends, for a config that is gone.
+            if is_superseded() {
+                return;
+            }
             tokio::select! {
                 () = new.first_attempt(), if !new.is_live() => tokio::time::sleep(LOOK_AGAIN).await,
                 () = tokio::time::sleep(LOOK_AGAIN) => {}
@@ -75,11 +80,13 @@ impl Switch {
     }
 }
 
-/// The slots of one identity before and after, if its token was obtained with a certificate that is another now.
-fn pair(had: &Credential, has: &Credential) -> Option<(Arc<Slot>, Arc<Slot>)> {
-    let (old, new) = (had.slot()?, has.slot()?);
-    let rotates = had.obtained_with().is_some() && had.obtained_with() != has.obtained_with();
-    (rotates && old.is_live() && !new.is_live()).then(|| (Arc::clone(old), Arc::clone(new)))
+/// The slots of one identity before and after, of each token that was obtained with a certificate that is another now.
+fn pairs(had: &Credential, has: &Credential) -> impl Iterator<Item = (Arc<Slot>, Arc<Slot>)> {
+    let rotated = |old: &Slot, new: &Slot| old.certificate().is_some() && old.certificate() != new.certificate();
+    had.slots()
+        .zip(has.slots())
+        .filter(move |(old, new)| rotated(old, new) && old.is_live() && !new.is_live())
+        .map(|(old, new)| (Arc::clone(old), Arc::clone(new)))
 }
 
 /// The keys that a rotation alone changes.

@@ -24,7 +24,7 @@ fn fingerprint(service: &Service) -> [u8; 32] {
 /// Whether the service's connections present the certificate that its token is for, and there is such a token.
 fn is_a_pair(service: &Service) -> bool {
     let credential = &service.identities.all()[0].credential;
-    credential.obtained_with() == Some(fingerprint(service)) && credential.slot().is_some_and(|slot| slot.is_live())
+    credential.slot().is_some_and(|slot| slot.certificate() == Some(fingerprint(service)) && slot.is_live())
 }
 
 /// Waits until the new certificate is loaded, published or not.
@@ -122,6 +122,27 @@ fn a_later_reload_supersedes_a_switch() {
         .await;
         assert!(is_a_pair(&running.service("payments")));
         assert!(running.snapshot().service("orders").is_some(), "the switch took nothing back");
+    });
+}
+
+#[test]
+fn a_superseded_switch_asks_for_no_more_tokens() {
+    run(async || {
+        let lab = Lab::start().await;
+        let running = start(&lab).await;
+        let slot = {
+            let service = running.service("payments");
+            Arc::downgrade(service.identities.all()[0].credential.slot().expect("a slot"))
+        };
+        lab.idp_works(false);
+        let old = running.snapshot();
+        lab.rotate("partner");
+        until_loaded(&running, &old).await;
+        drop(old);
+
+        lab.config("services: { orders: { url: 'http://localhost' } }\n");
+
+        until("the end of the old token's loop", || slot.upgrade().is_none().then_some(())).await;
     });
 }
 

@@ -148,7 +148,7 @@ async fn a_token_is_had_over_mutual_tls_and_bound_to_the_certificate() {
     let sent = authorization(&credential).await.expect("a token");
 
     assert!(sent.starts_with("Bearer ey"), "{sent}");
-    assert_eq!(credential.obtained_with(), Some(certificate.leaf.sha256));
+    assert_eq!(credential.slot().expect("a slot").certificate(), Some(certificate.leaf.sha256));
     let slot = credential.slot().expect("a slot");
     assert!(slot.is_live());
     assert!(slot.expires().expect("an expiry").since(crate::clock::Moment::now()) > Duration::from_secs(1));
