@@ -258,7 +258,14 @@ impl Kept {
 fn shown(said: &[u8], printed: &[u8]) -> String {
     let mut said = Zeroizing::new(String::from_utf8_lossy(said).into_owned());
     let printed = Zeroizing::new(String::from_utf8_lossy(printed).into_owned());
-    for secret in printed.lines().map(str::trim).filter(|secret| !secret.is_empty()) {
+    if !printed.is_empty() && said.len() >= SAID && !said.contains('\n') {
+        // A secret that was cut short in it could not be told from other words.
+        return String::new();
+    }
+    let mut secrets: Vec<&str> = printed.lines().map(str::trim).filter(|secret| !secret.is_empty()).collect();
+    // The longest first: one that is part of another would leave the other's rest behind.
+    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    for secret in secrets {
         said = Zeroizing::new(said.replace(secret, "***"));
     }
     let line = said.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
@@ -337,6 +344,8 @@ mod tests {
         check("set -x; echo hunter2; exit 3", Err("ended with status 3: + echo ***"));
         let failure = shell("echo hunter2; exit 3").run().unwrap_err();
         assert!(!format!("{failure:?}").contains(SECRET), "{failure:?}");
+        check("printf 'a\nab\n'; echo ab >&2; exit 3", Err("ended with status 3: ***"));
+        check("x=$(printf 'x%.0s' $(seq 10000)); echo $x; echo $x >&2; exit 3", Err("ended with status 3"));
     }
 
     #[test]
