@@ -81,12 +81,13 @@ impl Drain {
             let all_over = async {
                 closing.closed().await;
                 gate.emptied().await;
-                let last = published.current().load_full();
-                last.settled().await;
             };
             if tokio::time::timeout(shutdown.drain, all_over).await.is_err() {
                 tracing::warn!(connections = gate.open(), "cut what was still open after `shutdown.drain`");
             }
+            // What is open may be cut; a refresh token that is on its way here would be lost for good.
+            let last = published.current().load_full();
+            let _lost = tokio::time::timeout(HEAR_OUT, last.settled()).await;
         };
         let interrupted = tokio::select! {
             () = orderly => None,
@@ -154,4 +155,6 @@ async fn close_admin(sockets: &RefCell<Sockets>, background: &Background) {
 }
 
 const EMPTY_QUEUES_WITHIN: Duration = Duration::from_secs(1);
+/// As long as a token request may take.
+const HEAR_OUT: Duration = Duration::from_secs(10);
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
