@@ -36,6 +36,7 @@ pub(super) struct Discovery {
     warned: AtomicBool,
     /// Locked for a moment by the loops of the background, and never by a worker.
     found: Mutex<Option<Found>>,
+    looking: tokio::sync::Mutex<()>,
 }
 
 #[derive(Clone)]
@@ -73,6 +74,7 @@ impl Discovery {
             methods: methods(&written.client_auth),
             warned: AtomicBool::new(false),
             found: Mutex::new(None),
+            looking: tokio::sync::Mutex::default(),
         })
     }
 
@@ -90,6 +92,11 @@ impl Discovery {
             Some(found) => (Some(found), patience.half()),
             None => (None, patience),
         };
+        // One look at a time: whoever had to wait for it finds what it has found. In vain, the time ends `discover` too.
+        let _looking = patience.keep(self.looking.lock()).await;
+        if let Some(found) = self.known().filter(|found| Moment::now() < found.until) {
+            return Ok(found.address);
+        }
         match (self.discover(patience).await, known) {
             (Ok(address), _) => Ok(self.keep(address, KEPT)),
             (Err(failure), Some(old)) => {

@@ -70,7 +70,8 @@ impl Entry {
         // Counted even where a plain endpoint can't see it: the token may be bound to it all the same.
         let fingerprint = certificate.map(|certificate| certificate.leaf.sha256);
         let mut digest = Digest::new();
-        digest_place(written, tls.as_ref(), fingerprint.as_ref(), &mut digest);
+        let plaintext = material.service.allow_plaintext_credentials;
+        digest_place(written, plaintext, tls.as_ref(), fingerprint.as_ref(), &mut digest);
         let families = &material.slots.families;
         let certificate = certificate.map(Arc::as_ref);
         let request = TokenRequest::compile(written, place, certificate, families, report)?;
@@ -226,14 +227,23 @@ pub(super) fn trust_of(service: &At<Tls>) -> At<Tls> {
 }
 
 /// Digests where the token comes from, and with which TLS.
-fn digest_place(written: &OAuth2, tls: Option<&[u8; 32]>, certificate: Option<&[u8; 32]>, digest: &mut Digest) {
+fn digest_place(
+    written: &OAuth2,
+    plaintext: bool,
+    tls: Option<&[u8; 32]>,
+    certificate: Option<&[u8; 32]>,
+    digest: &mut Digest,
+) {
     let endpoint = &written.endpoint.value;
     let url = endpoint.url();
     let issuer = match endpoint {
         Endpoint::Token(_) => None,
         Endpoint::Issuer(issuer) => Some(issuer.written.as_bytes()),
     };
+    let is_issuer = issuer.is_some();
     digest.list(issuer.into_iter());
+    // An issuer names the place: whether that may be one without TLS is a part of it.
+    digest.field(&[u8::from(is_issuer && plaintext)]);
     digest.field(&[url.scheme as u8]);
     digest.field(url.authority.host.as_bytes());
     digest.field(&url.authority.port.to_be_bytes());
