@@ -108,7 +108,8 @@ impl Sts {
 
     async fn exchange(&self, timeout: Duration) -> Result<Granted, Failure> {
         let patience = Patience::of(timeout);
-        let token = self.token().await.map_err(|unready| Failure::unready(self.host(), unready))?;
+        let token = patience.keep(self.token()).await.unwrap_or_else(|| Err(self.unreadable("it takes too long")));
+        let token = token.map_err(|unready| Failure::unready(self.host(), unready))?;
         let form = self.form(&token);
         let body = Body::Whole(Some(Bytes::copy_from_slice(form.expose().as_bytes())));
         let heard = self.address.ask(Method::POST, fields(), body, patience).await?;
@@ -125,10 +126,14 @@ impl Sts {
         let token = read.map(|bytes| std::str::from_utf8(bytes.trim_ascii()).unwrap_or_default().to_owned());
         let token =
             token.and_then(|token| if token.is_empty() { Err("it has no token".to_owned()) } else { Ok(token) });
-        token.map(Secret::new).map_err(|reason| Unready {
+        token.map(Secret::new).map_err(|reason| self.unreadable(&reason))
+    }
+
+    fn unreadable(&self, reason: &str) -> Unready {
+        Unready {
             what: format!("`token_file` at `{}` can't be used: {reason}", self.token_file.display()),
             help: "check that whoever puts the token there is running; it is read anew at each attempt",
-        })
+        }
     }
 
     fn form(&self, token: &Secret) -> Secret {
