@@ -234,6 +234,7 @@ fn read(
     keys.check_client_id(&grant, node, reader)?;
     let client_auth = keys.client_auth(&endpoint, node, reader)?;
     keys.check_request(&client_auth, &grant, reader)?;
+    keys.warn_of_bound_refresh_token(&client_auth, &grant, node, reader);
     keys.check_proof(node, reader)?;
     let scope: Vec<String> = keys.scope.into_iter().map(String::from).filter(|scope| !scope.is_empty()).collect();
     let usual_prefix = if keys.dpop { "DPoP" } else { "Bearer" };
@@ -326,6 +327,22 @@ impl Keys {
             check_value(value, "", reader)?;
         }
         Ok(())
+    }
+
+    /// The refresh token of a client that shows nothing else is bound to the key of its proofs (RFC 9449 §5), and ours
+    /// ends with the process.
+    fn warn_of_bound_refresh_token(
+        &self,
+        client_auth: &ClientAuth,
+        grant: &Grant,
+        node: &Node,
+        reader: &mut Reader<'_>,
+    ) {
+        if self.dpop && *client_auth == ClientAuth::None && matches!(grant, Grant::RefreshToken { .. }) {
+            reader.report.warning(node.span, "the next process can't use a refresh token that this one has got").help(
+                "let the client authenticate, or remove `dpop: true`: its refresh tokens are bound to the DPoP key",
+            );
+        }
     }
 
     /// Token and proof are two fields (RFC 9449 §7.1).
