@@ -227,7 +227,7 @@ struct HandedOut {
 impl HandedOut {
     async fn of(service: &Service) -> Result<Self, Refusal> {
         let credential = &service.identities.first().credential;
-        if credential.depends_on_request() || service.identities.all().len() > 1 {
+        if credential.depends_on_request() || !service.identities.is_lone() {
             let detail = format!("`{}` is different for each request; send them through Sidekey", credential.method());
             return Err(Refusal::new(Code::Conflict, detail));
         }

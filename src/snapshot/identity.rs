@@ -103,6 +103,11 @@ impl Identities {
         &self.all[0]
     }
 
+    /// Whether it is the service itself, and none that was written.
+    pub(crate) fn is_lone(&self) -> bool {
+        matches!(self.pick, Pick::Lone)
+    }
+
     /// What any of them owns on a request.
     pub(crate) fn owned(&self) -> &Owned {
         &self.owned
