@@ -2,7 +2,7 @@
 //!
 //! Pure and bounded, for it reads what a stranger wrote: whatever comes in, the result is a token that can be sent or
 //! a [`Failure`] with a clear reason. What it may be at most is decided here; that no more than
-//! [`LARGEST_ANSWER`] bytes of it are read is up to `request`.
+//! [`LARGEST_ANSWER`] bytes of it are read is up to `call`.
 
 use std::time::{Duration, SystemTime};
 

@@ -31,14 +31,14 @@ pub(super) struct TokenRequest {
     place: Place,
     client: Client,
     grant: Grant,
-    asks: Asks,
+    wanted: Wanted,
     certificate: Option<[u8; 32]>,
     /// `None`: whoever has a token of the entry may use it.
     prover: Option<Prover>,
 }
 
 /// What is asked for, whatever the grant.
-struct Asks {
+struct Wanted {
     scope: Option<String>,
     audience: Option<String>,
     resource: Vec<String>,
@@ -60,14 +60,14 @@ impl TokenRequest {
         let grant = Grant::compile(written, families, report);
         let certificate = certificate.map(|certificate| certificate.leaf.sha256);
         let prover = written.dpop.then(|| Prover::new(Arc::new(ProofKey::generate())));
-        Some(Self { place, client: client?, grant: grant?, asks: Asks::of(written), certificate, prover })
+        Some(Self { place, client: client?, grant: grant?, wanted: Wanted::of(written), certificate, prover })
     }
 
     /// Digests all that decides which token it brings, but for where it is sent.
     pub(super) fn digest(&self, digest: &mut Digest) {
         self.client.digest(digest);
         self.grant.digest(digest);
-        self.asks.digest(digest);
+        self.wanted.digest(digest);
     }
 
     /// The field of a request that says on whose behalf a token is asked for.
@@ -123,7 +123,7 @@ impl TokenRequest {
     async fn draft(&self, address: &Address, input: &Input<'_>) -> Result<Draft, Unready> {
         let mut draft = self.grant.draft(input)?;
         self.client.authenticate(&mut draft).await?;
-        self.asks.write(&mut draft);
+        self.wanted.write(&mut draft);
         if let Some(prover) = &self.prover {
             draft.prove(prover.prove("POST", address.resource(), None)?);
         }
@@ -180,7 +180,7 @@ impl Endpoint for TokenRequest {
     }
 }
 
-impl Asks {
+impl Wanted {
     fn of(written: &OAuth2) -> Self {
         let params = written.params.iter().map(|(name, value)| (name.clone(), value.value.clone()));
         let headers = written.headers.iter().map(|(name, value)| (name.value.clone(), value.value.clone()));
