@@ -2,7 +2,7 @@
 //!
 //! Where the text parses, secrets are found by the keys of the tree, at any depth, behind aliases and in the places
 //! that nobody reads (`x-…`). Where it does not parse, a rule over the bare text hides rather too much than too
-//! little. The user part and the query of a URL are hidden everywhere.
+//! little. The user part, the query and the fragment of a URL are hidden everywhere.
 
 use std::ops::Range;
 
@@ -140,7 +140,7 @@ fn plain(key: &str) -> String {
     key.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect()
 }
 
-/// The user part and the query of every URL in a text.
+/// The user part, the query and the fragment of every URL in a text.
 pub(super) fn of_urls(text: &str) -> Vec<Range<usize>> {
     let mut masks = Vec::new();
     for (start, _) in text.match_indices("://") {
@@ -150,7 +150,7 @@ pub(super) fn of_urls(text: &str) -> Vec<Range<usize>> {
         if let Some(at) = url.rfind('@') {
             masks.push(start..start + at);
         }
-        if let Some(query) = url.find('?') {
+        if let Some(query) = url.find(['?', '#']) {
             masks.push(start + query + 1..start + url.len());
         }
     }

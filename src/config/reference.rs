@@ -250,6 +250,8 @@ fn beside<'e>(
 /// A program and its arguments, each of which may come from elsewhere.
 fn command_of(node: &Node, report: &mut Report) -> Result<Option<Command>, Reported> {
     let Value::Sequence(items) = &node.value else {
+        // Somebody may have written the secret itself here.
+        report.mask_all(node);
         let wrong = "a command is a list: the program and its arguments, no shell";
         report.error(node.span, wrong).help("write `[PROGRAM, ARGUMENT]`");
         return Err(Reported);
