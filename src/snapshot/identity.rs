@@ -194,8 +194,8 @@ fn named(
         return Err(Unidentified::Repeated { name: name.clone() });
     }
     let place = std::str::from_utf8(value.as_bytes()).ok().and_then(|text| {
-        let digits = || text.bytes().all(|byte| byte.is_ascii_digit());
-        places.get(text).copied().or_else(|| text.parse().ok().filter(|place| digits() && *place < count))
+        let is_number = |place: &usize| *place < count && place.to_string() == text;
+        places.get(text).copied().or_else(|| text.parse().ok().filter(is_number))
     });
     place.ok_or_else(|| Unidentified::Unknown { name: name.clone() })
 }
@@ -297,6 +297,7 @@ mod tests {
         check(&["2"], Ok(2));
         check(&["3"], Err(unknown));
         check(&["+1"], Err(unknown));
+        check(&["01"], Err(unknown));
         check(&["Alice"], Err(unknown));
         check(&[""], Err(unknown));
         check(&[], Err("`x-who` is missing: it names the identity to send this as"));
