@@ -15,6 +15,7 @@ use super::{Context, Refusal, json};
 use crate::clock::{Moment, rfc3339};
 use crate::code::Code;
 use crate::credential::{self, Attachments, Credential, Undelivered};
+use crate::hex::hex;
 use crate::proxy::Body;
 use crate::snapshot::{Identity, Service};
 use crate::tls::Leaf;
@@ -194,7 +195,7 @@ impl Peer {
         Self {
             not_before: rfc3339(leaf.not_before),
             not_after: rfc3339(leaf.not_after),
-            sha256: leaf.sha256.iter().map(|byte| format!("{byte:02x}")).collect(),
+            sha256: hex(&leaf.sha256),
             subject: leaf.subject,
             issuer: leaf.issuer,
         }

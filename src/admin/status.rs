@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::{Context, Listening};
 use crate::clock::rfc3339;
 use crate::credential::{TokenState, TokenStatus};
+use crate::hex::hex;
 use crate::snapshot::reload::{Applied, History};
 use crate::snapshot::{Service, Snapshot};
 use crate::telemetry::errors::Entry;
@@ -141,7 +142,7 @@ impl Certificate {
             not_before: rfc3339(leaf.not_before),
             not_after: rfc3339(leaf.not_after),
             days_left: days_between(SystemTime::now(), leaf.not_after),
-            sha256: leaf.sha256.iter().map(|byte| format!("{byte:02x}")).collect(),
+            sha256: hex(&leaf.sha256),
             services,
         }
     }

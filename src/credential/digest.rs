@@ -3,6 +3,7 @@
 use aws_lc_rs::digest;
 
 use super::Error;
+use crate::hex::hex;
 use crate::transport::Body;
 
 /// A digest in the making: each field goes in with its length before it, so that none can run into the next.
@@ -42,11 +43,4 @@ pub(super) fn body_sha256(body: &Body) -> Result<String, Error> {
         return Err(Error::unsignable("its body is not in memory"));
     }
     Ok(hex(sha256.finish().as_ref()))
-}
-
-/// In lower case.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
 }

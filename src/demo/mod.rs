@@ -30,6 +30,7 @@ use self::folder::Folder;
 use self::idp::{Idp, TOKEN_PATH};
 use self::service::Service;
 use self::token::Signer;
+use crate::hex::hex;
 use crate::secret::Secret;
 
 /// A token endpoint and a service that run until this is dropped.
@@ -159,7 +160,7 @@ services:
 fn random_hex() -> Result<String, Error> {
     let mut bytes = [0; 16];
     rand::fill(&mut bytes).map_err(|_| Error::SigningKey)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&bytes))
 }
 
 const CONFIG: &str = "sidekey.yaml";

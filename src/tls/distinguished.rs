@@ -3,6 +3,8 @@
 use x509_parser::asn1_rs::{Any, Tag, ToDer};
 use x509_parser::x509::{AttributeTypeAndValue, RelativeDistinguishedName, X509Name};
 
+use crate::hex::hex;
+
 /// The whole name; `""` if it is empty.
 pub(super) fn text(name: &X509Name<'_>) -> String {
     let mut parts: Vec<_> = name.iter_rdn().map(relative).collect();
@@ -64,11 +66,6 @@ fn escape_bytes(character: char) -> String {
     let mut buffer = [0; 4];
     let bytes = character.encode_utf8(&mut buffer).bytes();
     bytes.map(|byte| format!("\\{byte:02X}")).collect()
-}
-
-/// Lower-case hex without separators.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// RFC 4514 §3, and the other attributes of names that people know by a word.

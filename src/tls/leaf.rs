@@ -8,6 +8,7 @@ use x509_parser::time::ASN1Time;
 
 use super::distinguished;
 use crate::clock::rfc3339;
+use crate::hex::hex;
 
 /// What the leaf says, for status, metrics and warnings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +73,7 @@ fn serial(bytes: &[u8]) -> String {
         [0, rest @ ..] if !rest.is_empty() => rest,
         bytes => bytes,
     };
-    distinguished::hex(number)
+    hex(number)
 }
 
 fn system_time(time: ASN1Time) -> SystemTime {
