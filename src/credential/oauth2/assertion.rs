@@ -3,7 +3,7 @@
 //! One is made anew for each request, with a time, an end and a name of its own, so that one that was seen is worth
 //! nothing a minute later; or it is read anew from a file where somebody else renews it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::rand;
@@ -11,8 +11,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
+use super::as_used;
 use super::failure::Unready;
-use crate::config;
 use crate::config::auth::oauth2::OAuth2;
 use crate::credential::digest::Digest;
 use crate::credential::jws::{Signer, Unsigned};
@@ -84,16 +84,8 @@ pub(super) fn audience(written: &OAuth2) -> String {
 /// # Errors
 /// When there is none.
 pub(super) async fn read(path: &Path) -> Result<Secret, Unready> {
-    let file = PathBuf::from(path);
-    // A file may be on a disk, or a network, that takes its time.
-    let read = tokio::task::spawn_blocking(move || config::read_as_used(&file)).await;
-    let text = match read {
-        Ok(Ok(text)) => text,
-        Ok(Err(reason)) => return Err(unreadable(path, &reason.to_string())),
-        Err(_) => return Err(unreadable(path, "a fault of Sidekey's own, its log has the place")),
-    };
-    let jwt = text.trim_ascii();
-    match std::str::from_utf8(jwt) {
+    let jwt = as_used::read(path).await.map_err(|reason| unreadable(path, &reason))?;
+    match std::str::from_utf8(&jwt) {
         Ok("") => Err(unreadable(path, "it is empty")),
         Ok(jwt) if jwt.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(Secret::new(jwt.to_owned())),
         _ => Err(unreadable(path, "a JWT is visible ASCII without spaces, and this is not")),

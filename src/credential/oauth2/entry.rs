@@ -2,7 +2,7 @@
 //! never do.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use http::HeaderName;
 
@@ -10,6 +10,7 @@ use super::call::{Address, Origin};
 use super::crowd::Entrance;
 use super::discovery::{Discovery, Means};
 use super::grant::Families;
+use super::locked::locked;
 use super::place::Place;
 use super::request::TokenRequest;
 use super::{Slot, Subjects};
@@ -256,8 +257,3 @@ fn digest_place(
 
 /// As many slots that are gone are no matter.
 const FEW: usize = 32;
-
-/// A panic elsewhere leaves the maps whole: every change is one insertion.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}

@@ -12,6 +12,7 @@
 //! Where each request says on whose behalf it is made, the entry has a slot for each subject: [`Subjects`].
 
 mod answer;
+mod as_used;
 mod assertion;
 mod bearer;
 mod behalf;
@@ -26,6 +27,7 @@ mod draft;
 mod entry;
 mod failure;
 mod grant;
+mod locked;
 mod metadata;
 mod obtained;
 mod place;

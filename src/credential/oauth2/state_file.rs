@@ -11,11 +11,13 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::locked::locked;
+use crate::hex::hex;
 use crate::secret::Secret;
 
 /// What a state file holds.
@@ -147,8 +149,7 @@ struct Wire<'a> {
 }
 
 fn text(kept: &Kept) -> io::Result<Zeroizing<Vec<u8>>> {
-    let config: String = kept.config.iter().map(|byte| format!("{byte:02x}")).collect();
-    let wire = Wire { config: config.into(), refresh_token: kept.refresh_token.expose().into() };
+    let wire = Wire { config: hex(&kept.config).into(), refresh_token: kept.refresh_token.expose().into() };
     // Never grows, so no unwiped copy is left behind.
     let mut text = Zeroizing::new(Vec::with_capacity(LARGEST_STATE));
     serde_json::to_writer(&mut *text, &wire)?;
@@ -198,11 +199,6 @@ fn process(file: &mut File) -> Option<u32> {
 
 fn named(process: Option<u32>) -> String {
     process.map(|process| format!(" ({process})")).unwrap_or_default()
-}
-
-/// A panic elsewhere leaves the map whole: every change is one insertion.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// More than a token of 16 KiB needs, escapes and all.

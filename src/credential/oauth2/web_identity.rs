@@ -15,16 +15,16 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use zeroize::Zeroizing;
 
-use super::Slot;
 use super::answer::{Answer, Granted};
 use super::call::{Address, Origin, Patience};
 use super::entry::{Key, trust_of};
 use super::failure::{Failure, Kind, Spellings, Unready};
 use super::refresh::{Endpoint, Fetch};
 use super::terms::Terms;
+use super::{Slot, as_used};
 use crate::clock::Moment;
 use crate::config::auth::aws::{AwsKey, WebIdentity};
-use crate::config::{self, HttpVersion, Report, Scheme};
+use crate::config::{HttpVersion, Report, Scheme};
 use crate::credential::digest::Digest;
 use crate::credential::{Error, Material};
 use crate::secret::Secret;
@@ -118,15 +118,11 @@ impl Sts {
 
     /// The workload's token, as it is now.
     async fn token(&self) -> Result<Secret, Unready> {
-        let file = self.token_file.clone();
-        // It may be on a disk that takes its time.
-        let read =
-            tokio::task::spawn_blocking(move || config::read_as_used(&file).map_err(|reason| reason.to_string()));
-        let read = read.await.unwrap_or_else(|_| Err("a fault of Sidekey's own, its log has the place".to_owned()));
-        let token = read.map(|bytes| std::str::from_utf8(bytes.trim_ascii()).unwrap_or_default().to_owned());
-        let token =
-            token.and_then(|token| if token.is_empty() { Err("it has no token".to_owned()) } else { Ok(token) });
-        token.map(Secret::new).map_err(|reason| self.unreadable(&reason))
+        let token = as_used::read(&self.token_file).await.map_err(|reason| self.unreadable(&reason))?;
+        match std::str::from_utf8(&token) {
+            Ok(token) if !token.is_empty() => Ok(Secret::new(token.to_owned())),
+            _ => Err(self.unreadable("it has no token")),
+        }
     }
 
     fn unreadable(&self, reason: &str) -> Unready {

@@ -7,12 +7,13 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use arc_swap::ArcSwapOption;
 use aws_lc_rs::digest;
 use tokio::sync::OwnedMutexGuard;
 
+use super::super::locked::locked;
 use super::super::state_file::{self, Kept, Lock, Locks, Unclaimed, Unlocked};
 use crate::config::auth::oauth2::OAuth2;
 use crate::config::{At, Report};
@@ -244,11 +245,6 @@ fn sha256(secret: &Secret) -> [u8; 32] {
     let mut sha256 = [0; 32];
     sha256.copy_from_slice(digest::digest(&digest::SHA256, secret.expose().as_bytes()).as_ref());
     sha256
-}
-
-/// A panic elsewhere leaves what is inside whole: every change is one assignment.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 static TURNS: AtomicU64 = AtomicU64::new(1);
