@@ -43,6 +43,11 @@ pub(crate) enum Code {
 }
 
 impl Code {
+    /// Whether the status page lists such an answer: somebody has to do something about it.
+    pub(crate) fn is_news(self) -> bool {
+        self.status().is_server_error() || self == Self::ProxyAuthenticationRequired
+    }
+
     /// Every code, in the order of the table.
     pub(crate) const ALL: [Self; 32] = [
         Self::BadRequest,

@@ -3,12 +3,12 @@
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
-use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, PROXY_AUTHENTICATE, RETRY_AFTER};
+use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, DATE, PROXY_AUTHENTICATE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use serde::Serialize;
 
 use super::exchange::Exchange;
-use super::{Arrival, Body, Error};
+use super::{Body, Error};
 use crate::code::Code;
 
 /// The body of a problem (RFC 9457).
@@ -33,9 +33,6 @@ pub(super) fn answer(error: &Error, exchange: &Exchange) -> Response<Body> {
     if let Some(seconds) = error.retry_after() {
         fields.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
-    if exchange.is_unread() || exchange.arrival.closing.get() {
-        fields.insert(CONNECTION, HeaderValue::from_static("close"));
-    }
     if exchange.method() == Method::HEAD {
         *answer.body_mut() = Body::whole("");
     }
@@ -56,15 +53,12 @@ pub(crate) fn admin(code: Code, detail: &str) -> Response<Body> {
 }
 
 /// Answers an `OPTIONS` that asks about Sidekey itself (RFC 9110 §9.3.7).
-pub(super) fn options(arrival: &Arrival) -> Response<Body> {
+pub(super) fn options() -> Response<Body> {
     let mut answer = Response::new(Body::whole(""));
     *answer.status_mut() = StatusCode::NO_CONTENT;
     let fields = answer.headers_mut();
     fields.insert(ALLOW, HeaderValue::from_static(CARRIED));
     fields.insert(DATE, now());
-    if arrival.closing.get() {
-        fields.insert(CONNECTION, HeaderValue::from_static("close"));
-    }
     answer
 }
 

@@ -46,19 +46,18 @@ struct Relayed {
 #[error("the answer broke off")]
 pub(crate) struct Broken;
 
-/// Makes the service's answer the app's; `closing`: the last on its connection.
+/// Makes the service's answer the app's.
 ///
 /// # Errors
 /// When it can't be passed on as what it says it is.
 pub(super) fn relay(
     response: Response<PooledBody>,
     via: Option<&Instance>,
-    closing: bool,
     half: &ServiceHalf,
     arrival: &Arrival,
 ) -> Result<Response<Body>, Error> {
     let (mut head, body) = response.into_parts();
-    let downward = Downward { version: head.version, via, closing };
+    let downward = Downward { version: head.version, via };
     fields::answer(&mut head.headers, downward, &half.rules)?;
     // What the service speaks is between it and us.
     head.version = Version::HTTP_11;

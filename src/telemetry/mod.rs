@@ -4,6 +4,7 @@
 
 pub(crate) mod errors;
 mod exposition;
+pub(crate) mod limit;
 pub(crate) mod log;
 pub(crate) mod metrics;
 mod process;

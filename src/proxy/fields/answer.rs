@@ -1,7 +1,7 @@
 //! The fields of an answer, on their way to the app.
 
 use http::Version;
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue};
+use http::header::{CONTENT_LENGTH, HeaderMap};
 
 use super::{Instance, Name, Present, Rules, is_chunked, remove_hop_by_hop};
 use crate::proxy::Error;
@@ -13,8 +13,6 @@ pub(crate) struct Downward<'a> {
     pub(crate) version: Version,
     /// Who signs in `Via`: an app that uses us as its forward proxy is told, another one sees no proxy.
     pub(crate) via: Option<&'a Instance>,
-    /// Whether the app's connection ends with this answer.
-    pub(crate) closing: bool,
 }
 
 /// Makes a service's fields those of the answer to the app.
@@ -34,9 +32,6 @@ pub(crate) fn answer(fields: &mut HeaderMap, answer: Downward<'_>, rules: &Rules
     rules.answer.apply(fields);
     if let Some(instance) = answer.via {
         instance.sign(fields, answer.version);
-    }
-    if answer.closing {
-        fields.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(())
 }

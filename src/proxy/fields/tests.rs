@@ -254,13 +254,13 @@ fn trailers_lose_framing_routing_and_credential_fields() {
 }
 
 #[track_caller]
-fn check_answer(via: Option<&Instance>, closing: bool, sent: &str, expected: &[&str]) {
+fn check_answer(via: Option<&Instance>, sent: &str, expected: &[&str]) {
     let mut map = fields(sent);
     let mut rules = rules(&[], Replace);
     rules.answer.remove.push(HeaderName::from_static("server"));
     rules.answer.set.push((HeaderName::from_static("x-by"), HeaderValue::from_static("us")));
 
-    answer(&mut map, Downward { version: Version::HTTP_2, via, closing }, &rules).unwrap();
+    answer(&mut map, Downward { version: Version::HTTP_2, via }, &rules).unwrap();
 
     map.remove("x-by").expect("what the config sets");
     assert_eq!(lines(&map), expected, "{sent:?}");
@@ -270,7 +270,6 @@ fn check_answer(via: Option<&Instance>, closing: bool, sent: &str, expected: &[&
 fn an_answer_loses_its_hop_by_hop_fields_and_no_other() {
     check_answer(
         None,
-        false,
         "content-length: 3\netag: a\nset-cookie: a\nset-cookie: b\nkeep-alive: 1\nconnection: x-hop\nx-hop: 1\n\
          upgrade: h2c\nproxy-authenticate: Basic\nserver: nginx\ndate: now\nvia: 1.1 edge\ntrailer: x-sum",
         &[
@@ -289,24 +288,19 @@ fn an_answer_loses_its_hop_by_hop_fields_and_no_other() {
 fn an_answer_in_forward_proxy_form_says_who_passed_it_on() {
     let instance = Instance::new("0a1b2c3d");
 
-    check_answer(Some(&instance), false, "etag: a", &["etag: a", "via: 2 sidekey-0a1b2c3d"]);
-}
-
-#[test]
-fn the_last_answer_of_a_connection_says_so() {
-    check_answer(None, true, "connection: keep-alive", &["connection: close"]);
+    check_answer(Some(&instance), "etag: a", &["etag: a", "via: 2 sidekey-0a1b2c3d"]);
 }
 
 #[test]
 fn a_length_beside_chunked_is_dropped() {
-    check_answer(None, false, "transfer-encoding: chunked\ncontent-length: 3", &[]);
+    check_answer(None, "transfer-encoding: chunked\ncontent-length: 3", &[]);
 }
 
 #[test]
 fn an_answer_in_another_coding_is_not_passed_on() {
     for coding in ["gzip, chunked", "gzip", "identity"] {
         let mut map = fields(&format!("transfer-encoding: {coding}"));
-        let downward = Downward { version: Version::HTTP_11, via: None, closing: false };
+        let downward = Downward { version: Version::HTTP_11, via: None };
 
         let error = answer(&mut map, downward, &rules(&[], Replace)).expect_err(coding);
 
