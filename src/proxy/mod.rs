@@ -24,7 +24,8 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use http::{Request, Response, request};
+use http::{Request, Response, Version, request};
+use hyper::body::Body as _;
 
 pub(crate) use error::Error;
 pub(crate) use relay::{Body, Broken};
@@ -38,6 +39,7 @@ use crate::route::{self, Match, Question};
 use admit::{Admission, Named};
 use exchange::Exchange;
 use send::Request as Sending;
+use timing::Awaited;
 use view::ServiceHalf;
 
 /// What is known of the app's connection.
@@ -122,7 +124,20 @@ async fn carry(body: IncomingBody, exchange: &mut Exchange) -> Result<Response<B
 
     // Who calls us by a service's own name knows us as a proxy; to all others we are the service.
     let via = (!found.prepend).then_some(instance);
-    relay::relay(response, via, half, &arrival)
+    let answer = relay::relay(response, via, half, &arrival)?;
+    if !is_half_like_whole(&answer, exchange) {
+        return Ok(answer);
+    }
+    // In a box: few answers are held back, and the others need no room for it.
+    exchange.wait_for(Awaited::Service, Box::pin(relay::hold_back(answer)).as_mut()).await
+}
+
+/// Whether the app could not tell half of this answer from all of it: HTTP/1.0 ends it with the connection, and a unix
+/// socket has no reset.
+fn is_half_like_whole(answer: &Response<Body>, exchange: &Exchange) -> bool {
+    exchange.head.version == Version::HTTP_10
+        && matches!(exchange.arrival.peer, Peer::Unix { .. })
+        && answer.body().size_hint().exact().is_none()
 }
 
 /// Finds the route.

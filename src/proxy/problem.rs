@@ -138,7 +138,8 @@ fn proxy_status(fields: &mut HeaderMap, code: Code) {
     }
 }
 
-fn now() -> HeaderValue {
+/// The time, as `Date` has it.
+pub(super) fn now() -> HeaderValue {
     let text = httpdate::fmt_http_date(SystemTime::now());
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }

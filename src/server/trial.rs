@@ -2,11 +2,15 @@
 //! what the port was asked beside what the client was answered.
 
 use std::cell::RefCell;
+use std::convert::Infallible;
 use std::io;
 use std::rc::Rc;
 
 use http::{Request, Response};
 use http_body_util::BodyExt;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::task::{JoinHandle, spawn_local, yield_now};
@@ -174,6 +178,95 @@ async fn converse(
         std::panic::resume_unwind(panic);
     }
     read
+}
+
+/// Any bytes as a client's, cut and paused as `cuts` says: panics unless what the port is asked is the beginning of what
+/// hyper's own server reads in them at once, each with its answer, and nothing after an answer that says `close`.
+pub(crate) async fn no_request_is_made_up(bytes: &[u8], cuts: &[u8]) -> io::Result<()> {
+    let socket = if cuts.len() % 2 == 0 { Socket::Tcp } else { Socket::Unix };
+    let outcome = play(socket, &cut(bytes, cuts)).await?;
+    let theirs = asked_of_hyper(bytes).await?;
+    let shown = || format!("{outcome:?}, {theirs:?}, cut {cuts:?}: {}", bytes.escape_ascii());
+    assert!(theirs.len() >= outcome.asked.len(), "{}", shown());
+    for (one, other) in outcome.asked.iter().zip(&theirs) {
+        assert_eq!(one.line, other.line, "{}", shown());
+        assert!(!one.whole || !other.whole || one.body == other.body, "{}", shown());
+    }
+    let answers = answers(&outcome.got);
+    // One is of a request that is none; one may be missing, of a request that did not come to its end.
+    assert!(answers.len() <= outcome.asked.len() + 1, "{}", shown());
+    assert!(answers.iter().rev().skip(1).all(|answer| !answer.closes), "{}", shown());
+    for (number, answer) in answers.iter().enumerate() {
+        let is_its_own = answer.status == 200 && answer.body.starts_with(&format!("{number} "));
+        assert!(is_its_own || answer.status >= 400 && answer.closes, "{}", shown());
+    }
+    assert!(matches!(outcome.error, None | Some(io::ErrorKind::ConnectionReset)), "{}", shown());
+    Ok(())
+}
+
+/// One byte of `cuts` for each piece: six bits of its length, two of the pause after it.
+fn cut(bytes: &[u8], cuts: &[u8]) -> Vec<Piece> {
+    let mut cuts = cuts.iter().copied().filter(|cut| cut >> 2 > 0).cycle();
+    let mut rest = bytes;
+    let mut pieces = Vec::new();
+    while !rest.is_empty() {
+        let cut = cuts.next().unwrap_or(u8::MAX);
+        let length = usize::from(cut >> 2).min(rest.len());
+        let pause = if cut & 3 == 3 { Pause::Ticks(3) } else { Pause::Turns(u32::from(cut & 3) * 4) };
+        let (piece, after) = rest.split_at(if cut == u8::MAX { rest.len() } else { length });
+        pieces.push(Piece { bytes: piece.to_vec(), pause });
+        rest = after;
+    }
+    pieces
+}
+
+/// What hyper's own server asks the port, given these bytes at once.
+pub(crate) async fn asked_of_hyper(bytes: &[u8]) -> io::Result<Vec<Asked>> {
+    let (mut client, server) = tokio::io::duplex(bytes.len().max(1));
+    client.write_all(bytes).await?;
+    client.shutdown().await?;
+    let ledger = Rc::new(Ledger::default());
+    let port = Rc::clone(&ledger);
+    let service = service_fn(move |request| {
+        let (head, body) = Request::into_parts(request);
+        let answer = Rc::clone(&port).answer(head, IncomingBody::new(body));
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
+    let served = http1::Builder::new().half_close(true).serve_connection(TokioIo::new(server), service);
+    let mut got = Vec::new();
+    let (_served, _got) = tokio::join!(served, client.read_to_end(&mut got));
+    // Whoever reads on after an early answer has its turns.
+    take_turns(TURNS_TO_ARRIVE).await;
+    Ok(ledger.take())
+}
+
+/// An answer that is no interim one.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    pub(crate) status: u16,
+    pub(crate) body: String,
+    pub(crate) closes: bool,
+}
+
+/// Takes apart what a client got: heads, and bodies of the length that they say.
+pub(crate) fn answers(mut got: &[u8]) -> Vec<Answered> {
+    let mut answers = Vec::new();
+    while let Some(end) = got.windows(4).position(|four| four == b"\r\n\r\n") {
+        let head = String::from_utf8_lossy(&got[..end + 2]).to_ascii_lowercase();
+        got = &got[end + 4..];
+        let status = head.get(9..12).and_then(|digits| digits.parse().ok()).unwrap_or_default();
+        if status == 100 {
+            continue;
+        }
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let length = length.and_then(|digits| digits.parse().ok()).unwrap_or_default();
+        let (body, rest) = got.split_at(got.len().min(length));
+        got = rest;
+        let body = String::from_utf8_lossy(body).into_owned();
+        answers.push(Answered { status, body, closes: head.contains("\r\nconnection: close\r\n") });
+    }
+    assert!(got.is_empty(), "what is no answer: {}", got.escape_ascii());
+    answers
 }
 
 async fn take_turns(turns: u32) {
