@@ -4,6 +4,7 @@
 
 pub(crate) mod errors;
 mod exposition;
+mod lines;
 pub(crate) mod log;
 pub(crate) mod metrics;
 mod process;
