@@ -44,6 +44,9 @@ pub(crate) enum Error {
     )]
     FetchSite { value: String },
     #[error("the request has been here before: `Via` has this very process, so a service's `url` leads back to it")]
+    /// A service's own; the second text names the ways to get to it.
+    #[error("`Host: {value}` {ways}")]
+    HostOfService { value: String, ways: String },
     Loop,
     #[error(transparent)]
     Target(#[from] Refused),
@@ -88,6 +91,7 @@ impl Error {
             Self::Target(Refused::TooLong) => Code::HeadersTooLarge,
             Self::Form
             | Self::HostMissing
+            | Self::HostOfService { .. }
             | Self::HostRepeated
             | Self::HostMalformed { .. }
             | Self::Target(_)

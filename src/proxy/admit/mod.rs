@@ -114,7 +114,10 @@ impl Door<'_> {
             return Ok(Named { local, ..named });
         }
         let value = head.headers.get(HOST).map(shown).unwrap_or_default();
-        Err(Error::Host { value, host: host.to_owned() })
+        Err(match self.routes.ways_in(host) {
+            Some(ways) => Error::HostOfService { value, ways },
+            None => Error::Host { value, host: host.to_owned() },
+        })
     }
 
     fn admit_page(&self, fields: &HeaderMap) -> Result<(), Error> {

@@ -27,7 +27,7 @@ impl World {
         let yaml = format!(
             "services:
   payments: {{ url: 'https://api.partner.example/v1' }}
-  orders: {{ url: 'https://orders.example' }}
+  orders: {{ url: 'https://orders.example:8443' }}
 routes:
   - {{ host: shop.example, service: orders }}
 access: {access}
@@ -126,8 +126,24 @@ fn any_other_host_is_refused_with_the_line_that_would_allow_it() {
         &shut("localhost.evil.example", "localhost.evil.example"),
     );
     world.check("GET /a HTTP/1.1\nhost: 10.0.0.1", &shut("10.0.0.1", "10.0.0.1"));
-    // A service's own host counts in absolute-form only.
-    world.check("GET /v1/a HTTP/1.1\nhost: api.partner.example", &shut("api.partner.example", "api.partner.example"));
+}
+
+#[test]
+fn a_services_own_host_counts_in_absolute_form_only_and_the_refusal_names_the_ways_in() {
+    let world = World::with("{}");
+
+    world.check(
+        "GET /v1/a HTTP/1.1\nhost: API.partner.example:9800",
+        "403 `Host: API.partner.example:9800` is the host of the service `payments`, which counts in a whole URL \
+         only: send `http://api.partner.example/v1/…` as the target, or add `routes: [{host: \"api.partner.example\", \
+         path: \"/v1\", service: payments}]`",
+    );
+    world.check(
+        "GET / HTTP/1.1\nhost: orders.example",
+        "403 `Host: orders.example` is the host of the service `orders`, which counts in a whole URL only: send \
+         `http://orders.example:8443/…` as the target, or add `routes: [{host: \"orders.example\", service: orders}]`",
+    );
+    world.check("GET http://api.partner.example/v1/a HTTP/1.1\nhost: x", "Absolute api.partner.example");
 }
 
 #[test]
