@@ -89,7 +89,8 @@ impl Code {
         self.row().1
     }
 
-    /// The `error` parameter of `Proxy-Status` (RFC 9209 §2.3); `None` for words of the admin port, which sends none.
+    /// The `error` parameter of `Proxy-Status` (RFC 9209 §2.3); `None` for words of the admin port alone, which sends
+    /// none, whatever the word.
     pub(crate) const fn proxy_status(self) -> Option<&'static str> {
         self.row().2
     }
@@ -190,7 +191,7 @@ impl Code {
             Self::Overloaded => {
                 ("overloaded", S::SERVICE_UNAVAILABLE, Some("connection_limit_reached"), "Too many connections")
             }
-            Self::Unauthorized => ("unauthorized", S::UNAUTHORIZED, None, "Unauthorized"),
+            Self::Unauthorized => ("unauthorized", S::UNAUTHORIZED, Some("http_request_denied"), "Unauthorized"),
             Self::NotFound => ("not_found", S::NOT_FOUND, None, "Not found"),
             Self::Conflict => ("conflict", S::CONFLICT, None, "Conflict"),
             Self::ConfigInvalid => ("config_invalid", S::UNPROCESSABLE_ENTITY, None, "Invalid config"),

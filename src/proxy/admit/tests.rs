@@ -51,9 +51,9 @@ access: {access}
 
     /// What becomes of a request, as one line.
     fn verdict(&self, head: &str, peer: Peer) -> String {
-        let head = parse(head);
+        let mut head = parse(head);
         let door = Door { access: &self.access, routes: &self.routes, instance: &self.instance };
-        match door.admit(&head, peer) {
+        match door.recognize(&mut head, peer).and_then(|caller| door.admit(&head, caller)) {
             Ok(Admission::AnswerOptions) => "answered".to_owned(),
             Ok(Admission::Carry(named)) => {
                 let mut line = format!("{:?} {}", named.form, named.authority.host);
@@ -239,7 +239,7 @@ fn any_transfer_coding_but_chunked_is_not_implemented() {
 #[test]
 fn a_token_is_asked_for_as_bearer_or_as_the_password_of_basic() {
     let world = World::with("{token: s3cret}");
-    let refused = "407 `access.token` is set: send it as `Proxy-Authorization`, `Bearer` or as the password of `Basic`";
+    let refused = UNAUTHORIZED;
 
     let shown = |credentials: &str| format!("GET /a HTTP/1.1\nhost: localhost\nproxy-authorization: {credentials}");
     let basic = |pair: &str| format!("Basic {}", BASE64.encode(pair));
@@ -263,9 +263,78 @@ fn a_token_is_asked_for_as_bearer_or_as_the_password_of_basic() {
     }
     world.check("GET /a HTTP/1.1\nhost: localhost", refused);
     world.check(&format!("{}\nproxy-authorization: Bearer {TOKEN}", shown("Bearer x")), refused);
-    world.check("GET /a HTTP/1.1\nhost: localhost\nauthorization: Bearer s3cret", refused);
-    world.check("CONNECT orders.example:443 HTTP/1.1\nhost: orders.example:443", refused);
 }
+
+#[test]
+fn in_origin_form_the_token_counts_as_authorization_too() {
+    let world = World::with("{token: s3cret}");
+    let basic = |pair: &str| format!("Basic {}", BASE64.encode(pair));
+
+    let shown = |credentials: &str| format!("GET /a HTTP/1.1\nhost: localhost\nauthorization: {credentials}");
+    for right in [format!("Bearer {TOKEN}"), format!("bEARER   {TOKEN}"), basic("x:s3cret"), basic(":s3cret")] {
+        world.check(&shown(&right), "Origin localhost local");
+        world.check(&shown(&right).replace("localhost", "sidekey"), "Origin sidekey local");
+        world.check(&format!("{}\nauthorization: Bearer of-the-app", shown(&right)), "Origin localhost local");
+    }
+    for wrong in
+        ["Bearer s3cre", "Bearer", "Basic s3cret", &basic("s3cret:"), &basic("x:y:s3cret"), "Digest s3cret", ""]
+    {
+        world.check(&shown(wrong), UNAUTHORIZED);
+    }
+    world.check("OPTIONS * HTTP/1.1\nhost: localhost", UNAUTHORIZED);
+    world.check("GET /a HTTP/1.0", UNAUTHORIZED);
+    world.check(&shown("Bearer s3cret").replace("/a", "http://orders.example:8443/a"), PROXY_UNAUTHORIZED);
+    world.check(&shown("Bearer s3cret").replace("/a", "http://localhost/a"), PROXY_UNAUTHORIZED);
+}
+
+/// What is left of these values of `Authorization` when the sender is known.
+#[track_caller]
+fn check_left(request: &str, peer: Peer, values: &[&str], left: &[&str]) {
+    let world = World::with("{token: s3cret}");
+    let lines: String = values.iter().map(|value| format!("\nauthorization: {value}")).collect();
+    let mut head = parse(&format!("{request} HTTP/1.1\nhost: localhost\nproxy-authorization: Bearer s3cret{lines}"));
+    let door = Door { access: &world.access, routes: &world.routes, instance: &world.instance };
+
+    door.recognize(&mut head, peer).expect("the token");
+
+    let found: Vec<_> =
+        head.headers.get_all(AUTHORIZATION).iter().map(|value| value.to_str().expect("ASCII")).collect();
+    assert_eq!(found, left, "{request} {values:?}");
+}
+
+#[test]
+fn in_origin_form_our_token_is_taken_out_and_what_is_the_apps_own_stays() {
+    let (bearer, basic) = ("Bearer s3cret", format!("Basic {}", BASE64.encode("x:s3cret")));
+    let (theirs, longer) = ("Bearer of-the-app", format!("Basic {}", BASE64.encode("x:s3cret2")));
+
+    for peer in [TCP, UNIX] {
+        check_left("GET /a", peer, &[bearer], &[]);
+        check_left("GET /a", peer, &[&basic], &[]);
+        check_left("GET /a", peer, &[bearer, &basic, bearer], &[]);
+        check_left("GET /a", peer, &[theirs, bearer, &longer], &[theirs, &longer]);
+        check_left("GET /a", peer, &[theirs], &[theirs]);
+        check_left("GET /a", peer, &[], &[]);
+        check_left("GET http://orders.example/a", peer, &[theirs, bearer], &[theirs, bearer]);
+    }
+}
+
+#[test]
+fn in_absolute_form_and_for_connect_a_proxy_is_asked() {
+    let world = World::with("{token: s3cret}");
+
+    world.check("CONNECT orders.example:443 HTTP/1.1\nhost: orders.example:443", PROXY_UNAUTHORIZED);
+    world.check("CONNECT orders.example:443 HTTP/1.1\nhost: x\nauthorization: Bearer s3cret", PROXY_UNAUTHORIZED);
+    world.check("GET http://orders.example:8443/a HTTP/1.1\nhost: x", PROXY_UNAUTHORIZED);
+    world.check(
+        "GET http://orders.example:8443/a HTTP/1.1\nhost: x\nproxy-authorization: Bearer s3cret",
+        "Absolute orders.example:8443",
+    );
+}
+
+const UNAUTHORIZED: &str = "401 `access.token` is set: send it as `Authorization`, `Bearer` or as the password of \
+                            `Basic`, or in the URL: `http://x:TOKEN@…`";
+const PROXY_UNAUTHORIZED: &str =
+    "407 `access.token` is set: send it as `Proxy-Authorization`, `Bearer` or as the password of `Basic`";
 
 #[test]
 fn the_right_token_satisfies_the_host_check_but_opens_no_strange_absolute_form() {
@@ -371,9 +440,14 @@ fn an_options_that_asks_about_us_is_answered_by_us() {
 
 #[test]
 fn every_refusal_has_a_code_of_the_table() {
-    let codes = [Error::Token.code(), Error::Coding.code(), Error::Loop.code(), Error::Connect.code()];
+    let codes = [Error::Token, Error::ProxyToken, Error::Coding, Error::Loop, Error::Connect].map(|error| error.code());
 
-    let expected =
-        [Code::ProxyAuthenticationRequired, Code::NotImplemented, Code::ProxyLoopDetected, Code::MethodNotAllowed];
+    let expected = [
+        Code::Unauthorized,
+        Code::ProxyAuthenticationRequired,
+        Code::NotImplemented,
+        Code::ProxyLoopDetected,
+        Code::MethodNotAllowed,
+    ];
     assert_eq!(codes, expected);
 }
