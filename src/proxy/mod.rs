@@ -108,8 +108,9 @@ pub(crate) fn handle(
 
 async fn carry(body: IncomingBody, exchange: &mut Exchange) -> Result<Response<Body>, Error> {
     let (view, arrival) = (Rc::clone(&exchange.view), Rc::clone(&exchange.arrival));
+    let caller = view.door().recognize(&mut exchange.head, arrival.peer)?;
     let head = &exchange.head;
-    let found = match view.door().admit(head, arrival.peer)? {
+    let found = match view.door().admit(head, caller)? {
         Admission::Carry(named) => find(&view, head, &named)?,
         Admission::AnswerOptions => return Ok(problem::options()),
     };

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
-use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, DATE, PROXY_AUTHENTICATE, RETRY_AFTER};
+use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, DATE, PROXY_AUTHENTICATE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use serde::Serialize;
 
@@ -122,6 +122,10 @@ fn explain(fields: &mut HeaderMap, code: Code) {
         Code::MethodNotAllowed => {
             fields.insert(ALLOW, HeaderValue::from_static(CARRIED));
         }
+        Code::Unauthorized => {
+            // No `Basic`: a browser would ask its user for it, keep it, and show it for any page.
+            fields.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         Code::ProxyAuthenticationRequired => {
             fields.append(PROXY_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"sidekey\", charset=\"UTF-8\""));
             fields.append(PROXY_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"sidekey\""));
@@ -221,8 +225,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn in_origin_form_a_missing_token_is_asked_for_without_basic() {
+        insta::assert_snapshot!(text(bare(Code::Unauthorized, "send it")).await, @r#"
+        401 Unauthorized
+        content-length: 96
+        content-type: application/problem+json
+        proxy-status: sidekey; error=http_request_denied
+        www-authenticate: Bearer
+
+        {"type":"urn:sidekey:error:unauthorized","title":"Unauthorized","status":401,"detail":"send it"}
+        "#);
+    }
+
+    #[tokio::test]
     async fn the_admin_port_says_nothing_of_a_proxy() {
-        for code in [Code::Forbidden, Code::NotFound, Code::BadRequest] {
+        for code in [Code::Unauthorized, Code::Forbidden, Code::NotFound, Code::BadRequest] {
             assert!(!text(admin(code, "no")).await.contains("proxy-status"), "{}", code.word());
         }
     }

@@ -227,7 +227,8 @@ async fn an_answer_to_http_1_0_that_breaks_off_over_a_unix_socket_is_a_502_or_go
         }
     })
     .await;
-    let config = format!("listen: [$LISTEN, unix:$FOLDER/app.sock]\nservices: {{ payments: {{ url: {} }} }}", service.url());
+    let config =
+        format!("listen: [$LISTEN, unix:$FOLDER/app.sock]\nservices: {{ payments: {{ url: {} }} }}", service.url());
     let sidekey = lab.sidekey(&config).await;
     let ask = async |path: &str| {
         let mut app = Connection::unix(&lab.path("app.sock")).await;
@@ -240,10 +241,14 @@ async fn an_answer_to_http_1_0_that_breaks_off_over_a_unix_socket_is_a_502_or_go
 
     assert_eq!((whole.status_of_service(), whole.body.len(), whole.ended), (200, 100_000, Ended::Whole));
     short.problem("http_response_incomplete");
-    assert_eq!((long.status_of_service(), long.body.len()), (200, 2 << 20));
+    assert!(long.status_of_service() == 200 && long.body.len() > 1 << 20, "{}", long.body.len());
     sidekey.until_logged("broke off").await;
     until("the line of the long one", async || {
-        sidekey.log().lines().any(|line| line.contains("/long") && line.contains("http_response_incomplete")).then_some(())
+        sidekey
+            .log()
+            .lines()
+            .any(|line| line.contains("/long") && line.contains("http_response_incomplete"))
+            .then_some(())
     })
     .await;
 }
