@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::io;
 use std::rc::Rc;
 
-use http::{Request, Response};
+use http::{Request, Response, request};
 use http_body_util::BodyExt;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -101,10 +101,10 @@ impl Ledger {
 impl Port for Ledger {
     fn answer(
         self: &Rc<Self>,
-        request: Request<IncomingBody>,
+        head: request::Parts,
+        body: IncomingBody,
         _: &Rc<Arrival>,
     ) -> impl Future<Output = Response<Body>> + use<> {
-        let (head, body) = request.into_parts();
         Rc::clone(self).answer(head, body)
     }
 
