@@ -29,7 +29,7 @@ use hyper::body::Body as _;
 
 pub(crate) use error::Error;
 pub(crate) use relay::{Body, Broken};
-pub(crate) use view::{Context, View};
+pub(crate) use view::{Context, View, turns_away};
 
 use crate::deadline::Deadline;
 use crate::guard::guarded;

@@ -50,6 +50,9 @@ pub(crate) trait Port: 'static {
     /// The limits now: a reload may change them.
     fn limits(&self) -> Limits;
 
+    /// Why this client gets no request through, whatever it asks; `None`: it may ask.
+    fn turns_away(&self, peer: Peer) -> Option<(Code, String)>;
+
     /// Our answer to a request that could not be taken: too broken to parse, too large, too slow.
     fn refuse(&self, code: Code, detail: &str, peer: Peer) -> Response<Body>;
 }
@@ -73,7 +76,10 @@ pub(crate) async fn serve<P: Port>(mut stream: Stream, peer: Peer, port: Rc<P>, 
         closing: Rc::clone(&floor.closing),
         numbers: RefCell::default(),
     });
-    let mut since = Since::Accepted;
+    if let Some((code, detail)) = port.turns_away(peer) {
+        return Box::pin(parting::turned_away(&*port, stream, code, &detail, &arrival)).await;
+    }
+    let mut since = Since::Accepted(deadline.now());
     // The first request may be the only one.
     let mut habit = Habit::Rare;
     loop {
@@ -83,7 +89,9 @@ pub(crate) async fn serve<P: Port>(mut stream: Stream, peer: Peer, port: Rc<P>, 
             habit = if deadline.now() - began >= RARE_AFTER { Habit::Rare } else { Habit::Steady };
         }
         // In a box, so that a parked task does not carry its room.
-        let Some((idle, answered)) = Box::pin(awake(stream, habit, &port, &arrival, &floor)).await else { return };
+        let Some((idle, answered)) = Box::pin(awake(stream, since, habit, &port, &arrival, &floor)).await else {
+            return;
+        };
         stream = idle;
         // A new socket counts as readable until a read has found nothing.
         if answered {
@@ -96,6 +104,7 @@ pub(crate) async fn serve<P: Port>(mut stream: Stream, peer: Peer, port: Rc<P>, 
 /// answered anything.
 async fn awake<P: Port>(
     mut stream: Stream,
+    mut since: Since,
     mut habit: Habit,
     port: &Rc<P>,
     arrival: &Rc<Arrival>,
@@ -108,12 +117,14 @@ async fn awake<P: Port>(
         let limits = port.limits();
         let (io, progress) = Io::new(stream, replay);
         let mut connection = builder(&limits).serve_connection(TokioIo::new(io), exchanges(port, arrival, &progress));
-        let mut driver = Driver { progress: &progress, deadline, limits: &limits, habit, waits: (Waits::Exchange, 0) };
+        let waits = (Waits::Exchange, 0);
+        let mut driver = Driver { progress: &progress, deadline, limits: &limits, since, habit, waits };
         let end = poll_fn(|cx| driver.poll(&mut connection, floor.closing.get(), cx)).await;
 
         let parts = connection.into_parts();
         let (Some(socket), unread) = parts.io.into_inner().into_parts() else { return None };
         answered |= progress.exchanges() > 0;
+        since = if answered { Since::Answered } else { since };
         match end {
             End::Idle(between) => {
                 floor.parkings.set(floor.parkings.get() + u32::from(answered));
@@ -191,7 +202,12 @@ fn builder(limits: &Limits) -> http1::Builder {
 
 /// Waits for the next bytes. Nothing but the socket and this task is held meanwhile.
 async fn parked(stream: &Stream, since: Since, deadline: &Deadline, limits: &Limits, floor: &Floor) -> Parked {
-    deadline.arm(limits.idle_timeout);
+    match since {
+        // Who says nothing shows no token either, and must not hold a place for long.
+        Since::Accepted(tick) => deadline.arm_since(tick, limits.header_timeout),
+        Since::Answered => deadline.arm(limits.idle_timeout),
+    }
+    deadline.fall_silent();
     let mut hurried = false;
     let parked = poll_fn(|cx| {
         if stream.poll_readable(cx).is_ready() {
@@ -212,6 +228,7 @@ async fn parked(stream: &Stream, since: Since, deadline: &Deadline, limits: &Lim
         deadline.poll_expired(cx).map(|_| Parked::Over)
     })
     .await;
+    deadline.speak();
     deadline.disarm();
     parked
 }
@@ -221,6 +238,7 @@ struct Driver<'a> {
     progress: &'a Progress,
     deadline: &'a Deadline,
     limits: &'a Limits,
+    since: Since,
     habit: Habit,
     /// What was waited for at the last poll, and after how many steps.
     waits: (Waits, u32),
@@ -272,7 +290,12 @@ impl Driver<'_> {
             Waits::Flush => self.deadline.arm(self.limits.idle_timeout),
             Waits::Rest => self.deadline.arm(Some(TAKEN_WITHIN)),
             Waits::Nothing => {}
-            Waits::Head => self.deadline.arm(self.limits.header_timeout),
+            Waits::Head => match self.since {
+                Since::Accepted(tick) if self.progress.exchanges() == 0 => {
+                    self.deadline.arm_since(tick, self.limits.header_timeout);
+                }
+                Since::Accepted(_) | Since::Answered => self.deadline.arm(self.limits.header_timeout),
+            },
             Waits::Idle => self.deadline.arm(Some(TICK)),
         }
     }
@@ -335,7 +358,8 @@ enum Parked {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Since {
-    Accepted,
+    /// At this tick.
+    Accepted(u32),
     Answered,
 }
 
@@ -379,6 +403,10 @@ mod tests {
 
         fn limits(&self) -> Limits {
             Limits::default()
+        }
+
+        fn turns_away(&self, _: Peer) -> Option<(Code, String)> {
+            None
         }
 
         fn refuse(&self, code: Code, detail: &str, _: Peer) -> Response<Body> {

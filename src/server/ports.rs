@@ -28,6 +28,10 @@ impl Port for proxy::Context {
         self.view().limits()
     }
 
+    fn turns_away(&self, peer: Peer) -> Option<(Code, String)> {
+        self.turns_away(peer)
+    }
+
     fn refuse(&self, code: Code, detail: &str, peer: Peer) -> Response<Body> {
         if self.view().logs_refusals() {
             log(code, detail, peer);
@@ -51,7 +55,11 @@ impl Port for Admin {
     }
 
     fn limits(&self) -> Limits {
-        self.0.published.current().load().config.limits
+        first_heads_in_time(self.0.published.current().load().config.limits)
+    }
+
+    fn turns_away(&self, peer: Peer) -> Option<(Code, String)> {
+        proxy::turns_away(&self.0.published.current().load().access, peer)
     }
 
     fn refuse(&self, code: Code, detail: &str, peer: Peer) -> Response<Body> {
@@ -75,7 +83,11 @@ impl Port for Health {
     }
 
     fn limits(&self) -> Limits {
-        self.0.published.current().load().config.limits
+        first_heads_in_time(self.0.published.current().load().config.limits)
+    }
+
+    fn turns_away(&self, _: Peer) -> Option<(Code, String)> {
+        None
     }
 
     fn refuse(&self, code: Code, detail: &str, peer: Peer) -> Response<Body> {
@@ -83,6 +95,14 @@ impl Port for Health {
         admin::refuse(code, detail)
     }
 }
+
+/// Probes are the answer to everything else that hangs: whoever says nothing here is not waited for as long as one likes.
+fn first_heads_in_time(limits: Limits) -> Limits {
+    let header_timeout = Some(limits.header_timeout.map_or(FIRST_HEAD, |limit| limit.min(FIRST_HEAD)));
+    Limits { header_timeout, ..limits }
+}
+
+const FIRST_HEAD: Duration = Duration::from_secs(10);
 
 /// Tells of a request that was none. Whoever can connect can send such, so they are told of once a second.
 fn log(code: Code, detail: &str, peer: Peer) {

@@ -112,6 +112,10 @@ impl Port for Ledger {
         Limits::default()
     }
 
+    fn turns_away(&self, _: Peer) -> Option<(Code, String)> {
+        None
+    }
+
     fn refuse(&self, code: Code, detail: &str, _: Peer) -> Response<Body> {
         let mut answer = Response::new(Body::whole(detail.to_owned()));
         *answer.status_mut() = code.status();

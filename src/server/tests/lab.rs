@@ -76,6 +76,10 @@ impl Port for Echo {
         self.limits.get()
     }
 
+    fn turns_away(&self, _: Peer) -> Option<(Code, String)> {
+        None
+    }
+
     fn refuse(&self, code: Code, detail: &str, _: Peer) -> Response<Body> {
         let mut answer = Response::new(Body::whole(format!("{}: {detail}", code.word())));
         *answer.status_mut() = code.status();
