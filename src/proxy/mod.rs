@@ -25,7 +25,6 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::{Response, Version, request};
-use hyper::body::Body as _;
 
 pub(crate) use error::Error;
 pub(crate) use relay::{Body, Broken};
@@ -126,20 +125,18 @@ async fn carry(body: IncomingBody, exchange: &mut Exchange) -> Result<Response<B
 
     // Who calls us by a service's own name knows us as a proxy; to all others we are the service.
     let via = (!found.prepend).then_some(instance);
-    let answer = relay::relay(response, via, half, &arrival)?;
-    if !is_half_like_whole(&answer, exchange) {
-        return Ok(answer);
+    if may_look_whole(exchange) {
+        // In a box: few answers are held back, and the others need no room for it.
+        let held = Box::pin(relay::hold_back(relay::relay(response, via, half, &arrival)?));
+        return exchange.wait_for(Awaited::Service, pin!(held)).await;
     }
-    // In a box: few answers are held back, and the others need no room for it.
-    exchange.wait_for(Awaited::Service, Box::pin(relay::hold_back(answer)).as_mut()).await
+    relay::relay(response, via, half, &arrival)
 }
 
-/// Whether the app could not tell half of this answer from all of it: HTTP/1.0 ends it with the connection, and a unix
-/// socket has no reset.
-fn is_half_like_whole(answer: &Response<Body>, exchange: &Exchange) -> bool {
-    exchange.head.version == Version::HTTP_10
-        && matches!(exchange.arrival.peer, Peer::Unix { .. })
-        && answer.body().size_hint().exact().is_none()
+/// Whether the app could not tell half of an answer from all of it: HTTP/1.0 ends one without a length with the
+/// connection, and a unix socket has no reset.
+fn may_look_whole(exchange: &Exchange) -> bool {
+    exchange.head.version == Version::HTTP_10 && matches!(exchange.arrival.peer, Peer::Unix { .. })
 }
 
 /// Finds the route.

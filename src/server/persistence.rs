@@ -52,6 +52,10 @@ impl Asked {
 
 /// Whether `Connection` has this option.
 fn has_option(fields: &HeaderMap, option: &str) -> bool {
+    if !fields.contains_key(CONNECTION) {
+        // As in most requests: what follows costs more to begin with than this.
+        return false;
+    }
     let lines = fields.get_all(CONNECTION).into_iter();
     let mut options = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
     options.any(|one| one.trim_ascii().eq_ignore_ascii_case(option.as_bytes()))
