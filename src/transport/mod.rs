@@ -28,9 +28,9 @@ use aws_lc_rs::digest;
 pub(crate) use self::body::{Body, BodyError, Kept, Need, Observer, Passage, Screen};
 pub(crate) use self::error::Error;
 pub(crate) use self::gate::Gate;
-pub(crate) use self::h1::Exclusive;
 #[cfg(feature = "bench")]
 pub(crate) use self::h1::trial::pieces_make_no_difference;
+pub(crate) use self::h1::{AtRest, Exclusive};
 pub(crate) use self::h2::Multiplexed;
 pub(crate) use self::http::{Answer, Connected, Driver, Protocol, Reading, Sender, Spent, Unsent};
 pub(crate) use self::outgoing::Outgoing;

@@ -50,6 +50,22 @@ fn some_answers_have_no_body_whatever_they_say() {
 }
 
 #[test]
+fn a_body_that_is_announced_where_none_may_be_ends_the_connection() {
+    for (head, reusable) in [
+        ("HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n", true),
+        ("HTTP/1.1 204 No Content\r\ncontent-length: 5\r\n", false),
+        ("HTTP/1.1 204 No Content\r\ntransfer-encoding: chunked\r\n", false),
+        ("HTTP/1.1 205 Reset Content\r\ncontent-length: 0\r\n", true),
+        ("HTTP/1.1 205 Reset Content\r\ncontent-length: 5\r\n", false),
+        ("HTTP/1.1 205 Reset Content\r\ntransfer-encoding: chunked\r\n", false),
+        ("HTTP/1.1 205 Reset Content\r\n", false),
+    ] {
+        let answer = read_get(&format!("{head}\r\n")).unwrap_or_else(|error| panic!("{error} in {head}"));
+        assert_eq!((text(&answer.body), answer.reusable), ("", reusable), "{head}");
+    }
+}
+
+#[test]
 fn what_two_readers_could_read_differently_is_no_answer() {
     for (rest, why) in [
         ("content-length: 5\r\ncontent-length: 5\r\n\r\nhello", "it has two `Content-Length`"),
