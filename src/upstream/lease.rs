@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::Pool;
 use crate::clock::Moment;
-use crate::transport::{Answer, AtRest, Driver, Exclusive, Multiplexed, Outgoing, Spent, Unsent};
+use crate::transport::{Answer, AtRest, Driver, Exclusive, Multiplexed, Outflow, Outgoing, Spent, Unsent};
 
 /// An open HTTP/1.1 connection: one request's ([`Busy`]), or nobody's ([`Resting`]). Only an exchange that ended on both
 /// sides makes the former the latter again.
@@ -36,8 +36,12 @@ pub(super) struct Shared {
     /// A request was given up on it while not a byte came: it may be dead, so nobody joins it any more.
     suspect: Cell<bool>,
     pub(super) idle_since: Cell<Moment>,
-    /// Its task has one too.
-    _place: Rc<Place>,
+}
+
+/// One request's place on an HTTP/2 connection, until both its answer and the request itself have ended.
+struct Seat {
+    shared: Rc<Shared>,
+    pool: Rc<Pool>,
 }
 
 /// A connection's permit and its place in the count: given up when all that use it have let go of it.
@@ -65,7 +69,8 @@ enum Carrier {
     /// The request was answered before its end. A task writes the rest of it, and beside it somebody may read the
     /// answer; nobody gives the connection back.
     Last(Rc<Last>, AbortHandle),
-    Stream(Rc<Shared>, Multiplexed),
+    /// Beside it a task may write the rest of a request that was answered before its end.
+    Stream(Rc<Seat>, Multiplexed, Option<AbortHandle>),
 }
 
 /// An HTTP/1.1 connection with the last exchange that it carries.
@@ -140,18 +145,17 @@ impl Drop for Place {
 }
 
 impl Shared {
-    /// Starts the task that drives it.
+    /// Starts the task that drives it, which has the socket, and with it the place: a service that has stopped reading
+    /// counts for as long as it takes up one.
     pub(super) fn start(sender: Multiplexed, driver: Option<Driver>, place: Place, born: Moment) -> Rc<Self> {
-        let place = Rc::new(place);
-        if let Some(driver) = driver {
-            let held = Rc::clone(&place);
-            spawn_local(async move {
+        spawn_local(async move {
+            if let Some(driver) = driver {
                 driver.await;
-                drop(held);
-            });
-        }
+            }
+            drop(place);
+        });
         let (running, suspect, idle_since) = (Cell::new(0), Cell::new(false), Cell::new(born));
-        Rc::new(Self { sender, born, running, suspect, idle_since, _place: place })
+        Rc::new(Self { sender, born, running, suspect, idle_since })
     }
 
     /// Whether it may carry one more request.
@@ -168,6 +172,36 @@ impl Shared {
     }
 }
 
+impl Seat {
+    fn take(pool: Rc<Pool>, shared: &Rc<Shared>) -> Rc<Self> {
+        shared.running.set(shared.running.get() + 1);
+        Rc::new(Self { shared: Rc::clone(shared), pool })
+    }
+
+    /// Writes the rest of a request, and gives up as [`Last::write_on`] does.
+    async fn write_on(self: Rc<Self>, mut outflow: Box<Outflow>) {
+        let limit = self.pool.upstream.pool.idle_timeout;
+        loop {
+            let before = outflow.written();
+            let writing = poll_fn(|cx| outflow.poll(cx).map(drop));
+            let Some(limit) = limit else {
+                return writing.await;
+            };
+            let is_answered = || Rc::strong_count(&self) == 1;
+            if timeout(limit, writing).await.is_ok() || (is_answered() && outflow.written() == before) {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.shared.running.set(self.shared.running.get() - 1);
+        self.pool.stream_ended(&self.shared);
+    }
+}
+
 impl Lease {
     pub(super) fn whole(pool: Rc<Pool>, connection: Busy, made: Option<Spent>) -> Self {
         Self::new(pool, Carrier::Whole(connection), made)
@@ -175,8 +209,8 @@ impl Lease {
 
     /// A stream on an HTTP/2 connection.
     pub(super) fn stream(pool: Rc<Pool>, shared: &Rc<Shared>) -> Self {
-        shared.running.set(shared.running.get() + 1);
-        Self::new(pool, Carrier::Stream(Rc::clone(shared), shared.sender.clone()), None)
+        let seat = Seat::take(Rc::clone(&pool), shared);
+        Self::new(pool, Carrier::Stream(seat, shared.sender.clone(), None), None)
     }
 
     fn new(pool: Rc<Pool>, carrier: Carrier, made: Option<Spent>) -> Self {
@@ -191,7 +225,7 @@ impl Lease {
             Carrier::Whole(connection) => poll_fn(|cx| connection.http.poll_send(outgoing, cx)).await,
             // Invariant: it becomes this only with an answer, and one request is sent on a lease.
             Carrier::Last(..) => unreachable!("a lease is for one request"),
-            Carrier::Stream(_, sender) => {
+            Carrier::Stream(_, sender, _) => {
                 self.unheard_since = Some(sender.heard());
                 let outcome = sender.send(outgoing).await;
                 self.unheard_since = None;
@@ -202,7 +236,12 @@ impl Lease {
 
     /// Lets a request whose answer came before its end go on in a task of its own: an app may read nothing of the
     /// answer until it has sent all, while the service sends more than buffers hold.
-    pub(super) fn write_on(&mut self) {
+    pub(super) fn write_on(&mut self, answer: &mut Answer) {
+        if let Some(Carrier::Stream(seat, _, task)) = &mut self.carrier {
+            let rest = answer.take_outflow().map(|outflow| spawn_local(Rc::clone(seat).write_on(outflow)));
+            *task = rest.map(|rest| rest.abort_handle());
+            return;
+        }
         let early = |carrier: &mut Carrier| matches!(carrier, Carrier::Whole(busy) if busy.http.is_uploading());
         let Some(Carrier::Whole(busy)) = self.carrier.take_if(early) else { return };
         let last = Rc::new(Last(RefCell::new(busy)));
@@ -237,8 +276,7 @@ impl Lease {
                 Some(resting) => self.pool.give_back(resting),
                 None => self.pool.connection_ended(),
             },
-            Some(Carrier::Last(..)) | None => {}
-            stream @ Some(Carrier::Stream(..)) => self.carrier = stream,
+            Some(Carrier::Last(..) | Carrier::Stream(..)) | None => {}
         }
     }
 
@@ -268,13 +306,13 @@ impl Drop for Lease {
                 rest.abort();
                 drop(last);
             }
-            Some(Carrier::Stream(shared, sender)) => {
+            Some(Carrier::Stream(seat, sender, rest)) => {
                 if self.unheard_since == Some(sender.heard()) {
-                    shared.suspect.set(true);
+                    seat.shared.suspect.set(true);
                 }
-                drop(sender);
-                shared.running.set(shared.running.get() - 1);
-                self.pool.stream_ended(&shared);
+                if let Some(rest) = rest {
+                    rest.abort();
+                }
             }
         }
     }

@@ -100,8 +100,8 @@ impl Pool {
                 self.used_first(began, outcome.as_ref().err());
             }
             let unsent = match outcome {
-                Ok(response) => {
-                    lease.write_on();
+                Ok(mut response) => {
+                    lease.write_on(response.body_mut());
                     return Ok(response.map(|answer| PooledBody::new(answer, lease)));
                 }
                 Err(unsent) => unsent,

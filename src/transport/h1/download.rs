@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use super::body::Rest;
 use super::head::{self, Head};
 use super::upload::Written;
-use crate::transport::http::HEAD_BYTES;
+use crate::transport::http::{HEAD_BYTES, INTERIM_ANSWERS};
 use crate::transport::{Error, spare};
 
 /// What was read of an answer, and how much of it was understood. Does not care in which pieces it came.
@@ -229,9 +229,6 @@ impl Download {
         }
     }
 }
-
-/// More than any protocol has use for: a service that sends one after the other would hold a request for ever.
-const INTERIM_ANSWERS: u32 = 32;
 
 /// The least room for a read, and what is made if there is less. A small answer comes in one; TLS gives up to 16 KiB.
 const HEAD_ROOM: (usize, usize) = (8 * 1024, 8 * 1024);
