@@ -22,6 +22,7 @@ mod discovery;
 mod docs;
 mod dpop;
 mod errors;
+mod exchanges;
 mod fields;
 mod framing;
 mod grants;
