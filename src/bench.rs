@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Version};
+use http::{HeaderMap, Method, StatusCode, Version};
+use tokio::runtime::LocalRuntime;
 use tokio::task::spawn_local;
 
 use crate::config::{self, Color, Secrets, Source};
@@ -18,6 +19,7 @@ use crate::demo::Demo;
 use crate::proxy;
 use crate::proxy::fields::{self, Downward, Instance, Rules, Upward};
 use crate::route::{Form, Question};
+use crate::server::trial;
 use crate::server::worker::runtime_of_one_thread;
 use crate::snapshot::{Published, Service, Snapshot};
 use crate::telemetry::metrics::Metrics;
@@ -55,7 +57,7 @@ pub fn request_fields(config: &str) -> impl Fn(HeaderMap) -> HeaderMap + use<> {
 pub fn answer_fields(config: &str) -> impl Fn(HeaderMap) -> HeaderMap + use<> {
     let rules = Rules::compile(&compile(config).services[0]);
     move |mut fields| {
-        let downward = Downward { version: Version::HTTP_11, via: None, closing: false };
+        let downward = Downward { status: StatusCode::OK, version: Version::HTTP_11, via: None };
         fields::answer(&mut fields, downward, &rules).map_or_else(|_| HeaderMap::new(), |()| fields)
     }
 }
@@ -128,6 +130,19 @@ fn attach_of(service: Arc<Service>) -> impl Fn(HeaderMap) -> HeaderMap + use<> {
 /// When it does.
 pub fn pieces_make_no_difference(answer: &[u8], cuts: &[u8]) {
     transport::pieces_make_no_difference(answer, cuts);
+}
+
+/// Takes any bytes as those of a client's connection, in pieces and with pauses as `cuts` says; see `fuzz/`.
+///
+/// # Panics
+/// When a request is carried out that hyper's own server does not read in them.
+pub fn no_request_is_made_up(bytes: &[u8], cuts: &[u8]) {
+    thread_local! {
+        static RUNTIME: LocalRuntime =
+            runtime_of_one_thread()().unwrap_or_else(|error| panic!("no runtime: {error}"));
+    }
+    let played = RUNTIME.with(|runtime| runtime.block_on(trial::no_request_is_made_up(bytes, cuts)));
+    played.unwrap_or_else(|error| panic!("no sockets: {error}"));
 }
 
 fn is_ready<T, E>(future: impl Future<Output = Result<T, E>>) -> bool {

@@ -25,6 +25,11 @@ impl Moment {
         Self(since_boot.expect("a monotonic clock").into())
     }
 
+    /// Whole milliseconds since boot.
+    pub(crate) fn milliseconds(self) -> u64 {
+        u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX)
+    }
+
     /// How much later this is than `earlier`; zero if it is not.
     pub(crate) fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)

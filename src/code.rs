@@ -43,6 +43,12 @@ pub(crate) enum Code {
 }
 
 impl Code {
+    /// Whether the status page lists such an answer: somebody has to do something about it.
+    pub(crate) fn is_news(self) -> bool {
+        let is_a_missing_token = matches!(self, Self::ProxyAuthenticationRequired | Self::Unauthorized);
+        self.status().is_server_error() || is_a_missing_token
+    }
+
     /// Every code, in the order of the table.
     pub(crate) const ALL: [Self; 32] = [
         Self::BadRequest,
@@ -89,7 +95,8 @@ impl Code {
         self.row().1
     }
 
-    /// The `error` parameter of `Proxy-Status` (RFC 9209 §2.3); `None` for words of the admin port, which sends none.
+    /// The `error` parameter of `Proxy-Status` (RFC 9209 §2.3); `None` for words of the admin port alone, which sends
+    /// none, whatever the word.
     pub(crate) const fn proxy_status(self) -> Option<&'static str> {
         self.row().2
     }
@@ -190,7 +197,7 @@ impl Code {
             Self::Overloaded => {
                 ("overloaded", S::SERVICE_UNAVAILABLE, Some("connection_limit_reached"), "Too many connections")
             }
-            Self::Unauthorized => ("unauthorized", S::UNAUTHORIZED, None, "Unauthorized"),
+            Self::Unauthorized => ("unauthorized", S::UNAUTHORIZED, Some("http_request_denied"), "Unauthorized"),
             Self::NotFound => ("not_found", S::NOT_FOUND, None, "Not found"),
             Self::Conflict => ("conflict", S::CONFLICT, None, "Conflict"),
             Self::ConfigInvalid => ("config_invalid", S::UNPROCESSABLE_ENTITY, None, "Invalid config"),

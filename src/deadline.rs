@@ -143,6 +143,12 @@ impl Sweep {
         });
     }
 
+    /// The tick at which the first of them is due.
+    #[cfg(test)]
+    pub(crate) fn next_due(&self) -> Option<u32> {
+        self.deadlines.borrow().iter().filter_map(Weak::upgrade).map(|deadline| deadline.due.get()).min()
+    }
+
     /// Wakes every connection, due or not: something that all of them look at has changed.
     pub(crate) fn wake_all(&self) {
         self.each(Deadline::wake);

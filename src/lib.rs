@@ -16,7 +16,7 @@
 //!   3  transport                    name look-up, TCP, TLS, HTTP
 //!   2  tls · route                  certificates and trust · which service a request is for
 //!   1  config                       the file: every problem at once
-//!   0  secret name code clock deadline gather guard hex telemetry heap
+//!   0  secret name code clock deadline gather guard hex incoming legible telemetry heap
 //! ```
 
 #![cfg_attr(
@@ -39,6 +39,8 @@ mod gather;
 mod guard;
 mod heap;
 mod hex;
+mod incoming;
+mod legible;
 mod name;
 mod proxy;
 mod route;

@@ -109,7 +109,11 @@ impl World {
         if question.form == Form::Absolute || question.local || self.routes.has_host(host) {
             return Ok(());
         }
-        Err(format!("`Host: {host}` is no local name; if it is one of yours, add `access: {{hosts: [\"{host}\"]}}`"))
+        let ways = self.routes.ways_in(host);
+        let ways = ways.unwrap_or_else(|| {
+            format!("is no local name; if it is one of yours, add `access: {{hosts: [\"{host}\"]}}`")
+        });
+        Err(format!("`Host: {host}` {ways}"))
     }
 
     /// The service, the certificate and the credentials, values masked.

@@ -13,6 +13,7 @@ use crate::clock::rfc3339;
 use crate::config::{self, Secrets};
 use crate::credential::Slots;
 use crate::credential::oauth2::{Obtained, Unobtained};
+use crate::legible::{legible, legible_json};
 use crate::server::worker::runtime_of_one_thread;
 use crate::snapshot::{Service, Snapshot};
 
@@ -122,9 +123,10 @@ fn inside(token: &str) -> String {
     let Some((header, claims)) = jwt(token) else {
         return format!("token      opaque, {} characters\n", token.len());
     };
-    let member = |name| header.get(name).and_then(Value::as_str).map(|value| format!(", {name} {value}"));
+    let shown = |value: &str| value.chars().flat_map(legible).collect::<String>();
+    let member = |name| header.get(name).and_then(Value::as_str).map(|value| format!(", {name} {}", shown(value)));
     let members: String = ["alg", "typ", "kid"].into_iter().filter_map(member).collect();
-    format!("token      JWT{members}\n\n{claims:#}\n")
+    format!("token      JWT{members}\n\n{}\n", legible_json(&format!("{claims:#}")))
 }
 
 /// Header and claims (RFC 7519 §3).
@@ -182,6 +184,28 @@ mod tests {
         for token in ["secret", "a.b.c", "secret.secret.secret.secret"] {
             assert_eq!(inside(token), format!("token      opaque, {} characters\n", token.len()));
         }
+    }
+
+    #[test]
+    fn what_would_mislead_the_eye_is_spelt_out_in_claims_and_header() {
+        let token = format!(
+            "{}.{}.c2lnbmF0dXJl",
+            part("{\"alg\":\"none\\n\u{202e}x\",\"kid\":\"a\u{200b}b\"}"),
+            part("{\"sub\":\"user\u{202e}nimda\",\"na\u{200d}me\":\"\u{9b}31m Łódź \u{e0041}\"}")
+        );
+
+        let shown = inside(&token);
+
+        insta::assert_snapshot!(shown, @r#"
+        token      JWT, alg none\n\u{202e}x, kid a\u{200b}b
+
+        {
+          "na\u200dme": "\u009b31m Łódź \udb40\udc41",
+          "sub": "user\u202enimda"
+        }
+        "#);
+        let (_, claims) = shown.split_once("\n\n").unwrap();
+        assert_eq!(serde_json::from_str::<Value>(claims).unwrap()["sub"], "user\u{202e}nimda");
     }
 
     #[test]

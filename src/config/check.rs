@@ -27,6 +27,7 @@ pub(super) fn config(config: &Config, report: &mut Report) {
     check_hand_out(config, report);
     check_collisions(config, report);
     check_tokens(config, report);
+    check_token_in_url(config, report);
 }
 
 fn check_plaintext(service: &Service, report: &mut Report) {
@@ -141,6 +142,25 @@ fn check_tokens(config: &Config, report: &mut Report) {
             wrong.report(token.span, report);
         }
     }
+}
+
+/// A client that is given the token in a URL may send it as it is encoded there, and then shows another one.
+fn check_token_in_url(config: &Config, report: &mut Report) {
+    let Some(token) = &config.access.token else { return };
+    if !token.value.expose().bytes().all(stands_in_url) {
+        report
+            .warning(
+                token.span,
+                "this token has to be percent-encoded in a URL (`http://x:TOKEN@localhost:9800`), and some clients send it so",
+            )
+            .help("make it of letters, digits, `-`, `.`, `_` and `~`, as `openssl rand -hex 32` does");
+    }
+}
+
+/// Whether a byte stands for itself in a URL's password for everybody: RFC 3986 §3.2.1, less what parsers of the WHATWG's
+/// kind, as Node's is, encode all the same.
+fn stands_in_url(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,".contains(&byte)
 }
 
 /// Where only one of the two was written, the error stands there: the other is a default.

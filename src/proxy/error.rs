@@ -17,8 +17,15 @@ use crate::{credential, transport, upstream};
 /// The text is the `detail` that the app's people read: it names what was sent, never a secret.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("`access.token` is set: send it as `Proxy-Authorization`, `Bearer` or as the password of `Basic`")]
+    /// In origin-form.
+    #[error(
+        "`access.token` is set: send it as `Authorization`, `Bearer` or as the password of `Basic`, or in the URL: \
+         `http://x:TOKEN@…`"
+    )]
     Token,
+    /// In absolute-form, and for a tunnel.
+    #[error("`access.token` is set: send it as `Proxy-Authorization`, `Bearer` or as the password of `Basic`")]
+    ProxyToken,
     #[error("the unix user {uid} is not in `access.unix_users`")]
     UnixUser { uid: u32 },
     #[error("no tunnel is opened: use an `http://` URL and leave TLS to Sidekey")]
@@ -37,6 +44,9 @@ pub(crate) enum Error {
     HostMalformed { value: String, source: Refused },
     #[error("`Host: {value}` is no local name; if it is one of yours, add `access: {{hosts: [\"{host}\"]}}`")]
     Host { value: String, host: String },
+    /// A service's own; the second text names the ways to get to it.
+    #[error("`Host: {value}` {ways}")]
+    HostOfService { value: String, ways: String },
     #[error("`Origin: {value}`: web pages may not call; {}", allowing_origin(.value))]
     Origin { value: String },
     #[error(
@@ -77,9 +87,11 @@ impl Error {
     /// The word of our answer.
     pub(crate) fn code(&self) -> Code {
         match self {
-            Self::Token => Code::ProxyAuthenticationRequired,
+            Self::Token => Code::Unauthorized,
+            Self::ProxyToken => Code::ProxyAuthenticationRequired,
             Self::UnixUser { .. }
             | Self::Host { .. }
+            | Self::HostOfService { .. }
             | Self::Origin { .. }
             | Self::FetchSite { .. }
             | Self::NotAllowed { .. } => Code::Forbidden,

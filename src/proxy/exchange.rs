@@ -5,9 +5,9 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use http::header::{CONTENT_TYPE, EXPECT};
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, request};
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
 
 use super::timing::{Awaited, ServerTiming};
 use super::upload::Upload;
@@ -15,6 +15,7 @@ use super::view::{ServiceHalf, View};
 use super::{Arrival, Body, Error};
 use crate::code::Code;
 use crate::config::AccessLog;
+use crate::incoming::IncomingBody;
 use crate::telemetry::metrics::Numbers;
 
 /// What is known of an exchange while it goes on. Dropping it ends the exchange: with the answer's body, or with the
@@ -34,8 +35,6 @@ pub(super) struct Exchange {
     /// The request's, as the app sent it; its fields go on to the service.
     pub(super) head: request::Parts,
     wants_grpc: bool,
-    /// It said `Expect`.
-    expects: bool,
     status: Option<StatusCode>,
     failure: Option<(Code, String)>,
 }
@@ -43,7 +42,11 @@ pub(super) struct Exchange {
 impl Exchange {
     /// Takes the request apart. The head stays here, in its box: in the futures of the phases it would be moved with
     /// each of them.
-    pub(super) fn begin(request: Request<Incoming>, arrival: Rc<Arrival>, view: Rc<View>) -> (Box<Self>, Incoming) {
+    pub(super) fn begin(
+        request: Request<IncomingBody>,
+        arrival: Rc<Arrival>,
+        view: Rc<View>,
+    ) -> (Box<Self>, IncomingBody) {
         let (head, body) = request.into_parts();
         let exchange = Box::new(Self {
             view,
@@ -55,7 +58,6 @@ impl Exchange {
             waited: Duration::ZERO,
             timing: None,
             wants_grpc: wants_grpc(&head.headers),
-            expects: head.headers.contains_key(EXPECT),
             head,
             status: None,
             failure: None,
@@ -72,8 +74,7 @@ impl Exchange {
 
     /// Follows the app's body, if there is one.
     pub(super) fn upload(&mut self, half: &ServiceHalf) -> Option<Rc<Upload>> {
-        let Arrival { deadline, uploading, .. } = &*self.arrival;
-        self.upload = self.uploads.then(|| Upload::new(deadline, uploading, half.service.timeouts));
+        self.upload = self.uploads.then(|| Upload::new(&self.arrival.deadline, half.service.timeouts));
         self.upload.clone()
     }
 
@@ -118,8 +119,7 @@ impl Exchange {
         }
         if let Some((code, detail)) = &self.failure {
             self.numbers().failed(*code);
-            let is_news = code.status().is_server_error() || *code == Code::ProxyAuthenticationRequired;
-            if is_news {
+            if code.is_news() {
                 self.view.worker.recent.add(self.service(), *code, detail.as_str());
             }
         }
@@ -144,17 +144,6 @@ impl Exchange {
     /// The service's name, `""` if none was found.
     pub(super) fn service(&self) -> &str {
         self.half.as_ref().map_or("", |half| half.service.name.as_str())
-    }
-
-    /// Whether the app waits to hear that its body is wanted, and now never will: it may send the body all the same, or
-    /// its next request, and nobody can tell which (RFC 9110 §10.1.1).
-    pub(super) fn waits_in_vain(&self) -> bool {
-        self.expects && self.upload.as_ref().is_some_and(|upload| !upload.has_begun())
-    }
-
-    /// Whether bytes of the request are still to come, so that the connection can't go on after an answer of ours.
-    pub(super) fn is_unread(&self) -> bool {
-        self.uploads && !self.upload.as_ref().is_some_and(|upload| upload.has_ended())
     }
 
     fn numbers(&self) -> &Numbers {

@@ -18,13 +18,14 @@ mod upload;
 mod view;
 
 use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use http::{Request, Response, request};
-use hyper::body::Incoming;
+use http::{Request, Response, Version, request};
+use hyper::body::Body as _;
 
 pub(crate) use error::Error;
 pub(crate) use relay::{Body, Broken};
@@ -32,11 +33,13 @@ pub(crate) use view::{Context, View};
 
 use crate::deadline::Deadline;
 use crate::guard::guarded;
+use crate::incoming::IncomingBody;
 use crate::name::ServiceName;
 use crate::route::{self, Match, Question};
 use admit::{Admission, Named};
 use exchange::Exchange;
 use send::Request as Sending;
+use timing::Awaited;
 use view::ServiceHalf;
 
 /// What is known of the app's connection.
@@ -44,10 +47,8 @@ pub(crate) struct Arrival {
     pub(crate) peer: Peer,
     /// Times out whatever the exchange waits for: the answer's head, a body that stalls.
     pub(crate) deadline: Rc<Deadline>,
-    /// Set by the server while it drains: the answer carries `Connection: close`.
+    /// Set by the server while it drains: the next answer is the last.
     pub(crate) closing: Rc<Cell<bool>>,
-    /// Whether the app's body is still coming, maybe after its answer: the server takes no byte of it for a new head.
-    pub(crate) uploading: Rc<Cell<bool>>,
     /// The number of this connection among those that came to a service, where identities go by that.
     pub(crate) numbers: RefCell<Vec<(ServiceName, usize)>>,
 }
@@ -72,12 +73,21 @@ pub(crate) enum Peer {
     Unix { uid: u32 },
 }
 
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix { uid } => write!(f, "uid {uid}"),
+        }
+    }
+}
+
 /// Carries one request to its service and the answer back.
 ///
 /// The phases have one file each and the same names in logs, metrics and docs. The request is in its [`Exchange`] before
 /// there is a future: whatever a future holds is moved with it.
 pub(crate) fn handle(
-    request: Request<Incoming>,
+    request: Request<IncomingBody>,
     arrival: Rc<Arrival>,
     cx: &Context,
 ) -> impl Future<Output = Response<Body>> + use<> {
@@ -96,12 +106,13 @@ pub(crate) fn handle(
     }
 }
 
-async fn carry(body: Incoming, exchange: &mut Exchange) -> Result<Response<Body>, Error> {
+async fn carry(body: IncomingBody, exchange: &mut Exchange) -> Result<Response<Body>, Error> {
     let (view, arrival) = (Rc::clone(&exchange.view), Rc::clone(&exchange.arrival));
+    let caller = view.door().recognize(&mut exchange.head, arrival.peer)?;
     let head = &exchange.head;
-    let found = match view.door().admit(head, arrival.peer)? {
+    let found = match view.door().admit(head, caller)? {
         Admission::Carry(named) => find(&view, head, &named)?,
-        Admission::AnswerOptions => return Ok(problem::options(&arrival)),
+        Admission::AnswerOptions => return Ok(problem::options()),
     };
 
     let half = &view.halves[found.service];
@@ -114,8 +125,20 @@ async fn carry(body: Incoming, exchange: &mut Exchange) -> Result<Response<Body>
 
     // Who calls us by a service's own name knows us as a proxy; to all others we are the service.
     let via = (!found.prepend).then_some(instance);
-    let closing = arrival.closing.get() || exchange.waits_in_vain();
-    relay::relay(response, via, closing, half, &arrival)
+    let answer = relay::relay(response, via, half, &arrival)?;
+    if !is_half_like_whole(&answer, exchange) {
+        return Ok(answer);
+    }
+    // In a box: few answers are held back, and the others need no room for it.
+    exchange.wait_for(Awaited::Service, Box::pin(relay::hold_back(answer)).as_mut()).await
+}
+
+/// Whether the app could not tell half of this answer from all of it: HTTP/1.0 ends it with the connection, and a unix
+/// socket has no reset.
+fn is_half_like_whole(answer: &Response<Body>, exchange: &Exchange) -> bool {
+    exchange.head.version == Version::HTTP_10
+        && matches!(exchange.arrival.peer, Peer::Unix { .. })
+        && answer.body().size_hint().exact().is_none()
 }
 
 /// Finds the route.

@@ -3,12 +3,12 @@
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
-use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, PROXY_AUTHENTICATE, RETRY_AFTER};
+use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, DATE, PROXY_AUTHENTICATE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use serde::Serialize;
 
 use super::exchange::Exchange;
-use super::{Arrival, Body, Error};
+use super::{Body, Error};
 use crate::code::Code;
 
 /// The body of a problem (RFC 9457).
@@ -33,9 +33,6 @@ pub(super) fn answer(error: &Error, exchange: &Exchange) -> Response<Body> {
     if let Some(seconds) = error.retry_after() {
         fields.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
-    if exchange.is_unread() || exchange.arrival.closing.get() {
-        fields.insert(CONNECTION, HeaderValue::from_static("close"));
-    }
     if exchange.method() == Method::HEAD {
         *answer.body_mut() = Body::whole("");
     }
@@ -56,15 +53,12 @@ pub(crate) fn admin(code: Code, detail: &str) -> Response<Body> {
 }
 
 /// Answers an `OPTIONS` that asks about Sidekey itself (RFC 9110 §9.3.7).
-pub(super) fn options(arrival: &Arrival) -> Response<Body> {
+pub(super) fn options() -> Response<Body> {
     let mut answer = Response::new(Body::whole(""));
     *answer.status_mut() = StatusCode::NO_CONTENT;
     let fields = answer.headers_mut();
     fields.insert(ALLOW, HeaderValue::from_static(CARRIED));
     fields.insert(DATE, now());
-    if arrival.closing.get() {
-        fields.insert(CONNECTION, HeaderValue::from_static("close"));
-    }
     answer
 }
 
@@ -128,6 +122,10 @@ fn explain(fields: &mut HeaderMap, code: Code) {
         Code::MethodNotAllowed => {
             fields.insert(ALLOW, HeaderValue::from_static(CARRIED));
         }
+        Code::Unauthorized => {
+            // No `Basic`: a browser would ask its user for it, keep it, and show it for any page.
+            fields.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         Code::ProxyAuthenticationRequired => {
             fields.append(PROXY_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"sidekey\", charset=\"UTF-8\""));
             fields.append(PROXY_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"sidekey\""));
@@ -144,7 +142,8 @@ fn proxy_status(fields: &mut HeaderMap, code: Code) {
     }
 }
 
-fn now() -> HeaderValue {
+/// The time, as `Date` has it.
+pub(super) fn now() -> HeaderValue {
     let text = httpdate::fmt_http_date(SystemTime::now());
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
@@ -226,8 +225,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn in_origin_form_a_missing_token_is_asked_for_without_basic() {
+        insta::assert_snapshot!(text(bare(Code::Unauthorized, "send it")).await, @r#"
+        401 Unauthorized
+        content-length: 96
+        content-type: application/problem+json
+        proxy-status: sidekey; error=http_request_denied
+        www-authenticate: Bearer
+
+        {"type":"urn:sidekey:error:unauthorized","title":"Unauthorized","status":401,"detail":"send it"}
+        "#);
+    }
+
+    #[tokio::test]
     async fn the_admin_port_says_nothing_of_a_proxy() {
-        for code in [Code::Forbidden, Code::NotFound, Code::BadRequest] {
+        for code in [Code::Unauthorized, Code::Forbidden, Code::NotFound, Code::BadRequest] {
             assert!(!text(admin(code, "no")).await.contains("proxy-status"), "{}", code.word());
         }
     }

@@ -1,12 +1,13 @@
 //! The answer on its way back.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Response, StatusCode, Version};
 use hyper::body::{Body as _, Frame, SizeHint};
@@ -32,6 +33,8 @@ enum Kind {
         length: u64,
     },
     Relayed(Relayed),
+    /// What was held back of it first.
+    Held(Bytes, Relayed),
 }
 
 /// The service's body, and the time-out of its pauses.
@@ -46,19 +49,18 @@ struct Relayed {
 #[error("the answer broke off")]
 pub(crate) struct Broken;
 
-/// Makes the service's answer the app's; `closing`: the last on its connection.
+/// Makes the service's answer the app's.
 ///
 /// # Errors
 /// When it can't be passed on as what it says it is.
 pub(super) fn relay(
     response: Response<PooledBody>,
     via: Option<&Instance>,
-    closing: bool,
     half: &ServiceHalf,
     arrival: &Arrival,
 ) -> Result<Response<Body>, Error> {
     let (mut head, body) = response.into_parts();
-    let downward = Downward { version: head.version, via, closing };
+    let downward = Downward { status: head.status, version: head.version, via };
     fields::answer(&mut head.headers, downward, &half.rules)?;
     // What the service speaks is between it and us.
     head.version = Version::HTTP_11;
@@ -69,6 +71,28 @@ pub(super) fn relay(
         None => Kind::Relayed(Relayed::new(body, arrival, half)),
     };
     Ok(Response::from_parts(head, Body { kind, exchange: None }))
+}
+
+/// Holds back what the app could not tell from a whole answer if it broke off: its end is the end of the connection, and
+/// that is the same either way where nothing can be reset. What is longer than [`HELD_BYTES`] goes on.
+///
+/// # Errors
+/// When it breaks off before that.
+pub(super) async fn hold_back(answer: Response<Body>) -> Result<Response<Body>, Error> {
+    let (head, body) = answer.into_parts();
+    let mut relayed = match body.kind {
+        Kind::Relayed(relayed) => relayed,
+        kind => return Ok(Response::from_parts(head, Body { kind, ..body })),
+    };
+    let mut held = BytesMut::new();
+    while held.len() <= HELD_BYTES {
+        match poll_fn(|cx| relayed.poll_frame(cx)).await.transpose()? {
+            // HTTP/1.0 has no trailers.
+            Some(frame) => held.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
+            None => return Ok(Response::from_parts(head, Body::whole(held))),
+        }
+    }
+    Ok(Response::from_parts(head, Body { kind: Kind::Held(held.freeze(), relayed), exchange: None }))
 }
 
 fn declared(fields: &HeaderMap) -> Option<u64> {
@@ -121,7 +145,8 @@ impl hyper::body::Body for Body {
         let polled = match &mut this.kind {
             Kind::Whole(bytes) => return Poll::Ready(bytes.take().map(Frame::data).map(Ok)),
             Kind::Absent { .. } => return Poll::Ready(None),
-            Kind::Relayed(relayed) => relayed.poll_frame(cx),
+            Kind::Held(held, _) if !held.is_empty() => return Poll::Ready(Some(Ok(Frame::data(std::mem::take(held))))),
+            Kind::Relayed(relayed) | Kind::Held(_, relayed) => relayed.poll_frame(cx),
         };
         polled.map_err(|error| {
             if let Some(exchange) = &mut this.exchange {
@@ -137,6 +162,7 @@ impl hyper::body::Body for Body {
             // hyper writes the length of a 304 only if a body seems to follow; it never asks for it.
             Kind::Absent { .. } => false,
             Kind::Relayed(relayed) => relayed.body.is_end_stream(),
+            Kind::Held(held, relayed) => held.is_empty() && relayed.body.is_end_stream(),
         }
     }
 
@@ -145,9 +171,13 @@ impl hyper::body::Body for Body {
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
             Kind::Absent { length } => SizeHint::with_exact(*length),
             Kind::Relayed(relayed) => relayed.body.size_hint(),
+            Kind::Held(..) => SizeHint::default(),
         }
     }
 }
+
+/// So much of an answer without a length is held back for an app that could not tell its half from the whole.
+const HELD_BYTES: usize = 1 << 20;
 
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::Response;
 use http::header::{EXPECT, TRAILER, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
 use tokio::task::spawn_local;
 use tokio::time::sleep;
 
@@ -23,6 +23,7 @@ use super::view::{IdentityHalf, ServiceHalf};
 use crate::code::Code;
 use crate::credential::{Behalf, Stamp, Verdict};
 use crate::deadline::Deadline;
+use crate::incoming::IncomingBody;
 use crate::transport::{Body, Gate, Kept, Need, Outgoing};
 use crate::upstream::{self, Choice, Pool, PooledBody, Reached, Timing};
 
@@ -62,7 +63,7 @@ impl Request {
     /// # Errors
     /// When the app sent a credential that the config rejects, or has to say as whom it calls, and does not.
     pub(super) fn prepare(
-        incoming: Incoming,
+        incoming: IncomingBody,
         target: PathAndQuery,
         half: &ServiceHalf,
         instance: &Instance,

@@ -19,13 +19,9 @@ use crate::transport::{Observer, Passage};
 #[derive(Debug)]
 pub(super) struct Upload {
     deadline: Rc<Deadline>,
-    /// What the server is told: that the body is still coming.
-    coming: Rc<Cell<bool>>,
     timeouts: Timeouts,
     last: Cell<Passage>,
     phase: Cell<Phase>,
-    /// Somebody has asked for it.
-    begun: Cell<bool>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,15 +37,12 @@ enum Phase {
 }
 
 impl Upload {
-    pub(super) fn new(deadline: &Rc<Deadline>, coming: &Rc<Cell<bool>>, timeouts: Timeouts) -> Rc<Self> {
-        coming.set(true);
+    pub(super) fn new(deadline: &Rc<Deadline>, timeouts: Timeouts) -> Rc<Self> {
         Rc::new(Self {
             deadline: Rc::clone(deadline),
-            coming: Rc::clone(coming),
             timeouts,
             last: Cell::new(Passage::Moved),
             phase: Cell::new(Phase::Connecting),
-            begun: Cell::new(false),
         })
     }
 
@@ -86,13 +79,8 @@ impl Upload {
         self.phase.set(Phase::Over);
     }
 
-    /// Whether anybody has asked for it: an app that waits for a `100` is sent one then.
-    pub(super) fn has_begun(&self) -> bool {
-        self.begun.get()
-    }
-
     /// Whether the request's last byte went on.
-    pub(super) fn has_ended(&self) -> bool {
+    fn has_ended(&self) -> bool {
         self.last.get() == Passage::Ended
     }
 
@@ -106,11 +94,7 @@ impl Upload {
     }
 
     fn went(&self, passage: Passage) {
-        self.begun.set(true);
         self.last.set(passage);
-        if passage == Passage::Ended {
-            self.coming.set(false);
-        }
         if passage != Passage::Waiting {
             self.arm();
         }
@@ -122,12 +106,5 @@ impl Upload {
             Phase::Sent if self.has_ended() => self.deadline.arm(self.timeouts.response),
             Phase::Gathering | Phase::Sent | Phase::Answered => self.deadline.arm(self.timeouts.idle),
         }
-    }
-}
-
-/// Neither the exchange nor the connection to the service wants more of the body.
-impl Drop for Upload {
-    fn drop(&mut self) {
-        self.coming.set(false);
     }
 }

@@ -22,7 +22,7 @@ use super::fields::{Instance, Rules};
 use super::{Arrival, Body, problem};
 use crate::clock::Moment;
 use crate::code::Code;
-use crate::config::Limits;
+use crate::config::{AccessLog, Limits};
 use crate::credential::Attachments;
 use crate::snapshot::{Identity, Published, Service, Snapshot, Unidentified};
 use crate::telemetry::errors::Recent;
@@ -125,12 +125,15 @@ impl Context {
         }
     }
 
-    /// Our answer to a request that could not be taken, counted like every other.
+    /// Our answer to a request that could not be taken, counted and listed like every other.
     pub(crate) fn refuse(&self, code: Code, detail: &str) -> Response<Body> {
         let answer = problem::bare(code, detail);
         let numbers = &self.worker.unrouted;
         numbers.started();
         numbers.failed(code);
+        if code.is_news() {
+            self.worker.recent.add("", code, detail);
+        }
         numbers.answered(answer.status());
         numbers.finished(Duration::ZERO);
         answer
@@ -148,6 +151,11 @@ impl View {
     /// The limits of client connections.
     pub(crate) fn limits(&self) -> Limits {
         self.snapshot.config.limits
+    }
+
+    /// Whether our own answers are logged.
+    pub(crate) fn logs_refusals(&self) -> bool {
+        self.snapshot.config.log.access != AccessLog::Off
     }
 
     /// Who may ask under this snapshot.

@@ -36,6 +36,7 @@ pub(crate) struct Table {
     index: Index,
     /// Where each service is.
     sites: Vec<Site>,
+    names: Vec<ServiceName>,
 }
 
 /// What `compile` must know of a service.
@@ -142,6 +143,21 @@ impl Table {
         self.index.has_authority(host, port)
     }
 
+    /// How to get to the service whose own host this is. In origin-form it opens nothing: who can name a host of their
+    /// own so could have any web page call.
+    pub(crate) fn ways_in(&self, host: &str) -> Option<String> {
+        let place = self.sites.iter().position(|site| *site.host == *host)?;
+        let (site, name) = (&self.sites[place], &self.names[place]);
+        let is_proxied = self.rules.iter().any(|rule| rule.kind == Kind::ForwardProxy && rule.service == place);
+        let whole_url = match is_proxied {
+            true => format!("which counts in a whole URL only: send `{site}/…` as the target, or"),
+            false => "which counts where a route says so:".to_owned(),
+        };
+        let path = if site.base_path.is_empty() { String::new() } else { format!(", path: \"{}\"", site.base_path) };
+        let route = format!("routes: [{{host: \"{host}\"{path}, service: {name}}}]");
+        Some(format!("is the host of the service `{name}`, {whole_url} add `{route}`"))
+    }
+
     fn asked<'q>(&'q self, question: &'q Question<'q>) -> Asked<'q> {
         let names_service = || self.is_service_authority(question.host, question.port);
         let reach = match question.form {
@@ -160,7 +176,8 @@ impl Table {
         rules.extend(defaults);
         rules.sort_by(Rule::order);
         let index = Index::new(&rules, &sites);
-        (Self { rules, index, sites }, findings)
+        let names = services.iter().map(|service| service.name.clone()).collect();
+        (Self { rules, index, sites, names }, findings)
     }
 }
 

@@ -109,6 +109,20 @@ impl Site {
     }
 }
 
+/// As an app writes it in an absolute-form, without a slash at the end.
+impl fmt::Display for Site {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(formatter, "http://[{}]", self.host)?,
+            false => write!(formatter, "http://{}", self.host)?,
+        }
+        if let Some(port) = self.port {
+            write!(formatter, ":{port}")?;
+        }
+        formatter.write_str(&self.base_path)
+    }
+}
+
 /// An app that speaks plain HTTP to an `https://` service writes port 80, 443 or none, and means the same.
 pub(super) fn unless_default(port: Option<u16>) -> Option<u16> {
     port.filter(|port| !matches!(port, 80 | 443))

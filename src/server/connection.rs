@@ -13,7 +13,6 @@
 //! instructions each, so one that is in steady use is left alone.
 
 use std::cell::{Cell, RefCell};
-use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -27,12 +26,14 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 
-use super::parting;
-use super::progress::{Io, Progress, Tracked, Waits};
+use super::parting::{self, Broken};
+use super::persistence::Asked;
+use super::progress::{Between, Io, Progress, Tracked, Waits};
 use super::stream::Stream;
 use crate::code::Code;
 use crate::config::Limits;
 use crate::deadline::{Deadline, Sweep, TICK};
+use crate::incoming::IncomingBody;
 use crate::proxy::{Arrival, Body, Peer};
 
 /// What answers the requests of a port: the proxy, the admin API, the health probes.
@@ -40,7 +41,7 @@ pub(crate) trait Port: 'static {
     /// Answers one request. The future owns what it needs, and should not carry the request: hyper moves it.
     fn answer(
         self: &Rc<Self>,
-        request: Request<Incoming>,
+        request: Request<IncomingBody>,
         arrival: &Rc<Arrival>,
     ) -> impl Future<Output = Response<Body>> + use<Self>;
 
@@ -48,7 +49,7 @@ pub(crate) trait Port: 'static {
     fn limits(&self) -> Limits;
 
     /// Our answer to a request that could not be taken: too broken to parse, too large, too slow.
-    fn refuse(&self, code: Code, detail: &str) -> Response<Body>;
+    fn refuse(&self, code: Code, detail: &str, peer: Peer) -> Response<Body>;
 }
 
 /// What the connections of one thread share.
@@ -68,7 +69,6 @@ pub(crate) async fn serve<P: Port>(mut stream: Stream, peer: Peer, port: Rc<P>, 
         peer,
         deadline: Rc::clone(&deadline),
         closing: Rc::clone(&floor.closing),
-        uploading: Rc::default(),
         numbers: RefCell::default(),
     });
     let mut since = Since::Accepted;
@@ -104,19 +104,18 @@ async fn awake<P: Port>(
     let mut answered = false;
     loop {
         let limits = port.limits();
-        let progress = Rc::new(Progress::new(Rc::clone(&arrival.uploading)));
-        let io = TokioIo::new(Io::new(stream, replay, Rc::clone(&progress)));
-        let mut connection = builder(&limits).serve_connection(io, exchanges(port, arrival, &progress));
+        let (io, progress) = Io::new(stream, replay);
+        let mut connection = builder(&limits).serve_connection(TokioIo::new(io), exchanges(port, arrival, &progress));
         let mut driver = Driver { progress: &progress, deadline, limits: &limits, habit, waits: (Waits::Exchange, 0) };
         let end = poll_fn(|cx| driver.poll(&mut connection, floor.closing.get(), cx)).await;
 
         let parts = connection.into_parts();
         let (Some(socket), unread) = parts.io.into_inner().into_parts() else { return None };
-        (stream, replay) = (socket, join(parts.read_buf, unread));
         answered |= progress.exchanges() > 0;
         match end {
-            End::Idle => {
+            End::Idle(between) => {
                 floor.parkings.set(floor.parkings.get() + u32::from(answered));
+                (stream, replay) = (socket.serve_again(between), join(parts.read_buf, unread));
                 if replay.is_empty() {
                     return Some((stream, answered));
                 }
@@ -124,30 +123,46 @@ async fn awake<P: Port>(
                 habit = Habit::Steady;
                 continue;
             }
-            End::Closed if replay.is_empty() && !stream.has_unread() => {}
-            End::Closed => stream.close(&[], deadline).await,
-            End::Unread | End::Gone => stream.reset_on_close(),
-            End::TooSlow => parting::too_slow(&**port, stream, deadline).await,
-            End::Failed(error) => parting::failed(&**port, stream, &progress, &error, deadline).await,
+            // The client closed it between two messages.
+            End::Closed if progress.is_between() && unread.is_empty() && !socket.has_unread() => {}
+            End::Closed => socket.close(&[], deadline).await,
+            End::Unread | End::Gone => socket.reset(),
+            End::TooSlow => parting::too_slow(&**port, socket, arrival.peer, deadline).await,
+            End::Failed(error) => {
+                let broken = Broken { error: &error, read: &join(parts.read_buf, unread) };
+                parting::failed(&**port, socket, &progress, broken, arrival).await;
+            }
         }
         return None;
     }
 }
 
-/// The service that hyper calls: it notes where each exchange begins; its [`Tracked`] body, where it ends.
+/// The service that hyper calls: it notes where each exchange begins, and says with the answer's head whether another
+/// may follow; its [`Tracked`] body notes where it ends.
 fn exchanges<P: Port>(port: &Rc<P>, arrival: &Rc<Arrival>, progress: &Rc<Progress>) -> impl Exchanges + use<P> {
     let (port, arrival, progress) = (Rc::clone(port), Rc::clone(arrival), Rc::clone(progress));
-    service_fn(move |request| {
-        progress.begin();
-        let (answer, progress) = (port.answer(request, &arrival), Rc::clone(&progress));
-        async move { Ok(answer.await.map(|body| Tracked::new(body, progress))) }
+    service_fn(move |request: Request<Incoming>| {
+        let request = request.map(IncomingBody::from);
+        let asked = Asked::of(&request);
+        let answer = progress.begin(request.body().end()).then(|| port.answer(request, &arrival));
+        let (progress, closing) = (Rc::clone(&progress), Rc::clone(&arrival.closing));
+        async move {
+            let mut answer = answer.ok_or(AlreadyOver)?.await;
+            progress.answered(asked.persist(&mut answer, closing.get()));
+            Ok(answer.map(|body| Tracked::new(body, progress)))
+        }
     })
 }
 
 /// What [`exchanges`] makes, without a name of its own.
-trait Exchanges: Service<Request<Incoming>, Response = Response<Tracked>, Error = Infallible> {}
+trait Exchanges: Service<Request<Incoming>, Response = Response<Tracked>, Error = AlreadyOver> {}
 
-impl<S> Exchanges for S where S: Service<Request<Incoming>, Response = Response<Tracked>, Error = Infallible> {}
+impl<S> Exchanges for S where S: Service<Request<Incoming>, Response = Response<Tracked>, Error = AlreadyOver> {}
+
+/// Something was taken for a request on a connection whose last answer has left. hyper does not do that.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection has had its last answer")]
+struct AlreadyOver;
 
 fn builder(limits: &Limits) -> http1::Builder {
     let mut builder = http1::Builder::new();
@@ -220,27 +235,19 @@ impl Driver<'_> {
             Waits::Exchange if self.progress.is_gone() => Poll::Ready(End::Gone),
             Waits::Exchange => {
                 self.deadline.listen(cx);
-                if closing {
-                    // Says `Connection: close` if there is still a head to say it in.
-                    Pin::new(connection).graceful_shutdown();
-                }
                 self.poll_unread(cx)
             }
             Waits::Flush => self.poll_unread(cx),
-            Waits::Upload => self.deadline.poll_expired(cx).map(|_| End::Closed),
-            Waits::Head => {
-                ready!(self.deadline.poll_expired(cx));
-                // Before the first exchange it can be nothing but a head.
-                if self.progress.exchanges() > 0 {
-                    self.take_apart(connection, End::TooSlow, cx)
-                } else {
-                    Poll::Ready(End::TooSlow)
-                }
-            }
-            Waits::Idle if closing || self.habit == Habit::Rare => self.take_apart(connection, End::Idle, cx),
+            // hyper closes a connection of whose body nobody reads the rest: somebody does.
+            Waits::Rest => self.deadline.poll_expired(cx).map(|_| End::Closed),
+            Waits::Nothing => Poll::Ready(End::Closed),
+            Waits::Head => self.deadline.poll_expired(cx).map(|_| End::TooSlow),
             Waits::Idle => {
-                ready!(self.deadline.poll_expired(cx));
-                self.take_apart(connection, End::Idle, cx)
+                let waits = !closing && self.habit == Habit::Steady;
+                if waits {
+                    ready!(self.deadline.poll_expired(cx));
+                }
+                self.take_apart(connection, cx)
             }
         }
     }
@@ -254,7 +261,9 @@ impl Driver<'_> {
         self.waits = waits;
         match waits.0 {
             Waits::Exchange => self.deadline.long_after(LONG_EXCHANGE),
-            Waits::Flush | Waits::Upload => self.deadline.arm(self.limits.idle_timeout),
+            Waits::Flush => self.deadline.arm(self.limits.idle_timeout),
+            Waits::Rest => self.deadline.arm(Some(TAKEN_WITHIN)),
+            Waits::Nothing => {}
             Waits::Head => self.deadline.arm(self.limits.header_timeout),
             Waits::Idle => self.deadline.arm(Some(TICK)),
         }
@@ -273,21 +282,12 @@ impl Driver<'_> {
     }
 
     /// Between two messages hyper only marks its connection closed, without a byte sent.
-    ///
-    /// One that is not taken apart is in the midst of a body, whose answer came before its end.
-    fn take_apart<S: Exchanges>(
-        &mut self,
-        connection: &mut Connection<S>,
-        end: End,
-        cx: &mut Context<'_>,
-    ) -> Poll<End> {
+    fn take_apart<S: Exchanges>(&mut self, connection: &mut Connection<S>, cx: &mut Context<'_>) -> Poll<End> {
         Pin::new(&mut *connection).graceful_shutdown();
-        if let Poll::Ready(closed) = Pin::new(connection).poll(cx) {
-            return Poll::Ready(closed.map_or_else(End::Failed, |()| end));
-        }
-        self.progress.uploads();
-        self.look();
-        self.deadline.poll_expired(cx).map(|_| End::Closed)
+        let closed = ready!(Pin::new(connection).poll(cx));
+        // Asked for after hyper's last move, so that no exchange can have begun in it.
+        let idle = || self.progress.between().map_or(End::Closed, End::Idle);
+        Poll::Ready(closed.map_or_else(End::Failed, |()| idle()))
     }
 }
 
@@ -307,8 +307,8 @@ type Connection<S> = http1::Connection<TokioIo<Io>, S>;
 /// How hyper's connection ended.
 enum End {
     /// Taken apart between two messages.
-    Idle,
-    /// After an answer, or because the client closed.
+    Idle(Between),
+    /// After its last answer, or because the client closed.
     Closed,
     /// The head did not arrive in time.
     TooSlow,
@@ -345,6 +345,9 @@ const RARE_AFTER: u32 = 2;
 /// In ticks: how long an exchange goes on before anybody asks whether its client is still there. Most are over by then,
 /// and an app that closed its sending side only has its answer.
 const LONG_EXCHANGE: u32 = 2;
+/// A service that answered before it read all may go on reading for as long as it takes something in such a time. What
+/// comes after that is dropped.
+const TAKEN_WITHIN: Duration = Duration::from_millis(500);
 const FIRST_REQUEST_WHILE_CLOSING: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
@@ -359,7 +362,7 @@ mod tests {
     impl Port for Nobody {
         fn answer(
             self: &Rc<Self>,
-            _: Request<Incoming>,
+            _: Request<IncomingBody>,
             _: &Rc<Arrival>,
         ) -> impl Future<Output = Response<Body>> + use<> {
             ready(problem::bare(Code::NotFound, "nobody is here"))
@@ -369,7 +372,7 @@ mod tests {
             Limits::default()
         }
 
-        fn refuse(&self, code: Code, detail: &str) -> Response<Body> {
+        fn refuse(&self, code: Code, detail: &str, _: Peer) -> Response<Body> {
             problem::bare(code, detail)
         }
     }

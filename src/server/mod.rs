@@ -14,9 +14,11 @@
 pub(crate) mod accept;
 pub(crate) mod background;
 pub(crate) mod connection;
+mod diagnosis;
 mod drain;
 pub(crate) mod listener;
 pub(crate) mod parting;
+mod persistence;
 pub(crate) mod ports;
 pub(crate) mod progress;
 pub(crate) mod sockets;
@@ -24,6 +26,8 @@ mod start;
 pub(crate) mod stream;
 #[cfg(test)]
 mod tests;
+#[cfg(any(test, feature = "bench"))]
+pub(crate) mod trial;
 pub(crate) mod worker;
 
 use std::io;

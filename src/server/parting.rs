@@ -1,61 +1,51 @@
 //! The last word on a client connection: where no service could answer, one of ours.
 
-use std::error::Error as _;
-
 use http::Response;
 use http_body_util::BodyExt;
 
 use super::connection::Port;
-use super::progress::Progress;
-use super::stream::Stream;
+use super::diagnosis::diagnose;
+use super::progress::{Progress, Used};
 use crate::code::Code;
 use crate::deadline::Deadline;
-use crate::proxy::Body;
+use crate::proxy::{Arrival, Body, Peer};
+
+/// Why hyper gave up, and what it had read and taken for nothing.
+pub(crate) struct Broken<'a> {
+    pub(crate) error: &'a hyper::Error,
+    pub(crate) read: &'a [u8],
+}
 
 /// The head did not arrive within `limits.header_timeout`.
-pub(crate) async fn too_slow<P: Port>(port: &P, stream: Stream, deadline: &Deadline) {
+pub(crate) async fn too_slow<P: Port>(port: &P, socket: Used, peer: Peer, deadline: &Deadline) {
     let detail = "the request's head did not arrive within `limits.header_timeout`";
-    write(port.refuse(Code::RequestTimeout, detail), stream, deadline).await;
+    write(port.refuse(Code::RequestTimeout, detail, peer), socket, deadline).await;
 }
 
 /// hyper gave up: answers a request too broken to parse, resets what broke off, and lets go of a client that left.
 pub(crate) async fn failed<P: Port>(
     port: &P,
-    stream: Stream,
+    socket: Used,
     progress: &Progress,
-    error: &hyper::Error,
-    deadline: &Deadline,
+    broken: Broken<'_>,
+    arrival: &Arrival,
 ) {
-    if !progress.is_between_exchanges() {
-        // Dropped with the flag set: what was sent of the answer must not pass for the whole.
-        return stream.reset_on_close();
+    if !progress.is_answered() {
+        // What was sent of the answer must not pass for the whole.
+        return socket.reset();
     }
-    if error.is_parse() || progress.owes_an_answer() {
-        let (code, detail) = broken(error);
-        write(port.refuse(code, &detail), stream, deadline).await;
+    let deadline = &arrival.deadline;
+    // What fails after the last answer is no request.
+    let is_a_request = progress.is_between() && (broken.error.is_parse() || progress.owes_an_answer());
+    if is_a_request {
+        let (code, detail) = diagnose(broken.error, broken.read);
+        write(port.refuse(code, &detail, arrival.peer), socket, deadline).await;
+    } else {
+        socket.close(&[], deadline).await;
     }
 }
 
-/// The word for what hyper could not parse.
-fn broken(error: &hyper::Error) -> (Code, String) {
-    if error.is_parse_too_large() {
-        let detail =
-            "the request's head is over `limits.header_size` or `limits.headers`, or its target over 65,534 bytes";
-        return (Code::HeadersTooLarge, detail.to_owned());
-    }
-    if error.is_parse_version_h2() {
-        return (Code::BadRequest, "HTTP/2 is not spoken on this port: send HTTP/1.1".to_owned());
-    }
-    let text = error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
-    // hyper tells this apart in its text alone; every other coding is refused by `proxy::admit`. (An "unexpected" one is
-    // that of an HTTP/1.0 request, which may have none.)
-    if text.contains("invalid transfer-encoding") {
-        return (Code::NotImplemented, format!("{text}: `chunked` alone is understood"));
-    }
-    (Code::BadRequest, text)
-}
-
-async fn write(answer: Response<Body>, stream: Stream, deadline: &Deadline) {
+async fn write(answer: Response<Body>, socket: Used, deadline: &Deadline) {
     let (head, body) = answer.into_parts();
     // Our own bodies are whole in memory: this does not wait.
     let Ok(body) = body.collect().await else { return };
@@ -73,5 +63,5 @@ async fn write(answer: Response<Body>, stream: Stream, deadline: &Deadline) {
     }
     message.extend_from_slice(b"\r\n");
     message.extend_from_slice(&body);
-    stream.close(&message, deadline).await;
+    socket.close(&message, deadline).await;
 }

@@ -1,20 +1,23 @@
 //! The three kinds of port, as connections see them.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use http::{Request, Response};
-use hyper::body::Incoming;
 
 use super::connection::Port;
 use crate::admin;
+use crate::clock::Moment;
 use crate::code::Code;
 use crate::config::Limits;
-use crate::proxy::{self, Arrival, Body};
+use crate::incoming::IncomingBody;
+use crate::proxy::{self, Arrival, Body, Peer};
+use crate::telemetry::limit::LineLimit;
 
 impl Port for proxy::Context {
     fn answer(
         self: &Rc<Self>,
-        request: Request<Incoming>,
+        request: Request<IncomingBody>,
         arrival: &Rc<Arrival>,
     ) -> impl Future<Output = Response<Body>> + use<> {
         proxy::handle(request, Rc::clone(arrival), self)
@@ -24,7 +27,10 @@ impl Port for proxy::Context {
         self.view().limits()
     }
 
-    fn refuse(&self, code: Code, detail: &str) -> Response<Body> {
+    fn refuse(&self, code: Code, detail: &str, peer: Peer) -> Response<Body> {
+        if self.view().logs_refusals() {
+            log(code, detail, peer);
+        }
         self.refuse(code, detail)
     }
 }
@@ -35,7 +41,7 @@ pub(crate) struct Admin(pub(crate) Rc<admin::Context>);
 impl Port for Admin {
     fn answer(
         self: &Rc<Self>,
-        request: Request<Incoming>,
+        request: Request<IncomingBody>,
         arrival: &Rc<Arrival>,
     ) -> impl Future<Output = Response<Body>> + use<> {
         let (context, arrival) = (Rc::clone(&self.0), Rc::clone(arrival));
@@ -46,7 +52,8 @@ impl Port for Admin {
         self.0.published.current().load().config.limits
     }
 
-    fn refuse(&self, code: Code, detail: &str) -> Response<Body> {
+    fn refuse(&self, code: Code, detail: &str, peer: Peer) -> Response<Body> {
+        log(code, detail, peer);
         admin::refuse(code, detail)
     }
 }
@@ -57,7 +64,7 @@ pub(crate) struct Health(pub(crate) Rc<admin::Context>);
 impl Port for Health {
     fn answer(
         self: &Rc<Self>,
-        request: Request<Incoming>,
+        request: Request<IncomingBody>,
         _: &Rc<Arrival>,
     ) -> impl Future<Output = Response<Body>> + use<> {
         let context = Rc::clone(&self.0);
@@ -68,7 +75,25 @@ impl Port for Health {
         self.0.published.current().load().config.limits
     }
 
-    fn refuse(&self, code: Code, detail: &str) -> Response<Body> {
+    fn refuse(&self, code: Code, detail: &str, peer: Peer) -> Response<Body> {
+        log(code, detail, peer);
         admin::refuse(code, detail)
     }
 }
+
+/// Tells of a request that was none. Whoever can connect can send such, so they are told of once a second.
+fn log(code: Code, detail: &str, peer: Peer) {
+    if let Some(before) = UNREADABLE.pass(Moment::now()) {
+        tracing::info!(
+            service = "",
+            status = code.status().as_u16(),
+            code = code.word(),
+            detail,
+            peer = %peer,
+            others = (before > 0).then_some(before),
+            "request"
+        );
+    }
+}
+
+static UNREADABLE: LineLimit = LineLimit::once_in(Duration::from_secs(1));

@@ -2,8 +2,12 @@
 //!
 //! hyper does not say whether its connection is between two messages. So the socket's wrapper, the service and the
 //! answer's body each note what they see in a [`Progress`], and the driver reads it.
+//!
+//! What came to its end in hyper's eyes need not have come to it in the client's: hyper also closes a connection whose
+//! body nobody read, and the rest of that body is on its way still. So a socket comes out of here as one that can only
+//! be closed ([`Used`]), and is one to be served for who can show that it is [`Between`] two messages.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -14,17 +18,18 @@ use hyper::body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::stream::Stream;
+use crate::deadline::Deadline;
+use crate::incoming::BodyEnd;
 use crate::proxy::{Body, Broken};
 
 /// How far one client connection is.
 #[derive(Debug)]
 pub(crate) struct Progress {
-    /// An exchange is under way: from the request's head until the answer's body is done with.
-    busy: Cell<bool>,
+    state: Cell<State>,
+    /// Of the request that goes on now.
+    body: RefCell<BodyEnd>,
     /// Bytes have come since the last exchange: the next head has begun.
     head: Cell<bool>,
-    /// All that hyper wrote since the last exchange began is in the socket.
-    flushed: Cell<bool>,
     /// hyper wrote an answer of its own, and it went nowhere.
     swallowed: Cell<bool>,
     /// Counts the exchanges.
@@ -40,9 +45,50 @@ pub(crate) struct Progress {
     /// Whether the client is still there is of interest, and whether it is gone.
     watched: Cell<bool>,
     gone: Cell<bool>,
-    /// The app's body still comes in, maybe after its answer. The proxy says so; where it does not, the driver finds out.
-    uploading: Rc<Cell<bool>>,
 }
+
+/// Where a connection is among its messages.
+///
+/// ```text
+///            head               answer's head           all of it in hyper          all of it in the socket
+///  Between ───────► Exchange ─────────────────► Exchange ───────────────► Leaving ─┬─ Again ─► Between
+///                                with its Persistence                              └─ Last ──► Over
+/// ```
+///
+/// Nothing leads on from `Over`, and nothing but [`Persistence::Again`] past it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// A head may follow: all that was asked was read to its end and answered.
+    Between,
+    Exchange(Persistence),
+    /// The answer's last bytes are on their way to the socket.
+    Leaving(Persistence),
+    /// The last answer is in the socket, and the sending side is closed.
+    Over(Rest),
+}
+
+/// Whether a connection persists after an exchange (RFC 9112 §9.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Persistence {
+    /// Another request may follow.
+    Again,
+    /// What still comes is no request.
+    Last(Rest),
+}
+
+/// What becomes of the rest of a request that was answered before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// Whoever reads it may read on.
+    Wanted,
+    /// It was refused, or there is none.
+    Unwanted,
+}
+
+/// Proof that a connection is between two messages, and the right to serve its socket again. Only [`Progress`] makes
+/// one, and only where no byte of an earlier request can be on its way any more.
+#[derive(Debug)]
+pub(crate) struct Between(());
 
 /// What a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +98,9 @@ pub(crate) enum Waits {
     /// The last of its answer to leave.
     Flush,
     /// The rest of a body whose answer is over.
-    Upload,
+    Rest,
+    /// Nothing more.
+    Nothing,
     /// The rest of a head.
     Head,
     /// The next request.
@@ -60,11 +108,11 @@ pub(crate) enum Waits {
 }
 
 impl Progress {
-    pub(crate) fn new(uploading: Rc<Cell<bool>>) -> Self {
+    fn new() -> Self {
         Self {
-            busy: Cell::new(false),
+            state: Cell::new(State::Between),
+            body: RefCell::new(BodyEnd::none()),
             head: Cell::new(false),
-            flushed: Cell::new(true),
             swallowed: Cell::new(false),
             exchanges: Cell::new(0),
             full: Cell::new(false),
@@ -73,42 +121,72 @@ impl Progress {
             late_reads: Cell::new(0),
             watched: Cell::new(false),
             gone: Cell::new(false),
-            uploading,
         }
     }
 
-    /// A request was taken; the end of its [`Tracked`] answer ends the exchange.
-    pub(crate) fn begin(&self) {
-        self.busy.set(true);
-        self.head.set(false);
-        self.flushed.set(false);
-        self.watched.set(false);
-        self.answering.set(false);
-        self.exchanges.set(self.exchanges.get().wrapping_add(1));
+    /// A request was taken. `false`: the last answer has left already, and this is none.
+    pub(crate) fn begin(&self, body: BodyEnd) -> bool {
+        let may_begin = matches!(self.state.get(), State::Between | State::Leaving(Persistence::Again));
+        if may_begin {
+            // Until it is known to persist, it does not.
+            self.state.set(State::Exchange(Persistence::Last(Rest::Unwanted)));
+            self.body.replace(body);
+            self.head.set(false);
+            self.watched.set(false);
+            self.answering.set(false);
+            self.exchanges.set(self.exchanges.get().wrapping_add(1));
+        }
+        may_begin
+    }
+
+    /// The answer's head is here, and says whether another request may follow.
+    pub(crate) fn answered(&self, persistence: Persistence) {
+        self.state.set(State::Exchange(persistence));
+    }
+
+    /// hyper has all of the answer.
+    fn leave(&self) {
+        if let State::Exchange(persistence) = self.state.get() {
+            self.state.set(State::Leaving(persistence));
+        }
     }
 
     /// Bytes came with no exchange under way.
     fn received(&self) {
-        if self.uploading.get() {
-            self.late_reads.set(self.late_reads.get().wrapping_add(1));
-        } else {
-            self.head.set(true);
+        match self.state.get() {
+            State::Exchange(_) => {}
+            State::Between | State::Leaving(Persistence::Again) => self.head.set(true),
+            State::Leaving(Persistence::Last(_)) | State::Over(_) => {
+                self.late_reads.set(self.late_reads.get().wrapping_add(1));
+            }
         }
     }
 
     /// What the connection waits for now.
     pub(crate) fn waits(&self) -> Waits {
-        if self.busy.get() {
-            Waits::Exchange
-        } else if !self.flushed.get() {
-            Waits::Flush
-        } else if self.uploading.get() {
-            Waits::Upload
-        } else if self.head.get() {
-            Waits::Head
-        } else {
-            Waits::Idle
+        match self.state.get() {
+            State::Exchange(_) => Waits::Exchange,
+            State::Leaving(_) => Waits::Flush,
+            State::Over(Rest::Wanted) => Waits::Rest,
+            State::Over(Rest::Unwanted) => Waits::Nothing,
+            State::Between if self.head.get() => Waits::Head,
+            State::Between => Waits::Idle,
         }
+    }
+
+    /// The right to serve the socket again, if it is between two messages.
+    pub(crate) fn between(&self) -> Option<Between> {
+        self.is_between().then_some(Between(()))
+    }
+
+    /// Whether every request that came was answered to its end.
+    pub(crate) fn is_between(&self) -> bool {
+        self.state.get() == State::Between
+    }
+
+    /// Whether all that was answered has left: what ends now, ends in peace.
+    pub(crate) fn is_answered(&self) -> bool {
+        matches!(self.state.get(), State::Between | State::Over(_))
     }
 
     /// How many exchanges have begun.
@@ -132,11 +210,6 @@ impl Progress {
         self.answering.set(self.answering.get() || written.is_ready());
     }
 
-    /// What seemed to be the next head, or nothing at all, is the rest of the last request's body.
-    pub(crate) fn uploads(&self) {
-        self.uploading.set(true);
-    }
-
     /// Whether the answer waits for a client that does not read.
     pub(crate) fn is_full(&self) -> bool {
         self.full.get()
@@ -155,17 +228,38 @@ impl Progress {
     /// Whether nothing shows if the client is still there: it has sent all, and gets nothing yet. Writing to a client
     /// that left fails soon enough.
     fn is_silent(&self) -> bool {
-        self.watched.get() && !self.uploading.get() && !self.answering.get()
+        self.watched.get() && !self.answering.get() && self.body.borrow().is_reached()
     }
 
     /// Whether the client left in the midst of the exchange.
     pub(crate) fn is_gone(&self) -> bool {
         self.gone.get()
     }
+}
 
-    /// No exchange is under way, and the last answer has left.
-    pub(crate) fn is_between_exchanges(&self) -> bool {
-        !self.busy.get() && self.flushed.get()
+/// A socket that carried exchanges. It can be closed; it is served again only where no request is left half read.
+#[derive(Debug)]
+pub(crate) struct Used(Stream);
+
+impl Used {
+    /// The socket, for another request.
+    pub(crate) fn serve_again(self, _: Between) -> Stream {
+        self.0
+    }
+
+    /// Writes `last` and closes; see [`Stream::close`].
+    pub(crate) async fn close(self, last: &[u8], deadline: &Deadline) {
+        self.0.close(last, deadline).await;
+    }
+
+    /// Closes it in a reset: the other side can't take what it got for the whole.
+    pub(crate) fn reset(self) {
+        self.0.reset_on_close();
+    }
+
+    /// Whether bytes wait to be read.
+    pub(crate) fn has_unread(&self) -> bool {
+        self.0.has_unread()
     }
 }
 
@@ -183,14 +277,16 @@ pub(crate) struct Io {
 }
 
 impl Io {
-    pub(crate) fn new(stream: Stream, replay: Bytes, progress: Rc<Progress>) -> Self {
+    /// A socket between two messages, and what was read of the next one.
+    pub(crate) fn new(stream: Stream, replay: Bytes) -> (Self, Rc<Progress>) {
+        let progress = Rc::new(Progress::new());
         progress.head.set(!replay.is_empty());
-        Self { stream: Some(stream), replay, progress }
+        (Self { stream: Some(stream), replay, progress: Rc::clone(&progress) }, progress)
     }
 
     /// The socket, and what was to be replayed and is still unread.
-    pub(crate) fn into_parts(mut self) -> (Option<Stream>, Bytes) {
-        (self.stream.take(), std::mem::take(&mut self.replay))
+    pub(crate) fn into_parts(mut self) -> (Option<Used>, Bytes) {
+        (self.stream.take().map(Used), std::mem::take(&mut self.replay))
     }
 
     fn stream(&mut self) -> io::Result<Pin<&mut Stream>> {
@@ -199,7 +295,7 @@ impl Io {
 
     /// Whether what hyper writes now is an answer of its own: then it counts as written.
     fn swallows(&self) -> bool {
-        let swallows = self.progress.is_between_exchanges();
+        let swallows = self.progress.is_answered();
         if swallows {
             self.progress.swallowed.set(true);
         }
@@ -218,7 +314,7 @@ impl AsyncRead for Io {
         }
         let before = buffer.filled().len();
         ready!(this.stream()?.poll_read(cx, buffer))?;
-        if buffer.filled().len() > before && !this.progress.busy.get() {
+        if buffer.filled().len() > before {
             this.progress.received();
         }
         Poll::Ready(Ok(()))
@@ -256,12 +352,20 @@ impl AsyncWrite for Io {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // hyper flushes whenever it is polled and its own buffer is empty, and a socket has no buffer to flush.
-        if !self.progress.busy.get() {
-            self.progress.flushed.set(true);
-        } else if self.progress.is_silent() {
-            // hyper itself looks no further than the end of the request (`half_close`).
-            let gone = self.stream.as_ref().is_some_and(|stream| stream.poll_gone(cx).is_ready());
-            self.progress.gone.set(gone);
+        let Self { progress, stream, .. } = self.get_mut();
+        match progress.state.get() {
+            State::Leaving(Persistence::Again) => progress.state.set(State::Between),
+            State::Leaving(Persistence::Last(rest)) => {
+                progress.state.set(State::Over(rest));
+                // At once: an app that reads until the end waits for it, whatever it still sends.
+                stream.iter().for_each(Stream::close_sending_side);
+            }
+            State::Exchange(_) if progress.is_silent() => {
+                // hyper itself looks no further than the end of the request (`half_close`).
+                let gone = stream.as_ref().is_some_and(|stream| stream.poll_gone(cx).is_ready());
+                progress.gone.set(gone);
+            }
+            State::Exchange(_) | State::Between | State::Over(_) => {}
         }
         Poll::Ready(Ok(()))
     }
@@ -275,7 +379,7 @@ impl Drop for Io {
     fn drop(&mut self) {
         // A panic, the end of a drain, or an answer that broke off: what was sent must not pass for the whole.
         if let Some(stream) = &self.stream
-            && !self.progress.is_between_exchanges()
+            && !self.progress.is_answered()
         {
             stream.reset_on_close();
         }
@@ -314,6 +418,6 @@ impl hyper::body::Body for Tracked {
 
 impl Drop for Tracked {
     fn drop(&mut self) {
-        self.exchange.busy.set(false);
+        self.exchange.leave();
     }
 }

@@ -2,14 +2,16 @@
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::net::Shutdown;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::deadline::Deadline;
+use crate::deadline::{Deadline, Expired};
 use crate::gather;
 
 /// A client's socket.
@@ -82,29 +84,32 @@ impl Stream {
         }
     }
 
-    /// Writes `last`, then closes so that the other side can read it: a socket closed with unread data would be
-    /// reset, and a reset may overtake the answer (RFC 9112 §9.6).
+    /// Writes `last` and closes the sending side, then reads and drops what still comes, until the other side closes, is
+    /// silent for [`SILENCE`], or has sent [`MOST_DROPPED`]: a socket closed with unread data would be reset, and a reset
+    /// may overtake the answer (RFC 9112 §9.6).
     pub(crate) async fn close(mut self, last: &[u8], deadline: &Deadline) {
-        let parting = async {
-            self.write_all(last).await?;
-            self.shutdown().await?;
-            self.discard().await
-        };
-        // Nobody is left to hear of an error.
-        let _gone = deadline.within(Some(LONGEST_PARTING), parting).await;
-    }
-
-    async fn discard(&mut self) -> io::Result<()> {
+        let Ok(Ok(())) = deadline.within(Some(SILENCE), self.write_all(last)).await else { return };
+        self.close_sending_side();
         // On the heap: else every connection's task would carry its room, parked or not.
-        let mut scratch = vec![0; 4096];
-        let mut left = MOST_DISCARDED;
+        let mut scratch = vec![0; 16 * 1024];
+        let mut left = MOST_DROPPED;
         while left > 0 {
-            match self.read(&mut scratch).await? {
-                0 => return Ok(()),
-                read => left = left.saturating_sub(read),
+            match deadline.within(Some(SILENCE), self.read(&mut scratch)).await {
+                Ok(Ok(read @ 1..)) => left = left.saturating_sub(read),
+                // Nobody is left to hear of an error.
+                Ok(Ok(0) | Err(_)) | Err(Expired) => return,
             }
         }
-        Ok(())
+    }
+
+    /// Says that nothing more comes from here; what the other side sends can still be read.
+    pub(crate) fn close_sending_side(&self) {
+        let socket = match self {
+            Self::Tcp(stream) => SockRef::from(stream),
+            Self::Unix(stream) => SockRef::from(stream),
+        };
+        // An error means that the connection is gone already.
+        let _gone = socket.shutdown(Shutdown::Write);
     }
 
     /// Whether bytes wait to be read. Asks the kernel, as the runtime may not have heard of them yet.
@@ -163,7 +168,7 @@ impl AsyncWrite for Stream {
     }
 }
 
-/// How long a client may take to read a last answer and close.
-const LONGEST_PARTING: std::time::Duration = std::time::Duration::from_secs(2);
-/// How much of an upload that nobody wants is read, so that the client gets to read our answer.
-const MOST_DISCARDED: usize = 1 << 20;
+/// How long a client that was given its last answer may be silent before it is let go.
+const SILENCE: Duration = Duration::from_secs(2);
+/// How much of an upload that nobody wants is read, so that its client gets to read our answer.
+const MOST_DROPPED: usize = 64 << 20;

@@ -19,6 +19,8 @@ use tracing_subscriber::registry::{LookupSpan, Registry};
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use super::lines::Lines;
+
 /// What of the log can change while it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
@@ -145,7 +147,7 @@ where
     };
     let json = Arc::new(AtomicBool::new(settings.is_json()));
     let lines = fmt::layer().event_format(Line::new(Arc::clone(&json))).with_ansi(colors == Colors::Yes);
-    let subscriber = tracing_subscriber::registry().with(filter).with(lines.with_writer(writer));
+    let subscriber = tracing_subscriber::registry().with(filter).with(lines.with_writer(Lines(writer)));
     (Log { filter: handle, json }, subscriber)
 }
 
@@ -256,6 +258,24 @@ mod tests {
         let line = written(TEXT, None, |_| tracing::info!("cannot read {}", "\x1b[2J"));
 
         assert!(line.contains(r"\x1b[2J"), "{line:?}");
+    }
+
+    #[test]
+    fn nothing_in_a_line_can_mislead_the_eye() {
+        let say =
+            |_: &Log| tracing::info!(path = "/a\u{202e}b", "cannot read {}", "left\u{202e}right\u{200b} Łódź\u{9b}");
+
+        let text = written(TEXT, None, say);
+        let json = written(JSON, None, say);
+
+        assert!(text.contains(r"cannot read left\u{202e}right\u{200b} Łódź\"), "{text:?}");
+        assert!(text.ends_with("path=\"/a\\u{202e}b\"\n"), "{text:?}");
+        assert!(json.contains(r#""cannot read left\u202eright\u200b Łódź\"#), "{json:?}");
+        for line in [&text, &json] {
+            assert!(!line.contains(['\u{202e}', '\u{200b}', '\u{9b}']), "{line:?}");
+        }
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(json["path"], "/a\u{202e}b");
     }
 
     #[test]

@@ -4,6 +4,8 @@
 
 pub(crate) mod errors;
 mod exposition;
+pub(crate) mod limit;
+mod lines;
 pub(crate) mod log;
 pub(crate) mod metrics;
 mod process;

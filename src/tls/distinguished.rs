@@ -4,6 +4,7 @@ use x509_parser::asn1_rs::{Any, Tag, ToDer};
 use x509_parser::x509::{AttributeTypeAndValue, RelativeDistinguishedName, X509Name};
 
 use crate::hex::hex;
+use crate::legible::is_legible;
 
 /// The whole name; `""` if it is empty.
 pub(super) fn text(name: &X509Name<'_>) -> String {
@@ -46,7 +47,7 @@ fn hex_value(value: &Any<'_>) -> String {
     format!("#{}", hex(&ber))
 }
 
-/// Escapes what RFC 4514 §2.4 wants escaped, and control characters, so that a name stays on its line.
+/// Escapes what RFC 4514 §2.4 wants escaped, and what is not legible, so that a name stays on its line and in its place.
 fn escape(value: &str) -> String {
     let last = value.chars().count().saturating_sub(1);
     let mut escaped = String::with_capacity(value.len());
@@ -55,8 +56,8 @@ fn escape(value: &str) -> String {
             '"' | '+' | ',' | ';' | '<' | '>' | '\\' => escaped.extend(['\\', character]),
             '#' if place == 0 => escaped.push_str("\\#"),
             ' ' if place == 0 || place == last => escaped.push_str("\\ "),
-            control if control.is_control() => escaped.push_str(&escape_bytes(control)),
-            plain => escaped.push(plain),
+            plain if is_legible(plain) => escaped.push(plain),
+            other => escaped.push_str(&escape_bytes(other)),
         }
     }
     escaped
@@ -106,5 +107,7 @@ mod tests {
         check("a\\b<c>;d", "a\\\\b\\<c\\>\\;d");
         check("two\nlines\0", "two\\0Alines\\00");
         check("Łódź", "Łódź");
+        check("nimda\u{202e}", "nimda\\E2\\80\\AE");
+        check("a\u{200b}b", "a\\E2\\80\\8Bb");
     }
 }

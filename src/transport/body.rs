@@ -10,9 +10,10 @@ use std::task::{Context, Poll, ready};
 use aws_lc_rs::digest;
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
-use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+use hyper::body::{Body as _, Frame, SizeHint};
 
 use super::gate::Gate;
+use crate::incoming::IncomingBody;
 
 /// The body of an [`Outgoing`](super::Outgoing).
 ///
@@ -83,7 +84,7 @@ pub(crate) enum BodyError {
 
 /// The app's body and what was taken of it.
 struct Record {
-    incoming: Incoming,
+    incoming: IncomingBody,
     taken: Taken,
     keep_bytes: usize,
     /// The one that may read it.
@@ -127,7 +128,8 @@ impl Need {
 
 impl Body {
     /// The app's body; keeps up to `keep_bytes` of it. Framing of the original decides between `Empty` and `Stream`.
-    pub(crate) fn app(incoming: Incoming, keep_bytes: usize) -> (Self, Kept) {
+    pub(crate) fn app(incoming: impl Into<IncomingBody>, keep_bytes: usize) -> (Self, Kept) {
+        let incoming = incoming.into();
         if incoming.is_end_stream() {
             return (Self::Empty, Kept(None));
         }

@@ -174,17 +174,156 @@ async fn the_access_token_is_asked_for_and_never_forwarded() {
 
     let without = sidekey.get("/payments/x").await;
     for wrong in ["Bearer wrong", "Bearer sesame2", "Bearer", "Basic !", "Digest sesame", &basic("sesame:wrong")] {
-        sidekey.send(with(wrong)).await.problem("proxy_authentication_required");
+        sidekey.send(with(wrong)).await.problem("unauthorized");
     }
     for right in ["Bearer sesame", "bearer sesame", &basic("anyone:sesame"), &basic(":sesame")] {
         assert_eq!(sidekey.send(with(right)).await.status_of_service(), 200, "{right}");
     }
 
-    without.problem("proxy_authentication_required");
-    let challenges = without.fields("proxy-authenticate").join(", ");
-    assert!(challenges.contains("Bearer") && challenges.contains("Basic"), "{challenges}");
+    assert!(without.problem("unauthorized").contains("http://x:TOKEN@"), "{without:?}");
+    assert_eq!(without.fields("www-authenticate"), ["Bearer"], "a browser would keep what it has for `Basic`");
+    assert_eq!(without.fields("proxy-authenticate"), [""; 0]);
     assert_eq!(service.count(), 4);
     assert!(service.received().iter().all(|request| request.field("proxy-authorization").is_none()));
+}
+
+#[tokio::test]
+async fn in_absolute_form_and_for_connect_the_token_is_asked_for_as_by_a_proxy() {
+    let (_lab, service, sidekey) = with_access("{ token: sesame }").await;
+    let url = format!("{}/x", service.url());
+    let authority = service.url().replace("http://", "");
+    let connect = Request::new("CONNECT", &authority).host(&authority);
+
+    for without in [
+        Request::get(&url),
+        Request::get(&url).field("Authorization", "Bearer sesame"),
+        Request::get("http://localhost:9800/payments/x"),
+        connect.clone(),
+        connect.field("Authorization", "Bearer sesame"),
+    ] {
+        let answer = sidekey.send(without).await;
+        answer.problem("proxy_authentication_required");
+        let challenges = answer.fields("proxy-authenticate").join(", ");
+        assert!(challenges.contains("Bearer") && challenges.contains("Basic"), "{challenges}");
+        assert_eq!(answer.fields("www-authenticate"), [""; 0]);
+    }
+    assert_eq!(service.count(), 0);
+
+    let app = Request::get(&url).field("Proxy-Authorization", "Bearer sesame").field("Authorization", "Bearer app");
+    assert_eq!(sidekey.send(app).await.status_of_service(), 200);
+    assert_eq!(service.only().field("authorization"), Some("Bearer app".to_owned()));
+}
+
+#[tokio::test]
+async fn in_origin_form_the_token_counts_as_authorization_and_goes_no_further() {
+    let (_lab, service, sidekey) = with_access("{ token: sesame }").await;
+    let with = |value: &str| Request::get("/payments/x").field("Authorization", value);
+    let basic = |pair: &str| format!("Basic {}", BASE64_STANDARD.encode(pair));
+
+    for wrong in ["Bearer wrong", "Bearer sesame2", "Bearer", "Digest sesame", &basic("sesame:wrong"), &basic("sesame")]
+    {
+        sidekey.send(with(wrong)).await.problem("unauthorized");
+    }
+    assert_eq!(service.count(), 0);
+    for right in ["Bearer sesame", "bearer  sesame", &basic("anyone:sesame"), &basic(":sesame")] {
+        assert_eq!(sidekey.send(with(right)).await.status_of_service(), 200, "{right}");
+        // The right one satisfies the Host check too: no web page knows it.
+        assert_eq!(sidekey.send(with(right).host("sidekey.internal")).await.status_of_service(), 200, "{right}");
+        let twice = with(right).field("Proxy-Authorization", "Bearer sesame");
+        assert_eq!(sidekey.send(twice).await.status_of_service(), 200, "{right}");
+    }
+
+    assert_eq!(service.count(), 12);
+    for request in service.received() {
+        assert_eq!(request.field("authorization"), None);
+        assert_eq!(request.field("proxy-authorization"), None);
+    }
+}
+
+#[tokio::test]
+async fn beside_the_token_the_apps_own_authorization_is_its_own() {
+    let (_lab, service, sidekey) = with_access("{ token: sesame }").await;
+
+    let both = Request::get("/payments/x").field("Authorization", "Bearer app").field("Authorization", "Bearer sesame");
+    assert_eq!(sidekey.send(both).await.status_of_service(), 200);
+    let apart = Request::get("/payments/x").field("Authorization", "Bearer app");
+    let apart = apart.field("Proxy-Authorization", "Bearer sesame");
+    assert_eq!(sidekey.send(apart).await.status_of_service(), 200);
+
+    let seen: Vec<_> = service.received().iter().map(|request| request.field("authorization")).collect();
+    assert_eq!(seen, [Some("Bearer app".to_owned()), Some("Bearer app".to_owned())]);
+}
+
+#[tokio::test]
+async fn our_token_is_no_credential_that_the_app_sent() {
+    for (policy, of_app) in [("keep", Some("Bearer app")), ("reject", None), ("replace", Some("Bearer services"))] {
+        let lab = Lab::start().await;
+        let service = Fault::plain(|_| Reply::ok("welcome")).await;
+        let config = format!(
+            "
+services:
+  payments: {{ url: '{}', auth: {{ type: bearer, token: services }}, on_client_authorization: {policy} }}
+access: {{ token: sesame }}
+",
+            service.url()
+        );
+        let sidekey = lab.sidekey(&config).await;
+        let ours = Request::get("/payments/x").field("Authorization", "Bearer sesame");
+
+        let answer = sidekey.send(ours.clone()).await;
+        let both = sidekey.send(ours.field("Authorization", "Bearer app")).await;
+
+        assert_eq!(answer.status_of_service(), 200, "{policy}");
+        let seen: Vec<_> = service.received().iter().map(|request| request.field("authorization").unwrap()).collect();
+        match of_app {
+            Some(value) => assert_eq!(seen, ["Bearer services", value], "{policy}"),
+            None => {
+                assert_eq!(seen, ["Bearer services"], "{policy}");
+                both.problem("bad_request");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_missing_token_is_counted_and_told_to_grpc_in_its_own_words() {
+    let (_lab, _service, sidekey) = with_access("{ token: sesame }").await;
+    let grpc = |request: Request| request.field("Content-Type", "application/grpc+proto");
+
+    let client = sidekey.send(grpc(Request::get("/payments/x"))).await;
+    let at_proxy = sidekey.send(grpc(Request::get("http://localhost/payments/x"))).await;
+
+    assert_eq!((client.status, client.field("grpc-status").as_deref()), (200, Some("16")));
+    assert!(client.field("grpc-message").unwrap().starts_with("unauthorized: "), "{client:?}");
+    assert_eq!(client.field("proxy-status").as_deref(), Some("sidekey; error=http_request_denied"));
+    assert_eq!((at_proxy.status, at_proxy.field("grpc-status").as_deref()), (200, Some("2")));
+    sidekey.until_metric("sidekey_errors_total{service=\"\",error=\"unauthorized\"}", 1.0).await;
+    sidekey.until_metric("sidekey_errors_total{service=\"\",error=\"proxy_authentication_required\"}", 1.0).await;
+}
+
+#[tokio::test]
+async fn a_services_own_host_in_origin_form_is_told_the_ways_that_work() {
+    let lab = Lab::start().await;
+    let config = |routes: &str| {
+        format!(
+            "services: {{ payments: {{ url: 'https://api.partner.invalid/v1' }} }}
+routes: {routes}"
+        )
+    };
+    let host = "api.partner.invalid";
+    let line = r#"[{host: "api.partner.invalid", path: "/v1", service: payments}]"#;
+
+    let sidekey = lab.sidekey(&config("[]")).await;
+    let detail = sidekey.send(Request::get("/v1/x").host(host)).await.problem("forbidden");
+    let whole = sidekey.send(Request::get("http://api.partner.invalid/v1/x")).await;
+
+    assert!(detail.contains("`http://api.partner.invalid/v1/…`"), "{detail}");
+    assert!(detail.contains(&format!("`routes: {line}`")) && !detail.contains("hosts"), "{detail}");
+    // Both get as far as the service, which is not there.
+    whole.problem("dns_error");
+    let other = Lab::start().await;
+    let sidekey = other.sidekey(&config(line)).await;
+    sidekey.send(Request::get("/v1/x").host(host)).await.problem("dns_error");
 }
 
 #[tokio::test]
@@ -221,9 +360,11 @@ async fn a_unix_socket_asks_for_no_token_host_or_origin() {
     let socket = lab.path("app.sock");
 
     let request = Request::get("/payments/x").host("evil.example").field("Origin", "https://evil.example");
-    let answer = Connection::unix(&socket).await.send(request).await;
+    let answer = Connection::unix(&socket).await.send(request.clone()).await;
+    let shown = Connection::unix(&socket).await.send(request.field("Authorization", "Bearer sesame")).await;
 
     assert_eq!(answer.at_service().subject, "CN=partner");
+    assert_eq!(shown.at_service().authorization, "", "a token that is shown unasked goes no further either");
     let mode = fs::metadata(&socket).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     assert_eq!(sidekey.stop().await.0, Some(0));

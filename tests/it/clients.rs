@@ -1,4 +1,4 @@
-//! Real clients: curl, and Python's `requests`.
+//! Real clients: curl, Python's `requests`, and the `fetch` of Node.
 
 use std::process::{Command, Output};
 
@@ -120,6 +120,69 @@ async fn a_python_client_authenticates_at_the_proxy() {
     let text = run(requests(&script), &format!("http://x:sesame@{}", sidekey.address));
 
     assert_seen(&text, &["subject: CN=partner"]);
+}
+
+/// Sidekey that asks for a token, and the URL of the service by path with that token in it.
+async fn start_with_token() -> (Lab, Sidekey, String) {
+    let lab = Lab::start().await;
+    let sidekey = lab.sidekey(&format!("{PAYMENTS}\naccess: {{ token: sesame }}")).await;
+    let url = format!("http://x:sesame@{}/payments/orders", sidekey.address);
+    (lab, sidekey, url)
+}
+
+fn node(script: &str) -> Command {
+    let mut node = Command::new(bed::node());
+    node.args(["--input-type=module", "--eval", script]);
+    node
+}
+
+#[tokio::test]
+async fn curl_and_python_show_the_token_in_a_base_url() {
+    let (_lab, _sidekey, url) = start_with_token().await;
+    let wanted = ["subject: CN=partner", "request: GET /v1/orders ", "authorization: Bearer abc"];
+
+    assert_seen(&run(curl(&[&url]), ""), &wanted);
+    assert_seen(&run(requests(&format!("print(requests.get('{url}').text)")), ""), &wanted);
+}
+
+#[tokio::test]
+async fn curl_and_python_show_the_token_to_a_proxy() {
+    let (lab, sidekey, _) = start_with_token().await;
+    let (url, proxy) = (lab.fill_in("http://$AUTHORITY/v1/orders"), format!("http://x:sesame@{}", sidekey.address));
+    let wanted = ["subject: CN=partner", "request: GET /v1/orders ", "authorization: Bearer abc"];
+
+    assert_seen(&run(curl(&[&url]), &proxy), &wanted);
+    assert_seen(&run(requests(&format!("print(requests.get('{url}').text)")), &proxy), &wanted);
+}
+
+#[tokio::test]
+async fn nodes_fetch_shows_the_token_in_a_field_and_sees_why_it_must() {
+    let (_lab, _sidekey, url) = start_with_token().await;
+    // It takes no userinfo in a URL.
+    let url = url.replace("x:sesame@", "");
+    let script = format!(
+        "
+const without = await fetch('{url}');
+console.log(without.status, (await without.json()).type, without.headers.get('www-authenticate'));
+const answer = await fetch('{url}', {{ headers: {{ authorization: 'Bearer sesame' }} }});
+console.log(await answer.text());
+"
+    );
+
+    let text = run(node(&script), "");
+
+    let wanted = ["401 urn:sidekey:error:unauthorized Bearer", "subject: CN=partner", "authorization: Bearer abc"];
+    assert_seen(&text, &wanted);
+}
+
+#[tokio::test]
+async fn a_python_client_without_the_token_sees_a_401() {
+    let (_lab, _sidekey, url) = start_with_token().await;
+    let url = url.replace("sesame", "wrong");
+
+    let text = run(requests(&format!("a = requests.get('{url}'); print(a.status_code, a.json()['type'])")), "");
+
+    assert_seen(&text, &["401 urn:sidekey:error:unauthorized"]);
 }
 
 #[tokio::test]

@@ -19,7 +19,20 @@ const FLOORS: [&[&str]; 11] = [
 ];
 
 /// The ground floor is one room.
-const GROUND: &[&str] = &["secret", "name", "code", "clock", "deadline", "gather", "guard", "hex", "telemetry", "heap"];
+const GROUND: &[&str] = &[
+    "secret",
+    "name",
+    "code",
+    "clock",
+    "deadline",
+    "gather",
+    "guard",
+    "hex",
+    "incoming",
+    "legible",
+    "telemetry",
+    "heap",
+];
 
 /// The map of the house, the other crate, and the door for benches and fuzz targets.
 const OUTSIDE: [&str; 3] = ["lib.rs", "main.rs", "bench.rs"];

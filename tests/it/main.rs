@@ -21,6 +21,7 @@ mod commands;
 mod discovery;
 mod docs;
 mod dpop;
+mod endings;
 mod errors;
 mod exchanges;
 mod fields;

@@ -61,6 +61,20 @@ async fn token_shows_type_lifetime_and_claims_and_raw_the_token_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_reorders_or_hides_text_is_spelt_out_in_what_token_shows() {
+    let part = |json: &str| BASE64_URL_SAFE_NO_PAD.encode(json);
+    let token = format!("{}.{}.c2ln", part(r#"{"alg":"ES256"}"#), part("{\"sub\":\"user\u{202e}nimda\u{200b}\"}"));
+    let answer = serde_json::json!({ "access_token": token, "expires_in": 300, "scope": "left\u{202e}right" });
+    let idp = Fault::idp(move |_| Reply::json(&answer)).await;
+    let lab = with_config(&format!("  payments: {{ url: $SERVICE, {} }}", oauth2(&idp.url()))).await;
+
+    let shown = run(&lab, "token payments").stdout;
+
+    assert!(shown.contains(r#""sub": "user\u202enimda\u200b""#) && shown.contains(r"left\u{202e}right"), "{shown}");
+    assert!(!shown.contains(['\u{202e}', '\u{200b}']), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn token_says_why_there_is_none() {
     let idp = Fault::idp(|_| Reply::new(401, &[], r#"{"error": "invalid_client"}"#)).await;
     let services = format!("  payments: {{ url: $SERVICE, {} }}\n  bare: {{ url: $SERVICE }}", oauth2(&idp.url()));

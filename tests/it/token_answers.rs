@@ -313,3 +313,24 @@ async fn nothing_is_sent_to_the_service_without_its_token() {
 
     assert_eq!(service.count(), 0);
 }
+
+#[tokio::test]
+async fn what_the_endpoint_repeats_of_us_is_not_shown_however_it_is_spelt() {
+    let (_lab, idp, sidekey) = with_endpoint(|request| {
+        let basic = request.field("authorization").unwrap_or_default();
+        let said = format!("no {basic}, no client%2dSecret, no &#99;lient-secret!");
+        Reply::new(401, &[], &json!({ "error": "invalid_client", "error_description": said }).to_string())
+    })
+    .await;
+
+    let detail = sidekey.get("/payments/orders").await.problem("token_rejected");
+
+    let pair = idp.received()[0].field("authorization").unwrap();
+    assert!(pair.starts_with("Basic "), "{pair}");
+    assert!(detail.contains("`invalid_client` (no Basic ***, no ***, no ***!)"), "{detail}");
+    let status = sidekey.status().await.to_string();
+    let hidden = ["client%2dSecret", "&#99;lient", pair.trim_start_matches("Basic ").trim_end_matches('=')];
+    for text in [sidekey.log(), status] {
+        assert!(text.contains("no Basic ***") && !hidden.iter().any(|spelling| text.contains(spelling)), "{text}");
+    }
+}

@@ -16,7 +16,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::call::Origin;
-use super::failure::{Failure, Kind, Spellings};
+use super::failure::{Failure, Kind};
+use super::spellings::Spellings;
 use crate::clock::Moment;
 use crate::secret::Secret;
 

@@ -5,7 +5,7 @@ use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::dpop::FIELD;
-use super::failure::Spellings;
+use super::spellings::Spellings;
 use crate::credential::fixed::secret_value;
 use crate::secret::Secret;
 

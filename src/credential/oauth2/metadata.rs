@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::answer::{Answer, is_compressed, object, readable};
-use super::failure::Spellings;
+use super::spellings::Spellings;
 use crate::config::{Scheme, Url};
 
 /// What of an issuer's metadata means something to us.

@@ -35,6 +35,7 @@ pub(crate) mod refresh;
 mod request;
 mod schedule;
 mod slot;
+mod spellings;
 mod state_file;
 mod subjects;
 mod terms;

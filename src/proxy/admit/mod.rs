@@ -1,8 +1,8 @@
 //! Who may ask, and for what: the first phase of a request.
 //!
 //! Promises that a request which passes came from somebody who may use the proxy, names one host, is framed in one
-//! way, and has a target that can't be read as another. Pure. The parts are functions of their own, as the admin port
-//! asks the same of other names.
+//! way, and has a target that can't be read as another. Pure: but for our own token, which is taken out, the request is
+//! left as it is. The parts are functions of their own, as the admin port asks the same of other names.
 
 #[cfg(test)]
 mod tests;
@@ -12,7 +12,9 @@ use std::borrow::Cow;
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use http::header::{HOST, HeaderMap, HeaderName, HeaderValue, MAX_FORWARDS, ORIGIN, PROXY_AUTHORIZATION};
+use http::header::{
+    AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue, MAX_FORWARDS, ORIGIN, PROXY_AUTHORIZATION,
+};
 use http::{Method, Version, request, uri};
 use zeroize::Zeroizing;
 
@@ -50,6 +52,11 @@ pub(crate) struct Named<'r> {
     pub(crate) local: bool,
 }
 
+/// Who sent a request. There is none but by [`Door::recognize`], which takes our token off the request: so nobody goes on
+/// who has not been asked for it, and it goes on with nobody.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Caller(Trust);
+
 /// How far the sender is trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Trust {
@@ -62,12 +69,34 @@ enum Trust {
 }
 
 impl Door<'_> {
+    /// Tells who sent a request, and takes the token of `access` out of it where it could be taken for the app's own
+    /// credential. `Proxy-Authorization` goes with all that is meant for us.
+    ///
+    /// # Errors
+    /// When the sender shows no token, or is a user who may not call.
+    pub(super) fn recognize(&self, head: &mut request::Parts, peer: Peer) -> Result<Caller, Error> {
+        let form = form_of(head);
+        let shown = self.access.token().map(|token| {
+            // Whether it is asked for or not, and shown elsewhere or not: none must be sent on.
+            let taken_out = form == Form::Origin && take_out(token, &mut head.headers);
+            taken_out || shown_to_proxy(token, &head.headers)
+        });
+        match (peer, shown, form) {
+            (Peer::Unix { uid }, ..) if self.access.admits_uid(uid) => Ok(Caller(Trust::Unix)),
+            (Peer::Unix { uid }, ..) => Err(Error::UnixUser { uid }),
+            (Peer::Tcp(_), None, _) => Ok(Caller(Trust::Near)),
+            (Peer::Tcp(_), Some(true), _) => Ok(Caller(Trust::Token)),
+            (Peer::Tcp(_), Some(false), Form::Origin) => Err(Error::Token),
+            (Peer::Tcp(_), Some(false), Form::Absolute) => Err(Error::ProxyToken),
+        }
+    }
+
     /// Lets a request in, or says why not.
     ///
     /// # Errors
     /// With the reason that the app is told.
-    pub(super) fn admit<'r>(&self, head: &'r request::Parts, peer: Peer) -> Result<Admission<'r>, Error> {
-        let trust = self.trust(&head.headers, peer)?;
+    pub(super) fn admit<'r>(&self, head: &'r request::Parts, caller: Caller) -> Result<Admission<'r>, Error> {
+        let Caller(trust) = caller;
         carried(&head.method)?;
         let present = Present::of(&head.headers);
         // hyper frames by `Transfer-Encoding` alone where a length is sent too, and takes any coding that ends in
@@ -91,16 +120,6 @@ impl Door<'_> {
         Ok(Admission::Carry(named))
     }
 
-    fn trust(&self, fields: &HeaderMap, peer: Peer) -> Result<Trust, Error> {
-        match (peer, self.access.token()) {
-            (Peer::Unix { uid }, _) if self.access.admits_uid(uid) => Ok(Trust::Unix),
-            (Peer::Unix { uid }, _) => Err(Error::UnixUser { uid }),
-            (Peer::Tcp(_), None) => Ok(Trust::Near),
-            (Peer::Tcp(_), Some(token)) if shows(token, fields) => Ok(Trust::Token),
-            (Peer::Tcp(_), Some(_)) => Err(Error::Token),
-        }
-    }
-
     /// The Host check: a page that rebound a name of its own to this machine does not get past it.
     fn reachable<'r>(&self, named: Named<'r>, head: &request::Parts, trust: Trust) -> Result<Named<'r>, Error> {
         let host = &*named.authority.host;
@@ -114,7 +133,10 @@ impl Door<'_> {
             return Ok(Named { local, ..named });
         }
         let value = head.headers.get(HOST).map(shown).unwrap_or_default();
-        Err(Error::Host { value, host: host.to_owned() })
+        Err(match self.routes.ways_in(host) {
+            Some(ways) => Error::HostOfService { value, ways },
+            None => Error::Host { value, host: host.to_owned() },
+        })
     }
 
     fn admit_page(&self, fields: &HeaderMap) -> Result<(), Error> {
@@ -236,10 +258,33 @@ fn asks_about_us(head: &request::Parts) -> bool {
     head.method == Method::OPTIONS && (head.uri.path() == "*" || spent())
 }
 
-/// Whether the one `Proxy-Authorization` has the token: `Bearer`, or as the password of any user of `Basic`.
-fn shows(token: &Secret, fields: &HeaderMap) -> bool {
+/// How the target is written. Authority-form is a proxy's affair too.
+fn form_of(head: &request::Parts) -> Form {
+    if head.uri.authority().is_some() { Form::Absolute } else { Form::Origin }
+}
+
+/// Takes the token out of `Authorization`; whether it was there. A line that is not exactly ours is the app's own.
+fn take_out(token: &Secret, fields: &mut HeaderMap) -> bool {
+    let (ours, of_app): (Vec<_>, Vec<_>) = fields.get_all(AUTHORIZATION).iter().partition(|value| shows(token, value));
+    if ours.is_empty() {
+        return false;
+    }
+    let of_app: Vec<_> = of_app.into_iter().cloned().collect();
+    fields.remove(AUTHORIZATION);
+    for value in of_app {
+        fields.append(AUTHORIZATION, value);
+    }
+    true
+}
+
+/// Whether the one `Proxy-Authorization` shows the token.
+fn shown_to_proxy(token: &Secret, fields: &HeaderMap) -> bool {
     let mut sent = fields.get_all(PROXY_AUTHORIZATION).iter();
-    let (Some(value), None) = (sent.next(), sent.next()) else { return false };
+    matches!((sent.next(), sent.next()), (Some(value), None) if shows(token, value))
+}
+
+/// Whether a value is the token: `Bearer`, or as the password of any user of `Basic`.
+fn shows(token: &Secret, value: &HeaderValue) -> bool {
     let Some((scheme, shown)) = value.to_str().ok().and_then(|text| text.split_once(' ')) else { return false };
     let shown = shown.trim();
     if scheme.eq_ignore_ascii_case("bearer") {

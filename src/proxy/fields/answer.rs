@@ -1,20 +1,19 @@
 //! The fields of an answer, on their way to the app.
 
-use http::Version;
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue};
+use http::header::{ALT_SVC, CONTENT_LENGTH, DATE, HeaderMap};
+use http::{StatusCode, Version};
 
 use super::{Instance, Name, Present, Rules, is_chunked, remove_hop_by_hop};
-use crate::proxy::Error;
+use crate::proxy::{Error, problem};
 
 /// What decides about the fields of an answer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Downward<'a> {
+    pub(crate) status: StatusCode,
     /// The protocol in which the service answered.
     pub(crate) version: Version,
     /// Who signs in `Via`: an app that uses us as its forward proxy is told, another one sees no proxy.
     pub(crate) via: Option<&'a Instance>,
-    /// Whether the app's connection ends with this answer.
-    pub(crate) closing: bool,
 }
 
 /// Makes a service's fields those of the answer to the app.
@@ -30,13 +29,23 @@ pub(crate) fn answer(fields: &mut HeaderMap, answer: Downward<'_>, rules: &Rules
         // Two framings are an attack on whoever believes the other one (RFC 9112 §6.3).
         fields.remove(CONTENT_LENGTH);
     }
+    if answer.status == StatusCode::NOT_MODIFIED && answer.version == Version::HTTP_2 {
+        // It is the length of what is not sent (RFC 9110 §8.6). In HTTP/2 the stream's end says so; some clients of
+        // HTTP/1.1 wait for the body.
+        fields.remove(CONTENT_LENGTH);
+    }
     remove_hop_by_hop(fields, present);
+    if present.has(Name::AltSvc) {
+        // Another way to the service is a way round us.
+        fields.remove(ALT_SVC);
+    }
+    if !present.has(Name::Date) {
+        // RFC 9110 §6.6.1.
+        fields.insert(DATE, problem::now());
+    }
     rules.answer.apply(fields);
     if let Some(instance) = answer.via {
         instance.sign(fields, answer.version);
-    }
-    if answer.closing {
-        fields.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(())
 }

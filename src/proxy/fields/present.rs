@@ -29,6 +29,8 @@ pub(crate) enum Name {
     SecFetchSite,
     Trailer,
     Via,
+    AltSvc,
+    Date,
 }
 
 impl Present {
@@ -76,11 +78,13 @@ fn place(name: &str) -> Option<Name> {
         "sec-fetch-site" => Name::SecFetchSite,
         "trailer" => Name::Trailer,
         "via" => Name::Via,
+        "alt-svc" => Name::AltSvc,
+        "date" => Name::Date,
         _ => return None,
     })
 }
 
-static NAMES: [HeaderName; 16] = [
+static NAMES: [HeaderName; 18] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -97,6 +101,8 @@ static NAMES: [HeaderName; 16] = [
     HeaderName::from_static("sec-fetch-site"),
     header::TRAILER,
     header::VIA,
+    header::ALT_SVC,
+    header::DATE,
 ];
 
 /// The first ten.

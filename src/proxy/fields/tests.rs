@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 
 use super::*;
 use crate::config::OnClientAuthorization::{Keep, Reject, Replace};
@@ -254,15 +254,16 @@ fn trailers_lose_framing_routing_and_credential_fields() {
 }
 
 #[track_caller]
-fn check_answer(via: Option<&Instance>, closing: bool, sent: &str, expected: &[&str]) {
+fn check_answer(via: Option<&Instance>, sent: &str, expected: &[&str]) {
     let mut map = fields(sent);
     let mut rules = rules(&[], Replace);
     rules.answer.remove.push(HeaderName::from_static("server"));
     rules.answer.set.push((HeaderName::from_static("x-by"), HeaderValue::from_static("us")));
 
-    answer(&mut map, Downward { version: Version::HTTP_2, via, closing }, &rules).unwrap();
+    answer(&mut map, Downward { status: StatusCode::OK, version: Version::HTTP_2, via }, &rules).unwrap();
 
     map.remove("x-by").expect("what the config sets");
+    map.remove("date").expect("the service's, or ours");
     assert_eq!(lines(&map), expected, "{sent:?}");
 }
 
@@ -270,18 +271,9 @@ fn check_answer(via: Option<&Instance>, closing: bool, sent: &str, expected: &[&
 fn an_answer_loses_its_hop_by_hop_fields_and_no_other() {
     check_answer(
         None,
-        false,
         "content-length: 3\netag: a\nset-cookie: a\nset-cookie: b\nkeep-alive: 1\nconnection: x-hop\nx-hop: 1\n\
          upgrade: h2c\nproxy-authenticate: Basic\nserver: nginx\ndate: now\nvia: 1.1 edge\ntrailer: x-sum",
-        &[
-            "content-length: 3",
-            "date: now",
-            "etag: a",
-            "set-cookie: a",
-            "set-cookie: b",
-            "trailer: x-sum",
-            "via: 1.1 edge",
-        ],
+        &["content-length: 3", "etag: a", "set-cookie: a", "set-cookie: b", "trailer: x-sum", "via: 1.1 edge"],
     );
 }
 
@@ -289,24 +281,48 @@ fn an_answer_loses_its_hop_by_hop_fields_and_no_other() {
 fn an_answer_in_forward_proxy_form_says_who_passed_it_on() {
     let instance = Instance::new("0a1b2c3d");
 
-    check_answer(Some(&instance), false, "etag: a", &["etag: a", "via: 2 sidekey-0a1b2c3d"]);
+    check_answer(Some(&instance), "etag: a", &["etag: a", "via: 2 sidekey-0a1b2c3d"]);
 }
 
 #[test]
-fn the_last_answer_of_a_connection_says_so() {
-    check_answer(None, true, "connection: keep-alive", &["connection: close"]);
+fn an_answer_has_a_date_and_names_no_way_round_us() {
+    check_answer(None, "date: now\nalt-svc: h3=\":443\"\nalt-svc: clear", &[]);
+    for (sent, expected) in [("date: theirs", "theirs"), ("etag: a", " GMT")] {
+        let mut map = fields(sent);
+        let downward = Downward { status: StatusCode::OK, version: Version::HTTP_11, via: None };
+
+        answer(&mut map, downward, &rules(&[], Replace)).unwrap();
+
+        let date = map["date"].to_str().unwrap();
+        assert!(date.ends_with(expected) && map.get_all("date").iter().count() == 1, "{map:?}");
+    }
+}
+
+#[test]
+fn the_length_of_what_is_not_sent_stays_on_http_1_alone() {
+    for (status, version, stays) in [
+        (StatusCode::NOT_MODIFIED, Version::HTTP_2, false),
+        (StatusCode::NOT_MODIFIED, Version::HTTP_11, true),
+        (StatusCode::OK, Version::HTTP_2, true),
+    ] {
+        let mut map = fields("content-length: 3");
+
+        answer(&mut map, Downward { status, version, via: None }, &rules(&[], Replace)).unwrap();
+
+        assert_eq!(map.contains_key("content-length"), stays, "{status} {version:?}");
+    }
 }
 
 #[test]
 fn a_length_beside_chunked_is_dropped() {
-    check_answer(None, false, "transfer-encoding: chunked\ncontent-length: 3", &[]);
+    check_answer(None, "transfer-encoding: chunked\ncontent-length: 3", &[]);
 }
 
 #[test]
 fn an_answer_in_another_coding_is_not_passed_on() {
     for coding in ["gzip, chunked", "gzip", "identity"] {
         let mut map = fields(&format!("transfer-encoding: {coding}"));
-        let downward = Downward { version: Version::HTTP_11, via: None, closing: false };
+        let downward = Downward { status: StatusCode::OK, version: Version::HTTP_11, via: None };
 
         let error = answer(&mut map, downward, &rules(&[], Replace)).expect_err(coding);
 

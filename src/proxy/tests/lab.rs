@@ -6,6 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -15,6 +17,7 @@ use tokio::task::{JoinHandle, spawn_local, yield_now};
 use crate::config::{self, Secrets, Source};
 use crate::credential::Slots;
 use crate::deadline::Sweep;
+use crate::incoming::IncomingBody;
 use crate::proxy::{Arrival, Context, Peer, handle};
 use crate::snapshot::{Published, Snapshot};
 use crate::telemetry::metrics::{Metrics, Totals};
@@ -64,12 +67,11 @@ impl Worker {
             peer: Peer::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 40_000)),
             deadline: self.sweep.deadline(),
             closing: Rc::new(Cell::new(false)),
-            uploading: Rc::new(Cell::new(false)),
             numbers: RefCell::default(),
         });
         let context = Rc::clone(&self.context);
-        let service = service_fn(move |request| {
-            let answer = handle(request, Rc::clone(&arrival), &context);
+        let service = service_fn(move |request: Request<Incoming>| {
+            let answer = handle(request.map(IncomingBody::new), Rc::clone(&arrival), &context);
             async move { Ok::<_, Infallible>(answer.await) }
         });
         let connection = spawn_local(async move {

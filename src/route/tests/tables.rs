@@ -318,3 +318,34 @@ fn an_authority_is_compared_in_its_one_spelling() {
     assert!(table.is_service_authority("::1", Some(8443)));
     assert!(!table.is_service_authority("::1", None));
 }
+
+#[track_caller]
+fn check_ways_in(written: &Written, host: &str, expected: Option<&str>) {
+    assert_eq!(written.table().ways_in(host).as_deref(), expected, "{host}");
+}
+
+#[test]
+fn the_ways_to_a_services_own_host_are_those_that_work() {
+    let written = partner().service("ip", "https://[fd00::1]:8443").service("hidden", "https://hidden.example/v1/");
+    let written = written.without_default_routes();
+    let whole_url = "which counts in a whole URL only: send";
+
+    let payments = format!(
+        "is the host of the service `payments`, {whole_url} `http://api.partner.example/v1/…` as the target, or add \
+         `routes: [{{host: \"api.partner.example\", path: \"/v1\", service: payments}}]`"
+    );
+    check_ways_in(&written, "api.partner.example", Some(&payments));
+    let ip = format!(
+        "is the host of the service `ip`, {whole_url} `http://[fd00::1]:8443/…` as the target, or add \
+         `routes: [{{host: \"fd00::1\", service: ip}}]`"
+    );
+    check_ways_in(&written, "fd00::1", Some(&ip));
+    let hidden = "is the host of the service `hidden`, which counts where a route says so: add \
+                  `routes: [{host: \"hidden.example\", path: \"/v1\", service: hidden}]`";
+    check_ways_in(&written, "hidden.example", Some(hidden));
+    check_ways_in(&written, "partner.example", None);
+
+    let added = partner().route(Entry { host: "api.partner.example", path: "/v1", ..ANY }, "payments");
+    check(&added, "GET //api.partner.example/v1/orders", "payments /v1/orders");
+    check(&added, "GET http://api.partner.example/v1/orders", "payments /v1/orders");
+}

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -14,6 +13,7 @@ use tokio::task::{JoinHandle, spawn_local};
 
 use crate::code::Code;
 use crate::config::Limits;
+use crate::incoming::IncomingBody;
 use crate::proxy::{Arrival, Body, Peer};
 use crate::server::connection::{self, Floor, Port};
 use crate::server::stream::Stream;
@@ -22,13 +22,15 @@ use crate::server::stream::Stream;
 #[derive(Default)]
 pub(super) struct Echo {
     pub(super) asked: RefCell<Vec<String>>,
+    /// What `/early` has read after its answer.
+    pub(super) late: RefCell<String>,
     /// Lets `/held` be answered.
     pub(super) gate: Notify,
     pub(super) limits: Cell<Limits>,
 }
 
 impl Echo {
-    async fn echo(self: Rc<Self>, request: Request<Incoming>, arrival: Rc<Arrival>) -> Response<Body> {
+    async fn echo(self: Rc<Self>, request: Request<IncomingBody>) -> Response<Body> {
         let (head, body) = request.into_parts();
         self.asked.borrow_mut().push(head.uri.path().to_owned());
         match head.uri.path() {
@@ -37,35 +39,45 @@ impl Echo {
             "/large" => return Response::new(Body::whole(vec![b'x'; 32 << 20])),
             "/early" => {
                 // Reads on for as long as the app sends, as a service may that has answered already.
-                spawn_local(body.collect());
+                let port = Rc::clone(&self);
+                spawn_local(async move {
+                    let mut body = body;
+                    while let Some(Ok(frame)) = body.frame().await {
+                        let text =
+                            frame.data_ref().map_or_else(String::new, |data| String::from_utf8_lossy(data).into());
+                        port.late.borrow_mut().push_str(&text);
+                    }
+                });
                 return Response::new(Body::whole("early"));
+            }
+            "/unread" => return Response::new(Body::whole("unread")),
+            "/close" => {
+                let mut answer = Response::new(Body::whole("closed"));
+                answer.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
+                return answer;
             }
             _ => {}
         }
         let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
         let text = format!("{} {} {}", head.method, head.uri.path(), String::from_utf8_lossy(&body));
-        let mut answer = Response::new(Body::whole(text));
-        if arrival.closing.get() {
-            answer.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
-        }
-        answer
+        Response::new(Body::whole(text))
     }
 }
 
 impl Port for Echo {
     fn answer(
         self: &Rc<Self>,
-        request: Request<Incoming>,
-        arrival: &Rc<Arrival>,
+        request: Request<IncomingBody>,
+        _: &Rc<Arrival>,
     ) -> impl Future<Output = Response<Body>> + use<> {
-        Rc::clone(self).echo(request, Rc::clone(arrival))
+        Rc::clone(self).echo(request)
     }
 
     fn limits(&self) -> Limits {
         self.limits.get()
     }
 
-    fn refuse(&self, code: Code, detail: &str) -> Response<Body> {
+    fn refuse(&self, code: Code, detail: &str, _: Peer) -> Response<Body> {
         let mut answer = Response::new(Body::whole(format!("{}: {detail}", code.word())));
         *answer.status_mut() = code.status();
         answer

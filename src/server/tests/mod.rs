@@ -1,3 +1,4 @@
 mod connections;
 mod drain;
 mod lab;
+mod streams;

@@ -49,6 +49,15 @@ pub fn refused_stream(stream: u32) -> Vec<u8> {
     frame(RST_STREAM, 0, stream, &7_u32.to_be_bytes())
 }
 
+/// HEADERS that are a whole 304 and say how long its body would be (fewer than 10,000 bytes).
+pub fn not_modified(stream: u32, length: u32) -> Vec<u8> {
+    let length = length.to_string();
+    // `:status: 304`, then `content-length` by its name's number and a value as it stands (RFC 7541 §6).
+    let mut fields = vec![0x8b, 0x0f, 0x0d, length.len() as u8];
+    fields.extend(length.bytes());
+    frame(HEADERS, END_STREAM | END_HEADERS, stream, &fields)
+}
+
 async fn accept(listener: TcpListener, requests: Arc<AtomicUsize>, refusal: Vec<u8>) {
     let mut connections = tokio::task::JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {

@@ -3,12 +3,13 @@
 use super::client::Answer;
 
 /// Code, status, and the `error` of `Proxy-Status`.
-const TABLE: [(&str, u16, &str); 26] = [
+const TABLE: [(&str, u16, &str); 27] = [
     ("bad_request", 400, "http_request_error"),
     ("forbidden", 403, "http_request_denied"),
     ("no_route", 404, "destination_not_found"),
     ("method_not_allowed", 405, "http_request_denied"),
     ("proxy_authentication_required", 407, "http_request_denied"),
+    ("unauthorized", 401, "http_request_denied"),
     ("request_timeout", 408, "http_request_error"),
     ("body_too_large", 413, "http_request_error"),
     ("rate_limited", 429, "http_request_error"),
@@ -32,9 +33,8 @@ const TABLE: [(&str, u16, &str); 26] = [
     ("proxy_loop_detected", 508, "proxy_loop_detected"),
 ];
 
-/// Words of the admin port, which sends no `Proxy-Status`.
-const ADMIN: [(&str, u16); 5] =
-    [("unauthorized", 401), ("not_found", 404), ("conflict", 409), ("config_invalid", 422), ("not_ready", 503)];
+/// Words of the admin port alone, which sends no `Proxy-Status`.
+const ADMIN: [(&str, u16); 4] = [("not_found", 404), ("conflict", 409), ("config_invalid", 422), ("not_ready", 503)];
 
 /// Checks that `answer` is our own with this code, and returns its `detail`.
 #[track_caller]

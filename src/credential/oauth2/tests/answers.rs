@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 
 use super::super::answer::{self, Answer, Asked, Granted};
 use super::super::call::Origin;
-use super::super::failure::{Failure, Kind, Spellings};
+use super::super::failure::{Failure, Kind};
+use super::super::spellings::Spellings;
 use crate::clock::Moment;
 
 fn fields(fields: &[(HeaderName, &'static str)]) -> HeaderMap {

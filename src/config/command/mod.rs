@@ -7,6 +7,9 @@
 //! A command inherits the environment, since most of them need one (`HOME`, `VAULT_ADDR`, …), and neither standard
 //! input nor a terminal: there is nobody who could answer its questions.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
@@ -18,9 +21,11 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 use zeroize::Zeroizing;
 
+use crate::legible::legible;
 use crate::secret::Secret;
 
 /// A program, its arguments, and where it runs.
@@ -121,7 +126,7 @@ pub(super) fn without_newline(text: &str) -> &str {
 /// A command under way.
 struct Running {
     child: Child,
-    has_ended: bool,
+    is_reaped: bool,
     stdout: Option<ChildStdout>,
     stderr: Option<ChildStderr>,
     printed: Kept,
@@ -138,10 +143,11 @@ impl Running {
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         // One byte more tells what is too large from what is just not.
         let (printed, said) = (Kept::new(LARGEST + 1), Kept::new(SAID));
-        Ok(Self { child, has_ended: false, stdout, stderr, printed, said })
+        Ok(Self { child, is_reaped: false, stdout, stderr, printed, said })
     }
 
-    /// Takes what comes until the output has ended and the program too.
+    /// Takes what comes until the program has ended. Its output may go on: what it left behind, an agent that it
+    /// started, has the other end of the pipe too, and may keep it for ever.
     fn wait(&mut self, longest: Duration) -> Result<ExitStatus, Failure> {
         let deadline = Instant::now() + longest;
         loop {
@@ -149,33 +155,50 @@ impl Running {
             if left.is_zero() {
                 return Err(Failure::TooSlow(longest));
             }
-            // Nothing wakes us when the program ends after its output did.
-            self.take(if self.stdout.is_some() { left } else { left.min(GLANCE) })?;
+            // Asked first: what it printed is in the pipe when it has ended, and is taken below.
+            let has_ended = self.has_ended()?;
+            // Nothing wakes us when the program ends and its output does not.
+            let took = self.take(if has_ended { Duration::ZERO } else { left.min(GLANCE) })?;
             if self.printed.is_full() {
                 return Err(Failure::TooLarge);
             }
-            // Not looked at before: as long as nobody has asked, its number is nobody else's, and can be killed.
-            if self.stdout.is_none()
-                && let Some(status) = self.child.try_wait()?
-            {
-                self.has_ended = true;
-                self.take(Duration::ZERO)?;
-                return Ok(status);
+            if has_ended && !took {
+                return self.reap();
             }
         }
     }
 
-    /// Takes what there is, and waits for it up to `patience`.
-    fn take(&mut self, patience: Duration) -> Result<(), Failure> {
+    /// Whether the program has ended. It is not reaped by this: as long as nobody has done that, its number is nobody
+    /// else's, and the group can be killed.
+    fn has_ended(&self) -> io::Result<bool> {
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        Ok(waitid(Id::Pid(self.pid()), flags)? != WaitStatus::StillAlive)
+    }
+
+    fn reap(&mut self) -> Result<ExitStatus, Failure> {
+        let status = self.child.wait()?;
+        self.is_reaped = true;
+        Ok(status)
+    }
+
+    /// Takes what there is, and waits for it up to `patience`; whether there was something worth taking.
+    fn take(&mut self, patience: Duration) -> Result<bool, Failure> {
         let stdout = is_ready(self.stdout.as_ref(), self.stderr.as_ref(), patience)?;
         let stderr = is_ready(self.stderr.as_ref(), None::<&ChildStdout>, Duration::ZERO)?;
         if stdout && !self.printed.take_from(self.stdout.as_mut())? {
             self.stdout = None;
         }
+        // What is said beyond that is not kept, and nobody need wait until it has all been said.
+        let is_news = stderr && !self.said.is_full();
         if stderr && !self.said.take_from(self.stderr.as_mut())? {
             self.stderr = None;
         }
-        Ok(())
+        Ok(stdout || is_news)
+    }
+
+    fn pid(&self) -> Pid {
+        // Linux has no larger ones.
+        Pid::from_raw(i32::try_from(self.child.id()).unwrap_or(i32::MAX))
     }
 
     fn failure(&self, status: ExitStatus) -> Failure {
@@ -190,13 +213,11 @@ impl Running {
 /// Nothing that a command started outlives it when it is given up.
 impl Drop for Running {
     fn drop(&mut self) {
-        if self.has_ended {
+        if self.is_reaped {
             return;
         }
-        if let Ok(group) = i32::try_from(self.child.id()) {
-            // It may have gone meanwhile, or belong to another user by now.
-            let _killed = killpg(Pid::from_raw(group), Signal::SIGKILL);
-        }
+        // It may have gone meanwhile, or belong to another user by now.
+        let _killed = killpg(self.pid(), Signal::SIGKILL);
         let deadline = Instant::now() + LAST_BREATH;
         while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
             let _woken = poll(&mut [], patience(GLANCE));
@@ -269,12 +290,8 @@ fn shown(said: &[u8], printed: &[u8]) -> String {
         said = Zeroizing::new(said.replace(secret, "***"));
     }
     let line = said.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
-    let escaped = line.chars().take(SHOWN).map(|letter| match letter {
-        letter if letter.is_control() => letter.escape_debug().to_string(),
-        letter => letter.to_string(),
-    });
-    let more = if line.chars().nth(SHOWN).is_some() { "…" } else { "" };
-    escaped.chain([more.to_owned()]).collect()
+    let more = line.chars().nth(SHOWN).map(|_| '…');
+    line.chars().take(SHOWN).flat_map(legible).chain(more).collect()
 }
 
 fn colon(said: &str) -> String {
@@ -293,153 +310,8 @@ const SAID: usize = 4 << 10;
 /// As many characters of it are shown.
 const SHOWN: usize = 200;
 
-/// How often a program is looked at that has ended its output.
+/// How often a program is looked at: it may end without a word.
 const GLANCE: Duration = Duration::from_millis(10);
 
 /// How long a killed program may take to end: one of another user's is not ours to kill.
 const LAST_BREATH: Duration = Duration::from_secs(1);
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::os::unix::fs::PermissionsExt;
-
-    use super::*;
-
-    const SECRET: &str = "hunter2";
-
-    fn shell(script: &str) -> Command {
-        Command::new("sh".to_owned(), vec!["-c".to_owned(), script.to_owned()], Path::new(""))
-    }
-
-    #[track_caller]
-    fn check(script: &str, expected: Result<&str, &str>) {
-        let ran = shell(script).run().map_err(|failure| failure.to_string());
-        let ran = ran.as_ref().map(Secret::expose).map_err(String::as_str);
-        assert_eq!(ran, expected, "{script}");
-    }
-
-    #[test]
-    fn what_is_printed_is_the_secret_without_one_newline() {
-        check("printf hunter2", Ok(SECRET));
-        check("echo hunter2", Ok(SECRET));
-        check("printf 'hunter2\\r\\n'", Ok(SECRET));
-        check("printf 'hunter2\\n\\n'", Ok("hunter2\n"));
-        check("echo hunter2; echo a warning >&2", Ok(SECRET));
-    }
-
-    #[test]
-    fn a_failure_says_what_went_wrong() {
-        check("exit 3", Err("ended with status 3"));
-        check("echo 'permission denied' >&2; echo more >&2; exit 3", Err("ended with status 3: permission denied"));
-        check("kill -9 $$", Err("was ended by signal 9"));
-        check("exit 0", Err("printed nothing: the secret is empty"));
-        check("echo", Err("printed nothing: the secret is empty"));
-        check("printf '\\377'", Err("printed something that is not UTF-8 text"));
-    }
-
-    #[test]
-    fn what_is_printed_is_shown_in_no_failure() {
-        check("echo hunter2; exit 3", Err("ended with status 3"));
-        check("set -x; echo hunter2; exit 3", Err("ended with status 3: + echo ***"));
-        let failure = shell("echo hunter2; exit 3").run().unwrap_err();
-        assert!(!format!("{failure:?}").contains(SECRET), "{failure:?}");
-        check("printf 'a\nab\n'; echo ab >&2; exit 3", Err("ended with status 3: ***"));
-        check("x=$(printf 'x%.0s' $(seq 10000)); echo $x; echo $x >&2; exit 3", Err("ended with status 3"));
-    }
-
-    #[test]
-    fn what_is_said_is_shortened_and_escaped() {
-        check("printf '\\n \\033[31mred\\ttape\\n' >&2; exit 1", Err("ended with status 1: \\u{1b}[31mred\\ttape"));
-        let long = format!("ended with status 1: {}…", "x".repeat(200));
-        check("printf 'x%.0s' $(seq 10000) >&2; exit 1", Err(&long));
-    }
-
-    #[test]
-    fn a_program_that_can_not_be_run_says_why() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("locked"), "#!/bin/sh\necho hunter2\n").unwrap();
-        let run = |name: &str| Command::new(name.to_owned(), Vec::new(), folder.path()).run();
-        let failure = |name: &str| run(name).unwrap_err().to_string();
-
-        assert_eq!(failure("sidekey-test-no-such-program"), "can't be run: no such program");
-        assert_eq!(failure("./missing"), "can't be run: no such program");
-        assert_eq!(failure("./locked"), "can't be run: permission denied");
-    }
-
-    #[test]
-    fn a_program_with_a_slash_starts_at_the_folder_and_runs_in_it() {
-        let folder = tempfile::Builder::new().tempdir_in(".").unwrap();
-        let name = Path::new(folder.path().file_name().unwrap());
-        let script = folder.path().join("script");
-        fs::write(&script, "#!/bin/sh\ncat secret\n").unwrap();
-        fs::set_permissions(&script, fs::Permissions::from_mode(0o700)).unwrap();
-        fs::write(folder.path().join("secret"), SECRET).unwrap();
-
-        let secret = Command::new("./script".to_owned(), Vec::new(), name).run();
-
-        assert_eq!(secret.unwrap().expose(), SECRET);
-    }
-
-    #[test]
-    fn no_shell_has_a_part_in_it() {
-        let argument = "$HOME; `id` > *".to_owned();
-
-        let secret = Command::new("echo".to_owned(), vec![argument.clone()], Path::new("")).run();
-
-        assert_eq!(secret.unwrap().expose(), argument);
-    }
-
-    #[test]
-    fn there_is_nobody_to_ask() {
-        check("read answer && echo \"$answer\" || echo nobody", Ok("nobody"));
-    }
-
-    #[test]
-    fn a_command_that_prints_too_much_is_ended() {
-        let most = "x".repeat(LARGEST);
-        check("head -c 65536 /dev/zero | tr '\\0' x", Ok(&most));
-        check("head -c 65537 /dev/zero | tr '\\0' x", Err("printed more than 64 KiB"));
-        check("cat /dev/zero", Err("printed more than 64 KiB"));
-        check("cat /dev/zero >&2 & sleep 0.1; kill $!; echo hunter2", Ok(SECRET));
-    }
-
-    #[test]
-    fn a_command_that_is_too_slow_is_gone_with_all_that_it_started() {
-        let folder = tempfile::tempdir().unwrap();
-        // The grandchild holds the FIFO open for as long as it lives.
-        let script = "mkfifo held; (exec 3<>held; echo begun >begun; sleep 60) & wait";
-        let command = Command { folder: folder.path().to_owned(), ..shell(script) };
-
-        let failure = command.run_within(Duration::from_secs(1)).unwrap_err();
-
-        assert_eq!(failure.to_string(), "has not ended within 1 s");
-        assert_eq!(fs::read_to_string(folder.path().join("begun")).unwrap(), "begun\n");
-        assert!(!is_held(&folder.path().join("held")), "the grandchild is alive");
-    }
-
-    /// Whether any process has the FIFO open: then it can be written to.
-    #[track_caller]
-    fn is_held(fifo: &Path) -> bool {
-        use std::os::unix::fs::OpenOptionsExt;
-        // The end of a killed process is no moment: its files are closed soon after.
-        let held = || fs::OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(fifo).is_ok();
-        let deadline = Instant::now() + Duration::from_secs(5);
-        while held() && Instant::now() < deadline {
-            let _woken = poll(&mut [], patience(GLANCE));
-        }
-        held()
-    }
-
-    #[test]
-    fn output_that_stays_open_ends_with_the_time() {
-        let failure = shell("sleep 60 & echo hunter2").run_within(Duration::from_millis(1_000)).unwrap_err();
-
-        assert_eq!(failure.to_string(), "has not ended within 1 s");
-    }
-
-    #[test]
-    fn a_program_that_goes_on_after_its_output_is_waited_for() {
-        check("echo hunter2; exec >&-; sleep 0.1; echo 'too late' >&2; exit 3", Err("ended with status 3: too late"));
-    }
-}

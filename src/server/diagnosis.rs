@@ -1,0 +1,205 @@
+//! What is wrong with a request that could not be parsed, in words of our own: which byte, which field.
+//!
+//! hyper's parser says that there is no request, and little more. What it read of one is looked at here once more, in
+//! the order in which it reads. Pure: bytes and hyper's error in, a code and a sentence out.
+
+use std::error::Error as _;
+
+use crate::code::Code;
+
+/// Why there is no request in what was read.
+pub(super) fn diagnose(error: &hyper::Error, read: &[u8]) -> (Code, String) {
+    if error.is_parse_too_large() {
+        let detail =
+            "the request's head is over `limits.header_size` or `limits.headers`, or its target over 65,534 bytes";
+        return (Code::HeadersTooLarge, detail.to_owned());
+    }
+    if error.is_parse_version_h2() {
+        return (Code::BadRequest, "HTTP/2 is not spoken on this port: send HTTP/1.1".to_owned());
+    }
+    // Some faults hyper finds only when it has taken the head out of what it read. It tells them apart in its text alone.
+    let text = error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
+    let known = HYPERS.iter().find(|(hypers, _)| text.contains(hypers)).map(|(_, ours)| (*ours).to_owned());
+    (Code::BadRequest, known.or_else(|| look(read)).unwrap_or_else(|| NOTHING_FOUND.to_owned()))
+}
+
+/// What stands in a head that is none, if it is found.
+fn look(read: &[u8]) -> Option<String> {
+    if read.starts_with(&TLS_HANDSHAKE) {
+        return Some("it begins as TLS does: this port speaks plain HTTP, use an `http://` URL".to_owned());
+    }
+    let read = without_empty_lines(read);
+    let mut lines = read.split_inclusive(|byte| *byte == b'\n').enumerate();
+    let (_, first) = lines.next()?;
+    request_line(first).or_else(|| lines.find_map(|(at, line)| field_line(at, line)))
+}
+
+/// RFC 9112 §2.2 has empty lines before a request ignored.
+fn without_empty_lines(read: &[u8]) -> &[u8] {
+    let from = read.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(read.len());
+    &read[from..]
+}
+
+/// `METHOD SP target SP HTTP/1.x` (RFC 9112 §3).
+fn request_line(line: &[u8]) -> Option<String> {
+    let line = line_end(line).ok()?;
+    let end_of = |from: usize| line[from..].iter().position(|byte| *byte == b' ').map(|at| from + at);
+    let method = end_of(0).unwrap_or(line.len());
+    if let Some(at) = line[..method].iter().position(|byte| !is_token(*byte)) {
+        return Some(format!("{} in the request's method", byte_at(line, at)));
+    }
+    if method == 0 || method == line.len() {
+        return Some("the first line is no `METHOD target HTTP/1.1`".to_owned());
+    }
+    let target = method + 1;
+    let version = end_of(target).unwrap_or(line.len());
+    if let Some(at) = line[target..version].iter().position(|byte| byte.is_ascii_control()) {
+        return Some(format!("{} in the request's target", byte_at(line, target + at)));
+    }
+    let version = line.get(version + 1..).unwrap_or_default();
+    if version.starts_with(b"HTTP/1.") && version.len() == b"HTTP/1.1".len() {
+        return None;
+    }
+    Some(match version {
+        b"" => "the first line names no version of HTTP: it ends after the target".to_owned(),
+        other => format!("`{}` is no version of HTTP that is spoken here", shown(other)),
+    })
+}
+
+/// `name: value` (RFC 9112 §5), the line of this number after the first.
+fn field_line(number: usize, line: &[u8]) -> Option<String> {
+    let line = match line_end(line) {
+        Ok(line) => line,
+        // The last one may be cut off; nothing is wrong with that.
+        Err(Unended) => line,
+    };
+    if line.is_empty() {
+        return None;
+    }
+    if matches!(line[0], b' ' | b'\t') {
+        return Some(format!(
+            "line {number} after the first begins with white space: a field is one line (RFC 9112 §5.2)"
+        ));
+    }
+    let Some(colon) = line.iter().position(|byte| *byte == b':') else {
+        return Some(format!("line {number} after the first has no colon: `{}`", shown(line)));
+    };
+    let name = &line[..colon];
+    if name.is_empty() {
+        return Some(format!("line {number} after the first has no name before its colon"));
+    }
+    if let Some(at) = name.iter().position(|byte| !is_token(*byte)) {
+        return Some(format!("{} in the name of the field `{}`", byte_at(line, at), shown(name)));
+    }
+    let value = line[colon + 1..].iter().position(|byte| !is_of_a_value(*byte));
+    value.map(|at| format!("{} in the value of the field `{}`", byte_at(line, colon + 1 + at), shown(name)))
+}
+
+/// There is no line end.
+struct Unended;
+
+/// A line without its end, CR LF or LF.
+fn line_end(line: &[u8]) -> Result<&[u8], Unended> {
+    let line = line.strip_suffix(b"\n").ok_or(Unended)?;
+    Ok(line.strip_suffix(b"\r").unwrap_or(line))
+}
+
+/// RFC 9110 §5.6.2.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// RFC 9110 §5.5, with what it calls obsolete.
+fn is_of_a_value(byte: u8) -> bool {
+    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
+}
+
+fn byte_at(line: &[u8], at: usize) -> String {
+    let byte = line[at];
+    let name = match byte {
+        b' ' => "a space".to_owned(),
+        b'\t' => "a tab".to_owned(),
+        b'\r' => "a CR without LF".to_owned(),
+        0 => "a NUL".to_owned(),
+        b'!'..=b'~' => format!("`{}`", char::from(byte)),
+        _ => format!("the byte 0x{byte:02X}"),
+    };
+    format!("{name} at byte {} of the line", at + 1)
+}
+
+/// What the client sent, short and harmless.
+fn shown(bytes: &[u8]) -> String {
+    let shown: String = bytes.iter().take(SHOWN).map(|byte| byte.escape_ascii().to_string()).collect();
+    if bytes.len() > SHOWN { shown + "…" } else { shown }
+}
+
+/// What hyper says, and what we say.
+const HYPERS: [(&str, &str); 3] = [
+    ("invalid content-length", "its `Content-Length` is no number, or there are two that differ"),
+    (
+        "invalid transfer-encoding",
+        "the last coding of its `Transfer-Encoding` is not `chunked`: nobody can tell where it ends (RFC 9112 §6.3)",
+    ),
+    ("unexpected transfer-encoding", "it is HTTP/1.0 and has a `Transfer-Encoding`, which came with HTTP/1.1"),
+];
+
+const NOTHING_FOUND: &str = "its head is no HTTP/1.1";
+/// A record of a handshake, of any version of TLS.
+const TLS_HANDSHAKE: [u8; 2] = [0x16, 0x03];
+/// Enough to know a name by.
+const SHOWN: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_place() {
+        let table: [(&[u8], Option<&str>); 17] = [
+            (b"\x16\x03\x01\x02\x00", Some("it begins as TLS does: this port speaks plain HTTP, use an `http://` URL")),
+            (b"nonsense\r\n\r\n", Some("the first line is no `METHOD target HTTP/1.1`")),
+            (b"GET /x\r\n\r\n", Some("the first line names no version of HTTP: it ends after the target")),
+            (b"\r\n\r\nGET /x HTTP/9.9\r\n\r\n", Some("`HTTP/9.9` is no version of HTTP that is spoken here")),
+            (b"G(T /x HTTP/1.1\r\n\r\n", Some("`(` at byte 2 of the line in the request's method")),
+            (b" GET /x HTTP/1.1\r\n\r\n", Some("the first line is no `METHOD target HTTP/1.1`")),
+            (b"GET /\x01 HTTP/1.1\r\n\r\n", Some("the byte 0x01 at byte 6 of the line in the request's target")),
+            (b"GET /x HTTP/1.1\r\nno colon\r\n\r\n", Some("line 1 after the first has no colon: `no colon`")),
+            (b"GET /x HTTP/1.1\r\nA: 1\r\n: 2\r\n\r\n", Some("line 2 after the first has no name before its colon")),
+            (
+                b"GET /x HTTP/1.1\r\nBad Name: 1\r\n\r\n",
+                Some("a space at byte 4 of the line in the name of the field `Bad Name`"),
+            ),
+            (
+                b"GET /x HTTP/1.1\r\nHost : a\r\n\r\n",
+                Some("a space at byte 5 of the line in the name of the field `Host `"),
+            ),
+            (
+                b"GET /x HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n",
+                Some("line 2 after the first begins with white space: a field is one line (RFC 9112 §5.2)"),
+            ),
+            (
+                b"GET /x HTTP/1.1\r\nX-Y: a\0b\r\n\r\n",
+                Some("a NUL at byte 7 of the line in the value of the field `X-Y`"),
+            ),
+            (
+                b"GET /x HTTP/1.1\r\nX-Y: a\rb\r\n\r\n",
+                Some("a CR without LF at byte 7 of the line in the value of the field `X-Y`"),
+            ),
+            (b"GET /x HTTP/1.1\r\nX-Y: caf\xe9\r\n\r\n", None),
+            (b"GET /x HTTP/1.1\r\nHost: a\r\nX", Some("line 2 after the first has no colon: `X`")),
+            (b"", None),
+        ];
+        for (read, expected) in table {
+            assert_eq!(look(read).as_deref(), expected, "{}", read.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn what_is_shown_of_it_is_short_and_harmless() {
+        let long = [b"GET / HTTP/1.1\r\n".as_slice(), &b"\x1b[31m".repeat(100), b"\r\n"].concat();
+
+        let found = look(&long).unwrap();
+
+        assert!(found.len() < 350 && found.contains("\\x1b[31m") && found.ends_with("…`"), "{found}");
+    }
+}

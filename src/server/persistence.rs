@@ -1,0 +1,59 @@
+//! Whether a client's connection persists after an exchange (RFC 9112 §9.3): decided once, with the answer's head, and
+//! said there.
+
+use http::header::CONNECTION;
+use http::{HeaderMap, HeaderValue, Request, Response, Version};
+use hyper::body::Body as _;
+
+use super::progress::{Persistence, Rest};
+use crate::incoming::{BodyEnd, IncomingBody};
+use crate::proxy::Body;
+
+/// What a request says of its connection.
+pub(super) struct Asked {
+    version: Version,
+    /// The client will send another request, for all it says.
+    persists: bool,
+    body: BodyEnd,
+}
+
+impl Asked {
+    pub(super) fn of(request: &Request<IncomingBody>) -> Self {
+        let (version, fields) = (request.version(), request.headers());
+        let persists = if version == Version::HTTP_11 {
+            !has_option(fields, "close")
+        } else {
+            has_option(fields, "keep-alive") && !has_option(fields, "close")
+        };
+        Self { version, persists, body: request.body().end() }
+    }
+
+    /// Decides with the head of `answer`, and says so in it; `closing`: none is answered after this one.
+    ///
+    /// A body that is not read to its end by now may never be, and what follows it can't be told from it. So that is the
+    /// end, even where the rest is read a moment later.
+    pub(super) fn persist(&self, answer: &mut Response<Body>, closing: bool) -> Persistence {
+        let persists = self.persists
+            && !closing
+            && self.body.is_reached()
+            && !has_option(answer.headers(), "close")
+            && (self.version == Version::HTTP_11 || answer.body().size_hint().exact().is_some());
+        if persists {
+            return Persistence::Again;
+        }
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        if self.version != Version::HTTP_11 {
+            // hyper would say `keep-alive` beside it in an answer that is not of the client's own version.
+            *answer.version_mut() = Version::HTTP_10;
+        }
+        let refused = answer.status().is_client_error() || answer.status().is_server_error();
+        Persistence::Last(if refused { Rest::Unwanted } else { Rest::Wanted })
+    }
+}
+
+/// Whether `Connection` has this option.
+fn has_option(fields: &HeaderMap, option: &str) -> bool {
+    let lines = fields.get_all(CONNECTION).into_iter();
+    let mut options = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    options.any(|one| one.trim_ascii().eq_ignore_ascii_case(option.as_bytes()))
+}
