@@ -10,6 +10,7 @@ use tokio::time::sleep;
 
 use crate::lab::Lab;
 use crate::lab::client::{Answer, Connection, Ended};
+use crate::lab::frames;
 use crate::lab::hostile::{Hostile, Ledger, Plan, pause};
 
 /// No answer, and no part of one, reaches another request; no body that was cut is whole; no request is seen that nobody sent.
@@ -77,6 +78,41 @@ async fn whatever_services_do_each_request_gets_its_own_answer_or_none() {
     // Else nothing was tried.
     assert!(whole > exchanges as usize / 3 && broken > exchanges as usize / 50 && refused > exchanges as usize / 50);
     assert!(sidekey.generation().await > 3);
+}
+
+/// h2 has no setting for it, so whoever runs Sidekey has to know.
+#[tokio::test]
+async fn an_http2_connection_that_had_to_be_given_up_is_told_of() {
+    let lab = Lab::start().await;
+    let service = frames::Server::start(frames::empty_frames(1, 101)).await;
+    let config = format!("services: {{ payments: {{ url: '{}', http_version: 2 }} }}", service.url());
+    let sidekey = lab.sidekey(&config).await;
+
+    let mut app = sidekey.raw("GET /payments/x HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+
+    let looks_whole = app.next().await.is_ok_and(|answer| answer.status == 200 && answer.ended == Ended::Whole);
+    assert!(!looks_whole);
+    sidekey.until_logged("was given up for all requests on it").await;
+    assert_eq!(sidekey.get("/payments/x").await.status, 204);
+}
+
+/// It is the service's to choose, and may be a secret that it was sent.
+#[tokio::test]
+async fn what_a_goaway_says_beside_its_reason_is_shown_nowhere() {
+    let lab = Lab::start().await;
+    let service = frames::Server::start(frames::goaway_saying("Bearer s3cr3t")).await;
+    let rest = "http_version: 2, retry: { attempts: 0 }";
+    let sidekey = lab.sidekey(&format!("services: {{ payments: {{ url: '{}', {rest} }} }}", service.url())).await;
+
+    let detail = sidekey.get("/payments/x").await.problem("connection_terminated");
+
+    assert!(detail.ends_with("it ended the connection: unexpected internal error encountered"), "{detail}");
+    sidekey.until_logged("unexpected internal error encountered").await;
+    let status = sidekey.status().await.to_string();
+    assert!(status.contains("unexpected internal error encountered"), "{status}");
+    for told in [detail, sidekey.log(), status] {
+        assert!(!told.contains("s3cr3t"), "{told}");
+    }
 }
 
 const APPS: u64 = 32;

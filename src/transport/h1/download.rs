@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::body::Rest;
 use super::head::{self, Head};
-use super::upload::Written;
+use super::upload::WrittenToEnd;
 use crate::transport::http::{HEAD_BYTES, INTERIM_ANSWERS};
 use crate::transport::{Error, spare};
 
@@ -36,11 +36,11 @@ enum State {
     /// The request is being written.
     Asking,
     /// It was written to its end.
-    Asked(Written),
+    Asked(WrittenToEnd),
     /// The head was taken, and this is to come of the body. With the proof that the request had been written to its end
     /// *before*, if the head says that another may follow. A service that answers sooner may never read the rest, and
     /// would take it for the next request (RFC 9112 §9.3): whatever becomes of that rest, the proof can't be had any more.
-    Answered(Rest, Option<Written>),
+    Answered(Rest, Option<WrittenToEnd>),
     /// There is no such answer, or it broke off.
     Broken,
 }
@@ -57,7 +57,7 @@ impl Download {
     }
 
     /// The request was written to its end: of use only if that is before its answer.
-    pub(super) fn asked(&mut self, written: Written) {
+    pub(super) fn asked(&mut self, written: WrittenToEnd) {
         if matches!(self.state, State::Asking) {
             self.state = State::Asked(written);
         }
@@ -84,7 +84,7 @@ impl Download {
     pub(super) fn is_reusable(&self) -> bool {
         let ended_well = match &self.state {
             State::Fresh => true,
-            State::Answered(rest, Some(Written { .. })) => rest.is_over(),
+            State::Answered(rest, Some(WrittenToEnd { .. })) => rest.is_over(),
             State::Answered(_, None) | State::Asking | State::Asked(_) | State::Broken => false,
         };
         ended_well && self.is_empty()

@@ -5,7 +5,7 @@ use std::task::{Context, Poll, Waker};
 use http::{HeaderMap, Method, Version};
 
 use super::download::Download;
-use super::upload::Written;
+use super::upload::WrittenToEnd;
 
 /// An answer that was read to its end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub(crate) struct Whole {
 pub(crate) fn read<'a>(method: &Method, pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<Whole, String> {
     let mut reader = Reader::default();
     reader.download.begin();
-    reader.download.asked(Written::on_trial());
+    reader.download.asked(WrittenToEnd::on_trial());
     for piece in pieces {
         reader.take(method, piece)?;
     }

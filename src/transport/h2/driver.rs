@@ -12,12 +12,12 @@ use h2::client::Connection;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::watched::Watched;
+use super::watched::WatchedWire;
 
 /// Ends when the connection does; and when nobody can use it any more, as soon as the service has read our goodbye, but
 /// [`PARTING`] later at the latest: one that reads nothing would hold the socket for ever.
 pub(super) async fn drive(
-    mut connection: Connection<Watched, Bytes>,
+    mut connection: Connection<WatchedWire, Bytes>,
     let_go: oneshot::Receiver<()>,
     address: String,
     told: Arc<Once>,

@@ -12,9 +12,9 @@
 //! ```
 
 mod driver;
-mod exchange;
 mod inflow;
 mod outflow;
+mod request;
 mod watched;
 
 use std::cell::RefCell;
@@ -31,8 +31,8 @@ use tokio::sync::oneshot;
 pub(crate) use self::inflow::Inflow;
 pub(crate) use self::outflow::Outflow;
 
-use self::exchange::Exchange;
-use self::watched::{Watch, Watched};
+use self::request::RequestStream;
+use self::watched::{Watch, WatchedWire};
 use super::error::Error;
 use super::http::{Answer, Driver, HEAD_BYTES, Unsent};
 use super::wire::Wire;
@@ -54,7 +54,7 @@ pub(crate) struct Multiplexed {
 /// When the service is gone already.
 pub(super) async fn handshake(wire: Wire, endpoint: &Endpoint) -> Result<(Multiplexed, Driver), Error> {
     let watch = Rc::<Watch>::default();
-    let watched = Watched::new(wire, Rc::clone(&watch));
+    let watched = WatchedWire::new(wire, Rc::clone(&watch));
     let (requests, connection) = settings().handshake(watched).await.map_err(|error| Error::unanswered(&error))?;
     let (leash, let_go) = oneshot::channel();
     let driver = driver::drive(connection, let_go, endpoint.address(), endpoint.told.clone());
@@ -92,17 +92,17 @@ impl Multiplexed {
                 gate.open();
             }
             let written_before = self.watch.written();
-            let mut exchange = match Exchange::begin(self.requests.get_mut(), outgoing).await {
-                Ok(exchange) => exchange,
+            let mut request = match RequestStream::begin(self.requests.get_mut(), outgoing).await {
+                Ok(request) => request,
                 Err(error) => return Err(Unsent { error: self.verdict_on(&error), whole: true, not_processed: true }),
             };
-            let error = match exchange.answer().await {
+            let error = match request.answer().await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
             // A connection that was dead before this came has written nothing since.
             let unwritten = self.watch.written() == written_before;
-            Err(exchange.unsent(error, unwritten, &self.watch, outgoing))
+            Err(request.unsent(error, unwritten, &self.watch, outgoing))
         })
     }
 

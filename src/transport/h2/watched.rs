@@ -13,7 +13,7 @@ use crate::transport::Error;
 use crate::transport::wire::{Wire, is_gone};
 
 /// The connection's bytes.
-pub(super) struct Watched {
+pub(super) struct WatchedWire {
     wire: Wire,
     watch: Rc<Watch>,
 }
@@ -27,7 +27,7 @@ pub(super) struct Watch {
     verdict: OnceCell<Error>,
 }
 
-impl Watched {
+impl WatchedWire {
     pub(super) fn new(wire: Wire, watch: Rc<Watch>) -> Self {
         Self { wire, watch }
     }
@@ -61,7 +61,7 @@ impl Watched {
     }
 }
 
-impl AsyncRead for Watched {
+impl AsyncRead for WatchedWire {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buffer.filled().len();
@@ -75,7 +75,7 @@ impl AsyncRead for Watched {
     }
 }
 
-impl AsyncWrite for Watched {
+impl AsyncWrite for WatchedWire {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.wire).poll_write(cx, bytes);

@@ -18,7 +18,7 @@ use crate::transport::http::{Answer, HEAD_BYTES, HEAD_FIELDS, INTERIM_ANSWERS, U
 use crate::transport::{Body, Outgoing};
 
 /// A request that was written, or is. Dropped before its end, it resets the stream.
-pub(super) struct Exchange {
+pub(super) struct RequestStream {
     response: ResponseFuture,
     /// The rest of the request.
     outflow: Option<Outflow>,
@@ -33,7 +33,7 @@ pub(super) enum Lost {
     Final(Error),
 }
 
-impl Exchange {
+impl RequestStream {
     /// Writes the head; takes the body of `outgoing` unless that fails.
     ///
     /// # Errors
