@@ -28,7 +28,7 @@ pub(crate) use self::body::{Body, BodyError, Kept, Need, Observer, Passage, Scre
 pub(crate) use self::error::Error;
 pub(crate) use self::gate::Gate;
 #[cfg(feature = "bench")]
-pub(crate) use self::h1::trial::pieces_make_no_difference;
+pub(crate) use self::h1::trial::{pieces_make_no_difference, reuse_is_earned};
 pub(crate) use self::h1::{AtRest, Exclusive};
 pub(crate) use self::h2::{Multiplexed, Outflow};
 pub(crate) use self::http::{Answer, Connected, Driver, Protocol, Reading, Sender, Spent, Unsent};
