@@ -24,7 +24,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use http::{Request, Response, Version, request};
+use http::{Response, Version, request};
 use hyper::body::Body as _;
 
 pub(crate) use error::Error;
@@ -87,12 +87,13 @@ impl fmt::Display for Peer {
 /// The phases have one file each and the same names in logs, metrics and docs. The request is in its [`Exchange`] before
 /// there is a future: whatever a future holds is moved with it.
 pub(crate) fn handle(
-    request: Request<IncomingBody>,
+    head: request::Parts,
+    body: IncomingBody,
     arrival: Rc<Arrival>,
     cx: &Context,
 ) -> impl Future<Output = Response<Body>> + use<> {
     // One view for the whole request: a reload halfway must not mix two configs.
-    let (mut exchange, body) = Exchange::begin(request, arrival, cx.view());
+    let mut exchange = Exchange::begin(head, &body, arrival, cx.view());
     async move {
         let outcome = guarded(pin!(carry(body, &mut exchange))).await;
         let answer = match outcome.unwrap_or_else(|panicked| Err(panicked.into())) {

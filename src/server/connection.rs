@@ -20,7 +20,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{Request, Response};
+use http::{Request, Response, request};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -38,10 +38,12 @@ use crate::proxy::{Arrival, Body, Peer};
 
 /// What answers the requests of a port: the proxy, the admin API, the health probes.
 pub(crate) trait Port: 'static {
-    /// Answers one request. The future owns what it needs, and should not carry the request: hyper moves it.
+    /// Answers one request, and says nothing of its connection in the answer. The future owns what it needs, does nothing
+    /// before it is polled, and should not carry the request: hyper moves it.
     fn answer(
         self: &Rc<Self>,
-        request: Request<IncomingBody>,
+        head: request::Parts,
+        body: IncomingBody,
         arrival: &Rc<Arrival>,
     ) -> impl Future<Output = Response<Body>> + use<Self>;
 
@@ -142,12 +144,18 @@ async fn awake<P: Port>(
 fn exchanges<P: Port>(port: &Rc<P>, arrival: &Rc<Arrival>, progress: &Rc<Progress>) -> impl Exchanges + use<P> {
     let (port, arrival, progress) = (Rc::clone(port), Rc::clone(arrival), Rc::clone(progress));
     service_fn(move |request: Request<Incoming>| {
-        let request = request.map(IncomingBody::from);
-        let asked = Asked::of(&request);
-        let answer = progress.begin(request.body().end()).then(|| port.answer(request, &arrival));
+        let (head, body) = request.into_parts();
+        let body = IncomingBody::new(body);
+        let asked = Asked::of(&head, &body);
+        let may_begin = progress.begin(body.end());
+        // Nothing is done before it is polled.
+        let answer = port.answer(head, body, &arrival);
         let (progress, closing) = (Rc::clone(&progress), Rc::clone(&arrival.closing));
         async move {
-            let mut answer = answer.ok_or(AlreadyOver)?.await;
+            if !may_begin {
+                return Err(AlreadyOver);
+            }
+            let mut answer = answer.await;
             progress.answered(asked.persist(&mut answer, closing.get()));
             Ok(answer.map(|body| Tracked::new(body, progress)))
         }
@@ -362,7 +370,8 @@ mod tests {
     impl Port for Nobody {
         fn answer(
             self: &Rc<Self>,
-            _: Request<IncomingBody>,
+            _: request::Parts,
+            _: IncomingBody,
             _: &Rc<Arrival>,
         ) -> impl Future<Output = Response<Body>> + use<> {
             ready(problem::bare(Code::NotFound, "nobody is here"))

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Response, request};
 
 use super::connection::Port;
 use crate::admin;
@@ -17,10 +17,11 @@ use crate::telemetry::limit::LineLimit;
 impl Port for proxy::Context {
     fn answer(
         self: &Rc<Self>,
-        request: Request<IncomingBody>,
+        head: request::Parts,
+        body: IncomingBody,
         arrival: &Rc<Arrival>,
     ) -> impl Future<Output = Response<Body>> + use<> {
-        proxy::handle(request, Rc::clone(arrival), self)
+        proxy::handle(head, body, Rc::clone(arrival), self)
     }
 
     fn limits(&self) -> Limits {
@@ -41,11 +42,12 @@ pub(crate) struct Admin(pub(crate) Rc<admin::Context>);
 impl Port for Admin {
     fn answer(
         self: &Rc<Self>,
-        request: Request<IncomingBody>,
+        head: request::Parts,
+        _: IncomingBody,
         arrival: &Rc<Arrival>,
     ) -> impl Future<Output = Response<Body>> + use<> {
         let (context, arrival) = (Rc::clone(&self.0), Rc::clone(arrival));
-        async move { admin::handle(request, &arrival, &context).await }
+        async move { admin::handle(&head, &arrival, &context).await }
     }
 
     fn limits(&self) -> Limits {
@@ -64,11 +66,12 @@ pub(crate) struct Health(pub(crate) Rc<admin::Context>);
 impl Port for Health {
     fn answer(
         self: &Rc<Self>,
-        request: Request<IncomingBody>,
+        head: request::Parts,
+        _: IncomingBody,
         _: &Rc<Arrival>,
     ) -> impl Future<Output = Response<Body>> + use<> {
         let context = Rc::clone(&self.0);
-        async move { admin::health(request, &context).await }
+        async move { admin::health(&head, &context).await }
     }
 
     fn limits(&self) -> Limits {

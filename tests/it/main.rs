@@ -46,6 +46,7 @@ mod timeouts_and_retry;
 mod token_answers;
 mod tokens;
 mod unauthorized;
+mod uploads;
 
 /// One binary links once; a file that nobody named here would never run.
 #[test]
