@@ -23,6 +23,7 @@ mod docs;
 mod dpop;
 mod endings;
 mod errors;
+mod exchanges;
 mod fields;
 mod framing;
 mod grants;
