@@ -1,8 +1,8 @@
 //! How many connections the descriptors of the process suffice for.
 //!
 //! A connection of an app and the one to its service take a descriptor each, and one that can't be had is an error in the
-//! middle of something. So the limit of connections is fitted to them, and some are kept: for the admin and health ports,
-//! for the files of a reload, for what the runtime opens.
+//! middle of something. So the limit of connections is fitted to them. As many are left for services, up to a number that
+//! few have use for; and some are kept for the admin and health ports, for the files of a reload, for what the runtime opens.
 
 use std::io;
 
@@ -22,7 +22,8 @@ impl Capacity {
     pub(crate) fn fit(wanted: usize, descriptors: u64) -> Self {
         let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
         let kept = (descriptors / 4).min(MOST_KEPT);
-        let traffic = ((descriptors - kept) / 2).max(1).min(wanted);
+        let upstream = ((descriptors - kept) / 2).min(MOST_UPSTREAM);
+        let traffic = (descriptors - kept - upstream).max(1).min(wanted);
         // A third is for everything that is no connection.
         Self { traffic, others: (kept / 3).max(1) }
     }
@@ -42,6 +43,7 @@ pub(crate) fn raise() -> io::Result<u64> {
 
 /// Enough for 64 connections of operators, as many of probes, and as many other things.
 const MOST_KEPT: usize = 3 * 64;
+const MOST_UPSTREAM: usize = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -51,11 +53,12 @@ mod tests {
     fn the_limit_is_what_the_config_says_where_there_is_room_and_fits_where_there_is_not() {
         let table = [
             ((10_000, 1_048_576), (10_000, 64)),
-            ((10_000, 20_192), (10_000, 64)),
+            ((10_000, 20_000), (10_000, 64)),
+            ((10_000, 12_000), (7_712, 64)),
             ((10_000, 1_024), (416, 64)),
             ((10_000, 256), (96, 21)),
             ((10, 1_024), (10, 64)),
-            ((10_000, 20), (7, 1)),
+            ((10_000, 20), (8, 1)),
             ((10_000, 0), (1, 1)),
         ];
         for ((wanted, descriptors), (traffic, others)) in table {

@@ -187,7 +187,7 @@ async fn converse(
 /// Any bytes as a client's, cut and paused as `cuts` says: panics unless what the port is asked is the beginning of what
 /// hyper's own server reads in them at once, each with its answer, and nothing after an answer that says `close`.
 pub(crate) async fn no_request_is_made_up(bytes: &[u8], cuts: &[u8]) -> io::Result<()> {
-    let socket = if cuts.len() % 2 == 0 { Socket::Tcp } else { Socket::Unix };
+    let socket = if cuts.len().is_multiple_of(2) { Socket::Tcp } else { Socket::Unix };
     let outcome = play(socket, &cut(bytes, cuts)).await?;
     let theirs = asked_of_hyper(bytes).await?;
     let shown = || format!("{outcome:?}, {theirs:?}, cut {cuts:?}: {}", bytes.escape_ascii());
