@@ -65,6 +65,10 @@ pub(crate) enum Error {
     ClientCredential { name: String },
     #[error("`{name}` was sent more than once")]
     ClientCredentialTwice { name: String },
+    #[error("`{name}` is named in `Connection`, which says that it goes no further than here: leave it out there")]
+    ClientCredentialNominated { name: String },
+    #[error("`{name}` is empty, and `on_client_authorization: keep` is set: send it with a value, or not at all")]
+    ClientCredentialEmpty { name: String },
     #[error(transparent)]
     Identity(#[from] Unidentified),
     #[error(transparent)]
@@ -105,6 +109,8 @@ impl Error {
             | Self::Target(_)
             | Self::ClientCredential { .. }
             | Self::ClientCredentialTwice { .. }
+            | Self::ClientCredentialNominated { .. }
+            | Self::ClientCredentialEmpty { .. }
             | Self::Identity(_) => Code::BadRequest,
             Self::Loop => Code::ProxyLoopDetected,
             Self::NoRoute { .. } => Code::NoRoute,
