@@ -40,6 +40,7 @@ mod routes;
 mod secrets;
 mod server_timing;
 mod signers;
+mod spellings;
 mod start_and_stop;
 mod timeouts_and_retry;
 mod token_answers;
