@@ -31,6 +31,7 @@ mod identities;
 mod identity_provider;
 mod isolation;
 mod load;
+mod log;
 mod online;
 mod partners;
 mod parts;
