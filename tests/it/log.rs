@@ -25,7 +25,8 @@ fn left_out(line: &str) -> u64 {
 async fn no_value_is_quoted_beyond_200_bytes() {
     let lab = Lab::start().await;
     let service = Fault::plain(|_| Reply::ok("")).await;
-    let services = format!("services: {{ payments: {{ url: '{}', allow: {{ methods: [GET], paths: [/v1] }} }} }}", service.url());
+    let services =
+        format!("services: {{ payments: {{ url: '{}', allow: {{ methods: [GET], paths: [/v1] }} }} }}", service.url());
     let sidekey = lab.sidekey(&services).await;
     let (long, kept) = ("x".repeat(60_000), "x".repeat(150));
     let requests = [

@@ -33,6 +33,7 @@ mod isolation;
 mod load;
 mod log;
 mod online;
+mod ownership;
 mod partners;
 mod parts;
 mod reload;
