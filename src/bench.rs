@@ -132,6 +132,15 @@ pub fn pieces_make_no_difference(answer: &[u8], cuts: &[u8]) {
     transport::pieces_make_no_difference(answer, cuts);
 }
 
+/// Takes any bytes as a service's answers to one request after the other, some of which come before their request was
+/// written; see `fuzz/`.
+///
+/// # Panics
+/// When a connection is used again that should not be, or reads on differently then.
+pub fn reuse_is_earned(bytes: &[u8], cuts: &[u8], late: &[u8]) {
+    transport::reuse_is_earned(bytes, cuts, late);
+}
+
 /// Takes any bytes as those of a client's connection, in pieces and with pauses as `cuts` says; see `fuzz/`.
 ///
 /// # Panics

@@ -6,6 +6,9 @@
 //! two ticks, and never early.
 //!
 //! A connection waits for one thing at a time, so one deadline serves them all. All of this is of one thread.
+//!
+//! A connection that is silent, from which nothing is awaited but its next word or its end, says so here: where there is no
+//! room for another, the one that has been silent for longest is dismissed.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -25,6 +28,10 @@ pub(crate) struct Deadline {
     expired: Cell<bool>,
     /// The tick from which an exchange counts as long.
     long: Cell<u32>,
+    /// The tick since which it has been silent; [`NEVER`]: it is not.
+    silent_since: Cell<u32>,
+    /// Its silence was the longest: the time is up, whatever was armed.
+    dismissed: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -62,6 +69,23 @@ impl Deadline {
         self.rearm();
     }
 
+    /// As [`Deadline::arm`], with the time counted from an earlier tick.
+    pub(crate) fn arm_since(&self, tick: u32, limit: Option<Duration>) {
+        self.arm(limit);
+        self.due.set(tick.saturating_add(self.limit.get()));
+    }
+
+    /// From now on it is among those of whom the one that has been silent for longest is dismissed.
+    pub(crate) fn fall_silent(&self) {
+        self.silent_since.set(self.clock.get());
+    }
+
+    /// It is no longer silent; if it was dismissed in this moment, that does not count.
+    pub(crate) fn speak(&self) {
+        self.silent_since.set(NEVER);
+        self.dismissed.set(false);
+    }
+
     /// Gives what was last armed its whole time again.
     pub(crate) fn rearm(&self) {
         self.expired.set(false);
@@ -91,7 +115,7 @@ impl Deadline {
 
     /// Ready once the armed time is up; the task that polls is woken then, and when the sweep wakes everybody.
     pub(crate) fn poll_expired(&self, cx: &mut Context<'_>) -> Poll<Expired> {
-        if self.expired.get() {
+        if self.expired.get() || self.dismissed.get() {
             return Poll::Ready(Expired);
         }
         self.listen(cx);
@@ -122,6 +146,8 @@ impl Sweep {
             limit: Cell::new(NEVER),
             expired: Cell::new(false),
             long: Cell::new(NEVER),
+            silent_since: Cell::new(NEVER),
+            dismissed: Cell::new(false),
             waker: RefCell::new(None),
         });
         self.deadlines.borrow_mut().push(Rc::downgrade(&deadline));
@@ -147,6 +173,27 @@ impl Sweep {
     #[cfg(test)]
     pub(crate) fn next_due(&self) -> Option<u32> {
         self.deadlines.borrow().iter().filter_map(Weak::upgrade).map(|deadline| deadline.due.get()).min()
+    }
+
+    /// For how many ticks the one has been silent that has been so for longest; `None`: none is silent.
+    pub(crate) fn longest_silence(&self) -> Option<u32> {
+        self.longest_silent().map(|deadline| self.clock.get() - deadline.silent_since.get())
+    }
+
+    /// Ends the one that has been silent for longest. `false`: none is silent.
+    pub(crate) fn dismiss_longest_silent(&self) -> bool {
+        let Some(deadline) = self.longest_silent() else { return false };
+        deadline.silent_since.set(NEVER);
+        deadline.dismissed.set(true);
+        deadline.wake();
+        true
+    }
+
+    /// Of several, the one that was accepted first.
+    fn longest_silent(&self) -> Option<Rc<Deadline>> {
+        let deadlines = self.deadlines.borrow();
+        let silent = deadlines.iter().filter_map(Weak::upgrade).filter(|one| one.silent_since.get() != NEVER);
+        silent.min_by_key(|deadline| deadline.silent_since.get())
     }
 
     /// Wakes every connection, due or not: something that all of them look at has changed.
@@ -225,6 +272,35 @@ mod tests {
         }
 
         assert!(poll_once(waiting.as_mut()).is_pending());
+    }
+
+    #[test]
+    fn the_longest_silence_is_the_first_to_be_ended() {
+        let sweep = Sweep::default();
+        let [early, late, busy] = std::array::from_fn(|_| sweep.deadline());
+        early.fall_silent();
+        sweep.tick();
+        late.fall_silent();
+        sweep.tick();
+
+        assert_eq!(sweep.longest_silence(), Some(2));
+        assert!(sweep.dismiss_longest_silent());
+        assert_eq!([&early, &late, &busy].map(|one| one.dismissed.get()), [true, false, false]);
+        assert!(sweep.dismiss_longest_silent() && late.dismissed.get());
+        assert!(!sweep.dismiss_longest_silent() && !busy.dismissed.get());
+    }
+
+    #[test]
+    fn who_speaks_in_the_last_moment_is_not_dismissed() {
+        let sweep = Sweep::default();
+        let deadline = sweep.deadline();
+        deadline.fall_silent();
+        assert!(sweep.dismiss_longest_silent());
+
+        deadline.speak();
+
+        assert!(deadline.poll_expired(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert_eq!(sweep.longest_silence(), None);
     }
 
     #[test]

@@ -12,12 +12,11 @@ use std::time::SystemTime;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Response, StatusCode, request};
 use serde::Serialize;
 
 use crate::clock::Moment;
 use crate::code::Code;
-use crate::incoming::IncomingBody;
 use crate::proxy::{Arrival, Body, problem};
 use crate::snapshot::Published;
 use crate::snapshot::reload::{Outcome, Reloads};
@@ -76,20 +75,19 @@ impl Readiness {
 }
 
 /// Answers a request on the admin port.
-pub(crate) async fn handle(request: Request<IncomingBody>, arrival: &Arrival, cx: &Context) -> Response<Body> {
+pub(crate) async fn handle(head: &request::Parts, arrival: &Arrival, cx: &Context) -> Response<Body> {
     let snapshot = cx.published.current().load_full();
-    let (head, _body) = request.into_parts();
-    match guard::admit(&head, arrival.peer, &snapshot) {
+    match guard::admit(head, arrival.peer, &snapshot) {
         Ok(page) => page.answer(cx).await,
         Err(refusal) => refusal.answer(),
     }
 }
 
 /// Answers a request on the health port: GET and HEAD of `/livez`, `/readyz`, `/metrics`, all else 404.
-pub(crate) async fn health(request: Request<IncomingBody>, cx: &Context) -> Response<Body> {
-    match Page::at(request.uri().path()).filter(|page| page.is_for_machines() && page.takes(request.method())) {
+pub(crate) async fn health(head: &request::Parts, cx: &Context) -> Response<Body> {
+    match Page::at(head.uri.path()).filter(|page| page.is_for_machines() && page.takes(&head.method)) {
         // `/healthz` is another spelling for the admin port alone.
-        Some(page) if request.uri().path() != "/healthz" => page.answer(cx).await,
+        Some(page) if head.uri.path() != "/healthz" => page.answer(cx).await,
         _ => refuse(Code::NotFound, "this port has /livez, /readyz and /metrics"),
     }
 }

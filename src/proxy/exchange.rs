@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, request};
+use http::{HeaderMap, HeaderName, Method, Response, StatusCode, request};
 use hyper::body::Body as _;
 
 use super::timing::{Awaited, ServerTiming};
@@ -43,15 +43,10 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    /// Takes the request apart. The head stays here, in its box: in the futures of the phases it would be moved with
+    /// The head stays here, in its box: in the futures of the phases it would be moved with
     /// each of them.
-    pub(super) fn begin(
-        request: Request<IncomingBody>,
-        arrival: Rc<Arrival>,
-        view: Rc<View>,
-    ) -> (Box<Self>, IncomingBody) {
-        let (head, body) = request.into_parts();
-        let exchange = Box::new(Self {
+    pub(super) fn begin(head: request::Parts, body: &IncomingBody, arrival: Rc<Arrival>, view: Rc<View>) -> Box<Self> {
+        Box::new(Self {
             view,
             arrival,
             half: None,
@@ -64,8 +59,7 @@ impl Exchange {
             head,
             status: None,
             failure: None,
-        });
-        (exchange, body)
+        })
     }
 
     /// Its service was found.

@@ -24,12 +24,11 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use http::{Request, Response, Version, request};
-use hyper::body::Body as _;
+use http::{Response, Version, request};
 
 pub(crate) use error::Error;
 pub(crate) use relay::{Body, Broken};
-pub(crate) use view::{Context, View};
+pub(crate) use view::{Context, View, turns_away};
 
 use crate::deadline::Deadline;
 use crate::guard::guarded;
@@ -87,12 +86,13 @@ impl fmt::Display for Peer {
 /// The phases have one file each and the same names in logs, metrics and docs. The request is in its [`Exchange`] before
 /// there is a future: whatever a future holds is moved with it.
 pub(crate) fn handle(
-    request: Request<IncomingBody>,
+    head: request::Parts,
+    body: IncomingBody,
     arrival: Rc<Arrival>,
     cx: &Context,
 ) -> impl Future<Output = Response<Body>> + use<> {
     // One view for the whole request: a reload halfway must not mix two configs.
-    let (mut exchange, body) = Exchange::begin(request, arrival, cx.view());
+    let mut exchange = Exchange::begin(head, &body, arrival, cx.view());
     async move {
         let outcome = guarded(pin!(carry(body, &mut exchange))).await;
         let answer = match outcome.unwrap_or_else(|panicked| Err(panicked.into())) {
@@ -125,20 +125,18 @@ async fn carry(body: IncomingBody, exchange: &mut Exchange) -> Result<Response<B
 
     // Who calls us by a service's own name knows us as a proxy; to all others we are the service.
     let via = (!found.prepend).then_some(instance);
-    let answer = relay::relay(response, via, half, &arrival)?;
-    if !is_half_like_whole(&answer, exchange) {
-        return Ok(answer);
+    if may_look_whole(exchange) {
+        // In a box: few answers are held back, and the others need no room for it.
+        let held = Box::pin(relay::hold_back(relay::relay(response, via, half, &arrival)?));
+        return exchange.wait_for(Awaited::Service, pin!(held)).await;
     }
-    // In a box: few answers are held back, and the others need no room for it.
-    exchange.wait_for(Awaited::Service, Box::pin(relay::hold_back(answer)).as_mut()).await
+    relay::relay(response, via, half, &arrival)
 }
 
-/// Whether the app could not tell half of this answer from all of it: HTTP/1.0 ends it with the connection, and a unix
-/// socket has no reset.
-fn is_half_like_whole(answer: &Response<Body>, exchange: &Exchange) -> bool {
-    exchange.head.version == Version::HTTP_10
-        && matches!(exchange.arrival.peer, Peer::Unix { .. })
-        && answer.body().size_hint().exact().is_none()
+/// Whether the app could not tell half of an answer from all of it: HTTP/1.0 ends one without a length with the
+/// connection, and a unix socket has no reset.
+fn may_look_whole(exchange: &Exchange) -> bool {
+    exchange.head.version == Version::HTTP_10 && matches!(exchange.arrival.peer, Peer::Unix { .. })
 }
 
 /// Finds the route.

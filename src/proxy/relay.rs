@@ -34,8 +34,8 @@ enum Kind {
         length: u64,
     },
     Relayed(Relayed),
-    /// What was held back of it first.
-    Held(Bytes, Relayed),
+    /// What was held back of it first. In a box: few are, and every answer would have room for it.
+    Held(Box<(Bytes, Relayed)>),
 }
 
 /// The service's body, and the time-out of its pauses.
@@ -77,11 +77,15 @@ pub(super) fn relay(
 }
 
 /// Holds back what the app could not tell from a whole answer if it broke off: its end is the end of the connection, and
-/// that is the same either way where nothing can be reset. What is longer than [`HELD_BYTES`] goes on.
+/// that is the same either way where nothing can be reset. What says how long it is, or is longer than [`HELD_BYTES`],
+/// goes on.
 ///
 /// # Errors
 /// When it breaks off before that.
 pub(super) async fn hold_back(answer: Response<Body>) -> Result<Response<Body>, Error> {
+    if answer.body().size_hint().exact().is_some() {
+        return Ok(answer);
+    }
     let (head, body) = answer.into_parts();
     let mut relayed = match body.kind {
         Kind::Relayed(relayed) => relayed,
@@ -95,7 +99,7 @@ pub(super) async fn hold_back(answer: Response<Body>) -> Result<Response<Body>, 
             None => return Ok(Response::from_parts(head, Body::whole(held))),
         }
     }
-    Ok(Response::from_parts(head, Body { kind: Kind::Held(held.freeze(), relayed), exchange: None }))
+    Ok(Response::from_parts(head, Body { kind: Kind::Held(Box::new((held.freeze(), relayed))), exchange: None }))
 }
 
 fn declared(fields: &HeaderMap) -> Option<u64> {
@@ -148,8 +152,9 @@ impl hyper::body::Body for Body {
         let polled = match &mut this.kind {
             Kind::Whole(bytes) => return Poll::Ready(bytes.take().map(Frame::data).map(Ok)),
             Kind::Absent { .. } => return Poll::Ready(None),
-            Kind::Held(held, _) if !held.is_empty() => return Poll::Ready(Some(Ok(Frame::data(std::mem::take(held))))),
-            Kind::Relayed(relayed) | Kind::Held(_, relayed) => relayed.poll_frame(cx),
+            Kind::Relayed(relayed) => relayed.poll_frame(cx),
+            Kind::Held(held) if held.0.is_empty() => held.1.poll_frame(cx),
+            Kind::Held(held) => return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut held.0))))),
         };
         polled.map_err(|error| {
             if let Some(exchange) = &mut this.exchange {
@@ -165,7 +170,7 @@ impl hyper::body::Body for Body {
             // hyper writes the length of a 304 only if a body seems to follow; it never asks for it.
             Kind::Absent { .. } => false,
             Kind::Relayed(relayed) => relayed.body.is_end_stream(),
-            Kind::Held(held, relayed) => held.is_empty() && relayed.body.is_end_stream(),
+            Kind::Held(held) => held.0.is_empty() && held.1.body.is_end_stream(),
         }
     }
 
@@ -174,7 +179,7 @@ impl hyper::body::Body for Body {
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
             Kind::Absent { length } => SizeHint::with_exact(*length),
             Kind::Relayed(relayed) => relayed.body.size_hint(),
-            Kind::Held(..) => SizeHint::default(),
+            Kind::Held(_) => SizeHint::default(),
         }
     }
 }

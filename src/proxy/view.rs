@@ -19,12 +19,12 @@ use http::{HeaderMap, Response};
 
 use super::admit::Door;
 use super::fields::{Instance, Rules};
-use super::{Arrival, Body, problem};
+use super::{Arrival, Body, Error, Peer, problem};
 use crate::clock::Moment;
 use crate::code::Code;
 use crate::config::{AccessLog, Limits};
 use crate::credential::Attachments;
-use crate::snapshot::{Identity, Published, Service, Snapshot, Unidentified};
+use crate::snapshot::{Access, Identity, Published, Service, Snapshot, Unidentified};
 use crate::telemetry::errors::Recent;
 use crate::telemetry::metrics::{Metrics, Numbers};
 use crate::upstream::Pool;
@@ -137,6 +137,11 @@ impl Context {
         numbers.answered(answer.status());
         numbers.finished(Duration::ZERO);
         answer
+    }
+
+    /// Why this client gets no request through; `None`: it may ask.
+    pub(crate) fn turns_away(&self, peer: Peer) -> Option<(Code, String)> {
+        turns_away(&self.view().snapshot.access, peer)
     }
 
     /// Housekeeping of the pools, about once a second.
@@ -253,6 +258,13 @@ impl ServiceHalf {
         let kept: HashSet<_> = successor.iter().flat_map(|half| half.used()).map(Rc::as_ptr).collect();
         self.used().filter(|half| !kept.contains(&Rc::as_ptr(half))).for_each(|half| half.pool.retire());
     }
+}
+
+/// Why this client of a unix socket gets no request through (`access.unix_users`); `None`: it may ask.
+pub(crate) fn turns_away(access: &Access, peer: Peer) -> Option<(Code, String)> {
+    let Peer::Unix { uid } = peer else { return None };
+    let error = (!access.admits_uid(uid)).then_some(Error::UnixUser { uid })?;
+    Some((error.code(), error.detail()))
 }
 
 fn own_copy(authority: &Authority) -> Authority {

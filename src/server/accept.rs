@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::pin::pin;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -10,9 +11,13 @@ use std::time::Duration;
 
 use tokio::net;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::timeout;
 
+use super::connection::Floor;
 use super::listener::{self, Socket};
 use super::stream::{Detached, Stream};
+use super::worker::Worker;
+use crate::deadline::TICK;
 use crate::proxy::Peer;
 
 /// A connection that was accepted on this thread.
@@ -113,10 +118,20 @@ impl Gate {
         }
     }
 
-    async fn place(self: &Arc<Self>) -> Option<Place> {
-        let permit = Arc::clone(&self.places).acquire_owned().await.ok()?;
+    /// A place, once one is free.
+    async fn place(self: &Arc<Self>) -> Place {
+        // Invariant: nothing ever closes the semaphore.
+        #[allow(clippy::expect_used)]
+        self.taken_by(Arc::clone(&self.places).acquire_owned().await.expect("an open semaphore"))
+    }
+
+    fn place_now(self: &Arc<Self>) -> Option<Place> {
+        Arc::clone(&self.places).try_acquire_owned().ok().map(|permit| self.taken_by(permit))
+    }
+
+    fn taken_by(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Place {
         self.taken.fetch_add(1, Ordering::AcqRel);
-        Some(Place { permit: Some(permit), gate: Arc::clone(self) })
+        Place { permit: Some(permit), gate: Arc::clone(self) }
     }
 
     /// Whether one of the places in excess was left, to be taken away or spared by the caller.
@@ -142,11 +157,41 @@ impl Drop for Place {
     }
 }
 
+/// Where one port's connections are carried: whoever wants room for another asks here.
+#[derive(Clone)]
+pub(crate) enum Carriers {
+    /// On this thread.
+    Here(Rc<Floor>),
+    Workers(Rc<[Worker]>),
+}
+
+impl Carriers {
+    /// Ends the connection that has been silent for longest, so that its place comes free in a moment. Nothing happens if
+    /// each of them has something to say, or to hear.
+    async fn dismiss_longest_silent(&self) {
+        match self {
+            Self::Here(floor) => {
+                floor.sweep.dismiss_longest_silent();
+            }
+            Self::Workers(workers) => {
+                let mut longest = None;
+                for worker in workers.iter() {
+                    let silence = worker.longest_silence().await;
+                    longest = longest.max(silence.map(|ticks| (ticks, worker.number())));
+                }
+                let quietest = longest.and_then(|(_, number)| workers.get(number));
+                quietest.into_iter().for_each(Worker::dismiss_longest_silent);
+            }
+        }
+    }
+}
+
 /// Accepts from `socket` until `stop` says so, then what is left in its queue.
 pub(crate) async fn run(
     socket: Arc<Socket>,
     gate: Arc<Gate>,
     mut stop: watch::Receiver<bool>,
+    carriers: Carriers,
     serve: impl Fn(Accepted),
 ) {
     let listener = match Listener::watch(&socket) {
@@ -154,30 +199,41 @@ pub(crate) async fn run(
         Err(error) => return tracing::error!(%error, "a listening socket can't be watched"),
     };
     loop {
-        let Some(place) = gate.place().await else { return };
         let next = tokio::select! {
             biased;
-            _ = stop.wait_for(|stop| *stop) => None,
-            next = poll_fn(|cx| listener.poll_accept(cx)) => Some(next),
+            _ = stop.wait_for(|stop| *stop) => break,
+            next = poll_fn(|cx| listener.poll_accept(cx)) => next,
         };
         match next {
-            Some(Ok((stream, peer))) => serve(Accepted { stream, peer, place }),
-            Some(Err(error)) => pause_after(&error, &socket.address()).await,
-            None => return empty_queue(&listener, place, &gate, serve).await,
+            // A place is for a connection, not for the wait for one: another listener may have more to do. With none
+            // free this one waits here, and all others in the backlog.
+            Ok((stream, peer)) => serve(Accepted { stream, peer, place: place_for(&gate, &carriers).await }),
+            Err(error) => pause_after(&error, &socket.address()).await,
         }
     }
+    empty_queue(&listener, &gate, &carriers, serve).await;
 }
 
 /// The clients in the queue were told that they are connected.
-async fn empty_queue(listener: &Listener, mut place: Place, gate: &Arc<Gate>, serve: impl Fn(Accepted)) {
+async fn empty_queue(listener: &Listener, gate: &Arc<Gate>, carriers: &Carriers, serve: impl Fn(Accepted)) {
     let accept_now = || poll_fn(|cx| Poll::Ready(listener.poll_accept(cx)));
     // No longer than the queue is: a client that keeps connecting must not keep it open.
     for _ in 0..listener::BACKLOG {
         let Poll::Ready(Ok((stream, peer))) = accept_now().await else { return };
-        serve(Accepted { stream, peer, place });
-        match gate.place().await {
-            Some(next) => place = next,
-            None => return,
+        serve(Accepted { stream, peer, place: place_for(gate, carriers).await });
+    }
+}
+
+/// A place, the first that is free: whoever is silent is no reason to wait.
+async fn place_for(gate: &Arc<Gate>, carriers: &Carriers) -> Place {
+    loop {
+        if let Some(place) = gate.place_now() {
+            return place;
+        }
+        carriers.dismiss_longest_silent().await;
+        // One that speaks now may fall silent.
+        if let Ok(place) = timeout(TICK, gate.place()).await {
+            return place;
         }
     }
 }
@@ -227,13 +283,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::timeout;
-
     use super::*;
 
-    async fn has_room(gate: &Arc<Gate>) -> bool {
-        // The semaphore answers at the first poll where it has a place.
-        timeout(Duration::ZERO, gate.place()).await.is_ok()
+    fn has_room(gate: &Arc<Gate>) -> bool {
+        gate.place_now().is_some()
     }
 
     #[tokio::test]
@@ -245,10 +298,10 @@ mod tests {
 
         for _ in 0..2 {
             places.pop();
-            assert!(!has_room(&gate).await);
+            assert!(!has_room(&gate));
         }
         places.pop();
-        assert!(has_room(&gate).await);
+        assert!(has_room(&gate));
         assert_eq!(gate.open(), 0);
     }
 
@@ -260,8 +313,8 @@ mod tests {
         gate.resize(1);
         gate.resize(4);
 
-        places.push(timeout(Duration::ZERO, gate.place()).await.unwrap());
-        assert!(!has_room(&gate).await);
+        places.push(gate.place_now().unwrap());
+        assert!(!has_room(&gate));
         assert_eq!(gate.open(), 4);
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::spawn_local;
 
-use super::accept::{self, Accepted, Gate};
+use super::accept::{self, Accepted, Carriers, Gate};
 use super::connection::{self, Floor, Port};
 use super::listener::Socket;
 use super::ports::{Admin, Health};
@@ -20,18 +20,25 @@ pub(crate) struct Background {
     workers: Rc<[Worker]>,
     /// Of the traffic ports.
     gate: Arc<Gate>,
-    /// Of the admin and health ports: an app that takes every connection must not lock the operator out.
-    admin_gate: Arc<Gate>,
     admin: Rc<admin::Context>,
+    /// Of the admin port and of the health port, each its own: who takes every connection of the one must not lock
+    /// anybody out of the other.
+    operators: Hall,
+    probes: Hall,
+}
+
+/// What the connections of one role share that are carried here.
+#[derive(Clone)]
+struct Hall {
+    gate: Arc<Gate>,
     floor: Rc<Floor>,
 }
 
 impl Background {
-    pub(crate) fn new(workers: Rc<[Worker]>, gate: Arc<Gate>, admin: Rc<admin::Context>) -> Self {
-        let floor = Rc::new(Floor::default());
-        let swept = Rc::clone(&floor);
-        spawn_local(async move { swept.sweep.run().await });
-        Self { workers, gate, admin_gate: Arc::new(Gate::new(ADMIN_CONNECTIONS)), admin, floor }
+    /// `places`: how many connections each of the two other roles may have.
+    pub(crate) fn new(workers: Rc<[Worker]>, gate: Arc<Gate>, admin: Rc<admin::Context>, places: usize) -> Self {
+        let (operators, probes) = (Hall::new(places), Hall::new(places));
+        Self { workers, gate, admin, operators, probes }
     }
 
     /// What [`super::sockets::Sockets`] calls for each new socket.
@@ -39,19 +46,21 @@ impl Background {
         let this = self.clone();
         Box::new(move |role, socket, stop| match role {
             Role::Traffic => this.serve_traffic(socket, stop),
-            Role::Admin => this.serve_here(socket, stop, &Rc::new(Admin(Rc::clone(&this.admin)))),
-            Role::Health => this.serve_here(socket, stop, &Rc::new(Health(Rc::clone(&this.admin)))),
+            Role::Admin => this.operators.serve(socket, stop, Rc::new(Admin(Rc::clone(&this.admin)))),
+            Role::Health => this.probes.serve(socket, stop, Rc::new(Health(Rc::clone(&this.admin)))),
         })
     }
 
     /// Closes what is idle on the admin and health ports; the rest ends after its answer.
     pub(crate) fn close(&self) {
-        self.floor.close();
+        self.operators.floor.close();
+        self.probes.floor.close();
     }
 
     /// Resolves once no connection of the admin and health ports is open.
     pub(crate) async fn emptied(&self) {
-        self.admin_gate.emptied().await;
+        self.operators.gate.emptied().await;
+        self.probes.gate.emptied().await;
     }
 
     /// A lone worker accepts by itself; of several, the one with the fewest connections gets the next.
@@ -61,7 +70,8 @@ impl Background {
             return lone.accept(socket, gate, stop);
         }
         let workers = Rc::clone(&self.workers);
-        spawn_local(accept::run(socket, gate, stop, move |accepted| {
+        let carriers = Carriers::Workers(Rc::clone(&workers));
+        spawn_local(accept::run(socket, gate, stop, carriers, move |accepted| {
             let Some(worker) = workers.iter().min_by_key(|worker| worker.open()) else { return };
             match accepted.hand_over() {
                 Ok(connection) => worker.serve(connection),
@@ -69,10 +79,20 @@ impl Background {
             }
         }));
     }
+}
 
-    fn serve_here<P: Port>(&self, socket: Arc<Socket>, stop: watch::Receiver<bool>, port: &Rc<P>) {
-        let (port, floor) = (Rc::clone(port), Rc::clone(&self.floor));
-        spawn_local(accept::run(socket, Arc::clone(&self.admin_gate), stop, move |accepted| {
+impl Hall {
+    fn new(places: usize) -> Self {
+        let floor = Rc::new(Floor::default());
+        let swept = Rc::clone(&floor);
+        spawn_local(async move { swept.sweep.run().await });
+        Self { gate: Arc::new(Gate::new(places)), floor }
+    }
+
+    fn serve<P: Port>(&self, socket: Arc<Socket>, stop: watch::Receiver<bool>, port: Rc<P>) {
+        let floor = Rc::clone(&self.floor);
+        let here = Carriers::Here(Rc::clone(&floor));
+        spawn_local(accept::run(socket, Arc::clone(&self.gate), stop, here, move |accepted| {
             let (port, floor) = (Rc::clone(&port), Rc::clone(&floor));
             spawn_local(async move {
                 let Accepted { stream, peer, place } = accepted;
@@ -82,5 +102,3 @@ impl Background {
         }));
     }
 }
-
-const ADMIN_CONNECTIONS: usize = 256;

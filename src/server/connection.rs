@@ -20,7 +20,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{Request, Response};
+use http::{Request, Response, request};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -38,15 +38,20 @@ use crate::proxy::{Arrival, Body, Peer};
 
 /// What answers the requests of a port: the proxy, the admin API, the health probes.
 pub(crate) trait Port: 'static {
-    /// Answers one request. The future owns what it needs, and should not carry the request: hyper moves it.
+    /// Answers one request, and says nothing of its connection in the answer. The future owns what it needs, does nothing
+    /// before it is polled, and should not carry the request: hyper moves it.
     fn answer(
         self: &Rc<Self>,
-        request: Request<IncomingBody>,
+        head: request::Parts,
+        body: IncomingBody,
         arrival: &Rc<Arrival>,
     ) -> impl Future<Output = Response<Body>> + use<Self>;
 
     /// The limits now: a reload may change them.
     fn limits(&self) -> Limits;
+
+    /// Why this client gets no request through, whatever it asks; `None`: it may ask.
+    fn turns_away(&self, peer: Peer) -> Option<(Code, String)>;
 
     /// Our answer to a request that could not be taken: too broken to parse, too large, too slow.
     fn refuse(&self, code: Code, detail: &str, peer: Peer) -> Response<Body>;
@@ -71,7 +76,10 @@ pub(crate) async fn serve<P: Port>(mut stream: Stream, peer: Peer, port: Rc<P>, 
         closing: Rc::clone(&floor.closing),
         numbers: RefCell::default(),
     });
-    let mut since = Since::Accepted;
+    if let Some((code, detail)) = port.turns_away(peer) {
+        return Box::pin(parting::turned_away(&*port, stream, code, &detail, &arrival)).await;
+    }
+    let mut since = Since::Accepted(deadline.now());
     // The first request may be the only one.
     let mut habit = Habit::Rare;
     loop {
@@ -81,7 +89,9 @@ pub(crate) async fn serve<P: Port>(mut stream: Stream, peer: Peer, port: Rc<P>, 
             habit = if deadline.now() - began >= RARE_AFTER { Habit::Rare } else { Habit::Steady };
         }
         // In a box, so that a parked task does not carry its room.
-        let Some((idle, answered)) = Box::pin(awake(stream, habit, &port, &arrival, &floor)).await else { return };
+        let Some((idle, answered)) = Box::pin(awake(stream, since, habit, &port, &arrival, &floor)).await else {
+            return;
+        };
         stream = idle;
         // A new socket counts as readable until a read has found nothing.
         if answered {
@@ -94,6 +104,7 @@ pub(crate) async fn serve<P: Port>(mut stream: Stream, peer: Peer, port: Rc<P>, 
 /// answered anything.
 async fn awake<P: Port>(
     mut stream: Stream,
+    mut since: Since,
     mut habit: Habit,
     port: &Rc<P>,
     arrival: &Rc<Arrival>,
@@ -106,12 +117,14 @@ async fn awake<P: Port>(
         let limits = port.limits();
         let (io, progress) = Io::new(stream, replay);
         let mut connection = builder(&limits).serve_connection(TokioIo::new(io), exchanges(port, arrival, &progress));
-        let mut driver = Driver { progress: &progress, deadline, limits: &limits, habit, waits: (Waits::Exchange, 0) };
+        let waits = (Waits::Exchange, 0);
+        let mut driver = Driver { progress: &progress, deadline, limits: &limits, since, habit, waits };
         let end = poll_fn(|cx| driver.poll(&mut connection, floor.closing.get(), cx)).await;
 
         let parts = connection.into_parts();
         let (Some(socket), unread) = parts.io.into_inner().into_parts() else { return None };
         answered |= progress.exchanges() > 0;
+        since = if answered { Since::Answered } else { since };
         match end {
             End::Idle(between) => {
                 floor.parkings.set(floor.parkings.get() + u32::from(answered));
@@ -142,12 +155,18 @@ async fn awake<P: Port>(
 fn exchanges<P: Port>(port: &Rc<P>, arrival: &Rc<Arrival>, progress: &Rc<Progress>) -> impl Exchanges + use<P> {
     let (port, arrival, progress) = (Rc::clone(port), Rc::clone(arrival), Rc::clone(progress));
     service_fn(move |request: Request<Incoming>| {
-        let request = request.map(IncomingBody::from);
-        let asked = Asked::of(&request);
-        let answer = progress.begin(request.body().end()).then(|| port.answer(request, &arrival));
+        let (head, body) = request.into_parts();
+        let body = IncomingBody::new(body);
+        let asked = Asked::of(&head, &body);
+        let may_begin = progress.begin(body.end());
+        // Nothing is done before it is polled.
+        let answer = port.answer(head, body, &arrival);
         let (progress, closing) = (Rc::clone(&progress), Rc::clone(&arrival.closing));
         async move {
-            let mut answer = answer.ok_or(AlreadyOver)?.await;
+            if !may_begin {
+                return Err(AlreadyOver);
+            }
+            let mut answer = answer.await;
             progress.answered(asked.persist(&mut answer, closing.get()));
             Ok(answer.map(|body| Tracked::new(body, progress)))
         }
@@ -183,7 +202,12 @@ fn builder(limits: &Limits) -> http1::Builder {
 
 /// Waits for the next bytes. Nothing but the socket and this task is held meanwhile.
 async fn parked(stream: &Stream, since: Since, deadline: &Deadline, limits: &Limits, floor: &Floor) -> Parked {
-    deadline.arm(limits.idle_timeout);
+    match since {
+        // Who says nothing shows no token either, and must not hold a place for long.
+        Since::Accepted(tick) => deadline.arm_since(tick, limits.header_timeout),
+        Since::Answered => deadline.arm(limits.idle_timeout),
+    }
+    deadline.fall_silent();
     let mut hurried = false;
     let parked = poll_fn(|cx| {
         if stream.poll_readable(cx).is_ready() {
@@ -204,6 +228,7 @@ async fn parked(stream: &Stream, since: Since, deadline: &Deadline, limits: &Lim
         deadline.poll_expired(cx).map(|_| Parked::Over)
     })
     .await;
+    deadline.speak();
     deadline.disarm();
     parked
 }
@@ -213,6 +238,7 @@ struct Driver<'a> {
     progress: &'a Progress,
     deadline: &'a Deadline,
     limits: &'a Limits,
+    since: Since,
     habit: Habit,
     /// What was waited for at the last poll, and after how many steps.
     waits: (Waits, u32),
@@ -264,7 +290,12 @@ impl Driver<'_> {
             Waits::Flush => self.deadline.arm(self.limits.idle_timeout),
             Waits::Rest => self.deadline.arm(Some(TAKEN_WITHIN)),
             Waits::Nothing => {}
-            Waits::Head => self.deadline.arm(self.limits.header_timeout),
+            Waits::Head => match self.since {
+                Since::Accepted(tick) if self.progress.exchanges() == 0 => {
+                    self.deadline.arm_since(tick, self.limits.header_timeout);
+                }
+                Since::Accepted(_) | Since::Answered => self.deadline.arm(self.limits.header_timeout),
+            },
             Waits::Idle => self.deadline.arm(Some(TICK)),
         }
     }
@@ -327,7 +358,8 @@ enum Parked {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Since {
-    Accepted,
+    /// At this tick.
+    Accepted(u32),
     Answered,
 }
 
@@ -362,7 +394,8 @@ mod tests {
     impl Port for Nobody {
         fn answer(
             self: &Rc<Self>,
-            _: Request<IncomingBody>,
+            _: request::Parts,
+            _: IncomingBody,
             _: &Rc<Arrival>,
         ) -> impl Future<Output = Response<Body>> + use<> {
             ready(problem::bare(Code::NotFound, "nobody is here"))
@@ -370,6 +403,10 @@ mod tests {
 
         fn limits(&self) -> Limits {
             Limits::default()
+        }
+
+        fn turns_away(&self, _: Peer) -> Option<(Code, String)> {
+            None
         }
 
         fn refuse(&self, code: Code, detail: &str, _: Peer) -> Response<Body> {

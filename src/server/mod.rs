@@ -14,6 +14,7 @@
 pub(crate) mod accept;
 pub(crate) mod background;
 pub(crate) mod connection;
+mod descriptors;
 mod diagnosis;
 mod drain;
 pub(crate) mod listener;

@@ -6,6 +6,7 @@ use http_body_util::BodyExt;
 use super::connection::Port;
 use super::diagnosis::diagnose;
 use super::progress::{Progress, Used};
+use super::stream::Stream;
 use crate::code::Code;
 use crate::deadline::Deadline;
 use crate::proxy::{Arrival, Body, Peer};
@@ -20,6 +21,11 @@ pub(crate) struct Broken<'a> {
 pub(crate) async fn too_slow<P: Port>(port: &P, socket: Used, peer: Peer, deadline: &Deadline) {
     let detail = "the request's head did not arrive within `limits.header_timeout`";
     write(port.refuse(Code::RequestTimeout, detail, peer), socket, deadline).await;
+}
+
+/// This client gets no request through: it hears why at once, and its silence holds no place.
+pub(crate) async fn turned_away<P: Port>(port: &P, stream: Stream, code: Code, detail: &str, arrival: &Arrival) {
+    write(port.refuse(code, detail, arrival.peer), Used::new(stream), &arrival.deadline).await;
 }
 
 /// hyper gave up: answers a request too broken to parse, resets what broke off, and lets go of a client that left.

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Response, request};
 
 use super::connection::Port;
 use crate::admin;
@@ -17,14 +17,19 @@ use crate::telemetry::limit::LineLimit;
 impl Port for proxy::Context {
     fn answer(
         self: &Rc<Self>,
-        request: Request<IncomingBody>,
+        head: request::Parts,
+        body: IncomingBody,
         arrival: &Rc<Arrival>,
     ) -> impl Future<Output = Response<Body>> + use<> {
-        proxy::handle(request, Rc::clone(arrival), self)
+        proxy::handle(head, body, Rc::clone(arrival), self)
     }
 
     fn limits(&self) -> Limits {
         self.view().limits()
+    }
+
+    fn turns_away(&self, peer: Peer) -> Option<(Code, String)> {
+        self.turns_away(peer)
     }
 
     fn refuse(&self, code: Code, detail: &str, peer: Peer) -> Response<Body> {
@@ -41,15 +46,20 @@ pub(crate) struct Admin(pub(crate) Rc<admin::Context>);
 impl Port for Admin {
     fn answer(
         self: &Rc<Self>,
-        request: Request<IncomingBody>,
+        head: request::Parts,
+        _: IncomingBody,
         arrival: &Rc<Arrival>,
     ) -> impl Future<Output = Response<Body>> + use<> {
         let (context, arrival) = (Rc::clone(&self.0), Rc::clone(arrival));
-        async move { admin::handle(request, &arrival, &context).await }
+        async move { admin::handle(&head, &arrival, &context).await }
     }
 
     fn limits(&self) -> Limits {
-        self.0.published.current().load().config.limits
+        first_heads_in_time(self.0.published.current().load().config.limits)
+    }
+
+    fn turns_away(&self, peer: Peer) -> Option<(Code, String)> {
+        proxy::turns_away(&self.0.published.current().load().access, peer)
     }
 
     fn refuse(&self, code: Code, detail: &str, peer: Peer) -> Response<Body> {
@@ -64,15 +74,20 @@ pub(crate) struct Health(pub(crate) Rc<admin::Context>);
 impl Port for Health {
     fn answer(
         self: &Rc<Self>,
-        request: Request<IncomingBody>,
+        head: request::Parts,
+        _: IncomingBody,
         _: &Rc<Arrival>,
     ) -> impl Future<Output = Response<Body>> + use<> {
         let context = Rc::clone(&self.0);
-        async move { admin::health(request, &context).await }
+        async move { admin::health(&head, &context).await }
     }
 
     fn limits(&self) -> Limits {
-        self.0.published.current().load().config.limits
+        first_heads_in_time(self.0.published.current().load().config.limits)
+    }
+
+    fn turns_away(&self, _: Peer) -> Option<(Code, String)> {
+        None
     }
 
     fn refuse(&self, code: Code, detail: &str, peer: Peer) -> Response<Body> {
@@ -80,6 +95,14 @@ impl Port for Health {
         admin::refuse(code, detail)
     }
 }
+
+/// Probes are the answer to everything else that hangs: whoever says nothing here is not waited for as long as one likes.
+fn first_heads_in_time(limits: Limits) -> Limits {
+    let header_timeout = Some(limits.header_timeout.map_or(FIRST_HEAD, |limit| limit.min(FIRST_HEAD)));
+    Limits { header_timeout, ..limits }
+}
+
+const FIRST_HEAD: Duration = Duration::from_secs(10);
 
 /// Tells of a request that was none. Whoever can connect can send such, so they are told of once a second.
 fn log(code: Code, detail: &str, peer: Peer) {

@@ -242,6 +242,11 @@ impl Progress {
 pub(crate) struct Used(Stream);
 
 impl Used {
+    /// A socket that will carry none.
+    pub(crate) fn new(stream: Stream) -> Self {
+        Self(stream)
+    }
+
     /// The socket, for another request.
     pub(crate) fn serve_again(self, _: Between) -> Stream {
         self.0

@@ -16,6 +16,7 @@ use tokio::task::spawn_local;
 
 use super::accept::Gate;
 use super::background::Background;
+use super::descriptors::{self, Capacity};
 use super::drain;
 use super::listener::Socket;
 use super::sockets::Sockets;
@@ -65,6 +66,7 @@ impl Start {
     /// Opens the ports, serves until a signal, and drains.
     pub(super) async fn run(self, started: impl FnOnce(Started)) -> Result<(), Error> {
         harden();
+        let descriptors = raise_descriptors();
         let signals = drain::Signals::new(self.on_hang_up)?;
         let config = Arc::clone(&self.snapshot.config);
         let published = Arc::new(Published::new(self.snapshot));
@@ -84,9 +86,10 @@ impl Start {
         });
 
         let (phase, _) = watch::channel(Phase::Serving);
-        let gate = Arc::new(Gate::new(config.limits.connections));
+        let capacity = capacity(&config, descriptors);
+        let gate = Arc::new(Gate::new(capacity.traffic));
         let workers: Rc<[Worker]> = start_workers(&config, &published, &metrics, &phase)?.into();
-        let background = Background::new(Rc::clone(&workers), Arc::clone(&gate), admin);
+        let background = Background::new(Rc::clone(&workers), Arc::clone(&gate), admin, capacity.others);
         let mut sockets = Sockets::new(Socket::usable(self.inherited), background.serve(), listening);
         let plan = sockets.prepare(&config).map_err(|unbound| Error::Listen(unbound.to_string()))?;
         sockets.carry_out(plan);
@@ -101,7 +104,7 @@ impl Start {
             queue,
             watcher: Watcher::new(self.watched),
             spawn: Box::new(|task| drop(spawn_local(task))),
-            prepare: prepare(&sockets, &gate, self.log),
+            prepare: prepare(&sockets, &gate, descriptors, self.log),
         };
         spawn_local(reloader.run());
         let stop = Arc::new(Notify::new());
@@ -135,7 +138,7 @@ fn start_workers(
 }
 
 /// What a reload changes outside of the snapshot: sockets, the number of connections, the log.
-fn prepare(sockets: &Rc<RefCell<Sockets>>, gate: &Arc<Gate>, log: Log) -> Prepare {
+fn prepare(sockets: &Rc<RefCell<Sockets>>, gate: &Arc<Gate>, descriptors: u64, log: Log) -> Prepare {
     let (sockets, gate) = (Rc::clone(sockets), Arc::clone(gate));
     Box::new(move |config| {
         let plan = sockets.borrow().prepare(config).map_err(|unbound| format!("error: {unbound}"))?;
@@ -143,7 +146,7 @@ fn prepare(sockets: &Rc<RefCell<Sockets>>, gate: &Arc<Gate>, log: Log) -> Prepar
         let config = Arc::clone(config);
         Ok(Box::new(move || {
             sockets.borrow_mut().carry_out(plan);
-            gate.resize(config.limits.connections);
+            gate.resize(capacity(&config, descriptors).traffic);
             log.change(log_settings(&config));
         }))
     })
@@ -196,15 +199,29 @@ fn harden() {
     if let Err(error) = nix::sys::prctl::set_dumpable(false) {
         tracing::warn!(%error, "the memory of this process can't be protected from other processes of this user");
     }
-    let (soft, hard) = match nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE) {
-        Ok(limits) => limits,
-        Err(error) => return tracing::warn!(%error, "the limit of open files can't be read"),
-    };
-    if soft < hard
-        && let Err(error) = nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE, hard, hard)
-    {
-        tracing::warn!(%error, soft, "the limit of open files can't be raised");
+}
+
+/// How many files and connections may be open.
+fn raise_descriptors() -> u64 {
+    descriptors::raise().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the limit of open files can't be raised, or not be read");
+        DESCRIPTORS_EVERYWHERE
+    })
+}
+
+/// How many connections there may be; says so where it is fewer than the config wants.
+fn capacity(config: &Config, descriptors: u64) -> Capacity {
+    let wanted = config.limits.connections;
+    let capacity = Capacity::fit(wanted, descriptors);
+    if capacity.traffic < wanted {
+        tracing::warn!(
+            descriptors,
+            "`limits.connections: {wanted}` is more than the open files of this process allow (`ulimit -n`, \
+             `LimitNOFILE=`): {} at a time are served",
+            capacity.traffic
+        );
     }
+    capacity
 }
 
 fn tell_addresses(up: &Started, health: &[String]) {
@@ -263,6 +280,8 @@ fn describe(source: &Source) -> String {
 
 /// After a failed attempt the next is some time away.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// What a process has where nobody says anything else.
+const DESCRIPTORS_EVERYWHERE: u64 = 1024;
 /// How long after the start nothing of it goes on any more.
 const SETTLED: Duration = Duration::from_millis(500);
 

@@ -90,6 +90,8 @@ impl Stream {
     pub(crate) async fn close(mut self, last: &[u8], deadline: &Deadline) {
         let Ok(Ok(())) = deadline.within(Some(SILENCE), self.write_all(last)).await else { return };
         self.close_sending_side();
+        // It holds its place for nobody's sake but its own.
+        deadline.fall_silent();
         // On the heap: else every connection's task would carry its room, parked or not.
         let mut scratch = vec![0; 16 * 1024];
         let mut left = MOST_DROPPED;

@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::io;
 use std::rc::Rc;
 
-use http::{Request, Response};
+use http::{Request, Response, request};
 use http_body_util::BodyExt;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -101,15 +101,19 @@ impl Ledger {
 impl Port for Ledger {
     fn answer(
         self: &Rc<Self>,
-        request: Request<IncomingBody>,
+        head: request::Parts,
+        body: IncomingBody,
         _: &Rc<Arrival>,
     ) -> impl Future<Output = Response<Body>> + use<> {
-        let (head, body) = request.into_parts();
         Rc::clone(self).answer(head, body)
     }
 
     fn limits(&self) -> Limits {
         Limits::default()
+    }
+
+    fn turns_away(&self, _: Peer) -> Option<(Code, String)> {
+        None
     }
 
     fn refuse(&self, code: Code, detail: &str, _: Peer) -> Response<Body> {
@@ -183,7 +187,7 @@ async fn converse(
 /// Any bytes as a client's, cut and paused as `cuts` says: panics unless what the port is asked is the beginning of what
 /// hyper's own server reads in them at once, each with its answer, and nothing after an answer that says `close`.
 pub(crate) async fn no_request_is_made_up(bytes: &[u8], cuts: &[u8]) -> io::Result<()> {
-    let socket = if cuts.len() % 2 == 0 { Socket::Tcp } else { Socket::Unix };
+    let socket = if cuts.len().is_multiple_of(2) { Socket::Tcp } else { Socket::Unix };
     let outcome = play(socket, &cut(bytes, cuts)).await?;
     let theirs = asked_of_hyper(bytes).await?;
     let shown = || format!("{outcome:?}, {theirs:?}, cut {cuts:?}: {}", bytes.escape_ascii());
@@ -222,7 +226,8 @@ fn cut(bytes: &[u8], cuts: &[u8]) -> Vec<Piece> {
 
 /// What hyper's own server asks the port, given these bytes at once.
 pub(crate) async fn asked_of_hyper(bytes: &[u8]) -> io::Result<Vec<Asked>> {
-    let (mut client, server) = tokio::io::duplex(bytes.len().max(1));
+    // Room for all answers: what hyper can not flush it may try to write behind.
+    let (mut client, server) = tokio::io::duplex(bytes.len() + ROOM_FOR_ANSWERS);
     client.write_all(bytes).await?;
     client.shutdown().await?;
     let ledger = Rc::new(Ledger::default());
@@ -275,5 +280,6 @@ async fn take_turns(turns: u32) {
     }
 }
 
+const ROOM_FOR_ANSWERS: usize = 64 * 1024;
 /// More than a connection needs to read, answer and be taken apart.
 const TURNS_TO_ARRIVE: u32 = 20;

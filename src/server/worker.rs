@@ -8,10 +8,10 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::spawn_local;
 
-use super::accept::{self, Accepted, Gate, HandedOver};
+use super::accept::{self, Accepted, Carriers, Gate, HandedOver};
 use super::connection::{self, Floor};
 use super::listener::Socket;
 use crate::clock::Moment;
@@ -31,6 +31,7 @@ pub(crate) enum Phase {
 /// A running worker.
 #[derive(Debug)]
 pub(crate) struct Worker {
+    number: usize,
     orders: mpsc::UnboundedSender<Order>,
     /// Connections that it carries.
     open: Arc<AtomicUsize>,
@@ -45,6 +46,10 @@ enum Order {
         gate: Arc<Gate>,
         stop: watch::Receiver<bool>,
     },
+    /// To say for how many ticks the connection has been silent that has been so for longest.
+    LongestSilence(oneshot::Sender<Option<u32>>),
+    /// To end that connection.
+    DismissLongestSilent,
 }
 
 impl Worker {
@@ -75,7 +80,25 @@ impl Worker {
         })?;
         // The channel closes without a word only if the thread panicked.
         has_started.recv().map_err(io::Error::other)??;
-        Ok(Self { orders, open })
+        Ok(Self { number, orders, open })
+    }
+
+    /// Its place among the workers, from 0.
+    pub(crate) fn number(&self) -> usize {
+        self.number
+    }
+
+    /// For how many ticks one of its connections has been silent, the longest; `None`: none is.
+    pub(crate) async fn longest_silence(&self) -> Option<u32> {
+        let (tell, told) = oneshot::channel();
+        self.order(Order::LongestSilence(tell));
+        // A worker that is gone has none.
+        told.await.ok().flatten()
+    }
+
+    /// Ends the connection that has been silent for longest.
+    pub(crate) fn dismiss_longest_silent(&self) {
+        self.order(Order::DismissLongestSilent);
     }
 
     /// How many connections it carries.
@@ -133,11 +156,15 @@ async fn run(
                 }
                 Some(Order::Accept { socket, gate, stop }) => {
                     let (context, floor, open) = (Rc::clone(&context), Rc::clone(&floor), Arc::clone(&open));
-                    spawn_local(accept::run(socket, gate, stop, move |accepted| {
+                    let here = Carriers::Here(Rc::clone(&floor));
+                    spawn_local(accept::run(socket, gate, stop, here, move |accepted| {
                         open.fetch_add(1, Ordering::Relaxed);
                         spawn_connection(accepted, &context, &floor, Counted(Arc::clone(&open)));
                     }));
                 }
+                // Whoever asked may be gone.
+                Some(Order::LongestSilence(tell)) => drop(tell.send(floor.sweep.longest_silence())),
+                Some(Order::DismissLongestSilent) => drop(floor.sweep.dismiss_longest_silent()),
                 None => return,
             },
             changed = phase.changed() => {

@@ -1,10 +1,8 @@
-//! Why there is no connection, or no answer on it; of HTTP/2, hyper's and h2's errors in the words of our answers.
+//! Why there is no connection, or no answer on it; of HTTP/2, h2's errors in the words of our answers.
 
-use std::error::Error as StdError;
 use std::io;
 use std::time::Duration;
 
-use super::body::BodyError;
 use crate::code::Code;
 use crate::tls::Failure;
 
@@ -60,8 +58,11 @@ impl Error {
     }
 
     /// The body of an answer broke off on HTTP/2.
-    pub(super) fn incomplete(error: &hyper::Error) -> Self {
-        Self::Incomplete(whole_text(error))
+    pub(super) fn incomplete(error: &h2::Error) -> Self {
+        if is_reset_by_us(error) {
+            return Self::RequestBody(BROKEN_OFF.to_owned());
+        }
+        Self::Incomplete(reason(error))
     }
 
     /// TCP did not get through to `address`.
@@ -74,25 +75,14 @@ impl Error {
     }
 
     /// An exchange of HTTP/2 ended without an answer.
-    pub(super) fn unanswered(error: &hyper::Error) -> Self {
-        if let Some(stream) = source_of::<h2::Error>(error) {
-            return Self::of_stream(stream);
-        }
-        if let Some(broken) = source_of::<BodyError>(error) {
-            return Self::RequestBody(broken.to_string());
-        }
-        Self::Terminated(whole_text(error))
-    }
-
-    fn of_stream(error: &h2::Error) -> Self {
-        let reset_by_us = error.is_reset() && !error.is_remote() && !error.is_library();
-        if reset_by_us {
-            return Self::RequestBody("the app's body broke off".to_owned());
+    pub(super) fn unanswered(error: &h2::Error) -> Self {
+        if is_reset_by_us(error) {
+            return Self::RequestBody(BROKEN_OFF.to_owned());
         }
         if error.is_remote() || error.is_io() {
-            return Self::Terminated(error.to_string());
+            return Self::Terminated(reason(error));
         }
-        Self::Protocol(error.to_string())
+        Self::Protocol(reason(error))
     }
 }
 
@@ -109,23 +99,29 @@ impl From<Failure> for Error {
 
 /// Whether the service said that it did nothing with the request: a GOAWAY that does not cover its stream
 /// (RFC 9113 §6.8), or REFUSED_STREAM (§8.7).
-pub(super) fn disclaims(error: &hyper::Error) -> bool {
-    source_of::<h2::Error>(error).is_some_and(|error| {
-        error.is_remote() && (error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM))
-    })
+pub(super) fn disclaims(error: &h2::Error) -> bool {
+    error.is_remote() && (error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM))
 }
 
-fn source_of<E: StdError + 'static>(error: &hyper::Error) -> Option<&E> {
-    std::iter::successors(error.source(), |&error| error.source()).find_map(|error| error.downcast_ref())
+/// Only the app's body that broke off makes us reset a stream on which somebody still waits.
+fn is_reset_by_us(error: &h2::Error) -> bool {
+    error.is_reset() && !error.is_remote() && !error.is_library()
 }
 
-/// hyper's errors leave their causes to the reader.
-fn whole_text(error: &hyper::Error) -> String {
-    let mut text = error.to_string();
-    let causes = std::iter::successors(error.source(), |&error| error.source());
-    for cause in causes.map(ToString::to_string).filter(|cause| !cause.is_empty()) {
-        text.push_str(": ");
-        text.push_str(&cause);
-    }
-    text
+/// What happened, in words of ours and h2's alone: what else a GOAWAY says is the service's to choose, and may repeat a
+/// secret that it was sent.
+fn reason(error: &h2::Error) -> String {
+    let Some(reason) = error.reason() else {
+        // Of the socket, or of TLS.
+        return error.get_io().map_or_else(|| "the connection takes no more requests".to_owned(), io::Error::to_string);
+    };
+    let what = match (error.is_remote(), error.is_go_away()) {
+        (true, true) => "it ended the connection",
+        (true, false) => "it reset the stream",
+        (false, true) => "its connection had to be given up",
+        (false, false) => "its stream had to be reset",
+    };
+    format!("{what}: {}", reason.description())
 }
+
+const BROKEN_OFF: &str = "the app's body broke off";

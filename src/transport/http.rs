@@ -7,16 +7,17 @@ use std::time::Duration;
 
 use ::http::Response;
 use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 
 use super::dial::Dialed;
-use super::{Error, Exclusive, Multiplexed, Outgoing, Spelling, h2};
+use super::h2::{self, Inflow};
+use super::{Endpoint, Error, Exclusive, Multiplexed, Outflow, Outgoing};
 
 /// A new connection.
 pub(crate) struct Connected {
     pub(crate) sender: Sender,
-    /// Must be polled (spawned) for an HTTP/2 connection to move; ends when it is closed. Dropped before that it lets
-    /// running streams end first.
+    /// Must be polled (spawned) for an HTTP/2 connection to move: it owns the socket. Ends when the connection does, or soon
+    /// after the last that could use it; dropped before that it breaks off what runs.
     pub(crate) driver: Option<Driver>,
     pub(crate) spent: Spent,
 }
@@ -51,7 +52,7 @@ pub(crate) enum Answer {
     Whole(Bytes),
     /// To be read from the HTTP/1.1 connection on which its head came.
     Coming,
-    Stream(Incoming),
+    Stream(Inflow),
 }
 
 /// An answer's body and the connection that it comes on.
@@ -71,15 +72,15 @@ pub(crate) struct Unsent {
 }
 
 /// Speaks what was negotiated.
-pub(super) async fn handshake(dialed: Dialed, spent: Spent, spelling: Spelling) -> Result<Connected, Error> {
+pub(super) async fn handshake(dialed: Dialed, spent: Spent, endpoint: &Endpoint) -> Result<Connected, Error> {
     let Dialed { wire, protocol } = dialed;
     match protocol {
         Protocol::Http1 => {
-            let sender = Sender::Http1(Box::new(Exclusive::new(wire, spelling)));
+            let sender = Sender::Http1(Box::new(Exclusive::new(wire, endpoint.spelling)));
             Ok(Connected { sender, driver: None, spent })
         }
         Protocol::Http2 => {
-            let (multiplexed, driver) = h2::handshake(wire).await?;
+            let (multiplexed, driver) = h2::handshake(wire, endpoint).await?;
             Ok(Connected { sender: Sender::Http2(multiplexed), driver: Some(driver), spent })
         }
     }
@@ -122,6 +123,15 @@ impl Sender {
 }
 
 impl Answer {
+    /// The rest of a request that was answered before its end on HTTP/2, for a task that sees to it. Left here, it goes on
+    /// while the answer is read.
+    pub(crate) fn take_outflow(&mut self) -> Option<Box<Outflow>> {
+        match self {
+            Self::Stream(inflow) => inflow.take_outflow(),
+            Self::Whole(_) | Self::Coming => None,
+        }
+    }
+
     /// The next piece; `connection` is the HTTP/1.1 connection on which the head came.
     pub(crate) fn poll_frame(
         &mut self,
@@ -133,7 +143,7 @@ impl Answer {
             (Self::Whole(bytes), _) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             (Self::Coming, Some(connection)) => connection.poll_frame(cx),
             (Self::Coming, None) => Poll::Ready(None),
-            (Self::Stream(incoming), _) => Pin::new(incoming).poll_frame(cx).map_err(|error| Error::incomplete(&error)),
+            (Self::Stream(inflow), _) => inflow.poll_frame(cx),
         }
     }
 
@@ -142,7 +152,7 @@ impl Answer {
         match self {
             Self::Whole(bytes) => bytes.is_empty(),
             Self::Coming => connection.is_none_or(Exclusive::is_over),
-            Self::Stream(incoming) => incoming.is_end_stream(),
+            Self::Stream(inflow) => inflow.is_over(),
         }
     }
 
@@ -151,7 +161,7 @@ impl Answer {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Coming => connection.map_or_else(|| SizeHint::with_exact(0), Exclusive::size_hint),
-            Self::Stream(incoming) => incoming.size_hint(),
+            Self::Stream(inflow) => inflow.size_hint(),
         }
     }
 }
@@ -180,3 +190,7 @@ impl Unsent {
 /// What a service's head may have.
 pub(super) const HEAD_BYTES: usize = 64 * 1024;
 pub(super) const HEAD_FIELDS: usize = 100;
+
+/// More interim answers than any protocol has use for: a service that sends one after the other would hold a request for
+/// ever.
+pub(super) const INTERIM_ANSWERS: u32 = 32;

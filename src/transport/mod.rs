@@ -2,8 +2,7 @@
 //!
 //! Promises that a connection says how it ended ([`Error`]), that a request which never left comes back whole, and
 //! that a body which breaks off is never ended as if whole. Starts no task: HTTP/1.1 needs none, and an HTTP/2
-//! connection's driver is handed to the caller (hyper's HTTP/2 alone spawns, through the executor that it is given).
-//! Leaves pooling to `upstream`.
+//! connection's driver is handed to the caller. Leaves pooling to `upstream`.
 
 mod body;
 mod dial;
@@ -20,7 +19,7 @@ pub(crate) mod tests;
 mod wire;
 
 use std::cell::Cell;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use aws_lc_rs::digest;
@@ -28,10 +27,10 @@ use aws_lc_rs::digest;
 pub(crate) use self::body::{Body, BodyError, Kept, Need, Observer, Passage, Screen};
 pub(crate) use self::error::Error;
 pub(crate) use self::gate::Gate;
-pub(crate) use self::h1::Exclusive;
 #[cfg(feature = "bench")]
-pub(crate) use self::h1::trial::pieces_make_no_difference;
-pub(crate) use self::h2::Multiplexed;
+pub(crate) use self::h1::trial::{pieces_make_no_difference, reuse_is_earned};
+pub(crate) use self::h1::{AtRest, Exclusive};
+pub(crate) use self::h2::{Multiplexed, Outflow};
 pub(crate) use self::http::{Answer, Connected, Driver, Protocol, Reading, Sender, Spent, Unsent};
 pub(crate) use self::outgoing::Outgoing;
 pub(crate) use self::probe::{Found, Probed, Step};
@@ -52,6 +51,8 @@ struct Endpoint {
     version: HttpVersion,
     connect_limit: Option<Duration>,
     spelling: Spelling,
+    /// What is wrong with the service in a way that no answer of ours tells is logged once.
+    told: Arc<Once>,
 }
 
 /// How HTTP/1.1 field names are written.
@@ -73,12 +74,11 @@ impl Connector {
     ) -> Self {
         debug_assert_eq!(tls.is_some(), url.scheme == Scheme::Https, "https and only https has TLS");
         let (host, port) = (url.authority.host.clone(), url.authority.port);
-        Self(Arc::new(Endpoint { host, port, tls, version, connect_limit, spelling }))
+        let told = Arc::new(Once::new());
+        Self(Arc::new(Endpoint { host, port, tls, version, connect_limit, spelling, told }))
     }
 
     /// Looks up, connects, shakes hands, speaks HTTP/1.1 or HTTP/2 as negotiated.
-    ///
-    /// Must run on a `LocalRuntime` or `LocalSet`: HTTP/2 spawns its streams there.
     ///
     /// # Errors
     ///
@@ -86,7 +86,7 @@ impl Connector {
     pub(crate) async fn connect(&self) -> Result<Connected, Error> {
         let spent = Cell::default();
         let dialed = dial::dial(&self.0, &spent).await?;
-        http::handshake(dialed, spent.get(), self.0.spelling).await
+        http::handshake(dialed, spent.get(), &self.0).await
     }
 
     /// Looks up, connects and shakes hands as [`Connector::connect`] does, only to see how far that goes: in full, with no

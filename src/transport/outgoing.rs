@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use http::header::{EXPECT, HOST, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::uri::{self, Authority, PathAndQuery, Uri};
-use http::{HeaderMap, Method, Request, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Version};
+use hyper::body::Body as _;
 
 use super::{Body, spare};
 use crate::config::Scheme;
@@ -25,13 +26,19 @@ pub(crate) struct Outgoing {
 }
 
 impl Outgoing {
-    /// As HTTP/2 writes it (RFC 9113 §8.3.1), without what only HTTP/1.1 knows.
-    ///
-    /// Takes the body; the rest is copied, as it may be wanted for another sending.
-    pub(super) fn take_absolute_form(&mut self) -> Request<Body> {
+    /// The head as HTTP/2 writes it (RFC 9113 §8.3.1), without what only HTTP/1.1 knows, and whether that is all of the
+    /// request. Copied, as it may be wanted for another sending.
+    pub(super) fn absolute_form(&self) -> (Request<()>, bool) {
         let mut fields = self.fields.clone();
         for foreign in [HOST, TRANSFER_ENCODING, EXPECT] {
             fields.remove(foreign);
+        }
+        let ends = self.body.is_end_stream();
+        match self.body.size_hint().exact() {
+            // What has no body by its nature need not say so.
+            Some(0) if matches!(self.method, Method::GET | Method::HEAD | Method::DELETE | Method::OPTIONS) => {}
+            Some(length) => drop(fields.insert(CONTENT_LENGTH, HeaderValue::from(length))),
+            None => {}
         }
         let mut parts = uri::Parts::default();
         parts.scheme = Some(match self.scheme {
@@ -40,7 +47,7 @@ impl Outgoing {
         });
         parts.authority = Some(self.authority.clone());
         parts.path_and_query = Some(self.target.clone());
-        let mut request = Request::new(std::mem::replace(&mut self.body, Body::Empty));
+        let mut request = Request::new(());
         // Invariant: all three parts are there.
         #[allow(clippy::expect_used)]
         let uri = Uri::from_parts(parts).expect("a whole URI");
@@ -48,7 +55,7 @@ impl Outgoing {
         *request.method_mut() = self.method.clone();
         *request.version_mut() = Version::HTTP_2;
         *request.headers_mut() = fields;
-        request
+        (request, ends)
     }
 
     /// It was sent for the last time: the memory of its fields is for those of the next answer.

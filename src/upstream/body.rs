@@ -30,7 +30,7 @@ impl PooledBody {
 
     fn is_over(&self) -> bool {
         match &self.lease {
-            Some(lease) => lease.with(|connection| self.answer.is_over(connection.as_deref())),
+            Some(lease) => lease.with(|connection| self.answer.is_over(connection)),
             None => self.answer.is_over(None),
         }
     }
@@ -49,8 +49,8 @@ impl hyper::body::Body for PooledBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = self.get_mut();
         let answer = &mut this.answer;
-        let polled = match &this.lease {
-            Some(lease) => lease.with(|connection| answer.poll_frame(connection, cx)),
+        let polled = match &mut this.lease {
+            Some(lease) => lease.with_mut(|connection| answer.poll_frame(connection, cx)),
             None => answer.poll_frame(None, cx),
         };
         let frame = ready!(polled);
@@ -69,7 +69,7 @@ impl hyper::body::Body for PooledBody {
 
     fn size_hint(&self) -> SizeHint {
         match &self.lease {
-            Some(lease) => lease.with(|connection| self.answer.size_hint(connection.as_deref())),
+            Some(lease) => lease.with(|connection| self.answer.size_hint(connection)),
             None => self.answer.size_hint(None),
         }
     }

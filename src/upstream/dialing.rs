@@ -8,7 +8,7 @@ use tokio::task::spawn_local;
 use tokio::time::sleep;
 
 use super::Pool;
-use super::lease::{Connection, Lease, Place, Shared};
+use super::lease::{Busy, Lease, Place, Shared};
 use super::outage::Proof;
 use super::queue::{Next, Ticket};
 use crate::clock::Moment;
@@ -71,7 +71,7 @@ impl Pool {
         match connected.sender {
             Sender::Http1(http) => {
                 if let Some(pool) = self.rc() {
-                    self.hand_over(Lease::whole(pool, Connection::new(*http, place, now), Some(spent)));
+                    self.hand_over(Lease::whole(pool, Busy::new(http, place, now), Some(spent)));
                 }
             }
             Sender::Http2(sender) => {

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
-use super::lease::{Connection, Lease, Shared};
+use super::lease::{Lease, Resting, Shared};
 use super::queue::{Outcome, Queue, Ticket};
 use super::{Choice, Error, Failure, PooledBody, Timing, Upstream};
 use crate::clock::Moment;
@@ -49,7 +49,7 @@ pub(crate) struct Pool {
 }
 
 pub(super) struct Idle {
-    pub(super) connection: Rc<Connection>,
+    pub(super) connection: Resting,
     since: Moment,
 }
 
@@ -100,8 +100,8 @@ impl Pool {
                 self.used_first(began, outcome.as_ref().err());
             }
             let unsent = match outcome {
-                Ok(response) => {
-                    lease.write_on();
+                Ok(mut response) => {
+                    lease.write_on(response.body_mut());
                     return Ok(response.map(|answer| PooledBody::new(answer, lease)));
                 }
                 Err(unsent) => unsent,
@@ -119,7 +119,7 @@ impl Pool {
     pub(crate) fn sweep(&self, now: Moment) {
         self.now.set(now);
         let is_fresh = |since| self.upstream.pool.idle_timeout.is_none_or(|limit| now.since(since) < limit);
-        self.idle.borrow_mut().retain(|idle| self.is_fit(&idle.connection) && is_fresh(idle.since));
+        self.idle.borrow_mut().retain_mut(|idle| self.is_fit(&mut idle.connection) && is_fresh(idle.since));
         self.shared.borrow_mut().retain(|shared| {
             !shared.sender.is_closed()
                 && self.is_young(shared.born)
@@ -162,9 +162,9 @@ impl Pool {
             return None;
         }
         let mut idle = self.idle.borrow_mut();
-        while let Some(newest) = idle.pop_back() {
-            if !newest.connection.is_closed() {
-                return Some(Lease::whole(self.rc()?, newest.connection, None));
+        while let Some(Idle { mut connection, .. }) = idle.pop_back() {
+            if !connection.is_closed() {
+                return Some(Lease::whole(self.rc()?, connection.rouse(), None));
             }
         }
         None
@@ -223,20 +223,26 @@ impl Pool {
         }
     }
 
-    /// An HTTP/1.1 connection is ready for another request.
-    pub(super) fn give_back(&self, connection: Rc<Connection>) {
-        if !self.is_fit(&connection) || self.must_yield() {
+    /// An HTTP/1.1 connection is ready for another request: only one whose exchange has ended can be given here.
+    pub(super) fn give_back(&self, mut connection: Resting) {
+        if !self.is_fit(&mut connection) || self.must_yield() {
             drop(connection);
             self.dial_for_waiting();
         } else if self.queue.borrow().is_empty() {
             self.shelve(connection);
         } else if let Some(pool) = self.rc() {
-            self.hand_over(Lease::whole(pool, connection, None));
+            self.hand_over(Lease::whole(pool, connection.rouse(), None));
         }
         self.count();
     }
 
-    fn shelve(&self, connection: Rc<Connection>) {
+    /// An HTTP/1.1 connection was closed after its exchange.
+    pub(super) fn connection_ended(&self) {
+        self.dial_for_waiting();
+        self.count();
+    }
+
+    fn shelve(&self, connection: Resting) {
         if self.retired.get() {
             return;
         }
@@ -259,7 +265,7 @@ impl Pool {
     }
 
     /// Whether it may carry another request.
-    fn is_fit(&self, connection: &Connection) -> bool {
+    fn is_fit(&self, connection: &mut Resting) -> bool {
         !connection.is_closed() && self.is_young(connection.born)
     }
 

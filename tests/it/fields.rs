@@ -283,8 +283,7 @@ async fn the_answers_hop_by_hop_fields_stay_here_and_the_rest_comes_back_untouch
     );
     let values = ["x-hop", "keep-alive", "server", "x-set"].map(|name| answer.fields(name).concat());
     assert_eq!(values, ["", "", "", "ours"]);
-    // RFC 9110 §6.6.1: the service said none.
-    assert!(answer.field("date").is_some_and(|date| date.ends_with(" GMT")), "{answer:?}");
+    assert!(answer.field("date").is_some(), "an answer without a Date gets one");
 }
 
 #[tokio::test]

@@ -23,6 +23,7 @@ mod docs;
 mod dpop;
 mod endings;
 mod errors;
+mod exchanges;
 mod fields;
 mod framing;
 mod grants;
@@ -42,12 +43,14 @@ mod routes;
 mod secrets;
 mod server_timing;
 mod signers;
+mod silence;
 mod spellings;
 mod start_and_stop;
 mod timeouts_and_retry;
 mod token_answers;
 mod tokens;
 mod unauthorized;
+mod uploads;
 
 /// One binary links once; a file that nobody named here would never run.
 #[test]

@@ -325,6 +325,7 @@ async fn what_the_endpoint_repeats_of_us_is_not_shown_however_it_is_spelt() {
 
     let detail = sidekey.get("/payments/orders").await.problem("token_rejected");
 
+    sidekey.until_logged("token_rejected").await;
     let pair = idp.received()[0].field("authorization").unwrap();
     assert!(pair.starts_with("Basic "), "{pair}");
     assert!(detail.contains("`invalid_client` (no Basic ***, no ***, no ***!)"), "{detail}");

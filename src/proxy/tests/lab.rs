@@ -71,7 +71,8 @@ impl Worker {
         });
         let context = Rc::clone(&self.context);
         let service = service_fn(move |request: Request<Incoming>| {
-            let answer = handle(request.map(IncomingBody::new), Rc::clone(&arrival), &context);
+            let (head, body) = request.into_parts();
+            let answer = handle(head, IncomingBody::new(body), Rc::clone(&arrival), &context);
             async move { Ok::<_, Infallible>(answer.await) }
         });
         let connection = spawn_local(async move {

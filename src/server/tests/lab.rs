@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{Request, Response, StatusCode};
+use http::{Response, StatusCode, request};
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -30,8 +30,7 @@ pub(super) struct Echo {
 }
 
 impl Echo {
-    async fn echo(self: Rc<Self>, request: Request<IncomingBody>) -> Response<Body> {
-        let (head, body) = request.into_parts();
+    async fn echo(self: Rc<Self>, head: request::Parts, body: IncomingBody, arrival: Rc<Arrival>) -> Response<Body> {
         self.asked.borrow_mut().push(head.uri.path().to_owned());
         match head.uri.path() {
             "/held" => self.gate.notified().await,
@@ -52,9 +51,8 @@ impl Echo {
             }
             "/unread" => return Response::new(Body::whole("unread")),
             "/close" => {
-                let mut answer = Response::new(Body::whole("closed"));
-                answer.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
-                return answer;
+                arrival.closing.set(true);
+                return Response::new(Body::whole("closed"));
             }
             _ => {}
         }
@@ -67,14 +65,19 @@ impl Echo {
 impl Port for Echo {
     fn answer(
         self: &Rc<Self>,
-        request: Request<IncomingBody>,
-        _: &Rc<Arrival>,
+        head: request::Parts,
+        body: IncomingBody,
+        arrival: &Rc<Arrival>,
     ) -> impl Future<Output = Response<Body>> + use<> {
-        Rc::clone(self).echo(request)
+        Rc::clone(self).echo(head, body, Rc::clone(arrival))
     }
 
     fn limits(&self) -> Limits {
         self.limits.get()
+    }
+
+    fn turns_away(&self, _: Peer) -> Option<(Code, String)> {
+        None
     }
 
     fn refuse(&self, code: Code, detail: &str, _: Peer) -> Response<Body> {

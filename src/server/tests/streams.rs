@@ -146,8 +146,11 @@ fn request(number: usize, random: &mut fastrand::Rng) -> Written {
         "early" if has_body => Body::Beginning(body),
         _ => Body::All(body),
     };
-    let persists = !closes && !(has_body && way != "read");
-    Written { bytes: [head.into_bytes(), sent].concat(), expected: Expected::Asked { line, body: seen, persists } }
+    let is_last = closes || has_body && way != "read";
+    Written {
+        bytes: [head.into_bytes(), sent].concat(),
+        expected: Expected::Asked { line, body: seen, persists: !is_last },
+    }
 }
 
 /// What is no request wherever it is cut, and whatever follows.

@@ -11,7 +11,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::body::Rest;
 use super::head::{self, Head};
-use crate::transport::http::HEAD_BYTES;
+use super::upload::WrittenToEnd;
+use crate::transport::http::{HEAD_BYTES, INTERIM_ANSWERS};
 use crate::transport::{Error, spare};
 
 /// What was read of an answer, and how much of it was understood. Does not care in which pieces it came.
@@ -22,14 +23,24 @@ pub(super) struct Download {
     looked: usize,
     interim: u32,
     state: State,
-    /// Whether another request may follow, as far as this side of the connection says.
-    keep: bool,
 }
 
+/// ```text
+///  fresh ─► asking ─► asked ─► answered (may follow) ─┐ at its end, the request after it
+///     ▲        └────────────► answered (the last)     │
+///     └───────────────────────────────────────────────┘
+/// ```
 enum State {
-    Waiting,
-    /// The head was taken, and this is to come of the body. A connection is at rest like this, with nothing to come.
-    Answered(Rest),
+    /// No request was sent on this connection yet.
+    Fresh,
+    /// The request is being written.
+    Asking,
+    /// It was written to its end.
+    Asked(WrittenToEnd),
+    /// The head was taken, and this is to come of the body. With the proof that the request had been written to its end
+    /// *before*, if the head says that another may follow. A service that answers sooner may never read the rest, and
+    /// would take it for the next request (RFC 9112 §9.3): whatever becomes of that rest, the proof can't be had any more.
+    Answered(Rest, Option<WrittenToEnd>),
     /// There is no such answer, or it broke off.
     Broken,
 }
@@ -37,26 +48,56 @@ enum State {
 impl Download {
     /// Of a connection that was not used yet.
     pub(super) fn none() -> Self {
-        Self { read: BytesMut::new(), looked: 0, interim: 0, state: State::Answered(Rest::Over), keep: true }
+        Self { read: BytesMut::new(), looked: 0, interim: 0, state: State::Fresh }
     }
 
     /// A request is sent.
     pub(super) fn begin(&mut self) {
-        (self.looked, self.interim, self.state) = (0, 0, State::Waiting);
+        (self.looked, self.interim, self.state) = (0, 0, State::Asking);
+    }
+
+    /// The request was written to its end: of use only if that is before its answer.
+    pub(super) fn asked(&mut self, written: WrittenToEnd) {
+        if matches!(self.state, State::Asking) {
+            self.state = State::Asked(written);
+        }
+    }
+
+    pub(super) fn is_fresh(&self) -> bool {
+        matches!(self.state, State::Fresh)
     }
 
     pub(super) fn is_awaited(&self) -> bool {
-        matches!(self.state, State::Waiting)
+        matches!(self.state, State::Asking | State::Asked(_))
     }
 
-    /// Whether the answer was taken to its end.
+    /// Whether there is no answer of which anything is to come.
     pub(super) fn is_over(&self) -> bool {
-        matches!(&self.state, State::Answered(rest) if rest.is_over())
+        match &self.state {
+            State::Fresh => true,
+            State::Answered(rest, _) => rest.is_over(),
+            State::Asking | State::Asked(_) | State::Broken => false,
+        }
     }
 
     /// Whether another request may follow on the connection now: bytes that nobody asked for forbid it.
     pub(super) fn is_reusable(&self) -> bool {
-        self.keep && self.is_over() && self.is_empty()
+        let ended_well = match &self.state {
+            State::Fresh => true,
+            State::Answered(rest, Some(WrittenToEnd { .. })) => rest.is_over(),
+            State::Answered(_, None) | State::Asking | State::Asked(_) | State::Broken => false,
+        };
+        ended_well && self.is_empty()
+    }
+
+    /// Whether a request was written to its end, and not answered yet.
+    pub(super) fn is_asked(&self) -> bool {
+        matches!(self.state, State::Asked(_))
+    }
+
+    /// Whether the answer was announced by an interim one.
+    pub(super) fn was_announced(&self) -> bool {
+        self.interim > 0
     }
 
     /// Whether nothing is there that was not taken.
@@ -66,19 +107,23 @@ impl Download {
 
     /// No other request may follow.
     pub(super) fn forbid(&mut self) {
-        self.keep = false;
+        match &mut self.state {
+            State::Fresh => self.state = State::Answered(Rest::Over, None),
+            State::Answered(_, written) => *written = None,
+            State::Asking | State::Asked(_) | State::Broken => {}
+        }
     }
 
     /// Nothing that comes will be understood.
     pub(super) fn break_off(&mut self) {
-        (self.state, self.keep) = (State::Broken, false);
+        self.state = State::Broken;
     }
 
     /// How many bytes are to come of the body, if that is certain.
     pub(super) fn exact(&self) -> Option<u64> {
         match &self.state {
-            State::Answered(rest) => rest.exact(),
-            State::Waiting | State::Broken => None,
+            State::Answered(rest, _) => rest.exact(),
+            State::Fresh | State::Asking | State::Asked(_) | State::Broken => None,
         }
     }
 
@@ -119,9 +164,12 @@ impl Download {
             return Err(Error::Protocol("it switches protocols, which nobody asked for".to_owned()));
         }
         let mut rest = head.rest(method)?;
-        self.keep = head.keeps_alive();
+        let written = match std::mem::replace(&mut self.state, State::Broken) {
+            State::Asked(written) if head.keeps_alive() => Some(written),
+            _ => None,
+        };
         let whole = rest.whole(&mut self.read);
-        self.state = State::Answered(rest);
+        self.state = State::Answered(rest, written);
         self.spare_buffer();
         Ok((head, whole))
     }
@@ -132,7 +180,7 @@ impl Download {
     ///
     /// When it breaks off.
     pub(super) fn take_frame(&mut self) -> Result<Option<Frame<Bytes>>, Error> {
-        let State::Answered(rest) = &mut self.state else { return Ok(None) };
+        let State::Answered(rest, _) = &mut self.state else { return Ok(None) };
         let taken = rest.next(&mut self.read);
         self.spare_buffer();
         taken.map_err(|malformed| Error::Incomplete(malformed.0.to_owned()))
@@ -144,8 +192,8 @@ impl Download {
     ///
     /// When the body is not at its end.
     pub(super) fn close(&mut self) -> Result<(), Error> {
-        self.keep = false;
-        let State::Answered(rest) = &mut self.state else { return Ok(()) };
+        let State::Answered(rest, written) = &mut self.state else { return Ok(()) };
+        *written = None;
         rest.close().map_err(|malformed| Error::Incomplete(malformed.0.to_owned()))
     }
 
@@ -163,7 +211,7 @@ impl Download {
         if self.read.capacity() == 0 {
             self.read = spare::buffer();
         }
-        let (least, most) = if matches!(self.state, State::Waiting) { HEAD_ROOM } else { BODY_ROOM };
+        let (least, most) = if self.is_awaited() { HEAD_ROOM } else { BODY_ROOM };
         if self.read.capacity() - self.read.len() < least {
             self.read.reserve(most);
         }
@@ -181,9 +229,6 @@ impl Download {
         }
     }
 }
-
-/// More than any protocol has use for: a service that sends one after the other would hold a request for ever.
-const INTERIM_ANSWERS: u32 = 32;
 
 /// The least room for a read, and what is made if there is less. A small answer comes in one; TLS gives up to 16 KiB.
 const HEAD_ROOM: (usize, usize) = (8 * 1024, 8 * 1024);

@@ -213,12 +213,32 @@ impl Head {
     /// After HTTP/1.0 none does: who claims to keep the connection alive does so in ways of his own.
     pub(super) fn keeps_alive(&self) -> bool {
         let two_framings = self.coding.is_some() && self.length.is_some();
-        self.version == Version::HTTP_11 && !self.close && !two_framings
+        self.version == Version::HTTP_11 && !self.close && !two_framings && !self.announces_the_impossible()
+    }
+
+    /// Whether the service gives up an idle connection with these words, as it may (RFC 9110 §15.5.9).
+    pub(super) fn gives_up_waiting(&self) -> bool {
+        self.status == StatusCode::REQUEST_TIMEOUT && self.close
+    }
+
+    /// Whether it says that a body follows where none may. The answer itself is a good one, so the app gets it; but who
+    /// writes such a head may write the body too, and it would answer the next request.
+    pub(super) fn announces_the_impossible(&self) -> bool {
+        let announces = self.coding.is_some() || self.length.is_some_and(|length| length > 0);
+        match self.status {
+            // RFC 9110 §8.6, RFC 9112 §6.1.
+            StatusCode::NO_CONTENT => announces,
+            // It has no content either (§15.3.6), but without a length of zero its framing says "until the end"
+            // (RFC 9112 §6.3).
+            StatusCode::RESET_CONTENT => announces || self.length.is_none(),
+            _ => false,
+        }
     }
 
     /// What follows the head (RFC 9112 §6.3, in its order).
     pub(super) fn rest(&self, method: &Method) -> Result<Rest, Malformed> {
-        if *method == Method::HEAD || matches!(self.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        let bodiless = [StatusCode::NO_CONTENT, StatusCode::RESET_CONTENT, StatusCode::NOT_MODIFIED];
+        if *method == Method::HEAD || bodiless.contains(&self.status) {
             return Ok(Rest::Over);
         }
         match (self.coding, self.length) {

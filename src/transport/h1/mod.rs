@@ -1,14 +1,17 @@
 //! A client of HTTP/1.1 that needs no task of its own: whoever waits for the answer moves the connection's bytes.
 //!
-//! Promises that a connection is used again only if the request was written, its answer read, and not a byte came
-//! that nobody asked for; that a body which breaks off is never taken for whole; and that an idle connection holds no
-//! buffer. An answer is read strictly: where two readers could disagree on where it ends, there is none.
+//! Promises that a connection is used again only if the request was written to its end before its answer began, that
+//! answer read to its own, and not a byte came that nobody asked for; that a body which breaks off is never taken for
+//! whole; and that an idle connection holds no buffer. An answer is read strictly: where two readers could disagree on
+//! where it ends, there is none.
 //!
 //! Reads what services send, never what an app does.
 //!
 //! ```text
-//!            send                 head read               body read, request written
-//!   at rest ─────► waiting ──────────────────► answered ──────────────────────────► at rest
+//!            send             request written              head read               body read
+//!   AtRest ───────► Exclusive ───────────────► awaited ─────────────► answered ────────────► AtRest
+//!                       │ head read                 what may not follow │
+//!                       └─────────────────► answered for the last time ─┴──► closed
 //! ```
 
 mod body;
@@ -24,6 +27,7 @@ use std::io;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, Response};
 use hyper::body::{Frame, SizeHint};
 
@@ -35,6 +39,9 @@ use super::wire::{Wire, is_gone};
 use super::{Error, Outgoing, Spelling, spare};
 use crate::tls::Failure;
 
+/// An HTTP/1.1 connection between two requests: nothing is owed on either side. Made by [`Exclusive::into_rest`] alone.
+pub(crate) struct AtRest(Box<Exclusive>);
+
 /// An HTTP/1.1 connection: carries one request at a time.
 pub(crate) struct Exclusive {
     wire: Wire,
@@ -43,6 +50,8 @@ pub(crate) struct Exclusive {
     download: Download,
     /// Of the request that goes on now.
     method: Method,
+    /// Whether another went before it.
+    used: bool,
     /// Why nothing can be written any more; what was said before that may still be read.
     gone: Option<io::Error>,
     /// Why the answer broke off, to be told.
@@ -61,6 +70,7 @@ impl Exclusive {
             upload: Upload::none(),
             download: Download::none(),
             method: Method::GET,
+            used: false,
             gone: None,
             fault: None,
             ahead: 0,
@@ -116,10 +126,10 @@ impl Exclusive {
         !self.upload.is_done() && self.gone.is_none()
     }
 
-    /// Whether something came that was not looked at yet.
-    #[cfg(test)]
-    pub(crate) fn has_news(&self) -> bool {
-        self.wire.has_news()
+    /// The connection, ready for another request; `None`: it was the last one, or has not ended, and the connection is
+    /// closed.
+    pub(crate) fn into_rest(self: Box<Self>) -> Option<AtRest> {
+        (self.is_at_rest() && self.download.is_reusable()).then(|| AtRest(self))
     }
 
     /// How many bytes of the request were written.
@@ -142,7 +152,7 @@ impl Exclusive {
         }
     }
 
-    /// Whether no other request may be sent on it now, as far as is known.
+    /// Whether no request may be sent on it now, as far as is known.
     pub(crate) fn is_closed(&mut self) -> bool {
         !self.is_at_rest() || !self.download.is_reusable() || self.was_spoken_on()
     }
@@ -170,6 +180,7 @@ impl Exclusive {
     }
 
     fn begin(&mut self, outgoing: &mut Outgoing) {
+        self.used = !self.download.is_fresh();
         self.method.clone_from(&outgoing.method);
         self.upload.begin(outgoing, spare::lines(), self.spelling);
         self.download.begin();
@@ -242,7 +253,10 @@ impl Exclusive {
         }
         match self.upload.poll(&mut self.wire, cx) {
             Poll::Pending => {}
-            Poll::Ready(Ok(())) => spare::keep_lines(self.upload.finish()),
+            Poll::Ready(Ok(written)) => {
+                self.download.asked(written);
+                spare::keep_lines(self.upload.finish());
+            }
             Poll::Ready(Err(Stuck::Connection(error))) if is_gone(&error) => self.gone = Some(error),
             Poll::Ready(Err(Stuck::Connection(error))) => return Err(lost(error)),
             Poll::Ready(Err(Stuck::Body(error))) => return Err(Error::RequestBody(error.to_string())),
@@ -261,10 +275,19 @@ impl Exclusive {
         let gate = self.upload.gate();
         let open = || gate.iter().for_each(|gate| gate.open());
         let mut fields = spare::fields();
+        let may_be_late = self.used && self.download.is_asked();
         let Some((head, whole)) = self.download.take_head(&self.method, &mut fields, open)? else {
             spare::keep_fields(fields);
             return Ok(None);
         };
+        if may_be_late && head.gives_up_waiting() && !self.download.was_announced() {
+            // Most likely it was said before this request came: the connection was dead (RFC 9110 §15.5.9).
+            return Err(Error::Terminated("it had waited for a request for too long (408)".to_owned()));
+        }
+        if head.announces_the_impossible() {
+            fields.remove(CONTENT_LENGTH);
+            fields.remove(TRANSFER_ENCODING);
+        }
         // What becomes of the app's body is between the app and the service now.
         open();
         Ok(Some(response(head, whole, fields)))
@@ -291,6 +314,24 @@ fn response(head: Head, whole: Option<Bytes>, fields: HeaderMap) -> Response<Ans
         response.extensions_mut().insert(reason);
     }
     response
+}
+
+impl AtRest {
+    /// For another request.
+    pub(crate) fn rouse(self) -> Box<Exclusive> {
+        self.0
+    }
+
+    /// Whether the service has left since, or said something, as far as is known.
+    pub(crate) fn is_closed(&mut self) -> bool {
+        self.0.is_closed()
+    }
+
+    /// Whether something came that was not looked at yet.
+    #[cfg(test)]
+    pub(crate) fn has_news(&self) -> bool {
+        self.0.wire.has_news()
+    }
 }
 
 /// At rest it ends in peace, else in a reset: half a request must not look whole.

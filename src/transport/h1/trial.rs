@@ -5,6 +5,7 @@ use std::task::{Context, Poll, Waker};
 use http::{HeaderMap, Method, Version};
 
 use super::download::Download;
+use super::upload::WrittenToEnd;
 
 /// An answer that was read to its end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,7 +26,8 @@ pub(crate) struct Whole {
 /// Why there is no answer, or no whole one.
 pub(crate) fn read<'a>(method: &Method, pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<Whole, String> {
     let mut reader = Reader::default();
-    reader.download.begin();
+    reader.begin();
+    reader.download.asked(WrittenToEnd::on_trial());
     for piece in pieces {
         reader.take(method, piece)?;
     }
@@ -46,6 +48,41 @@ pub(crate) fn pieces_make_no_difference(answer: &[u8], cuts: &[u8]) {
             let told = whole.body.len() + whole.fields.len() + whole.trailers.len();
             assert!(told <= answer.len(), "more was read than came");
         }
+    }
+}
+
+/// Panics unless a connection is used again only after an exchange that ended on both sides, and then reads what comes as
+/// one that was never used. A service says `bytes`, cut as by [`pieces`]; each of `late` says how many pieces come before a
+/// request was written to its end.
+pub(crate) fn reuse_is_earned(bytes: &[u8], cuts: &[u8], late: &[u8]) {
+    let mut pieces = pieces(bytes, cuts).into_iter();
+    let mut reader = Reader::default();
+    for wait in late.iter().map(|wait| usize::from(wait % 4)).cycle().take(bytes.len()) {
+        reader.begin();
+        let mut came = Vec::new();
+        let mut is_early = wait > 0;
+        for turn in 0.. {
+            if turn == wait {
+                is_early = reader.answer.is_some();
+                reader.download.asked(WrittenToEnd::on_trial());
+            }
+            let Some(piece) = pieces.next() else { return };
+            came.extend_from_slice(piece);
+            if reader.take(&Method::GET, piece).is_err() {
+                return;
+            }
+            if reader.answer.is_some() && reader.download.is_over() {
+                // It was written in the end, and too late.
+                reader.download.asked(WrittenToEnd::on_trial());
+                break;
+            }
+        }
+        if !reader.download.is_reusable() || reader.left_over {
+            return;
+        }
+        assert!(!is_early, "it was answered early: {:?}", String::from_utf8_lossy(&came));
+        let seen = reader.answer.take().map(|answer| Whole { reusable: true, ..answer });
+        assert_eq!(read(&Method::GET, [&came[..]]).ok(), seen, "{:?}", String::from_utf8_lossy(&came));
     }
 }
 
@@ -81,6 +118,11 @@ impl Default for Reader {
 }
 
 impl Reader {
+    fn begin(&mut self) {
+        self.download.begin();
+        (self.answer, self.left_over) = (None, false);
+    }
+
     fn take(&mut self, method: &Method, mut piece: &[u8]) -> Result<(), String> {
         while !piece.is_empty() {
             if self.answer.is_some() && self.download.is_over() {

@@ -29,6 +29,11 @@ pub(super) struct Upload {
     flushed: bool,
 }
 
+/// That a request was written to its end. Made by [`Upload::poll`] alone, once for each request; whoever has none can't
+/// call a connection free.
+#[derive(Debug)]
+pub(super) struct WrittenToEnd(());
+
 /// How its body is written.
 enum Kind {
     Length(u64),
@@ -44,6 +49,14 @@ pub(super) enum Stuck {
     /// The app's body is shorter than it said.
     Short,
     Connection(io::Error),
+}
+
+impl WrittenToEnd {
+    /// As if a request had been written, for answers that are read from bytes alone.
+    #[cfg(any(test, feature = "bench"))]
+    pub(super) fn on_trial() -> Self {
+        Self(())
+    }
 }
 
 impl Upload {
@@ -113,7 +126,7 @@ impl Upload {
         &mut self,
         stream: &mut (impl AsyncWrite + Unpin),
         cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Stuck>> {
+    ) -> Poll<Result<WrittenToEnd, Stuck>> {
         while !self.flushed {
             let waiting = self.poll_body(cx)?.is_pending();
             while self.at < self.lines.len() || !self.data.is_empty() || !self.tail.is_empty() {
@@ -132,7 +145,7 @@ impl Upload {
                 return Poll::Pending;
             }
         }
-        Poll::Ready(Ok(()))
+        Poll::Ready(Ok(WrittenToEnd(())))
     }
 
     /// Makes the body's next piece ready to be written, if none is.

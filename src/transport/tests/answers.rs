@@ -253,6 +253,46 @@ async fn an_answer_given_before_the_request_was_read_arrives() {
     assert_eq!((status.as_u16(), body.as_str()), (413, "big"));
 }
 
+#[tokio::test(flavor = "local")]
+async fn an_answer_without_a_body_says_nothing_of_the_one_that_it_announced() {
+    for status in ["204 No Content", "205 Reset Content"] {
+        for framing in ["content-length: 5", "transfer-encoding: chunked"] {
+            let service = Service::answering(format!("HTTP/1.1 {status}\r\n{framing}\r\n\r\n")).await;
+            let mut sender = service.connected().await;
+
+            let response = sender.ask(get("/")).await.unwrap_or_else(|unsent| panic!("{}", unsent.error));
+
+            assert_eq!(response.headers().len(), 0, "{:?}", response.headers());
+            assert_eq!(sender.text(response).await, "");
+            assert!(sender.http1().is_closed());
+        }
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_408_for_an_idle_connection_is_no_answer() {
+    const GIVEN_UP: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+    let service = Service::raw(|mut tcp, number| async move {
+        if number == 1 {
+            answer_path(&mut tcp).await;
+        }
+        read_head(&mut tcp).await;
+        tcp.write_all(GIVEN_UP).await.unwrap();
+        drop(tcp.read_u8().await);
+    })
+    .await;
+    let mut used = service.connected().await;
+    used.fetch(get("/")).await;
+
+    let unsent = unanswered(used.ask(get("/")).await);
+    let fresh = service.connected().await.fetch(get("/")).await;
+
+    assert_eq!(unsent.error.code(), Code::ConnectionTerminated, "{}", unsent.error);
+    // It may have been meant for this very request.
+    assert!(!unsent.not_processed);
+    assert_eq!(fresh.0.as_u16(), 408);
+}
+
 async fn written(request: Outgoing, spelling: Spelling) -> String {
     let (tell, mut told) = mpsc::unbounded_channel();
     let service = Service::raw(move |mut tcp, _| {

@@ -4,4 +4,5 @@ mod answers;
 mod bodies;
 mod connecting;
 pub(crate) mod lab;
+mod stream_ends;
 mod streams;

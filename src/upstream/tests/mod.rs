@@ -1,6 +1,7 @@
 //! What a pool promises, against real sockets on loopback.
 
 mod connections;
+mod endings;
 mod failures;
 mod sharing;
 

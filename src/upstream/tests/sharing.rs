@@ -7,18 +7,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use h2::Reason;
-use http::Response;
+use http::{Method, Response};
 use http_body_util::BodyExt;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
-use tokio::task::{JoinSet, spawn_local};
+use tokio::task::{JoinSet, spawn_local, yield_now};
 use tokio_rustls::TlsAcceptor;
 
 use super::{Crowd, LIMITS, fetch, over_tls, pool, send, until, upstream, worker};
 use crate::config::{self, HttpVersion};
-use crate::transport::tests::lab::{AsksForCertificate, Authorities, Service, get};
-use crate::transport::{Connector, Spelling};
+use crate::transport::tests::lab::{AsksForCertificate, Authorities, Service, get, outgoing};
+use crate::transport::{Body, Connector, Spelling};
 use crate::upstream::{Reached, Upstream};
 
 #[tokio::test(flavor = "local")]
@@ -129,6 +129,62 @@ async fn a_request_given_up_on_a_silent_http2_connection_is_the_last_to_join_it(
 
     assert_eq!(fetch(&pool, "/").await, "/");
     assert_eq!(service.accepted.get(), 2);
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_service_that_has_stopped_reading_holds_no_more_connections_than_are_counted() {
+    let stuck = Stuck::default();
+    let counted = stuck.clone();
+    let service = Service::raw(move |tcp, _| counted.clone().hold(tcp)).await;
+    let upstream = by_http2(&service, config::Pool { max_connections: 2, ..LIMITS });
+    let pool = pool(&upstream);
+
+    while stuck.full.get() < 5 {
+        let sender = Rc::clone(&pool);
+        let huge = Body::Whole(Some(vec![b'x'; 16 * 1024 * 1024].into()));
+        let request = spawn_local(async move { send(&sender, outgoing(Method::POST, "/", huge)).await.is_ok() });
+        // On a connection that is stuck, if not by this request then by the one before.
+        let is_sent = || pool.shared.borrow().iter().any(|shared| !shared.is_idle());
+        until(|| is_sent() && stuck.full.get() == service.accepted.get()).await;
+        request.abort();
+        assert!(request.await.unwrap_err().is_cancelled());
+    }
+
+    pool.retire();
+    until(|| stuck.open.get() == 0).await;
+    assert!(stuck.most.get() <= 2, "{}", stuck.most.get());
+    until(|| upstream.permits.available_permits() == 2).await;
+}
+
+/// Connections of which nothing is read, so that our goodbye does not get through either.
+#[derive(Clone, Default)]
+struct Stuck {
+    open: Rc<Cell<usize>>,
+    most: Rc<Cell<usize>>,
+    full: Rc<Cell<usize>>,
+}
+
+impl Stuck {
+    async fn hold(self, mut tcp: TcpStream) {
+        self.open.set(self.open.get() + 1);
+        self.most.set(self.most.get().max(self.open.get()));
+        // Settings, and windows that are wide open (RFC 9113 §6.9).
+        let wide = |stream| [0, 0, 4, 8, 0, 0, 0, 0, stream, 0x7f, 0, 0, 0];
+        tcp.write_all(&[&[0, 0, 0, 4, 0, 0, 0, 0, 0][..], &wide(0), &wide(1)].concat()).await.unwrap();
+        let mut seen = vec![0; 32 * 1024];
+        while tcp.peek(&mut seen).await.unwrap() < seen.len() {
+            yield_now().await;
+        }
+        // Enough for the other side to fill what there is between us.
+        for _ in 0..100 {
+            yield_now().await;
+        }
+        self.full.set(self.full.get() + 1);
+        while !tcp.ready(Interest::READABLE | Interest::ERROR).await.unwrap().is_read_closed() {
+            yield_now().await;
+        }
+        self.open.set(self.open.get() - 1);
+    }
 }
 
 #[tokio::test(flavor = "local")]

@@ -197,6 +197,11 @@ impl Connection {
         self.answer().await
     }
 
+    /// Whether the next answer has no body, whatever its head says.
+    pub fn asks_for_head(&mut self, asked: bool) {
+        self.asked_for_head = asked;
+    }
+
     /// Waits for the next answer.
     pub async fn answer(&mut self) -> Answer {
         match self.next().await {

@@ -58,6 +58,17 @@ pub fn not_modified(stream: u32, length: u32) -> Vec<u8> {
     frame(HEADERS, END_STREAM | END_HEADERS, stream, &fields)
 }
 
+/// GOAWAY for an internal error, before any stream, and with debug data.
+pub fn goaway_saying(text: &str) -> Vec<u8> {
+    frame(GOAWAY, 0, 0, &[&[0; 4], &2_u32.to_be_bytes(), text.as_bytes()].concat())
+}
+
+/// An answer that says nothing, in so many frames, and goes on.
+pub fn empty_frames(stream: u32, count: usize) -> Vec<u8> {
+    let head = frame(HEADERS, END_HEADERS, stream, &[STATUS_200]);
+    [head, frame(DATA, 0, stream, &[]).repeat(count)].concat()
+}
+
 async fn accept(listener: TcpListener, requests: Arc<AtomicUsize>, refusal: Vec<u8>) {
     let mut connections = tokio::task::JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
@@ -91,6 +102,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&length[..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
@@ -100,5 +112,6 @@ const ACK: u8 = 1;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
-/// `:status: 204` in HPACK's static table (RFC 7541, appendix A).
+/// `:status: 200` and `204` in HPACK's static table (RFC 7541, appendix A).
+const STATUS_200: u8 = 0x88;
 const STATUS_204: u8 = 0x89;

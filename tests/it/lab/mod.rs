@@ -12,6 +12,7 @@ pub mod client;
 pub mod cloud;
 pub mod fault;
 pub mod frames;
+pub mod hostile;
 pub mod idp;
 pub mod keys;
 pub mod nginx;

@@ -4,7 +4,7 @@ use http::Method;
 use proptest::prelude::*;
 
 use super::beside_hyper::answers;
-use crate::transport::h1::trial::{Whole, pieces_make_no_difference, read};
+use crate::transport::h1::trial::{Whole, pieces_make_no_difference, read, reuse_is_earned};
 
 const OK: &str = "HTTP/1.1 200 OK\r\n";
 
@@ -47,6 +47,22 @@ fn some_answers_have_no_body_whatever_they_say() {
     let head = format!("{OK}content-length: 5\r\n\r\n");
     let answer = read(&Method::HEAD, [head.as_bytes()]).unwrap();
     assert!(answer.body.is_empty() && answer.reusable);
+}
+
+#[test]
+fn a_body_that_is_announced_where_none_may_be_ends_the_connection() {
+    for (head, reusable) in [
+        ("HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n", true),
+        ("HTTP/1.1 204 No Content\r\ncontent-length: 5\r\n", false),
+        ("HTTP/1.1 204 No Content\r\ntransfer-encoding: chunked\r\n", false),
+        ("HTTP/1.1 205 Reset Content\r\ncontent-length: 0\r\n", true),
+        ("HTTP/1.1 205 Reset Content\r\ncontent-length: 5\r\n", false),
+        ("HTTP/1.1 205 Reset Content\r\ntransfer-encoding: chunked\r\n", false),
+        ("HTTP/1.1 205 Reset Content\r\n", false),
+    ] {
+        let answer = read_get(&format!("{head}\r\n")).unwrap_or_else(|error| panic!("{error} in {head}"));
+        assert_eq!((text(&answer.body), answer.reusable), ("", reusable), "{head}");
+    }
 }
 
 #[test]
@@ -136,6 +152,39 @@ proptest! {
     ) {
         pieces_make_no_difference(&[start.as_bytes(), &rest].concat(), &cuts);
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn a_connection_is_used_again_only_after_an_exchange_that_ended_on_both_sides(
+        kept in prop::collection::vec((kept(), prop::collection::vec(1_u8..80, 0..2)), 1..4),
+        other in answers(),
+        late in prop::collection::vec(any::<u8>(), 1..5),
+    ) {
+        // So that answers end where pieces do, as they must, more often than by chance.
+        let cuts: Vec<_> = kept.iter().flat_map(|(answer, cuts)| [&cuts[..], &[rest(answer, cuts)]].concat()).collect();
+        let bytes: Vec<_> = kept.iter().flat_map(|(answer, _)| answer.bytes()).chain(other).collect();
+        reuse_is_earned(&bytes, &cuts, &late);
+    }
+}
+
+/// Answers that keep their connection alive.
+fn kept() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 413 Content Too Large\r\ncontent-length: 0\r\n\r\n",
+        "HTTP/1.1 204 No Content\r\n\r\n",
+        "HTTP/1.1 205 Reset Content\r\ntransfer-encoding: chunked\r\n\r\n",
+    ])
+}
+
+/// What is left of an answer after these pieces.
+fn rest(answer: &str, cuts: &[u8]) -> u8 {
+    let cut: usize = cuts.iter().copied().map(usize::from).sum();
+    u8::try_from(answer.len().saturating_sub(cut)).unwrap()
 }
 
 fn cuts() -> impl Strategy<Value = Vec<u8>> {

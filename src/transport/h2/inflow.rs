@@ -1,0 +1,103 @@
+//! An answer's body on its way in.
+
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::RecvStream;
+use hyper::body::{Frame, SizeHint};
+
+use super::outflow::Outflow;
+use crate::transport::Error;
+use crate::transport::http::HEAD_FIELDS;
+
+/// What is still to come of an answer. Dropped before its end, it resets the stream.
+pub(crate) struct Inflow {
+    stream: RecvStream,
+    /// What the head says is to come.
+    left: Option<u64>,
+    /// The rest of the request, which goes on with the answer unless somebody else sees to it.
+    pub(super) outflow: Option<Box<Outflow>>,
+}
+
+impl Inflow {
+    pub(super) fn new(stream: RecvStream, declared: Option<u64>) -> Self {
+        Self { stream, left: declared, outflow: None }
+    }
+
+    /// The rest of the request, for whoever sees to it from now on; `None`: it was written to its end.
+    pub(crate) fn take_outflow(&mut self) -> Option<Box<Outflow>> {
+        self.outflow.take()
+    }
+
+    /// The next piece.
+    ///
+    /// # Errors
+    ///
+    /// When it breaks off. That is all but END_STREAM: not even a reset that speaks of no error says that all was sent
+    /// (RFC 9113 §8.1).
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if let Some(Poll::Ready(outcome)) = self.outflow.as_mut().map(|outflow| outflow.poll(cx)) {
+            self.outflow = None;
+            outcome.map_err(|error| Error::RequestBody(error.to_string()))?;
+        }
+        loop {
+            return Poll::Ready(match ready!(self.stream.poll_data(cx)) {
+                Some(Ok(data)) if data.is_empty() => continue,
+                Some(Ok(data)) => Some(Ok(self.data(data))),
+                Some(Err(error)) => Some(Err(Error::incomplete(&error))),
+                None => match ready!(self.stream.poll_trailers(cx)).map_err(|error| Error::incomplete(&error))? {
+                    Some(trailers) if trailers.len() > HEAD_FIELDS => {
+                        Some(Err(Error::Incomplete(format!("it has more than {HEAD_FIELDS} trailers"))))
+                    }
+                    Some(trailers) => Some(Ok(Frame::trailers(trailers))),
+                    None if self.stream.is_end_stream() => None,
+                    None => Some(Err(Error::Incomplete("its stream was not ended".to_owned()))),
+                },
+            });
+        }
+    }
+
+    /// Waits for the end of a body that is empty.
+    ///
+    /// # Errors
+    ///
+    /// When it is not, or breaks off.
+    pub(super) fn poll_nothing(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        while !self.stream.is_end_stream() {
+            match ready!(self.stream.poll_data(cx)) {
+                Some(Ok(data)) if data.is_empty() => {}
+                Some(Err(error)) if !error.is_library() => return Poll::Ready(Err(Error::incomplete(&error))),
+                // h2 finds it out by itself.
+                Some(_) => {
+                    let error = "it has content, and a `Content-Length` of 0".to_owned();
+                    return Poll::Ready(Err(Error::Protocol(error)));
+                }
+                // Trailers, which are the end.
+                None => break,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Whether all of it was taken.
+    pub(crate) fn is_over(&self) -> bool {
+        self.stream.is_end_stream()
+    }
+
+    /// How much is to come.
+    pub(crate) fn size_hint(&self) -> SizeHint {
+        match self.left {
+            _ if self.is_over() => SizeHint::with_exact(0),
+            Some(left) => SizeHint::with_exact(left),
+            None => SizeHint::default(),
+        }
+    }
+
+    /// Whoever takes it makes room for more, in the stream's window and in the connection's.
+    fn data(&mut self, data: Bytes) -> Frame<Bytes> {
+        self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
+        // It fails only for more than was taken.
+        drop(self.stream.flow_control().release_capacity(data.len()));
+        Frame::data(data)
+    }
+}

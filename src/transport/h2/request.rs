@@ -1,0 +1,135 @@
+//! One request on a stream of its own, until the head of its answer is here.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::RecvStream;
+use h2::client::{ResponseFuture, SendRequest};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, Response};
+
+use super::inflow::Inflow;
+use super::outflow::Outflow;
+use super::watched::Watch;
+use crate::transport::error::{Error, disclaims};
+use crate::transport::http::{Answer, HEAD_BYTES, HEAD_FIELDS, INTERIM_ANSWERS, Unsent};
+use crate::transport::{Body, Outgoing};
+
+/// A request that was written, or is. Dropped before its end, it resets the stream.
+pub(super) struct RequestStream {
+    response: ResponseFuture,
+    /// The rest of the request.
+    outflow: Option<Outflow>,
+    interim: u32,
+}
+
+/// Why there is no answer.
+pub(super) enum Lost {
+    /// What h2 says of the stream or the connection.
+    Stream(h2::Error),
+    /// Our own verdict.
+    Final(Error),
+}
+
+impl RequestStream {
+    /// Writes the head; takes the body of `outgoing` unless that fails.
+    ///
+    /// # Errors
+    ///
+    /// When the connection takes no request any more: nothing was written.
+    pub(super) async fn begin(requests: &mut SendRequest<Bytes>, outgoing: &mut Outgoing) -> Result<Self, h2::Error> {
+        poll_fn(|cx| requests.poll_ready(cx)).await?;
+        let (head, is_all) = outgoing.absolute_form();
+        let (response, stream) = requests.send_request(head, is_all)?;
+        let body = std::mem::replace(&mut outgoing.body, Body::Empty);
+        let outflow = (!is_all).then(|| Outflow::new(body, stream));
+        Ok(Self { response, outflow, interim: 0 })
+    }
+
+    /// The answer's head, while the request's body is written.
+    pub(super) async fn answer(&mut self) -> Result<Response<Answer>, Lost> {
+        let (head, body) = poll_fn(|cx| self.poll_head(cx)).await?.into_parts();
+        let declared = vet(&head.headers).map_err(|error| Lost::Final(Error::Protocol(error)))?;
+        let mut inflow = Inflow::new(body, declared);
+        if declared == Some(0) {
+            // The app would take the head for all there is, so it has to be true.
+            poll_fn(|cx| {
+                self.poll_outflow(cx)?;
+                inflow.poll_nothing(cx).map_err(Lost::Final)
+            })
+            .await?;
+        }
+        inflow.outflow = self.outflow.take().map(Box::new);
+        Ok(Response::from_parts(head, Answer::Stream(inflow)))
+    }
+
+    /// What is known of the request after it brought no answer; its body is given back to `outgoing` if it is whole.
+    pub(super) fn unsent(self, lost: Lost, unwritten: bool, watch: &Watch, outgoing: &mut Outgoing) -> Unsent {
+        let error = match lost {
+            Lost::Stream(error) => error,
+            Lost::Final(error) => return Unsent::finally(error),
+        };
+        let not_processed = unwritten || disclaims(&error);
+        let error = watch.verdict().unwrap_or_else(|| Error::unanswered(&error));
+        let body = match self.outflow {
+            _ if !unwritten => None,
+            Some(outflow) => outflow.untouched(),
+            None => Some(Body::Empty),
+        };
+        let whole = body.is_some();
+        if let Some(body) = body {
+            outgoing.body = body;
+        }
+        Unsent { error, whole, not_processed }
+    }
+
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<RecvStream>, Lost>> {
+        self.poll_outflow(cx)?;
+        loop {
+            match self.response.poll_informational(cx) {
+                Poll::Ready(Some(Ok(_))) => self.interim += 1,
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(Lost::Stream(error))),
+                Poll::Ready(None) => break,
+                Poll::Pending => return Poll::Pending,
+            }
+            if self.interim > INTERIM_ANSWERS {
+                let error = format!("it sent more than {INTERIM_ANSWERS} interim answers");
+                return Poll::Ready(Err(Lost::Final(Error::Protocol(error))));
+            }
+        }
+        Poll::Ready(ready!(Pin::new(&mut self.response).poll(cx)).map_err(Lost::Stream))
+    }
+
+    fn poll_outflow(&mut self, cx: &mut Context<'_>) -> Result<(), Lost> {
+        let Some(outflow) = &mut self.outflow else { return Ok(()) };
+        match outflow.poll(cx) {
+            Poll::Pending => {}
+            // It stays, as it may have to be given back.
+            Poll::Ready(Ok(())) if !outflow.is_taken() => {}
+            Poll::Ready(Ok(())) => self.outflow = None,
+            Poll::Ready(Err(error)) => return Err(Lost::Final(Error::RequestBody(error.to_string()))),
+        }
+        Ok(())
+    }
+}
+
+/// How long the body is, if the head says so.
+///
+/// # Errors
+///
+/// When the head is one that HTTP/1.1 would not let pass either.
+fn vet(fields: &HeaderMap) -> Result<Option<u64>, String> {
+    if fields.len() > HEAD_FIELDS {
+        return Err(format!("its head has more than {HEAD_FIELDS} fields"));
+    }
+    // As RFC 9113 §6.5.2 counts.
+    let bytes = fields.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum::<usize>();
+    if bytes > HEAD_BYTES {
+        return Err("its head is longer than 64 KiB".to_owned());
+    }
+    let mut lengths = fields.get_all(CONTENT_LENGTH).into_iter();
+    let length = lengths.next().and_then(|length| length.to_str().ok()?.parse().ok());
+    if lengths.next().is_some() { Err("it has two `Content-Length`".to_owned()) } else { Ok(length) }
+}
