@@ -1,7 +1,10 @@
 //! Words of strangers, as they may stand on a terminal and in a log.
 //!
+//! They may be of any length, and a log has to be paid for: no more than their beginning is quoted.
 //! A control character steers the terminal, one that reorders text makes `user` look like `admin`, and one that takes
 //! no room makes two names look alike. Each is spelt out, and all else stays: a reader must see what came.
+
+use std::borrow::Cow;
 
 /// Whether a character shows as itself and leaves its neighbors where they are.
 pub(crate) fn is_legible(character: char) -> bool {
@@ -47,6 +50,14 @@ pub(crate) fn legible_json(text: &str) -> String {
     })
 }
 
+/// A stranger's words as far as they are quoted: the first 200 bytes, less where they end within a character.
+pub(crate) fn excerpt(words: &str) -> Cow<'_, str> {
+    if words.len() <= QUOTED_BYTES {
+        return Cow::Borrowed(words);
+    }
+    Cow::Owned(format!("{}…", &words[..words.floor_char_boundary(QUOTED_BYTES)]))
+}
+
 /// Nothing is to be seen of these where they are supported (Unicode's `Default_Ignorable_Code_Point`).
 fn is_ignorable(character: char) -> bool {
     matches!(
@@ -67,9 +78,20 @@ fn is_printable(character: char) -> bool {
     marked.escape_debug().nth(1) == Some(character)
 }
 
+const QUOTED_BYTES: usize = 200;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_long_words_the_beginning_is_quoted() {
+        let (fits, long) = ("a".repeat(200), "a".repeat(201));
+
+        assert_eq!(excerpt(&fits), fits);
+        assert_eq!(excerpt(&long), format!("{fits}…"));
+        assert_eq!(excerpt(&("a".to_owned() + &"ß".repeat(200))), format!("a{}…", "ß".repeat(99)));
+    }
 
     #[test]
     fn letters_and_marks_of_any_language_are_legible() {

@@ -16,7 +16,7 @@
 //!   3  transport                    name look-up, TCP, TLS, HTTP
 //!   2  tls · route                  certificates and trust · which service a request is for
 //!   1  config                       the file: every problem at once
-//!   0  secret name code clock deadline gather guard hex incoming legible telemetry heap
+//!   0  secret name code clock deadline gather guard hex incoming legible spelling telemetry heap
 //! ```
 
 #![cfg_attr(
@@ -47,6 +47,7 @@ mod route;
 mod secret;
 pub mod server;
 mod snapshot;
+mod spelling;
 mod telemetry;
 mod tls;
 mod transport;

@@ -13,11 +13,12 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::Secrets;
-use super::command::Command;
+use super::command::{Command, Withheld};
+use super::exposed::Exposed;
 use super::forgiven::Forgiven;
 use super::mask;
 use super::node::{Entry, Node};
-use super::source::{self, LARGEST_SECRET, Unreadable};
+use super::source::{self, Access, LARGEST_SECRET, Unreadable};
 use super::value::Span;
 use super::watched::{Seen, Watched, WatchedCommand};
 use crate::secret::Secret;
@@ -85,8 +86,13 @@ pub struct Report {
     failures: Option<Vec<String>>,
     /// Commands that failed in any of them.
     failing: BTreeSet<Command>,
-    /// Secret files that were warned about, once each.
-    warned: BTreeSet<PathBuf>,
+    /// What others may do with files, as far as it has been warned of.
+    pub(super) exposed: Exposed,
+    /// Variables of the environment that the config reads as secrets: what no command inherits. `None` where they are
+    /// still being found out, and no command is run.
+    withheld: Option<Arc<Withheld>>,
+    /// Those that were read so far.
+    secret_variables: Withheld,
 }
 
 /// What came of a command in this load.
@@ -103,8 +109,18 @@ pub(super) struct Text {
     /// Where relative paths of this file start.
     pub(super) folder: PathBuf,
     pub(super) text: Arc<Zeroizing<String>>,
+    /// Its file, if others can read that.
+    pub(super) public: Option<PathBuf>,
     /// What is never drawn, in bytes of `text`.
     pub(super) masks: Vec<Range<usize>>,
+}
+
+impl Text {
+    /// The same, of which nothing is ever drawn.
+    fn without_masks(&self) -> Self {
+        let (name, folder) = (self.name.clone(), self.folder.clone());
+        Self { name, folder, text: Arc::clone(&self.text), public: None, masks: Vec::new() }
+    }
 }
 
 impl fmt::Debug for Text {
@@ -125,8 +141,31 @@ impl Report {
             forgiven: Forgiven::none(),
             failures: None,
             failing: BTreeSet::new(),
-            warned: BTreeSet::new(),
+            exposed: Exposed::default(),
+            withheld: Some(Arc::default()),
+            secret_variables: Withheld::new(),
         }
+    }
+
+    /// A report that nobody hears of, for a reading in which no command is run.
+    pub(super) fn rehearsal(&self) -> Self {
+        let texts = self.texts.iter().map(Text::without_masks).collect();
+        Self { withheld: None, texts, ..Self::new(self.secrets) }
+    }
+
+    /// The variables that were read as secrets.
+    pub(super) fn secret_variables(self) -> Withheld {
+        self.secret_variables
+    }
+
+    /// No command inherits these from now on.
+    pub(super) fn withhold(&mut self, variables: Withheld) {
+        self.withheld = Some(Arc::new(variables));
+    }
+
+    /// A secret is read from this variable of the environment.
+    pub(super) fn read_variable_of_secret(&mut self, name: &str) {
+        self.secret_variables.insert(name.to_owned());
     }
 
     /// Makes a warning of it where one of these commands fails and a service's `auth` names it.
@@ -179,7 +218,7 @@ impl Report {
     /// warning.
     pub(crate) fn read_secret(&mut self, path: &Path, span: Span) -> Option<Zeroizing<Vec<u8>>> {
         let content = self.fetch(path, span, LARGEST_SECRET)?;
-        if content.public {
+        if content.access.is_readable_by_others() {
             self.warn_of_public(path, span);
         }
         Some(content.bytes)
@@ -199,16 +238,8 @@ impl Report {
             return None;
         };
         let folder = path.parent().unwrap_or(path).to_owned();
-        Some((self.add_text(path.display().to_string(), folder, Zeroizing::new(text)), content.public))
-    }
-
-    /// Warns, once, of a file with a secret that any user of the machine can read.
-    pub(super) fn warn_of_public(&mut self, path: &Path, span: Span) {
-        if source::is_kubernetes_link(path) || !self.warned.insert(path.to_owned()) {
-            return;
-        }
-        self.warning(span, format!("`{}` holds a secret that others can read", path.display()))
-            .help(format!("chmod 600 {}", path.display()));
+        let file = self.add_text(path.display().to_string(), folder, Zeroizing::new(text));
+        Some((file, content.access.is_readable_by_others()))
     }
 
     /// How many problems there are so far.
@@ -253,8 +284,14 @@ impl Report {
         refresh: Option<Duration>,
         span: Span,
     ) -> Result<Option<Zeroizing<String>>, Reported> {
+        let Some(withheld) = self.withheld.clone() else { return Ok(None) };
+        if let Some(program) = command.file()
+            && let Some(access) = Access::at(&program)
+        {
+            self.warn_of_writable(&program, access, span);
+        }
         let name = command.name().to_owned();
-        let run = || command.run().map_err(|failure| failure.to_string());
+        let run = || command.run(&withheld).map_err(|failure| failure.to_string());
         let ran = self.commands.entry(command.clone()).or_insert_with(|| Ran { outcome: run(), refresh });
         ran.refresh = ran.refresh.into_iter().chain(refresh).min();
         match &ran.outcome {
@@ -283,8 +320,10 @@ impl Report {
 
     /// Everything that this load read or tried to read, the config's own files included, and the commands it ran.
     pub fn watched(&self) -> Watched {
-        let command =
-            |(command, ran): (&Command, &Ran)| WatchedCommand::new(command.clone(), ran.refresh, &ran.outcome);
+        let command = |(command, ran): (&Command, &Ran)| {
+            let withheld = self.withheld.clone().unwrap_or_default();
+            WatchedCommand::new(command.clone(), ran.refresh, withheld, &ran.outcome)
+        };
         Watched::new(self.read.clone(), self.commands.iter().map(command).collect())
     }
 
@@ -299,7 +338,9 @@ impl Report {
     fn fetch(&mut self, path: &Path, span: Span, limit: usize) -> Option<source::Content> {
         let content = source::read(path, limit);
         self.remember(path, Seen::content(content.as_ref().ok().map(|content| content.bytes.as_slice()), limit));
-        content.map_err(|reason| self.report_unreadable(path, span, &reason)).ok()
+        let content = content.map_err(|reason| self.report_unreadable(path, span, &reason)).ok()?;
+        self.warn_of_writable(path, content.access, span);
+        Some(content)
     }
 
     fn report_unreadable(&mut self, path: &Path, span: Span, reason: &Unreadable) {
@@ -323,9 +364,16 @@ impl Report {
     /// Adds a file of the config, and numbers it.
     pub(super) fn add_text(&mut self, name: String, folder: PathBuf, text: Zeroizing<String>) -> u16 {
         let masks = mask::of_urls(&text);
-        self.texts.push(Text { name, folder, text: Arc::new(text), masks });
+        self.texts.push(Text { name, folder, text: Arc::new(text), public: None, masks });
         // `source` reads at most a thousand files.
         u16::try_from(self.texts.len() - 1).unwrap_or(u16::MAX)
+    }
+
+    /// Others can read this file of the config.
+    pub(super) fn set_public(&mut self, file: u16, path: PathBuf) {
+        if let Some(text) = self.texts.get_mut(usize::from(file)) {
+            text.public = Some(path);
+        }
     }
 
     pub(super) fn text(&self, file: u16) -> Arc<Zeroizing<String>> {

@@ -31,19 +31,39 @@ fn gather(source: &Source, report: &mut Report) -> Result<Vec<u16>, Reported> {
             let text = source::standard_input(LARGEST);
             add("<stdin>".to_owned(), PathBuf::new(), text, report).map(|file| vec![file])
         }
-        Source::Path(path) if path.is_dir() => gather_folder(path, report),
-        Source::Path(path) => gather_file(path, report).map(|file| vec![file]),
+        Source::Path(path) => gather_path(path, Trust::Named, report),
+        Source::Found(path) => gather_path(path, Trust::Found, report),
     }
 }
 
-fn gather_folder(folder: &Path, report: &mut Report) -> Result<Vec<u16>, Reported> {
+/// Whether somebody said that this is the config.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    Named,
+    /// Then it has to belong to us or root.
+    Found,
+}
+
+fn gather_path(path: &Path, trust: Trust, report: &mut Report) -> Result<Vec<u16>, Reported> {
+    if path.is_dir() {
+        gather_folder(path, trust, report)
+    } else {
+        gather_file(path, trust, report).map(|file| vec![file])
+    }
+}
+
+fn gather_folder(folder: &Path, trust: Trust, report: &mut Report) -> Result<Vec<u16>, Reported> {
+    if trust == Trust::Found {
+        source::refuse_foreign_folder(folder)
+            .map_err(|reason| refuse_config(folder, PathBuf::new(), &reason, report))?;
+    }
     let files =
         source::list(folder).map_err(|error| refuse_folder(folder, &Unreadable::from(error).to_string(), report))?;
     report.remember(folder, Seen::names(&files, LARGEST));
     match files.len() {
         0 => Err(refuse_folder(folder, "the folder has no `*.yaml` file", report)),
         1..=MOST_FILES => {
-            let read: Vec<Result<u16, Reported>> = files.iter().map(|file| gather_file(file, report)).collect();
+            let read: Vec<Result<u16, Reported>> = files.iter().map(|file| gather_file(file, trust, report)).collect();
             read.into_iter().collect()
         }
         _ => Err(refuse_folder(folder, &format!("the folder has more than {MOST_FILES} `*.yaml` files"), report)),
@@ -56,11 +76,23 @@ fn refuse_folder(folder: &Path, reason: &str, report: &mut Report) -> Reported {
     Reported
 }
 
-fn gather_file(path: &Path, report: &mut Report) -> Result<u16, Reported> {
-    let text = source::read_text(path, LARGEST);
-    report.remember(path, Seen::content(text.as_ref().ok().map(|text| text.as_bytes()), LARGEST));
+fn gather_file(path: &Path, trust: Trust, report: &mut Report) -> Result<u16, Reported> {
+    let read = source::read_text(path, LARGEST);
+    report.remember(path, Seen::content(read.as_ref().ok().map(|(text, _)| text.as_bytes()), LARGEST));
+    // What was read is what is asked about, not what stands in its place by now.
+    let read = read.and_then(|(text, access)| match trust {
+        Trust::Named => Ok((text, access)),
+        Trust::Found => source::refuse_foreign(path, access).map(|()| (text, access)),
+    });
     let folder = path.parent().map(Path::to_owned).unwrap_or_default();
-    add(path.display().to_string(), folder, text, report)
+    match read {
+        Ok((text, access)) => {
+            let file = report.add_text(path.display().to_string(), folder, text);
+            report.file_may(file, path, access);
+            Ok(file)
+        }
+        Err(reason) => Err(refuse_config(path, folder, &reason, report)),
+    }
 }
 
 fn add(
@@ -71,12 +103,22 @@ fn add(
 ) -> Result<u16, Reported> {
     match text {
         Ok(text) => Ok(report.add_text(name, folder, text)),
-        Err(reason) => {
-            let file = report.add_text(name, folder, Zeroizing::default());
-            report.error(start_of(file), format!("the config can't be read: {reason}"));
-            Err(Reported)
-        }
+        Err(reason) => Err(refuse(name, folder, &reason, report)),
     }
+}
+
+fn refuse_config(path: &Path, folder: PathBuf, reason: &Unreadable, report: &mut Report) -> Reported {
+    refuse(path.display().to_string(), folder, reason, report)
+}
+
+fn refuse(name: String, folder: PathBuf, reason: &Unreadable, report: &mut Report) -> Reported {
+    let help = format!("what it names would be read and run as you; if you trust it, name it: `--config {name}`");
+    let file = report.add_text(name, folder, Zeroizing::default());
+    match reason {
+        Unreadable::Foreign(_) => report.error(start_of(file), format!("the config is not used: {reason}")).help(help),
+        _ => report.error(start_of(file), format!("the config can't be read: {reason}")),
+    };
+    Reported
 }
 
 fn parse(file: u16, report: &mut Report) -> Result<Node, Reported> {

@@ -14,6 +14,7 @@ mod command;
 mod csv;
 pub mod diagnostic;
 mod document;
+mod exposed;
 mod forgiven;
 mod json_schema;
 mod mask;
@@ -85,6 +86,12 @@ fn load_into(mut report: Report, source: &Source, overrides: &Overrides) -> (Opt
 
 fn read_config(source: &Source, overrides: &Overrides, report: &mut Report) -> Result<Config, Reported> {
     let tree = document::read(source, report)?;
+    if reference::has_command(&tree) {
+        // The first command may be run before the last secret is read: it is found out before which variables hold one.
+        let mut rehearsal = report.rehearsal();
+        let _unused = Config::from_node(&tree, &mut Reader::new(&tree, &mut rehearsal));
+        report.withhold(rehearsal.secret_variables());
+    }
     let mut config = Config::from_node(&tree, &mut Reader::new(&tree, report))?;
     overrides.apply(&mut config);
     check::config(&config, report);

@@ -50,6 +50,15 @@ pub(super) fn is_one(entries: &[Entry]) -> bool {
         && entries.iter().all(|entry| source(entry) || matches!(entry.key.text.as_str(), "default" | "refresh"))
 }
 
+/// Whether a command is named anywhere.
+pub(super) fn has_command(node: &Node) -> bool {
+    match &node.value {
+        Value::Mapping(entries) => entries.iter().any(|entry| entry.key.text == "command" || has_command(&entry.value)),
+        Value::Sequence(items) => items.iter().any(has_command),
+        Value::Null | Value::Scalar(_) => false,
+    }
+}
+
 /// The text of a node, its reference followed; `None` if references are not followed (`check --no-secrets`), or if a
 /// command has failed and that is forgiven.
 pub(super) fn text(node: &Node, accepts: Accepts, what: &str, report: &mut Report) -> Result<Option<Found>, Reported> {
@@ -70,6 +79,9 @@ impl FromNode for Secret {
             reader.report.error(node.span, "the secret is empty");
             found.name_origin(reader.report);
             return Err(Reported);
+        }
+        if found.origin.is_none() {
+            reader.report.has_secret_inside(node.span);
         }
         Ok(Self::new(std::mem::take(&mut *found.value)))
     }
@@ -175,7 +187,12 @@ impl Reference {
                 Ok(Some(Found { value, origin: None }))
             }
             _ if !report.follows_references() => Ok(None),
-            Self::Env { name, default } => environment(&name, default, span, report).map(Some),
+            Self::Env { name, default } => {
+                if accepts == Accepts::Secret {
+                    report.read_variable_of_secret(&name);
+                }
+                environment(&name, default, span, report).map(Some)
+            }
             Self::File(path) => file(&path, span, accepts, report).map(Some),
             Self::Credential(name) => credential(&name, span, report).map(Some),
             Self::Command { command: None, .. } => Ok(None),

@@ -5,9 +5,9 @@
 //! names.
 
 use std::ffi::OsStr;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, Metadata, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -18,6 +18,9 @@ use zeroize::Zeroizing;
 pub enum Source {
     /// A file, or a directory whose `*.yaml` files are merged in name order.
     Path(PathBuf),
+    /// The same in a place where nobody named it: read if it belongs to us or root, for it may name commands, and who
+    /// stands in somebody else's folder would run theirs.
+    Found(PathBuf),
     /// `-`; read once, so that every later load sees the same text.
     StandardInput,
     /// Text that needs no file (the demo, tests); relative paths start at the working directory.
@@ -42,7 +45,7 @@ impl Source {
             None => PLACES
                 .iter()
                 .find(|place| Path::new(place).exists())
-                .map(|place| Self::Path(place.into()))
+                .map(|place| Self::Found(place.into()))
                 .ok_or(NoConfig),
         }
     }
@@ -61,6 +64,8 @@ pub(crate) enum Unreadable {
     TooLarge(usize),
     #[error("not UTF-8 text")]
     NotText,
+    #[error("it was found and not named, and belongs to another user (uid {0})")]
+    Foreign(u32),
     #[error("{0}")]
     Other(io::Error),
 }
@@ -76,11 +81,58 @@ impl From<io::Error> for Unreadable {
     }
 }
 
-/// The content of a file, and who may read it.
+/// The content of a file, and who may do what with it.
 pub(super) struct Content {
     pub(super) bytes: Zeroizing<Vec<u8>>,
+    pub(super) access: Access,
+}
+
+/// What users may do with a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Access {
+    owner: u32,
+    mode: u32,
+}
+
+impl Access {
+    fn of(metadata: &Metadata) -> Self {
+        Self { owner: metadata.uid(), mode: metadata.mode() }
+    }
+
+    /// Of the file that a path leads to, if there is one.
+    pub(super) fn at(path: &Path) -> Option<Self> {
+        fs::metadata(path).ok().filter(Metadata::is_file).as_ref().map(Self::of)
+    }
+
     /// Whether any user of the machine can read it.
-    pub(super) public: bool,
+    pub(super) fn is_readable_by_others(self) -> bool {
+        self.mode & READABLE_BY_OTHERS != 0
+    }
+
+    /// Whether any user of the machine can change it.
+    pub(super) fn is_writable_by_others(self) -> bool {
+        self.mode & WRITABLE_BY_OTHERS != 0
+    }
+
+    /// Whether `caller` may go by what is in it, though nobody named it.
+    fn is_trusted_by(self, caller: u32) -> bool {
+        self.owner == caller || self.owner == ROOT
+    }
+}
+
+/// Refuses what was found and belongs to somebody else: the file itself, or a link in its place.
+pub(super) fn refuse_foreign(path: &Path, access: Access) -> Result<(), Unreadable> {
+    let link = fs::symlink_metadata(path).map(|metadata| Access::of(&metadata))?;
+    let caller = nix::unistd::geteuid().as_raw();
+    match [access, link].into_iter().find(|access| !access.is_trusted_by(caller)) {
+        None => Ok(()),
+        Some(foreign) => Err(Unreadable::Foreign(foreign.owner)),
+    }
+}
+
+/// As [`refuse_foreign`], for a folder.
+pub(super) fn refuse_foreign_folder(path: &Path) -> Result<(), Unreadable> {
+    refuse_foreign(path, Access::of(&fs::metadata(path)?))
 }
 
 /// Reads a regular file (symlinks are followed) of at most `limit` bytes.
@@ -92,8 +144,7 @@ pub(super) fn read(path: &Path, limit: usize) -> Result<Content, Unreadable> {
         return Err(Unreadable::NotRegular);
     }
     let bytes = drain(file, limit)?;
-    let public = metadata.permissions().mode() & READABLE_BY_OTHERS != 0;
-    Ok(Content { bytes, public })
+    Ok(Content { bytes, access: Access::of(&metadata) })
 }
 
 /// Reads a secret that is wanted as it is at each use, and so is no part of a load: a regular file of at most 64 KiB.
@@ -106,8 +157,16 @@ pub(crate) fn read_as_used(path: &Path) -> Result<Zeroizing<Vec<u8>>, Unreadable
 }
 
 /// As [`read`], for text.
-pub(super) fn read_text(path: &Path, limit: usize) -> Result<Zeroizing<String>, Unreadable> {
-    text(read(path, limit)?.bytes)
+pub(super) fn read_text(path: &Path, limit: usize) -> Result<(Zeroizing<String>, Access), Unreadable> {
+    let Content { bytes, access } = read(path, limit)?;
+    Ok((text(bytes)?, access))
+}
+
+/// Where a program is that is named without a slash.
+pub(super) fn in_search_path(program: &Path) -> Option<PathBuf> {
+    let folders = std::env::var_os("PATH")?;
+    let is_program = |path: &PathBuf| fs::metadata(path).is_ok_and(|file| file.is_file() && file.mode() & 0o111 != 0);
+    std::env::split_paths(&folders).map(|folder| folder.join(program)).find(is_program)
 }
 
 /// Standard input as it was when it was first asked for.
@@ -174,3 +233,18 @@ const PLACES: [&str; 2] = ["./sidekey.yaml", "/etc/sidekey/sidekey.yaml"];
 pub(super) const LARGEST_SECRET: usize = 64 << 10;
 
 const READABLE_BY_OTHERS: u32 = 0o004;
+const WRITABLE_BY_OTHERS: u32 = 0o002;
+const ROOT: u32 = 0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_named_is_trusted_if_it_is_ones_own_or_roots() {
+        let trusted = |owner, caller| Access { owner, mode: 0o644 }.is_trusted_by(caller);
+
+        assert!(trusted(1000, 1000) && trusted(0, 1000) && trusted(0, 0));
+        assert!(!trusted(1001, 1000) && !trusted(1000, 0));
+    }
+}

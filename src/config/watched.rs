@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, SHA256};
 
-use super::command::Command;
+use super::command::{Command, Withheld};
 use super::source;
 use crate::secret::Secret;
 
@@ -22,6 +23,7 @@ pub struct Watched {
 pub struct WatchedCommand {
     command: Command,
     refresh: Option<Duration>,
+    withheld: Arc<Withheld>,
     /// SHA-256 of what it printed, or why it failed.
     outcome: Result<[u8; 32], String>,
 }
@@ -59,13 +61,18 @@ impl Watched {
 }
 
 impl WatchedCommand {
-    pub(super) fn new(command: Command, refresh: Option<Duration>, outcome: &Result<Secret, String>) -> Self {
+    pub(super) fn new(
+        command: Command,
+        refresh: Option<Duration>,
+        withheld: Arc<Withheld>,
+        outcome: &Result<Secret, String>,
+    ) -> Self {
         let digest = |secret: &Secret| {
             let mut digest = Context::new(&SHA256);
             digest.update(secret.expose().as_bytes());
             finish(digest)
         };
-        Self { command, refresh, outcome: outcome.as_ref().map(digest).map_err(String::clone) }
+        Self { command, refresh, withheld, outcome: outcome.as_ref().map(digest).map_err(String::clone) }
     }
 
     /// The program as it was written.
@@ -86,7 +93,8 @@ impl WatchedCommand {
     /// Runs it now. Blocks, for ten seconds at most.
     #[must_use]
     pub fn again(&self) -> Self {
-        Self::new(self.command.clone(), self.refresh, &self.command.run().map_err(|failure| failure.to_string()))
+        let ran = self.command.run(&self.withheld).map_err(|failure| failure.to_string());
+        Self::new(self.command.clone(), self.refresh, Arc::clone(&self.withheld), &ran)
     }
 }
 

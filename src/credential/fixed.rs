@@ -172,8 +172,12 @@ impl Cookie {
         if !pairs(bytes).any(|pair| self.names(pair)) {
             return bytes.to_vec();
         }
-        let others: Vec<&[u8]> = pairs(bytes).filter(|pair| !self.names(pair)).collect();
-        others.join(&b';').trim_ascii_start().to_vec()
+        // What a `;` parts is what everybody takes for a pair; of one that is several to some, only ours goes.
+        let others = bytes.split(|byte| *byte == b';').filter_map(|pair| {
+            let mut others = pair.split(|byte| *byte == b',').filter(|part| !self.names(part)).peekable();
+            others.peek().is_some().then(|| others.collect::<Vec<_>>().join(&b','))
+        });
+        others.collect::<Vec<_>>().join(&b';').trim_ascii().to_vec()
     }
 
     fn names(&self, pair: &[u8]) -> bool {
@@ -182,9 +186,10 @@ impl Cookie {
     }
 }
 
-/// The pairs of a `Cookie` field, with the spaces around them (RFC 6265 §4.2.1).
+/// The pairs of a `Cookie` field, with the spaces around them (RFC 6265 §4.2.1). Who still reads them by RFC 2965 takes
+/// a comma for the end of one, too.
 fn pairs(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value.split(|byte| *byte == b';')
+    value.split(|byte| matches!(byte, b';' | b','))
 }
 
 /// The generation of a value that never changes.
@@ -299,6 +304,10 @@ mod tests {
         check_cookie(&["a=1; key=old; b=2"], &["a=1; b=2; key=abc"]);
         check_cookie(&["a=1; key = old ;b=2; key"], &["a=1;b=2; key=abc"]);
         check_cookie(&["a=1", "key=old", "b=2"], &["a=1", "b=2; key=abc"]);
+        check_cookie(&["a=1, key=old; b=2"], &["a=1; b=2; key=abc"]);
+        check_cookie(&["key=old, a=1"], &["a=1; key=abc"]);
+        check_cookie(&["a=1,2;b=3,key = old,"], &["a=1,2;b=3,; key=abc"]);
+        check_cookie(&["a=1,xkey=2;b"], &["a=1,xkey=2;b; key=abc"]);
         check_cookie(&["Key=1; xkey=2; a=key=3"], &["Key=1; xkey=2; a=key=3; key=abc"]);
     }
 }

@@ -7,6 +7,7 @@ use http::Method;
 
 use crate::code::Code;
 use crate::guard::Panicked;
+use crate::legible::excerpt;
 use crate::route::target::Refused;
 use crate::snapshot::Unidentified;
 use crate::transport::BodyError;
@@ -14,7 +15,8 @@ use crate::{credential, transport, upstream};
 
 /// Why a request gets an answer of our own: what `admit` and the other phases say, and what comes from the floors below.
 ///
-/// The text is the `detail` that the app's people read: it names what was sent, never a secret.
+/// The text is the `detail` that the app's people read: it names what was sent, never a secret, and quotes no more than
+/// the beginning of it: whoever can connect decides how long that is.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// In origin-form.
@@ -30,7 +32,7 @@ pub(crate) enum Error {
     UnixUser { uid: u32 },
     #[error("no tunnel is opened: use an `http://` URL and leave TLS to Sidekey")]
     Connect,
-    #[error("{method} is not carried")]
+    #[error("{} is not carried", excerpt(.method.as_str()))]
     Method { method: Method },
     #[error("`Transfer-Encoding` is something other than `chunked` alone")]
     Coding,
@@ -40,31 +42,40 @@ pub(crate) enum Error {
     HostMissing,
     #[error("the request has more than one `Host` field")]
     HostRepeated,
-    #[error("`Host: {value}`")]
+    #[error("`Host: {}`", excerpt(.value))]
     HostMalformed { value: String, source: Refused },
-    #[error("`Host: {value}` is no local name; if it is one of yours, add `access: {{hosts: [\"{host}\"]}}`")]
+    #[error(
+        "`Host: {}` is no local name; if it is one of yours, add `access: {{hosts: [\"{}\"]}}`",
+        excerpt(.value),
+        excerpt(.host)
+    )]
     Host { value: String, host: String },
     /// A service's own; the second text names the ways to get to it.
-    #[error("`Host: {value}` {ways}")]
+    #[error("`Host: {}` {ways}", excerpt(.value))]
     HostOfService { value: String, ways: String },
-    #[error("`Origin: {value}`: web pages may not call; {}", allowing_origin(.value))]
+    #[error("`Origin: {}`: web pages may not call; {}", excerpt(.value), allowing_origin(.value))]
     Origin { value: String },
     #[error(
-        "`Sec-Fetch-Site: {value}`: web pages may not call; one that sends an `Origin` can be named in `access.origins`"
+        "`Sec-Fetch-Site: {}`: web pages may not call; one that sends an `Origin` can be named in `access.origins`",
+        excerpt(.value)
     )]
     FetchSite { value: String },
     #[error("the request has been here before: `Via` has this very process, so a service's `url` leads back to it")]
     Loop,
     #[error(transparent)]
     Target(#[from] Refused),
-    #[error("no route fits `{path}` at `{host}`; `sidekey explain` shows which there are")]
+    #[error("no route fits `{}` at `{}`; `sidekey explain` shows which there are", excerpt(.path), excerpt(.host))]
     NoRoute { host: String, path: String },
-    #[error("the service's `allow` has no place for {method} {path}")]
+    #[error("the service's `allow` has no place for {} {}", excerpt(.method.as_str()), excerpt(.path))]
     NotAllowed { method: Method, path: String },
     #[error("`{name}` is set by Sidekey, and `on_client_authorization: reject` is set: do not send it")]
     ClientCredential { name: String },
     #[error("`{name}` was sent more than once")]
     ClientCredentialTwice { name: String },
+    #[error("`{name}` is named in `Connection`, which says that it goes no further than here: leave it out there")]
+    ClientCredentialNominated { name: String },
+    #[error("`{name}` is empty, and `on_client_authorization: keep` is set: send it with a value, or not at all")]
+    ClientCredentialEmpty { name: String },
     #[error(transparent)]
     Identity(#[from] Unidentified),
     #[error(transparent)]
@@ -105,6 +116,8 @@ impl Error {
             | Self::Target(_)
             | Self::ClientCredential { .. }
             | Self::ClientCredentialTwice { .. }
+            | Self::ClientCredentialNominated { .. }
+            | Self::ClientCredentialEmpty { .. }
             | Self::Identity(_) => Code::BadRequest,
             Self::Loop => Code::ProxyLoopDetected,
             Self::NoRoute { .. } => Code::NoRoute,
@@ -118,7 +131,7 @@ impl Error {
         }
     }
 
-    /// What the answer's `detail` says: the error and its causes.
+    /// What the answer's `detail` says, and the log, and status: the error and its causes.
     pub(crate) fn detail(&self) -> String {
         let mut text = self.to_string();
         let causes = std::iter::successors(self.source(), |&cause| cause.source());
@@ -126,6 +139,8 @@ impl Error {
             // Writing to a `String` can't fail.
             let _ = write!(text, ": {cause}");
         }
+        // Each value is quoted in part. This is for one that nobody has thought of.
+        text.truncate(text.floor_char_boundary(DETAIL_BYTES));
         text
     }
 
@@ -139,11 +154,14 @@ impl Error {
     }
 }
 
+/// Several times what the longest of them has.
+const DETAIL_BYTES: usize = 4 << 10;
+
 /// The line that would let a page call; an opaque origin (RFC 6454 §6.2) has no name to write there.
 fn allowing_origin(origin: &str) -> String {
     match origin {
         "null" => "a page without a name of its own is let by `access: {origins: [\"*\"]}` alone".to_owned(),
-        named => format!("to let this one, add `access: {{origins: [\"{named}\"]}}`"),
+        named => format!("to let this one, add `access: {{origins: [\"{}\"]}}`", excerpt(named)),
     }
 }
 

@@ -13,9 +13,12 @@ use super::timing::{Awaited, ServerTiming};
 use super::upload::Upload;
 use super::view::{ServiceHalf, View};
 use super::{Arrival, Body, Error};
+use crate::clock::Moment;
 use crate::code::Code;
 use crate::config::AccessLog;
 use crate::incoming::IncomingBody;
+use crate::legible::excerpt;
+use crate::telemetry::limit::LineLimit;
 use crate::telemetry::metrics::Numbers;
 
 /// What is known of an exchange while it goes on. Dropping it ends the exchange: with the answer's body, or with the
@@ -144,28 +147,37 @@ impl Exchange {
         self.half.as_ref().map_or(&self.view.worker.unrouted, |half| &half.numbers)
     }
 
-    fn is_logged(&self) -> bool {
-        match self.view.snapshot.config.log.access {
+    /// Whether it gets a line: then how many before it got none.
+    fn line(&self) -> Option<u64> {
+        let is_logged = match self.view.snapshot.config.log.access {
             AccessLog::All => true,
             AccessLog::Errors => self.failure.is_some() || self.status.is_some_and(|status| status.is_server_error()),
             AccessLog::Off => false,
+        };
+        // What was refused at the door can be sent by whoever can connect, a web page too, as often as they like.
+        let is_refusal = self.half.is_none() && self.failure.is_some();
+        match is_logged {
+            true if is_refusal => REFUSALS.pass(Moment::now()),
+            true => Some(0),
+            false => None,
         }
     }
 
     /// Queries may hold secrets, so the path is all that is told of the target.
-    fn log(&self, took: Duration) {
+    fn log(&self, took: Duration, others: u64) {
         let (code, detail) = match &self.failure {
             Some((code, detail)) => (Some(code.word()), Some(detail.as_str())),
             None => (None, None),
         };
         tracing::info!(
             service = self.service(),
-            method = self.head.method.as_str(),
-            path = self.head.uri.path(),
+            method = &*excerpt(self.head.method.as_str()),
+            path = &*excerpt(self.head.uri.path()),
             status = self.status.map(|status| status.as_u16()),
             duration_ms = took.as_micros() as f64 / 1_000.0,
             code,
             detail,
+            others = (others > 0).then_some(others),
             "request"
         );
     }
@@ -182,8 +194,8 @@ impl Drop for Exchange {
         if is_counted {
             self.numbers().finished(took);
         }
-        if self.is_logged() {
-            self.log(took);
+        if let Some(others) = self.line() {
+            self.log(took, others);
         }
     }
 }
@@ -193,6 +205,9 @@ fn wants_grpc(fields: &HeaderMap) -> bool {
     let kind = fields.get(CONTENT_TYPE).map(|kind| kind.as_bytes());
     kind.and_then(|kind| kind.get(..GRPC.len())).is_some_and(|start| start.eq_ignore_ascii_case(GRPC))
 }
+
+/// Ten lines a second, together with the one for what can't be parsed.
+static REFUSALS: LineLimit<9> = LineLimit::in_each(Duration::from_secs(1));
 
 static SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const GRPC: &[u8] = b"application/grpc";

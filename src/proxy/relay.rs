@@ -17,6 +17,7 @@ use super::fields::{self, Downward, Instance};
 use super::view::ServiceHalf;
 use super::{Arrival, Error};
 use crate::deadline::Deadline;
+use crate::transport::Screen;
 use crate::upstream::{self, PooledBody};
 
 /// The body of an answer to the app or to the admin's client: one of our own, or the service's as it arrives.
@@ -40,6 +41,8 @@ enum Kind {
 /// The service's body, and the time-out of its pauses.
 struct Relayed {
     body: PooledBody,
+    /// What its trailers go through.
+    screen: Screen,
     deadline: Rc<Deadline>,
     idle: Option<Duration>,
 }
@@ -121,7 +124,7 @@ impl Relayed {
     fn new(body: PooledBody, arrival: &Arrival, half: &ServiceHalf) -> Self {
         let (deadline, idle) = (Rc::clone(&arrival.deadline), half.service.timeouts.idle);
         deadline.arm(idle);
-        Self { body, deadline, idle }
+        Self { body, screen: Rc::clone(&half.rules.answer_screen), deadline, idle }
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
@@ -129,7 +132,7 @@ impl Relayed {
             Poll::Ready(Some(Ok(mut frame))) => {
                 self.deadline.arm(self.idle);
                 if let Some(trailers) = frame.trailers_mut() {
-                    fields::screen_answer(trailers);
+                    (self.screen)(trailers);
                 }
                 Poll::Ready(Some(Ok(frame)))
             }

@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::rule::{HostPattern, Listed, Rule, is_under};
 use super::{Destination, Form, Kind, Question, target};
+use crate::spelling::same_field;
 
 /// A question with what the table knows about it.
 #[derive(Debug)]
@@ -60,9 +61,11 @@ fn header_obstacle<'t>(fields: &HeaderMap, name: &'t HeaderName, value: &HeaderV
     }
 }
 
-/// The value of a field that stands once. A repeated one has no value to go by: the service might read the other.
+/// The value of a field that stands once, under any spelling. A repeated one has no value to go by: the service might
+/// read the other.
 pub(super) fn only<'f>(fields: &'f HeaderMap, name: &HeaderName) -> Result<&'f HeaderValue, NotOne> {
-    let mut values = fields.get_all(name).iter();
+    let spelt = fields.iter().filter(|(spelt, _)| same_field(spelt.as_str(), name.as_str()));
+    let mut values = spelt.map(|(_, value)| value);
     let value = values.next().ok_or(NotOne::Missing)?;
     if values.next().is_none() { Ok(value) } else { Err(NotOne::Repeated) }
 }

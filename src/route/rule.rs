@@ -9,6 +9,7 @@ use super::fault::{Fault, Finding};
 use super::obstacle::Site;
 use super::{Destination, Kind, target};
 use crate::config::{At, Route, Span};
+use crate::spelling::folded_name;
 
 /// A route as the table holds it, explicit or default.
 #[derive(Debug)]
@@ -23,7 +24,7 @@ pub(crate) struct Rule {
     pub(super) path: Box<str>,
     /// Empty: all.
     pub(super) methods: Box<[Method]>,
-    /// In order of name, so that rules with the same names can be searched by value.
+    /// In order of name, so that rules with the same names can be searched by value; named as they are compared.
     pub(super) headers: Box<[(HeaderName, HeaderValue)]>,
     /// Whether `path` is dropped before the rest is sent.
     pub(super) strips: bool,
@@ -68,7 +69,8 @@ impl Rule {
     /// When no request could have its path.
     pub(super) fn explicit(number: usize, written: &At<Route>, service: usize) -> Result<Self, Finding> {
         let At { value: route, span } = written;
-        let mut headers = route.headers.clone();
+        let mut headers: Vec<_> =
+            route.headers.iter().map(|(name, value)| (as_compared(name), value.clone())).collect();
         headers.sort_by(|a, b| a.0.as_str().cmp(b.0.as_str()).then_with(|| a.1.cmp(&b.1)));
         Ok(Self {
             kind: Kind::Explicit(number),
@@ -160,6 +162,12 @@ impl HostPattern {
             Self::Exact(_) => HostRank::Exact,
         }
     }
+}
+
+/// Two spellings of a field are one: a service may read either, and a route goes by both.
+fn as_compared(name: &HeaderName) -> HeaderName {
+    // What is put for other bytes may stand in a name too.
+    HeaderName::from_bytes(folded_name(name.as_str()).as_bytes()).unwrap_or_else(|_| name.clone())
 }
 
 /// A slash at the end says nothing that the segment boundary does not: `/pay/` is `/pay`, `/` is every path.

@@ -2,14 +2,15 @@
 //!
 //! Two sockets with `SO_REUSEPORT` would share the connections unevenly, and closing one resets those in its queue.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-use socket2::{Domain, Protocol, Type};
+use socket2::{Domain, Protocol, SockAddr, Type};
 
 use crate::config::ListenAddress;
 
@@ -153,17 +154,31 @@ fn bind_tcp(address: SocketAddr) -> io::Result<Socket> {
 /// Binds beside the path and renames: nobody sees the socket with wrong permissions, and a stale one is replaced.
 fn bind_unix(path: &Path, mode: u32) -> io::Result<Socket> {
     refuse_what_is_in_use(path)?;
-    let beside = path.with_extension(format!("{}.new", std::process::id()));
-    let listener = UnixListener::bind(&beside)?;
+    // Drawn, for in two containers that share a folder both processes are number 1.
+    let beside = path.with_extension(format!("{:08x}.new", fastrand::u32(..)));
+    let socket = bind_no_wider(&beside, mode)?;
+    // What the umask took off is added now; it is listened on when it has the mode that it is to have.
     let placed = fs::set_permissions(&beside, fs::Permissions::from_mode(mode))
-        .and_then(|()| fs::rename(&beside, path))
-        .and_then(|()| listener.set_nonblocking(true));
+        .and_then(|()| socket.listen(BACKLOG))
+        .and_then(|()| socket.set_nonblocking(true))
+        .and_then(|()| fs::rename(&beside, path));
     if let Err(error) = placed {
         // The error that matters is the one in hand.
         let _left = fs::remove_file(&beside);
         return Err(error);
     }
-    Ok(Socket::Unix(listener, Some(path.to_owned())))
+    Ok(Socket::Unix(socket.into(), Some(path.to_owned())))
+}
+
+/// Binds a socket that nobody can connect to whom `mode` keeps out, not for a moment: on Linux the file gets what mode
+/// the socket itself has, less the umask. (The umask is of the whole process: it is not for us to change it.)
+fn bind_no_wider(path: &Path, mode: u32) -> io::Result<socket2::Socket> {
+    // As a file, for that is what can have its mode changed.
+    let file = File::from(OwnedFd::from(socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?));
+    file.set_permissions(fs::Permissions::from_mode(mode))?;
+    let socket = socket2::Socket::from(OwnedFd::from(file));
+    socket.bind(&SockAddr::unix(path)?)?;
+    Ok(socket)
 }
 
 fn refuse_what_is_in_use(path: &Path) -> io::Result<()> {
@@ -230,6 +245,32 @@ mod tests {
         assert!(error.to_string().contains("address in use"), "{error}");
         drop(live);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_unix_socket_has_its_mode_from_the_moment_in_which_it_has_a_name() {
+        let folder = tempfile::tempdir().expect("a folder");
+
+        for mode in [0o600, 0o000, 0o640] {
+            let path = folder.path().join(format!("{mode:o}.sock"));
+            let _socket = bind_no_wider(&path, mode).expect("a socket");
+
+            let found = fs::metadata(&path).expect("the socket").permissions().mode() & 0o777;
+            assert_eq!(found & !mode, 0, "{found:o} lets in whom {mode:o} keeps out");
+        }
+    }
+
+    #[test]
+    fn a_wide_mode_is_wide_whatever_the_umask_and_nothing_is_left_beside() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("sidekey.sock");
+
+        let _socket = bind(&ListenAddress::Unix(path.clone()), 0o666).expect("a socket");
+
+        let mode = fs::metadata(&path).expect("the socket").permissions().mode();
+        assert_eq!(mode & 0o777, 0o666);
+        assert_eq!(fs::read_dir(folder.path()).expect("the folder").count(), 1);
+        UnixStream::connect(&path).expect("it is listened on");
     }
 
     #[test]

@@ -119,4 +119,4 @@ fn log(code: Code, detail: &str, peer: Peer) {
     }
 }
 
-static UNREADABLE: LineLimit = LineLimit::once_in(Duration::from_secs(1));
+static UNREADABLE: LineLimit<1> = LineLimit::in_each(Duration::from_secs(1));

@@ -272,7 +272,7 @@ fn log_settings(config: &Config) -> log::Settings {
 
 fn describe(source: &Source) -> String {
     match source {
-        Source::Path(path) => path.display().to_string(),
+        Source::Path(path) | Source::Found(path) => path.display().to_string(),
         Source::StandardInput => "-".to_owned(),
         Source::Text(_) => "text".to_owned(),
     }

@@ -31,6 +31,16 @@ impl Allow {
         Self { methods: written.methods.clone(), paths }
     }
 
+    /// Whether some methods are refused.
+    pub(crate) fn limits_methods(&self) -> bool {
+        !self.methods.is_empty()
+    }
+
+    /// Whether some paths are refused.
+    pub(crate) fn limits_paths(&self) -> bool {
+        !self.paths.is_empty()
+    }
+
     /// Whether a request with this method and this path (as sent, base path included) may go.
     pub(crate) fn admits(&self, method: &Method, path_sent: &str) -> bool {
         let method_fits = self.methods.is_empty() || self.methods.contains(method);

@@ -30,6 +30,7 @@ const GROUND: &[&str] = &[
     "hex",
     "incoming",
     "legible",
+    "spelling",
     "telemetry",
     "heap",
 ];

@@ -151,3 +151,49 @@ async fn a_command_that_fails_for_the_proxys_own_token_ends_the_start() {
     assert_eq!(code, Some(2));
     assert!(log.contains("error: the command `./token` ended with status 1: cat: vault: No such file"), "{log}");
 }
+
+#[tokio::test]
+async fn a_command_does_not_inherit_what_the_config_reads_as_secrets() {
+    let lab = lab(None).await;
+    lab.write("token", "#!/bin/sh\nenv >seen\necho from-the-command\n");
+    fs::set_permissions(lab.path("token"), fs::Permissions::from_mode(0o700)).unwrap();
+    // The command comes first in the file, a method that is known only by the environment and its secret last.
+    let service = |name, auth| format!("  {name}: {{ url: 'https://{name}.example', auth: {{ {auth} }} }}\n");
+    let services = [
+        service("a", "type: bearer, token: { command: [./token] }"),
+        service("b", "type: api_key, key: { env: KEY_OF_B }, header: { env: HEADER_OF_B }"),
+        service("c", "type: { env: METHOD_OF_C }, token: { env: TOKEN_OF_C, default: none-at-all }"),
+    ];
+    lab.write("sidekey.yaml", &format!("services:\n{}", services.concat()));
+    let variables = [
+        ("KEY_OF_B", "secret-of-b"),
+        ("HEADER_OF_B", "x-key"),
+        ("METHOD_OF_C", "bearer"),
+        ("TOKEN_OF_C", "secret-of-c"),
+    ];
+
+    let checked = lab.program().arg("check").envs(variables).env("PATH", "/usr/bin:/bin").output().unwrap();
+
+    assert!(checked.status.success(), "{checked:?}");
+    let seen = fs::read_to_string(lab.path("seen")).unwrap();
+    for inherited in ["HEADER_OF_B=x-key", "METHOD_OF_C=bearer", "FROM_ENVIRONMENT=env-secret", "PATH="] {
+        assert!(seen.contains(inherited), "{inherited} in {seen}");
+    }
+    assert!(!seen.contains("_OF_B=secret") && !seen.contains("TOKEN_OF_C"), "{seen}");
+}
+
+#[tokio::test]
+async fn a_program_that_others_can_change_is_warned_of_wherever_it_is_found() {
+    let lab = lab(Some("one")).await;
+    lab.write("sidekey.yaml", "services: { a: { url: 'https://a.example', auth: { type: bearer, token: { command: [token, --from, vault] } } } }");
+    let check = |mode| {
+        fs::set_permissions(lab.path("token"), fs::Permissions::from_mode(mode)).unwrap();
+        let path = format!("{}:/usr/bin:/bin", lab.path("").display());
+        let checked = lab.program().arg("check").env("PATH", path).output().unwrap();
+        assert!(checked.status.success(), "{checked:?}");
+        String::from_utf8(checked.stderr).unwrap()
+    };
+
+    assert_eq!(check(0o700), "");
+    assert!(check(0o703).contains("token` can be changed by others"), "{}", check(0o703));
+}

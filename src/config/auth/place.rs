@@ -8,6 +8,7 @@ use super::{Attachment, Auth, AwsSigV4, OAuth2, Static, Unavailable};
 use crate::config::diagnostic::Report;
 use crate::config::schema::RequestHeaders;
 use crate::config::value::{At, Span};
+use crate::spelling::folded_name;
 
 /// A part of the request that a credential takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,9 +20,9 @@ enum Place {
 }
 
 impl Place {
-    /// Many services read `_` as `-` in the names of fields, so both spellings are one place.
+    /// All spellings of a field are one place.
     fn header(name: &str) -> Self {
-        Self::Header(name.replace('_', "-"))
+        Self::Header(folded_name(name))
     }
 
     /// A cookie is a part of the field `Cookie`.

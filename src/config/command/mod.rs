@@ -4,12 +4,14 @@
 //! up is gone with all that it started. What it prints is the secret: it is in no error, and our copies of it are
 //! wiped. Besides `source` this is the only place of the room that touches the system.
 //!
-//! A command inherits the environment, since most of them need one (`HOME`, `VAULT_ADDR`, …), and neither standard
-//! input nor a terminal: there is nobody who could answer its questions.
+//! A command inherits the environment, since most of them need one (`HOME`, `VAULT_ADDR`, …), but for what the config
+//! reads from there as secrets, which are no business of this one. It inherits neither standard input nor a terminal:
+//! there is nobody who could answer its questions.
 
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
@@ -25,6 +27,7 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 use zeroize::Zeroizing;
 
+use super::source;
 use crate::legible::legible;
 use crate::secret::Secret;
 
@@ -39,6 +42,9 @@ pub(super) struct Command {
     /// The folder of the config; empty: our own.
     folder: PathBuf,
 }
+
+/// The variables of the environment that no command inherits.
+pub(super) type Withheld = BTreeSet<String>;
 
 /// Arguments are no place for secrets, and hold them all the same.
 impl fmt::Debug for Command {
@@ -89,13 +95,19 @@ impl Command {
         &self.name
     }
 
-    /// Runs it, and takes what it prints without one newline at its end. Blocks, for ten seconds at most.
-    pub(super) fn run(&self) -> Result<Secret, Failure> {
-        self.run_within(LONGEST)
+    /// Where the program is, if it is found.
+    pub(super) fn file(&self) -> Option<PathBuf> {
+        if self.name.contains('/') { Some(self.program.clone()) } else { source::in_search_path(&self.program) }
     }
 
-    fn run_within(&self, longest: Duration) -> Result<Secret, Failure> {
-        let mut running = Running::start(self)?;
+    /// Runs it without these variables, and takes what it prints without one newline at its end. Blocks, for ten seconds
+    /// at most.
+    pub(super) fn run(&self, withheld: &Withheld) -> Result<Secret, Failure> {
+        self.run_within(LONGEST, withheld)
+    }
+
+    fn run_within(&self, longest: Duration, withheld: &Withheld) -> Result<Secret, Failure> {
+        let mut running = Running::start(self, withheld)?;
         let status = running.wait(longest)?;
         if !status.success() {
             return Err(running.failure(status));
@@ -107,12 +119,15 @@ impl Command {
         }
     }
 
-    fn spawn(&self) -> io::Result<Child> {
+    fn spawn(&self, withheld: &Withheld) -> io::Result<Child> {
         let mut command = process::Command::new(&self.program);
         command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         if !self.folder.as_os_str().is_empty() {
             command.current_dir(&self.folder);
         }
+        withheld.iter().for_each(|variable| {
+            command.env_remove(variable);
+        });
         // A group of its own can be ended as a whole.
         command.process_group(0).spawn()
     }
@@ -134,8 +149,8 @@ struct Running {
 }
 
 impl Running {
-    fn start(command: &Command) -> Result<Self, Failure> {
-        let mut child = command.spawn().map_err(|error| match error.kind() {
+    fn start(command: &Command, withheld: &Withheld) -> Result<Self, Failure> {
+        let mut child = command.spawn(withheld).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Failure::Missing,
             io::ErrorKind::PermissionDenied => Failure::Denied,
             _ => Failure::System(error),

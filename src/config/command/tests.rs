@@ -13,7 +13,7 @@ fn shell(script: &str) -> Command {
 
 #[track_caller]
 fn check(script: &str, expected: Result<&str, &str>) {
-    let ran = shell(script).run().map_err(|failure| failure.to_string());
+    let ran = shell(script).run(&Withheld::new()).map_err(|failure| failure.to_string());
     let ran = ran.as_ref().map(Secret::expose).map_err(String::as_str);
     assert_eq!(ran, expected, "{script}");
 }
@@ -41,7 +41,7 @@ fn a_failure_says_what_went_wrong() {
 fn what_is_printed_is_shown_in_no_failure() {
     check("echo hunter2; exit 3", Err("ended with status 3"));
     check("set -x; echo hunter2; exit 3", Err("ended with status 3: + echo ***"));
-    let failure = shell("echo hunter2; exit 3").run().unwrap_err();
+    let failure = shell("echo hunter2; exit 3").run(&Withheld::new()).unwrap_err();
     assert!(!format!("{failure:?}").contains(SECRET), "{failure:?}");
     check("printf 'a\nab\n'; echo ab >&2; exit 3", Err("ended with status 3: ***"));
     check("x=$(printf 'x%.0s' $(seq 10000)); echo $x; echo $x >&2; exit 3", Err("ended with status 3"));
@@ -59,7 +59,7 @@ fn what_is_said_is_shortened_and_escaped() {
 fn a_program_that_can_not_be_run_says_why() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("locked"), "#!/bin/sh\necho hunter2\n").unwrap();
-    let run = |name: &str| Command::new(name.to_owned(), Vec::new(), folder.path()).run();
+    let run = |name: &str| Command::new(name.to_owned(), Vec::new(), folder.path()).run(&Withheld::new());
     let failure = |name: &str| run(name).unwrap_err().to_string();
 
     assert_eq!(failure("sidekey-test-no-such-program"), "can't be run: no such program");
@@ -76,7 +76,7 @@ fn a_program_with_a_slash_starts_at_the_folder_and_runs_in_it() {
     fs::set_permissions(&script, fs::Permissions::from_mode(0o700)).unwrap();
     fs::write(folder.path().join("secret"), SECRET).unwrap();
 
-    let secret = Command::new("./script".to_owned(), Vec::new(), name).run();
+    let secret = Command::new("./script".to_owned(), Vec::new(), name).run(&Withheld::new());
 
     assert_eq!(secret.unwrap().expose(), SECRET);
 }
@@ -85,7 +85,7 @@ fn a_program_with_a_slash_starts_at_the_folder_and_runs_in_it() {
 fn no_shell_has_a_part_in_it() {
     let argument = "$HOME; `id` > *".to_owned();
 
-    let secret = Command::new("echo".to_owned(), vec![argument.clone()], Path::new("")).run();
+    let secret = Command::new("echo".to_owned(), vec![argument.clone()], Path::new("")).run(&Withheld::new());
 
     assert_eq!(secret.unwrap().expose(), argument);
 }
@@ -111,7 +111,7 @@ fn a_command_that_is_too_slow_is_gone_with_all_that_it_started() {
     let script = "mkfifo held; (exec 3<>held; echo begun >begun; sleep 60) & wait";
     let command = Command { folder: folder.path().to_owned(), ..shell(script) };
 
-    let failure = command.run_within(Duration::from_secs(1)).unwrap_err();
+    let failure = command.run_within(Duration::from_secs(1), &Withheld::new()).unwrap_err();
 
     assert_eq!(failure.to_string(), "has not ended within 1 s");
     assert_eq!(fs::read_to_string(folder.path().join("begun")).unwrap(), "begun\n");
@@ -137,7 +137,7 @@ fn check_held(script: &str, expected: Result<&str, &str>) {
     let folder = tempfile::tempdir().unwrap();
     let command = Command { folder: folder.path().to_owned(), ..shell(script) };
 
-    let ran = command.run().map_err(|failure| failure.to_string());
+    let ran = command.run(&Withheld::new()).map_err(|failure| failure.to_string());
 
     let left: i32 = fs::read_to_string(folder.path().join("left")).unwrap().trim().parse().unwrap();
     nix::sys::signal::kill(Pid::from_raw(left), Signal::SIGKILL).expect("it is still there");
@@ -167,7 +167,7 @@ fn a_command_that_prints_too_much_is_gone_with_all_that_it_started() {
     let script = "mkfifo held; (trap '' PIPE; exec 3<>held; while :; do cat /dev/zero 2>/dev/null; done) & wait";
     let command = Command { folder: folder.path().to_owned(), ..shell(script) };
 
-    let failure = command.run().unwrap_err();
+    let failure = command.run(&Withheld::new()).unwrap_err();
 
     assert_eq!(failure.to_string(), "printed more than 64 KiB");
     assert!(!is_held(&folder.path().join("held")), "the grandchild is alive");

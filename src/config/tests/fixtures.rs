@@ -2,9 +2,12 @@
 //! loads.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::super::{Color, Secrets, Severity, Source, load};
+use super::super::{Color, Config, Report, Secrets, Severity, Source, load};
+
+const FOLDER: &str = "tests/fixtures/config";
 
 /// Files and folders of fixtures, in name order.
 fn fixtures(folder: &str) -> Vec<PathBuf> {
@@ -14,6 +17,46 @@ fn fixtures(folder: &str) -> Vec<PathBuf> {
     found.sort();
     assert!(!found.is_empty(), "no fixture in {folder}");
     found
+}
+
+/// A copy that only its owner can read: what a checkout's umask makes of the files is not what is looked at here.
+struct Copied {
+    _folder: tempfile::TempDir,
+    /// As it is named from here: what is told of relative paths is looked at too.
+    path: PathBuf,
+}
+
+impl Copied {
+    fn of_fixtures() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        copy(Path::new(FOLDER), folder.path());
+        let up = std::env::current_dir().unwrap().components().skip(1).map(|_| "..").collect::<PathBuf>();
+        Self { path: up.join(folder.path().strip_prefix("/").unwrap()), _folder: folder }
+    }
+
+    /// Loads the copy of a fixture.
+    fn load(&self, fixture: &Path) -> (Option<Config>, Report) {
+        load(&Source::Path(self.path.join(fixture.strip_prefix(FOLDER).unwrap())), Secrets::Read)
+    }
+
+    /// What is drawn, as if the fixture had been loaded itself.
+    fn drawn(&self, report: &Report) -> String {
+        report.render(Color::Plain).replace(&self.path.display().to_string(), FOLDER)
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() {
+            fs::create_dir(&to).unwrap();
+            copy(&from, &to);
+        } else {
+            fs::copy(&from, &to).unwrap();
+            let executable = fs::metadata(&from).unwrap().permissions().mode() & 0o100;
+            fs::set_permissions(&to, fs::Permissions::from_mode(0o600 | executable)).unwrap();
+        }
+    }
 }
 
 /// Compares, or writes what is expected if `UPDATE_FIXTURES` is set.
@@ -29,14 +72,14 @@ fn compare(fixture: &Path, drawn: &str, wrong: &mut Vec<String>) {
 
 #[test]
 fn every_invalid_config_is_explained_as_its_fixture_says() {
-    let mut wrong = Vec::new();
+    let (mut wrong, copied) = (Vec::new(), Copied::of_fixtures());
 
     for fixture in fixtures("tests/fixtures/config/invalid") {
-        let (config, report) = load(&Source::Path(fixture.clone()), Secrets::Read);
+        let (config, report) = copied.load(&fixture);
 
         let warns_only = report.diagnostics().iter().all(|diagnostic| diagnostic.severity == Severity::Warning);
         assert!(config.is_some() || !warns_only, "{}", fixture.display());
-        compare(&fixture, &report.render(Color::Plain), &mut wrong);
+        compare(&fixture, &copied.drawn(&report), &mut wrong);
     }
 
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -44,8 +87,10 @@ fn every_invalid_config_is_explained_as_its_fixture_says() {
 
 #[test]
 fn every_valid_config_loads_without_a_word() {
+    let copied = Copied::of_fixtures();
+
     for fixture in fixtures("tests/fixtures/config/valid") {
-        let (config, report) = load(&Source::Path(fixture.clone()), Secrets::Read);
+        let (config, report) = copied.load(&fixture);
 
         assert_eq!(report.render(Color::Plain), "", "{}", fixture.display());
         assert!(config.is_some(), "{}", fixture.display());

@@ -3,7 +3,7 @@
 use http::header::{ALT_SVC, CONTENT_LENGTH, DATE, HeaderMap};
 use http::{StatusCode, Version};
 
-use super::{Instance, Name, Present, Rules, is_chunked, remove_hop_by_hop};
+use super::{Instance, Name, PROXY_STATUS, Present, Rules, SERVER_TIMING, is_chunked, remove_hop_by_hop, remove_ours};
 use crate::proxy::{Error, problem};
 
 /// What decides about the fields of an answer.
@@ -38,6 +38,13 @@ pub(crate) fn answer(fields: &mut HeaderMap, answer: Downward<'_>, rules: &Rules
     if present.has(Name::AltSvc) {
         // Another way to the service is a way round us.
         fields.remove(ALT_SVC);
+    }
+    // What these say in our name, we say ourselves.
+    if present.has(Name::ProxyStatus) {
+        remove_ours(fields, &PROXY_STATUS);
+    }
+    if present.has(Name::ServerTiming) {
+        remove_ours(fields, &SERVER_TIMING);
     }
     if !present.has(Name::Date) {
         // RFC 9110 §6.6.1.

@@ -1,10 +1,13 @@
 //! Which fields go on, in both directions. Pure: works in place, on one head at a time.
 //!
 //! Promises that nothing hop-by-hop passes, that no field which the service's credential owns passes under any
-//! spelling (`on_client_authorization` aside), and that our `Via` is put on. Leaves `Host` and the form of each
-//! protocol to `transport`, and the credential itself to `credential`.
+//! spelling (`on_client_authorization` aside), in the head or as a trailer, that no service speaks in our name, and
+//! that our `Via` is put on. Leaves `Host` and the form of each protocol to `transport`, and the credential itself to
+//! `credential`.
 
 mod answer;
+mod member;
+mod names;
 mod present;
 mod request;
 #[cfg(test)]
@@ -24,18 +27,40 @@ pub(crate) use via::Instance;
 use crate::config::OnClientAuthorization;
 use crate::credential::{own_name, own_value};
 use crate::snapshot::Service;
+use crate::snapshot::allow::Allow;
+use crate::spelling::same_field;
 use crate::transport::Screen;
+use member::remove_ours;
+use names::{Names, remove_where};
+use request::names_a_sender;
 
 /// What becomes of the fields of one service's requests and answers: a worker's own copy, so that setting a value
 /// touches no reference count that other workers touch.
 pub(crate) struct Rules {
     /// The fields that only the service's credential sets, and those that are meant for it alone.
-    owned: Rc<[HeaderName]>,
+    owned: Names,
     /// Of these, the ones in which the app may not, or may, have its own say: `on_client_authorization`.
-    contested: Vec<HeaderName>,
-    /// What the app's trailers go through.
+    contested: Names,
+    /// What no request of an app may say in its head.
+    unsaid: Names,
+    /// What the app's trailers go through, and which those are that it takes out beside [`NO_TRAILERS`].
     pub(super) screen: Screen,
+    untrailed: Rc<Names>,
+    /// What the service's trailers go through.
+    pub(super) answer_screen: Screen,
     /// Whether the credential sets nothing but these.
+    owns_fields_only: bool,
+    on_client_authorization: OnClientAuthorization,
+    request: Changes,
+    answer: Changes,
+}
+
+/// What rules are made from.
+struct Terms {
+    owned: Vec<HeaderName>,
+    contested: Vec<HeaderName>,
+    /// What `allow` has looked at goes by no other field.
+    renaming: Vec<HeaderName>,
     owns_fields_only: bool,
     on_client_authorization: OnClientAuthorization,
     request: Changes,
@@ -46,20 +71,21 @@ pub(crate) struct Rules {
 #[derive(Debug, Default)]
 struct Changes {
     set: Vec<(HeaderName, HeaderValue)>,
-    remove: Vec<HeaderName>,
+    /// Those that are removed, and those that are set.
+    named: Names,
 }
 
 impl Rules {
     pub(crate) fn compile(service: &Service) -> Self {
         let credential = service.identities.owned();
-        let owned: Rc<[_]> = credential.fields.iter().chain(&credential.subjects).map(own_name).collect();
+        let owned = credential.fields.iter().chain(&credential.subjects).map(own_name);
         // A subject's token is asked for, wherever it comes: it is no credential for the service.
         let contested = credential.fields.iter().filter(|name| !credential.subjects.contains(name));
         let (request, answer) = (&service.headers, &service.response_headers);
-        Self {
-            screen: screen(Rc::clone(&owned)),
-            owned,
+        Self::of(Terms {
+            owned: owned.collect(),
             contested: contested.map(own_name).collect(),
+            renaming: service.allow.as_ref().map(renaming).unwrap_or_default(),
             owns_fields_only: credential.query.is_empty() && credential.cookies.is_empty(),
             on_client_authorization: service.on_client_authorization,
             request: Changes::new(
@@ -71,33 +97,53 @@ impl Rules {
                 answer.set.iter().map(|(name, value)| (&name.value, value)),
                 answer.remove.iter().map(|name| &name.value),
             ),
+        })
+    }
+
+    fn of(terms: Terms) -> Self {
+        let unsaid: Names = terms.owned.iter().chain(&terms.renaming).chain(&FRAMING).map(own_name).collect();
+        let untrailed = unsaid.iter().chain(terms.request.named.iter()).map(own_name).collect();
+        let untrailed: Rc<Names> = Rc::new(untrailed);
+        Self {
+            owned: terms.owned.into_iter().collect(),
+            contested: terms.contested.into_iter().collect(),
+            unsaid,
+            screen: screen(Rc::clone(&untrailed)),
+            untrailed,
+            answer_screen: answer_screen(terms.answer.named.iter().map(own_name).collect()),
+            owns_fields_only: terms.owns_fields_only,
+            on_client_authorization: terms.on_client_authorization,
+            request: terms.request,
+            answer: terms.answer,
         }
     }
 
     /// Takes out what the credential has set.
     pub(super) fn withdraw(&self, fields: &mut HeaderMap) {
-        for name in &*self.owned {
+        for name in self.owned.iter() {
             fields.remove(name);
         }
     }
-
-    /// Whether only the credential may set a field of this name, however it is spelt.
-    pub(super) fn owns(&self, name: &str) -> bool {
-        is_one_of(&self.owned, name)
-    }
 }
 
-fn screen(owned: Rc<[HeaderName]>) -> Screen {
-    Rc::new(move |trailers| remove_where(trailers, |name| is_no_trailer(name) || is_one_of(&owned, name)))
+/// The fields by which some services take another method, or another path, than the one that was sent.
+fn renaming(allow: &Allow) -> Vec<HeaderName> {
+    let methods = METHODS.iter().filter(|_| allow.limits_methods());
+    methods.chain(PATHS.iter().filter(|_| allow.limits_paths())).map(own_name).collect()
 }
 
-fn is_one_of(names: &[HeaderName], name: &str) -> bool {
-    names.iter().any(|one| same_field(name, one.as_str()))
+fn screen(untrailed: Rc<Names>) -> Screen {
+    Rc::new(move |trailers| remove_where(trailers, |name| is_no_trailer_of_apps(name, &untrailed)))
 }
 
-/// Takes out of an answer's trailers what no trailer may be.
-pub(super) fn screen_answer(trailers: &mut HeaderMap) {
-    remove_where(trailers, is_no_trailer);
+/// Takes out of an answer's trailers what no trailer may be, and what `response_headers` speak of.
+fn answer_screen(named: Names) -> Screen {
+    Rc::new(move |trailers| {
+        remove_where(trailers, |name| is_no_trailer(name) || named.has(name));
+        for name in [&PROXY_STATUS, &SERVER_TIMING] {
+            remove_ours(trailers, name);
+        }
+    })
 }
 
 /// Whether the one transfer coding is `chunked`: any other would be taken for the content, or for another length.
@@ -111,34 +157,19 @@ impl Changes {
         set: impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)>,
         remove: impl Iterator<Item = &'a HeaderName>,
     ) -> Self {
-        Self {
-            set: set.map(|(name, value)| (own_name(name), own_value(value))).collect(),
-            remove: remove.map(own_name).collect(),
-        }
+        let set: Vec<_> = set.map(|(name, value)| (own_name(name), own_value(value))).collect();
+        let named = remove.map(own_name).chain(set.iter().map(|(name, _)| own_name(name))).collect();
+        Self { set, named }
     }
 
     fn apply(&self, fields: &mut HeaderMap) {
-        let ours = || self.remove.iter().chain(self.set.iter().map(|(name, _)| name));
-        if ours().next().is_some() {
-            remove_where(fields, |name| ours().any(|one| same_field(name, one.as_str())));
+        if self.named.is_empty() {
+            return;
         }
+        remove_where(fields, |name| self.named.has(name));
         for (name, value) in &self.set {
             fields.insert(name.clone(), value.clone());
         }
-    }
-}
-
-/// Whether two names mean one field to a service that reads `_` as `-` (CGI and what came after it). Names of a
-/// [`HeaderMap`] are in lower case already; those of a list are not.
-fn same_field(one: &str, other: &str) -> bool {
-    let dashed = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
-    one.len() == other.len() && one.bytes().map(dashed).eq(other.bytes().map(dashed))
-}
-
-/// Removes every field whose name is unwanted. Looks at each name once; only a hit costs more.
-fn remove_where(fields: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
-    while let Some(name) = fields.keys().find(|name| unwanted(name.as_str())).cloned() {
-        fields.remove(name);
     }
 }
 
@@ -173,11 +204,35 @@ fn list(value: &HeaderValue) -> impl Iterator<Item = &str> {
 
 /// Whether a trailer would say what only a head may: framing, routing, or who sends it (RFC 9110 §6.5.1).
 fn is_no_trailer(name: &str) -> bool {
-    is_one_of(&NO_TRAILERS, name)
+    NO_TRAILERS.iter().any(|one| same_field(name, one.as_str()))
+}
+
+/// The same for one of an app's, to whom more is forbidden: a service that takes trailers for fields would believe it.
+fn is_no_trailer_of_apps(name: &str, untrailed: &Names) -> bool {
+    is_no_trailer(name) || names_a_sender(name) || untrailed.has(name)
 }
 
 /// Options of `Connection` that stand in nearly every request and name no field to look for.
 static NO_FIELDS: [&str; 3] = ["close", "keep-alive", "connection"];
+
+/// What frames a message, and can be spelt otherwise. The names as they should be have been dealt with before.
+static FRAMING: [HeaderName; 4] = [
+    header::TRANSFER_ENCODING,
+    header::CONTENT_LENGTH,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("http2-settings"),
+];
+
+static METHODS: [HeaderName; 3] = [
+    HeaderName::from_static("x-http-method"),
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-method-override"),
+];
+
+static PATHS: [HeaderName; 2] = [HeaderName::from_static("x-original-url"), HeaderName::from_static("x-rewrite-url")];
+
+static PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+static SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 static NO_TRAILERS: [HeaderName; 22] = [
     header::TRANSFER_ENCODING,

@@ -31,6 +31,8 @@ pub(crate) enum Name {
     Via,
     AltSvc,
     Date,
+    ProxyStatus,
+    ServerTiming,
 }
 
 impl Present {
@@ -80,11 +82,13 @@ fn place(name: &str) -> Option<Name> {
         "via" => Name::Via,
         "alt-svc" => Name::AltSvc,
         "date" => Name::Date,
+        "proxy-status" => Name::ProxyStatus,
+        "server-timing" => Name::ServerTiming,
         _ => return None,
     })
 }
 
-static NAMES: [HeaderName; 18] = [
+static NAMES: [HeaderName; 20] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -103,6 +107,8 @@ static NAMES: [HeaderName; 18] = [
     header::VIA,
     header::ALT_SVC,
     header::DATE,
+    HeaderName::from_static("proxy-status"),
+    HeaderName::from_static("server-timing"),
 ];
 
 /// The first ten.

@@ -5,11 +5,10 @@ use http::header::{
 };
 use http::{Method, Version};
 
-use super::{
-    Instance, Name, Present, Rules, is_no_trailer, is_one_of, list, remove_hop_by_hop, remove_where, same_field,
-};
+use super::{Instance, Name, Present, Rules, is_no_trailer_of_apps, list, remove_hop_by_hop, remove_where};
 use crate::config::OnClientAuthorization;
 use crate::proxy::Error;
+use crate::spelling::same_field;
 
 /// What of a request decides about its fields.
 #[derive(Clone, Copy, Debug)]
@@ -28,25 +27,28 @@ pub(crate) struct Kept(Vec<(HeaderName, HeaderValue)>);
 /// Makes an app's fields those of the request that goes to the service; only the credential is missing then.
 ///
 /// # Errors
-/// When the app sent what our credential owns and the config rejects that, or keeps it and there are two.
+/// When the app sent what our credential owns and the config rejects that, or keeps it and it can't be kept.
 pub(crate) fn request(fields: &mut HeaderMap, request: Upward<'_>, rules: &Rules) -> Result<Kept, Error> {
-    if rules.on_client_authorization == OnClientAuthorization::Reject {
-        refuse_owned(fields, rules)?;
-    }
     let present = Present::of(fields);
+    // Looked at before what `Connection` names is gone.
+    match rules.on_client_authorization {
+        OnClientAuthorization::Reject => refuse_owned(fields, rules)?,
+        OnClientAuthorization::Keep if present.has(Name::Connection) => refuse_nominated(fields, rules)?,
+        OnClientAuthorization::Keep | OnClientAuthorization::Replace => {}
+    }
     let trailers_welcome = present.has(Name::Te) && accepts_trailers(fields);
     remove_hop_by_hop(fields, present);
-    let kept = remove_owned(fields, rules)?;
+    if present.has(Name::ContentLength) {
+        // A known length is said anew from the body itself.
+        fields.remove(CONTENT_LENGTH);
+    }
+    let kept = remove_unsaid(fields, rules)?;
 
     if trailers_welcome {
         fields.insert(TE, HeaderValue::from_static("trailers"));
     }
     if present.has(Name::Trailer) {
         announce_trailers(fields, rules);
-    }
-    if present.has(Name::ContentLength) {
-        // A known length is said anew from the body itself.
-        fields.remove(CONTENT_LENGTH);
     }
     frame(fields, request);
     count_forwards(fields, request.method);
@@ -76,32 +78,46 @@ impl Kept {
 
 /// A field that `Connection` names counts as sent: hiding it there would make `reject` a matter of spelling.
 fn refuse_owned(fields: &HeaderMap, rules: &Rules) -> Result<(), Error> {
-    let nominated = fields.get_all(http::header::CONNECTION).iter().flat_map(list);
-    let sent = fields.keys().map(HeaderName::as_str).chain(nominated);
-    match sent.into_iter().find(|name| is_one_of(&rules.contested, name)) {
+    let sent = fields.keys().map(HeaderName::as_str).chain(nominated(fields));
+    match sent.into_iter().find(|name| rules.contested.has(name)) {
         None => Ok(()),
         Some(name) => Err(Error::ClientCredential { name: name.to_ascii_lowercase() }),
     }
 }
 
-/// Removes what only we may set, and what would name somebody else as the sender.
-fn remove_owned(fields: &mut HeaderMap, rules: &Rules) -> Result<Kept, Error> {
+/// What `Connection` names goes no further: kept, it would be lost on the way, and nobody would have sent anything.
+fn refuse_nominated(fields: &HeaderMap, rules: &Rules) -> Result<(), Error> {
+    match nominated(fields).find(|name| rules.contested.has(name)) {
+        None => Ok(()),
+        Some(name) => Err(Error::ClientCredentialNominated { name: name.to_ascii_lowercase() }),
+    }
+}
+
+fn nominated(fields: &HeaderMap) -> impl Iterator<Item = &str> {
+    fields.get_all(http::header::CONNECTION).iter().flat_map(list)
+}
+
+/// Removes what only we may set, and what would name somebody else as the sender, or another request than this.
+fn remove_unsaid(fields: &mut HeaderMap, rules: &Rules) -> Result<Kept, Error> {
     let kept = match rules.on_client_authorization {
         OnClientAuthorization::Keep => keep(fields, rules)?,
         OnClientAuthorization::Replace | OnClientAuthorization::Reject => Kept::default(),
     };
-    remove_where(fields, |name| rules.owns(name) || names_a_sender(name));
+    remove_where(fields, |name| rules.unsaid.has(name) || names_a_sender(name));
     kept.restore(fields);
     Ok(kept)
 }
 
 fn keep(fields: &HeaderMap, rules: &Rules) -> Result<Kept, Error> {
     let mut kept = Kept::default();
-    for name in &rules.contested {
+    for name in rules.contested.iter() {
         let mut sent = fields.get_all(name).iter();
         let Some(value) = sent.next() else { continue };
         if sent.next().is_some() {
             return Err(Error::ClientCredentialTwice { name: name.as_str().to_owned() });
+        }
+        if value.as_bytes().trim_ascii().is_empty() {
+            return Err(Error::ClientCredentialEmpty { name: name.as_str().to_owned() });
         }
         kept.0.push((name.clone(), value.clone()));
     }
@@ -109,14 +125,14 @@ fn keep(fields: &HeaderMap, rules: &Rules) -> Result<Kept, Error> {
 }
 
 /// `Forwarded`, `X-Forwarded-…`, and `Proxy-…`, which is meant for us.
-fn names_a_sender(name: &str) -> bool {
+pub(super) fn names_a_sender(name: &str) -> bool {
     let begins = |prefix: &str| name.get(..prefix.len()).is_some_and(|start| same_field(start, prefix));
-    name == "forwarded" || begins("x-forwarded-") || begins("proxy-")
+    same_field(name, "forwarded") || begins("x-forwarded-") || begins("proxy-")
 }
 
 /// Takes out of `Trailer` what no trailer may be, so that an HTTP/1.1 connection does not write it.
 fn announce_trailers(fields: &mut HeaderMap, rules: &Rules) {
-    let refused = |name: &str| is_no_trailer(name) || rules.owns(name);
+    let refused = |name: &str| is_no_trailer_of_apps(name, &rules.untrailed);
     if !fields.get_all(TRAILER).iter().flat_map(list).any(refused) {
         return;
     }

@@ -1,7 +1,5 @@
 //! What goes on of a head, in both directions; hostile spellings included.
 
-use std::rc::Rc;
-
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 
 use super::*;
@@ -15,18 +13,30 @@ fn rules(owned: &[&'static str], on_client_authorization: OnClientAuthorization)
 
 /// The rules of a service whose credential sets these fields, for the subjects that those name.
 fn rules_on_behalf(owned: &[&'static str], subjects: &[&'static str], on_client: OnClientAuthorization) -> Rules {
+    Rules::of(terms_on_behalf(owned, subjects, on_client))
+}
+
+fn terms_on_behalf(owned: &[&'static str], subjects: &[&'static str], on_client: OnClientAuthorization) -> Terms {
     let contested = owned.iter().filter(|name| !subjects.contains(name));
-    let contested = contested.map(|name| HeaderName::from_static(name)).collect();
-    let owned: Rc<[_]> = owned.iter().chain(subjects).map(|name| HeaderName::from_static(name)).collect();
-    Rules {
-        screen: screen(Rc::clone(&owned)),
-        owned,
-        contested,
+    Terms {
+        owned: owned.iter().chain(subjects).map(|name| HeaderName::from_static(name)).collect(),
+        contested: contested.map(|name| HeaderName::from_static(name)).collect(),
+        renaming: Vec::new(),
         owns_fields_only: true,
         on_client_authorization: on_client,
         request: Changes::default(),
         answer: Changes::default(),
     }
+}
+
+fn terms(owned: &[&'static str]) -> Terms {
+    terms_on_behalf(owned, &[], Replace)
+}
+
+/// `headers` that set one field, and remove another.
+fn changes(set: (&'static str, &'static str), remove: &'static str) -> Changes {
+    let (name, value) = (HeaderName::from_static(set.0), HeaderValue::from_static(set.1));
+    Changes::new([(&name, &value)].into_iter(), [HeaderName::from_static(remove)].iter())
 }
 
 /// `name: value` lines.
@@ -116,6 +126,7 @@ fn a_field_that_the_credential_owns_is_dropped_under_any_spelling() {
 
     check_with(&rules, "Authorization: Bearer a\nauthorization: Bearer b", &[]);
     check_with(&rules, "x-api-key: 1\nx_api_key: 2\nx-api_key: 3\nX_Api-Key: 4\nx-api-keys: 5", &["x-api-keys: 5"]);
+    check_with(&rules, "x.api.key: 1\nX.Api_Key: 2\nx!api~key: 3\nxapikey: 4", &["xapikey: 4"]);
 }
 
 #[test]
@@ -218,11 +229,44 @@ fn what_is_kept_is_one_field_and_no_other_spelling() {
     let (map, kept) = up(&rules, "x_api_key: 1\nauthorization: Basic a").unwrap();
     assert_eq!(lines(&map), ["authorization: Basic a", "via: 1.1 sidekey-0a1b2c3d"]);
     assert!(!kept.is_all_of(&rules), "the key is still ours to set");
-    // Dropped as hop-by-hop first: ours is set.
-    let (map, kept) = up(&rules, "connection: authorization\nauthorization: Basic a").unwrap();
-    assert!(map.get("authorization").is_none());
-    assert!(!kept.is_all_of(&rules));
     check_refused(&rules, "authorization: a\nauthorization: b", "`authorization` was sent more than once");
+}
+
+#[test]
+fn what_is_kept_is_there_and_goes_on() {
+    let rules = rules(&["authorization", "x-api-key"], Keep);
+    let nominated = "is named in `Connection`, which says that it goes no further than here: leave it out there";
+    let empty = "is empty, and `on_client_authorization: keep` is set: send it with a value, or not at all";
+
+    for sent in ["connection: authorization\nauthorization: Basic a", "connection: close, Authorization"] {
+        check_refused(&rules, sent, &format!("`authorization` {nominated}"));
+    }
+    check_refused(&rules, "connection: X_Api_Key\nx-api-key: 1", &format!("`x_api_key` {nominated}"));
+    check_refused(&rules, "authorization:", &format!("`authorization` {empty}"));
+    check_with(&rules, "connection: x-hop\nx-hop: 1\nx-api-key: 1", &["x-api-key: 1"]);
+}
+
+#[test]
+fn framing_passes_under_no_spelling() {
+    check(
+        "content_length: 5\ntransfer.encoding: chunked\nKeep_Alive: 1\nhttp2_settings: a\nx_other: 1",
+        &["x_other: 1"],
+    );
+}
+
+#[test]
+fn another_method_or_path_passes_where_any_does() {
+    let sent = "x-http-method: PUT\nx_http_method_override: PUT\nx-method-override: PUT\n\
+                x-original-url: /admin\nX.Rewrite.Url: /admin";
+    let of = |renaming: Vec<&HeaderName>| {
+        let renaming = renaming.into_iter().cloned().collect();
+        Rules::of(Terms { renaming, ..terms(&[]) })
+    };
+
+    check_with(&of(METHODS.iter().chain(&PATHS).collect()), sent, &[]);
+    check_with(&of(METHODS.iter().collect()), sent, &["x-original-url: /admin", "x.rewrite.url: /admin"]);
+    let methods = ["x-http-method: PUT", "x-method-override: PUT", "x_http_method_override: PUT"];
+    check_with(&of(PATHS.iter().collect()), sent, &methods);
 }
 
 #[test]
@@ -234,11 +278,9 @@ fn without_a_credential_of_its_own_a_service_gets_the_apps() {
 
 #[test]
 fn the_configs_changes_come_after_hygiene() {
-    let mut rules = rules(&[], Replace);
-    rules.request.remove.push(HeaderName::from_static("x-gone"));
-    rules.request.set.push((HeaderName::from_static("x-set"), HeaderValue::from_static("ours")));
+    let rules = Rules::of(Terms { request: changes(("x-set", "ours"), "x-gone"), ..terms(&[]) });
 
-    check_with(&rules, "connection: x-set\nx-set: app's\nx-gone: 1", &["x-set: ours"]);
+    check_with(&rules, "connection: x-set\nx-set: app's\nx-gone: 1\nX.Gone: 2\nx_set: 3", &["x-set: ours"]);
 }
 
 #[test]
@@ -253,12 +295,31 @@ fn trailers_lose_framing_routing_and_credential_fields() {
     assert_eq!(lines(&trailers), ["x-sum: 1"]);
 }
 
+#[test]
+fn trailers_walk_round_nothing_that_a_head_is_told() {
+    let (request, answer) = (changes(("x-set", "ours"), "x-gone"), changes(("x-by", "us"), "server"));
+    let renaming = METHODS.to_vec();
+    let rules = Rules::of(Terms { request, answer, renaming, ..terms(&["x-api-key"]) });
+    let sent = "x-set: 1\nX_Gone: 2\nx-by: them\nserver: a\nforwarded: for=a\nx_forwarded_for: a\nproxy-status: b\n\
+                x-http-method-override: PUT\nx-sum: 1";
+
+    let mut trailers = fields(sent);
+    (rules.screen)(&mut trailers);
+    assert_eq!(lines(&trailers), ["server: a", "x-by: them", "x-sum: 1"]);
+
+    let mut trailers = fields(sent);
+    (rules.answer_screen)(&mut trailers);
+    let stay = ["proxy-status: b", "x-http-method-override: PUT", "x-set: 1", "x-sum: 1"];
+    assert_eq!(lines(&trailers), [&stay[..], &["x_forwarded_for: a", "x_gone: 2"]].concat());
+
+    let announced = "trailer: X_Set, x-gone, Forwarded, Proxy-Authorization, X-HTTP-Method, x-by, x-sum";
+    check_with(&rules, announced, &["trailer: x-by, x-sum", "x-set: ours"]);
+}
+
 #[track_caller]
 fn check_answer(via: Option<&Instance>, sent: &str, expected: &[&str]) {
     let mut map = fields(sent);
-    let mut rules = rules(&[], Replace);
-    rules.answer.remove.push(HeaderName::from_static("server"));
-    rules.answer.set.push((HeaderName::from_static("x-by"), HeaderValue::from_static("us")));
+    let rules = Rules::of(Terms { answer: changes(("x-by", "us"), "server"), ..terms(&[]) });
 
     answer(&mut map, Downward { status: StatusCode::OK, version: Version::HTTP_2, via }, &rules).unwrap();
 
@@ -274,6 +335,15 @@ fn an_answer_loses_its_hop_by_hop_fields_and_no_other() {
         "content-length: 3\netag: a\nset-cookie: a\nset-cookie: b\nkeep-alive: 1\nconnection: x-hop\nx-hop: 1\n\
          upgrade: h2c\nproxy-authenticate: Basic\nserver: nginx\ndate: now\nvia: 1.1 edge\ntrailer: x-sum",
         &["content-length: 3", "etag: a", "set-cookie: a", "set-cookie: b", "trailer: x-sum", "via: 1.1 edge"],
+    );
+}
+
+#[test]
+fn an_answer_does_not_speak_in_our_name() {
+    check_answer(
+        None,
+        "proxy-status: cdn; error=x, sidekey; error=y\nproxy-status: sidekey\nserver-timing: sidekey;dur=1,db;dur=2",
+        &["proxy-status: cdn; error=x", "server-timing: db;dur=2"],
     );
 }
 

@@ -65,6 +65,17 @@ impl Lab {
         sidekey
     }
 
+    /// As [`Lab::sidekey`], with a config that is found where it runs and that nobody names.
+    pub async fn sidekey_found(&self, config: &str) -> Sidekey {
+        let [address, admin] = std::array::from_fn(|_| format!("127.0.0.1:{}", free_port()));
+        self.write("sidekey.yaml", &complete(&self.fill_in(config), &address, &admin));
+        let mut program = self.program();
+        program.arg("run");
+        let mut sidekey = Sidekey::of(program, self.path("sidekey.yaml"), address, admin);
+        sidekey.until_ready().await;
+        sidekey
+    }
+
     fn start_sidekey(&self, config: &str, flags: &[&str], variables: &[(&str, String)]) -> Sidekey {
         let [address, admin] = std::array::from_fn(|_| format!("127.0.0.1:{}", free_port()));
         self.write("sidekey.yaml", &complete(&self.fill_in(config), &address, &admin));
@@ -81,9 +92,7 @@ impl Lab {
     ) -> Sidekey {
         let mut program = self.program();
         program.args(["run", "--config"]).arg(&config).args(flags).envs(variables.iter().cloned());
-        let mut process = program.stderr(Stdio::piped()).spawn().unwrap();
-        let log = Log::of(process.stderr.take().unwrap());
-        Sidekey { process, config, address, admin, log }
+        Sidekey::of(program, config, address, admin)
     }
 
     /// Runs a command to its end: `lab.run("check --config sidekey.yaml")`, in the lab's folder.
@@ -114,6 +123,12 @@ impl Lab {
 }
 
 impl Sidekey {
+    fn of(mut program: Command, config: PathBuf, address: String, admin: String) -> Self {
+        let mut process = program.stderr(Stdio::piped()).spawn().unwrap();
+        let log = Log::of(process.stderr.take().unwrap());
+        Self { process, config, address, admin, log }
+    }
+
     pub async fn get(&self, target: &str) -> Answer {
         self.send(Request::get(target)).await
     }

@@ -52,8 +52,11 @@ impl Folder {
     }
 
     fn load_in(folder: &TempDir, text: &str) -> (config::Config, Report) {
-        fs::write(folder.path().join("sidekey.yaml"), text).unwrap();
-        let (config, report) = config::load(&Source::Path(folder.path().join("sidekey.yaml")), Secrets::Read);
+        let path = folder.path().join("sidekey.yaml");
+        fs::write(&path, text).unwrap();
+        // It has secrets in it, and that others can read them is another test's matter.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let (config, report) = config::load(&Source::Path(path), Secrets::Read);
         let drawn = report.render(Color::Plain);
         (config.unwrap_or_else(|| panic!("{drawn}")), report)
     }
