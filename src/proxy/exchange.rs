@@ -130,6 +130,13 @@ impl Exchange {
         answer.map(|body| body.of(self))
     }
 
+    /// Takes out of the answer's trailers what must not go on.
+    pub(super) fn screen(&self, trailers: &mut HeaderMap) {
+        if let Some(half) = &self.half {
+            (half.rules.answer_screen)(trailers);
+        }
+    }
+
     pub(super) fn method(&self) -> &Method {
         &self.head.method
     }

@@ -17,7 +17,6 @@ use super::fields::{self, Downward, Instance};
 use super::view::ServiceHalf;
 use super::{Arrival, Error};
 use crate::deadline::Deadline;
-use crate::transport::Screen;
 use crate::upstream::{self, PooledBody};
 
 /// The body of an answer to the app or to the admin's client: one of our own, or the service's as it arrives.
@@ -41,8 +40,6 @@ enum Kind {
 /// The service's body, and the time-out of its pauses.
 struct Relayed {
     body: PooledBody,
-    /// What its trailers go through.
-    screen: Screen,
     deadline: Rc<Deadline>,
     idle: Option<Duration>,
 }
@@ -124,16 +121,13 @@ impl Relayed {
     fn new(body: PooledBody, arrival: &Arrival, half: &ServiceHalf) -> Self {
         let (deadline, idle) = (Rc::clone(&arrival.deadline), half.service.timeouts.idle);
         deadline.arm(idle);
-        Self { body, screen: Rc::clone(&half.rules.answer_screen), deadline, idle }
+        Self { body, deadline, idle }
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         match Pin::new(&mut self.body).poll_frame(cx) {
-            Poll::Ready(Some(Ok(mut frame))) => {
+            Poll::Ready(Some(Ok(frame))) => {
                 self.deadline.arm(self.idle);
-                if let Some(trailers) = frame.trailers_mut() {
-                    (self.screen)(trailers);
-                }
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(upstream::Error::from(error).into()))),
@@ -156,11 +150,17 @@ impl hyper::body::Body for Body {
             Kind::Held(held) if held.0.is_empty() => held.1.poll_frame(cx),
             Kind::Held(held) => return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut held.0))))),
         };
-        polled.map_err(|error| {
-            if let Some(exchange) = &mut this.exchange {
-                exchange.failed(&error);
+        polled.map(|next| match (next?, &mut this.exchange) {
+            (Ok(mut frame), exchange) => {
+                if let (Some(trailers), Some(exchange)) = (frame.trailers_mut(), exchange) {
+                    exchange.screen(trailers);
+                }
+                Some(Ok(frame))
             }
-            Broken
+            (Err(error), exchange) => {
+                exchange.iter_mut().for_each(|exchange| exchange.failed(&error));
+                Some(Err(Broken))
+            }
         })
     }
 
