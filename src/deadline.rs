@@ -175,12 +175,12 @@ impl Sweep {
         self.deadlines.borrow().iter().filter_map(Weak::upgrade).map(|deadline| deadline.due.get()).min()
     }
 
-    /// For how many ticks the one has been silent that has been so for longest; `None`: none is silent.
+    /// For how many ticks the one has been silent that has been so for longest; `None`: none is that has had its chance.
     pub(crate) fn longest_silence(&self) -> Option<u32> {
         self.longest_silent().map(|deadline| self.clock.get() - deadline.silent_since.get())
     }
 
-    /// Ends the one that has been silent for longest. `false`: none is silent.
+    /// Ends the one that has been silent for longest. `false`: none is that has had its chance.
     pub(crate) fn dismiss_longest_silent(&self) -> bool {
         let Some(deadline) = self.longest_silent() else { return false };
         deadline.silent_since.set(NEVER);
@@ -189,10 +189,11 @@ impl Sweep {
         true
     }
 
-    /// Of several, the one that was accepted first.
+    /// Of several, the one that was accepted first. What was accepted a moment ago is on the point of saying something.
     fn longest_silent(&self) -> Option<Rc<Deadline>> {
+        let latest = self.clock.get().checked_sub(SILENCE)?;
         let deadlines = self.deadlines.borrow();
-        let silent = deadlines.iter().filter_map(Weak::upgrade).filter(|one| one.silent_since.get() != NEVER);
+        let silent = deadlines.iter().filter_map(Weak::upgrade).filter(|one| one.silent_since.get() <= latest);
         silent.min_by_key(|deadline| deadline.silent_since.get())
     }
 
@@ -232,6 +233,8 @@ fn ticks(limit: Duration) -> u32 {
 /// How precise a limit is, and how often an idle worker wakes up.
 pub(crate) const TICK: Duration = Duration::from_millis(250);
 const NEVER: u32 = u32::MAX;
+/// In ticks: who has said nothing for so long is silent, and not only slow.
+const SILENCE: u32 = 2;
 
 #[cfg(test)]
 mod tests {
@@ -280,10 +283,12 @@ mod tests {
         let [early, late, busy] = std::array::from_fn(|_| sweep.deadline());
         early.fall_silent();
         sweep.tick();
+        assert_eq!((sweep.longest_silence(), sweep.dismiss_longest_silent()), (None, false), "too early to tell");
         late.fall_silent();
         sweep.tick();
+        sweep.tick();
 
-        assert_eq!(sweep.longest_silence(), Some(2));
+        assert_eq!(sweep.longest_silence(), Some(3));
         assert!(sweep.dismiss_longest_silent());
         assert_eq!([&early, &late, &busy].map(|one| one.dismissed.get()), [true, false, false]);
         assert!(sweep.dismiss_longest_silent() && late.dismissed.get());
@@ -295,6 +300,7 @@ mod tests {
         let sweep = Sweep::default();
         let deadline = sweep.deadline();
         deadline.fall_silent();
+        (0..SILENCE).for_each(|_| sweep.tick());
         assert!(sweep.dismiss_longest_silent());
 
         deadline.speak();

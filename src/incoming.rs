@@ -42,6 +42,17 @@ impl BodyEnd {
         Self(None)
     }
 
+    /// An end that nobody waits for.
+    fn never() -> Self {
+        Self(Some(Rc::default()))
+    }
+
+    fn reach(&self) {
+        if let Self(Some(reached)) = self {
+            reached.set(true);
+        }
+    }
+
     /// Whether not a byte of the body is left on its connection. One that broke off, or was let go of, never ends.
     pub(crate) fn is_reached(&self) -> bool {
         self.0.as_ref().is_none_or(|reached| reached.get())
@@ -55,14 +66,13 @@ impl Body for IncomingBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.incoming).poll_frame(cx);
-        let has_ended = match &polled {
-            Poll::Ready(None) => true,
-            // Who reads a body of known length does not ask again after its last byte.
-            Poll::Ready(Some(Ok(_))) => this.incoming.is_end_stream(),
-            Poll::Ready(Some(Err(_))) | Poll::Pending => false,
-        };
-        if has_ended && let BodyEnd(Some(reached)) = &this.end {
-            reached.set(true);
+        match &polled {
+            Poll::Ready(None) => this.end.reach(),
+            // Who reads a body of known length does not ask again after its last byte, and nobody after trailers.
+            Poll::Ready(Some(Ok(frame))) if frame.is_trailers() || this.incoming.is_end_stream() => this.end.reach(),
+            // From here on the account is closed: what hyper gives after an error is no end.
+            Poll::Ready(Some(Err(_))) => this.end = BodyEnd::never(),
+            Poll::Ready(Some(Ok(_))) | Poll::Pending => {}
         }
         polled
     }

@@ -136,8 +136,7 @@ async fn awake<P: Port>(
                 habit = Habit::Steady;
                 continue;
             }
-            // The client closed it between two messages.
-            End::Closed if progress.is_between() && unread.is_empty() && !socket.has_unread() => {}
+            End::Closed if progress.was_closed() => {}
             End::Closed => socket.close(&[], deadline).await,
             End::Unread | End::Gone => socket.reset(),
             End::TooSlow => parting::too_slow(&**port, socket, arrival.peer, deadline).await,
@@ -225,7 +224,8 @@ async fn parked(stream: &Stream, since: Since, deadline: &Deadline, limits: &Lim
             // It came out of the queue as the drain began: its first request is on its way.
             deadline.arm(Some(FIRST_REQUEST_WHILE_CLOSING));
         }
-        deadline.poll_expired(cx).map(|_| Parked::Over)
+        // What came in this very moment is no silence.
+        deadline.poll_expired(cx).map(|_| if stream.has_unread() { Parked::Readable } else { Parked::Over })
     })
     .await;
     deadline.speak();
@@ -285,6 +285,12 @@ impl Driver<'_> {
             return;
         }
         self.waits = waits;
+        if waits.0 == Waits::Head {
+            // Half a head and then nothing is silence too.
+            self.deadline.fall_silent();
+        } else {
+            self.deadline.speak();
+        }
         match waits.0 {
             Waits::Exchange => self.deadline.long_after(LONG_EXCHANGE),
             Waits::Flush => self.deadline.arm(self.limits.idle_timeout),

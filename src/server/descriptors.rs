@@ -4,8 +4,6 @@
 //! middle of something. So the limit of connections is fitted to them. As many are left for services, up to a number that
 //! few have use for; and some are kept for the admin and health ports, for the files of a reload, for what the runtime opens.
 
-use std::io;
-
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// How many connections may be open at a time.
@@ -30,17 +28,25 @@ impl Capacity {
 }
 
 /// Raises the limit of open descriptors as far as this process may, and returns it.
-///
-/// # Errors
-/// When it can't be read, or not be raised though it may be.
-pub(crate) fn raise() -> io::Result<u64> {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    if soft < hard {
-        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+pub(crate) fn raise() -> u64 {
+    let (soft, hard) = match getrlimit(Resource::RLIMIT_NOFILE) {
+        Ok(limits) => limits,
+        Err(error) => {
+            tracing::warn!(%error, "the limit of open files can't be read");
+            return DESCRIPTORS_EVERYWHERE;
+        }
+    };
+    match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+        Err(error) if soft < hard => {
+            tracing::warn!(%error, soft, "the limit of open files can't be raised");
+            soft
+        }
+        _ => hard,
     }
-    Ok(hard)
 }
 
+/// What a process has where nobody says anything else.
+const DESCRIPTORS_EVERYWHERE: u64 = 1024;
 /// Enough for 64 connections of operators, as many of probes, and as many other things.
 const MOST_KEPT: usize = 3 * 64;
 const MOST_UPSTREAM: usize = 4096;

@@ -20,7 +20,13 @@ pub(super) fn diagnose(error: &hyper::Error, read: &[u8]) -> (Code, String) {
     // Some faults hyper finds only when it has taken the head out of what it read. It tells them apart in its text alone.
     let text = error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
     let known = HYPERS.iter().find(|(hypers, _)| text.contains(hypers)).map(|(_, ours)| (*ours).to_owned());
-    (Code::BadRequest, known.or_else(|| look(read)).unwrap_or_else(|| NOTHING_FOUND.to_owned()))
+    // A bad byte in a target goes by the same text as a target that is none, and is in what was read still.
+    let bad_target = || look(read).filter(|found| found.ends_with("in the request's target"));
+    let found = match known {
+        Some(known) => bad_target().or(Some(known)),
+        None => look(read),
+    };
+    (Code::BadRequest, found.unwrap_or_else(|| NOTHING_FOUND.to_owned()))
 }
 
 /// What stands in a head that is none, if it is found.
@@ -42,7 +48,8 @@ fn without_empty_lines(read: &[u8]) -> &[u8] {
 
 /// `METHOD SP target SP HTTP/1.x` (RFC 9112 §3).
 fn request_line(line: &[u8]) -> Option<String> {
-    let line = line_end(line).ok()?;
+    // One that was cut off may have been given up for what it has so far.
+    let line = line_end(line).unwrap_or(line);
     let end_of = |from: usize| line[from..].iter().position(|byte| *byte == b' ').map(|at| from + at);
     let method = end_of(0).unwrap_or(line.len());
     if let Some(at) = line[..method].iter().position(|byte| !is_token(*byte)) {
@@ -134,12 +141,13 @@ fn shown(bytes: &[u8]) -> String {
 }
 
 /// What hyper says, and what we say.
-const HYPERS: [(&str, &str); 3] = [
+const HYPERS: [(&str, &str); 4] = [
     ("invalid content-length", "its `Content-Length` is no number, or there are two that differ"),
     (
         "invalid transfer-encoding",
         "the last coding of its `Transfer-Encoding` is not `chunked`: nobody can tell where it ends (RFC 9112 §6.3)",
     ),
+    ("invalid URI", "its target is neither a path nor a whole URL"),
     ("unexpected transfer-encoding", "it is HTTP/1.0 and has a `Transfer-Encoding`, which came with HTTP/1.1"),
 ];
 
@@ -155,8 +163,9 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named_with_its_place() {
-        let table: [(&[u8], Option<&str>); 17] = [
+        let table: [(&[u8], Option<&str>); 18] = [
             (b"\x16\x03\x01\x02\x00", Some("it begins as TLS does: this port speaks plain HTTP, use an `http://` URL")),
+            (b"\x80\x01\x02", Some("the byte 0x80 at byte 1 of the line in the request's method")),
             (b"nonsense\r\n\r\n", Some("the first line is no `METHOD target HTTP/1.1`")),
             (b"GET /x\r\n\r\n", Some("the first line names no version of HTTP: it ends after the target")),
             (b"\r\n\r\nGET /x HTTP/9.9\r\n\r\n", Some("`HTTP/9.9` is no version of HTTP that is spoken here")),

@@ -6,18 +6,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
 use tokio::task::spawn_local;
 
 use super::accept::Gate;
 use super::background::Background;
+use super::lifecycle::Lifecycle;
 use super::sockets::Sockets;
-use super::start::notify;
 use super::worker::{Phase, Worker};
 use super::{Error, OnHangUp};
-use crate::admin::{Readiness, Role};
+use crate::admin::Role;
 use crate::snapshot::Published;
 use crate::snapshot::reload::Reloads;
 
@@ -28,7 +27,7 @@ pub(super) struct Drain {
     pub(super) stop: Arc<Notify>,
     pub(super) reloads: Arc<Reloads>,
     pub(super) published: Arc<Published>,
-    pub(super) readiness: Arc<Readiness>,
+    pub(super) lifecycle: Rc<Lifecycle>,
     pub(super) sockets: Rc<RefCell<Sockets>>,
     pub(super) background: Background,
     pub(super) gate: Arc<Gate>,
@@ -68,8 +67,7 @@ impl Drain {
     pub(super) async fn run(mut self) -> Result<(), Error> {
         let cause = self.until_asked_to_end().await;
         tracing::info!(cause, "draining");
-        self.readiness.not_yet("the process is draining");
-        notify(&[NotifyState::Stopping]);
+        self.lifecycle.drain();
         let Self { mut signals, published, sockets, background, gate, phase, workers, .. } = self;
         let shutdown = published.current().load().config.shutdown;
         let orderly = async {
@@ -119,23 +117,13 @@ impl Drain {
                     if *on_hang_up == OnHangUp::Stop {
                         return "SIGHUP";
                     }
-                    let reloads = Arc::clone(&self.reloads);
+                    let (reloads, lifecycle) = (Arc::clone(&self.reloads), Rc::clone(&self.lifecycle));
                     // Not here: a signal to end must not wait for a reload.
-                    spawn_local(async move { reload(&reloads).await });
+                    spawn_local(async move { lifecycle.reloading(async { drop(reloads.request().await) }).await });
                 }
             }
         }
     }
-}
-
-/// Tells the service manager of the reload, as `Type=notify-reload` wants it.
-async fn reload(reloads: &Reloads) {
-    match NotifyState::monotonic_usec_now() {
-        Ok(now) => notify(&[NotifyState::Reloading, now]),
-        Err(error) => tracing::warn!(%error, "the service manager can't be told of the reload"),
-    }
-    reloads.request().await;
-    notify(&[NotifyState::Ready]);
 }
 
 /// Last of all: until here an operator can look.

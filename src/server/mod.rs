@@ -17,6 +17,7 @@ pub(crate) mod connection;
 mod descriptors;
 mod diagnosis;
 mod drain;
+pub(crate) mod lifecycle;
 pub(crate) mod listener;
 pub(crate) mod parting;
 mod persistence;

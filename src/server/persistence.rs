@@ -56,7 +56,9 @@ fn has_option(fields: &HeaderMap, option: &str) -> bool {
 }
 
 fn is_among(option: &[u8], line: &[u8]) -> bool {
-    let is_it = |one: &[u8]| one.trim_ascii().eq_ignore_ascii_case(option);
-    // Nearly always there is one, and every request comes here.
-    if line.contains(&b',') { line.split(|byte| *byte == b',').any(is_it) } else { is_it(line) }
+    // Nearly always it is one of these, and every request comes here.
+    if line == b"keep-alive" || line == b"close" {
+        return line == option;
+    }
+    line.split(|byte| *byte == b',').any(|one| one.trim_ascii().eq_ignore_ascii_case(option))
 }

@@ -40,11 +40,13 @@ pub(crate) struct Progress {
     full: Cell<bool>,
     /// Bytes of an answer have left since it was last asked.
     moved: Cell<bool>,
-    /// Bytes of this exchange's answer have left.
+    /// The answer's head is known: a `100 Continue` alone is no answer.
     answering: Cell<bool>,
     /// Whether the client is still there is of interest, and whether it is gone.
     watched: Cell<bool>,
     gone: Cell<bool>,
+    /// The client has closed its sending side.
+    ended: Cell<bool>,
 }
 
 /// Where a connection is among its messages.
@@ -81,7 +83,7 @@ pub(crate) enum Persistence {
 pub(crate) enum Rest {
     /// Whoever reads it may read on.
     Wanted,
-    /// It was refused, or there is none.
+    /// It was refused.
     Unwanted,
 }
 
@@ -121,6 +123,7 @@ impl Progress {
             late_reads: Cell::new(0),
             watched: Cell::new(false),
             gone: Cell::new(false),
+            ended: Cell::new(false),
         }
     }
 
@@ -141,6 +144,7 @@ impl Progress {
 
     /// The answer's head is here, and says whether another request may follow.
     pub(crate) fn answered(&self, persistence: Persistence) {
+        self.answering.set(true);
         self.state.set(State::Exchange(persistence));
     }
 
@@ -184,6 +188,11 @@ impl Progress {
         self.state.get() == State::Between
     }
 
+    /// Whether the client closed the connection between two messages: nobody is left to hear of anything.
+    pub(crate) fn was_closed(&self) -> bool {
+        self.is_between() && self.ended.get()
+    }
+
     /// Whether all that was answered has left: what ends now, ends in peace.
     pub(crate) fn is_answered(&self) -> bool {
         matches!(self.state.get(), State::Between | State::Over(_))
@@ -207,7 +216,6 @@ impl Progress {
     fn wrote(&self, written: &Poll<io::Result<usize>>) {
         self.full.set(written.is_pending());
         self.moved.set(self.moved.get() || written.is_ready());
-        self.answering.set(self.answering.get() || written.is_ready());
     }
 
     /// Whether the answer waits for a client that does not read.
@@ -260,11 +268,6 @@ impl Used {
     /// Closes it in a reset: the other side can't take what it got for the whole.
     pub(crate) fn reset(self) {
         self.0.reset_on_close();
-    }
-
-    /// Whether bytes wait to be read.
-    pub(crate) fn has_unread(&self) -> bool {
-        self.0.has_unread()
     }
 }
 
@@ -321,6 +324,8 @@ impl AsyncRead for Io {
         ready!(this.stream()?.poll_read(cx, buffer))?;
         if buffer.filled().len() > before {
             this.progress.received();
+        } else {
+            this.progress.ended.set(true);
         }
         Poll::Ready(Ok(()))
     }

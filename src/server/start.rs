@@ -10,7 +10,6 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use sd_notify::NotifyState;
 use tokio::sync::{Notify, watch};
 use tokio::task::spawn_local;
 
@@ -18,6 +17,7 @@ use super::accept::Gate;
 use super::background::Background;
 use super::descriptors::{self, Capacity};
 use super::drain;
+use super::lifecycle::Lifecycle;
 use super::listener::Socket;
 use super::sockets::Sockets;
 use super::worker::{Phase, Worker};
@@ -66,21 +66,22 @@ impl Start {
     /// Opens the ports, serves until a signal, and drains.
     pub(super) async fn run(self, started: impl FnOnce(Started)) -> Result<(), Error> {
         harden();
-        let descriptors = raise_descriptors();
+        let descriptors = descriptors::raise();
         let signals = drain::Signals::new(self.on_hang_up)?;
         let config = Arc::clone(&self.snapshot.config);
         let published = Arc::new(Published::new(self.snapshot));
         let metrics = Arc::new(Metrics::default());
         let (reloads, queue) = Reloads::new();
         let readiness = Arc::new(Readiness::default());
-        readiness.not_yet("the ports are being opened");
+        let lifecycle = Rc::new(Lifecycle::new(Arc::clone(&readiness)));
+        lifecycle.waits_for("the ports are being opened");
         let listening = Arc::new(ArcSwap::from_pointee(Vec::new()));
         let admin = Rc::new(admin::Context {
             published: Arc::clone(&published),
             metrics: Arc::clone(&metrics),
             reloads: Arc::clone(&reloads),
             listeners: Arc::clone(&listening),
-            readiness: Arc::clone(&readiness),
+            readiness,
             started_at: SystemTime::now(),
             config_path: describe(&self.loader.source),
         });
@@ -104,18 +105,18 @@ impl Start {
             queue,
             watcher: Watcher::new(self.watched),
             spawn: Box::new(|task| drop(spawn_local(task))),
-            prepare: prepare(&sockets, &gate, descriptors, self.log),
+            prepare: prepare(&lifecycle, &sockets, &gate, descriptors, self.log),
         };
         spawn_local(reloader.run());
         let stop = Arc::new(Notify::new());
         let addresses = |role| sockets.borrow().addresses(role);
         let up = Started { traffic: addresses(Role::Traffic), admin: addresses(Role::Admin), stop: Arc::clone(&stop) };
         tell_addresses(&up, &addresses(Role::Health));
-        spawn_local(become_ready(Arc::clone(&published), Arc::clone(&readiness)));
+        spawn_local(become_ready(Arc::clone(&published), Rc::clone(&lifecycle)));
         started(up);
 
         let drain =
-            drain::Drain { signals, stop, reloads, published, readiness, sockets, background, gate, phase, workers };
+            drain::Drain { signals, stop, reloads, published, lifecycle, sockets, background, gate, phase, workers };
         drain.run().await
     }
 }
@@ -138,9 +139,16 @@ fn start_workers(
 }
 
 /// What a reload changes outside of the snapshot: sockets, the number of connections, the log.
-fn prepare(sockets: &Rc<RefCell<Sockets>>, gate: &Arc<Gate>, descriptors: u64, log: Log) -> Prepare {
-    let (sockets, gate) = (Rc::clone(sockets), Arc::clone(gate));
+fn prepare(
+    lifecycle: &Rc<Lifecycle>,
+    sockets: &Rc<RefCell<Sockets>>,
+    gate: &Arc<Gate>,
+    descriptors: u64,
+    log: Log,
+) -> Prepare {
+    let (lifecycle, sockets, gate) = (Rc::clone(lifecycle), Rc::clone(sockets), Arc::clone(gate));
     Box::new(move |config| {
+        lifecycle.may_reload().map_err(|ending| format!("error: {ending}"))?;
         let plan = sockets.borrow().prepare(config).map_err(|unbound| format!("error: {unbound}"))?;
         let (sockets, gate, log) = (Rc::clone(&sockets), Arc::clone(&gate), log.clone());
         let config = Arc::clone(config);
@@ -153,7 +161,7 @@ fn prepare(sockets: &Rc<RefCell<Sockets>>, gate: &Arc<Gate>, descriptors: u64, l
 }
 
 /// Ready once each service that is `ready: required` has held its first token; losing it later changes nothing.
-async fn become_ready(published: Arc<Published>, readiness: Arc<Readiness>) {
+async fn become_ready(published: Arc<Published>, lifecycle: Rc<Lifecycle>) {
     let required = |snapshot: &Snapshot| -> Vec<(String, Arc<Slot>)> {
         let services = snapshot.services.iter().filter(|service| service.ready == Ready::Required);
         let slots =
@@ -165,20 +173,21 @@ async fn become_ready(published: Arc<Published>, readiness: Arc<Readiness>) {
         let mut changed = pin!(published.changed());
         changed.as_mut().enable();
         if let Some(reason) = unavailable(&published.current().load()) {
-            readiness.not_yet(reason);
+            lifecycle.waits_for(reason);
             changed.await;
             continue;
         }
         let waiting = required(&published.current().load());
         let Some((name, slot)) = waiting.first() else { break };
-        readiness.not_yet(format!("the service `{name}` is `ready: required` and has no token yet"));
+        lifecycle.waits_for(format!("the service `{name}` is `ready: required` and has no token yet"));
         tokio::select! {
             () = slot.first_attempt() => tokio::time::sleep(LOOK_AGAIN).await,
             () = published.changed() => {}
         }
     }
-    readiness.reached();
-    notify(&[NotifyState::Ready]);
+    if !lifecycle.ready() {
+        return;
+    }
     tracing::info!("ready");
     // Tasks that were spawned meanwhile have their first turn, and the log its first lines.
     tokio::time::sleep(SETTLED).await;
@@ -199,14 +208,6 @@ fn harden() {
     if let Err(error) = nix::sys::prctl::set_dumpable(false) {
         tracing::warn!(%error, "the memory of this process can't be protected from other processes of this user");
     }
-}
-
-/// How many files and connections may be open.
-fn raise_descriptors() -> u64 {
-    descriptors::raise().unwrap_or_else(|error| {
-        tracing::warn!(%error, "the limit of open files can't be raised, or not be read");
-        DESCRIPTORS_EVERYWHERE
-    })
 }
 
 /// How many connections there may be; says so where it is fewer than the config wants.
@@ -248,13 +249,6 @@ fn own_words(message: &str) -> &str {
     message.split_once(" of `").map_or(message, |(own, _)| own)
 }
 
-/// Tells the service manager; without one (`NOTIFY_SOCKET`) it does nothing.
-pub(super) fn notify(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        tracing::warn!(%error, "the service manager can't be told");
-    }
-}
-
 fn log_settings(config: &Config) -> log::Settings {
     let level = match config.log.level {
         config::Level::Error => tracing::Level::ERROR,
@@ -280,8 +274,6 @@ fn describe(source: &Source) -> String {
 
 /// After a failed attempt the next is some time away.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
-/// What a process has where nobody says anything else.
-const DESCRIPTORS_EVERYWHERE: u64 = 1024;
 /// How long after the start nothing of it goes on any more.
 const SETTLED: Duration = Duration::from_millis(500);
 

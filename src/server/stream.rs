@@ -11,7 +11,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::deadline::{Deadline, Expired};
+use crate::deadline::{Deadline, Expired, TICK};
 use crate::gather;
 
 /// A client's socket.
@@ -85,18 +85,20 @@ impl Stream {
     }
 
     /// Writes `last` and closes the sending side, then reads and drops what still comes, until the other side closes, is
-    /// silent for [`SILENCE`], or has sent [`MOST_DROPPED`]: a socket closed with unread data would be reset, and a reset
+    /// silent for [`SILENCE`], has sent [`MOST_DROPPED`], or has taken [`LONGEST`] for it: a socket closed with unread data would be reset, and a reset
     /// may overtake the answer (RFC 9112 §9.6).
     pub(crate) async fn close(mut self, last: &[u8], deadline: &Deadline) {
         let Ok(Ok(())) = deadline.within(Some(SILENCE), self.write_all(last)).await else { return };
         self.close_sending_side();
-        // It holds its place for nobody's sake but its own.
+        // Whoever needs its place may end this.
         deadline.fall_silent();
+        let began = deadline.now();
         // On the heap: else every connection's task would carry its room, parked or not.
         let mut scratch = vec![0; 16 * 1024];
         let mut left = MOST_DROPPED;
         while left > 0 {
             match deadline.within(Some(SILENCE), self.read(&mut scratch)).await {
+                Ok(Ok(1..)) if TICK * (deadline.now() - began) >= LONGEST => return,
                 Ok(Ok(read @ 1..)) => left = left.saturating_sub(read),
                 // Nobody is left to hear of an error.
                 Ok(Ok(0) | Err(_)) | Err(Expired) => return,
@@ -172,5 +174,7 @@ impl AsyncWrite for Stream {
 
 /// How long a client that was given its last answer may be silent before it is let go.
 const SILENCE: Duration = Duration::from_secs(2);
+/// However slowly it sends: a byte now and then is no upload.
+const LONGEST: Duration = Duration::from_secs(300);
 /// How much of an upload that nobody wants is read, so that its client gets to read our answer.
 const MOST_DROPPED: usize = 64 << 20;

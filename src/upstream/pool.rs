@@ -122,6 +122,7 @@ impl Pool {
         self.idle.borrow_mut().retain_mut(|idle| self.is_fit(&mut idle.connection) && is_fresh(idle.since));
         self.shared.borrow_mut().retain(|shared| {
             !shared.sender.is_closed()
+                && !(shared.is_idle() && shared.is_suspect())
                 && self.is_young(shared.born)
                 && (!shared.is_idle() || is_fresh(shared.idle_since.get()))
         });
@@ -256,7 +257,7 @@ impl Pool {
     /// A stream of an HTTP/2 connection ended.
     pub(super) fn stream_ended(&self, shared: &Rc<Shared>) {
         shared.idle_since.set(self.now.get());
-        if shared.is_idle() && (self.retired.get() || self.must_yield()) {
+        if shared.is_idle() && (self.retired.get() || shared.is_suspect() || self.must_yield()) {
             self.shared.borrow_mut().retain(|other| !Rc::ptr_eq(other, shared));
         }
         self.fill_streams();

@@ -120,6 +120,31 @@ async fn sigterm_lets_running_requests_end_and_exits_with_0() {
 }
 
 #[tokio::test]
+async fn a_config_that_changes_during_the_drain_opens_nothing_again() {
+    let lab = Lab::start().await;
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let service = Fault::plain(move |_| Reply::after(&held).then(Reply::ok("at last"))).await;
+    let config = |title: &str| format!("services: {{ payments: {{ url: '{}', title: {title} }} }}", service.url());
+    let sidekey = lab.sidekey(&config("one")).await;
+    let mut running = sidekey.raw(GET).await;
+    service.until_received(1).await;
+    sidekey.signal(Signal::SIGTERM);
+    until("closed listeners", async || tokio::net::TcpStream::connect(&sidekey.address).await.err()).await;
+
+    sidekey.rewrite(&lab, &config("two"));
+
+    let error = sidekey.until_reload_refused().await;
+    assert!(error.contains("the process is draining"), "{error}");
+    assert!(tokio::net::TcpStream::connect(&sidekey.address).await.is_err());
+    assert_eq!(sidekey.admin("/readyz").await.status, 503);
+    gate.open();
+    assert_eq!(running.answer().await.text(), "at last");
+    let (code, log) = sidekey.ended().await;
+    assert_eq!(code, Some(0), "{log}");
+}
+
+#[tokio::test]
 async fn during_the_delay_all_goes_on() {
     let lab = Lab::start().await;
     let sidekey = lab.sidekey(&format!("{PAYMENTS}\nshutdown: {{ delay: 1s }}")).await;

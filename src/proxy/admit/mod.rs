@@ -77,9 +77,10 @@ impl Door<'_> {
     pub(super) fn recognize(&self, head: &mut request::Parts, peer: Peer) -> Result<Caller, Error> {
         let form = form_of(head);
         let shown = self.access.token().map(|token| {
-            // Whether it is asked for or not, and shown elsewhere or not: none must be sent on.
-            let taken_out = form == Form::Origin && take_out(token, &mut head.headers);
-            taken_out || shown_to_proxy(token, &head.headers)
+            // Whether it is asked for or not, and shown elsewhere or not: none must be sent on. In absolute-form, whose
+            // client knows of a proxy, it does not count there.
+            let taken_out = take_out(token, &mut head.headers);
+            taken_out && form == Form::Origin || shown_to_proxy(token, &head.headers)
         });
         match (peer, shown, form) {
             (Peer::Unix { uid }, ..) if self.access.admits_uid(uid) => Ok(Caller(Trust::Unix)),

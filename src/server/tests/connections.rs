@@ -97,6 +97,23 @@ async fn a_head_that_does_not_come_to_its_end_is_a_408() {
 }
 
 #[tokio::test(flavor = "local")]
+async fn the_first_head_is_timed_from_the_beginning_of_its_connection() {
+    let lab = Lab::default();
+    let mut client = lab.client().await;
+    settle().await;
+    lab.pass(Duration::from_secs(6)).await;
+    let due = lab.floor.sweep.next_due();
+    client.send("GET /x HTTP/1.1\r\nhost: lo").await;
+    until(|| lab.floor.sweep.next_due() != Some(u32::MAX)).await;
+    settle().await;
+    assert_eq!(lab.floor.sweep.next_due(), due, "as it was before the first byte");
+
+    lab.pass(Duration::from_secs(5)).await;
+
+    assert_status(&client.rest().await.unwrap(), StatusCode::REQUEST_TIMEOUT);
+}
+
+#[tokio::test(flavor = "local")]
 async fn an_idle_connection_is_closed_without_an_answer() {
     let lab = Lab::default();
     let limits = Limits::default();

@@ -179,7 +179,7 @@ fn chunks(body: &[u8], random: &mut fastrand::Rng) -> Vec<u8> {
         sent.extend(b"\r\n");
         rest = after;
     }
-    sent.extend(b"0\r\n\r\n");
+    sent.extend(if random.u8(..) < 64 { b"0\r\nX-Sum: 1\r\n\r\n".as_slice() } else { b"0\r\n\r\n" });
     sent
 }
 

@@ -57,9 +57,9 @@ impl Outflow {
         self.written
     }
 
-    /// Whether something was taken of the body.
-    pub(super) fn is_taken(&self) -> bool {
-        self.taken
+    /// Whether nothing more of it is to be written.
+    pub(super) fn is_over(&self) -> bool {
+        self.stage == Stage::Over
     }
 
     /// The body again, if nothing was taken of it.

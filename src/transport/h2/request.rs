@@ -20,7 +20,8 @@ use crate::transport::{Body, Outgoing};
 /// A request that was written, or is. Dropped before its end, it resets the stream.
 pub(super) struct RequestStream {
     response: ResponseFuture,
-    /// The rest of the request.
+    /// The request's body, until the answer's head is here, written to its end or not: what was taken of it is lost, and
+    /// must not be mistaken for a body that there never was. `None`: there was none.
     outflow: Option<Outflow>,
     interim: u32,
 }
@@ -61,7 +62,7 @@ impl RequestStream {
             })
             .await?;
         }
-        inflow.outflow = self.outflow.take().map(Box::new);
+        inflow.outflow = self.outflow.take().filter(|outflow| !outflow.is_over()).map(Box::new);
         Ok(Response::from_parts(head, Answer::Stream(inflow)))
     }
 
@@ -105,13 +106,9 @@ impl RequestStream {
     fn poll_outflow(&mut self, cx: &mut Context<'_>) -> Result<(), Lost> {
         let Some(outflow) = &mut self.outflow else { return Ok(()) };
         match outflow.poll(cx) {
-            Poll::Pending => {}
-            // It stays, as it may have to be given back.
-            Poll::Ready(Ok(())) if !outflow.is_taken() => {}
-            Poll::Ready(Ok(())) => self.outflow = None,
-            Poll::Ready(Err(error)) => return Err(Lost::Final(Error::RequestBody(error.to_string()))),
+            Poll::Pending | Poll::Ready(Ok(())) => Ok(()),
+            Poll::Ready(Err(error)) => Err(Lost::Final(Error::RequestBody(error.to_string()))),
         }
-        Ok(())
     }
 }
 
