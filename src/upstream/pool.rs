@@ -121,10 +121,8 @@ impl Pool {
         let is_fresh = |since| self.upstream.pool.idle_timeout.is_none_or(|limit| now.since(since) < limit);
         self.idle.borrow_mut().retain_mut(|idle| self.is_fit(&mut idle.connection) && is_fresh(idle.since));
         self.shared.borrow_mut().retain(|shared| {
-            !shared.sender.is_closed()
-                && !(shared.is_idle() && shared.is_suspect())
-                && self.is_young(shared.born)
-                && (!shared.is_idle() || is_fresh(shared.idle_since.get()))
+            let is_good = !shared.sender.is_closed() && self.is_young(shared.born);
+            is_good && (!shared.is_idle() || (is_fresh(shared.idle_since.get()) && !shared.is_suspect()))
         });
         self.lend();
         self.count();
