@@ -47,12 +47,12 @@ pub(crate) enum Error {
     /// A service's own; the second text names the ways to get to it.
     #[error("`Host: {value}` {ways}")]
     HostOfService { value: String, ways: String },
-    #[error("`Origin: {value}`: web pages may not call; {}", allowing_origin(.value))]
-    Origin { value: String },
-    #[error(
-        "`Sec-Fetch-Site: {value}`: web pages may not call; one that sends an `Origin` can be named in `access.origins`"
-    )]
-    FetchSite { value: String },
+    /// A web page that is not named. The second text says what would let it call.
+    #[error("`Origin: {value}`: web pages may not call; {advice}")]
+    Origin { value: String, advice: String },
+    /// What only browsers send. The second text says what to do about it.
+    #[error("`{name}: {value}`: {advice}")]
+    Browser { name: &'static str, value: String, advice: String },
     #[error("the request has been here before: `Via` has this very process, so a service's `url` leads back to it")]
     Loop,
     #[error(transparent)]
@@ -93,7 +93,7 @@ impl Error {
             | Self::Host { .. }
             | Self::HostOfService { .. }
             | Self::Origin { .. }
-            | Self::FetchSite { .. }
+            | Self::Browser { .. }
             | Self::NotAllowed { .. } => Code::Forbidden,
             Self::Connect | Self::Method { .. } => Code::MethodNotAllowed,
             Self::Coding => Code::NotImplemented,
@@ -136,14 +136,6 @@ impl Error {
             Self::Upstream(upstream::Error::Overloaded { .. }) => Some(1),
             _ => None,
         }
-    }
-}
-
-/// The line that would let a page call; an opaque origin (RFC 6454 §6.2) has no name to write there.
-fn allowing_origin(origin: &str) -> String {
-    match origin {
-        "null" => "a page without a name of its own is let by `access: {origins: [\"*\"]}` alone".to_owned(),
-        named => format!("to let this one, add `access: {{origins: [\"{named}\"]}}`"),
     }
 }
 

@@ -32,6 +32,7 @@ mod identity_provider;
 mod isolation;
 mod load;
 mod online;
+mod pages;
 mod partners;
 mod parts;
 mod reload;
