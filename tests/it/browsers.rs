@@ -22,10 +22,14 @@ async fn no_page_of_another_port_gets_to_a_service_by_any_way_that_chromium_has(
 /// `./test field` has this browser.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Firefox"]
-async fn no_page_gets_to_a_service_by_any_way_that_firefox_has() {
-    for origin in ["page.example", "page.localhost", "localhost"] {
-        attack(Make::Firefox, origin, 80).await;
-    }
+async fn no_page_of_another_name_gets_to_a_service_by_any_way_that_firefox_has() {
+    attack(Make::Firefox, "page.example", 90).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Firefox"]
+async fn no_page_of_another_port_gets_to_a_service_by_any_way_that_firefox_has() {
+    attack(Make::Firefox, "localhost", 90).await;
 }
 
 /// Opens a page under this name, which tries `least` ways or more at every spelling of this machine.

@@ -32,6 +32,7 @@ mod identities;
 mod identity_provider;
 mod isolation;
 mod load;
+mod model;
 mod online;
 mod pages;
 mod partners;

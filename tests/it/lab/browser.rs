@@ -49,7 +49,11 @@ fn chromium(profile: &Path, names: &[&str], proxy_script: Option<&str>) -> Comma
     command
         .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"])
         .args(["--disable-background-networking", "--disable-component-update", "--disable-popup-blocking"])
-        .args(["--autoplay-policy=no-user-gesture-required", "--disable-dev-shm-usage", "--disable-site-isolation-trials"])
+        .args([
+            "--autoplay-policy=no-user-gesture-required",
+            "--disable-dev-shm-usage",
+            "--disable-site-isolation-trials",
+        ])
         .arg(format!("--user-data-dir={}", profile.display()))
         .arg(format!("--host-resolver-rules={}", map.join(", ")));
     if let Some(script) = proxy_script {
