@@ -124,7 +124,7 @@ impl Page {
                 return done.target().to_owned();
             }
             // Longer than `until` waits: a browser takes its time.
-            assert!(looks < 1_200, "the page never ended: {:?}", self.seen.lock().unwrap());
+            assert!(looks < 2_400, "the page never ended: {:?}", self.seen.lock().unwrap());
             looks += 1;
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }

@@ -370,10 +370,7 @@ fn is_allowed(service: usize, method: &str, path: &str) -> bool {
         ORDERS => ["GET", "HEAD", "POST", "OPTIONS"].contains(&method),
         KEYS => {
             let segments: Vec<_> = path.split('/').skip(1).collect();
-            match segments[..] {
-                ["k", "a", ..] | ["k", _, "b"] | ["k"] | ["k", ""] => true,
-                _ => false,
-            }
+            matches!(segments[..], ["k", "a", ..] | ["k", _, "b"] | ["k"] | ["k", ""])
         }
         _ => true,
     }
