@@ -50,9 +50,9 @@ pub(crate) enum Error {
     /// A web page that is not named. The second text says what would let it call.
     #[error("`Origin: {value}`: web pages may not call; {advice}")]
     Origin { value: String, advice: String },
-    /// What only browsers send. The second text says what to do about it.
-    #[error("`{name}: {value}`: {advice}")]
-    Browser { name: &'static str, value: String, advice: String },
+    /// A field that only browsers send, with its value. The second text says what to do about it.
+    #[error("`{field}`: {advice}")]
+    Browser { field: String, advice: String },
     #[error("the request has been here before: `Via` has this very process, so a service's `url` leads back to it")]
     Loop,
     #[error(transparent)]

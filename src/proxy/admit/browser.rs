@@ -84,7 +84,7 @@ impl Door<'_> {
         if name == "User-Agent" {
             advice += "; a tool that is called so may come under `localhost`";
         }
-        Error::Browser { name, value: shown(value), advice: format!("{advice}; {PASSES_ON}") }
+        Error::Browser { field: format!("{name}: {}", shown(value)), advice: format!("{advice}; {PASSES_ON}") }
     }
 
     /// Where people may look at the service that this request is for.
