@@ -43,12 +43,24 @@ impl Drop for Browser {
     }
 }
 
+/// Ends with the test, also with one that is ended from outside and drops nothing.
+fn mortal(program: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--", program]);
+    command
+}
+
 fn chromium(profile: &Path, names: &[&str], proxy_script: Option<&str>) -> Command {
-    let mut command = Command::new("chromium");
+    let mut command = mortal("chromium");
     let map: Vec<_> = names.iter().map(|name| format!("MAP {name} 127.0.0.1")).collect();
     command
         .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"])
-        .args(["--disable-background-networking", "--disable-component-update", "--disable-popup-blocking"])
+        .args([
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-popup-blocking",
+            "--disable-breakpad",
+        ])
         .args([
             "--autoplay-policy=no-user-gesture-required",
             "--disable-dev-shm-usage",
@@ -84,7 +96,7 @@ user_pref("browser.aboutwelcome.enabled", false);
         );
     }
     std::fs::write(profile.join("user.js"), settings).unwrap();
-    let mut command = Command::new("firefox-esr");
+    let mut command = mortal("firefox-esr");
     command.args(["--headless", "--no-remote", "--profile"]).arg(profile);
     command
 }
