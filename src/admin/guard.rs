@@ -1,12 +1,12 @@
 //! Who may use the admin port: no web page but its own, and, where it is set, nobody without the token.
 
-use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method};
 
 use super::{Page, Refusal};
 use crate::code::Code;
-use crate::proxy::admit::{Page as Sender, fetch_site, named, origin};
+use crate::proxy::admit::{Page as Sender, loading_ahead, named, origin, shown};
 use crate::proxy::{Error, Peer};
 use crate::route::authority::Authority;
 use crate::secret::Secret;
@@ -50,19 +50,32 @@ pub(super) fn admit<'a>(head: &'a Parts, peer: Peer, snapshot: &Snapshot) -> Res
 fn admit_sender(head: &Parts, access: &Access, bears_token: bool) -> Result<(), Refusal> {
     let authority = named(head)?.authority;
     // A web page can't know the token: who has it may come under any name.
-    if !bears_token && !access.is_local_host(&authority.host) {
+    if !bears_token && access.local_name(&authority.host).is_none() {
         let (value, host) = (written(&authority), authority.host.into_owned());
         return Err(Error::Host { value, host }.into());
     }
-    let sender = origin(&head.headers, |page| is_own(page, &authority)).and_then(|sender| match sender {
-        Sender::Listed => Ok(()),
-        Sender::Unnamed => fetch_site(&head.headers),
-    });
-    sender.map_err(|error| match error {
-        Error::Origin { value } => strange_page("Origin", &value),
-        Error::FetchSite { value } => strange_page("Sec-Fetch-Site", &value),
-        other => other.into(),
-    })
+    let fields = &head.headers;
+    let sender = origin(fields, |page| is_own(page, &authority));
+    if let Sender::Listed = sender.map_err(|value| strange_page("Origin", value))? {
+        return Ok(());
+    }
+    if let Some((name, value)) = loading_ahead(fields) {
+        return Err(strange_page(name, value));
+    }
+    let strange = |site: &&HeaderValue| !matches!(site.as_bytes(), b"none" | b"same-origin");
+    match fields.get_all(&SEC_FETCH_SITE).iter().find(strange) {
+        Some(site) if !opens_the_console(head) => Err(strange_page("Sec-Fetch-Site", site)),
+        _ => Ok(()),
+    }
+}
+
+/// Whether somebody goes to the console itself, by a link from anywhere: it shows itself in no frame, and no other page
+/// reads it.
+fn opens_the_console(head: &Parts) -> bool {
+    let says = |name: &HeaderName, what: &str| head.headers.get(name).map(|value| value == what);
+    let is_top_level =
+        says(&SEC_FETCH_MODE, "navigate") == Some(true) && says(&SEC_FETCH_DEST, "document") != Some(false);
+    head.method == Method::GET && head.uri.path() == "/" && is_top_level
 }
 
 /// Whether this origin is the page that the request's own Host serves.
@@ -78,7 +91,8 @@ fn written(authority: &Authority<'_>) -> String {
     }
 }
 
-fn strange_page(name: &str, value: &str) -> Refusal {
+fn strange_page(name: &str, value: &HeaderValue) -> Refusal {
+    let value = shown(value);
     Refusal::new(Code::Forbidden, format!("`{name}: {value}`: no other web page may use the admin port"))
 }
 
@@ -96,6 +110,9 @@ impl From<Error> for Refusal {
     }
 }
 
+static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+static SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+static SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 static CONFIRMATION: HeaderName = HeaderName::from_static("sidekey-admin");
 
 #[cfg(test)]
@@ -144,6 +161,8 @@ mod tests {
         status("[::1]:9900", "200 ");
         status("LOCALHOST.", "200 ");
         status("ops.example", "200 ");
+        // It leads here, but no browser would say there that a page made it call.
+        status("[::ffff:127.0.0.1]:9900", "403 `Host: ::ffff:127.0.0.1:9900` is no local name");
         status("evil.example:9900", "403 `Host: evil.example:9900` is no local name");
         status("localhost.evil.example", "403 ");
         status("local host", "400 ");
@@ -170,6 +189,32 @@ mod tests {
         page(&[("sec-fetch-site", "same-origin")], "200 ");
         page(&[("sec-fetch-site", "none")], "200 ");
         page(&[("sec-fetch-site", "same-site")], "403 `Sec-Fetch-Site: same-site`");
+        page(
+            &[("sec-fetch-site", "none"), ("sec-purpose", "prefetch")],
+            "403 `Sec-Purpose: prefetch`: no other web page",
+        );
+        page(&[("purpose", "prefetch")], "403 `Purpose: prefetch`");
+        page(&[("service-worker", "script"), ("sec-fetch-site", "same-origin")], "403 `Service-Worker: script`");
+    }
+
+    #[test]
+    fn a_link_from_anywhere_leads_to_the_console_and_to_nothing_else() {
+        let go = |method, target, fields: &[(&str, &str)], expected| {
+            let fields = [&[("host", "localhost:9900"), ("sec-fetch-site", "cross-site")], fields].concat();
+            check(OPEN, method, target, &fields, expected);
+        };
+        let refused = "403 `Sec-Fetch-Site: cross-site`";
+        let (navigate, document) = (("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document"));
+
+        // Past the guard: whether there is a page is another question.
+        go("GET", "/", &[navigate], "404 ");
+        go("GET", "/", &[navigate, document], "404 ");
+        go("GET", "/", &[navigate, ("sec-fetch-dest", "iframe")], refused);
+        go("GET", "/", &[navigate, document, ("sec-purpose", "prefetch;prerender")], "403 `Sec-Purpose: ");
+        go("GET", "/", &[("sec-fetch-mode", "no-cors")], refused);
+        go("GET", "/", &[], refused);
+        go("POST", "/", &[navigate], refused);
+        go("GET", "/api/status", &[navigate, document], refused);
     }
 
     #[test]

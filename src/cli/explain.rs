@@ -62,7 +62,7 @@ struct World {
 impl World {
     fn compile(config: Config, report: &mut config::Report) -> Option<Self> {
         let routes = compile_routes(&config, report);
-        let access = Access::compile(&config.access, report)?;
+        let access = Access::compile(&config.access, &config.listen, report)?;
         Some(Self { services: config.services.into_iter().collect(), routes, access })
     }
 
@@ -79,7 +79,7 @@ impl World {
             form: asked.form,
             host: &asked.authority.host,
             port: asked.authority.port,
-            local: self.access.is_local_host(&asked.authority.host),
+            local: self.access.local_name(&asked.authority.host).is_some(),
             method: &arguments.method,
             path: asked.target.path(),
             fields: &fields,
@@ -95,7 +95,7 @@ impl World {
         let sent = target::build(&asked.target, &found, target::base_path(url))
             .map_err(|refused| format!("{heading}refused    400: {refused}\n"))?;
         let injected = self.injected(&found);
-        let allow = service.allow.as_ref().map(Allow::compile);
+        let allow = service.allow.as_ref().map(Allow::read);
         if allow.is_some_and(|allow| !allow.admits(&arguments.method, sent.path())) {
             let refused = format!("403: the service's `allow` has no place for {} {}", arguments.method, sent.path());
             return Err(format!("{heading}refused    {refused}\n{injected}{candidates}"));

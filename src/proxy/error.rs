@@ -53,13 +53,12 @@ pub(crate) enum Error {
     /// A service's own; the second text names the ways to get to it.
     #[error("`Host: {}` {ways}", excerpt(.value))]
     HostOfService { value: String, ways: String },
-    #[error("`Origin: {}`: web pages may not call; {}", excerpt(.value), allowing_origin(.value))]
-    Origin { value: String },
-    #[error(
-        "`Sec-Fetch-Site: {}`: web pages may not call; one that sends an `Origin` can be named in `access.origins`",
-        excerpt(.value)
-    )]
-    FetchSite { value: String },
+    /// A web page that is not named. The second text says what would let it call.
+    #[error("`Origin: {}`: web pages may not call; {advice}", excerpt(.value))]
+    Origin { value: String, advice: String },
+    /// A field that only browsers send, with its value. The second text says what to do about it.
+    #[error("`{field}`: {advice}")]
+    Browser { field: String, advice: String },
     #[error("the request has been here before: `Via` has this very process, so a service's `url` leads back to it")]
     Loop,
     #[error(transparent)]
@@ -104,7 +103,7 @@ impl Error {
             | Self::Host { .. }
             | Self::HostOfService { .. }
             | Self::Origin { .. }
-            | Self::FetchSite { .. }
+            | Self::Browser { .. }
             | Self::NotAllowed { .. } => Code::Forbidden,
             Self::Connect | Self::Method { .. } => Code::MethodNotAllowed,
             Self::Coding => Code::NotImplemented,
@@ -156,14 +155,6 @@ impl Error {
 
 /// Several times what the longest of them has.
 const DETAIL_BYTES: usize = 4 << 10;
-
-/// The line that would let a page call; an opaque origin (RFC 6454 §6.2) has no name to write there.
-fn allowing_origin(origin: &str) -> String {
-    match origin {
-        "null" => "a page without a name of its own is let by `access: {origins: [\"*\"]}` alone".to_owned(),
-        named => format!("to let this one, add `access: {{origins: [\"{}\"]}}`", excerpt(named)),
-    }
-}
 
 /// The app's body could not be read ahead.
 impl From<BodyError> for Error {

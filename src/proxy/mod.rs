@@ -34,7 +34,7 @@ use crate::deadline::Deadline;
 use crate::guard::guarded;
 use crate::incoming::IncomingBody;
 use crate::name::ServiceName;
-use crate::route::{self, Match, Question};
+use crate::route::{self, Match};
 use admit::{Admission, Named};
 use exchange::Exchange;
 use send::Request as Sending;
@@ -110,8 +110,8 @@ async fn carry(body: IncomingBody, exchange: &mut Exchange) -> Result<Response<B
     let (view, arrival) = (Rc::clone(&exchange.view), Rc::clone(&exchange.arrival));
     let caller = view.door().recognize(&mut exchange.head, arrival.peer)?;
     let head = &exchange.head;
-    let found = match view.door().admit(head, caller)? {
-        Admission::Carry(named) => find(&view, head, &named)?,
+    let (found, shares_origin) = match view.door().admit(head, caller)? {
+        Admission::Carry(named) => (find(&view, head, &named)?, named.shares_origin),
         Admission::AnswerOptions => return Ok(problem::options()),
     };
 
@@ -121,7 +121,10 @@ async fn carry(body: IncomingBody, exchange: &mut Exchange) -> Result<Response<B
 
     let instance = &view.worker.instance;
     let mut request = Sending::prepare(body, target, half, instance, exchange)?;
-    let response = request.send(half, exchange).await?;
+    let mut response = request.send(half, exchange).await?;
+    if shares_origin {
+        fields::leave_shared_origin_alone(response.headers_mut());
+    }
 
     // Who calls us by a service's own name knows us as a proxy; to all others we are the service.
     let via = (!found.prepend).then_some(instance);
@@ -141,16 +144,7 @@ fn may_look_whole(exchange: &Exchange) -> bool {
 
 /// Finds the route.
 fn find<'v>(view: &'v View, head: &request::Parts, named: &Named<'_>) -> Result<Match<'v>, Error> {
-    let question = Question {
-        form: named.form,
-        host: &named.authority.host,
-        port: named.authority.port,
-        local: named.local,
-        method: &head.method,
-        path: head.uri.path(),
-        fields: &head.headers,
-    };
-    let found = view.snapshot.routes.find(&question);
+    let found = view.snapshot.routes.find(&named.question(head));
     found.ok_or_else(|| Error::NoRoute { host: named.authority.host.to_string(), path: head.uri.path().to_owned() })
 }
 

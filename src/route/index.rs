@@ -59,7 +59,12 @@ impl Index {
     }
 
     pub(super) fn has_host(&self, host: &str) -> bool {
-        self.exact.contains_key(host) || suffixes(host).any(|suffix| self.suffixes.contains_key(suffix))
+        self.exact.contains_key(host) || self.has_suffix_of(host)
+    }
+
+    /// Whether `host` lies under a `*.suffix`.
+    pub(super) fn has_suffix_of(&self, host: &str) -> bool {
+        suffixes(host).any(|suffix| self.suffixes.contains_key(suffix))
     }
 
     pub(super) fn has_authority(&self, host: &str, port: Option<u16>) -> bool {

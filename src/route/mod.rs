@@ -7,6 +7,7 @@
 //! A route is a `Rule`, explicit or default; the `Index` proposes rules in order of rank, `Asked` says whether one
 //! fits, and the first that does wins.
 
+mod alone;
 pub(crate) mod authority;
 pub(crate) mod explain;
 mod fault;
@@ -23,6 +24,7 @@ use http::{HeaderMap, Method};
 use crate::config::{At, Report, Route, Url};
 use crate::name::ServiceName;
 
+use alone::Alone;
 use fault::{Finding, shared_site, undecided};
 use index::Index;
 use obstacle::{Asked, Reach, Site};
@@ -34,6 +36,8 @@ pub(crate) struct Table {
     /// In order, see [`Rule::order`].
     rules: Vec<Rule>,
     index: Index,
+    /// The hosts that lead to one service and no other.
+    alone: Alone,
     /// Where each service is.
     sites: Vec<Site>,
     names: Vec<ServiceName>,
@@ -138,6 +142,16 @@ impl Table {
         self.index.has_host(host)
     }
 
+    /// Whether all that is asked under this name goes to one service. A local name has the routes without a host too.
+    pub(crate) fn has_alone(&self, host: &str, local: bool) -> bool {
+        self.alone.has(host, local)
+    }
+
+    /// A name under which a browser finds this service and no other, without any setting of its machine.
+    pub(crate) fn name_for_browsers(&self, service: usize) -> Option<&str> {
+        self.alone.name_for_browsers(service)
+    }
+
     /// Whether `host:port` is a service's authority, for absolute-form.
     pub(crate) fn is_service_authority(&self, host: &str, port: Option<u16>) -> bool {
         self.index.has_authority(host, port)
@@ -176,8 +190,9 @@ impl Table {
         rules.extend(defaults);
         rules.sort_by(Rule::order);
         let index = Index::new(&rules, &sites);
+        let alone = Alone::new(&rules, &index);
         let names = services.iter().map(|service| service.name.clone()).collect();
-        (Self { rules, index, sites, names }, findings)
+        (Self { rules, index, alone, sites, names }, findings)
     }
 }
 

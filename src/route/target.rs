@@ -137,8 +137,9 @@ fn refuse_dot_segments(path: impl Iterator<Item = u8>) -> Result<(), Refused> {
     let mut segment = Segment::Empty;
     for byte in path.chain(end) {
         segment = match (segment, byte) {
-            // Servlet containers drop `;parameters` before they resolve dots.
-            (Segment::Dot | Segment::Dots, b'/' | b'\\' | b';') => return Err(Refused::DotSegment),
+            // Servlet containers drop `;parameters` before they resolve dots, and who decodes too early ends the path at
+            // `?` or `#`, which stand here only encoded.
+            (Segment::Dot | Segment::Dots, b'/' | b'\\' | b';' | b'?' | b'#') => return Err(Refused::DotSegment),
             (_, b'/' | b'\\') => Segment::Empty,
             (Segment::Empty, b'.') => Segment::Dot,
             (Segment::Dot, b'.') => Segment::Dots,
@@ -200,7 +201,9 @@ mod tests {
     #[test]
     fn a_dot_segment_is_refused_in_any_spelling() {
         let spelt = [".", "..", "%2e", "%2E", ".%2e", "%2e.", "%2e%2E", "%252e", "%25%32%65.", "%25252e"];
-        let ends = ["", "/x", "%2f", "%2Fx", "%5c", ";", ";x=y", "%3b", "%3Bx", ";a/b", "%252f"];
+        let ends = [
+            "", "/x", "%2f", "%2Fx", "%5c", ";", ";x=y", "%3b", "%3Bx", ";a/b", "%252f", "%3f", "%3Fx", "%23", "%2523x",
+        ];
         // Three layers deep is beyond what a service behind one gateway could undo.
         for dots in spelt.into_iter().filter(|dots| *dots != "%25252e") {
             for end in ends {

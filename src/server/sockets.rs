@@ -75,7 +75,7 @@ impl Sockets {
     /// # Errors
     /// When an address can't be bound: all is as it was then.
     pub(crate) fn prepare(&self, config: &Config) -> Result<Plan, Unbound> {
-        let unix_mode = config.access.unix_mode;
+        let unix_mode = config.access.unix_mode.value;
         let wanted = self.wanted(config);
         self.refuse_exposed(config)?;
         let mut bound = Vec::new();

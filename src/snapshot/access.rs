@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use nix::errno::Errno;
 use nix::unistd::User;
 
-use crate::config::{self, At, Report, Span};
+use crate::config::{self, At, ListenAddress, Report, Span};
 use crate::secret::Secret;
 
 /// The compiled `access`.
@@ -18,8 +18,22 @@ pub(crate) struct Access {
     /// Beside `localhost` and loopback addresses.
     hosts: HashSet<String>,
     origins: Listed<String>,
+    /// Whether people may look at services by host.
+    browsers: bool,
+    /// Of `listen`: an origin with one of them is our own.
+    ports: Vec<u16>,
     token: Option<Secret>,
     users: Listed<u32>,
+}
+
+/// Why a name is a local one, under which every route counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LocalName {
+    /// Browsers take it for this machine as well (RFC 6761 §6.3, Secure Contexts §3.1): what a page makes them send there
+    /// says so, in `Sec-Fetch-Site` and its kin. Chromium and Firefox agree on these names to the letter.
+    OfThisMachine,
+    /// In `access.hosts`. To a browser it is any name, and where there is no TLS it says nothing of itself there.
+    Listed,
 }
 
 /// Who is named, where "all" can be said too.
@@ -32,22 +46,20 @@ enum Listed<T> {
 impl Access {
     /// Resolves names of users to numbers, which asks the system and may take as long as its directory service does.
     /// `None`: a user that can't be resolved has been reported.
-    pub(crate) fn compile(written: &config::Access, report: &mut Report) -> Option<Self> {
-        if let Some(star) = written.origins.iter().find(|origin| origin.value == "*") {
-            report
-                .warning(star.span, "any web page may use the proxy: neither `Origin` nor `Sec-Fetch-Site` is checked")
-                .help("name the pages that may, unless this is for replayed browser traffic");
-        }
-        let (access, findings) = Self::build(written);
+    pub(crate) fn compile(written: &config::Access, listen: &[At<ListenAddress>], report: &mut Report) -> Option<Self> {
+        let (access, findings) = Self::build(written, listen);
         for (span, fault) in &findings {
             report.error(*span, fault.to_string()).help("a number is taken as a uid and not looked up");
         }
         findings.is_empty().then_some(access)
     }
 
-    /// Whether `host`, spelt as `route::authority` spells it, is a local name, under which every route counts.
-    pub(crate) fn is_local_host(&self, host: &str) -> bool {
-        host == "localhost" || host.ends_with(".localhost") || is_loopback(host) || self.hosts.contains(host)
+    /// Whether `host`, spelt as `route::authority` spells it, is a local name, and why.
+    pub(crate) fn local_name(&self, host: &str) -> Option<LocalName> {
+        if host == "localhost" || host.ends_with(".localhost") || is_loopback(host) {
+            return Some(LocalName::OfThisMachine);
+        }
+        self.hosts.contains(host).then_some(LocalName::Listed)
     }
 
     /// Whether a page of this origin, as its browser wrote it, may call.
@@ -58,9 +70,19 @@ impl Access {
         }
     }
 
-    /// Whether any page may, with or without an `Origin`: then `Sec-Fetch-Site` is not looked at either.
+    /// Whether any page may, with or without an `Origin`: then nothing else that a browser says is looked at either.
     pub(crate) fn any_origin(&self) -> bool {
         matches!(self.origins, Listed::All)
+    }
+
+    /// Whether people may look at services with a browser, under a name that one service alone has.
+    pub(crate) fn lets_people_look(&self) -> bool {
+        self.browsers
+    }
+
+    /// Whether the proxy listens on this port, as far as the config says.
+    pub(crate) fn listens_on(&self, port: u16) -> bool {
+        self.ports.contains(&port)
     }
 
     /// What is asked for on TCP listeners.
@@ -76,13 +98,15 @@ impl Access {
         }
     }
 
-    fn build(written: &config::Access) -> (Self, Vec<(Span, Fault)>) {
+    fn build(written: &config::Access, listen: &[At<ListenAddress>]) -> (Self, Vec<(Span, Fault)>) {
         let texts = |written: &[At<String>]| written.iter().map(|text| text.value.clone()).collect::<HashSet<_>>();
         let (users, findings) = resolve(&written.unix_users);
         let origins = texts(&written.origins);
         let access = Self {
             hosts: texts(&written.hosts),
             origins: if origins.contains("*") { Listed::All } else { Listed::Only(origins) },
+            browsers: written.browsers,
+            ports: listen.iter().filter_map(|address| address.value.port()).collect(),
             token: written.token.as_ref().map(|token| token.value.clone()),
             users: if written.unix_users.is_empty() { Listed::All } else { Listed::Only(users) },
         };
@@ -114,8 +138,8 @@ fn uid_of(written: &str) -> Result<u32, Fault> {
 }
 
 fn is_loopback(host: &str) -> bool {
-    // `to_canonical` takes the IPv4 address out of `::ffff:127.0.0.1`.
-    host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+    // Not `::ffff:127.0.0.1`: it leads here, but no browser trusts it, so none would say that a page made it call.
+    host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Why a user can't be resolved.
@@ -136,7 +160,7 @@ mod tests {
     }
 
     fn build(written: config::Access) -> Access {
-        let (access, findings) = Access::build(&written);
+        let (access, findings) = Access::build(&written, &[]);
         assert_eq!(findings, []);
         access
     }
@@ -145,17 +169,30 @@ mod tests {
     fn a_local_name_is_localhost_a_loopback_address_or_a_listed_host() {
         let access =
             build(config::Access { hosts: at(&["sidekey.internal", "10.0.0.7", "fd00::1"]), ..<_>::default() });
-        let local = ["localhost", "payments.localhost", "127.0.0.1", "127.255.0.9", "::1", "::ffff:127.0.0.1"];
+        let trusted = ["localhost", "payments.localhost", "127.0.0.1", "127.255.0.9", "::1"];
         let foreign = ["localhost.example", "xlocalhost", "128.0.0.1", "0.0.0.0", "::", "127.1", "2130706433", "::2"];
+        let mapped = ["::ffff:127.0.0.1", "::ffff:7f00:1", "::127.0.0.1", "::ffff:10.0.0.7"];
 
-        for host in local.into_iter().chain(["sidekey.internal", "10.0.0.7", "fd00::1"]) {
-            assert!(access.is_local_host(host), "{host}");
+        for host in trusted {
+            assert_eq!(access.local_name(host), Some(LocalName::OfThisMachine), "{host}");
         }
-        for host in
-            foreign.into_iter().chain(["internal", "x.sidekey.internal", "::ffff:10.0.0.7", "", "attacker.example"])
-        {
-            assert!(!access.is_local_host(host), "{host}");
+        for host in ["sidekey.internal", "10.0.0.7", "fd00::1"] {
+            assert_eq!(access.local_name(host), Some(LocalName::Listed), "{host}");
         }
+        let others = ["internal", "x.sidekey.internal", "", "attacker.example"];
+        for host in foreign.into_iter().chain(mapped).chain(others) {
+            assert_eq!(access.local_name(host), None, "{host}");
+        }
+    }
+
+    #[test]
+    fn the_ports_of_the_config_are_our_own() {
+        let listen = ["localhost:9800", "unix:/run/a.sock", "[::1]:9801", "127.0.0.1:0"];
+        let listen = listen.map(|text| At::nowhere(text.parse().expect("an address")));
+        let (access, _) = Access::build(&config::Access::default(), &listen);
+
+        assert!(access.listens_on(9800) && access.listens_on(9801));
+        assert!(!access.listens_on(9802) && !access.listens_on(0));
     }
 
     #[test]
@@ -199,7 +236,7 @@ mod tests {
     fn each_user_that_the_system_does_not_know_is_reported() {
         let written = config::Access { unix_users: at(&["no-such-user-here", "root", "-1"]), ..<_>::default() };
 
-        let (_, findings) = Access::build(&written);
+        let (_, findings) = Access::build(&written, &[]);
 
         let texts: Vec<_> = findings.iter().map(|(_, fault)| fault.to_string()).collect();
         assert_eq!(texts, ["this system has no user `no-such-user-here`", "this system has no user `-1`"]);

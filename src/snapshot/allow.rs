@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use crate::config;
+use crate::config::{self, Report};
 
 /// Methods, and patterns over the path that is sent.
 #[derive(Debug)]
@@ -26,7 +26,19 @@ enum Segment {
 }
 
 impl Allow {
-    pub(crate) fn compile(written: &config::Allow) -> Self {
+    /// Reads it, and reports patterns that nothing under this base path can match.
+    pub(crate) fn compile(written: &config::Allow, base_path: &str, report: &mut Report) -> Self {
+        let allow = Self::read(written);
+        let idle = written.paths.iter().zip(&allow.paths).filter(|(_, pattern)| !pattern.reaches_under(base_path));
+        for (path, _) in idle {
+            let message =
+                format!("no request matches this: every path that is sent begins with `{base_path}`, as the url does");
+            report.warning(path.span, message).help(format!("write `{base_path}{}`", path.value));
+        }
+        allow
+    }
+
+    pub(crate) fn read(written: &config::Allow) -> Self {
         let paths = written.paths.iter().map(|path| Pattern::compile(&path.value)).collect();
         Self { methods: written.methods.clone(), paths }
     }
@@ -55,6 +67,12 @@ impl Pattern {
             pieces => Segment::Pieces(pieces.split('*').map(str::to_owned).collect()),
         });
         Self(segments.collect())
+    }
+
+    /// Whether it fits any path that lies under `base_path`.
+    fn reaches_under(&self, base_path: &str) -> bool {
+        let segments: Vec<&str> = base_path.split('/').skip(1).collect();
+        reaches_under(&self.0, &segments)
     }
 
     fn fits(&self, path: &str) -> bool {
@@ -90,6 +108,18 @@ fn fits(pattern: &[Segment], path: &[&str]) -> bool {
     pattern[at..].iter().all(|rest| matches!(rest, Segment::Any))
 }
 
+/// Whether `pattern` fits `path`, or `path` with some more segments. Once the segments are used up there is always a
+/// rest that fits; until then the first `**` takes all of them.
+fn reaches_under(pattern: &[Segment], path: &[&str]) -> bool {
+    match (pattern, path) {
+        (_, []) | ([Segment::Any, ..], _) => true,
+        ([Segment::Pieces(pieces), pattern @ ..], [segment, path @ ..]) => {
+            segment_fits(pieces, segment) && reaches_under(pattern, path)
+        }
+        ([], _) => false,
+    }
+}
+
 fn segment_fits(pieces: &[String], segment: &str) -> bool {
     let [first, middle @ .., last] = pieces else {
         return pieces.first().is_some_and(|only| only == segment);
@@ -105,6 +135,7 @@ fn segment_fits(pieces: &[String], segment: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::At;
 
     #[track_caller]
     fn check(pattern: &str, path: &str, fits: bool) {
@@ -133,6 +164,37 @@ mod tests {
         check("/**/items", "/v1/orders/items", true);
         check("/**/items/*", "/v1/items/items/7", true);
         check("/**", "/", true);
+    }
+
+    #[test]
+    fn a_pattern_that_the_base_path_rules_out_is_reported() {
+        let idle = |pattern: &str, base_path: &str| {
+            let written = config::Allow { methods: Vec::new(), paths: vec![At::nowhere(pattern.to_owned())] };
+            let mut report = Report::new(config::Secrets::Read);
+            Allow::compile(&written, base_path, &mut report);
+            report.render(config::Color::Plain)
+        };
+
+        for (pattern, base_path) in [
+            ("/orders/**", ""),
+            ("/v1/orders", "/v1"),
+            ("/v1", "/v1"),
+            ("/*/orders", "/v1"),
+            ("/**/orders", "/v1/eu"),
+            ("/v1/**", "/v1/eu"),
+            ("/v*/eu/x", "/v1/eu"),
+        ] {
+            assert_eq!(idle(pattern, base_path), "", "{pattern} under {base_path}");
+        }
+        for (pattern, base_path) in
+            [("/orders/**", "/v1"), ("/v1", "/v1/eu"), ("/v1X/**", "/v1"), ("/*", "/v1/eu"), ("/", "/v1")]
+        {
+            let message =
+                format!("no request matches this: every path that is sent begins with `{base_path}`, as the url does");
+            let help = format!("write `{base_path}{pattern}`");
+            let text = idle(pattern, base_path);
+            assert!(text.starts_with(&format!("warning: {message}\n")) && text.contains(&help), "{text}");
+        }
     }
 
     #[test]

@@ -25,7 +25,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
-pub(crate) use access::Access;
+pub(crate) use access::{Access, LocalName};
 pub(crate) use identity::{Identity, Unidentified};
 pub(crate) use service::Service;
 
@@ -88,7 +88,7 @@ impl Snapshot {
         let certificates = compile_certificates(&config, previous, report);
         let services = compile_services(&config, &certificates, previous, slots, report);
         let routes = compile_routes(&config, report);
-        let access = Access::compile(&config.access, report);
+        let access = Access::compile(&config.access, &config.listen, report);
         refuse_shared_state(&services, &config, report);
         let services: Option<Vec<_>> = services.into_iter().collect();
         if report.has_errors() {

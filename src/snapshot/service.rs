@@ -54,6 +54,7 @@ impl Service {
         let identities = Identities::compile(&parts, report);
         let authority = authority(service, report);
         let url = service.url.value.clone();
+        let allow = service.allow.as_ref().map(|allow| Allow::compile(allow, target::base_path(&url), report));
         Some(Self {
             name: name.clone(),
             title: service.title.clone().unwrap_or_else(|| name.to_string()),
@@ -63,7 +64,7 @@ impl Service {
             url,
             certificate: linked.flatten().cloned(),
             identities: identities?,
-            allow: service.allow.as_ref().map(Allow::compile),
+            allow,
             headers: service.headers.clone(),
             response_headers: service.response_headers.clone(),
             on_client_authorization: service.on_client_authorization,

@@ -59,14 +59,16 @@ section! {
         pub allow_remote: bool = false,
         /// Names beside `localhost` under which all routes count; lower case, without a trailing dot.
         pub hosts: Vec<At<String>> as Hosts = Vec::new(),
-        /// Web pages that may use the proxy (`https://app.example`), lower case; `*` turns the checks off.
+        /// Web pages that may use the proxy (`https://app.example`), lower case; `*` lets everything in that browsers send.
         pub origins: Vec<At<String>> as Origins = Vec::new(),
+        /// Lets people look at services with a browser, by host: `http://NAME.localhost:9800/`.
+        pub browsers: bool = false,
         /// Asked for as `Proxy-Authorization`, on TCP listeners.
         pub token: Option<At<Secret>> = None,
         /// Users, by name or number, that may connect to unix sockets; all may if it is empty.
         pub unix_users: Vec<At<String>> = Vec::new(),
         /// Permission bits of the unix sockets.
-        pub unix_mode: u32 as Mode = 0o600,
+        pub unix_mode: At<u32> as At<Mode> = At::nowhere(0o600),
     }
 }
 

@@ -30,6 +30,12 @@ impl ListenAddress {
         }
     }
 
+    /// The port, unless the system chooses one.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        self.sockets().first().map(SocketAddr::port).filter(|port| *port != 0)
+    }
+
     /// Whether both can't be bound at once.
     #[must_use]
     pub fn collides_with(&self, other: &Self) -> bool {

@@ -3,6 +3,7 @@
 use http::StatusCode;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
+use super::At;
 use crate::config::diagnostic::Reported;
 use crate::config::node::{Kind, Node};
 use crate::config::read::{FromNode, FromText, Reader, Wrong, mismatch};
@@ -115,6 +116,12 @@ impl FromText for Mode {
 
     fn schema() -> Schema {
         json_schema!({ "type": ["string", "integer"] })
+    }
+}
+
+impl From<At<Mode>> for At<u32> {
+    fn from(mode: At<Mode>) -> Self {
+        Self { value: mode.value.0, span: mode.span }
     }
 }
 

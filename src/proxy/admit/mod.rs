@@ -4,6 +4,7 @@
 //! way, and has a target that can't be read as another. Pure: but for our own token, which is taken out, the request is
 //! left as it is. The parts are functions of their own, as the admin port asks the same of other names.
 
+mod browser;
 #[cfg(test)]
 mod tests;
 
@@ -12,9 +13,7 @@ use std::borrow::Cow;
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use http::header::{
-    AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue, MAX_FORWARDS, ORIGIN, PROXY_AUTHORIZATION,
-};
+use http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue, MAX_FORWARDS, PROXY_AUTHORIZATION};
 use http::{Method, Version, request, uri};
 use zeroize::Zeroizing;
 
@@ -22,9 +21,10 @@ use super::fields::{Instance, Name, Present, forwards, is_chunked};
 use super::{Error, Peer};
 use crate::route::authority::Authority;
 use crate::route::target::{self, Refused};
-use crate::route::{Form, Table};
+use crate::route::{Form, Question, Table};
 use crate::secret::Secret;
-use crate::snapshot::Access;
+use crate::snapshot::{Access, LocalName};
+pub(crate) use browser::{Page, loading_ahead, origin, shown};
 
 /// What decides who may ask.
 #[derive(Clone, Copy)]
@@ -50,6 +50,24 @@ pub(crate) struct Named<'r> {
     pub(crate) authority: Authority<'r>,
     /// Whether the host counts as a local name, under which every route is in reach.
     pub(crate) local: bool,
+    /// Whether people may look at services with a browser, and this name is that of several: none of them may take the
+    /// origin for itself.
+    pub(crate) shares_origin: bool,
+}
+
+impl Named<'_> {
+    /// What the table is asked about this request.
+    pub(super) fn question<'q>(&'q self, head: &'q request::Parts) -> Question<'q> {
+        Question {
+            form: self.form,
+            host: &self.authority.host,
+            port: self.authority.port,
+            local: self.local,
+            method: &head.method,
+            path: head.uri.path(),
+            fields: &head.headers,
+        }
+    }
 }
 
 /// Who sent a request. There is none but by [`Door::recognize`], which takes our token off the request: so nobody goes on
@@ -106,10 +124,13 @@ impl Door<'_> {
             return Err(Error::Coding);
         }
         let named = if trust == Trust::Unix { named_leniently(head)? } else { named(head)? };
-        let named = self.reachable(named, head, trust)?;
-        let from_page = present.has(Name::Origin) || present.has(Name::SecFetchSite);
-        if from_page && trust != Trust::Unix {
-            self.admit_page(&head.headers)?;
+        let name = self.access.local_name(&named.authority.host);
+        let mut named = self.reachable(named, name, head, trust)?;
+        if trust != Trust::Unix {
+            if browser::may_have_sent(head, present, name) {
+                self.admit_browser(head, &named)?;
+            }
+            named.shares_origin = self.access.lets_people_look() && self.is_shared(&named);
         }
         if present.has(Name::Via) && self.instance.stands_in(&head.headers) {
             return Err(Error::Loop);
@@ -122,9 +143,15 @@ impl Door<'_> {
     }
 
     /// The Host check: a page that rebound a name of its own to this machine does not get past it.
-    fn reachable<'r>(&self, named: Named<'r>, head: &request::Parts, trust: Trust) -> Result<Named<'r>, Error> {
+    fn reachable<'r>(
+        &self,
+        named: Named<'r>,
+        name: Option<LocalName>,
+        head: &request::Parts,
+        trust: Trust,
+    ) -> Result<Named<'r>, Error> {
         let host = &*named.authority.host;
-        let local_name = named.local || self.access.is_local_host(host);
+        let local_name = named.local || name.is_some();
         // In absolute-form a strange host finds no route; only local names are read like a plain path.
         if named.form == Form::Absolute {
             return Ok(Named { local: local_name, ..named });
@@ -138,16 +165,6 @@ impl Door<'_> {
             Some(ways) => Error::HostOfService { value, ways },
             None => Error::Host { value, host: host.to_owned() },
         })
-    }
-
-    fn admit_page(&self, fields: &HeaderMap) -> Result<(), Error> {
-        if self.access.any_origin() {
-            return Ok(());
-        }
-        match origin(fields, |origin| self.access.allows_origin(origin))? {
-            Page::Listed => Ok(()),
-            Page::Unnamed => fetch_site(fields),
-        }
     }
 }
 
@@ -167,44 +184,9 @@ pub(crate) fn named(head: &request::Parts) -> Result<Named<'_>, Error> {
         return named_by_target(&head.uri);
     }
     match field {
-        Some(authority) => Ok(Named { form: Form::Origin, authority, local: false }),
+        Some(authority) => Ok(Named { form: Form::Origin, authority, local: false, shares_origin: false }),
         None if head.version == Version::HTTP_10 => Ok(local_name()),
         None => Err(Error::HostMissing),
-    }
-}
-
-/// Whether a web page that sent this may, and whether it said which one it is.
-///
-/// # Errors
-/// When there is an `Origin` that `allowed` does not allow.
-pub(crate) fn origin(fields: &HeaderMap, allowed: impl Fn(&str) -> bool) -> Result<Page, Error> {
-    let mut page = Page::Unnamed;
-    for origin in fields.get_all(ORIGIN) {
-        if !origin.to_str().is_ok_and(&allowed) {
-            return Err(Error::Origin { value: shown(origin) });
-        }
-        page = Page::Listed;
-    }
-    Ok(page)
-}
-
-/// What `Origin` says of the sender.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Page {
-    Listed,
-    /// It names no page: an app, or a browser that leaves `Origin` out.
-    Unnamed,
-}
-
-/// Refuses what a browser marks as sent for another site's page.
-///
-/// # Errors
-/// When `Sec-Fetch-Site` is something other than `none` or `same-origin`.
-pub(crate) fn fetch_site(fields: &HeaderMap) -> Result<(), Error> {
-    let strange = |site: &&HeaderValue| !matches!(site.as_bytes(), b"none" | b"same-origin");
-    match fields.get_all(&SEC_FETCH_SITE).iter().find(strange) {
-        None => Ok(()),
-        Some(site) => Err(Error::FetchSite { value: shown(site) }),
     }
 }
 
@@ -214,7 +196,7 @@ fn named_leniently(head: &request::Parts) -> Result<Named<'_>, Error> {
         return named_by_target(&head.uri);
     }
     match host_field(&head.headers) {
-        Ok(Some(authority)) => Ok(Named { form: Form::Origin, authority, local: true }),
+        Ok(Some(authority)) => Ok(Named { form: Form::Origin, authority, local: true, shares_origin: false }),
         Ok(None) | Err(_) => Ok(local_name()),
     }
 }
@@ -225,7 +207,7 @@ fn named_by_target(target: &uri::Uri) -> Result<Named<'_>, Error> {
     if ![uri::Scheme::HTTP, uri::Scheme::HTTPS].contains(scheme) {
         return Err(Error::NoRoute { host: authority.host.into_owned(), path: target.path().to_owned() });
     }
-    Ok(Named { form: Form::Absolute, authority, local: false })
+    Ok(Named { form: Form::Absolute, authority, local: false, shares_origin: false })
 }
 
 /// The one `Host` field, if there is one.
@@ -242,7 +224,7 @@ fn host_field(fields: &HeaderMap) -> Result<Option<Authority<'_>>, Error> {
 
 fn local_name() -> Named<'static> {
     let authority = Authority { host: Cow::Borrowed("localhost"), port: None };
-    Named { form: Form::Origin, authority, local: true }
+    Named { form: Form::Origin, authority, local: true, shares_origin: false }
 }
 
 fn carried(method: &Method) -> Result<(), Error> {
@@ -300,18 +282,8 @@ fn password(encoded: &str) -> Option<Zeroizing<Vec<u8>>> {
     Some(Zeroizing::new(decoded[colon + 1..].to_vec()))
 }
 
-/// A value as it may be shown: ASCII, and no longer than a line or two.
-fn shown(value: &HeaderValue) -> String {
-    let bytes = value.as_bytes();
-    bytes[..bytes.len().min(LONGEST_SHOWN)].escape_ascii().to_string()
-}
-
-static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-
 /// Some clients leave the padding out.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
-
-const LONGEST_SHOWN: usize = 200;

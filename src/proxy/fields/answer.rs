@@ -1,6 +1,6 @@
 //! The fields of an answer, on their way to the app.
 
-use http::header::{ALT_SVC, CONTENT_LENGTH, DATE, HeaderMap};
+use http::header::{ALT_SVC, CONTENT_LENGTH, DATE, HeaderMap, HeaderName};
 use http::{StatusCode, Version};
 
 use super::{Instance, Name, PROXY_STATUS, Present, Rules, SERVER_TIMING, is_chunked, remove_hop_by_hop, remove_ours};
@@ -56,3 +56,12 @@ pub(crate) fn answer(fields: &mut HeaderMap, answer: Downward<'_>, rules: &Rules
     }
     Ok(())
 }
+
+/// Takes out what would let one service's page keep the origin that it shares with others, or clear what they have there.
+pub(crate) fn leave_shared_origin_alone(fields: &mut HeaderMap) {
+    fields.remove(&SERVICE_WORKER_ALLOWED);
+    fields.remove(&CLEAR_SITE_DATA);
+}
+
+static SERVICE_WORKER_ALLOWED: HeaderName = HeaderName::from_static("service-worker-allowed");
+static CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");

@@ -18,7 +18,7 @@ use std::rc::Rc;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-pub(crate) use answer::{Downward, answer};
+pub(crate) use answer::{Downward, answer, leave_shared_origin_alone};
 pub(super) use present::{Name, Present};
 pub(super) use request::{Kept, forwards};
 pub(crate) use request::{Upward, request};

@@ -27,6 +27,10 @@ pub(crate) enum Name {
     Expect,
     Origin,
     SecFetchSite,
+    SecPurpose,
+    Purpose,
+    XMoz,
+    ServiceWorker,
     Trailer,
     Via,
     AltSvc,
@@ -42,6 +46,11 @@ impl Present {
 
     pub(crate) fn has(self, name: Name) -> bool {
         self.0 & name.bit() != 0
+    }
+
+    /// Whether there is one of those that browsers send, and nobody else.
+    pub(crate) fn is_of_browser(self) -> bool {
+        self.0 & OF_BROWSERS != 0
     }
 
     /// Those of one connection (RFC 9110 §7.6.1).
@@ -78,6 +87,10 @@ fn place(name: &str) -> Option<Name> {
         "expect" => Name::Expect,
         "origin" => Name::Origin,
         "sec-fetch-site" => Name::SecFetchSite,
+        "sec-purpose" => Name::SecPurpose,
+        "purpose" => Name::Purpose,
+        "x-moz" => Name::XMoz,
+        "service-worker" => Name::ServiceWorker,
         "trailer" => Name::Trailer,
         "via" => Name::Via,
         "alt-svc" => Name::AltSvc,
@@ -88,7 +101,7 @@ fn place(name: &str) -> Option<Name> {
     })
 }
 
-static NAMES: [HeaderName; 20] = [
+static NAMES: [HeaderName; 24] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -103,6 +116,10 @@ static NAMES: [HeaderName; 20] = [
     header::EXPECT,
     header::ORIGIN,
     HeaderName::from_static("sec-fetch-site"),
+    HeaderName::from_static("sec-purpose"),
+    HeaderName::from_static("purpose"),
+    HeaderName::from_static("x-moz"),
+    HeaderName::from_static("service-worker"),
     header::TRAILER,
     header::VIA,
     header::ALT_SVC,
@@ -113,6 +130,9 @@ static NAMES: [HeaderName; 20] = [
 
 /// The first ten.
 const HOP_BY_HOP: u32 = (1 << 10) - 1;
+
+/// From `Origin` to `Service-Worker`.
+const OF_BROWSERS: u32 = (1 << (Name::ServiceWorker as u32 + 1)) - (1 << Name::Origin as u32);
 
 #[cfg(test)]
 mod tests {
@@ -140,5 +160,15 @@ mod tests {
         assert!(present.has(Name::Via) && present.has(Name::Te) && !present.has(Name::Expect));
         assert_eq!(present.hop_by_hop().collect::<Vec<_>>(), [&header::CONNECTION, &header::TE]);
         assert_eq!(Present::of(&HeaderMap::new()).hop_by_hop().count(), 0);
+    }
+
+    #[test]
+    fn six_fields_are_those_of_browsers() {
+        let of = |name: &HeaderName| {
+            Present::of(&HeaderMap::from_iter([(name.clone(), HeaderValue::from_static("x"))])).is_of_browser()
+        };
+        let found: Vec<_> = NAMES.iter().filter(|name| of(name)).map(HeaderName::as_str).collect();
+
+        assert_eq!(found, ["origin", "sec-fetch-site", "sec-purpose", "purpose", "x-moz", "service-worker"]);
     }
 }

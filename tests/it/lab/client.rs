@@ -189,6 +189,11 @@ impl Connection {
         let _gone = self.stream.write_all(bytes.as_ref()).await;
     }
 
+    /// Says what the next bytes ask for: an answer to `HEAD` has no body.
+    pub fn expects(&mut self, method: &str) {
+        self.asked_for_head = method == "HEAD";
+    }
+
     /// Sends a request and waits for its answer.
     pub async fn send(&mut self, request: Request) -> Answer {
         self.asked_for_head = request.method == "HEAD";

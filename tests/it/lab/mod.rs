@@ -7,6 +7,7 @@
 //! until a condition holds.
 
 pub mod bed;
+pub mod browser;
 pub mod certificates;
 pub mod client;
 pub mod cloud;

@@ -1,5 +1,6 @@
 //! Who gets in: one row for each sentence that says so.
 
+mod browser;
 mod token;
 
 use std::fmt::Write as _;
@@ -45,7 +46,7 @@ access: {access}
         let routes: Vec<_> = config.routes.iter().map(|route| (route, place(&route.value.service.value))).collect();
         Self {
             routes: Table::compile(&destinations, &routes, &mut report),
-            access: Access::compile(&config.access, &mut report).expect("a valid access"),
+            access: Access::compile(&config.access, &config.listen, &mut report).expect("a valid access"),
             instance: Instance::new("0a1b2c3d"),
         }
     }
@@ -235,50 +236,6 @@ fn any_transfer_coding_but_chunked_is_not_implemented() {
     ] {
         world.check(&coded(lines), refused);
     }
-}
-
-#[test]
-fn a_web_page_may_call_only_if_it_is_named() {
-    let world = World::with("{origins: ['https://app.example']}");
-
-    let sent = |lines: &str| format!("GET /a HTTP/1.1\nhost: localhost\n{lines}");
-    world.check(&sent("origin: https://app.example"), "Origin localhost local");
-    world.check(&sent("origin: https://app.example\nsec-fetch-site: cross-site"), "Origin localhost local");
-    world.check("OPTIONS /a HTTP/1.1\nhost: localhost\norigin: https://app.example", "Origin localhost local");
-    let opaque = "403 `Origin: null`: web pages may not call; a page without a name of its own is let by `access: {origins: [\"*\"]}` alone";
-    world.check(&sent("origin: null"), opaque);
-    for strange in ["https://evil.example", "http://localhost", "https://app.example:8443", ""] {
-        let refused = format!(
-            "403 `Origin: {strange}`: web pages may not call; to let this one, add `access: {{origins: [\"{strange}\"]}}`"
-        );
-        world.check(&sent(&format!("origin: {strange}")), &refused);
-        world.check(&sent(&format!("origin: https://app.example\norigin: {strange}")), &refused);
-    }
-}
-
-#[test]
-fn without_an_origin_the_browsers_own_word_counts() {
-    let world = World::with("{origins: ['https://app.example']}");
-
-    let sent = |site: &str| format!("GET /a HTTP/1.1\nhost: localhost\nsec-fetch-site: {site}");
-    world.check(&sent("none"), "Origin localhost local");
-    world.check(&sent("same-origin"), "Origin localhost local");
-    for site in ["cross-site", "same-site", "anything", "none, none"] {
-        let refused = format!(
-            "403 `Sec-Fetch-Site: {site}`: web pages may not call; one that sends an `Origin` can be named in `access.origins`"
-        );
-        world.check(&sent(site), &refused);
-        world.check(&format!("{}\nsec-fetch-site: {site}", sent("none")), &refused);
-    }
-}
-
-#[test]
-fn a_star_turns_both_checks_of_web_pages_off() {
-    let world = World::with("{origins: ['*']}");
-
-    world.check("GET /a HTTP/1.1\nhost: localhost\norigin: https://evil.example", "Origin localhost local");
-    world.check("GET /a HTTP/1.1\nhost: localhost\nsec-fetch-site: cross-site", "Origin localhost local");
-    world.check("GET /a HTTP/1.1\nhost: evil.example", &shut("evil.example", "evil.example"));
 }
 
 #[test]

@@ -110,7 +110,7 @@ fn the_right_token_satisfies_the_host_check_but_opens_no_strange_absolute_form()
     world.check(&shown("GET /payments"), "Origin sidekey:9800 local");
     world.check(&shown("GET http://evil.example/payments"), "Absolute evil.example");
     let page = format!("{}\norigin: https://evil.example", shown("GET /a"));
-    world.check(&page, "403 `Origin: https://evil.example`: web pages may not call; to let this one, add `access: {origins: [\"https://evil.example\"]}`");
+    world.check(&page, "403 `Origin: https://evil.example`: web pages may not call; to let this one, add `access: {origins: [\"https://evil.example\"]}`; an app that passes on what browsers sent it (a gateway, a development server) needs `access: {origins: [\"*\"]}`");
 }
 
 const TOKEN: &str = "s3cret";

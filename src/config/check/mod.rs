@@ -1,11 +1,14 @@
 //! What must hold between the parts of a config, each of which is right by itself.
 
+mod access;
+mod routes;
+
 use super::auth;
 use super::auth::oauth2::{ClientAuth, EndpointCertificate, OAuth2};
 use super::diagnostic::Report;
 use super::read::Reader;
 use super::schema::{Config, Service};
-use super::value::{At, ListenAddress, Scheme, Span, Url, header_value};
+use super::value::{At, ListenAddress, Scheme, Span, Url};
 
 /// Checks a service.
 pub(super) fn service(service: &Service, reader: &mut Reader<'_>) {
@@ -20,14 +23,14 @@ pub(super) fn service(service: &Service, reader: &mut Reader<'_>) {
     auth::report_overlap_with_headers(&service.auth, &service.headers, report);
 }
 
-/// Checks the listeners.
+/// Checks the listeners, who may use them, and where routes and services lead.
 pub(super) fn config(config: &Config, report: &mut Report) {
     check_proxy_listeners(config, report);
     check_admin_listeners(config, report);
     check_hand_out(config, report);
     check_collisions(config, report);
-    check_tokens(config, report);
-    check_token_in_url(config, report);
+    access::check(config, report);
+    routes::check(config, report);
 }
 
 fn check_plaintext(service: &Service, report: &mut Report) {
@@ -132,35 +135,6 @@ fn check_hand_out(config: &Config, report: &mut Report) {
     report
         .error(admin.hand_out.span, "credentials would be handed out to whoever asks")
         .help("set `admin.token` too: then only those who have it get them");
-}
-
-/// A token that can't be the value of a field would lock everybody out.
-fn check_tokens(config: &Config, report: &mut Report) {
-    let admin = config.admin.as_ref().and_then(|admin| admin.token.as_ref());
-    for token in config.access.token.iter().chain(admin) {
-        if let Err(wrong) = header_value(token.value.expose()) {
-            wrong.report(token.span, report);
-        }
-    }
-}
-
-/// A client that is given the token in a URL may send it as it is encoded there, and then shows another one.
-fn check_token_in_url(config: &Config, report: &mut Report) {
-    let Some(token) = &config.access.token else { return };
-    if !token.value.expose().bytes().all(stands_in_url) {
-        report
-            .warning(
-                token.span,
-                "this token has to be percent-encoded in a URL (`http://x:TOKEN@localhost:9800`), and some clients send it so",
-            )
-            .help("make it of letters, digits, `-`, `.`, `_` and `~`, as `openssl rand -hex 32` does");
-    }
-}
-
-/// Whether a byte stands for itself in a URL's password for everybody: RFC 3986 §3.2.1, less what parsers of the WHATWG's
-/// kind, as Node's is, encode all the same.
-fn stands_in_url(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,".contains(&byte)
 }
 
 /// Where only one of the two was written, the error stands there: the other is a default.
