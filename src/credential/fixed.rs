@@ -182,7 +182,11 @@ impl Cookie {
 
     fn names(&self, pair: &[u8]) -> bool {
         let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
-        name.trim_ascii() == self.name.as_bytes()
+        // What surrounds it is no part of a name, though some strip more of it than spaces (RFC 6265 §4.1.1).
+        let is_of_a_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+        let (first, last) = (name.iter().position(is_of_a_name), name.iter().rposition(is_of_a_name));
+        let bare = first.zip(last).map_or(&b""[..], |(first, last)| &name[first..=last]);
+        bare == self.name.as_bytes() || name.trim_ascii() == self.name.as_bytes()
     }
 }
 
@@ -306,6 +310,7 @@ mod tests {
         check_cookie(&["a=1", "key=old", "b=2"], &["a=1", "b=2; key=abc"]);
         check_cookie(&["a=1, key=old; b=2"], &["a=1; b=2; key=abc"]);
         check_cookie(&["key=old, a=1"], &["a=1; key=abc"]);
+        check_cookie(&["a=1;\u{a0}key\u{a0}=old"], &["a=1; key=abc"]);
         check_cookie(&["a=1,2;b=3,key = old,"], &["a=1,2;b=3,; key=abc"]);
         check_cookie(&["a=1,xkey=2;b"], &["a=1,xkey=2;b; key=abc"]);
         check_cookie(&["Key=1; xkey=2; a=key=3"], &["Key=1; xkey=2; a=key=3; key=abc"]);

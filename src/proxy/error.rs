@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::fmt::Write as _;
+use std::net::Ipv4Addr;
 
 use http::Method;
 
@@ -44,11 +45,7 @@ pub(crate) enum Error {
     HostRepeated,
     #[error("`Host: {}`", excerpt(.value))]
     HostMalformed { value: String, source: Refused },
-    #[error(
-        "`Host: {}` is no local name; if it is one of yours, add `access: {{hosts: [\"{}\"]}}`",
-        excerpt(.value),
-        excerpt(.host)
-    )]
+    #[error("`Host: {}` is no local name; {}", excerpt(.value), allowing_host(.host))]
     Host { value: String, host: String },
     /// A service's own; the second text names the ways to get to it.
     #[error("`Host: {}` {ways}", excerpt(.value))]
@@ -153,6 +150,17 @@ impl Error {
     }
 }
 
+/// The line that would let a name in. An address that is written in a way of its own, or is none, can't stand there.
+fn allowing_host(host: &str) -> String {
+    let is_numeric = host.bytes().all(|byte| byte.is_ascii_hexdigit() || b".xX".contains(&byte));
+    let is_address = host.contains(':') || (is_numeric && host.starts_with(|first: char| first.is_ascii_digit()));
+    let is_one_to_name = host.parse().is_ok_and(|address: Ipv4Addr| !address.is_unspecified());
+    if is_address && !is_one_to_name {
+        return "call this machine `localhost`, or by a name of yours that `access: {hosts: […]}` lists".to_owned();
+    }
+    format!("if it is one of yours, add `access: {{hosts: [\"{}\"]}}`", excerpt(host))
+}
+
 /// Several times what the longest of them has.
 const DETAIL_BYTES: usize = 4 << 10;
 
@@ -200,6 +208,18 @@ mod tests {
 
         assert_eq!(error.detail(), "`Host: a b`: the host is malformed");
         assert_eq!(Error::from(Refused::DotSegment).detail(), "the path has a dot segment");
+    }
+
+    #[test]
+    fn the_line_that_would_let_a_host_in_is_one_that_the_config_takes() {
+        let said = |host: &str| Error::Host { value: host.to_owned(), host: host.to_owned() }.detail();
+
+        for host in ["sidekey.internal", "cafe", "10.0.0.1"] {
+            assert!(said(host).ends_with(&format!("add `access: {{hosts: [\"{host}\"]}}`")), "{}", said(host));
+        }
+        for host in ["::ffff:127.0.0.1", "::", "127.1", "0x7f.1", "2130706433", "0177.0.0.1", "0.0.0.0"] {
+            assert!(said(host).contains("call this machine `localhost`"), "{}", said(host));
+        }
     }
 
     #[test]

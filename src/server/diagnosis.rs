@@ -147,7 +147,10 @@ const HYPERS: [(&str, &str); 4] = [
         "invalid transfer-encoding",
         "the last coding of its `Transfer-Encoding` is not `chunked`: nobody can tell where it ends (RFC 9112 §6.3)",
     ),
-    ("invalid URI", "its target is neither a path nor a whole URL"),
+    (
+        "invalid URI",
+        "the request's target is neither a path nor a whole URL, or has a byte that has to be percent-encoded there (RFC 3986)",
+    ),
     ("unexpected transfer-encoding", "it is HTTP/1.0 and has a `Transfer-Encoding`, which came with HTTP/1.1"),
 ];
 

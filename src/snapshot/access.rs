@@ -101,7 +101,8 @@ impl Access {
     fn build(written: &config::Access, listen: &[At<ListenAddress>]) -> (Self, Vec<(Span, Fault)>) {
         let texts = |written: &[At<String>]| written.iter().map(|text| text.value.clone()).collect::<HashSet<_>>();
         let (users, findings) = resolve(&written.unix_users);
-        let origins = texts(&written.origins);
+        let origins: HashSet<String> =
+            texts(&written.origins).iter().map(|origin| as_sent(origin).to_owned()).collect();
         let access = Self {
             hosts: texts(&written.hosts),
             origins: if origins.contains("*") { Listed::All } else { Listed::Only(origins) },
@@ -149,6 +150,12 @@ enum Fault {
     UnknownUser(String),
     #[error("the user `{0}` can't be looked up: {1}")]
     UserLookUp(String, Errno),
+}
+
+/// An origin as browsers send it: without the port that its scheme has anyway (RFC 6454 §6.2).
+fn as_sent(origin: &str) -> &str {
+    let port = if origin.starts_with("https:") { ":443" } else { ":80" };
+    origin.strip_suffix(port).unwrap_or(origin)
 }
 
 #[cfg(test)]
@@ -202,6 +209,14 @@ mod tests {
 
         assert!(!none.allows_origin("https://app.example") && !none.any_origin());
         assert!(one.allows_origin("https://app.example") && one.allows_origin("null") && !one.any_origin());
+        for (written, sent) in
+            [("https://a.example:443", "https://a.example"), ("http://a.example:80", "http://a.example")]
+        {
+            assert!(
+                build(config::Access { origins: at(&[written]), ..<_>::default() }).allows_origin(sent),
+                "{written}"
+            );
+        }
         for origin in ["https://app.example.evil.example", "http://app.example", "https://app.example:8443", "*", ""] {
             assert!(!one.allows_origin(origin), "{origin}");
         }

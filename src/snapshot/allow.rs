@@ -124,12 +124,26 @@ fn segment_fits(pieces: &[String], segment: &str) -> bool {
     let [first, middle @ .., last] = pieces else {
         return pieces.first().is_some_and(|only| only == segment);
     };
+    // Only a pattern that has a `%` itself may have been written for one.
+    if has_separator(segment) && !pieces.iter().any(|piece| piece.contains('%')) {
+        return false;
+    }
     let Some(mut rest) = segment.strip_prefix(first.as_str()) else { return false };
     for piece in middle {
         let Some(found) = rest.find(piece.as_str()) else { return false };
+        if has_separator(&rest[..found]) {
+            return false;
+        }
         rest = &rest[found + piece.len()..];
     }
-    rest.len() >= last.len() && rest.ends_with(last.as_str())
+    rest.strip_suffix(last.as_str()).is_some_and(|covered| !has_separator(covered))
+}
+
+/// Whether a `/` or `\` is in what a `*` stands for, encoded, or encoded twice: a service that decodes it would see two
+/// segments where one was allowed.
+fn has_separator(covered: &str) -> bool {
+    let covered = covered.to_ascii_lowercase();
+    ["%2f", "%5c", "%252f", "%255c"].iter().any(|separator| covered.contains(separator))
 }
 
 #[cfg(test)]
@@ -148,6 +162,13 @@ mod tests {
         check("/v1/orders", "/v1/orders/", false);
         check("/v1/orders", "/v1/ordersX", false);
         check("/v1/*", "/v1/orders", true);
+        check("/v1/*", "/v1/a%20b", true);
+        check("/v1/a%2fb*", "/v1/a%2fbc", true);
+        for separator in ["%2f", "%2F", "%5c", "%252f", "%255C"] {
+            check("/v1/*", &format!("/v1/a{separator}b"), false);
+            check("/v1/a*c*d", &format!("/v1/a{separator}cd"), false);
+            check("/v1/**", &format!("/v1/a{separator}b"), true);
+        }
         check("/v1/*", "/v1/orders/7", false);
         check("/v1/*/items", "/v1/7/items", true);
         check("/v1/a*c", "/v1/abc", true);

@@ -227,3 +227,20 @@ async fn all_of_it_can_be_turned_off_for_an_app_that_passes_on_what_browsers_sen
         assert_eq!(pages.ask("sidekey.internal", "/payments/x", fields).await.status_of_service(), 200);
     }
 }
+
+#[tokio::test]
+async fn a_services_own_authority_is_no_name_to_look_at_services_under() {
+    let lab = Lab::start().await;
+    let service = Fault::plain(|_| Reply::ok("welcome")).await;
+    let config = format!(
+        "services: {{ one: {{ url: {0}/v1 }}, two: {{ url: {0}/v2 }} }}\naccess: {{ browsers: true }}",
+        service.url()
+    );
+    let sidekey = lab.sidekey(&config).await;
+
+    for site in ["Sec-Fetch-Site: same-origin", "Sec-Fetch-Site: none\r\nSec-Fetch-User: ?1"] {
+        let look = format!("GET {}/v2/x HTTP/1.1\r\nHost: localhost\r\n{site}\r\n\r\n", service.url());
+        sidekey.raw(look).await.answer().await.problem("forbidden");
+    }
+    assert_eq!(service.count(), 0);
+}

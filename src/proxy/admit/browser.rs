@@ -11,7 +11,6 @@ use http::request;
 use super::{Door, Named};
 use crate::proxy::Error;
 use crate::proxy::fields::Present;
-use crate::route::Form;
 use crate::route::authority::Authority;
 use crate::snapshot::LocalName;
 
@@ -51,10 +50,7 @@ impl Door<'_> {
     /// Whether this name leads to several services: to a browser they are one origin, so that a page of one reads all
     /// others, with their credentials.
     pub(super) fn is_shared(&self, named: &Named<'_>) -> bool {
-        let Authority { host, port } = &named.authority;
-        // A service's own authority leads nowhere else, whatever other routes its host has.
-        let is_own = named.form == Form::Absolute && self.routes.is_service_authority(host, *port);
-        !is_own && !self.routes.has_alone(host, named.local)
+        !self.routes.has_alone(&named.authority.host, named.local)
     }
 
     fn strange_page(&self, origin: &HeaderValue, head: &request::Parts, named: &Named<'_>) -> Error {
@@ -68,7 +64,10 @@ impl Door<'_> {
                     self.way_in(head, named)
                 )
             }
-            other => format!("to let this one, add `access: {{origins: [\"{other}\"]}}`; {PASSES_ON}"),
+            other if is_one_origin(other) => {
+                format!("to let this one, add `access: {{origins: [\"{other}\"]}}`; {PASSES_ON}")
+            }
+            _ => "that is not one origin (`https://app.example`), so it can't be named".to_owned(),
         };
         Error::Origin { value, advice }
     }
@@ -158,6 +157,11 @@ fn is_a_look(fields: &HeaderMap) -> bool {
 /// The `User-Agent` of a browser, or of who calls itself like one: all of them begin so.
 fn called_like_one(fields: &HeaderMap) -> Option<&HeaderValue> {
     fields.get_all(USER_AGENT).iter().find(|value| value.as_bytes().starts_with(b"Mozilla/"))
+}
+
+/// Whether it is of the form that `access.origins` takes.
+fn is_one_origin(text: &str) -> bool {
+    text.split_once("://").is_some_and(|(_, authority)| Authority::parse(authority).is_ok())
 }
 
 /// A value as it may be shown: ASCII, and no longer than a line or two.

@@ -28,10 +28,16 @@ fn a_web_page_may_call_only_if_it_is_named() {
     world.check("OPTIONS /a HTTP/1.1\nhost: localhost\norigin: https://app.example", "Origin localhost local");
     let opaque = "403 `Origin: null`: web pages may not call; a page without a name of its own is let by `access: {origins: [\"*\"]}` alone";
     world.check(&sent("origin: null"), opaque);
-    for strange in ["https://evil.example", "https://app.example:8443", "http://localhost:3000", ""] {
-        let refused = format!(
-            "403 `Origin: {strange}`: web pages may not call; to let this one, add `access: {{origins: [\"{strange}\"]}}`; {ALL}"
-        );
+    let named = |origin: &str| format!("to let this one, add `access: {{origins: [\"{origin}\"]}}`; {ALL}");
+    let unnamable = || "that is not one origin (`https://app.example`), so it can't be named".to_owned();
+    for (strange, advice) in [
+        ("https://evil.example", named("https://evil.example")),
+        ("https://app.example:8443", named("https://app.example:8443")),
+        ("http://localhost:3000", named("http://localhost:3000")),
+        ("", unnamable()),
+        ("https://evil.example https://app.example", unnamable()),
+    ] {
+        let refused = format!("403 `Origin: {strange}`: web pages may not call; {advice}");
         world.check(&sent(&format!("origin: {strange}")), &refused);
         world.check(&sent(&format!("origin: https://app.example\norigin: {strange}")), &refused);
     }
