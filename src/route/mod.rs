@@ -152,6 +152,12 @@ impl Table {
         self.alone.name_for_browsers(service)
     }
 
+    /// Whether one service alone has the authority `host:port`, for absolute-form.
+    pub(crate) fn has_one_service(&self, host: &str, port: Option<u16>) -> bool {
+        let port = obstacle::unless_default(port);
+        self.sites.iter().filter(|site| *site.host == *host && site.port == port).count() == 1
+    }
+
     /// Whether `host:port` is a service's authority, for absolute-form.
     pub(crate) fn is_service_authority(&self, host: &str, port: Option<u16>) -> bool {
         self.index.has_authority(host, port)

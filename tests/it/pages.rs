@@ -229,7 +229,7 @@ async fn all_of_it_can_be_turned_off_for_an_app_that_passes_on_what_browsers_sen
 }
 
 #[tokio::test]
-async fn a_services_own_authority_is_no_name_to_look_at_services_under() {
+async fn an_authority_that_two_services_share_is_no_name_to_look_at_them_under() {
     let lab = Lab::start().await;
     let service = Fault::plain(|_| Reply::ok("welcome")).await;
     let config = format!(

@@ -11,6 +11,7 @@ use http::request;
 use super::{Door, Named};
 use crate::proxy::Error;
 use crate::proxy::fields::Present;
+use crate::route::Form;
 use crate::route::authority::Authority;
 use crate::snapshot::LocalName;
 
@@ -50,7 +51,10 @@ impl Door<'_> {
     /// Whether this name leads to several services: to a browser they are one origin, so that a page of one reads all
     /// others, with their credentials.
     pub(super) fn is_shared(&self, named: &Named<'_>) -> bool {
-        !self.routes.has_alone(&named.authority.host, named.local)
+        let Authority { host, port } = &named.authority;
+        // In a whole URL the authority of one service leads nowhere else, whatever other routes its host has.
+        let is_own = named.form == Form::Absolute && self.routes.has_one_service(host, *port);
+        !is_own && !self.routes.has_alone(host, named.local)
     }
 
     fn strange_page(&self, origin: &HeaderValue, head: &request::Parts, named: &Named<'_>) -> Error {
