@@ -1,6 +1,6 @@
 //! Gives memory that is not used back to the system: freed heap, and what the start alone has read of the program.
 //!
-//! The one file with `unsafe`.
+//! One of the two files with `unsafe`.
 
 use std::ops::Range;
 

@@ -35,6 +35,7 @@ mod watched;
 mod yaml;
 
 pub use auth::Auth;
+pub(crate) use command::hand_on_open_files;
 pub use diagnostic::{Diagnostic, Report, Severity};
 pub use json_schema::json_schema;
 pub use overrides::{AdminOverride, Overrides};

@@ -23,7 +23,7 @@ use crate::config::{self, Color, Config, Forgiven, Overrides, Report, Source};
 use crate::credential::{Slots, oauth2};
 use crate::heap;
 use crate::snapshot::difference::Difference;
-use crate::snapshot::{Published, Service, Snapshot};
+use crate::snapshot::{ClaimedState, Published, Service, Snapshot};
 use crate::telemetry::metrics::Metrics;
 
 /// Starts a task on the background's runtime.
@@ -182,6 +182,10 @@ impl Reloader {
                 waiting.push(asked);
             }
             let outcome = self.reload(&mut wanted).await;
+            if let (Outcome::Unchanged { generation }, [_, ..]) = (&outcome, &waiting[..]) {
+                // Whoever forces a reload wants to know that it was one. The watcher looks for nobody.
+                tracing::info!(generation, "reloaded: nothing has changed");
+            }
             for asked in waiting {
                 // Whoever asked may have left.
                 let _left = asked.send(outcome.clone());
@@ -195,7 +199,8 @@ impl Reloader {
         let (loader, slots, previous) = (Arc::clone(&self.loader), Arc::clone(&self.slots), Arc::clone(wanted));
         let load = move || {
             let (snapshot, report) = loader.load(Some(&previous), &slots);
-            let claimed = snapshot.as_ref().map_or(Ok(()), Snapshot::claim);
+            // Here, for it blocks; and only had: until the whole config is taken, nobody can tell.
+            let claimed = snapshot.as_ref().map(Snapshot::claim).transpose();
             (snapshot, report, claimed)
         };
         let loaded = tokio::task::spawn_blocking(load).await;
@@ -203,7 +208,14 @@ impl Reloader {
             Ok((snapshot, report, claimed)) => {
                 self.watcher.watch(report.watched());
                 match claimed {
-                    Ok(()) => self.decide(wanted, snapshot, &report),
+                    Ok(mut claims) => {
+                        let decided = self.decide(wanted, snapshot, &mut claims, &report);
+                        // What was not committed is given back before anybody hears of it; and not here, for that blocks.
+                        if let Some(claims) = claims {
+                            let _given_back = tokio::task::spawn_blocking(move || drop(claims)).await;
+                        }
+                        decided
+                    }
                     Err(unclaimed) => (Outcome::Refused { error: format!("error: {unclaimed}") }, None),
                 }
             }
@@ -220,6 +232,7 @@ impl Reloader {
         &mut self,
         wanted: &mut Arc<Snapshot>,
         new: Option<Snapshot>,
+        claims: &mut Option<ClaimedState>,
         report: &Report,
     ) -> (Outcome, Option<Difference>) {
         let said = report.render(Color::Plain);
@@ -233,6 +246,8 @@ impl Reloader {
         let generation = new.generation;
         match (self.prepare)(&new.config) {
             Ok(commit) => {
+                // Before anybody asks for a token with what a state file holds.
+                claims.take().into_iter().for_each(ClaimedState::commit);
                 *wanted = Arc::new(new);
                 self.publish(wanted);
                 commit();

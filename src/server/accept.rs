@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -186,11 +187,21 @@ impl Carriers {
     }
 }
 
+/// Whether one role's connections are still taken off a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    No,
+    /// The socket closes: those in its queue were told that they are connected.
+    Closing,
+    /// The socket stays open, and what is in its queue is another's.
+    HandedOn,
+}
+
 /// Accepts from `socket` until `stop` says so, then what is left in its queue.
 pub(crate) async fn run(
     socket: Arc<Socket>,
     gate: Arc<Gate>,
-    mut stop: watch::Receiver<bool>,
+    mut stop: watch::Receiver<Stop>,
     carriers: Carriers,
     serve: impl Fn(Accepted),
 ) {
@@ -201,7 +212,7 @@ pub(crate) async fn run(
     loop {
         let next = tokio::select! {
             biased;
-            _ = stop.wait_for(|stop| *stop) => break,
+            _ = stop.wait_for(|stop| *stop != Stop::No) => break,
             next = poll_fn(|cx| listener.poll_accept(cx)) => next,
         };
         match next {
@@ -211,17 +222,49 @@ pub(crate) async fn run(
             Err(error) => pause_after(&error, &socket.address()).await,
         }
     }
-    empty_queue(&listener, &gate, &carriers, serve).await;
+    if *stop.borrow() != Stop::HandedOn {
+        empty_queue(&socket, &gate, &carriers, &serve).await;
+        // Who is in the middle of a handshake with it is in no queue yet. Where another socket has taken its place, these are
+        // the last that come here.
+        tokio::time::sleep(LAST_HANDSHAKES).await;
+        empty_queue(&socket, &gate, &carriers, &serve).await;
+    }
 }
 
 /// The clients in the queue were told that they are connected.
-async fn empty_queue(listener: &Listener, gate: &Arc<Gate>, carriers: &Carriers, serve: impl Fn(Accepted)) {
-    let accept_now = || poll_fn(|cx| Poll::Ready(listener.poll_accept(cx)));
+async fn empty_queue(socket: &Socket, gate: &Arc<Gate>, carriers: &Carriers, serve: &impl Fn(Accepted)) {
     // No longer than the queue is: a client that keeps connecting must not keep it open.
     for _ in 0..listener::BACKLOG {
-        let Poll::Ready(Ok((stream, peer))) = accept_now().await else { return };
+        // The system is asked, and not the runtime, which knows only of those that came before it last looked.
+        let Ok((stream, peer)) = accept_now(socket) else { return };
         serve(Accepted { stream, peer, place: place_for(gate, carriers).await });
     }
+}
+
+fn accept_now(socket: &Socket) -> io::Result<(Stream, Peer)> {
+    match socket {
+        Socket::Tcp(listener) => {
+            let (stream, peer) = listener.accept()?;
+            stream.set_nonblocking(true)?;
+            of_tcp(net::TcpStream::from_std(stream)?, peer)
+        }
+        Socket::Unix(listener, _) => {
+            let (stream, _) = listener.accept()?;
+            stream.set_nonblocking(true)?;
+            of_unix(net::UnixStream::from_std(stream)?)
+        }
+    }
+}
+
+fn of_tcp(stream: net::TcpStream, peer: SocketAddr) -> io::Result<(Stream, Peer)> {
+    // Parts of a streamed answer must not wait for the acknowledgement of the part before.
+    stream.set_nodelay(true)?;
+    Ok((Stream::Tcp(stream), Peer::Tcp(peer)))
+}
+
+fn of_unix(stream: net::UnixStream) -> io::Result<(Stream, Peer)> {
+    let uid = stream.peer_cred()?.uid();
+    Ok((Stream::Unix(stream), Peer::Unix { uid }))
 }
 
 /// A place, the first that is free: whoever is silent is no reason to wait.
@@ -256,14 +299,11 @@ impl Listener {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = ready!(listener.poll_accept(cx))?;
-                // Parts of a streamed answer must not wait for the acknowledgement of the part before.
-                stream.set_nodelay(true)?;
-                Poll::Ready(Ok((Stream::Tcp(stream), Peer::Tcp(peer))))
+                Poll::Ready(of_tcp(stream, peer))
             }
             Self::Unix(listener) => {
                 let (stream, _) = ready!(listener.poll_accept(cx))?;
-                let uid = stream.peer_cred()?.uid();
-                Poll::Ready(Ok((Stream::Unix(stream), Peer::Unix { uid })))
+                Poll::Ready(of_unix(stream))
             }
         }
     }
@@ -280,10 +320,36 @@ async fn pause_after(error: &io::Error, address: &str) {
 }
 
 const PAUSE: Duration = Duration::from_millis(100);
+/// Longer than one takes on this machine, or on one beside it.
+const LAST_HANDSHAKES: Duration = Duration::from_millis(20);
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::net::TcpStream;
+
     use super::*;
+    use crate::config::ListenAddress;
+
+    /// How many of three who have connected are served by a loop that is stopped before it has begun.
+    async fn served(stop: Stop, socket: &Arc<Socket>) -> usize {
+        let (_stop, stopped) = watch::channel(stop);
+        let (gate, here) = (Arc::new(Gate::new(10)), Carriers::Here(Rc::default()));
+        let served = Cell::new(0);
+        run(Arc::clone(socket), gate, stopped, here, |_| served.set(served.get() + 1)).await;
+        served.get()
+    }
+
+    #[tokio::test(flavor = "local")]
+    async fn who_is_in_the_queue_is_served_though_the_runtime_has_not_heard_of_it_unless_another_is_there_for_it() {
+        let any = ListenAddress::Tcp(([127, 0, 0, 1], 0).into());
+        let sockets = listener::bind(&any, 0o600, &[]).unwrap();
+        let [socket] = &sockets[..] else { panic!("{sockets:?}") };
+        let _clients: Vec<_> = (0..3).map(|_| TcpStream::connect(socket.address()).unwrap()).collect();
+
+        assert_eq!(served(Stop::HandedOn, socket).await, 0);
+        assert_eq!(served(Stop::Closing, socket).await, 3);
+    }
 
     fn has_room(gate: &Arc<Gate>) -> bool {
         gate.place_now().is_some()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::spawn_local;
 
-use super::accept::{self, Accepted, Carriers, Gate};
+use super::accept::{self, Accepted, Carriers, Gate, Stop};
 use super::connection::{self, Floor, Port};
 use super::listener::Socket;
 use super::ports::{Admin, Health};
@@ -64,7 +64,7 @@ impl Background {
     }
 
     /// A lone worker accepts by itself; of several, the one with the fewest connections gets the next.
-    fn serve_traffic(&self, socket: Arc<Socket>, stop: watch::Receiver<bool>) {
+    fn serve_traffic(&self, socket: Arc<Socket>, stop: watch::Receiver<Stop>) {
         let gate = Arc::clone(&self.gate);
         if let [lone] = &*self.workers {
             return lone.accept(socket, gate, stop);
@@ -89,7 +89,7 @@ impl Hall {
         Self { gate: Arc::new(Gate::new(places)), floor }
     }
 
-    fn serve<P: Port>(&self, socket: Arc<Socket>, stop: watch::Receiver<bool>, port: Rc<P>) {
+    fn serve<P: Port>(&self, socket: Arc<Socket>, stop: watch::Receiver<Stop>, port: Rc<P>) {
         let floor = Rc::clone(&self.floor);
         let here = Carriers::Here(Rc::clone(&floor));
         spawn_local(accept::run(socket, Arc::clone(&self.gate), stop, here, move |accepted| {

@@ -6,6 +6,8 @@
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use crate::config;
+
 /// How many connections may be open at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Capacity {
@@ -27,7 +29,7 @@ impl Capacity {
     }
 }
 
-/// Raises the limit of open descriptors as far as this process may, and returns it.
+/// Raises the limit of open descriptors as far as this process may, and returns it. What it starts keeps the old one.
 pub(crate) fn raise() -> u64 {
     let (soft, hard) = match getrlimit(Resource::RLIMIT_NOFILE) {
         Ok(limits) => limits,
@@ -36,6 +38,9 @@ pub(crate) fn raise() -> u64 {
             return DESCRIPTORS_EVERYWHERE;
         }
     };
+    if soft < hard {
+        config::hand_on_open_files(soft, hard);
+    }
     match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
         Err(error) if soft < hard => {
             tracing::warn!(%error, soft, "the limit of open files can't be raised");

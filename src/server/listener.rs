@@ -9,8 +9,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use socket2::{Domain, Protocol, SockAddr, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
 
 use crate::config::ListenAddress;
 
@@ -30,15 +31,23 @@ pub(crate) struct Unbound {
     pub(crate) source: io::Error,
 }
 
-/// Opens the socket or, for `localhost`, the two sockets of an address.
+/// The sockets of an address: one, or the two of `localhost`. Those among `ours` that are it already are taken as they
+/// are, and what is new is bound beside the others.
 ///
 /// # Errors
-/// When the address is in use, is not this machine's, or may not be used.
-pub(crate) fn bind(address: &ListenAddress, unix_mode: u32) -> Result<Vec<Socket>, Unbound> {
+/// When the address is in use, is not this machine's, or may not be used. What is open is as it was then.
+pub(crate) fn bind(address: &ListenAddress, unix_mode: u32, ours: &[Arc<Socket>]) -> Result<Vec<Arc<Socket>>, Unbound> {
+    let tcp = |address: SocketAddr| {
+        let open = ours.iter().find(|socket| socket.tcp_address() == Some(address) && address.port() != 0);
+        open.map_or_else(|| bind_tcp(address, ours).map(Arc::new), |socket| Ok(Arc::clone(socket)))
+    };
     let bound = match address {
-        ListenAddress::Localhost { port } => bind_localhost(*port),
-        ListenAddress::Tcp(address) => bind_tcp(*address).map(|socket| vec![socket]),
-        ListenAddress::Unix(path) => bind_unix(path, unix_mode).map(|socket| vec![socket]),
+        ListenAddress::Localhost { port } => bind_localhost(*port, tcp),
+        ListenAddress::Tcp(address) => tcp(*address).map(|socket| vec![socket]),
+        ListenAddress::Unix(path) => match ours.iter().find(|socket| socket.is_at(path)) {
+            Some(socket) => Ok(vec![Arc::clone(socket)]),
+            None => bind_unix(path, unix_mode).map(|socket| vec![Arc::new(socket)]),
+        },
     };
     bound.map_err(|source| Unbound { address: address.to_string(), source })
 }
@@ -60,6 +69,38 @@ impl Socket {
 }
 
 impl Socket {
+    fn tcp(&self) -> Option<&TcpListener> {
+        match self {
+            Self::Tcp(socket) => Some(socket),
+            Self::Unix(..) => None,
+        }
+    }
+
+    fn tcp_address(&self) -> Option<SocketAddr> {
+        self.tcp()?.local_addr().ok()
+    }
+
+    /// Whether one of the two takes connections that the other would take if it were alone.
+    pub(crate) fn overlaps(&self, address: &ListenAddress) -> bool {
+        match (self.tcp_address(), address) {
+            (Some(own), address) => ListenAddress::Tcp(own).collides_with(address),
+            (None, ListenAddress::Unix(path)) => self.is_at(path),
+            (None, _) => false,
+        }
+    }
+
+    /// Whether a socket at this address takes all that this one does, and more.
+    pub(crate) fn is_covered_by(&self, address: &ListenAddress) -> bool {
+        let ListenAddress::Tcp(wider) = address else { return false };
+        wider.ip().is_unspecified() && self.overlaps(address) && self.tcp_address() != Some(*wider)
+    }
+
+    /// Whether it is the socket at this path, however that is written.
+    fn is_at(&self, path: &Path) -> bool {
+        let Self::Unix(_, Some(own)) = self else { return false };
+        own == path || fs::canonicalize(own).is_ok_and(|own| fs::canonicalize(path).is_ok_and(|path| own == path))
+    }
+
     /// Whether others than this machine can connect.
     pub(crate) fn is_remote(&self) -> bool {
         match self {
@@ -117,14 +158,13 @@ impl Drop for Socket {
 }
 
 /// `127.0.0.1` and, where there is IPv6, `[::1]`, on one port.
-fn bind_localhost(port: u16) -> io::Result<Vec<Socket>> {
+fn bind_localhost(port: u16, bind: impl Fn(SocketAddr) -> io::Result<Arc<Socket>>) -> io::Result<Vec<Arc<Socket>>> {
     let mut tries = if port == 0 { PORTS_TRIED } else { 1 };
     loop {
         tries -= 1;
-        let four = bind_tcp((Ipv4Addr::LOCALHOST, port).into())?;
-        let Socket::Tcp(listener) = &four else { return Ok(vec![four]) };
-        let same_port = listener.local_addr()?.port();
-        match bind_tcp((Ipv6Addr::LOCALHOST, same_port).into()) {
+        let four = bind((Ipv4Addr::LOCALHOST, port).into())?;
+        let Some(bound) = four.tcp_address() else { return Ok(vec![four]) };
+        match bind((Ipv6Addr::LOCALHOST, bound.port()).into()) {
             Ok(six) => return Ok(vec![four, six]),
             Err(error) if has_no_ipv6(&error) => return Ok(vec![four]),
             // A port that the system chose for IPv4 may be taken on IPv6.
@@ -138,17 +178,43 @@ fn has_no_ipv6(error: &io::Error) -> bool {
     error.kind() == ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(libc::EAFNOSUPPORT)
 }
 
-fn bind_tcp(address: SocketAddr) -> io::Result<Socket> {
+/// Binds it beside those of `ours` that are wider or narrower: each connection goes to the narrowest of them.
+///
+/// So one takes another's place without a moment in which there is neither. The kernel has that where all of them say
+/// `SO_REUSEPORT` as the new one is bound. They don't at any other time: a second process by mistake should hear that the address
+/// is in use, and not get a share of the connections.
+fn bind_tcp(address: SocketAddr, ours: &[Arc<Socket>]) -> io::Result<Socket> {
     let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // A restart must not wait for the connections of the last run to leave TIME_WAIT.
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
+    let beside = ours.iter().filter(|socket| socket.overlaps(&ListenAddress::Tcp(address)));
+    let mut sharing = Sharing(beside.filter_map(|socket| socket.tcp()).map(SockRef::from).collect());
+    if !sharing.0.is_empty() {
+        sharing.0.push(SockRef::from(&socket));
+        sharing.0.iter().try_for_each(|socket| socket.set_reuse_port(true))?;
+    }
     socket.bind(&address.into())?;
+    // Asks for the port once more.
     socket.listen(BACKLOG)?;
+    drop(sharing);
     socket.set_nonblocking(true)?;
     Ok(Socket::Tcp(socket.into()))
+}
+
+/// Sockets that share a port with whoever asks, until this is dropped.
+struct Sharing<'a>(Vec<SockRef<'a>>);
+
+impl Drop for Sharing<'_> {
+    fn drop(&mut self) {
+        for socket in &self.0 {
+            if let Err(error) = socket.set_reuse_port(false) {
+                tracing::warn!(%error, "another process of this user may join a listening socket");
+            }
+        }
+    }
 }
 
 /// Binds beside the path and renames: nobody sees the socket with wrong permissions, and a stale one is replaced.
@@ -211,23 +277,42 @@ mod tests {
 
     #[test]
     fn an_address_in_use_is_said_to_be() {
-        let first = bind(&ListenAddress::Localhost { port: 0 }, 0o600).expect("a free port");
-        let Socket::Tcp(listener) = &first[0] else { panic!("{first:?}") };
+        let first = bind(&ListenAddress::Localhost { port: 0 }, 0o600, &[]).expect("a free port");
+        let Socket::Tcp(listener) = &*first[0] else { panic!("{first:?}") };
         let taken = ListenAddress::Tcp(listener.local_addr().expect("an address"));
 
-        let error = bind(&taken, 0o600).expect_err("the port is taken");
+        let error = bind(&taken, 0o600, &[]).expect_err("the port is taken");
 
         assert!(error.to_string().contains("address in use"), "{error}");
     }
 
     #[test]
     fn both_sockets_of_localhost_have_one_port() {
-        let sockets = bind(&ListenAddress::Localhost { port: 0 }, 0o600).expect("a free port");
+        let sockets = bind(&ListenAddress::Localhost { port: 0 }, 0o600, &[]).expect("a free port");
 
         let ports: Vec<_> =
             sockets.iter().map(|socket| socket.address().rsplit(':').next().map(str::to_owned)).collect();
 
         assert!(ports.windows(2).all(|pair| pair[0] == pair[1]), "{ports:?}");
+    }
+
+    #[test]
+    fn a_wider_socket_is_bound_beside_a_narrower_one_of_ours_and_nobody_elses() {
+        let any = ListenAddress::Tcp((Ipv4Addr::LOCALHOST, 0).into());
+        let narrow = bind(&any, 0o600, &[]).expect("a free port");
+        let address = narrow[0].tcp_address().expect("an address");
+        let wide = ListenAddress::Tcp((Ipv4Addr::UNSPECIFIED, address.port()).into());
+        assert!(bind(&wide, 0o600, &[]).is_err(), "not ours, for all that is known");
+
+        let both = bind(&wide, 0o600, &narrow).expect("beside our own");
+
+        assert!(narrow[0].is_covered_by(&wide) && !both[0].is_covered_by(&wide));
+        for taken in [&wide, &ListenAddress::Tcp(address)] {
+            let error = bind(taken, 0o600, &[]).expect_err("as before, for everybody else");
+            assert!(error.to_string().contains("address in use"), "{error}");
+        }
+        let again = bind(&ListenAddress::Tcp(address), 0o600, &narrow).expect("it is ours");
+        assert!(Arc::ptr_eq(&again[0], &narrow[0]));
     }
 
     #[test]
@@ -237,11 +322,11 @@ mod tests {
         drop(UnixListener::bind(&path).expect("a socket that is left behind"));
         let address = ListenAddress::Unix(path.clone());
 
-        let live = bind(&address, 0o600).expect("the stale one is replaced");
+        let live = bind(&address, 0o600, &[]).expect("the stale one is replaced");
 
         let mode = fs::metadata(&path).expect("the socket").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        let error = bind(&address, 0o600).expect_err("it is in use");
+        let error = bind(&address, 0o600, &[]).expect_err("it is in use");
         assert!(error.to_string().contains("address in use"), "{error}");
         drop(live);
         assert!(!path.exists());
@@ -265,7 +350,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("sidekey.sock");
 
-        let _socket = bind(&ListenAddress::Unix(path.clone()), 0o666).expect("a socket");
+        let _socket = bind(&ListenAddress::Unix(path.clone()), 0o666, &[]).expect("a socket");
 
         let mode = fs::metadata(&path).expect("the socket").permissions().mode();
         assert_eq!(mode & 0o777, 0o666);
@@ -279,7 +364,7 @@ mod tests {
         let path = folder.path().join("notes.txt");
         fs::write(&path, "mine").expect("a file");
 
-        let error = bind(&ListenAddress::Unix(path.clone()), 0o600).expect_err("it is no socket");
+        let error = bind(&ListenAddress::Unix(path.clone()), 0o600, &[]).expect_err("it is no socket");
 
         assert!(error.to_string().contains("no socket"), "{error}");
         assert_eq!(fs::read_to_string(path).expect("still there"), "mine");

@@ -1,21 +1,30 @@
 //! The open listening sockets: what a config wants is compared with what is open, and only the difference moves.
+//!
+//! Compared is where sockets are bound, and not how that was written or whom it was for: `127.0.0.1:9800` that becomes
+//! `localhost:9800`, or the admin port's, is handed on as it is. One that becomes wider (`0.0.0.0:9800`) stays open beside the
+//! wider one, which it takes connections from; one that becomes narrower is bound beside the old one before that is closed.
+//! So there is no moment in which an address of both configs takes none.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use super::accept::Stop;
+use super::lifecycle::{Draining, RightToChange};
 use super::listener::{self, Socket, Unbound};
 use crate::admin::{Listening, Role};
 use crate::config::{At, Config, ListenAddress};
 
 /// What has connections of a role from now on; `stop` ends it.
-pub(crate) type Serve = Box<dyn Fn(Role, Arc<Socket>, watch::Receiver<bool>)>;
+pub(crate) type Serve = Box<dyn Fn(Role, Arc<Socket>, watch::Receiver<Stop>)>;
 
 /// Every open listening socket of the process.
 pub(crate) struct Sockets {
     open: Vec<Open>,
+    /// Those that are not wanted any more, while their queues are emptied.
+    closing: Vec<Weak<Socket>>,
     /// Sockets that the service manager handed over stand in for `listen`, whatever a reload says.
     inherited: Inherited,
     serve: Serve,
@@ -31,7 +40,7 @@ enum Inherited {
 }
 
 /// Sockets whose queues are being emptied.
-pub(crate) struct Closing(Vec<watch::Sender<bool>>);
+pub(crate) struct Closing(Vec<watch::Sender<Stop>>);
 
 impl Closing {
     /// Resolves once all are closed.
@@ -44,28 +53,35 @@ impl Closing {
 }
 
 struct Open {
+    listener: RoleSocket,
+    stop: watch::Sender<Stop>,
+}
+
+/// A socket, and what it is for.
+struct RoleSocket {
     role: Role,
     /// `None`: it was inherited.
     address: Option<ListenAddress>,
-    sockets: Vec<Arc<Socket>>,
-    stop: watch::Sender<bool>,
+    socket: Arc<Socket>,
+    /// The socket of `address` itself is a wider one, which would take its connections if this one were closed.
+    is_covered: bool,
 }
 
-/// New sockets, bound and not yet served: nothing has changed until it is carried out.
+/// The sockets of a config, bound; those that are new are not yet served. Nothing has changed until it is carried out.
 pub(crate) struct Plan {
-    wanted: Vec<(Role, ListenAddress)>,
-    bound: Vec<Open>,
+    listeners: Vec<RoleSocket>,
     unix_mode: u32,
+    _right: RightToChange,
 }
 
 impl Sockets {
     /// No socket yet, but for those that were inherited.
     pub(crate) fn new(inherited: Vec<Socket>, serve: Serve, shown: Arc<ArcSwap<Vec<Listening>>>) -> Self {
         let stands_in = if inherited.is_empty() { Inherited::No } else { Inherited::Yes };
-        let mut sockets = Self { open: Vec::new(), inherited: stands_in, serve, shown };
+        let mut sockets = Self { open: Vec::new(), closing: Vec::new(), inherited: stands_in, serve, shown };
         for socket in inherited {
-            let (stop, _) = watch::channel(false);
-            sockets.start(Open { role: Role::Traffic, address: None, sockets: vec![Arc::new(socket)], stop });
+            let socket = Arc::new(socket);
+            sockets.start(RoleSocket { role: Role::Traffic, address: None, socket, is_covered: false });
         }
         sockets
     }
@@ -74,42 +90,56 @@ impl Sockets {
     ///
     /// # Errors
     /// When an address can't be bound: all is as it was then.
-    pub(crate) fn prepare(&self, config: &Config) -> Result<Plan, Unbound> {
-        let unix_mode = config.access.unix_mode.value;
-        let wanted = self.wanted(config);
+    pub(crate) fn prepare(&self, config: &Config, right: RightToChange) -> Result<Plan, Unbound> {
         self.refuse_exposed(config)?;
-        let mut bound = Vec::new();
-        for (role, address) in &wanted {
-            if !self.open.iter().any(|open| open.is(*role, address)) {
-                let sockets = listener::bind(address, unix_mode)?.into_iter().map(Arc::new).collect();
-                let (stop, _) = watch::channel(false);
-                bound.push(Open { role: *role, address: Some(address.clone()), sockets, stop });
-            }
+        let unix_mode = config.access.unix_mode.value;
+        let ours = self.ours();
+        let mut listeners = Vec::new();
+        for (role, address) in self.wanted(config) {
+            self.refuse_inherited(&address)?;
+            let found = match self.chosen_by_system(role, &address) {
+                found if found.is_empty() => listener::bind(&address, unix_mode, &ours)?,
+                found => found,
+            };
+            let covered = ours.iter().filter(|socket| socket.is_covered_by(&address)).cloned();
+            let all = found.into_iter().map(|socket| (socket, false)).chain(covered.map(|socket| (socket, true)));
+            let of = |(socket, is_covered)| RoleSocket { role, address: Some(address.clone()), socket, is_covered };
+            listeners.extend(all.map(of));
         }
-        Ok(Plan { wanted, bound, unix_mode })
+        Ok(Plan { listeners, unix_mode, _right: right })
     }
 
-    /// Serves what is new, and closes what is not wanted any more; the connections that came through it go on.
+    /// Serves what is new or another role's now, and closes what is not wanted any more; the connections that came
+    /// through it go on.
     pub(crate) fn carry_out(&mut self, plan: Plan) {
-        self.open.retain(|open| {
-            let kept = open.address.is_none() || plan.wanted.iter().any(|(role, address)| open.is(*role, address));
-            if !kept {
-                open.stop();
+        let (inherited, mut before): (Vec<_>, Vec<_>) =
+            self.open.drain(..).partition(|open| open.listener.address.is_none());
+        self.open = inherited;
+        for listener in plan.listeners {
+            let known = before.iter().position(|open| Arc::ptr_eq(&open.listener.socket, &listener.socket));
+            match known.map(|place| before.swap_remove(place)) {
+                Some(open) if open.listener.role == listener.role => self.open.push(Open { listener, ..open }),
+                known => {
+                    // What is in its queue goes to whom it is for now.
+                    known.inspect(|open| open.stop(Stop::HandedOn));
+                    self.start(listener);
+                }
             }
-            kept
-        });
-        for open in &self.open {
-            open.sockets.iter().for_each(|socket| socket.set_mode(plan.unix_mode));
         }
-        plan.bound.into_iter().for_each(|open| self.start(open));
+        for open in before {
+            open.stop(Stop::Closing);
+            self.closing.push(Arc::downgrade(&open.listener.socket));
+        }
+        self.closing.retain(|socket| socket.strong_count() > 0);
+        self.open.iter().for_each(|open| open.listener.socket.set_mode(plan.unix_mode));
         self.show();
     }
 
     /// Stops every socket of `role`; they are closed once their queues are empty.
-    pub(crate) fn take(&mut self, role: Role) -> Closing {
-        let (taken, kept): (Vec<_>, Vec<_>) = self.open.drain(..).partition(|open| open.role == role);
+    pub(crate) fn take(&mut self, role: Role, _: &Draining) -> Closing {
+        let (taken, kept): (Vec<_>, Vec<_>) = self.open.drain(..).partition(|open| open.listener.role == role);
         self.open = kept;
-        taken.iter().for_each(Open::stop);
+        taken.iter().for_each(|open| open.stop(Stop::Closing));
         self.show();
         // The accepting loops alone keep the sockets open now.
         Closing(taken.into_iter().map(|open| open.stop).collect())
@@ -117,8 +147,21 @@ impl Sockets {
 
     /// Addresses of a role, as status shows them.
     pub(crate) fn addresses(&self, role: Role) -> Vec<String> {
-        let of_role = self.open.iter().filter(|open| open.role == role);
-        of_role.flat_map(|open| open.sockets.iter().map(|socket| socket.address())).collect()
+        self.named().filter(|listener| listener.role == role).map(|listener| listener.socket.address()).collect()
+    }
+
+    /// The sockets that a config may have: also one that a config before has let go of, and whose queue is not empty yet.
+    fn ours(&self) -> Vec<Arc<Socket>> {
+        let open = self.open.iter().filter(|open| open.listener.address.is_some());
+        let open = open.map(|open| Arc::clone(&open.listener.socket));
+        open.chain(self.closing.iter().filter_map(Weak::upgrade)).collect()
+    }
+
+    /// The sockets of an address without a port of its own: they have one that nobody could ask for again.
+    fn chosen_by_system(&self, role: Role, address: &ListenAddress) -> Vec<Arc<Socket>> {
+        let is_it = |open: &&Open| open.listener.role == role && open.listener.address.as_ref() == Some(address);
+        let open = self.open.iter().filter(|_| address.port().is_none());
+        open.filter(is_it).map(|open| Arc::clone(&open.listener.socket)).collect()
     }
 
     fn wanted(&self, config: &Config) -> Vec<(Role, ListenAddress)> {
@@ -138,8 +181,7 @@ impl Sockets {
 
     /// A socket that was handed over is open to the network on the same terms as one of `listen`.
     fn refuse_exposed(&self, config: &Config) -> Result<(), Unbound> {
-        let inherited = self.open.iter().filter(|open| open.address.is_none());
-        let exposed = inherited.flat_map(|open| &open.sockets).find(|socket| socket.is_remote());
+        let exposed = self.inherited().find(|socket| socket.is_remote());
         match exposed {
             Some(socket) if !(config.access.allow_remote && config.access.token.is_some()) => {
                 let reason = "not a loopback address: set `access.allow_remote: true` and `access.token`";
@@ -149,28 +191,41 @@ impl Sockets {
         }
     }
 
-    fn start(&mut self, open: Open) {
-        for socket in &open.sockets {
-            (self.serve)(open.role, Arc::clone(socket), open.stop.subscribe());
+    /// Traffic arrives there, and nobody else has taken the address.
+    fn refuse_inherited(&self, address: &ListenAddress) -> Result<(), Unbound> {
+        match self.inherited().find(|socket| socket.overlaps(address)) {
+            Some(socket) => {
+                let reason = format!("the service manager has handed over {}, for traffic", socket.address());
+                Err(Unbound { address: address.to_string(), source: io::Error::other(reason) })
+            }
+            None => Ok(()),
         }
-        self.open.push(open);
+    }
+
+    fn inherited(&self) -> impl Iterator<Item = &Arc<Socket>> {
+        let inherited = self.open.iter().filter(|open| open.listener.address.is_none());
+        inherited.map(|open| &open.listener.socket)
+    }
+
+    fn start(&mut self, listener: RoleSocket) {
+        let (stop, stopped) = watch::channel(Stop::No);
+        (self.serve)(listener.role, Arc::clone(&listener.socket), stopped);
+        self.open.push(Open { listener, stop });
+    }
+
+    /// Those that somebody has written.
+    fn named(&self) -> impl Iterator<Item = &RoleSocket> {
+        self.open.iter().map(|open| &open.listener).filter(|listener| !listener.is_covered)
     }
 
     fn show(&self) {
-        let listening = |open: &Open| {
-            let role = open.role;
-            open.sockets.iter().map(move |socket| Listening { role, address: socket.address() }).collect::<Vec<_>>()
-        };
-        self.shown.store(Arc::new(self.open.iter().flat_map(listening).collect()));
+        let listening = |listener: &RoleSocket| Listening { role: listener.role, address: listener.socket.address() };
+        self.shown.store(Arc::new(self.named().map(listening).collect()));
     }
 }
 
 impl Open {
-    fn is(&self, role: Role, address: &ListenAddress) -> bool {
-        self.role == role && self.address.as_ref() == Some(address)
-    }
-
-    fn stop(&self) {
-        self.stop.send_replace(true);
+    fn stop(&self, how: Stop) {
+        self.stop.send_replace(how);
     }
 }

@@ -58,7 +58,7 @@ impl Start {
         let (log, flush) = log::start(log_settings(&snapshot.config));
         panic::set_hook(Box::new(tell_panic));
         warn_of(&report.render(Color::Plain));
-        snapshot.claim().map_err(|unclaimed| Error::State(unclaimed.to_string()))?;
+        snapshot.claim().map_err(|unclaimed| Error::State(unclaimed.to_string()))?.commit();
         let on_hang_up = options.on_hang_up;
         Ok(Self { loader, slots, snapshot, watched: report.watched(), inherited, on_hang_up, log, _flush: flush })
     }
@@ -92,14 +92,17 @@ impl Start {
         let workers: Rc<[Worker]> = start_workers(&config, &published, &metrics, &phase)?.into();
         let background = Background::new(Rc::clone(&workers), Arc::clone(&gate), admin, capacity.others);
         let mut sockets = Sockets::new(Socket::usable(self.inherited), background.serve(), listening);
-        let plan = sockets.prepare(&config).map_err(|unbound| Error::Listen(unbound.to_string()))?;
+        // Invariant: nobody has asked it to end before it listens.
+        #[allow(clippy::expect_used)]
+        let right = lifecycle.right_to_change().expect("a process that starts");
+        let plan = sockets.prepare(&config, right).map_err(|unbound| Error::Listen(unbound.to_string()))?;
         sockets.carry_out(plan);
         let sockets = Rc::new(RefCell::new(sockets));
 
         let reloader = Reloader {
             loader: self.loader,
             published: Arc::clone(&published),
-            slots: self.slots,
+            slots: Arc::clone(&self.slots),
             metrics,
             reloads: Arc::clone(&reloads),
             queue,
@@ -115,9 +118,10 @@ impl Start {
         spawn_local(become_ready(Arc::clone(&published), Rc::clone(&lifecycle)));
         started(up);
 
+        let slots = self.slots;
         let drain =
-            drain::Drain { signals, stop, reloads, published, lifecycle, sockets, background, gate, phase, workers };
-        drain.run().await
+            drain::Drain { stop, reloads, published, slots, lifecycle, sockets, background, gate, phase, workers };
+        drain.run(signals).await
     }
 }
 
@@ -148,8 +152,8 @@ fn prepare(
 ) -> Prepare {
     let (lifecycle, sockets, gate) = (Rc::clone(lifecycle), Rc::clone(sockets), Arc::clone(gate));
     Box::new(move |config| {
-        lifecycle.may_reload().map_err(|ending| format!("error: {ending}"))?;
-        let plan = sockets.borrow().prepare(config).map_err(|unbound| format!("error: {unbound}"))?;
+        let right = lifecycle.right_to_change().map_err(|ending| format!("error: {ending}"))?;
+        let plan = sockets.borrow().prepare(config, right).map_err(|unbound| format!("error: {unbound}"))?;
         let (sockets, gate, log) = (Rc::clone(&sockets), Arc::clone(&gate), log.clone());
         let config = Arc::clone(config);
         Ok(Box::new(move || {

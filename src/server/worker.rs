@@ -11,7 +11,7 @@ use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::spawn_local;
 
-use super::accept::{self, Accepted, Carriers, Gate, HandedOver};
+use super::accept::{self, Accepted, Carriers, Gate, HandedOver, Stop};
 use super::connection::{self, Floor};
 use super::listener::Socket;
 use crate::clock::Moment;
@@ -35,6 +35,8 @@ pub(crate) struct Worker {
     orders: mpsc::UnboundedSender<Order>,
     /// Connections that it carries.
     open: Arc<AtomicUsize>,
+    /// Its other end goes with the thread, after all that was on it.
+    alive: watch::Receiver<()>,
 }
 
 /// What a worker is asked to do.
@@ -44,7 +46,7 @@ enum Order {
     Accept {
         socket: Arc<Socket>,
         gate: Arc<Gate>,
-        stop: watch::Receiver<bool>,
+        stop: watch::Receiver<Stop>,
     },
     /// To say for how many ticks the connection has been silent that has been so for longest.
     LongestSilence(oneshot::Sender<Option<u32>>),
@@ -67,7 +69,10 @@ impl Worker {
         let counted = Arc::clone(&open);
         let runtime = runtime_of_one_thread();
         let (started, has_started) = std::sync::mpsc::sync_channel(1);
+        let (lives, alive) = watch::channel(());
         thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+            // Dropped last: the runtime, with each connection, is gone by then.
+            let _lives = lives;
             let (runtime, outcome) = match runtime() {
                 Ok(runtime) => (Some(runtime), Ok(())),
                 Err(error) => (None, Err(error)),
@@ -80,7 +85,7 @@ impl Worker {
         })?;
         // The channel closes without a word only if the thread panicked.
         has_started.recv().map_err(io::Error::other)??;
-        Ok(Self { number, orders, open })
+        Ok(Self { number, orders, open, alive })
     }
 
     /// Its place among the workers, from 0.
@@ -114,14 +119,15 @@ impl Worker {
     }
 
     /// Lets it accept from `socket` by itself.
-    pub(crate) fn accept(&self, socket: Arc<Socket>, gate: Arc<Gate>, stop: watch::Receiver<bool>) {
+    pub(crate) fn accept(&self, socket: Arc<Socket>, gate: Arc<Gate>, stop: watch::Receiver<Stop>) {
         self.order(Order::Accept { socket, gate, stop });
     }
 
     /// Waits for its end, which [`Phase::Cut`] brings about.
     pub(crate) async fn ended(&self) {
-        // The receiving end goes with the thread's last task.
-        self.orders.closed().await;
+        let mut alive = self.alive.clone();
+        // Nothing is ever sent.
+        while alive.changed().await.is_ok() {}
     }
 
     fn order(&self, order: Order) {

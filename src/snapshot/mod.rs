@@ -23,7 +23,7 @@ pub(crate) use identity::{Identity, Unidentified};
 pub(crate) use service::Service;
 
 use crate::config::{At, Config, Forgiven, Report, Span};
-use crate::credential::{Credential, Slot, Slots, Subjects, Unclaimed};
+use crate::credential::{Claim, Credential, Slot, Slots, Subjects, Unclaimed};
 use crate::name::CertificateName;
 use crate::route::{self, Destination};
 use crate::tls::Certificate;
@@ -44,6 +44,10 @@ pub(crate) struct Snapshot {
     /// Commands that gave no secret: what depends on them is in this snapshot without one.
     pub(crate) failing: Forgiven,
 }
+
+/// What outlives the process, had for one snapshot. Dropping it gives it back, as if nobody had asked.
+#[must_use = "what is not committed is given back"]
+pub(crate) struct ClaimedState(Vec<Claim>);
 
 /// Where the current snapshot is read: one atomic load.
 pub(crate) struct Published {
@@ -138,19 +142,13 @@ impl Snapshot {
         all
     }
 
-    /// Makes what outlives the process (the state of refresh tokens) this process's own. Blocks.
+    /// Has what outlives the process (the state of refresh tokens) for this process alone, once that is committed. Blocks.
     ///
     /// # Errors
-    /// When it is another process's, or can't be read.
-    pub(crate) fn claim(&self) -> Result<(), Unclaimed> {
-        self.slots().into_iter().try_for_each(|(slot, _)| slot.claim())
-    }
-
-    /// Resolves once no token request is under way whose answer must not be lost.
-    pub(crate) async fn settled(&self) {
-        for (slot, _) in self.slots() {
-            slot.settled().await;
-        }
+    /// When it is another process's, or can't be read: nothing is left behind then.
+    pub(crate) fn claim(&self) -> Result<ClaimedState, Unclaimed> {
+        let claims: Result<Vec<_>, _> = self.slots().into_iter().map(|(slot, _)| slot.claim()).collect();
+        Ok(ClaimedState(claims?.into_iter().flatten().collect()))
     }
 
     /// The same snapshot with other services in the places of those of the same name.
@@ -165,6 +163,13 @@ impl Snapshot {
             config: Arc::clone(&self.config),
             failing: self.failing.clone(),
         }
+    }
+}
+
+impl ClaimedState {
+    /// The snapshot is about to be published.
+    pub(crate) fn commit(self) {
+        self.0.into_iter().for_each(Claim::commit);
     }
 }
 

@@ -266,6 +266,22 @@ async fn sighup_forces_a_reload() {
 }
 
 #[tokio::test]
+async fn a_forced_reload_that_changes_nothing_says_so() {
+    const NOTHING: &str = "reloaded: nothing has changed";
+    let lab = Lab::start().await;
+    let sidekey = lab.sidekey(ONE).await;
+    let said = || sidekey.log().matches(NOTHING).count();
+
+    sidekey.signal(Signal::SIGHUP);
+    until("a line", async || (said() == 1).then_some(())).await;
+    let request = Request::post("/api/reload", "").field("Sidekey-Admin", "1");
+    let answer = crate::lab::client::exchange(&sidekey.admin, request).await;
+
+    assert_eq!((answer.status, answer.json()["outcome"].as_str()), (200, Some("unchanged")));
+    until("another line", async || (said() == 2).then_some(())).await;
+}
+
+#[tokio::test]
 async fn a_running_request_ends_on_the_config_it_began_with() {
     let lab = Lab::start().await;
     let gate = Gate::closed();

@@ -5,6 +5,7 @@ use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 
 use crate::lab::client::{Answer, Ended, Request, exchange};
@@ -175,7 +176,7 @@ async fn what_is_open_after_the_drain_is_cut_and_counted() {
 
     assert_eq!(running.answer().await.ended, Ended::Reset);
     assert_eq!(code, Some(0), "{log}");
-    assert!(log.lines().any(|line| line.contains("cut") && line.contains('1')), "{log}");
+    assert!(log.contains("cut what was still open after `shutdown.drain` connections=1\n"), "{log}");
 }
 
 #[tokio::test]
@@ -191,8 +192,57 @@ async fn a_second_signal_exits_at_once() {
     until("not ready", async || (sidekey.admin("/readyz").await.status == 503).then_some(())).await;
     sidekey.signal(Signal::SIGINT);
 
-    sidekey.ended().await;
+    let (code, log) = sidekey.ended().await;
     assert!(start.elapsed() < Duration::from_secs(5), "the drain would have taken 25 s: {:?}", start.elapsed());
+    assert_eq!(code, Some(1), "{log}");
+    assert!(log.contains("a second signal: cut what was still open cause=\"SIGINT\" connections=1\n"), "{log}");
+}
+
+#[tokio::test]
+async fn a_hang_up_during_the_drain_reloads_nothing_and_cuts_nothing() {
+    let lab = Lab::start().await;
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let service = Fault::plain(move |_| Reply::after(&held).then(Reply::ok("at last"))).await;
+    let sidekey = lab.sidekey(&format!("services: {{ payments: {{ url: '{}' }} }}", service.url())).await;
+    let mut running = sidekey.raw(GET).await;
+    service.until_received(1).await;
+    sidekey.signal(Signal::SIGTERM);
+    sidekey.until_logged("draining").await;
+
+    sidekey.signal(Signal::SIGHUP);
+
+    sidekey.until_logged("no reload: the process is draining").await;
+    gate.open();
+    assert_eq!(running.answer().await.text(), "at last");
+    let (code, log) = sidekey.ended().await;
+    assert_eq!(code, Some(0), "{log}");
+}
+
+#[tokio::test]
+async fn a_command_gets_the_limit_of_open_files_that_the_process_was_started_with() {
+    let lab = Lab::start().await;
+    // What is started from here inherits it; nothing here needs the last one.
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    let started_with = soft.min(hard - 1);
+    setrlimit(Resource::RLIMIT_NOFILE, started_with, hard).unwrap();
+    let auth =
+        "auth: { type: bearer, token: { command: [sh, -c, 'ulimit -Sn >limit; ulimit -Hn >>limit; echo a-token'] } }";
+
+    let sidekey = lab.sidekey(&PAYMENTS.replace("certificate:", &format!("{auth}, certificate:"))).await;
+
+    assert_eq!(sidekey.get("/payments/x").await.status_of_service(), 200);
+    // The one at the start was run before anything was raised.
+    fs::remove_file(lab.path("limit")).unwrap();
+    sidekey.signal(Signal::SIGHUP);
+    let limit = until("the command", async || {
+        fs::read_to_string(lab.path("limit")).ok().filter(|text| text.lines().count() == 2)
+    })
+    .await;
+    assert_eq!(limit, format!("{started_with}\n{hard}\n"));
+    let own = fs::read_to_string(format!("/proc/{}/limits", sidekey.id())).unwrap();
+    let own: Vec<_> = own.lines().find(|line| line.starts_with("Max open files")).unwrap().split_whitespace().collect();
+    assert_eq!(own[3], hard.to_string(), "raised for itself");
 }
 
 #[tokio::test]

@@ -6,7 +6,8 @@
 //!
 //! A command inherits the environment, since most of them need one (`HOME`, `VAULT_ADDR`, …), but for what the config
 //! reads from there as secrets, which are no business of this one. It inherits neither standard input nor a terminal:
-//! there is nobody who could answer its questions.
+//! there is nobody who could answer its questions. Nor does it inherit a limit of open files that we have raised for
+//! ourselves: to a program that goes through all that it may have open, a million is no favor.
 
 #[cfg(test)]
 mod tests;
@@ -18,10 +19,12 @@ use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{self, Child, ChildStderr, ChildStdout, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::resource::{Resource, rlim_t, setrlimit};
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
@@ -41,6 +44,12 @@ pub(super) struct Command {
     arguments: Vec<String>,
     /// The folder of the config; empty: our own.
     folder: PathBuf,
+}
+
+/// Says that this process has raised its limit of open files, and from what: each command that runs later gets that.
+pub(crate) fn hand_on_open_files(soft: rlim_t, hard: rlim_t) {
+    // It is raised once, at the start.
+    let _known = OPEN_FILES.set((soft, hard));
 }
 
 /// The variables of the environment that no command inherits.
@@ -128,8 +137,24 @@ impl Command {
         withheld.iter().for_each(|variable| {
             command.env_remove(variable);
         });
+        lower_open_files(&mut command);
         // A group of its own can be ended as a whole.
         command.process_group(0).spawn()
+    }
+}
+
+/// Has the command begin with the limit that we began with.
+///
+/// In the child, before the program: from outside it would come when that may have looked already, and a limit of ours that is
+/// lowered meanwhile would cost connections.
+fn lower_open_files(command: &mut process::Command) {
+    let Some(&(soft, hard)) = OPEN_FILES.get() else { return };
+    let lower = move || setrlimit(Resource::RLIMIT_NOFILE, soft, hard).map_err(io::Error::from);
+    // SAFETY: between fork and exec only what is async-signal-safe may be called. This is one system call; neither it nor its
+    // error touches the heap or a lock.
+    #[allow(unsafe_code)]
+    unsafe {
+        command.pre_exec(lower);
     }
 }
 
@@ -312,6 +337,9 @@ fn shown(said: &[u8], printed: &[u8]) -> String {
 fn colon(said: &str) -> String {
     if said.is_empty() { String::new() } else { format!(": {said}") }
 }
+
+/// The limits of open files that this process was started with, once it has raised its own.
+static OPEN_FILES: OnceLock<(rlim_t, rlim_t)> = OnceLock::new();
 
 /// As large as a secret may be.
 const LARGEST: usize = 64 << 10;

@@ -97,6 +97,17 @@ impl Slots {
         self.subjects.take_new()
     }
 
+    /// Lets no further request begin whose answer can't be had twice, and resolves once those under way are heard and
+    /// what came of them is on the disk. Each ends within its own `timeout`.
+    pub(crate) async fn settle(&self) {
+        self.families.settle().await;
+    }
+
+    /// Resolves once nothing that was received is still on its way to the disk.
+    pub(crate) async fn saved(&self) {
+        self.families.saved().await;
+    }
+
     /// Where the tokens of this entry are: the slot that is there, or a new one.
     pub(super) fn tokens(&self, entry: Entry) -> Tokens {
         let Entry { key, certificate, request, entrance } = entry;

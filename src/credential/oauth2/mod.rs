@@ -49,6 +49,7 @@ pub(crate) use crowd::Crowd;
 pub(crate) use entry::Slots;
 pub(in crate::credential) use entry::Tokens;
 pub(crate) use failure::Failure;
+pub(crate) use grant::Claim;
 pub(crate) use obtained::{Obtained, Unobtained};
 pub(crate) use slot::{Slot, TokenState, TokenStatus, Undelivered};
 pub(crate) use state_file::Unclaimed;

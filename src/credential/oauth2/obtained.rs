@@ -36,7 +36,9 @@ impl Slot {
     /// # Errors
     /// When the endpoint gives none, or may not be asked by this process.
     pub(crate) async fn obtain(&self) -> Result<Obtained, Unobtained> {
-        self.claim()?;
+        if let Some(claim) = self.claim()? {
+            claim.commit();
+        }
         let granted = self.endpoint.fetch(self.sharers.timeout()).await?;
         let stated = granted.life.unwrap_or_else(|| self.sharers.default_lifetime());
         let lifetime = self.endpoint.ends().map_or(stated, |ends| stated.min(ends.since(granted.sent)));

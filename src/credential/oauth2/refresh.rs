@@ -15,6 +15,7 @@ use super::Slot;
 use super::answer::Granted;
 use super::dpop::ProofKey;
 use super::failure::{Failure, Kind};
+use super::grant::Claim;
 use super::schedule::{Novelty, Schedule};
 use super::slot::{Asks, State, Token};
 use super::state_file::Unclaimed;
@@ -49,14 +50,9 @@ pub(crate) trait Endpoint: Send + Sync {
         false
     }
 
-    /// Resolves once no answer is under way that must be heard.
-    fn settled(&self) -> Settled<'_> {
-        Box::pin(std::future::ready(()))
-    }
-
-    /// Makes what outlives the process this process's own. Blocks.
-    fn claim(&self) -> Result<(), Unclaimed> {
-        Ok(())
+    /// Has what outlives the process for this process alone, once that is committed. Blocks.
+    fn claim(&self) -> Result<Option<Claim>, Unclaimed> {
+        Ok(None)
     }
 
     /// Where it keeps what outlives the process.
@@ -72,9 +68,6 @@ pub(crate) trait Endpoint: Send + Sync {
 
 /// A token request on its way.
 pub(crate) type Fetch<'a> = Pin<Box<dyn Future<Output = Result<Granted, Failure>> + 'a>>;
-
-/// The end of one that is on its way.
-pub(crate) type Settled<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 /// Keeps the slot's token fresh; ends when the last snapshot that holds the slot is gone. Runs on the background's
 /// `LocalRuntime`.

@@ -15,9 +15,9 @@ use super::client::Client;
 use super::dpop::{ProofKey, Prover};
 use super::draft::{Draft, Written};
 use super::failure::{Failure, Unready};
-use super::grant::{Families, Grant, Input};
+use super::grant::{Claim, Families, Grant, Input};
 use super::place::Place;
-use super::refresh::{Endpoint, Fetch, Settled};
+use super::refresh::{Endpoint, Fetch};
 use super::state_file::Unclaimed;
 use crate::config::Report;
 use crate::config::auth::OAuth2;
@@ -156,27 +156,19 @@ impl Endpoint for TokenRequest {
     }
 
     fn is_heard_out(&self) -> bool {
-        self.grant.family().is_some()
+        self.grant.refresh_token().is_some()
     }
 
-    fn settled(&self) -> Settled<'_> {
-        Box::pin(async {
-            if let Some(family) = self.grant.family() {
-                drop(family.lease().await);
-            }
-        })
-    }
-
-    fn claim(&self) -> Result<(), Unclaimed> {
-        self.grant.family().map_or(Ok(()), |family| family.claim())
+    fn claim(&self) -> Result<Option<Claim>, Unclaimed> {
+        self.grant.refresh_token().map_or(Ok(None), |token| token.claim())
     }
 
     fn state_file(&self) -> Option<&Path> {
-        self.grant.family().and_then(|family| family.file())
+        self.grant.refresh_token().and_then(|token| token.state_file())
     }
 
     fn trouble(&self) -> Option<String> {
-        self.grant.family().and_then(|family| family.trouble())
+        self.grant.refresh_token().and_then(|token| token.trouble())
     }
 }
 

@@ -17,6 +17,7 @@ use super::counts::Counts;
 use super::crowd::Entrance;
 use super::dpop::token_type;
 use super::failure::{Failure, Kind};
+use super::grant::Claim;
 use super::refresh::Endpoint;
 use super::state_file::Unclaimed;
 use super::terms::Sharers;
@@ -274,22 +275,17 @@ impl Slot {
         }
     }
 
-    /// Makes what outlives the process this process's own. Blocks.
+    /// Has what outlives the process for this process alone, once that is committed. Blocks.
     ///
     /// # Errors
     /// When it is another process's, or can't be read.
-    pub(crate) fn claim(&self) -> Result<(), Unclaimed> {
+    pub(crate) fn claim(&self) -> Result<Option<Claim>, Unclaimed> {
         self.endpoint.claim()
     }
 
     /// Where it keeps what outlives the process.
     pub(crate) fn state_file(&self) -> Option<&Path> {
         self.endpoint.state_file()
-    }
-
-    /// Resolves once no token request is under way whose answer must not be lost.
-    pub(crate) async fn settled(&self) {
-        self.endpoint.settled().await;
     }
 
     /// Who counts this entry's token requests: every service of the snapshot that shares it. Set at publication.

@@ -8,9 +8,9 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use serde::{Deserialize, Serialize};
@@ -68,9 +68,14 @@ pub(super) enum Unlocked {
 /// A state file that belongs to this process. Dropping it gives it back.
 #[derive(Debug)]
 pub(super) struct Lock {
+    /// Held open: the kernel's lock goes with it.
     _file: File,
-    /// Whose state is kept in it: of those who share it, the one that was configured last.
-    pub(super) owner: AtomicU64,
+    path: PathBuf,
+    /// Whose state is kept in it: of those who share it, the one that was configured last. Locked for as long as one
+    /// of them writes.
+    owner: Mutex<u64>,
+    /// Whether its file was here before, or is to be here afterwards.
+    stays: AtomicBool,
 }
 
 /// The locks that this process holds, by path: those before and after a reload have one together.
@@ -88,16 +93,50 @@ impl Locks {
             return Ok(lock);
         }
         held.retain(|_, lock| lock.strong_count() > 0);
-        let lock = Arc::new(Lock { _file: lock(&beside(path, ".lock"))?, owner: AtomicU64::new(0) });
+        let lock = Arc::new(Lock::take(beside(path, ".lock"))?);
         held.insert(path.to_owned(), Arc::downgrade(&lock));
         Ok(lock)
     }
 }
 
 impl Lock {
-    /// Whether the state of `turn` is the one that is kept, from now on or still.
-    pub(super) fn is_owned_by(&self, turn: u64) -> bool {
-        self.owner.fetch_max(turn, Ordering::AcqRel) <= turn
+    fn take(path: PathBuf) -> Result<Self, Unlocked> {
+        loop {
+            let is_new = !path.exists();
+            let file = lock(&path)?;
+            // Whoever gave a lock back may have removed its file between our opening it and our locking it: what we
+            // hold is then no lock, for the next one makes a file of that name anew.
+            let is_there = fs::symlink_metadata(&path).is_ok_and(|there| {
+                file.metadata().is_ok_and(|held| (held.dev(), held.ino()) == (there.dev(), there.ino()))
+            });
+            if is_there {
+                return Ok(Self { _file: file, path, owner: Mutex::new(0), stays: AtomicBool::new(!is_new) });
+            }
+        }
+    }
+
+    /// The state is used from now on: the file of the lock is not removed with it.
+    pub(super) fn stay(&self) {
+        self.stays.store(true, Ordering::Release);
+    }
+
+    /// Replaces the state at `path`, whose lock this is, unless it is that of somebody who came after `turn`. Blocks.
+    pub(super) fn write(&self, path: &Path, turn: u64, kept: impl FnOnce() -> Kept) -> io::Result<()> {
+        let mut owner = locked(&self.owner);
+        if *owner > turn {
+            return Ok(());
+        }
+        *owner = turn;
+        write(path, &kept())
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if !*self.stays.get_mut() {
+            // While it is still locked: nobody else can have it. What can't be removed is in nobody's way.
+            let _left = fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -297,11 +336,31 @@ mod tests {
     #[test]
     fn the_state_of_whoever_was_configured_last_is_kept() {
         let folder = tempfile::tempdir().unwrap();
-        let lock = Locks::default().take(&folder.path().join("state")).unwrap();
+        let path = folder.path().join("state");
+        let lock = Locks::default().take(&path).unwrap();
+        let after = |turn: u64, token: &str| {
+            lock.write(&path, turn, || kept(token)).unwrap();
+            read(&path).unwrap().unwrap().kept
+        };
 
-        assert!(lock.is_owned_by(1));
-        assert!(lock.is_owned_by(2));
-        assert!(!lock.is_owned_by(1));
-        assert!(lock.is_owned_by(2));
+        assert_eq!(after(1, "first"), kept("first"));
+        assert_eq!(after(2, "second"), kept("second"));
+        assert_eq!(after(1, "late"), kept("second"));
+        assert_eq!(after(2, "third"), kept("third"));
+    }
+
+    #[test]
+    fn a_lock_that_was_taken_for_nothing_leaves_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let files = || fs::read_dir(folder.path()).unwrap().count();
+
+        drop(Locks::default().take(&path).unwrap());
+        assert_eq!(files(), 0);
+
+        Locks::default().take(&path).unwrap().stay();
+        assert_eq!(files(), 1);
+        drop(Locks::default().take(&path).unwrap());
+        assert_eq!(files(), 1, "it was there before");
     }
 }

@@ -1,15 +1,17 @@
 //! What a token is asked for with.
 
+mod claim;
+mod family;
 mod jwt_bearer;
 mod refresh_token;
 mod token_exchange;
 
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::HeaderName;
 
-pub(super) use refresh_token::{Families, Family, Lease};
+pub(crate) use claim::Claim;
+pub(super) use family::{Families, Lease};
 
 use super::assertion::Assertion;
 use super::draft::Draft;
@@ -83,18 +85,18 @@ impl Grant {
         }
     }
 
-    /// Those who share its refresh token.
-    pub(super) fn family(&self) -> Option<&Arc<Family>> {
+    /// The refresh token that it asks with.
+    pub(super) fn refresh_token(&self) -> Option<&RefreshToken> {
         match self {
-            Self::RefreshToken(token) => Some(token.family()),
+            Self::RefreshToken(token) => Some(token),
             Self::ClientCredentials | Self::Password { .. } | Self::JwtBearer(_) | Self::TokenExchange(_) => None,
         }
     }
 
     /// What the next request is made with. Waits while somebody else's is under way with the same refresh token.
     pub(super) async fn input<'a>(&self, subject: Option<&'a Secret>) -> Input<'a> {
-        match (self.family(), subject) {
-            (Some(family), _) => Input::RefreshToken(family.lease().await),
+        match (self.refresh_token(), subject) {
+            (Some(token), _) => Input::RefreshToken(token.family().lease().await),
             (None, Some(subject)) => Input::Subject(subject),
             (None, None) => Input::Nothing,
         }
