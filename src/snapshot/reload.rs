@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
 use tokio::sync::{mpsc, oneshot};
@@ -17,6 +17,7 @@ use super::{Published, Service, Snapshot, rotation};
 use crate::config::{self, Color, Config, Forgiven, Overrides, Report, Source};
 use crate::credential::{Slots, oauth2};
 use crate::heap;
+use crate::locked::locked;
 use crate::telemetry::metrics::Metrics;
 
 /// Starts a task on the background's runtime.
@@ -129,7 +130,7 @@ impl Reloads {
     }
 
     fn lock(&self) -> MutexGuard<'_, History> {
-        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.history)
     }
 }
 

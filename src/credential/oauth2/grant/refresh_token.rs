@@ -10,14 +10,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use arc_swap::ArcSwapOption;
-use aws_lc_rs::digest;
 use tokio::sync::OwnedMutexGuard;
 
-use super::super::locked::locked;
 use super::super::state_file::{self, Kept, Lock, Locks, Unclaimed, Unlocked};
 use crate::config::auth::oauth2::OAuth2;
 use crate::config::{At, Report};
 use crate::credential::digest::Digest;
+use crate::locked::locked;
 use crate::secret::Secret;
 
 /// A refresh token as it was configured.
@@ -242,9 +241,7 @@ impl Lease {
 }
 
 fn sha256(secret: &Secret) -> [u8; 32] {
-    let mut sha256 = [0; 32];
-    sha256.copy_from_slice(digest::digest(&digest::SHA256, secret.expose().as_bytes()).as_ref());
-    sha256
+    crate::digest::sha256(secret.expose().as_bytes())
 }
 
 static TURNS: AtomicU64 = AtomicU64::new(1);
