@@ -1,4 +1,6 @@
 //! A service's answer.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| sidekey::bench::fuzz::answer(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    sidekey::bench::fuzz::answer(data);
+});

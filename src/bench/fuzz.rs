@@ -1,5 +1,5 @@
 //! What is fuzzed: every parser of ours, each as a function that any bytes may be given to, and that panics where a promise
-//! is broken. `fuzz/` gives them to libFuzzer; a test gives each a few thousand inputs on stable.
+//! is broken, and says whether it took them. `fuzz/` gives them to libFuzzer; a test gives each a few thousand inputs on stable.
 
 use std::sync::Arc;
 
@@ -18,8 +18,8 @@ use crate::{config, credential, route, tls, transport};
 pub struct Target {
     /// Of its program in `fuzz/fuzz_targets`, and of the folder in `fuzz/seeds`.
     pub name: &'static str,
-    /// Panics where a promise is broken.
-    pub run: fn(&[u8]),
+    /// Panics where a promise is broken; says whether the input is of the kind that is taken.
+    pub run: fn(&[u8]) -> bool,
     /// What chance alone would seldom make.
     pub words: &'static [&'static str],
     /// How many inputs are tried by every run of the tests: a second's worth, without optimization.
@@ -42,52 +42,52 @@ pub const TARGETS: [Target; 10] = [
 
 /// A service's answer, cut as its first four bytes say: whatever comes, it neither panics nor reads in pieces what it does
 /// not read at once.
-pub fn answer(data: &[u8]) {
+pub fn answer(data: &[u8]) -> bool {
     let (cuts, answer) = data.split_at(data.len().min(4));
-    transport::pieces_make_no_difference(answer, cuts);
+    transport::pieces_make_no_difference(answer, cuts)
 }
 
 /// The config file: what is wrong with it is told in one way, at places that it has, and without a secret.
-pub fn config(data: &[u8]) {
-    config::trial::problems_are_told(data);
+pub fn config(data: &[u8]) -> bool {
+    config::trial::problems_are_told(data)
 }
 
 /// A client's connection, cut and paused as its first six bytes say: no request is carried out that hyper's own server does
 /// not read in it, and none after the last answer.
-pub fn connection(data: &[u8]) {
+pub fn connection(data: &[u8]) -> bool {
     thread_local! {
         static RUNTIME: LocalRuntime =
             runtime_of_one_thread()().unwrap_or_else(|error| panic!("no runtime: {error}"));
     }
     let (cuts, bytes) = data.split_at(data.len().min(6));
     let played = RUNTIME.with(|runtime| runtime.block_on(trial::no_request_is_made_up(bytes, cuts)));
-    played.unwrap_or_else(|error| panic!("no sockets: {error}"));
+    played.unwrap_or_else(|error| panic!("no sockets: {error}"))
 }
 
 /// An issuer's metadata, with a status and fields that its first byte names: credentials go nowhere worse than where the
 /// issuer is.
-pub fn metadata(data: &[u8]) {
-    credential::oauth2::trial::metadata_lead_to_no_worse_place(data);
+pub fn metadata(data: &[u8]) -> bool {
+    credential::oauth2::trial::metadata_lead_to_no_worse_place(data)
 }
 
 /// A PEM file: each section that begins is read, or the file is refused.
-pub fn pem(data: &[u8]) {
-    tls::trial::every_section_counts(data);
+pub fn pem(data: &[u8]) -> bool {
+    tls::trial::every_section_counts(data)
 }
 
 /// A PKCS#12 file: its chain begins with the certificate of its key, and has each certificate once.
-pub fn pkcs12(data: &[u8]) {
-    tls::trial::a_chain_begins_with_its_key(data);
+pub fn pkcs12(data: &[u8]) -> bool {
+    tls::trial::a_chain_begins_with_its_key(data)
 }
 
 /// A target that gets a credential in its query: it has exactly one parameter of that name, ours, and all others as they
 /// came.
-pub fn query(data: &[u8]) {
+pub fn query(data: &[u8]) -> bool {
     thread_local! {
         static ATTACH: Attach = Box::new(attach_to(Arc::clone(&compile(WITH_QUERY).services[0])));
     }
-    let Ok(asked) = PathAndQuery::try_from(data) else { return };
-    let Some(sent) = ATTACH.with(|attach| attach(asked.clone(), HeaderMap::new())) else { return };
+    let Ok(asked) = PathAndQuery::try_from(data) else { return false };
+    let Some(sent) = ATTACH.with(|attach| attach(asked.clone(), HeaderMap::new())) else { return false };
 
     let read = |target: &PathAndQuery| -> Vec<(String, String)> {
         form_urlencoded::parse(target.query().unwrap_or_default().as_bytes()).into_owned().collect()
@@ -97,25 +97,26 @@ pub fn query(data: &[u8]) {
     assert_eq!(ours, [("api key".to_owned(), "a b&c".to_owned())], "{asked} is sent as {}", sent.target);
     assert_eq!(others, came, "{asked} is sent as {}", sent.target);
     assert_eq!(sent.target.path(), asked.path());
+    true
 }
 
 /// A connection to a service, used again and again: bytes as answers, cut as the first four say, some before their request
 /// was uploaded to its end, as the next two say. None is used again after an exchange that did not end on both sides.
-pub fn reuse(data: &[u8]) {
+pub fn reuse(data: &[u8]) -> bool {
     let (cuts, rest) = data.split_at(data.len().min(4));
     let (late, answers) = rest.split_at(rest.len().min(2));
-    transport::reuse_is_earned(answers, cuts, late);
+    transport::reuse_is_earned(answers, cuts, late)
 }
 
 /// The target of a request: what is let through is sent as it came, and stays under the base path.
-pub fn target(data: &[u8]) {
-    route::trial::nothing_leaves_the_base_path(data);
+pub fn target(data: &[u8]) -> bool {
+    route::trial::nothing_leaves_the_base_path(data)
 }
 
 /// A token endpoint's answer, with a status and fields that its first byte names: it is a token that can be sent, and reads
 /// the same once written down, or a reason that quotes it legibly and without our secret.
-pub fn token(data: &[u8]) {
-    credential::oauth2::trial::an_answer_is_a_token_or_a_reason(data);
+pub fn token(data: &[u8]) -> bool {
+    credential::oauth2::trial::an_answer_is_a_token_or_a_reason(data)
 }
 
 type Attach = Box<dyn Fn(PathAndQuery, HeaderMap) -> Option<Outgoing>>;

@@ -7,11 +7,11 @@ use super::target::{build, check};
 use super::{Kind, Match};
 
 /// Panics unless a target that is let through is sent byte for byte, and names a place under the base path to every
-/// service, however it reads paths.
-pub(crate) fn nothing_leaves_the_base_path(bytes: &[u8]) {
-    let Ok(asked) = PathAndQuery::try_from(bytes) else { return };
+/// service, however it reads paths. Says whether it is let through.
+pub(crate) fn nothing_leaves_the_base_path(bytes: &[u8]) -> bool {
+    let Ok(asked) = PathAndQuery::try_from(bytes) else { return false };
     if check(asked.path()).is_err() {
-        return;
+        return false;
     }
     let first_segment = asked.path()[1..].find('/').map_or(asked.path().len(), |slash| 1 + slash);
     for strip in [0, first_segment] {
@@ -23,6 +23,7 @@ pub(crate) fn nothing_leaves_the_base_path(bytes: &[u8]) {
         assert_eq!(sent.query(), asked.query());
         stays_under(&sent, &["base", "path"]);
     }
+    true
 }
 
 /// Panics where a service that decodes the path up to twice would find it elsewhere.

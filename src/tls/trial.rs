@@ -10,10 +10,11 @@ use crate::legible::is_legible;
 use crate::secret::Secret;
 
 /// Panics unless each section that begins in a PEM file is read, or the file refused: no certificate is left out, and a key
-/// is the only one.
-pub(crate) fn every_section_counts(file: &[u8]) {
+/// is the only one. Says whether there are certificates and a key.
+pub(crate) fn every_section_counts(file: &[u8]) -> bool {
     let begun = begun(file);
-    match pem::certificates(file) {
+    let certificates = pem::certificates(file);
+    match &certificates {
         Ok(read) => {
             assert_eq!(
                 read.len(),
@@ -21,27 +22,32 @@ pub(crate) fn every_section_counts(file: &[u8]) {
                 "{}",
                 file.escape_ascii()
             );
-            assert_eq!(pem::certificates(written(&read).as_bytes()).as_ref(), Ok(&read), "{}", file.escape_ascii());
-            for certificate in &read {
+            assert_eq!(pem::certificates(written(read).as_bytes()).as_ref(), Ok(read), "{}", file.escape_ascii());
+            for certificate in read {
                 // Whatever is in it: it is read, or it is none.
                 let _facts = Leaf::read(certificate);
             }
         }
         Err(unusable) => assert!(unusable.to_string().chars().all(is_legible), "{unusable:?}"),
     }
-    match key::read(file, None) {
+    let key = key::read(file, None);
+    match &key {
         Ok(_) => {
             let keys = begun.iter().filter(|label| label.ends_with(b"PRIVATE KEY")).count();
             assert_eq!(keys, 1, "{}", file.escape_ascii());
         }
         Err(unusable) => assert!(unusable.to_string().chars().all(is_legible), "{unusable:?}"),
     }
+    certificates.is_ok() && key.is_ok()
 }
 
-/// Panics unless the chain of a PKCS#12 file begins with the certificate of its key, and has each certificate once.
-pub(crate) fn a_chain_begins_with_its_key(file: &[u8]) {
+/// Panics unless the chain of a PKCS#12 file begins with the certificate of its key, and has each certificate once. Says
+/// whether it could be opened.
+pub(crate) fn a_chain_begins_with_its_key(file: &[u8]) -> bool {
+    let mut is_open = false;
     for passphrase in [None, Some(Secret::new("horse".to_owned()))] {
         let Ok(contents) = pkcs12::read(file, passphrase.as_ref()) else { continue };
+        is_open = true;
 
         let key = contents.key.public_key();
         assert_eq!(contents.chain.first().and_then(|leaf| public_key(leaf)), key.as_deref(), "{}", file.escape_ascii());
@@ -49,6 +55,7 @@ pub(crate) fn a_chain_begins_with_its_key(file: &[u8]) {
             assert!(!contents.chain[..place].contains(certificate), "twice in the chain: {}", file.escape_ascii());
         }
     }
+    is_open
 }
 
 /// The labels of all lines that begin a section.

@@ -18,31 +18,35 @@ use crate::config::{Scheme, Url};
 use crate::legible::is_legible;
 
 /// Panics unless an answer is a token that can be sent, and says the same once it is written down and read again, or a
-/// reason that quotes the endpoint legibly and without our secret.
-pub(crate) fn an_answer_is_a_token_or_a_reason(bytes: &[u8]) {
+/// reason that quotes the endpoint legibly and without our secret. Says whether it is a token.
+pub(crate) fn an_answer_is_a_token_or_a_reason(bytes: &[u8]) -> bool {
     let (how, body) = split(bytes);
     let proof_key = (how & 8 != 0).then_some("0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I");
-    match read(status(how), &fields(how), body, proof_key) {
+    let read = read(status(how), &fields(how), body, proof_key);
+    match &read {
         Ok(granted) => {
             let token = granted.access_token.expose();
             assert!(token.bytes().all(|byte| byte.is_ascii_graphic()), "{}", body.escape_ascii());
             assert!((1..=16 * 1024).contains(&token.len()), "{} bytes", token.len());
             assert!(granted.life.is_none_or(|life| life <= DAY), "{:?}", granted.life);
             expect_legible(granted.scope.as_deref().unwrap_or_default(), body);
-            expect_same_again(&granted, proof_key, body);
+            expect_same_again(granted, proof_key, body);
         }
         Err(failure) => expect_legible(&failure.what, body),
     }
     let rotated = answer::refresh_token(&Answer { status: status(how), fields: &fields(how), body: Some(body) });
     assert!(rotated.is_none_or(|token| token.expose().bytes().all(|byte| byte.is_ascii_graphic())));
+    read.is_ok()
 }
 
-/// Panics unless what an issuer names is an endpoint where credentials may go, or a reason that quotes it legibly.
-pub(crate) fn metadata_lead_to_no_worse_place(bytes: &[u8]) {
+/// Panics unless what an issuer names is an endpoint where credentials may go, or a reason that quotes it legibly. Says whether they
+/// name one.
+pub(crate) fn metadata_lead_to_no_worse_place(bytes: &[u8]) -> bool {
     let (how, body) = split(bytes);
     let scheme = if how & 8 != 0 { Scheme::Http } else { Scheme::Https };
     let expected = Expected { issuer: ISSUER, scheme, plaintext: false, certificate: how & 32 != 0 };
-    match metadata::read(&Answer { status: status(how), fields: &fields(how), body: Some(body) }, &expected) {
+    let read = metadata::read(&Answer { status: status(how), fields: &fields(how), body: Some(body) }, &expected);
+    match &read {
         Ok(found) => {
             let url = &found.token_endpoint;
             assert!(url.scheme == Scheme::Https || scheme == Scheme::Http && url.is_loopback(), "{url}");
@@ -53,8 +57,9 @@ pub(crate) fn metadata_lead_to_no_worse_place(bytes: &[u8]) {
             found.auth_methods.iter().flatten().for_each(|method| expect_legible(method, body));
         }
         Err(Unfit::Absent) => {}
-        Err(Unfit::Unusable(what) | Unfit::Wrong(what, _)) => expect_legible(&what, body),
+        Err(Unfit::Unusable(what) | Unfit::Wrong(what, _)) => expect_legible(what, body),
     }
+    read.is_ok()
 }
 
 fn split(bytes: &[u8]) -> (u8, &[u8]) {
