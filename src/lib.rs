@@ -17,7 +17,7 @@
 //!   3  transport                    name look-up, TCP, TLS, HTTP
 //!   2  tls · route                  certificates and trust · which service a request is for
 //!   1  config                       the file: every problem at once
-//!   0  secret name code clock deadline gather guard hex incoming legible spelling telemetry heap
+//!   0  secret name code clock deadline digest gather guard hex bearer incoming legible locked spelling telemetry heap
 //! ```
 
 #![cfg_attr(
@@ -26,7 +26,8 @@
 )]
 
 mod admin;
-#[cfg(feature = "bench")]
+mod bearer;
+#[cfg(any(test, feature = "bench"))]
 #[doc(hidden)]
 pub mod bench;
 pub mod cli;
@@ -35,13 +36,16 @@ mod code;
 pub mod config;
 mod credential;
 mod deadline;
+#[cfg(any(test, feature = "demo"))]
 pub mod demo;
+mod digest;
 mod gather;
 mod guard;
 mod heap;
 mod hex;
 mod incoming;
 mod legible;
+mod locked;
 mod name;
 mod proxy;
 mod reload;

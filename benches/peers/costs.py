@@ -57,6 +57,16 @@ def fresh(peer, _lab):
     return kib / 1024
 
 
+def in_use(count):
+    """MiB of a process while so many clients are there that each had one answer and are idle since."""
+    def read(peer, _lab):
+        with clients(peer, count) as connections:
+            one_by_one(peer, connections)
+            return settled_kib(peer) / 1024
+
+    return read
+
+
 def idle(count):
     """KiB for each client connection that has had one answer and is idle since."""
     def read(peer, _lab):
@@ -141,6 +151,7 @@ def all_at_once(peer, connections, name):
 MANY_CLIENTS = Task(pool=BUSY, clients=CROWD + CROWD // 5)
 COSTS = [
     Cost("fresh", "PSS fresh, MiB", fresh, asked=False, readings=3, short=True),
+    Cost("in_use", "PSS in use, MiB", in_use(CLIENTS), readings=3, short=True),
     Cost("idle", "KiB per idle client", idle(CLIENTS), readings=3, short=True),
     Cost("burst", "KiB per idle client, 5,000 after a burst", burst, MANY_CLIENTS, short=True),
     Cost("crowd", "KiB per idle client, 5,000", idle(CROWD), MANY_CLIENTS),

@@ -15,10 +15,11 @@ COLUMNS = (
     ("small", "p99", "p99 µs"),
     ("down", "mb_per_core", "MB/s per core, 1 MiB"),
     ("fresh", "", "PSS fresh, MiB"),
+    ("in_use", "", "PSS in use, MiB"),
     ("idle", "", "KiB per idle client"),
     ("burst", "", "the same, 5,000 after a burst"),
 )
-DRAWN = (("small", "micros"), ("fresh", ""), ("idle", ""))
+DRAWN = (("small", "micros"), ("in_use", ""), ("idle", ""))
 
 
 def table(results):

@@ -5,6 +5,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method};
 
 use super::{Page, Refusal};
+use crate::bearer::bearer;
 use crate::code::Code;
 use crate::proxy::admit::{Page as Sender, loading_ahead, named, origin, shown};
 use crate::proxy::{Error, Peer};
@@ -100,8 +101,7 @@ fn strange_page(name: &str, value: &HeaderValue) -> Refusal {
 fn bears(fields: &HeaderMap, token: &Secret) -> bool {
     let mut sent = fields.get_all(AUTHORIZATION).iter();
     let (Some(value), None) = (sent.next(), sent.next()) else { return false };
-    let bearer = value.as_bytes().split_at_checked(7).filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer "));
-    bearer.is_some_and(|(_, shown)| token.is(shown.trim_ascii()))
+    bearer(value.as_bytes()).is_some_and(|shown| token.is(shown))
 }
 
 impl From<Error> for Refusal {

@@ -5,11 +5,10 @@ use std::sync::mpsc;
 use std::thread;
 
 use clap::Args;
-use http_body_util::{BodyExt, Empty};
-use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::FAILED;
+use super::client::get;
 use super::run::end;
 use crate::config::{Level, Overrides, Source};
 use crate::demo::Demo;
@@ -63,13 +62,7 @@ fn show(arguments: &Arguments) -> Result<ExitCode, Box<dyn std::error::Error>> {
 async fn first_request(up: &Started, demo: &Demo) -> Result<(), Box<dyn std::error::Error>> {
     let address = up.traffic().first().ok_or("the proxy has no listener")?.clone();
     let stream = TcpStream::connect(&address).await?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let driver = tokio::spawn(connection);
-    let request = http::Request::get(path()).header(http::header::HOST, &address);
-    let answer = sender.send_request(request.body(Empty::<bytes::Bytes>::new())?).await?;
-    let status = answer.status();
-    let body = answer.into_body().collect().await?.to_bytes();
-    driver.abort();
+    let (status, body) = get(stream, &address, &path()).await?;
     tell(&address, &demo.config_path().display().to_string(), status, &String::from_utf8_lossy(&body));
     if status.is_success() { Ok(()) } else { Err(format!("the service was not reached: {status}").into()) }
 }

@@ -4,10 +4,10 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use http_body_util::{BodyExt, Empty};
-use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::client::get;
 use super::{ConfigArgument, FAILED, WRONG};
 use crate::config::{self, AdminOverride, ListenAddress, Secrets};
 
@@ -101,25 +101,9 @@ fn reachable(address: std::net::SocketAddr) -> std::net::SocketAddr {
     }
 }
 
-async fn exchange<S>(stream: S) -> Result<(), String>
-where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
-{
-    let text = |error: hyper::Error| error.to_string();
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(text)?;
-    let request =
-        http::Request::get("/readyz").header(http::header::HOST, "localhost").body(Empty::<bytes::Bytes>::new());
-    let request = request.map_err(|error| error.to_string())?;
-    let asked = async {
-        let answer = sender.send_request(request).await.map_err(text)?;
-        let status = answer.status();
-        let body = answer.into_body().collect().await.map_err(text)?.to_bytes();
-        if status.is_success() { Ok(()) } else { Err(format!("{status}: {}", reason(&body))) }
-    };
-    tokio::select! {
-        outcome = asked => outcome,
-        Err(error) = connection => Err(error.to_string()),
-    }
+async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin) -> Result<(), String> {
+    let (status, body) = get(stream, "localhost", "/readyz").await.map_err(|error| error.to_string())?;
+    if status.is_success() { Ok(()) } else { Err(format!("{status}: {}", reason(&body))) }
 }
 
 /// The `detail` of a problem, else the body as it is.

@@ -5,7 +5,12 @@
 #![allow(clippy::disallowed_macros, reason = "printing is what the command line is for")]
 
 mod check;
+mod client;
 mod completions;
+#[cfg(feature = "demo")]
+mod demo;
+#[cfg(not(feature = "demo"))]
+#[path = "no_demo.rs"]
 mod demo;
 mod explain;
 mod healthcheck;

@@ -3,16 +3,14 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::Args;
 use serde_json::Value;
 
 use super::{ConfigArgument, FAILED, WRONG};
 use crate::clock::rfc3339;
 use crate::config::{self, Secrets};
-use crate::credential::Slots;
 use crate::credential::oauth2::{Obtained, Unobtained};
+use crate::credential::{Compact, Slots};
 use crate::legible::{legible, legible_json};
 use crate::server::worker::runtime_of_one_thread;
 use crate::snapshot::{Service, Snapshot};
@@ -131,12 +129,9 @@ fn inside(token: &str) -> String {
 
 /// Header and claims (RFC 7519 §3).
 fn jwt(token: &str) -> Option<(Value, Value)> {
-    let mut parts = token.split('.');
-    let (Some(header), Some(claims), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
-        return None;
-    };
-    let read = |part: &str| serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok().filter(Value::is_object);
-    Some((read(header)?, read(claims)?))
+    let jwt = Compact::of(token)?;
+    let read = |part: Vec<u8>| serde_json::from_slice(&part).ok().filter(Value::is_object);
+    Some((read(jwt.header()?)?, read(jwt.payload()?)?))
 }
 
 /// A duration in its two largest units: `1h 5m`.
@@ -153,6 +148,9 @@ pub(super) fn spell(time: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
     use super::*;
 
     fn part(json: &str) -> String {

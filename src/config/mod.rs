@@ -30,6 +30,8 @@ mod source;
 mod suggest;
 #[cfg(test)]
 mod tests;
+#[cfg(any(test, feature = "bench"))]
+pub(crate) mod trial;
 pub mod value;
 mod watched;
 mod yaml;

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::diagnostic::{Diagnostic, Report, Severity, Text};
 use super::value::Span;
+use crate::legible::is_legible;
 
 /// Whether a drawing has colors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,7 +152,8 @@ impl Text {
         Place { line, column, text, mark }
     }
 
-    /// The line with one asterisk for each secret character, and the mark moved with the bytes that went away.
+    /// The line with one asterisk for each secret character, and the mark moved with the bytes that went away. What nobody
+    /// would see, or what would move its neighbors, stands as `�`: it may be what is wrong.
     fn masked(&self, line: Range<usize>, mark: Range<usize>) -> (String, Range<usize>) {
         let masks: Vec<&Range<usize>> =
             self.masks.iter().filter(|mask| mask.start < line.end && mask.end > line.start).collect();
@@ -165,7 +167,11 @@ impl Text {
                 moved.end = shown.len();
             }
             let hidden = masks.iter().any(|mask| mask.contains(&(line.start + at)));
-            shown.push(if hidden && !letter.is_whitespace() { '*' } else { letter });
+            shown.push(match letter {
+                _ if hidden && !letter.is_whitespace() => '*',
+                beyond if !beyond.is_ascii() && !is_legible(beyond) => char::REPLACEMENT_CHARACTER,
+                other => other,
+            });
         }
         moved.start = if mark.start >= line.len() { shown.len() } else { moved.start };
         moved.end = if mark.end >= line.len() { shown.len() } else { moved.end };

@@ -1,5 +1,7 @@
 //! "Did you mean": the nearest of the words that are known at a place.
 
+use strsim::osa_distance;
+
 /// The known word nearest to `typed`, if it is near enough to be meant.
 pub(super) fn nearest<'k>(typed: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     // A third of the word may be wrong; a short word may have one slip.
@@ -12,26 +14,8 @@ pub(super) fn nearest<'k>(typed: &str, known: impl IntoIterator<Item = &'k str>)
 
 /// How many slips (a letter too many, missing, wrong, or two swapped) lie between two words, whatever their case.
 pub(super) fn distance(left: &str, right: &str) -> usize {
-    let left: Vec<char> = left.chars().take(LONGEST).flat_map(char::to_lowercase).collect();
-    let right: Vec<char> = right.chars().take(LONGEST).flat_map(char::to_lowercase).collect();
-    let mut before_last: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=right.len()).collect();
-    for row in 1..=left.len() {
-        let mut current = Vec::with_capacity(right.len() + 1);
-        current.push(row);
-        for column in 1..=right.len() {
-            let wrong = usize::from(left[row - 1] != right[column - 1]);
-            let mut slips = (last[column] + 1).min(current[column - 1] + 1).min(last[column - 1] + wrong);
-            let swapped =
-                row > 1 && column > 1 && left[row - 1] == right[column - 2] && left[row - 2] == right[column - 1];
-            if swapped {
-                slips = slips.min(before_last[column - 2] + 1);
-            }
-            current.push(slips);
-        }
-        before_last = std::mem::replace(&mut last, current);
-    }
-    last[right.len()]
+    let plain = |word: &str| word.chars().take(LONGEST).flat_map(char::to_lowercase).collect::<String>();
+    osa_distance(&plain(left), &plain(right))
 }
 
 /// No known word is longer; a longer one is near to none.

@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::digest::{Context, SHA256};
-
 use super::command::{Command, Withheld};
 use super::source;
+use crate::digest::{Digest, sha256};
 use crate::secret::Secret;
 
 /// What a load has read or tried to read, each with a digest of what it found.
@@ -67,11 +66,7 @@ impl WatchedCommand {
         withheld: Arc<Withheld>,
         outcome: &Result<Secret, String>,
     ) -> Self {
-        let digest = |secret: &Secret| {
-            let mut digest = Context::new(&SHA256);
-            digest.update(secret.expose().as_bytes());
-            finish(digest)
-        };
+        let digest = |secret: &Secret| sha256(secret.expose().as_bytes());
         Self { command, refresh, withheld, outcome: outcome.as_ref().map(digest).map_err(String::clone) }
     }
 
@@ -101,21 +96,17 @@ impl WatchedCommand {
 impl Seen {
     /// The content of a file; `None` if nothing could be read.
     pub(super) fn content(content: Option<&[u8]>, limit: usize) -> Self {
-        let mut digest = Context::new(&SHA256);
-        // An empty file is not the same as none.
-        digest.update(if content.is_some() { b"content" } else { b"nothing" });
-        digest.update(content.unwrap_or_default());
-        Self { digest: finish(digest), limit }
+        let mut digest = Digest::new();
+        // As a list: an empty file is not the same as none.
+        digest.list(content.iter());
+        Self { digest: digest.finish(), limit }
     }
 
     /// The files of a directory.
     pub(super) fn names(files: &[PathBuf], limit: usize) -> Self {
-        let mut names = Context::new(&SHA256);
-        for file in files {
-            names.update(file.as_os_str().as_encoded_bytes());
-            names.update(b"\0");
-        }
-        Self { digest: finish(names), limit }
+        let mut names = Digest::new();
+        names.list(files.iter().map(|file| file.as_os_str().as_encoded_bytes()));
+        Self { digest: names.finish(), limit }
     }
 }
 
@@ -127,12 +118,6 @@ fn look(path: &Path, limit: usize) -> Seen {
             Seen::content(content.as_ref().ok().map(|content| content.bytes.as_slice()), limit)
         }
     }
-}
-
-fn finish(context: Context) -> [u8; 32] {
-    let mut digest = [0; 32];
-    digest.copy_from_slice(context.finish().as_ref());
-    digest
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ use http::{HeaderMap, HeaderName, StatusCode};
 
 pub(crate) use attachments::{Attachments, own_name, own_value};
 pub(crate) use error::Error;
+pub(crate) use jws::Compact;
 pub(crate) use oauth2::{Behalf, Claim, Crowd, Slot, Slots, Subjects, TokenState, TokenStatus, Unclaimed, Undelivered};
 
 use crate::config::{self, At, Auth, OnClientAuthorization, Report};

@@ -13,7 +13,7 @@ pub(crate) mod watch;
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
 use tokio::sync::{mpsc, oneshot};
@@ -22,6 +22,7 @@ use self::watch::Watcher;
 use crate::config::{self, Color, Config, Forgiven, Overrides, Report, Source};
 use crate::credential::{Slots, oauth2};
 use crate::heap;
+use crate::locked::locked;
 use crate::snapshot::difference::Difference;
 use crate::snapshot::{ClaimedState, Published, Service, Snapshot};
 use crate::telemetry::metrics::Metrics;
@@ -136,7 +137,7 @@ impl Reloads {
     }
 
     fn lock(&self) -> MutexGuard<'_, History> {
-        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.history)
     }
 }
 

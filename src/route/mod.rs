@@ -15,6 +15,8 @@ mod index;
 mod obstacle;
 mod rule;
 pub(crate) mod target;
+#[cfg(any(test, feature = "bench"))]
+pub(crate) mod trial;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use super::listener::{self, Socket};
 use super::stream::{Detached, Stream};
 use super::worker::Worker;
 use crate::deadline::TICK;
+use crate::locked::locked;
 use crate::proxy::Peer;
 
 /// A connection that was accepted on this thread.
@@ -91,7 +92,7 @@ impl Gate {
 
     /// Connections over a lowered limit are not closed: their places are taken away as they come free.
     pub(crate) fn resize(&self, wanted: usize) {
-        let mut limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut limit = locked(&self.limit);
         let (more, fewer) = (wanted.saturating_sub(*limit), limit.saturating_sub(wanted));
         let spared = (0..more).take_while(|_| self.takes_one_away()).count();
         self.places.add_permits(more - spared);

@@ -293,7 +293,8 @@ mod tests {
         let ports: Vec<_> =
             sockets.iter().map(|socket| socket.address().rsplit(':').next().map(str::to_owned)).collect();
 
-        assert!(ports.windows(2).all(|pair| pair[0] == pair[1]), "{ports:?}");
+        let has_both = std::net::UdpSocket::bind("[::1]:0").is_ok();
+        assert_eq!(ports, vec![ports[0].clone(); 1 + usize::from(has_both)]);
     }
 
     #[test]

@@ -25,7 +25,6 @@ use super::{Error, OnHangUp, Options, Started};
 use crate::admin::{self, Readiness, Role};
 use crate::config::{self, Color, Config, Ready, Source};
 use crate::credential::{Slot, Slots};
-use crate::heap;
 use crate::proxy;
 use crate::reload::watch::Watcher;
 use crate::reload::{Loader, Prepare, Reloader, Reloads, warn_of};
@@ -193,9 +192,6 @@ async fn become_ready(published: Arc<Published>, lifecycle: Rc<Lifecycle>) {
         return;
     }
     tracing::info!("ready");
-    // Tasks that were spawned meanwhile have their first turn, and the log its first lines.
-    tokio::time::sleep(SETTLED).await;
-    heap::let_go_of_start();
 }
 
 /// Why a service that is `ready: required` can't even ask for its first token.
@@ -278,8 +274,6 @@ fn describe(source: &Source) -> String {
 
 /// After a failed attempt the next is some time away.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
-/// How long after the start nothing of it goes on any more.
-const SETTLED: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 mod tests {

@@ -4,7 +4,7 @@
 //! when a view is built, and are never forgotten: no reload resets a counter.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use http::StatusCode;
@@ -14,6 +14,7 @@ use super::exposition::{self, Gauges};
 use super::sum::{self, Sum};
 use super::tally::{Histogram, Statuses, Tally};
 use crate::code::Code;
+use crate::locked::locked;
 
 /// All numbers of the process, and its last errors.
 #[derive(Debug, Default)]
@@ -118,9 +119,8 @@ impl Metrics {
         }
     }
 
-    /// A panic elsewhere leaves the maps whole: every change is one insertion.
     fn blocks(&self) -> MutexGuard<'_, Blocks> {
-        self.blocks.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.blocks)
     }
 }
 

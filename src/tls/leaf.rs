@@ -2,12 +2,12 @@
 
 use std::time::{Duration, SystemTime};
 
-use aws_lc_rs::digest;
 use x509_parser::parse_x509_certificate;
 use x509_parser::time::ASN1Time;
 
 use super::distinguished;
 use crate::clock::rfc3339;
+use crate::digest::sha256;
 use crate::hex::hex;
 
 /// What the leaf says, for status, metrics and warnings.
@@ -58,13 +58,6 @@ impl Leaf {
 pub(super) fn public_key(der: &[u8]) -> Option<&[u8]> {
     let (_, certificate) = parse_x509_certificate(der).ok()?;
     Some(certificate.tbs_certificate.subject_pki.raw)
-}
-
-/// SHA-256, of a certificate or a public key.
-pub(super) fn sha256(der: &[u8]) -> [u8; 32] {
-    let mut sha256 = [0; 32];
-    sha256.copy_from_slice(digest::digest(&digest::SHA256, der).as_ref());
-    sha256
 }
 
 /// The number without the zero that DER puts before a first bit that is set.

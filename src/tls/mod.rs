@@ -7,7 +7,6 @@
 mod certificate;
 mod distinguished;
 mod failure;
-mod fingerprint;
 mod key;
 mod leaf;
 #[cfg(test)]
@@ -17,6 +16,8 @@ mod pkcs12;
 mod system;
 #[cfg(test)]
 mod tests;
+#[cfg(any(test, feature = "bench"))]
+pub(crate) mod trial;
 mod trust;
 mod unusable;
 mod verify;
@@ -33,10 +34,10 @@ pub(crate) use certificate::{Certificate, Leaf};
 pub(crate) use failure::Failure;
 pub(crate) use key::compile as private_key;
 
-use self::fingerprint::Fingerprint;
 use self::trust::Trust;
 use self::verify::Verifier;
 use crate::config::{self, At, HttpVersion, Report, Span, TlsVersion};
+use crate::digest::Digest;
 
 /// All that one endpoint's TLS connections are made with. Cheap to clone; has its own store of resumable sessions.
 #[derive(Clone, Debug)]
@@ -205,14 +206,13 @@ fn fingerprint(
     let least = tls.min_version.unwrap_or(TlsVersion::Tls12);
     let chain = certificate.map_or(&[][..], |certificate| &certificate.presented.cert);
 
-    let mut fingerprint = Fingerprint::new();
-    fingerprint
-        .list(trust.map(|trust| trust.fingerprint).as_slice())
-        .part(server_name.to_str().as_bytes())
-        .part(&[least as u8])
-        .list(&pins)
-        .list(alpn(version))
-        .list(chain);
+    let mut fingerprint = Digest::new();
+    fingerprint.list(trust.map(|trust| trust.fingerprint).iter());
+    fingerprint.field(server_name.to_str().as_bytes());
+    fingerprint.field(&[least as u8]);
+    fingerprint.list(pins.iter());
+    fingerprint.list(alpn(version).iter());
+    fingerprint.list(chain.iter());
     fingerprint.finish()
 }
 

@@ -8,14 +8,15 @@ use std::fs::Metadata;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use rustls_native_certs::{CertificateResult, ErrorKind, load_certs_from_paths, load_native_certs};
 
-use super::fingerprint::Fingerprint;
 use super::pem;
 use super::trust::Trust;
 use crate::config::{Report, Span};
+use crate::digest::Digest;
+use crate::locked::locked;
 
 /// The system's roots, at least one; `place` is where the URL stands that needs them.
 pub(super) fn roots(place: Span, report: &mut Report) -> Option<Trust> {
@@ -34,7 +35,7 @@ impl Parsed {
 
     fn roots(&self, places: &Places, place: Span, report: &mut Report) -> Option<Trust> {
         let stamp = places.stamp();
-        let mut parsed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut parsed = locked(&self.0);
         if let Some((of, trust)) = &*parsed
             && *of == stamp
         {
@@ -81,11 +82,11 @@ impl Places {
 
     /// Changes when the files do.
     fn stamp(&self) -> [u8; 32] {
-        let mut stamp = Fingerprint::new();
+        let mut stamp = Digest::new();
         match self {
             Self::Default => DEFAULT.iter().for_each(|path| stat(Path::new(path), &mut stamp)),
             Self::Named { file, folders } => {
-                stamp.list(file.as_slice());
+                stamp.list(file.iter());
                 folders.iter().for_each(|folder| stat_files(folder, &mut stamp));
             }
         }
@@ -134,16 +135,17 @@ fn load(file: Option<&[u8]>, folders: &[PathBuf]) -> CertificateResult {
     loaded
 }
 
-fn stat_files(folder: &Path, stamp: &mut Fingerprint) {
+fn stat_files(folder: &Path, stamp: &mut Digest) {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let mut files: Vec<_> = entries.map(|entry| entry.path()).collect();
     files.sort();
     files.iter().for_each(|file| stat(file, stamp));
 }
 
-fn stat(path: &Path, stamp: &mut Fingerprint) {
+fn stat(path: &Path, stamp: &mut Digest) {
     let facts = std::fs::metadata(path).map(|of| facts(&of)).unwrap_or_default();
-    stamp.part(path.as_os_str().as_bytes()).list(&facts.map(u64::to_be_bytes));
+    stamp.field(path.as_os_str().as_bytes());
+    stamp.list(facts.map(u64::to_be_bytes).iter());
 }
 
 fn facts(of: &Metadata) -> [u64; 5] {

@@ -13,10 +13,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use super::leaf::{public_key, sha256};
+use super::leaf::public_key;
 use super::*;
 use crate::config::Secrets;
 use crate::demo::certificates::{Authority, Issued, named};
+use crate::digest::sha256;
 use crate::name::CertificateName;
 
 /// A CA, a server of it for loopback names, and a client that trusts it.

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 
-use super::fingerprint::Fingerprint;
 use super::pem;
 use super::system;
 use super::unusable::Unusable;
 use crate::config::{self, At, Report, Span};
+use crate::digest::Digest;
 
 /// A set of CAs, never empty where it is used.
 #[derive(Clone, Debug)]
@@ -34,11 +34,11 @@ impl Trust {
     }
 
     pub(super) fn new(certificates: Vec<CertificateDer<'static>>, system: Option<Self>) -> Self {
-        let mut fingerprint = Fingerprint::new();
-        fingerprint.list(&certificates);
+        let mut fingerprint = Digest::new();
+        fingerprint.list(certificates.iter());
         let mut roots = RootCertStore::empty();
         if let Some(system) = system {
-            fingerprint.part(&system.fingerprint);
+            fingerprint.field(&system.fingerprint);
             roots.clone_from(&system.roots);
         }
         roots.add_parsable_certificates(certificates);

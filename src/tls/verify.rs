@@ -10,9 +10,10 @@ use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_t
 use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::leaf::{public_key, sha256};
+use super::leaf::public_key;
 use super::provider;
 use super::trust::Trust;
+use crate::digest::sha256;
 
 /// What a service's certificate must pass. The handshake's signatures are checked whatever the config says.
 #[derive(Debug)]

@@ -22,12 +22,10 @@ use std::cell::Cell;
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
-use aws_lc_rs::digest;
-
 pub(crate) use self::body::{Body, BodyError, Kept, Need, Observer, Passage, Screen};
 pub(crate) use self::error::Error;
 pub(crate) use self::gate::Gate;
-#[cfg(feature = "bench")]
+#[cfg(any(test, feature = "bench"))]
 pub(crate) use self::h1::trial::{pieces_make_no_difference, reuse_is_earned};
 pub(crate) use self::h1::{AtRest, Exclusive};
 pub(crate) use self::h2::{Multiplexed, Outflow};
@@ -36,6 +34,7 @@ pub(crate) use self::outgoing::Outgoing;
 pub(crate) use self::probe::{Found, Probed, Step};
 
 use crate::config::{HttpVersion, Scheme, Url};
+use crate::digest::Digest;
 use crate::tls::ClientTls;
 
 /// Makes connections to one endpoint: a service's url, or a token endpoint. Cheap to clone.
@@ -117,21 +116,12 @@ impl Connector {
     /// SHA-256 over all that decides where connections go and what they trust and present: equal means interchangeable.
     pub(crate) fn fingerprint(&self) -> [u8; 32] {
         let endpoint = &*self.0;
-        let mut sha256 = digest::Context::new(&digest::SHA256);
-        match &endpoint.tls {
-            Some(tls) => {
-                sha256.update(b"https");
-                sha256.update(&tls.fingerprint);
-            }
-            None => sha256.update(b"http"),
-        }
-        sha256.update(&[endpoint.version as u8, endpoint.spelling as u8]);
-        sha256.update(&endpoint.port.to_be_bytes());
-        // The only part of no fixed length stands last, so that no two endpoints look alike.
-        sha256.update(endpoint.host.as_bytes());
-        let mut fingerprint = [0; 32];
-        fingerprint.copy_from_slice(sha256.finish().as_ref());
-        fingerprint
+        let mut digest = Digest::new();
+        digest.list(endpoint.tls.iter().map(|tls| tls.fingerprint));
+        digest.field(&[endpoint.version as u8, endpoint.spelling as u8]);
+        digest.field(&endpoint.port.to_be_bytes());
+        digest.field(endpoint.host.as_bytes());
+        digest.finish()
     }
 }
 

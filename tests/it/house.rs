@@ -25,19 +25,22 @@ const GROUND: &[&str] = &[
     "name",
     "code",
     "clock",
+    "bearer",
     "deadline",
+    "digest",
     "gather",
     "guard",
     "hex",
     "incoming",
     "legible",
+    "locked",
     "spelling",
     "telemetry",
     "heap",
 ];
 
 /// The map of the house, the other crate, and the door for benches and fuzz targets.
-const OUTSIDE: [&str; 3] = ["lib.rs", "main.rs", "bench.rs"];
+const OUTSIDE: [&str; 5] = ["lib.rs", "main.rs", "bench/mod.rs", "bench/fuzz.rs", "bench/tests.rs"];
 
 const DRAWERS: [&str; 7] = ["util", "utils", "helper", "helpers", "common", "shared", "misc"];
 

@@ -341,6 +341,7 @@ async fn a_key_is_lent_for_the_token_of_a_workload() {
     let form =
         ["Action", "Version", "RoleArn", "RoleSessionName", "WebIdentityToken"].map(|name| asked.form(name).unwrap());
     assert_eq!(form, ["AssumeRoleWithWebIdentity", "2011-06-15", "arn:aws:iam::1:role/app", "sidekey", "ey.J.w"]);
+    assert_eq!(service.count(), 3);
     for request in service.received() {
         assert_eq!(scope_and_fields(&request).0, "ASIALENT/r/es/aws4_request");
         assert_eq!(request.field("x-amz-security-token").as_deref(), Some("lent&token"));

@@ -5,14 +5,15 @@
 //! so whatever key could be presented in a handshake signs here too, and never shows itself. Only ECDSA is written
 //! otherwise: JWS wants two numbers of fixed length (RFC 7518 §3.4) where TLS has DER.
 
+mod compact;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 
 use aws_lc_rs::encoding::{AsDer, EcPrivateKeyRfc5915Der};
+use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
-use aws_lc_rs::{digest, hmac};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use pkcs8::der::asn1::UintRef;
@@ -22,8 +23,11 @@ use rustls::crypto::aws_lc_rs::sign::any_ecdsa_type;
 use rustls::sign::SigningKey;
 use rustls_pki_types::{PrivateKeyDer, PrivateSec1KeyDer};
 
+pub(crate) use compact::Compact;
+
 use crate::config::auth::oauth2::Algorithm;
 use crate::config::{At, Report, Span};
+use crate::digest::sha256;
 use crate::secret::Secret;
 
 /// Signs JWTs with one key in one way. Cheap to use, not to make.
@@ -150,7 +154,7 @@ impl Signer {
 /// The thumbprint (RFC 7638) of a JWK that has the members it must have and no others, in the order of their names,
 /// without spaces.
 pub(super) fn thumbprint(jwk: &str) -> String {
-    URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, jwk.as_bytes()))
+    URL_SAFE_NO_PAD.encode(sha256(jwk.as_bytes()))
 }
 
 /// Nothing of a key.

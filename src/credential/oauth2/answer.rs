@@ -19,6 +19,7 @@ use super::call::Origin;
 use super::failure::{Failure, Kind};
 use super::spellings::Spellings;
 use crate::clock::Moment;
+use crate::credential::Compact;
 use crate::secret::Secret;
 
 /// A token as the endpoint gave it.
@@ -214,12 +215,8 @@ pub(super) fn wants_nonce(answer: &Answer<'_>) -> bool {
 
 /// The claims of a JWT; empty for any other token.
 fn claims(token: &str) -> Claims {
-    let mut parts = token.split('.');
-    let (Some(_), Some(payload), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
-        return Claims::default();
-    };
-    let decoded = URL_SAFE_NO_PAD.decode(payload).ok();
-    decoded.as_deref().and_then(object).unwrap_or_default()
+    let payload = Compact::of(token).and_then(|jwt| jwt.payload());
+    payload.as_deref().and_then(object).unwrap_or_default()
 }
 
 /// `expires_in`: a number, or a string of digits as some endpoints write it. Any other kind counts as missing.

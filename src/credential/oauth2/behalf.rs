@@ -4,6 +4,7 @@
 
 use http::{HeaderMap, HeaderName};
 
+use crate::bearer::bearer;
 use crate::credential::Error;
 use crate::credential::digest::Digest;
 use crate::secret::Secret;
@@ -51,7 +52,8 @@ impl Subject {
         if sent.next().is_some() {
             return Err(Error::SubjectRepeated { field: name.clone() });
         }
-        let token = without_scheme(value.as_bytes().trim_ascii());
+        let value = value.as_bytes().trim_ascii();
+        let token = bearer(value).unwrap_or(value);
         match std::str::from_utf8(token) {
             Ok("") => Err(Error::NoSubject { field: name.clone() }),
             Ok(token) if token.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(Self::of(token)),
@@ -65,17 +67,6 @@ impl Subject {
         Self { key: digest.finish(), token: Secret::new(token.to_owned()) }
     }
 }
-
-fn without_scheme(value: &[u8]) -> &[u8] {
-    match value.split_at_checked(BEARER.len()) {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case(BEARER) => token.trim_ascii_start(),
-        // A scheme without a token.
-        None if value.eq_ignore_ascii_case(BEARER.trim_ascii_end()) => b"",
-        _ => value,
-    }
-}
-
-const BEARER: &[u8] = b"bearer ";
 
 #[cfg(test)]
 mod tests {

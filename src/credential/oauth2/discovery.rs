@@ -9,7 +9,7 @@
 //! the old one serves: an issuer that is down takes no endpoint with it that is up.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use http::Method;
@@ -23,6 +23,7 @@ use crate::clock::Moment;
 use crate::config::auth::oauth2::{ClientAuth, OAuth2};
 use crate::config::value::Issuer;
 use crate::config::{Scheme, Url};
+use crate::locked::locked;
 use crate::tls::Nameless;
 use crate::transport::Body;
 
@@ -124,8 +125,7 @@ impl Discovery {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Found>> {
-        // A panic elsewhere leaves it whole: every change is one assignment.
-        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.found)
     }
 
     async fn discover(&self, patience: Patience) -> Result<Arc<Address>, Failure> {

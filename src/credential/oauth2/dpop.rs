@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwapOption;
-use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::WWW_AUTHENTICATE;
@@ -21,6 +20,7 @@ use crate::config::Scheme;
 use crate::credential::Verdict;
 use crate::credential::fixed::secret_value;
 use crate::credential::jws::{Signer, Unsigned, thumbprint};
+use crate::digest::sha256;
 use crate::secret::Secret;
 
 /// The field of a proof.
@@ -173,7 +173,7 @@ impl fmt::Debug for ProofKey {
 }
 
 fn hashed(bytes: &[u8]) -> String {
-    URL_SAFE_NO_PAD.encode(digest(&SHA256, bytes))
+    URL_SAFE_NO_PAD.encode(sha256(bytes))
 }
 
 /// RFC 9449 §8.1: visible ASCII but for `"` and `\`. One that is too long for a proof is none.

@@ -10,7 +10,6 @@ use super::call::{Address, Origin};
 use super::crowd::Entrance;
 use super::discovery::{Discovery, Means};
 use super::grant::Families;
-use super::locked::locked;
 use super::place::Place;
 use super::request::TokenRequest;
 use super::{Slot, Subjects};
@@ -18,6 +17,7 @@ use crate::config::auth::oauth2::{Endpoint, EndpointCertificate, OAuth2};
 use crate::config::{self, At, HttpVersion, Report, Scheme, Tls};
 use crate::credential::Material;
 use crate::credential::digest::Digest;
+use crate::locked::locked;
 use crate::name::ServiceName;
 use crate::tls::{Certificate, ClientTls, Nameless};
 

@@ -27,7 +27,6 @@ mod draft;
 mod entry;
 mod failure;
 mod grant;
-mod locked;
 mod metadata;
 mod obtained;
 mod place;
@@ -41,6 +40,8 @@ mod subjects;
 mod terms;
 #[cfg(test)]
 mod tests;
+#[cfg(any(test, feature = "bench"))]
+pub(crate) mod trial;
 mod web_identity;
 
 pub(in crate::credential) use bearer::Bearer;

@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::Path;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -23,6 +23,7 @@ use super::state_file::Unclaimed;
 use super::terms::Sharers;
 use crate::clock::Moment;
 use crate::credential::Error;
+use crate::locked::locked;
 use crate::secret::Secret;
 use crate::telemetry::metrics::TokenNumbers;
 
@@ -235,7 +236,7 @@ impl Slot {
 
     /// A demand that comes too soon does not count.
     fn may_demand(&self, now: Moment) -> bool {
-        let mut last = self.demanded.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = locked(&self.demanded);
         let may = last.is_none_or(|last| now.since(last) >= BETWEEN_DEMANDS);
         if may {
             *last = Some(now);

@@ -16,8 +16,8 @@ use std::sync::{Arc, Mutex, Weak};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::locked::locked;
 use crate::hex::hex;
+use crate::locked::locked;
 use crate::secret::Secret;
 
 /// What a state file holds.

@@ -12,7 +12,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
@@ -29,6 +29,7 @@ use super::slot::{Slot, TokenState, TokenStatus};
 use super::terms::Sharers;
 use crate::clock::Moment;
 use crate::credential::Error;
+use crate::locked::locked;
 use crate::secret::Secret;
 use crate::telemetry::metrics::TokenNumbers;
 
@@ -90,7 +91,7 @@ impl Subjects {
 
     /// Keeps the slots; ends when the last snapshot that holds this is gone. Runs on the background, once.
     pub(crate) fn keep(&self) -> impl Future<Output = ()> + use<> {
-        let inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let inbox = locked(&self.inbox).take();
         let mut keeper = Keeper { common: self.common.clone(), slots: HashMap::new() };
         async move {
             if let Some(inbox) = inbox {

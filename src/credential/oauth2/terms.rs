@@ -3,11 +3,12 @@
 //! Services that share an entry may write them differently. Each holds its own terms, the entry knows them weakly and
 //! goes by what suits them all: so a config that was refused, or is gone, has no say.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use crate::config::auth::oauth2::{OAuth2, RefreshAhead};
 use crate::credential::digest::Digest;
+use crate::locked::locked;
 
 /// The terms of one service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +79,7 @@ impl Sharers {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Weak<Terms>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.0)
     }
 }
 

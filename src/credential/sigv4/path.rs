@@ -1,7 +1,8 @@
 //! What of a target AWS reads in another way than its own crate does. Pure.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
 /// A path as S3 has it in its canonical form: it decodes the key, and encodes all of it but letters, digits, `-._~` and
 /// `/`. A `/` that was encoded stays so.
@@ -9,43 +10,25 @@ pub(super) fn of_storage(path: &str) -> Cow<'_, str> {
     if path.bytes().all(is_plain) {
         return Cow::Borrowed(path);
     }
-    let mut canonical = String::with_capacity(path.len() + 16);
-    for (byte, encoded) in decoded(path) {
-        match byte {
-            b'/' if encoded => canonical.push_str("%2F"),
-            // It reads one as a space, in a path too.
-            b'+' if !encoded => canonical.push_str("%20"),
-            plain if is_plain(plain) => canonical.push(char::from(plain)),
-            // Writing to a `String` can't fail.
-            other => drop(write!(canonical, "%{other:02X}")),
-        }
-    }
-    canonical.into()
+    // It reads one as a space, in a path too.
+    let key = |segment: &str| {
+        let segment = segment.replace('+', "%20");
+        percent_encode(&percent_decode_str(&segment).collect::<Vec<_>>(), NOT_PLAIN).to_string()
+    };
+    path.split('/').map(key).collect::<Vec<_>>().join("/").into()
 }
 
 /// Whether what a query says is UTF-8, once it is decoded.
 pub(super) fn is_text(query: &str) -> bool {
-    !query.contains('%') || String::from_utf8(decoded(query).map(|(byte, _)| byte).collect()).is_ok()
-}
-
-/// The bytes that a text stands for, and whether they were encoded.
-fn decoded(text: &str) -> impl Iterator<Item = (u8, bool)> {
-    let mut rest = text.as_bytes();
-    std::iter::from_fn(move || {
-        let (&first, after) = rest.split_first()?;
-        let digit = |at: usize| after.get(at).and_then(|byte| char::from(*byte).to_digit(16));
-        if let (b'%', Some(high), Some(low)) = (first, digit(0), digit(1)) {
-            rest = &after[2..];
-            return u8::try_from(high << 4 | low).ok().map(|byte| (byte, true));
-        }
-        rest = after;
-        Some((first, false))
-    })
+    percent_decode_str(query).decode_utf8().is_ok()
 }
 
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'/')
 }
+
+/// What is encoded in a key: its slashes too, for one that is part of a key came encoded.
+const NOT_PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 #[cfg(test)]
 mod tests {

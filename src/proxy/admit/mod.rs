@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 
 use super::fields::{Instance, Name, Present, forwards, is_chunked};
 use super::{Error, Peer};
+use crate::bearer::bearer;
 use crate::route::authority::Authority;
 use crate::route::target::{self, Refused};
 use crate::route::{Form, Question, Table};
@@ -268,12 +269,11 @@ fn shown_to_proxy(token: &Secret, fields: &HeaderMap) -> bool {
 
 /// Whether a value is the token: `Bearer`, or as the password of any user of `Basic`.
 fn shows(token: &Secret, value: &HeaderValue) -> bool {
-    let Some((scheme, shown)) = value.to_str().ok().and_then(|text| text.split_once(' ')) else { return false };
-    let shown = shown.trim();
-    if scheme.eq_ignore_ascii_case("bearer") {
-        return token.is(shown.as_bytes());
+    if let Some(shown) = bearer(value.as_bytes()) {
+        return token.is(shown);
     }
-    scheme.eq_ignore_ascii_case("basic") && password(shown).is_some_and(|password| token.is(&password))
+    let Some((scheme, shown)) = value.to_str().ok().and_then(|text| text.split_once(' ')) else { return false };
+    scheme.eq_ignore_ascii_case("basic") && password(shown.trim()).is_some_and(|password| token.is(&password))
 }
 
 fn password(encoded: &str) -> Option<Zeroizing<Vec<u8>>> {

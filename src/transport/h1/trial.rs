@@ -35,8 +35,9 @@ pub(crate) fn read<'a>(method: &Method, pieces: impl IntoIterator<Item = &'a [u8
 }
 
 /// Panics unless an answer that comes in pieces is read as if it had come at once: each byte of `cuts` is the length
-/// of a piece, again and again.
-pub(crate) fn pieces_make_no_difference(answer: &[u8], cuts: &[u8]) {
+/// of a piece, again and again. Says whether it is an answer.
+pub(crate) fn pieces_make_no_difference(answer: &[u8], cuts: &[u8]) -> bool {
+    let mut is_answer = false;
     for method in [Method::GET, Method::HEAD] {
         let whole = read(&method, [answer]);
         let cut = read(&method, pieces(answer, cuts));
@@ -47,16 +48,18 @@ pub(crate) fn pieces_make_no_difference(answer: &[u8], cuts: &[u8]) {
         if let Ok(whole) = &whole {
             let told = whole.body.len() + whole.fields.len() + whole.trailers.len();
             assert!(told <= answer.len(), "more was read than came");
+            is_answer = true;
         }
     }
+    is_answer
 }
 
 /// Panics unless a connection is used again only after an exchange that ended on both sides, and then reads what comes as
 /// one that was never used. A service says `bytes`, cut as by [`pieces`]; each of `late` says how many pieces come before a
-/// request was written to its end.
-pub(crate) fn reuse_is_earned(bytes: &[u8], cuts: &[u8], late: &[u8]) {
+/// request was written to its end. Says whether it was used again.
+pub(crate) fn reuse_is_earned(bytes: &[u8], cuts: &[u8], late: &[u8]) -> bool {
     let mut pieces = pieces(bytes, cuts).into_iter();
-    let mut reader = Reader::default();
+    let (mut reader, mut is_used_again) = (Reader::default(), false);
     for wait in late.iter().map(|wait| usize::from(wait % 4)).cycle().take(bytes.len()) {
         reader.begin();
         let mut came = Vec::new();
@@ -66,10 +69,10 @@ pub(crate) fn reuse_is_earned(bytes: &[u8], cuts: &[u8], late: &[u8]) {
                 is_early = reader.answer.is_some();
                 reader.download.asked(WrittenToEnd::on_trial());
             }
-            let Some(piece) = pieces.next() else { return };
+            let Some(piece) = pieces.next() else { return is_used_again };
             came.extend_from_slice(piece);
             if reader.take(&Method::GET, piece).is_err() {
-                return;
+                return is_used_again;
             }
             if reader.answer.is_some() && reader.download.is_over() {
                 // It was written in the end, and too late.
@@ -78,12 +81,14 @@ pub(crate) fn reuse_is_earned(bytes: &[u8], cuts: &[u8], late: &[u8]) {
             }
         }
         if !reader.download.is_reusable() || reader.left_over {
-            return;
+            return is_used_again;
         }
         assert!(!is_early, "it was answered early: {:?}", String::from_utf8_lossy(&came));
         let seen = reader.answer.take().map(|answer| Whole { reusable: true, ..answer });
         assert_eq!(read(&Method::GET, [&came[..]]).ok(), seen, "{:?}", String::from_utf8_lossy(&came));
+        is_used_again = true;
     }
+    is_used_again
 }
 
 /// `answer` in pieces as long as `cuts` says.

@@ -3,6 +3,10 @@
 //! Only with the feature `bench`. What it opens stays `pub(crate)`, so each function gives away a closure and no type.
 //! Each panics where a config has errors.
 
+pub mod fuzz;
+#[cfg(test)]
+mod tests;
+
 use std::cell::{Cell, RefCell};
 use std::pin::pin;
 use std::sync::Arc;
@@ -10,7 +14,6 @@ use std::task::{Context, Poll, Waker};
 
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, StatusCode, Version};
-use tokio::runtime::LocalRuntime;
 use tokio::task::spawn_local;
 
 use crate::config::{self, Color, Secrets, Source};
@@ -19,11 +22,10 @@ use crate::demo::Demo;
 use crate::proxy;
 use crate::proxy::fields::{self, Downward, Instance, Rules, Upward};
 use crate::route::{Form, Question};
-use crate::server::trial;
 use crate::server::worker::runtime_of_one_thread;
 use crate::snapshot::{Published, Service, Snapshot};
 use crate::telemetry::metrics::Metrics;
-use crate::transport::{self, Body, Outgoing};
+use crate::transport::{Body, Outgoing};
 
 /// Finds the route of a `GET` for `path`, and says whether there is one.
 pub fn route(config: &str, path: &str) -> impl Fn() -> bool + use<> {
@@ -106,52 +108,22 @@ pub fn swap(one: &str, other: &str) -> impl Fn() + use<> {
 
 /// The credential must be there at once.
 fn attach_of(service: Arc<Service>) -> impl Fn(HeaderMap) -> HeaderMap + use<> {
-    let attachments = RefCell::default();
+    let attach = attach_to(service);
     move |fields| {
-        let mut outgoing = Outgoing {
-            method: Method::GET,
-            scheme: service.scheme,
-            authority: service.authority.clone(),
-            target: PathAndQuery::from_static("/orders"),
-            fields,
-            body: Body::Empty,
-        };
-        assert!(
-            is_ready(service.identities.all()[0].credential.authorize(&attachments, &Behalf::default(), &mut outgoing)),
-            "a credential to wait for"
-        );
-        outgoing.fields
+        let target = PathAndQuery::from_static("/orders");
+        attach(target, fields).unwrap_or_else(|| panic!("a credential to wait for")).fields
     }
 }
 
-/// Reads a service's answer at once and in pieces, which must make no difference; see `fuzz/`.
-///
-/// # Panics
-/// When it does.
-pub fn pieces_make_no_difference(answer: &[u8], cuts: &[u8]) {
-    transport::pieces_make_no_difference(answer, cuts);
-}
-
-/// Takes any bytes as a service's answers to one request after the other, some of which come before their request was
-/// written; see `fuzz/`.
-///
-/// # Panics
-/// When a connection is used again that should not be, or reads on differently then.
-pub fn reuse_is_earned(bytes: &[u8], cuts: &[u8], late: &[u8]) {
-    transport::reuse_is_earned(bytes, cuts, late);
-}
-
-/// Takes any bytes as those of a client's connection, in pieces and with pauses as `cuts` says; see `fuzz/`.
-///
-/// # Panics
-/// When a request is carried out that hyper's own server does not read in them.
-pub fn no_request_is_made_up(bytes: &[u8], cuts: &[u8]) {
-    thread_local! {
-        static RUNTIME: LocalRuntime =
-            runtime_of_one_thread()().unwrap_or_else(|error| panic!("no runtime: {error}"));
+/// Puts the credential on a `GET` request; `None`: it has to be waited for, or has no place on this one.
+fn attach_to(service: Arc<Service>) -> impl Fn(PathAndQuery, HeaderMap) -> Option<Outgoing> + use<> {
+    let attachments = RefCell::default();
+    move |target, fields| {
+        let (scheme, authority) = (service.scheme, service.authority.clone());
+        let mut outgoing = Outgoing { method: Method::GET, scheme, authority, target, fields, body: Body::Empty };
+        let credential = &service.identities.all()[0].credential;
+        is_ready(credential.authorize(&attachments, &Behalf::default(), &mut outgoing)).then_some(outgoing)
     }
-    let played = RUNTIME.with(|runtime| runtime.block_on(trial::no_request_is_made_up(bytes, cuts)));
-    played.unwrap_or_else(|error| panic!("no sockets: {error}"));
 }
 
 fn is_ready<T, E>(future: impl Future<Output = Result<T, E>>) -> bool {

@@ -1,8 +1,8 @@
-//! Mutexes of this room: never held across an await.
+//! Mutexes: of what is seldom touched, and never held across an await.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Locks it. A panic elsewhere leaves what is in it whole: every change is one insertion or assignment.
-pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,0 +1,6 @@
+//! An issuer's metadata.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    sidekey::bench::fuzz::metadata(data);
+});

@@ -1,0 +1,6 @@
+//! The target of a request.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    sidekey::bench::fuzz::target(data);
+});
