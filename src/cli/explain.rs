@@ -10,9 +10,9 @@ use http::{HeaderMap, Method, Uri};
 use super::{ConfigArgument, FAILED, WRONG};
 use crate::config::{self, At, Config, Secrets, Service};
 use crate::name::ServiceName;
+use crate::route::allow::Allow;
 use crate::route::authority::Authority;
 use crate::route::{Form, Match, Question, Table, target};
-use crate::snapshot::allow::Allow;
 use crate::snapshot::{Access, compile_routes};
 
 #[derive(Debug, Args)]

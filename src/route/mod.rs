@@ -7,6 +7,7 @@
 //! A route is a `Rule`, explicit or default; the `Index` proposes rules in order of rank, `Asked` says whether one
 //! fits, and the first that does wins.
 
+pub(crate) mod allow;
 mod alone;
 pub(crate) mod authority;
 pub(crate) mod explain;
