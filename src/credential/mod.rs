@@ -9,13 +9,13 @@
 //! here, a variant of [`Part`] and an arm in [`Part::of`], and the compiler asks for the rest.
 
 mod attachments;
+mod aws;
 mod digest;
 mod error;
 mod fixed;
 mod hmac;
 mod jws;
 pub(crate) mod oauth2;
-mod sigv4;
 #[cfg(test)]
 mod tests;
 
@@ -57,7 +57,7 @@ enum Part {
     /// What it would put there can't be had; the text says why.
     Unavailable(Arc<str>),
     Hmac(Box<hmac::Signer>),
-    SigV4(Box<sigv4::Signer>),
+    SigV4(Box<aws::Signer>),
 }
 
 /// Which token a sending carried; of several, the newest.
@@ -290,7 +290,7 @@ impl Part {
             }
             Auth::Unavailable(missing) => (missing.name, vec![Self::Unavailable(missing.reason.as_str().into())]),
             Auth::AwsSigV4(aws) => {
-                let signer = sigv4::Signer::compile(aws, material, report)?;
+                let signer = aws::Signer::compile(aws, material, report)?;
                 ("aws_sigv4", vec![Self::SigV4(Box::new(signer))])
             }
             Auth::Hmac(hmac) => ("hmac", vec![Self::Hmac(Box::new(hmac::Signer::compile(hmac)))]),

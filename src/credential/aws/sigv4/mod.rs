@@ -22,17 +22,18 @@ use http::{HeaderName, HeaderValue};
 use tracing::Dispatch;
 use tracing::dispatcher::with_default;
 
-use super::digest::{Digest, body_sha256};
-use super::oauth2::{Lent, Slot};
-use super::{Error, Material};
+use super::sts::Lent;
 use crate::config::auth::AwsSigV4;
 use crate::config::auth::aws::{AwsKey, AwsKeys};
 use crate::config::{Report, Scheme};
+use crate::credential::digest::{Digest, body_sha256};
+use crate::credential::oauth2::Slot;
+use crate::credential::{Error, Material};
 use crate::transport::{Body, Need, Outgoing};
 
 /// Signs the requests of one service.
 #[derive(Debug)]
-pub(super) struct Signer {
+pub(in crate::credential) struct Signer {
     region: String,
     service: String,
     /// Keeps paths as they are, and wants to be told what the body is.
@@ -50,7 +51,11 @@ enum Keys {
 
 impl Signer {
     /// `None`: what is wrong has been reported.
-    pub(super) fn compile(written: &AwsSigV4, material: &Material<'_>, report: &mut Report) -> Option<Self> {
+    pub(in crate::credential) fn compile(
+        written: &AwsSigV4,
+        material: &Material<'_>,
+        report: &mut Report,
+    ) -> Option<Self> {
         let keys = match &written.keys {
             AwsKeys::Fixed(key) => Keys::Fixed { credentials: credentials(key), written: key.clone() },
             AwsKeys::WebIdentity(lent) => Keys::Lent(Lent::compile(lent, material, report)?),
@@ -63,24 +68,24 @@ impl Signer {
     }
 
     /// The fields that it sets.
-    pub(super) fn fields(&self) -> impl Iterator<Item = &'static HeaderName> + use<> {
+    pub(in crate::credential) fn fields(&self) -> impl Iterator<Item = &'static HeaderName> + use<> {
         FIELDS.iter()
     }
 
     /// What it has to know of the body.
-    pub(super) fn body_needed(&self) -> Need {
+    pub(in crate::credential) fn body_needed(&self) -> Need {
         self.need
     }
 
     /// Where its keys are kept, if they are lent.
-    pub(super) fn slot(&self) -> Option<&Arc<Slot>> {
+    pub(in crate::credential) fn slot(&self) -> Option<&Arc<Slot>> {
         match &self.keys {
             Keys::Fixed { .. } => None,
             Keys::Lent(lent) => Some(lent.slot()),
         }
     }
 
-    pub(super) fn digest(&self, digest: &mut Digest) {
+    pub(in crate::credential) fn digest(&self, digest: &mut Digest) {
         let (Need::Whole { most } | Need::IfShort { most }) = self.need;
         digest.list([b"aws_sigv4".as_slice(), self.region.as_bytes(), self.service.as_bytes()].into_iter());
         digest.field(&most.to_be_bytes());
@@ -97,7 +102,7 @@ impl Signer {
     ///
     /// # Errors
     /// When no key is lent to us; when the request has something in it that has no canonical form.
-    pub(super) async fn sign(&self, outgoing: &mut Outgoing) -> Result<(), Error> {
+    pub(in crate::credential) async fn sign(&self, outgoing: &mut Outgoing) -> Result<(), Error> {
         let now = SystemTime::now();
         match &self.keys {
             Keys::Fixed { credentials, .. } => self.sign_with(credentials, now, outgoing),
