@@ -4,7 +4,7 @@ use std::iter;
 
 use http::{HeaderName, header};
 
-use super::{Attachment, Auth, AwsSigV4, OAuth2, Static, Unavailable};
+use super::{Attachment, Auth, OAuth2, Static, Unavailable};
 use crate::config::diagnostic::Report;
 use crate::config::schema::RequestHeaders;
 use crate::config::value::{At, Span};
@@ -12,7 +12,7 @@ use crate::spelling::folded_name;
 
 /// A part of the request that a credential takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Place {
+pub(super) enum Place {
     /// The name as it is compared.
     Header(String),
     Query(String),
@@ -21,7 +21,7 @@ enum Place {
 
 impl Place {
     /// All spellings of a field are one place.
-    fn header(name: &str) -> Self {
+    pub(super) fn header(name: &str) -> Self {
         Self::Header(folded_name(name))
     }
 
@@ -104,8 +104,7 @@ fn places_of(method: &Auth, span: Span) -> Vec<(Place, Span)> {
             names.map(|name| (Place::header(name), span)).collect()
         }
         Auth::Unavailable(Unavailable { method, .. }) => places_of(method, span),
-        Auth::AwsSigV4(_) => AwsSigV4::FIELDS.iter().map(|name| (Place::header(name.as_str()), span)).collect(),
-        Auth::Hmac(hmac) => hmac.fields().map(|name| (Place::header(name.value.as_str()), name.span)).collect(),
+        Auth::Signs(signature) => signature.method().places(span),
     }
 }
 
@@ -150,15 +149,7 @@ impl Auth {
                 iter::once(token).chain(proof).collect()
             }
             Self::Unavailable(Unavailable { method, .. }) => method.masked(),
-            Self::AwsSigV4(aws) => {
-                vec![format!("authorization: AWS4-HMAC-SHA256 *** (a signature for {} in {})", aws.service, aws.region)]
-            }
-            Self::Hmac(hmac) => {
-                let told = [&hmac.timestamp_header, &hmac.nonce_header].into_iter().flatten();
-                let told = told.map(|name| format!("{}: ***", name.value));
-                let signature = format!("{}: {}*** (a signature)", hmac.header.value, hmac.prefix);
-                iter::once(signature).chain(told).collect()
-            }
+            Self::Signs(signature) => signature.method().masked(),
         }
     }
 }
