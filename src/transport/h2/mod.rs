@@ -31,7 +31,7 @@ use tokio::sync::oneshot;
 pub(crate) use self::inflow::Inflow;
 pub(crate) use self::outflow::Outflow;
 
-use self::request::RequestStream;
+use self::request::{RequestStream, SentSoFar};
 use self::watched::{Watch, WatchedWire};
 use super::error::Error;
 use super::http::{Answer, Driver, HEAD_BYTES, Unsent};
@@ -101,8 +101,9 @@ impl Multiplexed {
                 Err(error) => error,
             };
             // A connection that was dead before this came has written nothing since.
-            let unwritten = self.watch.written() == written_before;
-            Err(request.unsent(error, unwritten, &self.watch, outgoing))
+            let written =
+                if self.watch.written() == written_before { SentSoFar::Nothing } else { SentSoFar::Something };
+            Err(request.unsent(error, written, &self.watch, outgoing))
         })
     }
 

@@ -34,6 +34,13 @@ pub(super) enum Lost {
     Final(Error),
 }
 
+/// What of a request its connection has written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum SentSoFar {
+    Nothing,
+    Something,
+}
+
 impl RequestStream {
     /// Writes the head; takes the body of `outgoing` unless that fails.
     ///
@@ -67,15 +74,15 @@ impl RequestStream {
     }
 
     /// What is known of the request after it brought no answer; its body is given back to `outgoing` if it is whole.
-    pub(super) fn unsent(self, lost: Lost, unwritten: bool, watch: &Watch, outgoing: &mut Outgoing) -> Unsent {
+    pub(super) fn unsent(self, lost: Lost, written: SentSoFar, watch: &Watch, outgoing: &mut Outgoing) -> Unsent {
         let error = match lost {
             Lost::Stream(error) => error,
             Lost::Final(error) => return Unsent::finally(error),
         };
-        let not_processed = unwritten || disclaims(&error);
+        let not_processed = written == SentSoFar::Nothing || disclaims(&error);
         let error = watch.verdict().unwrap_or_else(|| Error::unanswered(&error));
         let body = match self.outflow {
-            _ if !unwritten => None,
+            _ if written == SentSoFar::Something => None,
             Some(outflow) => outflow.untouched(),
             None => Some(Body::Empty),
         };
