@@ -30,6 +30,7 @@ mod source;
 mod suggest;
 #[cfg(test)]
 mod tests;
+mod text;
 pub mod value;
 mod watched;
 mod yaml;

@@ -6,11 +6,10 @@ use std::rc::Rc;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::diagnostic::Reported;
-use super::node::Node;
+use super::node::{Node, quoted};
 use super::read::{FromNode, Reader};
 use super::reference::{self, Accepts};
 use super::suggest::nearest;
-use super::yaml::quoted;
 use crate::name::{CertificateName, ServiceName};
 
 /// The names that a section defines. Each of ten thousand routes asks for one of a thousand.

@@ -96,3 +96,16 @@ impl Node {
         }
     }
 }
+
+/// Whether a mapping has nothing but the words of a reference.
+pub(super) fn is_reference(entries: &[Entry]) -> bool {
+    let source = |entry: &Entry| matches!(entry.key.text.as_str(), "env" | "file" | "credential" | "command");
+    entries.iter().any(source)
+        && entries.iter().all(|entry| source(entry) || matches!(entry.key.text.as_str(), "default" | "refresh"))
+}
+
+/// A key as it may be shown: one that is no plain word may be a secret that slipped in.
+pub(super) fn quoted(key: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    if key.len() <= 63 && !key.is_empty() && key.bytes().all(plain) { format!("\"{key}\"") } else { "a key".to_owned() }
+}

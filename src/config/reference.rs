@@ -43,13 +43,6 @@ impl Found {
     }
 }
 
-/// Whether a mapping has nothing but the words of a reference.
-pub(super) fn is_one(entries: &[Entry]) -> bool {
-    let source = |entry: &Entry| matches!(entry.key.text.as_str(), "env" | "file" | "credential" | "command");
-    entries.iter().any(source)
-        && entries.iter().all(|entry| source(entry) || matches!(entry.key.text.as_str(), "default" | "refresh"))
-}
-
 /// Whether a command is named anywhere.
 pub(super) fn has_command(node: &Node) -> bool {
     match &node.value {

@@ -221,12 +221,6 @@ impl Source<'_> {
     }
 }
 
-/// A key as it may be shown: one that is no plain word may be a secret that slipped in.
-pub(super) fn quoted(key: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
-    if key.len() <= 63 && !key.is_empty() && key.bytes().all(plain) { format!("\"{key}\"") } else { "a key".to_owned() }
-}
-
 fn explain(error: &Error, begins: Option<char>) -> (String, Option<&'static str>) {
     match error {
         Error::AliasError { error, .. } => explain(error, begins),

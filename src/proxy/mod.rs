@@ -5,10 +5,12 @@
 //! taken on the way. Leaves connections to the app to `server`, those to the service to `upstream`.
 
 pub(crate) mod admit;
+mod date;
 mod error;
 mod exchange;
 pub(crate) mod fields;
 pub(crate) mod problem;
+mod refusal;
 mod relay;
 mod send;
 #[cfg(test)]

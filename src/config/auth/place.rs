@@ -6,7 +6,6 @@ use http::{HeaderName, header};
 
 use super::{Attachment, Auth, OAuth2, Static, Unavailable};
 use crate::config::diagnostic::Report;
-use crate::config::schema::RequestHeaders;
 use crate::config::value::{At, Span};
 use crate::spelling::folded_name;
 
@@ -58,14 +57,13 @@ pub(super) fn report_overlap(methods: &[At<Auth>], report: &mut Report) {
     }
 }
 
-/// Reports a field of `headers` that one of the methods sets.
-pub(in crate::config) fn report_overlap_with_headers(
+/// Reports a field of those that `headers` names which one of the methods sets.
+pub(in crate::config) fn report_overlap_with_headers<'n>(
     methods: &[At<Auth>],
-    headers: &RequestHeaders,
+    named: impl Iterator<Item = &'n At<HeaderName>>,
     report: &mut Report,
 ) {
     let taken: Vec<(Place, Span)> = methods.iter().flat_map(places).collect();
-    let named = headers.set.iter().map(|(name, _)| name).chain(&headers.remove);
     for name in named {
         let place = Place::header(name.value.as_str());
         if let Some((_, method)) = taken.iter().find(|(taken, _)| taken.overlaps(&place)) {

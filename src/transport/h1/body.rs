@@ -5,7 +5,7 @@ use http::HeaderMap;
 use hyper::body::Frame;
 
 use super::head::{self, Malformed};
-use crate::transport::http::HEAD_BYTES;
+use crate::transport::bounds::HEAD_BYTES;
 
 /// What is still to come of an answer's body.
 #[derive(Debug)]

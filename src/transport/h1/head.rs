@@ -13,7 +13,7 @@ use hyper::body::Body as _;
 use hyper::ext::ReasonPhrase;
 
 use super::body::Rest;
-use crate::transport::http::{HEAD_BYTES, HEAD_FIELDS};
+use crate::transport::bounds::{HEAD_BYTES, HEAD_FIELDS};
 use crate::transport::{Outgoing, Spelling};
 
 /// How a request's body is framed (RFC 9112 §6).

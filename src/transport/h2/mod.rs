@@ -33,8 +33,9 @@ pub(crate) use self::outflow::Outflow;
 
 use self::request::{RequestStream, SentSoFar};
 use self::watched::{Watch, WatchedWire};
-use super::error::Error;
-use super::http::{Answer, Driver, HEAD_BYTES, Unsent};
+use super::bounds::HEAD_BYTES;
+use super::error::{Error, Unsent};
+use super::http::{Answer, Driver};
 use super::wire::Wire;
 use super::{Endpoint, Outgoing};
 

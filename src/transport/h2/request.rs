@@ -13,8 +13,9 @@ use http::{HeaderMap, Response};
 use super::inflow::Inflow;
 use super::outflow::Outflow;
 use super::watched::Watch;
-use crate::transport::error::{Error, disclaims};
-use crate::transport::http::{Answer, HEAD_BYTES, HEAD_FIELDS, INTERIM_ANSWERS, Unsent};
+use crate::transport::bounds::{HEAD_BYTES, HEAD_FIELDS, INTERIM_ANSWERS};
+use crate::transport::error::{Error, Unsent, disclaims};
+use crate::transport::http::Answer;
 use crate::transport::{Body, Outgoing};
 
 /// A request that was written, or is. Dropped before its end, it resets the stream.

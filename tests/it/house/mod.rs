@@ -1,5 +1,7 @@
 //! The plan of the house, checked on the source: who may use whom, and what has no place here.
 
+mod circles;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
