@@ -125,6 +125,7 @@ async fn carry(body: IncomingBody, exchange: &mut Exchange) -> Result<Response<B
         Admission::AnswerOptions => return Ok(problem::options()),
     };
 
+    // Invariant: routes know services by their place, and a view has a half for each.
     let half = &view.halves[found.service];
     exchange.routed(half);
     let target = target(&exchange.head, &found, half)?;

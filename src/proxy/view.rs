@@ -212,6 +212,7 @@ impl ServiceHalf {
         let turn = || self.turn.replace(self.turn.get().wrapping_add(1));
         let connection = |arrived: &AtomicUsize| arrival.number_at(&service.name, arrived);
         let place = service.identities.pick(fields, turn, connection)?;
+        // Invariant: one of the service's identities was picked, and there is a place for each of them.
         Ok(self.identities[place].get_or_init(|| {
             let identity = Arc::clone(&service.identities.all()[place]);
             let pool = Pool::new(Arc::clone(&identity.upstream), self.workers, Arc::clone(&self.numbers));

@@ -286,6 +286,7 @@ impl AsyncRead for Io {
         let this = self.get_mut();
         if !this.replay.is_empty() {
             let fits = this.replay.len().min(buffer.remaining());
+            // Invariant: no more than there is.
             buffer.put_slice(&this.replay[..fits]);
             this.replay.advance(fits);
             return Poll::Ready(Ok(()));
