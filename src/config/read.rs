@@ -10,8 +10,8 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::diagnostic::{Report, Reported};
 use super::mask;
-use super::names::Names;
-use super::node::{Entry, Kind, Node, Value, quoted};
+use super::names::KnownNames;
+use super::node::{Entry, Node, ScalarKind, Value, quoted};
 use super::reference::{self, Accepts};
 use super::suggest::nearest;
 pub(super) use super::text::{FromText, Wrong};
@@ -20,8 +20,8 @@ use super::value::{At, Span};
 /// What a section is read with: where problems go, and the names that references may point to.
 pub(super) struct Reader<'r> {
     pub(super) report: &'r mut Report,
-    pub(super) certificates: Rc<Names>,
-    pub(super) services: Rc<Names>,
+    pub(super) certificates: Rc<KnownNames>,
+    pub(super) services: Rc<KnownNames>,
     /// Whether the service that is being read links a certificate.
     pub(super) links_certificate: bool,
     /// Whether a method of the service that is being read could not be.
@@ -133,7 +133,7 @@ fn each<T: FromNode>(items: &[Node], reader: &mut Reader<'_>) -> Vec<T> {
 impl FromNode for bool {
     fn from_node(node: &Node, reader: &mut Reader<'_>) -> Result<Self, Reported> {
         match node.scalar() {
-            Some(scalar) if scalar.kind == Kind::Bool => Ok(scalar.text.eq_ignore_ascii_case("true")),
+            Some(scalar) if scalar.kind == ScalarKind::Bool => Ok(scalar.text.eq_ignore_ascii_case("true")),
             _ => Err(mismatch(node, "`true` or `false`", reader.report)),
         }
     }

@@ -25,7 +25,7 @@ use crate::transport::{Need, Outgoing};
 
 /// Signs the requests of one service.
 #[derive(Debug)]
-pub(super) struct Signer {
+pub(super) struct HmacSigner {
     written: Hmac,
     key: hmac::Key,
     timed: bool,
@@ -38,7 +38,7 @@ struct Fresh {
     nonce: String,
 }
 
-impl Signer {
+impl HmacSigner {
     /// Nothing is left to be found wrong with it.
     pub(super) fn compile(written: &Hmac, _: &Material<'_>, _: &mut Report) -> Option<Self> {
         Some(Self::new(written))
@@ -103,7 +103,7 @@ impl Signer {
     }
 }
 
-impl Part for Signer {
+impl Part for HmacSigner {
     fn owns(&self, owned: &mut Owned) {
         owned.fields.extend(self.fields().cloned());
     }
@@ -202,21 +202,21 @@ mod tests {
     use crate::transport::Body;
 
     /// The signer of a service with these fields in its `auth`.
-    fn signer(fields: &str) -> Signer {
+    fn signer(fields: &str) -> HmacSigner {
         let (config, _) = load(format!(
             "services: {{ api: {{ url: 'https://api.example', auth: {{ type: hmac, header: x-signature, {fields} }} }} }}"
         ));
         let Auth::Signs(Signature::Hmac(written)) = &config.services["api"].value.auth[0].value else {
             panic!("no hmac")
         };
-        Signer::new(written)
+        HmacSigner::new(written)
     }
 
     fn fresh() -> Fresh {
         Fresh { timestamp: "1700000000".to_owned(), nonce: "00ff".to_owned() }
     }
 
-    fn signature(signer: &Signer, request: &mut Outgoing) -> String {
+    fn signature(signer: &HmacSigner, request: &mut Outgoing) -> String {
         signer.sign_at(&fresh(), request).expect("a signature");
         request.fields["x-signature"].to_str().expect("ASCII").to_owned()
     }

@@ -10,7 +10,7 @@ use super::material::Material;
 use super::oauth2::{Bearer, Slot};
 use super::owned::Owned;
 use super::part::{Part, Sending};
-use super::unavailable::Unavailable;
+use super::unavailable::UnavailablePart;
 use super::{Error, aws, fixed, hmac};
 use crate::config::auth::{Attachment, Signature};
 use crate::config::{At, Auth, Report};
@@ -53,7 +53,7 @@ macro_rules! parts {
                         (written.grant.method(), vec![Self::Bearer(Bearer::compile(written, material, report)?)])
                     }
                     Auth::Unavailable(missing) => {
-                        (missing.name, vec![Self::Unavailable(Unavailable::new(&missing.reason))])
+                        (missing.name, vec![Self::Unavailable(UnavailablePart::new(&missing.reason))])
                     }
                     $(Auth::Signs(Signature::$sign(written)) => {
                         ($method, vec![Self::$sign(Box::new(<$signer>::compile(written, material, report)?))])
@@ -138,12 +138,12 @@ parts! {
         /// A token of OAuth 2.0.
         Bearer(Bearer),
         /// What can't be had.
-        Unavailable(Unavailable),
+        Unavailable(UnavailablePart),
     }
     // By the name of their method, and of its variant in `config::auth::Signature`. They go last.
     signs {
-        "hmac" Hmac(hmac::Signer),
-        "aws_sigv4" AwsSigV4(aws::Signer),
+        "hmac" Hmac(hmac::HmacSigner),
+        "aws_sigv4" AwsSigV4(aws::SigV4Signer),
     }
 }
 

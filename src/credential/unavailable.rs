@@ -10,17 +10,17 @@ use crate::transport::Outgoing;
 
 /// A part whose secret can't be had.
 #[derive(Debug)]
-pub(super) struct Unavailable {
+pub(super) struct UnavailablePart {
     reason: Arc<str>,
 }
 
-impl Unavailable {
+impl UnavailablePart {
     pub(super) fn new(reason: &str) -> Self {
         Self { reason: reason.into() }
     }
 }
 
-impl Part for Unavailable {
+impl Part for UnavailablePart {
     /// Nothing is sent: there is no field to keep the app's out of.
     fn owns(&self, _: &mut Owned) {}
 

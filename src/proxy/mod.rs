@@ -46,7 +46,7 @@ use view::ServiceHalf;
 /// What is known of the app's connection.
 pub(crate) struct Arrival {
     pub(crate) peer: Peer,
-    pub(crate) drain: Rc<Cell<Drain>>,
+    pub(crate) drain: Rc<Cell<DrainPhase>>,
     /// The number of this connection among those that came to a service, where identities go by that.
     pub(crate) numbers: RefCell<Vec<(ServiceName, usize)>>,
 }
@@ -66,7 +66,7 @@ impl Arrival {
 
 /// Whether the orderly end has begun.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Drain {
+pub(crate) enum DrainPhase {
     #[default]
     Ahead,
     /// The next answer of each connection is its last.

@@ -26,7 +26,7 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 
-use super::parting::{self, Broken};
+use super::parting::{self, BrokenRequest};
 use super::persistence::RequestPersistence;
 use super::progress::{Between, Io, Progress, Tracked, Waits};
 use super::stream::Stream;
@@ -34,7 +34,7 @@ use crate::code::Code;
 use crate::config::Limits;
 use crate::deadline::{ConnectionDeadline, Deadline, ExchangeDeadline, Sweep, TICK};
 use crate::incoming::IncomingBody;
-use crate::proxy::{Arrival, Body, Drain, Peer};
+use crate::proxy::{Arrival, Body, DrainPhase, Peer};
 
 /// What answers the requests of a port: the proxy, the admin API, the health probes.
 pub(crate) trait Port: 'static {
@@ -63,7 +63,7 @@ pub(crate) trait Port: 'static {
 pub(crate) struct Floor {
     pub(crate) sweep: Sweep,
     /// Once it has begun idle connections close, the others after their answer.
-    pub(crate) drain: Rc<Cell<Drain>>,
+    pub(crate) drain: Rc<Cell<DrainPhase>>,
     /// Connections taken apart since the heap was last trimmed.
     pub(crate) parkings: Cell<u32>,
 }
@@ -135,7 +135,7 @@ async fn awake<P: Port>(
             End::Unread | End::Gone => socket.reset(),
             End::TooSlow => parting::too_slow(&**port, socket, arrival.peer, deadline).await,
             End::Failed(error) => {
-                let broken = Broken { error: &error, read: &join(parts.read_buf, unread) };
+                let broken = BrokenRequest { error: &error, read: &join(parts.read_buf, unread) };
                 parting::failed(&**port, socket, &progress, broken, arrival.peer, deadline).await;
             }
         }
@@ -211,7 +211,7 @@ async fn parked(
         if stream.poll_readable(cx).is_ready() {
             return Poll::Ready(Parked::Readable);
         }
-        if floor.drain.get() == Drain::Begun && since == Since::Answered {
+        if floor.drain.get() == DrainPhase::Begun && since == Since::Answered {
             if stream.has_unread() {
                 // Closing it now would reset it under a request that the runtime is about to hear of.
                 cx.waker().wake_by_ref();
@@ -219,7 +219,7 @@ async fn parked(
             }
             return Poll::Ready(Parked::Over);
         }
-        if floor.drain.get() == Drain::Begun && !std::mem::replace(&mut hurried, true) {
+        if floor.drain.get() == DrainPhase::Begun && !std::mem::replace(&mut hurried, true) {
             // It came out of the queue as the drain began: its first request is on its way.
             deadline.arm(Some(FIRST_REQUEST_WHILE_CLOSING));
         }
@@ -266,7 +266,7 @@ impl Driver<'_> {
             Waits::Nothing => Poll::Ready(End::Closed),
             Waits::Head => self.deadline.poll_expired(cx).map(|_| End::TooSlow),
             Waits::Idle => {
-                let waits = self.floor.drain.get() == Drain::Ahead && self.habit == Habit::Steady;
+                let waits = self.floor.drain.get() == DrainPhase::Ahead && self.habit == Habit::Steady;
                 if waits {
                     ready!(self.deadline.poll_expired(cx));
                 }

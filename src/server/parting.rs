@@ -12,7 +12,7 @@ use crate::deadline::ConnectionDeadline;
 use crate::proxy::{Body, Peer};
 
 /// Why hyper gave up, and what it had read and taken for nothing.
-pub(crate) struct Broken<'a> {
+pub(crate) struct BrokenRequest<'a> {
     pub(crate) error: &'a hyper::Error,
     pub(crate) read: &'a [u8],
 }
@@ -39,7 +39,7 @@ pub(crate) async fn failed<P: Port>(
     port: &P,
     socket: Used,
     progress: &Progress,
-    broken: Broken<'_>,
+    broken: BrokenRequest<'_>,
     peer: Peer,
     deadline: &ConnectionDeadline,
 ) {

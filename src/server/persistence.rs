@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, Response, Version, request};
 use hyper::body::Body as _;
 
 use crate::incoming::{BodyEnd, IncomingBody};
-use crate::proxy::{Body, Drain};
+use crate::proxy::{Body, DrainPhase};
 
 /// Whether a connection persists after an exchange (RFC 9112 §9.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,12 +14,12 @@ pub(crate) enum Persistence {
     /// Another request may follow.
     Again,
     /// What still comes is no request.
-    Last(Rest),
+    Last(RequestRest),
 }
 
 /// What becomes of the rest of a request that was answered before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rest {
+pub(crate) enum RequestRest {
     /// Whoever reads it may read on.
     Wanted,
     /// It was refused.
@@ -60,9 +60,9 @@ impl RequestPersistence {
     ///
     /// A body that is not read to its end by now may never be, and what follows it can't be told from it. So that is the
     /// end, even where the rest is read a moment later.
-    pub(super) fn persist(&self, answer: &mut Response<Body>, drain: Drain) -> Persistence {
+    pub(super) fn persist(&self, answer: &mut Response<Body>, drain: DrainPhase) -> Persistence {
         let persists = self.persists
-            && drain == Drain::Ahead
+            && drain == DrainPhase::Ahead
             && self.body.is_reached()
             && (self.version == Version::HTTP_11 || answer.body().size_hint().exact().is_some());
         if persists {
@@ -74,7 +74,7 @@ impl RequestPersistence {
             *answer.version_mut() = Version::HTTP_10;
         }
         let refused = answer.status().is_client_error() || answer.status().is_server_error();
-        Persistence::Last(if refused { Rest::Unwanted } else { Rest::Wanted })
+        Persistence::Last(if refused { RequestRest::Unwanted } else { RequestRest::Wanted })
     }
 }
 

@@ -19,10 +19,10 @@ use hyper::body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::exchange::ServedExchange;
-use super::persistence::{Persistence, RequestPersistence, Rest};
+use super::persistence::{Persistence, RequestPersistence, RequestRest};
 use super::stream::Stream;
 use crate::deadline::{ConnectionDeadline, ExchangeDeadline};
-use crate::proxy::{Body, Broken, Drain};
+use crate::proxy::{Body, Broken, DrainPhase};
 
 /// How far one client connection is.
 #[derive(Debug)]
@@ -65,7 +65,7 @@ enum State {
     /// The answer's last bytes are on their way to the socket.
     Leaving(Persistence),
     /// The last answer is in the socket, and the sending side is closed.
-    Over(Rest),
+    Over(RequestRest),
 }
 
 /// Proof that a connection is between two messages, and the right to serve its socket again. Only [`Progress`] makes
@@ -111,7 +111,7 @@ impl Progress {
         let may_begin = matches!(self.state.get(), State::Between | State::Leaving(Persistence::Again));
         if may_begin {
             // Until it is known to persist, it does not.
-            self.state.set(State::Exchange(Persistence::Last(Rest::Unwanted)));
+            self.state.set(State::Exchange(Persistence::Last(RequestRest::Unwanted)));
             self.exchange.begin(asked);
             self.head.set(false);
             self.exchanges.set(self.exchanges.get().wrapping_add(1));
@@ -120,7 +120,7 @@ impl Progress {
     }
 
     /// The answer's head is here, and says whether another request may follow.
-    pub(super) fn answered(&self, answer: &mut Response<Body>, drain: Drain) {
+    pub(super) fn answered(&self, answer: &mut Response<Body>, drain: DrainPhase) {
         self.state.set(State::Exchange(self.exchange.answered(answer, drain)));
     }
 
@@ -147,8 +147,8 @@ impl Progress {
         match self.state.get() {
             State::Exchange(_) => Waits::Exchange,
             State::Leaving(_) => Waits::Flush,
-            State::Over(Rest::Wanted) => Waits::Rest,
-            State::Over(Rest::Unwanted) => Waits::Nothing,
+            State::Over(RequestRest::Wanted) => Waits::Rest,
+            State::Over(RequestRest::Unwanted) => Waits::Nothing,
             State::Between if self.head.get() => Waits::Head,
             State::Between => Waits::Idle,
         }

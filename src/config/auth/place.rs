@@ -11,14 +11,14 @@ use crate::spelling::folded_name;
 
 /// A part of the request that a credential takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum RequestPlace {
     /// The name as it is compared.
     Header(String),
     Query(String),
     Cookie(String),
 }
 
-impl Place {
+impl RequestPlace {
     /// All spellings of a field are one place.
     pub(super) fn header(name: &str) -> Self {
         Self::Header(folded_name(name))
@@ -42,7 +42,7 @@ impl Place {
 
 /// Reports two methods of a service that would set the same.
 pub(super) fn report_overlap(methods: &[At<Auth>], report: &mut Report) {
-    let places: Vec<Vec<(Place, Span)>> = methods.iter().map(places).collect();
+    let places: Vec<Vec<(RequestPlace, Span)>> = methods.iter().map(places).collect();
     for (at, later) in places.iter().enumerate() {
         for (place, span) in later {
             let earlier = places[..at].iter().flatten().find(|(earlier, _)| earlier.overlaps(place));
@@ -63,9 +63,9 @@ pub(in crate::config) fn report_overlap_with_headers<'n>(
     named: impl Iterator<Item = &'n At<HeaderName>>,
     report: &mut Report,
 ) {
-    let taken: Vec<(Place, Span)> = methods.iter().flat_map(places).collect();
+    let taken: Vec<(RequestPlace, Span)> = methods.iter().flat_map(places).collect();
     for name in named {
-        let place = Place::header(name.value.as_str());
+        let place = RequestPlace::header(name.value.as_str());
         if let Some((_, method)) = taken.iter().find(|(taken, _)| taken.overlaps(&place)) {
             report
                 .error(name.span, format!("the field `{}` carries the credential of this service", name.value))
@@ -77,7 +77,7 @@ pub(in crate::config) fn report_overlap_with_headers<'n>(
 
 /// Reports a field in which the app is to say something else, and which one of the methods sets.
 pub(in crate::config) fn report_overlap_with_field(methods: &[At<Auth>], name: &At<HeaderName>, report: &mut Report) {
-    let place = Place::header(name.value.as_str());
+    let place = RequestPlace::header(name.value.as_str());
     let mut taken = methods.iter().flat_map(places);
     if let Some((_, method)) = taken.find(|(taken, _)| taken.overlaps(&place)) {
         report
@@ -87,11 +87,11 @@ pub(in crate::config) fn report_overlap_with_field(methods: &[At<Auth>], name: &
     }
 }
 
-fn places(method: &At<Auth>) -> Vec<(Place, Span)> {
+fn places(method: &At<Auth>) -> Vec<(RequestPlace, Span)> {
     places_of(&method.value, method.span)
 }
 
-fn places_of(method: &Auth, span: Span) -> Vec<(Place, Span)> {
+fn places_of(method: &Auth, span: Span) -> Vec<(RequestPlace, Span)> {
     match method {
         Auth::Static(Static { attachments, .. }) => {
             attachments.iter().map(|attachment| (attachment.value.place(), attachment.span)).collect()
@@ -99,7 +99,7 @@ fn places_of(method: &Auth, span: Span) -> Vec<(Place, Span)> {
         Auth::OAuth2(oauth2) => {
             let proof = oauth2.dpop.then_some("dpop");
             let names = iter::once(oauth2.token_header.as_str()).chain(proof);
-            names.map(|name| (Place::header(name), span)).collect()
+            names.map(|name| (RequestPlace::header(name), span)).collect()
         }
         Auth::Unavailable(Unavailable { method, .. }) => places_of(method, span),
         Auth::Signs(signature) => signature.method().places(span),
@@ -107,12 +107,12 @@ fn places_of(method: &Auth, span: Span) -> Vec<(Place, Span)> {
 }
 
 impl Attachment {
-    fn place(&self) -> Place {
+    fn place(&self) -> RequestPlace {
         match self {
-            Self::Basic { .. } => Place::header(header::AUTHORIZATION.as_str()),
-            Self::Header { name, .. } => Place::header(name.as_str()),
-            Self::Query { name, .. } => Place::Query(name.clone()),
-            Self::Cookie { name, .. } => Place::Cookie(name.clone()),
+            Self::Basic { .. } => RequestPlace::header(header::AUTHORIZATION.as_str()),
+            Self::Header { name, .. } => RequestPlace::header(name.as_str()),
+            Self::Query { name, .. } => RequestPlace::Query(name.clone()),
+            Self::Cookie { name, .. } => RequestPlace::Cookie(name.clone()),
         }
     }
 

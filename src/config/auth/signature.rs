@@ -1,6 +1,6 @@
 //! Methods that sign each request, after all others have put theirs on it.
 
-use super::place::Place;
+use super::place::RequestPlace;
 use super::{AwsSigV4, Hmac};
 use crate::config::value::{At, Span, Url};
 
@@ -16,7 +16,7 @@ pub enum Signature {
 /// What must be known of a method that signs, beside how it is read.
 pub(super) trait Signs {
     /// What it sets, and where that is written; `method` is where the method is.
-    fn places(&self, method: Span) -> Vec<(Place, Span)>;
+    fn places(&self, method: Span) -> Vec<(RequestPlace, Span)>;
 
     /// What it puts on a request, a line each, values masked.
     fn masked(&self) -> Vec<String>;

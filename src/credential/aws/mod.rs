@@ -3,4 +3,4 @@
 mod sigv4;
 mod sts;
 
-pub(super) use sigv4::Signer;
+pub(super) use sigv4::SigV4Signer;

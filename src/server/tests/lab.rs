@@ -15,7 +15,7 @@ use crate::code::Code;
 use crate::config::Limits;
 use crate::deadline::ExchangeDeadline;
 use crate::incoming::IncomingBody;
-use crate::proxy::{Arrival, Body, Drain, Peer};
+use crate::proxy::{Arrival, Body, DrainPhase, Peer};
 use crate::server::connection::{self, Floor, Port};
 use crate::server::stream::Stream;
 
@@ -52,7 +52,7 @@ impl Echo {
             }
             "/unread" => return Response::new(Body::whole("unread")),
             "/close" => {
-                arrival.drain.set(Drain::Begun);
+                arrival.drain.set(DrainPhase::Begun);
                 return Response::new(Body::whole("closed"));
             }
             _ => {}

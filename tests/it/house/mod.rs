@@ -1,6 +1,7 @@
 //! The plan of the house, checked on the source: who may use whom, and what has no place here.
 
 mod circles;
+mod names;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -124,7 +125,8 @@ fn nothing_is_left_to_be_done() {
 #[test]
 fn on_a_requests_path_nothing_is_indexed_without_a_reason() {
     let mut seen = 0;
-    for file in sources().iter().filter(|file| room(&file.name).is_some_and(|room| ON_A_REQUESTS_PATH.contains(&room))) {
+    for file in sources().iter().filter(|file| room(&file.name).is_some_and(|room| ON_A_REQUESTS_PATH.contains(&room)))
+    {
         for at in file.indexing().into_iter().filter(|at| !file.is_test(*at)) {
             seen += 1;
             assert!(file.has_invariant_above(at), "src/{}:{}: no `// Invariant:` above", file.name, file.line(at));
@@ -331,7 +333,8 @@ impl Source {
     fn indexing(&self) -> Vec<usize> {
         let places = self.places("[").into_iter().filter(|at| {
             let before = &self.code[..*at];
-            let is_value = before.ends_with(|last: char| last.is_alphanumeric() || matches!(last, '_' | ')' | ']' | '?'));
+            let is_value =
+                before.ends_with(|last: char| last.is_alphanumeric() || matches!(last, '_' | ')' | ']' | '?'));
             let word = before.rsplit(|letter: char| !letter.is_alphanumeric() && letter != '_').next();
             // All of it is always there.
             is_value && !self.code[*at..].starts_with("[..]") && !matches!(word, Some("mut" | "dyn" | "in"))

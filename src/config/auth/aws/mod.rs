@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use http::{HeaderName, header};
 
-use super::place::Place;
+use super::place::RequestPlace;
 use super::signature::{Signature, Signs};
 use super::{Auth, Certificate, Method, check_value};
 use crate::config::diagnostic::Reported;
@@ -75,8 +75,8 @@ impl AwsSigV4 {
 }
 
 impl Signs for AwsSigV4 {
-    fn places(&self, method: Span) -> Vec<(Place, Span)> {
-        Self::FIELDS.iter().map(|name| (Place::header(name.as_str()), method)).collect()
+    fn places(&self, method: Span) -> Vec<(RequestPlace, Span)> {
+        Self::FIELDS.iter().map(|name| (RequestPlace::header(name.as_str()), method)).collect()
     }
 
     fn masked(&self) -> Vec<String> {

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 pub use template::{Piece, Template};
 
-use super::place::Place;
+use super::place::RequestPlace;
 use super::signature::{Signature, Signs};
 use super::{AnyText, Auth, Certificate, Method};
 use crate::config::diagnostic::Reported;
@@ -58,8 +58,8 @@ impl Hmac {
 }
 
 impl Signs for Hmac {
-    fn places(&self, _: Span) -> Vec<(Place, Span)> {
-        self.fields().map(|name| (Place::header(name.value.as_str()), name.span)).collect()
+    fn places(&self, _: Span) -> Vec<(RequestPlace, Span)> {
+        self.fields().map(|name| (RequestPlace::header(name.value.as_str()), name.span)).collect()
     }
 
     fn masked(&self) -> Vec<String> {

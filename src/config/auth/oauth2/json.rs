@@ -4,7 +4,7 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Number, Value as JsonValue};
 
 use crate::config::diagnostic::Reported;
-use crate::config::node::{Kind, Node, Scalar, Value, is_reference};
+use crate::config::node::{Node, Scalar, ScalarKind, Value, is_reference};
 use crate::config::read::{FromNode, Reader, mismatch};
 use crate::config::reference::{self, Accepts};
 
@@ -43,8 +43,8 @@ impl FromNode for Json {
 fn of_scalar(scalar: &Scalar) -> JsonValue {
     let text = scalar.text.as_str();
     match scalar.kind {
-        Kind::Bool => text.eq_ignore_ascii_case("true").into(),
-        Kind::Number => serde_json::from_str::<Number>(text).map_or_else(|_| text.into(), JsonValue::Number),
-        Kind::Text => text.into(),
+        ScalarKind::Bool => text.eq_ignore_ascii_case("true").into(),
+        ScalarKind::Number => serde_json::from_str::<Number>(text).map_or_else(|_| text.into(), JsonValue::Number),
+        ScalarKind::Text => text.into(),
     }
 }

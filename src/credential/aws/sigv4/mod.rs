@@ -34,7 +34,7 @@ use crate::transport::{Body, Need, Outgoing};
 
 /// Signs the requests of one service.
 #[derive(Debug)]
-pub(in crate::credential) struct Signer {
+pub(in crate::credential) struct SigV4Signer {
     region: String,
     service: String,
     /// Keeps paths as they are, and wants to be told what the body is.
@@ -50,7 +50,7 @@ enum Keys {
     Lent(Lent),
 }
 
-impl Signer {
+impl SigV4Signer {
     /// `None`: what is wrong has been reported.
     pub(in crate::credential) fn compile(
         written: &AwsSigV4,
@@ -129,7 +129,7 @@ impl Signer {
     }
 }
 
-impl Part for Signer {
+impl Part for SigV4Signer {
     fn owns(&self, owned: &mut Owned) {
         owned.fields.extend_from_slice(&FIELDS);
     }
