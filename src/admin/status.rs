@@ -12,7 +12,7 @@ use crate::credential::{TokenState, TokenStatus};
 use crate::hex::hex;
 use crate::reload::{Applied, History};
 use crate::snapshot::{Service, Snapshot};
-use crate::telemetry::errors::Entry;
+use crate::telemetry::errors::RecentError;
 use crate::tls;
 
 /// The status now.
@@ -256,7 +256,7 @@ impl Reload {
 }
 
 impl Failure {
-    fn of(entry: &Arc<Entry>) -> Self {
+    fn of(entry: &Arc<RecentError>) -> Self {
         Self {
             time: rfc3339(entry.time),
             service: entry.service.clone(),

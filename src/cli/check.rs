@@ -10,7 +10,7 @@ use crate::credential::Slots;
 use crate::snapshot::Snapshot;
 
 #[derive(Debug, Args)]
-pub(super) struct Arguments {
+pub(super) struct CheckArguments {
     #[command(flatten)]
     config: ConfigArgument,
     /// Read no environment, secret, key or certificate: for CI, where there are none.
@@ -31,7 +31,7 @@ enum Format {
     Json,
 }
 
-pub(super) fn run(arguments: &Arguments) -> ExitCode {
+pub(super) fn run(arguments: &CheckArguments) -> ExitCode {
     let secrets = if arguments.no_secrets { Secrets::Skip } else { Secrets::Read };
     let source = match arguments.config.source() {
         Ok(source) => source,

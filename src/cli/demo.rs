@@ -15,13 +15,13 @@ use crate::demo::Demo;
 use crate::server::{self, OnHangUp, Options, Started};
 
 #[derive(Debug, Args)]
-pub(super) struct Arguments {
+pub(super) struct DemoArguments {
     /// Exit after the first request.
     #[arg(long)]
     once: bool,
 }
 
-pub(super) fn run(arguments: &Arguments) -> ExitCode {
+pub(super) fn run(arguments: &DemoArguments) -> ExitCode {
     match show(arguments) {
         Ok(code) => code,
         Err(error) => {
@@ -31,7 +31,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-fn show(arguments: &Arguments) -> Result<ExitCode, Box<dyn std::error::Error>> {
+fn show(arguments: &DemoArguments) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let demo = runtime.block_on(Demo::start())?;
     let overrides = Overrides { log_level: Some(Level::Warn), ..Overrides::default() };

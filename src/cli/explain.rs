@@ -10,13 +10,13 @@ use http::{HeaderMap, Method, Uri};
 use super::{ConfigArgument, FAILED, WRONG};
 use crate::config::{self, At, Config, Secrets, Service};
 use crate::name::ServiceName;
+use crate::route::allow::Allow;
 use crate::route::authority::Authority;
 use crate::route::{Form, Match, Question, Table, target};
-use crate::snapshot::allow::Allow;
 use crate::snapshot::{Access, compile_routes};
 
 #[derive(Debug, Args)]
-pub(super) struct Arguments {
+pub(super) struct ExplainArguments {
     #[command(flatten)]
     config: ConfigArgument,
     /// The method of the request.
@@ -29,7 +29,7 @@ pub(super) struct Arguments {
     url: Uri,
 }
 
-pub(super) fn run(arguments: &Arguments) -> ExitCode {
+pub(super) fn run(arguments: &ExplainArguments) -> ExitCode {
     let source = match arguments.config.source() {
         Ok(source) => source,
         Err(wrong) => return wrong,
@@ -67,7 +67,7 @@ impl World {
     }
 
     /// What would happen, for people; an error if the request would be refused.
-    fn explain(&self, arguments: &Arguments) -> Result<String, String> {
+    fn explain(&self, arguments: &ExplainArguments) -> Result<String, String> {
         let fields: HeaderMap = arguments.headers.iter().cloned().collect();
         let heading = format!("{} {}\n\n", arguments.method, arguments.url);
         let asked =
@@ -190,7 +190,7 @@ mod tests {
     #[derive(Parser)]
     struct Line {
         #[command(flatten)]
-        explain: Arguments,
+        explain: ExplainArguments,
     }
 
     const CONFIG: &str = "

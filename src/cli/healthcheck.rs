@@ -12,7 +12,7 @@ use super::{ConfigArgument, FAILED, WRONG};
 use crate::config::{self, AdminOverride, ListenAddress, Secrets};
 
 #[derive(Debug, Args)]
-pub(super) struct Arguments {
+pub(super) struct HealthcheckArguments {
     #[command(flatten)]
     config: ConfigArgument,
     /// The admin address to ask, instead of the config's.
@@ -23,7 +23,7 @@ pub(super) struct Arguments {
     wait: Option<Duration>,
 }
 
-pub(super) fn run(arguments: &Arguments) -> ExitCode {
+pub(super) fn run(arguments: &HealthcheckArguments) -> ExitCode {
     let address = match address(arguments) {
         Ok(address) => address,
         Err(wrong) => return wrong,
@@ -43,7 +43,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 /// The admin port's first address, else the health port's. Reads no secret of the file.
-fn address(arguments: &Arguments) -> Result<ListenAddress, ExitCode> {
+fn address(arguments: &HealthcheckArguments) -> Result<ListenAddress, ExitCode> {
     // The environment is that of `run`: it may name several, or none.
     match &arguments.admin {
         Some(AdminOverride::Listen(addresses)) if !addresses.is_empty() => return Ok(addresses[0].clone()),
@@ -125,7 +125,7 @@ mod tests {
     #[derive(Parser)]
     struct Line {
         #[command(flatten)]
-        healthcheck: Arguments,
+        healthcheck: HealthcheckArguments,
     }
 
     fn asks(admin: &str) -> Option<String> {

@@ -33,27 +33,27 @@ struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    run: run::Arguments,
+    run: run::RunArguments,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the proxy (also the default without a command).
-    Run(run::Arguments),
+    Run(run::RunArguments),
     /// Validate the config: every problem at once.
-    Check(check::Arguments),
+    Check(check::CheckArguments),
     /// Show the main job on embedded parts, with nothing to configure.
-    Demo(demo::Arguments),
+    Demo(demo::DemoArguments),
     /// Say which service a request would go to, with what, and why.
-    Explain(explain::Arguments),
+    Explain(explain::ExplainArguments),
     /// Fetch a service's token, and show its type, lifetime and claims.
-    Token(token::Arguments),
+    Token(token::TokenArguments),
     /// Print the JSON Schema of the config.
     Schema,
     /// Ask a running proxy whether it is ready: exit 0 or 1.
-    Healthcheck(healthcheck::Arguments),
+    Healthcheck(healthcheck::HealthcheckArguments),
     /// Print completions for a shell.
-    Completions(completions::Arguments),
+    Completions(completions::CompletionsArguments),
 }
 
 /// `--config`, for every command that needs one.

@@ -9,7 +9,7 @@ use crate::config::{self, AdminOverride, ListenAddress, Overrides};
 use crate::server::{self, OnHangUp, Options};
 
 #[derive(Debug, Args)]
-pub(super) struct Arguments {
+pub(super) struct RunArguments {
     #[command(flatten)]
     config: ConfigArgument,
     /// Where apps connect, instead of the config's `listen`: `host:port` or `unix:/path`, several with commas.
@@ -29,7 +29,7 @@ pub(super) struct Arguments {
     workers: Option<u16>,
 }
 
-pub(super) fn run(arguments: Arguments) -> ExitCode {
+pub(super) fn run(arguments: RunArguments) -> ExitCode {
     let source = match arguments.config.source() {
         Ok(source) => source,
         Err(wrong) => return wrong,

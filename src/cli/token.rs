@@ -16,7 +16,7 @@ use crate::server::worker::runtime_of_one_thread;
 use crate::snapshot::{Service, Snapshot};
 
 #[derive(Debug, Args)]
-pub(super) struct Arguments {
+pub(super) struct TokenArguments {
     #[command(flatten)]
     config: ConfigArgument,
     /// The service whose token is fetched.
@@ -26,7 +26,7 @@ pub(super) struct Arguments {
     raw: bool,
 }
 
-pub(super) fn run(arguments: &Arguments) -> ExitCode {
+pub(super) fn run(arguments: &TokenArguments) -> ExitCode {
     let (config, mut report) = match arguments.config.source() {
         Ok(source) => config::load(&source, Secrets::Read),
         Err(wrong) => return wrong,

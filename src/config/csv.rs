@@ -20,12 +20,12 @@ pub(super) type Row = Vec<Cell>;
 
 /// A quoted cell does not end, or goes on after its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Broken {
+pub(super) struct BrokenTable {
     pub(super) place: Range<usize>,
 }
 
 /// The rows of a text, empty lines aside; ends with the first that is broken.
-pub(super) fn rows(text: &str) -> impl Iterator<Item = Result<Row, Broken>> {
+pub(super) fn rows(text: &str) -> impl Iterator<Item = Result<Row, BrokenTable>> {
     // Spreadsheets write a byte order mark.
     let mut at = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
     std::iter::from_fn(move || {
@@ -41,7 +41,7 @@ pub(super) fn rows(text: &str) -> impl Iterator<Item = Result<Row, Broken>> {
     })
 }
 
-fn row(text: &str, at: &mut usize) -> Result<Row, Broken> {
+fn row(text: &str, at: &mut usize) -> Result<Row, BrokenTable> {
     let mut cells = Vec::new();
     loop {
         let start = *at;
@@ -64,12 +64,12 @@ fn bare(text: &str, start: usize) -> (Zeroizing<String>, usize) {
     (Zeroizing::new(text[start..end].to_owned()), end)
 }
 
-fn quoted(text: &str, start: usize) -> Result<(Zeroizing<String>, usize), Broken> {
+fn quoted(text: &str, start: usize) -> Result<(Zeroizing<String>, usize), BrokenTable> {
     // As long as it can get: a buffer that grows leaves copies behind.
     let rest = &text[start + 1..];
     let mut from = 0;
     let closing = loop {
-        let quote = from + rest[from..].find('"').ok_or(Broken { place: start..start + 1 })?;
+        let quote = from + rest[from..].find('"').ok_or(BrokenTable { place: start..start + 1 })?;
         if !rest[quote + 1..].starts_with('"') {
             break quote;
         }
@@ -78,7 +78,7 @@ fn quoted(text: &str, start: usize) -> Result<(Zeroizing<String>, usize), Broken
     let end = start + closing + 2;
     let ends = text[end..].is_empty() || text[end..].starts_with([',', '\r', '\n']);
     if !ends {
-        return Err(Broken { place: start..end });
+        return Err(BrokenTable { place: start..end });
     }
     let mut value = Zeroizing::new(String::with_capacity(closing));
     // Two quotes stand for one.
@@ -158,9 +158,9 @@ mod tests {
     #[test]
     fn a_quote_that_does_not_end_ends_the_reading() {
         let found: Vec<_> = rows("a\n\"b\nc").collect();
-        assert_eq!(found.last(), Some(&Err(Broken { place: 2..3 })));
+        assert_eq!(found.last(), Some(&Err(BrokenTable { place: 2..3 })));
 
         let found: Vec<_> = rows("a\n\"b\"c\nd").collect();
-        assert_eq!(found.last(), Some(&Err(Broken { place: 2..5 })));
+        assert_eq!(found.last(), Some(&Err(BrokenTable { place: 2..5 })));
     }
 }

@@ -18,7 +18,7 @@ use super::exposed::Exposed;
 use super::forgiven::Forgiven;
 use super::mask;
 use super::node::{Entry, Node};
-use super::source::{self, Access, LARGEST_SECRET, Unreadable};
+use super::source::{self, FileAccess, LARGEST_SECRET, UnreadableFile};
 use super::value::Span;
 use super::watched::{Seen, Watched, WatchedCommand};
 use crate::secret::Secret;
@@ -286,7 +286,7 @@ impl Report {
     ) -> Result<Option<Zeroizing<String>>, Reported> {
         let Some(withheld) = self.withheld.clone() else { return Ok(None) };
         if let Some(program) = command.file()
-            && let Some(access) = Access::at(&program)
+            && let Some(access) = FileAccess::at(&program)
         {
             self.warn_of_writable(&program, access, span);
         }
@@ -343,12 +343,12 @@ impl Report {
         Some(content)
     }
 
-    fn report_unreadable(&mut self, path: &Path, span: Span, reason: &Unreadable) {
+    fn report_unreadable(&mut self, path: &Path, span: Span, reason: &UnreadableFile) {
         let relative = self.folder(span.file).is_some_and(|folder| path.starts_with(folder)) && path.is_relative();
         let error = self.error(span, format!("`{}` can't be read: {reason}", path.display()));
         match reason {
-            Unreadable::Missing if relative => error.help("relative paths start at the folder of the config file"),
-            Unreadable::Denied => error.help("let the user that runs Sidekey read it"),
+            UnreadableFile::Missing if relative => error.help("relative paths start at the folder of the config file"),
+            UnreadableFile::Denied => error.help("let the user that runs Sidekey read it"),
             _ => error,
         };
     }

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::diagnostic::{Report, Reported};
 use super::node::{Entry, Node, Value};
 use super::read::report_repeated;
-use super::source::{self, Source, Unreadable};
+use super::source::{self, Source, UnreadableFile};
 use super::value::Span;
 use super::watched::Seen;
 use super::yaml;
@@ -57,8 +57,8 @@ fn gather_folder(folder: &Path, trust: Trust, report: &mut Report) -> Result<Vec
         source::refuse_foreign_folder(folder)
             .map_err(|reason| refuse_config(folder, PathBuf::new(), &reason, report))?;
     }
-    let files =
-        source::list(folder).map_err(|error| refuse_folder(folder, &Unreadable::from(error).to_string(), report))?;
+    let files = source::list(folder)
+        .map_err(|error| refuse_folder(folder, &UnreadableFile::from(error).to_string(), report))?;
     report.remember(folder, Seen::names(&files, LARGEST));
     match files.len() {
         0 => Err(refuse_folder(folder, "the folder has no `*.yaml` file", report)),
@@ -98,7 +98,7 @@ fn gather_file(path: &Path, trust: Trust, report: &mut Report) -> Result<u16, Re
 fn add(
     name: String,
     folder: PathBuf,
-    text: Result<Zeroizing<String>, Unreadable>,
+    text: Result<Zeroizing<String>, UnreadableFile>,
     report: &mut Report,
 ) -> Result<u16, Reported> {
     match text {
@@ -107,15 +107,17 @@ fn add(
     }
 }
 
-fn refuse_config(path: &Path, folder: PathBuf, reason: &Unreadable, report: &mut Report) -> Reported {
+fn refuse_config(path: &Path, folder: PathBuf, reason: &UnreadableFile, report: &mut Report) -> Reported {
     refuse(path.display().to_string(), folder, reason, report)
 }
 
-fn refuse(name: String, folder: PathBuf, reason: &Unreadable, report: &mut Report) -> Reported {
+fn refuse(name: String, folder: PathBuf, reason: &UnreadableFile, report: &mut Report) -> Reported {
     let help = format!("what it names would be read and run as you; if you trust it, name it: `--config {name}`");
     let file = report.add_text(name, folder, Zeroizing::default());
     match reason {
-        Unreadable::Foreign(_) => report.error(start_of(file), format!("the config is not used: {reason}")).help(help),
+        UnreadableFile::Foreign(_) => {
+            report.error(start_of(file), format!("the config is not used: {reason}")).help(help)
+        }
         _ => report.error(start_of(file), format!("the config can't be read: {reason}")),
     };
     Reported

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::diagnostic::Report;
-use super::source::{self, Access};
+use super::source::{self, FileAccess};
 use super::value::Span;
 
 /// What has been warned of.
@@ -35,7 +35,7 @@ impl Report {
     }
 
     /// Warns, once, if others can change what the config goes by.
-    pub(super) fn warn_of_writable(&mut self, path: &Path, access: Access, span: Span) {
+    pub(super) fn warn_of_writable(&mut self, path: &Path, access: FileAccess, span: Span) {
         if access.is_writable_by_others() && self.exposed.is_news(path, Matter::Writable) {
             self.warning(span, format!("`{}` can be changed by others", path.display()))
                 .help(format!("chmod o-w {}", path.display()));
@@ -43,7 +43,7 @@ impl Report {
     }
 
     /// Takes note of what others may do with a file of the config, and warns if they can change it.
-    pub(super) fn file_may(&mut self, file: u16, path: &Path, access: Access) {
+    pub(super) fn file_may(&mut self, file: u16, path: &Path, access: FileAccess) {
         self.warn_of_writable(path, access, Span { file, start: 0, end: 0 });
         if access.is_readable_by_others() {
             self.set_public(file, path.to_owned());

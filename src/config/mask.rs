@@ -6,8 +6,7 @@
 
 use std::ops::Range;
 
-use super::node::{Entry, Node, Value};
-use super::reference;
+use super::node::{Entry, Node, Value, is_reference};
 use super::suggest::distance;
 use super::value::Span;
 
@@ -31,7 +30,7 @@ pub(super) fn all(node: &Node, mask: &mut impl FnMut(Span)) {
         Value::Null => {}
         Value::Scalar(_) => mask(node.defined),
         Value::Sequence(items) => items.iter().for_each(|item| all(item, mask)),
-        Value::Mapping(entries) if reference::is_one(entries) => {
+        Value::Mapping(entries) if is_reference(entries) => {
             entries.iter().filter(|entry| entry.key.text == "default").for_each(|entry| all(&entry.value, mask));
         }
         Value::Mapping(entries) if names_a_field(entries) => {}

@@ -30,6 +30,7 @@ mod source;
 mod suggest;
 #[cfg(test)]
 mod tests;
+mod text;
 #[cfg(any(test, feature = "bench"))]
 pub(crate) mod trial;
 pub mod value;

@@ -1,4 +1,4 @@
-//! Names that point to something else in the file: a certificate, a service.
+//! KnownNames that point to something else in the file: a certificate, a service.
 
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -6,20 +6,19 @@ use std::rc::Rc;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::diagnostic::Reported;
-use super::node::Node;
+use super::node::{Node, quoted};
 use super::read::{FromNode, Reader};
 use super::reference::{self, Accepts};
 use super::suggest::nearest;
-use super::yaml::quoted;
 use crate::name::{CertificateName, ServiceName};
 
 /// The names that a section defines. Each of ten thousand routes asks for one of a thousand.
-pub(super) struct Names {
+pub(super) struct KnownNames {
     as_written: Vec<String>,
     known: HashSet<String>,
 }
 
-impl FromIterator<String> for Names {
+impl FromIterator<String> for KnownNames {
     fn from_iter<I: IntoIterator<Item = String>>(names: I) -> Self {
         let as_written: Vec<_> = names.into_iter().collect();
         Self { known: as_written.iter().cloned().collect(), as_written }
@@ -56,7 +55,7 @@ fn name_schema(generator: &mut SchemaGenerator) -> Schema {
 }
 
 /// Reads a name that one of the known things has.
-fn existing(node: &Node, what: &str, names: &Names, reader: &mut Reader<'_>) -> Result<String, Reported> {
+fn existing(node: &Node, what: &str, names: &KnownNames, reader: &mut Reader<'_>) -> Result<String, Reported> {
     let found = reference::text(node, Accepts::Text, &format!("the name of a {what}"), reader.report)?;
     let Some(found) = found else {
         // Under `--no-secrets` a name from elsewhere stands for any that there is.
@@ -70,7 +69,7 @@ fn existing(node: &Node, what: &str, names: &Names, reader: &mut Reader<'_>) -> 
     Err(reported)
 }
 
-fn report_missing(node: &Node, what: &str, name: &str, names: &Names, reader: &mut Reader<'_>) -> Reported {
+fn report_missing(node: &Node, what: &str, name: &str, names: &KnownNames, reader: &mut Reader<'_>) -> Reported {
     let named = quoted(name);
     let message = match nearest(name, names.as_written.iter().map(String::as_str)) {
         Some(meant) => format!("there is no {what} {named}, did you mean \"{meant}\"?"),

@@ -30,12 +30,12 @@ pub(super) enum Value {
 #[derive(Clone)]
 pub(super) struct Scalar {
     pub(super) text: Zeroizing<String>,
-    pub(super) kind: Kind,
+    pub(super) kind: ScalarKind,
 }
 
 /// What YAML takes a scalar for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ScalarKind {
     Text,
     Number,
     Bool,
@@ -44,13 +44,13 @@ pub(super) enum Kind {
 /// A key and its value.
 #[derive(Clone)]
 pub(super) struct Entry {
-    pub(super) key: Key,
+    pub(super) key: NodeKey,
     pub(super) value: Node,
 }
 
 /// A key of a mapping.
 #[derive(Clone)]
-pub(super) struct Key {
+pub(super) struct NodeKey {
     pub(super) text: String,
     pub(super) span: Span,
     /// As [`Node::defined`].
@@ -88,11 +88,24 @@ impl Node {
     pub(super) fn kind(&self) -> &'static str {
         match &self.value {
             Value::Null => "nothing",
-            Value::Scalar(Scalar { kind: Kind::Text, .. }) => "text",
-            Value::Scalar(Scalar { kind: Kind::Number, .. }) => "a number",
-            Value::Scalar(Scalar { kind: Kind::Bool, .. }) => "true or false",
+            Value::Scalar(Scalar { kind: ScalarKind::Text, .. }) => "text",
+            Value::Scalar(Scalar { kind: ScalarKind::Number, .. }) => "a number",
+            Value::Scalar(Scalar { kind: ScalarKind::Bool, .. }) => "true or false",
             Value::Sequence(_) => "a list",
             Value::Mapping(_) => "a mapping",
         }
     }
+}
+
+/// Whether a mapping has nothing but the words of a reference.
+pub(super) fn is_reference(entries: &[Entry]) -> bool {
+    let source = |entry: &Entry| matches!(entry.key.text.as_str(), "env" | "file" | "credential" | "command");
+    entries.iter().any(source)
+        && entries.iter().all(|entry| source(entry) || matches!(entry.key.text.as_str(), "default" | "refresh"))
+}
+
+/// A key as it may be shown: one that is no plain word may be a secret that slipped in.
+pub(super) fn quoted(key: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    if key.len() <= 63 && !key.is_empty() && key.bytes().all(plain) { format!("\"{key}\"") } else { "a key".to_owned() }
 }

@@ -4,25 +4,24 @@
 //! so that all others are looked at too; the config is dropped in the end because the report holds an error.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::rc::Rc;
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::diagnostic::{Report, Reported};
 use super::mask;
-use super::names::Names;
-use super::node::{Entry, Kind, Node, Value};
+use super::names::KnownNames;
+use super::node::{Entry, Node, ScalarKind, Value, quoted};
 use super::reference::{self, Accepts};
 use super::suggest::nearest;
+pub(super) use super::text::{FromText, Wrong};
 use super::value::{At, Span};
-use super::yaml::quoted;
 
 /// What a section is read with: where problems go, and the names that references may point to.
 pub(super) struct Reader<'r> {
     pub(super) report: &'r mut Report,
-    pub(super) certificates: Rc<Names>,
-    pub(super) services: Rc<Names>,
+    pub(super) certificates: Rc<KnownNames>,
+    pub(super) services: Rc<KnownNames>,
     /// Whether the service that is being read links a certificate.
     pub(super) links_certificate: bool,
     /// Whether a method of the service that is being read could not be.
@@ -50,57 +49,6 @@ pub(super) trait FromNode: Sized {
 
     /// Describes what is accepted, for the JSON Schema.
     fn schema(generator: &mut SchemaGenerator) -> Schema;
-}
-
-/// Something that a text of the file, or one from elsewhere, can be read as.
-pub(super) trait FromText: Sized {
-    /// What it is, with its article.
-    const WHAT: &'static str;
-
-    /// Reads it.
-    fn from_text(text: &str) -> Result<Self, Wrong>;
-
-    /// A value that stands in for one that is not read (`check --no-secrets`), and passes every check.
-    fn placeholder() -> Self;
-
-    /// Describes the text, for the JSON Schema; what YAML takes for a number is text as it was spelled.
-    fn schema() -> Schema {
-        json_schema!({ "type": ["string", "number", "boolean"] })
-    }
-}
-
-/// Why a text is not what it should be. It never quotes the text, which may be a secret in the wrong place.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub(super) struct Wrong {
-    pub(super) message: String,
-    pub(super) help: Option<String>,
-}
-
-impl Wrong {
-    pub(super) fn new(message: impl Display) -> Self {
-        Self { message: message.to_string(), help: None }
-    }
-
-    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
-        self
-    }
-
-    /// For the command line, where a place can't be drawn.
-    pub(super) fn in_one_line(self) -> String {
-        match self.help {
-            Some(help) => format!("{}: {help}", self.message),
-            None => self.message,
-        }
-    }
-
-    /// Reports it at the place of the text.
-    pub(super) fn report(self, span: Span, report: &mut Report) -> Reported {
-        let error = report.error(span, self.message);
-        error.help = self.help;
-        Reported
-    }
 }
 
 impl<T: FromText> FromNode for T {
@@ -185,7 +133,7 @@ fn each<T: FromNode>(items: &[Node], reader: &mut Reader<'_>) -> Vec<T> {
 impl FromNode for bool {
     fn from_node(node: &Node, reader: &mut Reader<'_>) -> Result<Self, Reported> {
         match node.scalar() {
-            Some(scalar) if scalar.kind == Kind::Bool => Ok(scalar.text.eq_ignore_ascii_case("true")),
+            Some(scalar) if scalar.kind == ScalarKind::Bool => Ok(scalar.text.eq_ignore_ascii_case("true")),
             _ => Err(mismatch(node, "`true` or `false`", reader.report)),
         }
     }

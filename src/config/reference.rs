@@ -28,26 +28,19 @@ pub(super) enum Accepts {
 }
 
 /// A text and where it came from.
-pub(super) struct Found {
+pub(super) struct FoundText {
     pub(super) value: Zeroizing<String>,
     /// `None`: it stands in the file.
     pub(super) origin: Option<String>,
 }
 
-impl Found {
+impl FoundText {
     /// Says under the marked reference which value was wrong.
     pub(super) fn name_origin(&self, report: &mut Report) {
         if let Some(origin) = &self.origin {
             report.label_last(format!("the value of {origin}"));
         }
     }
-}
-
-/// Whether a mapping has nothing but the words of a reference.
-pub(super) fn is_one(entries: &[Entry]) -> bool {
-    let source = |entry: &Entry| matches!(entry.key.text.as_str(), "env" | "file" | "credential" | "command");
-    entries.iter().any(source)
-        && entries.iter().all(|entry| source(entry) || matches!(entry.key.text.as_str(), "default" | "refresh"))
 }
 
 /// Whether a command is named anywhere.
@@ -61,9 +54,14 @@ pub(super) fn has_command(node: &Node) -> bool {
 
 /// The text of a node, its reference followed; `None` if references are not followed (`check --no-secrets`), or if a
 /// command has failed and that is forgiven.
-pub(super) fn text(node: &Node, accepts: Accepts, what: &str, report: &mut Report) -> Result<Option<Found>, Reported> {
+pub(super) fn text(
+    node: &Node,
+    accepts: Accepts,
+    what: &str,
+    report: &mut Report,
+) -> Result<Option<FoundText>, Reported> {
     match &node.value {
-        Value::Scalar(scalar) => Ok(Some(Found { value: scalar.text.clone(), origin: None })),
+        Value::Scalar(scalar) => Ok(Some(FoundText { value: scalar.text.clone(), origin: None })),
         Value::Mapping(entries) => Reference::parse(node, entries, accepts, report)?.follow(node.span, accepts, report),
         Value::Null | Value::Sequence(_) => Err(mismatch(node, what, report)),
     }
@@ -181,10 +179,10 @@ impl Reference {
         }
     }
 
-    fn follow(self, span: Span, accepts: Accepts, report: &mut Report) -> Result<Option<Found>, Reported> {
+    fn follow(self, span: Span, accepts: Accepts, report: &mut Report) -> Result<Option<FoundText>, Reported> {
         match self {
             Self::Env { default: Some(value), .. } if !report.follows_references() => {
-                Ok(Some(Found { value, origin: None }))
+                Ok(Some(FoundText { value, origin: None }))
             }
             _ if !report.follows_references() => Ok(None),
             Self::Env { name, default } => {
@@ -347,11 +345,11 @@ fn environment(
     default: Option<Zeroizing<String>>,
     span: Span,
     report: &mut Report,
-) -> Result<Found, Reported> {
+) -> Result<FoundText, Reported> {
     let origin = Some(format!("${name}"));
     match (source::variable(name).map(std::ffi::OsString::into_string), default) {
-        (Some(Ok(value)), _) => Ok(Found { value: Zeroizing::new(value), origin }),
-        (None, Some(value)) => Ok(Found { value, origin: None }),
+        (Some(Ok(value)), _) => Ok(FoundText { value: Zeroizing::new(value), origin }),
+        (None, Some(value)) => Ok(FoundText { value, origin: None }),
         (Some(Err(_)), _) => {
             report.error(span, format!("the environment variable `{name}` is not UTF-8 text"));
             Err(Reported)
@@ -365,7 +363,7 @@ fn environment(
     }
 }
 
-fn file(path: &Path, span: Span, accepts: Accepts, report: &mut Report) -> Result<Found, Reported> {
+fn file(path: &Path, span: Span, accepts: Accepts, report: &mut Report) -> Result<FoundText, Reported> {
     let bytes = match accepts {
         Accepts::Secret => report.read_secret(path, span),
         Accepts::Text | Accepts::Path => report.read_value(path, span),
@@ -377,10 +375,10 @@ fn file(path: &Path, span: Span, accepts: Accepts, report: &mut Report) -> Resul
     };
     // Editors and `echo` end a file with a newline that is no part of the value.
     let line = without_newline(text);
-    Ok(Found { value: Zeroizing::new(line.to_owned()), origin: Some(format!("`{}`", path.display())) })
+    Ok(FoundText { value: Zeroizing::new(line.to_owned()), origin: Some(format!("`{}`", path.display())) })
 }
 
-fn credential(name: &str, span: Span, report: &mut Report) -> Result<Found, Reported> {
+fn credential(name: &str, span: Span, report: &mut Report) -> Result<FoundText, Reported> {
     let Some(folder) = source::credentials_directory() else {
         report
             .error(span, "$CREDENTIALS_DIRECTORY is not set")
@@ -395,9 +393,9 @@ fn output(
     refresh: Option<Duration>,
     span: Span,
     report: &mut Report,
-) -> Result<Option<Found>, Reported> {
+) -> Result<Option<FoundText>, Reported> {
     let origin = Some(format!("the command `{}`", command.name()));
-    Ok(report.run(command, refresh, span)?.map(|value| Found { value, origin }))
+    Ok(report.run(command, refresh, span)?.map(|value| FoundText { value, origin }))
 }
 
 fn absolute(path: &str, span: Span, report: &Report) -> PathBuf {

@@ -53,7 +53,7 @@ impl Source {
 
 /// Why a file can't be used.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Unreadable {
+pub(crate) enum UnreadableFile {
     #[error("no such file")]
     Missing,
     #[error("permission denied")]
@@ -70,7 +70,7 @@ pub(crate) enum Unreadable {
     Other(io::Error),
 }
 
-impl From<io::Error> for Unreadable {
+impl From<io::Error> for UnreadableFile {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Self::Missing,
@@ -84,17 +84,17 @@ impl From<io::Error> for Unreadable {
 /// The content of a file, and who may do what with it.
 pub(super) struct Content {
     pub(super) bytes: Zeroizing<Vec<u8>>,
-    pub(super) access: Access,
+    pub(super) access: FileAccess,
 }
 
 /// What users may do with a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Access {
+pub(super) struct FileAccess {
     owner: u32,
     mode: u32,
 }
 
-impl Access {
+impl FileAccess {
     fn of(metadata: &Metadata) -> Self {
         Self { owner: metadata.uid(), mode: metadata.mode() }
     }
@@ -121,30 +121,30 @@ impl Access {
 }
 
 /// Refuses what was found and belongs to somebody else: the file itself, or a link in its place.
-pub(super) fn refuse_foreign(path: &Path, access: Access) -> Result<(), Unreadable> {
-    let link = fs::symlink_metadata(path).map(|metadata| Access::of(&metadata))?;
+pub(super) fn refuse_foreign(path: &Path, access: FileAccess) -> Result<(), UnreadableFile> {
+    let link = fs::symlink_metadata(path).map(|metadata| FileAccess::of(&metadata))?;
     let caller = nix::unistd::geteuid().as_raw();
     match [access, link].into_iter().find(|access| !access.is_trusted_by(caller)) {
         None => Ok(()),
-        Some(foreign) => Err(Unreadable::Foreign(foreign.owner)),
+        Some(foreign) => Err(UnreadableFile::Foreign(foreign.owner)),
     }
 }
 
 /// As [`refuse_foreign`], for a folder.
-pub(super) fn refuse_foreign_folder(path: &Path) -> Result<(), Unreadable> {
-    refuse_foreign(path, Access::of(&fs::metadata(path)?))
+pub(super) fn refuse_foreign_folder(path: &Path) -> Result<(), UnreadableFile> {
+    refuse_foreign(path, FileAccess::of(&fs::metadata(path)?))
 }
 
 /// Reads a regular file (symlinks are followed) of at most `limit` bytes.
-pub(super) fn read(path: &Path, limit: usize) -> Result<Content, Unreadable> {
+pub(super) fn read(path: &Path, limit: usize) -> Result<Content, UnreadableFile> {
     // Without O_NONBLOCK a FIFO in the file's place would hang the load, and a reload with it.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
-        return Err(Unreadable::NotRegular);
+        return Err(UnreadableFile::NotRegular);
     }
     let bytes = drain(file, limit)?;
-    Ok(Content { bytes, access: Access::of(&metadata) })
+    Ok(Content { bytes, access: FileAccess::of(&metadata) })
 }
 
 /// Reads a secret that is wanted as it is at each use, and so is no part of a load: a regular file of at most 64 KiB.
@@ -152,12 +152,12 @@ pub(super) fn read(path: &Path, limit: usize) -> Result<Content, Unreadable> {
 ///
 /// # Errors
 /// When there is no such file, or it can't be used.
-pub(crate) fn read_as_used(path: &Path) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
+pub(crate) fn read_as_used(path: &Path) -> Result<Zeroizing<Vec<u8>>, UnreadableFile> {
     Ok(read(path, LARGEST_SECRET)?.bytes)
 }
 
 /// As [`read`], for text.
-pub(super) fn read_text(path: &Path, limit: usize) -> Result<(Zeroizing<String>, Access), Unreadable> {
+pub(super) fn read_text(path: &Path, limit: usize) -> Result<(Zeroizing<String>, FileAccess), UnreadableFile> {
     let Content { bytes, access } = read(path, limit)?;
     Ok((text(bytes)?, access))
 }
@@ -170,12 +170,12 @@ pub(super) fn in_search_path(program: &Path) -> Option<PathBuf> {
 }
 
 /// Standard input as it was when it was first asked for.
-pub(super) fn standard_input(limit: usize) -> Result<Zeroizing<String>, Unreadable> {
+pub(super) fn standard_input(limit: usize) -> Result<Zeroizing<String>, UnreadableFile> {
     // A reload must see the config again, and a pipe gives its text only once.
     static READ: OnceLock<io::Result<Zeroizing<Vec<u8>>>> = OnceLock::new();
     let bytes = READ.get_or_init(|| drain_most(io::stdin(), limit + 1));
     match bytes {
-        Ok(bytes) if bytes.len() > limit => Err(Unreadable::TooLarge(limit)),
+        Ok(bytes) if bytes.len() > limit => Err(UnreadableFile::TooLarge(limit)),
         Ok(bytes) => text(bytes.clone()),
         Err(error) => Err(io::Error::from(error.kind()).into()),
     }
@@ -212,9 +212,9 @@ pub(super) fn is_kubernetes_link(path: &Path) -> bool {
     through_data(path) || fs::read_link(path).is_ok_and(|target| through_data(&target))
 }
 
-fn drain(source: impl Read, limit: usize) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
+fn drain(source: impl Read, limit: usize) -> Result<Zeroizing<Vec<u8>>, UnreadableFile> {
     let bytes = drain_most(source, limit + 1)?;
-    if bytes.len() > limit { Err(Unreadable::TooLarge(limit)) } else { Ok(bytes) }
+    if bytes.len() > limit { Err(UnreadableFile::TooLarge(limit)) } else { Ok(bytes) }
 }
 
 fn drain_most(source: impl Read, most: usize) -> io::Result<Zeroizing<Vec<u8>>> {
@@ -223,8 +223,8 @@ fn drain_most(source: impl Read, most: usize) -> io::Result<Zeroizing<Vec<u8>>> 
     Ok(bytes)
 }
 
-fn text(mut bytes: Zeroizing<Vec<u8>>) -> Result<Zeroizing<String>, Unreadable> {
-    String::from_utf8(std::mem::take(&mut *bytes)).map(Zeroizing::new).map_err(|_| Unreadable::NotText)
+fn text(mut bytes: Zeroizing<Vec<u8>>) -> Result<Zeroizing<String>, UnreadableFile> {
+    String::from_utf8(std::mem::take(&mut *bytes)).map(Zeroizing::new).map_err(|_| UnreadableFile::NotText)
 }
 
 const PLACES: [&str; 2] = ["./sidekey.yaml", "/etc/sidekey/sidekey.yaml"];
@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn what_nobody_named_is_trusted_if_it_is_ones_own_or_roots() {
-        let trusted = |owner, caller| Access { owner, mode: 0o644 }.is_trusted_by(caller);
+        let trusted = |owner, caller| FileAccess { owner, mode: 0o644 }.is_trusted_by(caller);
 
         assert!(trusted(1000, 1000) && trusted(0, 1000) && trusted(0, 0));
         assert!(!trusted(1001, 1000) && !trusted(1000, 0));

@@ -10,7 +10,7 @@ use serde_saphyr::{Error, Location, MessageFormatter, Options, Spanned};
 use zeroize::Zeroizing;
 
 use super::diagnostic::{Report, Reported};
-use super::node::{Entry, Key, Kind, Node, Scalar, Value};
+use super::node::{Entry, Node, NodeKey, Scalar, ScalarKind, Value};
 use super::read::report_repeated;
 use super::value::Span;
 
@@ -29,7 +29,7 @@ pub(super) fn parse(file: u16, report: &mut Report) -> Result<Node, Reported> {
 enum Raw {
     Null,
     /// A number or a boolean: the crate has thrown the spelling away, the text of the file has it.
-    Typed(Kind),
+    Typed(ScalarKind),
     Text(Zeroizing<String>),
     Sequence(Vec<Spanned<Self>>),
     Mapping(Vec<(Spanned<Self>, Spanned<Self>)>),
@@ -55,27 +55,27 @@ impl<'de> Visitor<'de> for RawVisitor {
     }
 
     fn visit_bool<E>(self, _: bool) -> Result<Raw, E> {
-        Ok(Raw::Typed(Kind::Bool))
+        Ok(Raw::Typed(ScalarKind::Bool))
     }
 
     fn visit_i64<E>(self, _: i64) -> Result<Raw, E> {
-        Ok(Raw::Typed(Kind::Number))
+        Ok(Raw::Typed(ScalarKind::Number))
     }
 
     fn visit_u64<E>(self, _: u64) -> Result<Raw, E> {
-        Ok(Raw::Typed(Kind::Number))
+        Ok(Raw::Typed(ScalarKind::Number))
     }
 
     fn visit_i128<E>(self, _: i128) -> Result<Raw, E> {
-        Ok(Raw::Typed(Kind::Number))
+        Ok(Raw::Typed(ScalarKind::Number))
     }
 
     fn visit_u128<E>(self, _: u128) -> Result<Raw, E> {
-        Ok(Raw::Typed(Kind::Number))
+        Ok(Raw::Typed(ScalarKind::Number))
     }
 
     fn visit_f64<E>(self, _: f64) -> Result<Raw, E> {
-        Ok(Raw::Typed(Kind::Number))
+        Ok(Raw::Typed(ScalarKind::Number))
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Raw, E> {
@@ -120,7 +120,7 @@ impl Source<'_> {
         let value = match raw.value {
             Raw::Null => Value::Null,
             Raw::Typed(kind) => Value::Scalar(Scalar { text: self.spelling(defined), kind }),
-            Raw::Text(text) => Value::Scalar(Scalar { text: self.overflown(text, defined), kind: Kind::Text }),
+            Raw::Text(text) => Value::Scalar(Scalar { text: self.overflown(text, defined), kind: ScalarKind::Text }),
             Raw::Sequence(items) => {
                 Value::Sequence(items.into_iter().map(|item| self.item(item, span, report)).collect())
             }
@@ -159,7 +159,7 @@ impl Source<'_> {
         unique
     }
 
-    fn key(&self, raw: Spanned<Raw>, report: &mut Report) -> Option<Key> {
+    fn key(&self, raw: Spanned<Raw>, report: &mut Report) -> Option<NodeKey> {
         let span = self.span(raw.referenced);
         let defined = self.span(raw.defined);
         let text = match raw.value {
@@ -172,7 +172,7 @@ impl Source<'_> {
                 return None;
             }
         };
-        Some(Key { text, span, defined })
+        Some(NodeKey { text, span, defined })
     }
 
     fn spelling(&self, place: Span) -> Zeroizing<String> {
@@ -219,12 +219,6 @@ impl Source<'_> {
         }
         Reported
     }
-}
-
-/// A key as it may be shown: one that is no plain word may be a secret that slipped in.
-pub(super) fn quoted(key: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
-    if key.len() <= 63 && !key.is_empty() && key.bytes().all(plain) { format!("\"{key}\"") } else { "a key".to_owned() }
 }
 
 fn explain(error: &Error, begins: Option<char>) -> (String, Option<&'static str>) {

@@ -11,23 +11,25 @@ use http::header::{AUTHORIZATION, COOKIE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::Error;
 use super::attachments::{Attachments, own_value};
 use super::digest::Digest;
-use super::{Error, Part};
-use crate::config::auth::Attachment;
+use super::owned::Owned;
+use super::part::{Part, Sending};
 use crate::secret::Secret;
+use crate::transport::Outgoing;
 
 /// A field with a fixed value.
 #[derive(Debug)]
 pub(super) struct Field {
-    pub(super) name: HeaderName,
+    name: HeaderName,
     value: HeaderValue,
 }
 
 /// A query parameter with a fixed value.
 #[derive(Debug)]
 pub(super) struct Query {
-    pub(super) name: String,
+    name: String,
     /// `name=value`, percent-encoded.
     pair: Secret,
 }
@@ -35,42 +37,13 @@ pub(super) struct Query {
 /// A cookie with a fixed value.
 #[derive(Debug)]
 pub(super) struct Cookie {
-    pub(super) name: String,
+    name: String,
     /// `name=value`.
     pair: Secret,
 }
 
-/// The part that puts this on a request.
-pub(super) fn part(attachment: &Attachment) -> Part {
-    match attachment {
-        Attachment::Basic { username, password } => basic(username, password),
-        Attachment::Header { name, prefix, value } => field(name.clone(), &prefixed(prefix, value)),
-        Attachment::Query { name, prefix, value } => {
-            let value = Secret::new(encoded(prefixed(prefix, value).expose()));
-            let pair = Secret::new(format!("{}={}", encoded(name), value.expose()));
-            Part::Query(Query { name: name.clone(), pair })
-        }
-        Attachment::Cookie { name, prefix, value } => {
-            let pair = Secret::new(format!("{name}={}", prefixed(prefix, value).expose()));
-            Part::Cookie(Cookie { name: name.clone(), pair })
-        }
-    }
-}
-
-/// RFC 7617, in UTF-8.
-fn basic(username: &str, password: &Secret) -> Part {
-    let pair = Secret::new(format!("{username}:{}", password.expose()));
-    let encoded = Secret::new(STANDARD.encode(pair.expose()));
-    field(AUTHORIZATION, &prefixed("Basic ", &encoded))
-}
-
 fn prefixed(prefix: &str, value: &Secret) -> Secret {
     Secret::new(format!("{prefix}{}", value.expose()))
-}
-
-/// A field whose value is a secret.
-fn field(name: HeaderName, value: &Secret) -> Part {
-    Part::Field(Field { name, value: secret_value(value.expose()) })
 }
 
 /// A field's value that HTTP/2 must not put into its compression tables, and that `Debug` does not print.
@@ -88,31 +61,73 @@ fn encoded(text: &str) -> String {
     form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
 }
 
-impl Field {
-    pub(super) fn put(&self, place: usize, own: &RefCell<Attachments>, fields: &mut HeaderMap) {
-        own.borrow_mut().attach(place, UNCHANGING, &self.name, || own_value(&self.value), fields);
+impl Part for Field {
+    fn owns(&self, owned: &mut Owned) {
+        owned.fields.push(self.name.clone());
     }
 
-    pub(super) fn digest(&self, digest: &mut Digest) {
+    fn digest(&self, digest: &mut Digest) {
         digest.list([b"field".as_slice(), self.name.as_str().as_bytes(), self.value.as_bytes()].into_iter());
+    }
+
+    fn was_sent(&self, outgoing: &Outgoing) -> bool {
+        outgoing.fields.contains_key(&self.name)
+    }
+
+    async fn put(&self, sending: &mut Sending<'_>) -> Result<(), Error> {
+        self.set(sending.place, sending.own, &mut sending.outgoing.fields);
+        Ok(())
     }
 }
 
-impl Query {
-    pub(super) fn digest(&self, digest: &mut Digest) {
+impl Field {
+    /// `prefix` goes before the value.
+    pub(super) fn new(name: &HeaderName, prefix: &str, value: &Secret) -> Self {
+        Self { name: name.clone(), value: secret_value(prefixed(prefix, value).expose()) }
+    }
+
+    /// RFC 7617, in UTF-8.
+    pub(super) fn basic(username: &str, password: &Secret) -> Self {
+        let pair = Secret::new(format!("{username}:{}", password.expose()));
+        Self::new(&AUTHORIZATION, "Basic ", &Secret::new(STANDARD.encode(pair.expose())))
+    }
+
+    fn set(&self, place: usize, own: &RefCell<Attachments>, fields: &mut HeaderMap) {
+        own.borrow_mut().attach(place, UNCHANGING, &self.name, || own_value(&self.value), fields);
+    }
+}
+
+impl Part for Query {
+    fn owns(&self, owned: &mut Owned) {
+        owned.query.push(self.name.clone());
+    }
+
+    fn digest(&self, digest: &mut Digest) {
         digest.list([b"query".as_slice(), self.name.as_bytes(), self.pair.expose().as_bytes()].into_iter());
     }
 
     /// Whether the target has a parameter of this name.
-    pub(super) fn is_in(&self, target: &PathAndQuery) -> bool {
-        target.query().is_some_and(|query| query.split('&').any(|pair| self.names(pair)))
+    fn was_sent(&self, outgoing: &Outgoing) -> bool {
+        outgoing.target.query().is_some_and(|query| query.split('&').any(|pair| self.names(pair)))
+    }
+
+    async fn put(&self, sending: &mut Sending<'_>) -> Result<(), Error> {
+        self.set(&mut sending.outgoing.target)
+    }
+}
+
+impl Query {
+    /// `prefix` goes before the value.
+    pub(super) fn new(name: &str, prefix: &str, value: &Secret) -> Self {
+        let value = Secret::new(encoded(prefixed(prefix, value).expose()));
+        Self { name: name.to_owned(), pair: Secret::new(format!("{}={}", encoded(name), value.expose())) }
     }
 
     /// Replaces every parameter of the name, in whatever spelling, and puts ours at the end.
     ///
     /// # Errors
     /// When the target has no query (`OPTIONS *`), or would be longer than a target can be.
-    pub(super) fn put(&self, target: &mut PathAndQuery) -> Result<(), Error> {
+    fn set(&self, target: &mut PathAndQuery) -> Result<(), Error> {
         let path = target.path();
         if path == "*" {
             return Err(Error::NoQuery { parameter: self.name.clone() });
@@ -137,18 +152,36 @@ impl Query {
     }
 }
 
-impl Cookie {
-    pub(super) fn digest(&self, digest: &mut Digest) {
+impl Part for Cookie {
+    fn owns(&self, owned: &mut Owned) {
+        owned.cookies.push(self.name.clone());
+    }
+
+    fn digest(&self, digest: &mut Digest) {
         digest.list([b"cookie".as_slice(), self.name.as_bytes(), self.pair.expose().as_bytes()].into_iter());
     }
 
     /// Whether a `Cookie` field has a pair of this name.
-    pub(super) fn is_in(&self, fields: &HeaderMap) -> bool {
-        fields.get_all(COOKIE).iter().any(|value| pairs(value.as_bytes()).any(|pair| self.names(pair)))
+    fn was_sent(&self, outgoing: &Outgoing) -> bool {
+        let sent = outgoing.fields.get_all(COOKIE);
+        sent.iter().any(|value| pairs(value.as_bytes()).any(|pair| self.names(pair)))
+    }
+
+    async fn put(&self, sending: &mut Sending<'_>) -> Result<(), Error> {
+        self.set(&mut sending.outgoing.fields);
+        Ok(())
+    }
+}
+
+impl Cookie {
+    /// `prefix` goes before the value.
+    pub(super) fn new(name: &str, prefix: &str, value: &Secret) -> Self {
+        let pair = Secret::new(format!("{name}={}", prefixed(prefix, value).expose()));
+        Self { name: name.to_owned(), pair }
     }
 
     /// Replaces the pair of the name, and puts ours at the end of the last `Cookie` field.
-    pub(super) fn put(&self, fields: &mut HeaderMap) {
+    fn set(&self, fields: &mut HeaderMap) {
         let mut others: Vec<Vec<u8>> = fields.get_all(COOKIE).iter().map(|value| self.without(value)).collect();
         others.retain(|value| !value.is_empty());
         let mut last = others.pop().unwrap_or_default();
@@ -208,11 +241,10 @@ mod tests {
     }
 
     #[track_caller]
-    fn check_field(part: &Part, name: &str, value: &str) {
-        let Part::Field(field) = part else { panic!("{part:?} is no field") };
+    fn check_field(field: &Field, name: &str, value: &str) {
         let mut fields = HeaderMap::new();
 
-        field.put(0, &RefCell::default(), &mut fields);
+        field.set(0, &RefCell::default(), &mut fields);
 
         let set: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
         assert_eq!(set, [(name, value.as_bytes())]);
@@ -221,30 +253,25 @@ mod tests {
 
     #[test]
     fn each_method_sets_its_field() {
-        let header = |name, prefix: &str, value| {
-            let prefix = prefix.to_owned();
-            part(&Attachment::Header { name: HeaderName::from_static(name), prefix, value: secret(value) })
-        };
+        let header = |name, prefix, value| Field::new(&HeaderName::from_static(name), prefix, &secret(value));
 
-        check_field(&basic("Aladdin", &secret("open sesame")), "authorization", "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
-        check_field(&basic("Ä", &secret("ß:")), "authorization", "Basic w4Q6w586");
+        check_field(
+            &Field::basic("Aladdin", &secret("open sesame")),
+            "authorization",
+            "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==",
+        );
+        check_field(&Field::basic("Ä", &secret("ß:")), "authorization", "Basic w4Q6w586");
         check_field(&header("authorization", "Bearer ", "abc"), "authorization", "Bearer abc");
         check_field(&header("x-api-key", "", "abc"), "x-api-key", "abc");
         check_field(&header("x-tenant", "", "t ä"), "x-tenant", "t ä");
     }
 
-    fn query(name: &str, value: &str) -> Query {
-        let attachment = Attachment::Query { name: name.to_owned(), prefix: String::new(), value: secret(value) };
-        let Part::Query(query) = part(&attachment) else { panic!("no query") };
-        query
-    }
-
     #[track_caller]
     fn check_query(asked: &str, sent: &str) {
-        let query = query("api key", "a b&c");
+        let query = Query::new("api key", "", &secret("a b&c"));
         let mut target = PathAndQuery::try_from(asked).expect("a target");
 
-        query.put(&mut target).expect("room for it");
+        query.set(&mut target).expect("room for it");
 
         assert_eq!(target.as_str(), sent);
     }
@@ -274,11 +301,11 @@ mod tests {
 
     #[test]
     fn a_query_credential_is_refused_where_there_is_no_room_for_it() {
-        let query = query("key", "abc");
+        let query = Query::new("key", "", &secret("abc"));
 
-        let asterisk = query.put(&mut PathAndQuery::from_static("*")).expect_err("no query");
+        let asterisk = query.set(&mut PathAndQuery::from_static("*")).expect_err("no query");
         let mut longest = PathAndQuery::try_from(format!("/{}", "a".repeat(65_530))).expect("a target");
-        let long = query.put(&mut longest).expect_err("too long");
+        let long = query.set(&mut longest).expect_err("too long");
 
         assert_eq!(asterisk.to_string(), "`OPTIONS *` has no query that could carry the parameter `key`");
         assert_eq!(long.to_string(), "the target is too long with the credential in its query: 65,534 bytes at most");
@@ -286,15 +313,13 @@ mod tests {
 
     #[track_caller]
     fn check_cookie(asked: &[&str], sent: &[&str]) {
-        let name = "key".to_owned();
-        let part = part(&Attachment::Cookie { name, prefix: "a".to_owned(), value: secret("bc") });
-        let Part::Cookie(cookie) = part else { panic!("no cookie") };
+        let cookie = Cookie::new("key", "a", &secret("bc"));
         let mut fields = HeaderMap::new();
         for value in asked {
             fields.append(COOKIE, HeaderValue::from_str(value).expect("a value"));
         }
 
-        cookie.put(&mut fields);
+        cookie.set(&mut fields);
 
         assert_eq!(fields.get_all(COOKIE).iter().collect::<Vec<_>>(), sent);
     }

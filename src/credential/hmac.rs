@@ -12,18 +12,20 @@ use http::header::TRANSFER_ENCODING;
 use http::{HeaderName, HeaderValue, Method};
 use hyper::body::Body as _;
 
-use super::Error;
 use super::attachments::own_name;
 use super::digest::{Digest, body_sha256};
 use super::fixed::secret_value;
+use super::part::{Part, Sending};
+use super::{Error, Material, Owned};
 use crate::clock::rfc3339;
+use crate::config::Report;
 use crate::config::auth::hmac::{Algorithm, Encoding, Hmac, Piece, TimestampFormat};
 use crate::hex::hex;
 use crate::transport::{Need, Outgoing};
 
 /// Signs the requests of one service.
 #[derive(Debug)]
-pub(super) struct Signer {
+pub(super) struct HmacSigner {
     written: Hmac,
     key: hmac::Key,
     timed: bool,
@@ -36,8 +38,13 @@ struct Fresh {
     nonce: String,
 }
 
-impl Signer {
-    pub(super) fn compile(written: &Hmac) -> Self {
+impl HmacSigner {
+    /// Nothing is left to be found wrong with it.
+    pub(super) fn compile(written: &Hmac, _: &Material<'_>, _: &mut Report) -> Option<Self> {
+        Some(Self::new(written))
+    }
+
+    fn new(written: &Hmac) -> Self {
         let algorithm = match written.algorithm {
             Algorithm::Sha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
             Algorithm::Sha256 => hmac::HMAC_SHA256,
@@ -53,39 +60,15 @@ impl Signer {
     }
 
     /// The fields that it sets.
-    pub(super) fn fields(&self) -> impl Iterator<Item = &HeaderName> {
+    fn fields(&self) -> impl Iterator<Item = &HeaderName> {
         self.written.fields().map(|name| &name.value)
-    }
-
-    /// What it has to know of the body.
-    pub(super) fn body_needed(&self) -> Option<Need> {
-        let needed = self.written.template.pieces().contains(&Piece::BodySha256);
-        needed.then_some(Need::Whole { most: self.written.max_signed_body })
-    }
-
-    pub(super) fn digest(&self, digest: &mut Digest) {
-        let Hmac { key, algorithm, encoding, prefix, timestamp_format, .. } = &self.written;
-        digest.field(b"hmac");
-        digest.field(key.expose());
-        digest.field(&[*algorithm as u8, *encoding as u8, *timestamp_format as u8]);
-        digest.field(prefix.as_bytes());
-        digest.field(format!("{:?}", self.written.template).as_bytes());
-        digest.field(&self.written.max_signed_body.to_be_bytes());
-        digest.field(self.header().as_str().as_bytes());
-        for told in [&self.written.timestamp_header, &self.written.nonce_header] {
-            digest.list(told.iter().map(|name| name.value.as_str().as_bytes()));
-        }
     }
 
     fn header(&self) -> &HeaderName {
         &self.written.header.value
     }
 
-    /// Puts the signature on the request, and the fields that it is checked with.
-    ///
-    /// # Errors
-    /// When there is no chance for a nonce, or no body to be hashed.
-    pub(super) fn sign(&self, outgoing: &mut Outgoing) -> Result<(), Error> {
+    fn sign(&self, outgoing: &mut Outgoing) -> Result<(), Error> {
         let fresh = Fresh {
             timestamp: if self.timed {
                 timestamp(self.written.timestamp_format, SystemTime::now())
@@ -117,6 +100,44 @@ impl Signer {
         let value = secret_value(&format!("{}{signature}", self.written.prefix));
         outgoing.fields.insert(own_name(self.header()), value);
         Ok(())
+    }
+}
+
+impl Part for HmacSigner {
+    fn owns(&self, owned: &mut Owned) {
+        owned.fields.extend(self.fields().cloned());
+    }
+
+    fn digest(&self, digest: &mut Digest) {
+        let Hmac { key, algorithm, encoding, prefix, timestamp_format, .. } = &self.written;
+        digest.field(b"hmac");
+        digest.field(key.expose());
+        digest.field(&[*algorithm as u8, *encoding as u8, *timestamp_format as u8]);
+        digest.field(prefix.as_bytes());
+        digest.field(format!("{:?}", self.written.template).as_bytes());
+        digest.field(&self.written.max_signed_body.to_be_bytes());
+        digest.field(self.header().as_str().as_bytes());
+        for told in [&self.written.timestamp_header, &self.written.nonce_header] {
+            digest.list(told.iter().map(|name| name.value.as_str().as_bytes()));
+        }
+    }
+
+    /// An app that sends one of its fields signs the request itself: no signature of ours is over another's time.
+    fn was_sent(&self, outgoing: &Outgoing) -> bool {
+        self.fields().any(|name| outgoing.fields.contains_key(name))
+    }
+
+    /// Puts the signature on the request, and the fields that it is checked with.
+    ///
+    /// # Errors
+    /// When there is no chance for a nonce, or no body to be hashed.
+    async fn put(&self, sending: &mut Sending<'_>) -> Result<(), Error> {
+        self.sign(sending.outgoing)
+    }
+
+    fn body_needed(&self) -> Option<Need> {
+        let needed = self.written.template.pieces().contains(&Piece::BodySha256);
+        needed.then_some(Need::Whole { most: self.written.max_signed_body })
     }
 }
 
@@ -176,23 +197,26 @@ mod tests {
 
     use super::*;
     use crate::config::Auth;
+    use crate::config::auth::Signature;
     use crate::credential::tests::{load, outgoing};
     use crate::transport::Body;
 
     /// The signer of a service with these fields in its `auth`.
-    fn signer(fields: &str) -> Signer {
+    fn signer(fields: &str) -> HmacSigner {
         let (config, _) = load(format!(
             "services: {{ api: {{ url: 'https://api.example', auth: {{ type: hmac, header: x-signature, {fields} }} }} }}"
         ));
-        let Auth::Hmac(written) = &config.services["api"].value.auth[0].value else { panic!("no hmac") };
-        Signer::compile(written)
+        let Auth::Signs(Signature::Hmac(written)) = &config.services["api"].value.auth[0].value else {
+            panic!("no hmac")
+        };
+        HmacSigner::new(written)
     }
 
     fn fresh() -> Fresh {
         Fresh { timestamp: "1700000000".to_owned(), nonce: "00ff".to_owned() }
     }
 
-    fn signature(signer: &Signer, request: &mut Outgoing) -> String {
+    fn signature(signer: &HmacSigner, request: &mut Outgoing) -> String {
         signer.sign_at(&fresh(), request).expect("a signature");
         request.fields["x-signature"].to_str().expect("ASCII").to_owned()
     }

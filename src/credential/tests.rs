@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use super::oauth2::refresh;
 use super::*;
 use crate::config::auth::oauth2::{ClientAuth, Endpoint, EndpointCertificate, Grant, OAuth2, RefreshAhead};
-use crate::config::{Authority, Config, Scheme, Secrets, Source, Url};
+use crate::config::{self, At, Authority, Config, Scheme, Secrets, Source, Url};
 use crate::secret::Secret;
 use crate::transport::Body;
 

@@ -12,7 +12,7 @@ use rustls_pki_types::CertificateDer;
 use serde_json::json;
 
 use super::endpoint::{Answer, json as answer_json};
-use super::token::{Claims, Confirmation, Signer, now};
+use super::token::{Claims, Confirmation, TokenSigner, now};
 use crate::secret::Secret;
 
 /// Answers `POST /token`.
@@ -23,7 +23,7 @@ pub(super) struct Idp {
     pub(super) audience: String,
     /// The scope that may be asked for, and that is given if none is.
     pub(super) scope: String,
-    pub(super) signer: Signer,
+    pub(super) signer: TokenSigner,
 }
 
 /// An error of RFC 6749 §5.2, or one of ours.

@@ -29,7 +29,7 @@ use self::endpoint::{ClientCertificate, Endpoint, server_tls};
 use self::folder::Folder;
 use self::idp::{Idp, TOKEN_PATH};
 use self::service::Service;
-use self::token::Signer;
+use self::token::TokenSigner;
 use crate::hex::hex;
 use crate::secret::Secret;
 
@@ -50,7 +50,7 @@ impl Demo {
     pub async fn start() -> Result<Self, Error> {
         let authority = Authority::new("Sidekey demo CA")?;
         let server = authority.server()?;
-        let signer = Signer::new()?;
+        let signer = TokenSigner::new()?;
         let client_secret = random_hex()?;
 
         let service = Service { audience: AUDIENCE.to_owned(), verifier: signer.verifier() };

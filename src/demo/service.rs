@@ -9,13 +9,13 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::endpoint::{Answer, json as answer_json};
-use super::token::{Claims, Verifier, now};
+use super::token::{Claims, TokenVerifier, now};
 use crate::tls::Leaf;
 
 /// Answers every method and path.
 pub(super) struct Service {
     pub(super) audience: String,
-    pub(super) verifier: Verifier,
+    pub(super) verifier: TokenVerifier,
 }
 
 impl Answer for Service {

@@ -45,9 +45,9 @@ impl Confirmation {
 }
 
 /// The issuer's half: a new key, which nobody else has.
-pub(super) struct Signer(EcdsaKeyPair);
+pub(super) struct TokenSigner(EcdsaKeyPair);
 
-impl Signer {
+impl TokenSigner {
     pub(super) fn new() -> Result<Self, Error> {
         EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map(Self).map_err(|_| Error::SigningKey)
     }
@@ -60,17 +60,17 @@ impl Signer {
         Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
     }
 
-    pub(super) fn verifier(&self) -> Verifier {
-        Verifier(UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, self.0.public_key().as_ref().to_vec()))
+    pub(super) fn verifier(&self) -> TokenVerifier {
+        TokenVerifier(UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, self.0.public_key().as_ref().to_vec()))
     }
 }
 
 /// The service's half.
-pub(super) struct Verifier(UnparsedPublicKey<Vec<u8>>);
+pub(super) struct TokenVerifier(UnparsedPublicKey<Vec<u8>>);
 
 /// Why a token is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Refused {
+pub(super) enum RefusedToken {
     #[error("the token was not issued by the demo's token endpoint")]
     NotOurs,
     #[error("the token is for another audience")]
@@ -81,7 +81,7 @@ pub(super) enum Refused {
     Binding,
 }
 
-impl Verifier {
+impl TokenVerifier {
     /// The claims of a token that `audience` may accept from the holder of `certificate` at this time.
     pub(super) fn verify(
         &self,
@@ -89,16 +89,16 @@ impl Verifier {
         audience: &str,
         certificate: &CertificateDer<'_>,
         now: u64,
-    ) -> Result<Claims, Refused> {
-        let claims = self.claims(token).ok_or(Refused::NotOurs)?;
+    ) -> Result<Claims, RefusedToken> {
+        let claims = self.claims(token).ok_or(RefusedToken::NotOurs)?;
         if claims.aud != audience {
-            return Err(Refused::Audience);
+            return Err(RefusedToken::Audience);
         }
         if claims.exp <= now {
-            return Err(Refused::Expired);
+            return Err(RefusedToken::Expired);
         }
         if claims.cnf.is_none() || claims.cnf != Confirmation::of(certificate) {
-            return Err(Refused::Binding);
+            return Err(RefusedToken::Binding);
         }
         Ok(claims)
     }

@@ -16,6 +16,7 @@ use super::{Arrival, Body, Error};
 use crate::clock::Moment;
 use crate::code::Code;
 use crate::config::AccessLog;
+use crate::deadline::ExchangeDeadline;
 use crate::incoming::IncomingBody;
 use crate::legible::excerpt;
 use crate::telemetry::limit::LineLimit;
@@ -26,6 +27,8 @@ use crate::telemetry::metrics::Numbers;
 pub(super) struct Exchange {
     pub(super) view: Rc<View>,
     pub(super) arrival: Rc<Arrival>,
+    /// Times out whatever it waits for: a connection has other time-outs, of its own.
+    pub(super) deadline: Rc<ExchangeDeadline>,
     half: Option<Rc<ServiceHalf>>,
     /// Whether the app sends a body.
     uploads: bool,
@@ -45,10 +48,17 @@ pub(super) struct Exchange {
 impl Exchange {
     /// The head stays here, in its box: in the futures of the phases it would be moved with
     /// each of them.
-    pub(super) fn begin(head: request::Parts, body: &IncomingBody, arrival: Rc<Arrival>, view: Rc<View>) -> Box<Self> {
+    pub(super) fn begin(
+        head: request::Parts,
+        body: &IncomingBody,
+        arrival: Rc<Arrival>,
+        deadline: Rc<ExchangeDeadline>,
+        view: Rc<View>,
+    ) -> Box<Self> {
         Box::new(Self {
             view,
             arrival,
+            deadline,
             half: None,
             uploads: !body.is_end_stream(),
             upload: None,
@@ -71,7 +81,7 @@ impl Exchange {
 
     /// Follows the app's body, if there is one.
     pub(super) fn upload(&mut self, half: &ServiceHalf) -> Option<Rc<Upload>> {
-        self.upload = self.uploads.then(|| Upload::new(&self.arrival.deadline, half.service.timeouts));
+        self.upload = self.uploads.then(|| Upload::new(&self.deadline, half.service.timeouts));
         self.upload.clone()
     }
 
@@ -192,7 +202,8 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        self.arrival.deadline.disarm();
+        // The next exchange of the connection may be lent the same.
+        self.deadline.disarm();
         if let Some(upload) = &self.upload {
             upload.over();
         }

@@ -5,10 +5,12 @@
 //! taken on the way. Leaves connections to the app to `server`, those to the service to `upstream`.
 
 pub(crate) mod admit;
+mod date;
 mod error;
 mod exchange;
 pub(crate) mod fields;
 pub(crate) mod problem;
+mod refusal;
 mod relay;
 mod send;
 #[cfg(test)]
@@ -30,7 +32,7 @@ pub(crate) use error::Error;
 pub(crate) use relay::{Body, Broken};
 pub(crate) use view::{Context, View, turns_away};
 
-use crate::deadline::Deadline;
+use crate::deadline::ExchangeDeadline;
 use crate::guard::guarded;
 use crate::incoming::IncomingBody;
 use crate::name::ServiceName;
@@ -44,10 +46,7 @@ use view::ServiceHalf;
 /// What is known of the app's connection.
 pub(crate) struct Arrival {
     pub(crate) peer: Peer,
-    /// Times out whatever the exchange waits for: the answer's head, a body that stalls.
-    pub(crate) deadline: Rc<Deadline>,
-    /// Set by the server while it drains: the next answer is the last.
-    pub(crate) closing: Rc<Cell<bool>>,
+    pub(crate) drain: Rc<Cell<DrainPhase>>,
     /// The number of this connection among those that came to a service, where identities go by that.
     pub(crate) numbers: RefCell<Vec<(ServiceName, usize)>>,
 }
@@ -63,6 +62,15 @@ impl Arrival {
         numbers.push((service.clone(), number));
         number
     }
+}
+
+/// Whether the orderly end has begun.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum DrainPhase {
+    #[default]
+    Ahead,
+    /// The next answer of each connection is its last.
+    Begun,
 }
 
 /// Who is on the other end.
@@ -84,15 +92,17 @@ impl fmt::Display for Peer {
 /// Carries one request to its service and the answer back.
 ///
 /// The phases have one file each and the same names in logs, metrics and docs. The request is in its [`Exchange`] before
-/// there is a future: whatever a future holds is moved with it.
+/// there is a future: whatever a future holds is moved with it. `deadline` is for whatever the exchange waits for: the
+/// answer's head, a body that stalls.
 pub(crate) fn handle(
     head: request::Parts,
     body: IncomingBody,
     arrival: Rc<Arrival>,
+    deadline: Rc<ExchangeDeadline>,
     cx: &Context,
 ) -> impl Future<Output = Response<Body>> + use<> {
     // One view for the whole request: a reload halfway must not mix two configs.
-    let mut exchange = Exchange::begin(head, &body, arrival, cx.view());
+    let mut exchange = Exchange::begin(head, &body, arrival, deadline, cx.view());
     async move {
         let outcome = guarded(pin!(carry(body, &mut exchange))).await;
         let answer = match outcome.unwrap_or_else(|panicked| Err(panicked.into())) {
@@ -107,14 +117,15 @@ pub(crate) fn handle(
 }
 
 async fn carry(body: IncomingBody, exchange: &mut Exchange) -> Result<Response<Body>, Error> {
-    let (view, arrival) = (Rc::clone(&exchange.view), Rc::clone(&exchange.arrival));
-    let caller = view.door().recognize(&mut exchange.head, arrival.peer)?;
+    let view = Rc::clone(&exchange.view);
+    let caller = view.door().recognize(&mut exchange.head, exchange.arrival.peer)?;
     let head = &exchange.head;
     let (found, shares_origin) = match view.door().admit(head, caller)? {
         Admission::Carry(named) => (find(&view, head, &named)?, named.shares_origin),
         Admission::AnswerOptions => return Ok(problem::options()),
     };
 
+    // Invariant: routes know services by their place, and a view has a half for each.
     let half = &view.halves[found.service];
     exchange.routed(half);
     let target = target(&exchange.head, &found, half)?;
@@ -130,10 +141,10 @@ async fn carry(body: IncomingBody, exchange: &mut Exchange) -> Result<Response<B
     let via = (!found.prepend).then_some(instance);
     if may_look_whole(exchange) {
         // In a box: few answers are held back, and the others need no room for it.
-        let held = Box::pin(relay::hold_back(relay::relay(response, via, half, &arrival)?));
+        let held = Box::pin(relay::hold_back(relay::relay(response, via, half, &exchange.deadline)?));
         return exchange.wait_for(Awaited::Service, pin!(held)).await;
     }
-    relay::relay(response, via, half, &arrival)
+    relay::relay(response, via, half, &exchange.deadline)
 }
 
 /// Whether the app could not tell half of an answer from all of it: HTTP/1.0 ends one without a length with the

@@ -1,14 +1,13 @@
 //! The only writer of our own answers, the admin port's included.
 
 use std::fmt::Write as _;
-use std::time::SystemTime;
 
 use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, DATE, PROXY_AUTHENTICATE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use serde::Serialize;
 
 use super::exchange::Exchange;
-use super::{Body, Error};
+use super::{Body, Error, date};
 use crate::code::Code;
 
 /// The body of a problem (RFC 9457).
@@ -58,7 +57,7 @@ pub(super) fn options() -> Response<Body> {
     *answer.status_mut() = StatusCode::NO_CONTENT;
     let fields = answer.headers_mut();
     fields.insert(ALLOW, HeaderValue::from_static(CARRIED));
-    fields.insert(DATE, now());
+    fields.insert(DATE, date::now());
     answer
 }
 
@@ -74,7 +73,7 @@ fn for_http(code: Code, detail: &str, service: &str) -> Response<Body> {
     let fields = answer.headers_mut();
     fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
-    fields.insert(DATE, now());
+    fields.insert(DATE, date::now());
     answer
 }
 
@@ -85,7 +84,7 @@ fn for_grpc(code: Code, detail: &str) -> Response<Body> {
     fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     fields.insert(&GRPC_STATUS, HeaderValue::from_static(grpc_status(code.status())));
     fields.insert(&GRPC_MESSAGE, grpc_message(code, detail));
-    fields.insert(DATE, now());
+    fields.insert(DATE, date::now());
     answer
 }
 
@@ -140,12 +139,6 @@ fn proxy_status(fields: &mut HeaderMap, code: Code) {
     if let Ok(value) = HeaderValue::try_from(format!("sidekey; error={error}")) {
         fields.insert(&PROXY_STATUS, value);
     }
-}
-
-/// The time, as `Date` has it.
-pub(super) fn now() -> HeaderValue {
-    let text = httpdate::fmt_http_date(SystemTime::now());
-    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 static PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");

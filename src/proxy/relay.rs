@@ -12,11 +12,11 @@ use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Response, StatusCode, Version};
 use hyper::body::{Body as _, Frame, SizeHint};
 
+use super::Error;
 use super::exchange::Exchange;
 use super::fields::{self, Downward, Instance};
 use super::view::ServiceHalf;
-use super::{Arrival, Error};
-use crate::deadline::Deadline;
+use crate::deadline::ExchangeDeadline;
 use crate::upstream::{self, PooledBody};
 
 /// The body of an answer to the app or to the admin's client: one of our own, or the service's as it arrives.
@@ -40,7 +40,7 @@ enum Kind {
 /// The service's body, and the time-out of its pauses.
 struct Relayed {
     body: PooledBody,
-    deadline: Rc<Deadline>,
+    deadline: Rc<ExchangeDeadline>,
     idle: Option<Duration>,
 }
 
@@ -57,7 +57,7 @@ pub(super) fn relay(
     response: Response<PooledBody>,
     via: Option<&Instance>,
     half: &ServiceHalf,
-    arrival: &Arrival,
+    deadline: &Rc<ExchangeDeadline>,
 ) -> Result<Response<Body>, Error> {
     let (mut head, body) = response.into_parts();
     let downward = Downward { status: head.status, version: head.version, via };
@@ -68,7 +68,7 @@ pub(super) fn relay(
     let absent = if head.status == StatusCode::NOT_MODIFIED { declared(&head.headers) } else { None };
     let kind = match absent {
         Some(length) => Kind::Absent { length },
-        None => Kind::Relayed(Relayed::new(body, arrival, half)),
+        None => Kind::Relayed(Relayed::new(body, deadline, half)),
     };
     Ok(Response::from_parts(head, Body { kind, exchange: None }))
 }
@@ -118,8 +118,8 @@ impl Body {
 }
 
 impl Relayed {
-    fn new(body: PooledBody, arrival: &Arrival, half: &ServiceHalf) -> Self {
-        let (deadline, idle) = (Rc::clone(&arrival.deadline), half.service.timeouts.idle);
+    fn new(body: PooledBody, deadline: &Rc<ExchangeDeadline>, half: &ServiceHalf) -> Self {
+        let (deadline, idle) = (Rc::clone(deadline), half.service.timeouts.idle);
         deadline.arm(idle);
         Self { body, deadline, idle }
     }

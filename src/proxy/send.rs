@@ -106,7 +106,7 @@ impl Request {
         half: &ServiceHalf,
         exchange: &mut Exchange,
     ) -> Result<Response<PooledBody>, Error> {
-        let arrival = Rc::clone(&exchange.arrival);
+        let deadline = Rc::clone(&exchange.deadline);
         let mut allowance = Allowance { retries: half.service.retry.attempts, renewals: 1, proofs: 1 };
         let mut choice = Choice::Any;
         if let Some(need) = self.identity.identity.credential.body_needed() {
@@ -117,8 +117,7 @@ impl Request {
             let stamp = self.authorize(half, exchange).await?;
             let upload = self.upload.as_deref();
             let timing = Cell::new(Timing::default());
-            let attempted =
-                attempt(&mut self.outgoing, choice, upload, half, &self.identity.pool, &arrival.deadline, &timing);
+            let attempted = attempt(&mut self.outgoing, choice, upload, half, &self.identity.pool, &deadline, &timing);
             let sent = exchange.wait_for(Awaited::Service, pin!(attempted)).await;
             exchange.waited_for_connection(timing.get().waited);
             let again = match sent {
@@ -147,12 +146,12 @@ impl Request {
         let Some(upload) = self.upload.clone().filter(|_| !self.apps_own.is_all_of(&half.rules)) else {
             return Ok(());
         };
-        let arrival = Rc::clone(&exchange.arrival);
+        let deadline = Rc::clone(&exchange.deadline);
         let mut gathering = pin!(std::mem::replace(&mut self.outgoing.body, Body::Empty).gather(need));
         upload.gathering();
         let gathered = poll_fn(|cx| match gathering.as_mut().poll(cx) {
             Poll::Ready(outcome) => Poll::Ready(outcome.map_err(Error::from)),
-            Poll::Pending => arrival.deadline.poll_expired(cx).map(|_| Err(Error::BodyStalled)),
+            Poll::Pending => deadline.poll_expired(cx).map(|_| Err(Error::BodyStalled)),
         });
         let body = exchange.wait_for(Awaited::App, pin!(gathered)).await;
         upload.gathered();

@@ -12,13 +12,13 @@ use std::rc::Rc;
 
 use super::Error;
 use crate::config::Timeouts;
-use crate::deadline::Deadline;
+use crate::deadline::ExchangeDeadline;
 use crate::transport::{Observer, Passage};
 
-/// Follows one app's body, and arms the connection's deadline as it moves.
+/// Follows one app's body, and arms the exchange's deadline as it moves.
 #[derive(Debug)]
 pub(super) struct Upload {
-    deadline: Rc<Deadline>,
+    deadline: Rc<ExchangeDeadline>,
     timeouts: Timeouts,
     last: Cell<Passage>,
     phase: Cell<Phase>,
@@ -32,12 +32,12 @@ enum Phase {
     Gathering,
     Sent,
     Answered,
-    /// The exchange is over: the deadline is the server's again.
+    /// The exchange is over: the deadline may be another's by now, though the rest of the body still moves.
     Over,
 }
 
 impl Upload {
-    pub(super) fn new(deadline: &Rc<Deadline>, timeouts: Timeouts) -> Rc<Self> {
+    pub(super) fn new(deadline: &Rc<ExchangeDeadline>, timeouts: Timeouts) -> Rc<Self> {
         Rc::new(Self {
             deadline: Rc::clone(deadline),
             timeouts,

@@ -11,15 +11,14 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::Duration;
 
 use arc_swap::{ArcSwap, Cache};
+use http::HeaderMap;
 use http::uri::Authority;
-use http::{HeaderMap, Response};
 
 use super::admit::Door;
 use super::fields::{Instance, Rules};
-use super::{Arrival, Body, Error, Peer, problem};
+use super::{Arrival, Error, Peer};
 use crate::clock::Moment;
 use crate::code::Code;
 use crate::config::{AccessLog, Limits};
@@ -34,7 +33,7 @@ pub(crate) struct Context {
     published: Arc<Published>,
     newest: RefCell<Cache<Current, Arc<Snapshot>>>,
     view: RefCell<Rc<View>>,
-    worker: Rc<Worker>,
+    pub(super) worker: Rc<Worker>,
 }
 
 /// The worker's halves for one snapshot.
@@ -125,20 +124,6 @@ impl Context {
         }
     }
 
-    /// Our answer to a request that could not be taken, counted and listed like every other.
-    pub(crate) fn refuse(&self, code: Code, detail: &str) -> Response<Body> {
-        let answer = problem::bare(code, detail);
-        let numbers = &self.worker.unrouted;
-        numbers.started();
-        numbers.failed(code);
-        if code.is_news() {
-            self.worker.recent.add("", code, detail);
-        }
-        numbers.answered(answer.status());
-        numbers.finished(Duration::ZERO);
-        answer
-    }
-
     /// Why this client gets no request through; `None`: it may ask.
     pub(crate) fn turns_away(&self, peer: Peer) -> Option<(Code, String)> {
         turns_away(&self.view().snapshot.access, peer)
@@ -227,6 +212,7 @@ impl ServiceHalf {
         let turn = || self.turn.replace(self.turn.get().wrapping_add(1));
         let connection = |arrived: &AtomicUsize| arrival.number_at(&service.name, arrived);
         let place = service.identities.pick(fields, turn, connection)?;
+        // Invariant: one of the service's identities was picked, and there is a place for each of them.
         Ok(self.identities[place].get_or_init(|| {
             let identity = Arc::clone(&service.identities.all()[place]);
             let pool = Pool::new(Arc::clone(&identity.upstream), self.workers, Arc::clone(&self.numbers));

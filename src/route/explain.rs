@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::fmt;
 
-use super::obstacle::{Asked, Obstacle};
+use super::obstacle::{AskedRoute, Obstacle};
 use super::rule::{Rank, Rule};
 use super::{Kind, Question, Table};
 
@@ -16,12 +16,12 @@ pub(crate) struct Considered<'t> {
     pub(crate) service: usize,
     /// What it asks for, as text.
     pub(crate) rule: &'t Rule,
-    pub(crate) verdict: Verdict<'t>,
+    pub(crate) verdict: RouteVerdict<'t>,
 }
 
 /// What became of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict<'t> {
+pub(crate) enum RouteVerdict<'t> {
     Wins,
     /// It fits, and the winner says more about the request.
     LessSpecific(Advantage),
@@ -51,13 +51,13 @@ impl Table {
     }
 }
 
-fn consider<'t>(rule: &'t Rule, winner: Option<&Rule>, asked: &Asked<'_>) -> Considered<'t> {
+fn consider<'t>(rule: &'t Rule, winner: Option<&Rule>, asked: &AskedRoute<'_>) -> Considered<'t> {
     let verdict = match (asked.obstacle(rule), winner) {
-        (Some(obstacle), _) => Verdict::PassedOver(obstacle),
+        (Some(obstacle), _) => RouteVerdict::PassedOver(obstacle),
         (None, Some(winner)) if !std::ptr::eq(winner, rule) => {
-            Verdict::LessSpecific(Advantage::of(&winner.rank(), &rule.rank()))
+            RouteVerdict::LessSpecific(Advantage::of(&winner.rank(), &rule.rank()))
         }
-        (None, _) => Verdict::Wins,
+        (None, _) => RouteVerdict::Wins,
     };
     Considered { kind: rule.kind, service: rule.service, rule, verdict }
 }
@@ -65,9 +65,9 @@ fn consider<'t>(rule: &'t Rule, winner: Option<&Rule>, asked: &Asked<'_>) -> Con
 /// The nearest has the least; those that are as near stand in order of rank.
 fn nearness(considered: &Considered<'_>, question: &Question<'_>) -> impl Ord + use<> {
     let (class, passed) = match considered.verdict {
-        Verdict::Wins => (0, 0),
-        Verdict::LessSpecific(_) => (1, 0),
-        Verdict::PassedOver(obstacle) => (2, obstacle.passed()),
+        RouteVerdict::Wins => (0, 0),
+        RouteVerdict::LessSpecific(_) => (1, 0),
+        RouteVerdict::PassedOver(obstacle) => (2, obstacle.passed()),
     };
     let path = &considered.rule.path;
     let shared = path.bytes().zip(question.path.bytes()).take_while(|(ours, theirs)| ours == theirs).count();
@@ -87,7 +87,7 @@ impl Advantage {
 }
 
 /// For people: what became of the rule, without its name.
-impl fmt::Display for Verdict<'_> {
+impl fmt::Display for RouteVerdict<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Wins => formatter.write_str("wins"),

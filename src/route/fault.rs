@@ -12,7 +12,7 @@ use crate::name::ServiceName;
 
 /// A fault and its place.
 #[derive(Debug)]
-pub(super) struct Finding {
+pub(super) struct RouteFinding {
     pub(super) span: Span,
     pub(super) fault: Fault,
 }
@@ -28,7 +28,7 @@ pub(super) enum Fault {
     SharedSite { services: Vec<ServiceName>, host: String },
 }
 
-impl Finding {
+impl RouteFinding {
     /// Adds itself to the report; only [`Fault::SharedSite`] leaves a table that does what was written.
     pub(super) fn report(self, report: &mut Report) {
         let message = self.fault.to_string();
@@ -47,11 +47,11 @@ impl Finding {
 }
 
 /// Several services in one place: an absolute-form can't say which it means. It is said once, at the second.
-pub(super) fn shared_site(services: &[&Destination<'_>]) -> Option<Finding> {
+pub(super) fn shared_site(services: &[&Destination<'_>]) -> Option<RouteFinding> {
     let [_, second, ..] = services else { return None };
     let host = second.url.value.authority.host.clone();
     let names = services.iter().map(|service| service.name.clone()).collect();
-    Some(Finding { span: second.url.span, fault: Fault::SharedSite { services: names, host } })
+    Some(RouteFinding { span: second.url.span, fault: Fault::SharedSite { services: names, host } })
 }
 
 /// `a`, `b` and `c`; of many, the first and how many more there are.
@@ -72,13 +72,13 @@ const MOST_LISTED: usize = 5;
 /// Finds each explicit rule that some request could fit as well as an earlier one while their ranks are equal.
 ///
 /// `rules` are explicit and sorted: those of one host, path and rank stand together.
-pub(super) fn undecided(rules: &[Rule]) -> Vec<Finding> {
+pub(super) fn undecided(rules: &[Rule]) -> Vec<RouteFinding> {
     let rivals = |a: &Rule, b: &Rule| a.rank() == b.rank() && a.host == b.host && a.path == b.path;
     let mut pairs: Vec<_> = rules.chunk_by(rivals).flat_map(undecided_among).collect();
     pairs.sort_by_key(|(later, _)| later.kind);
     pairs
         .into_iter()
-        .map(|(later, earlier)| Finding { span: later.span, fault: Fault::undecided(later, earlier) })
+        .map(|(later, earlier)| RouteFinding { span: later.span, fault: Fault::undecided(later, earlier) })
         .collect()
 }
 

@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::obstacle::{Asked, Reach, Site, only, unless_default};
+use super::obstacle::{AskedRoute, Reach, Site, only, unless_default};
 use super::rule::{HostPattern, Rule};
 use super::{Kind, Question};
 
@@ -47,7 +47,7 @@ impl Index {
     }
 
     /// The most specific rule that fits.
-    pub(super) fn best<'t>(&self, rules: &'t [Rule], asked: &Asked<'_>) -> Option<&'t Rule> {
+    pub(super) fn best<'t>(&self, rules: &'t [Rule], asked: &AskedRoute<'_>) -> Option<&'t Rule> {
         let first = |paths: &Paths| paths.first(rules, asked);
         let Question { host, port, .. } = *asked.question;
         let exact = self.exact.get(host).and_then(first);
@@ -97,7 +97,7 @@ impl Paths {
         }
     }
 
-    fn first<'t>(&self, rules: &'t [Rule], asked: &Asked<'_>) -> Option<&'t Rule> {
+    fn first<'t>(&self, rules: &'t [Rule], asked: &AskedRoute<'_>) -> Option<&'t Rule> {
         prefixes(asked.question.path, self.longest)
             .filter_map(|prefix| self.runs.get(prefix))
             .flatten()
@@ -106,7 +106,7 @@ impl Paths {
 }
 
 /// Searches a run by the values that the request has for its headers: each tenant may have a route.
-fn first_of_run<'t>(run: &'t [Rule], asked: &Asked<'_>) -> Option<&'t Rule> {
+fn first_of_run<'t>(run: &'t [Rule], asked: &AskedRoute<'_>) -> Option<&'t Rule> {
     let start = run.partition_point(|rule| compare_values(rule, asked).is_lt());
     run[start..]
         .iter()
@@ -114,7 +114,7 @@ fn first_of_run<'t>(run: &'t [Rule], asked: &Asked<'_>) -> Option<&'t Rule> {
         .find(|rule| asked.obstacle(rule).is_none())
 }
 
-fn compare_values(rule: &Rule, asked: &Asked<'_>) -> Ordering {
+fn compare_values(rule: &Rule, asked: &AskedRoute<'_>) -> Ordering {
     let required = rule.header_values().map(Some);
     required.cmp(rule.header_names().map(|name| only(asked.question.fields, name).ok()))
 }

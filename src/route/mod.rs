@@ -4,9 +4,10 @@
 //! look-up neither allocates nor grows with the number of routes; and that what was matched is what is sent. Pure:
 //! no I/O, no time. Leaves to others who may ask (`admit`) and which names are local (`access`).
 //!
-//! A route is a `Rule`, explicit or default; the `Index` proposes rules in order of rank, `Asked` says whether one
+//! A route is a `Rule`, explicit or default; the `Index` proposes rules in order of rank, `AskedRoute` says whether one
 //! fits, and the first that does wins.
 
+pub(crate) mod allow;
 mod alone;
 pub(crate) mod authority;
 pub(crate) mod explain;
@@ -27,9 +28,9 @@ use crate::config::{At, Report, Route, Url};
 use crate::name::ServiceName;
 
 use alone::Alone;
-use fault::{Finding, shared_site, undecided};
+use fault::{RouteFinding, shared_site, undecided};
 use index::Index;
-use obstacle::{Asked, Reach, Site};
+use obstacle::{AskedRoute, Reach, Site};
 pub(crate) use rule::Rule;
 
 /// All routes, explicit and default. Services are known by their place in the list that `compile` was given.
@@ -180,17 +181,17 @@ impl Table {
         Some(format!("is the host of the service `{name}`, {whole_url} add `{route}`"))
     }
 
-    fn asked<'q>(&'q self, question: &'q Question<'q>) -> Asked<'q> {
+    fn asked<'q>(&'q self, question: &'q Question<'q>) -> AskedRoute<'q> {
         let names_service = || self.is_service_authority(question.host, question.port);
         let reach = match question.form {
             Form::Absolute if names_service() => Reach::Own,
             _ if question.local => Reach::Local,
             _ => Reach::Named,
         };
-        Asked { question, reach, sites: &self.sites }
+        AskedRoute { question, reach, sites: &self.sites }
     }
 
-    fn build(services: &[Destination<'_>], routes: &[(&At<Route>, usize)]) -> (Self, Vec<Finding>) {
+    fn build(services: &[Destination<'_>], routes: &[(&At<Route>, usize)]) -> (Self, Vec<RouteFinding>) {
         let sites: Vec<_> = services.iter().map(Site::of).collect();
         let (mut rules, mut findings) = explicit_rules(routes);
         let (defaults, shared) = default_rules(services, &sites);
@@ -204,7 +205,7 @@ impl Table {
     }
 }
 
-fn explicit_rules(routes: &[(&At<Route>, usize)]) -> (Vec<Rule>, Vec<Finding>) {
+fn explicit_rules(routes: &[(&At<Route>, usize)]) -> (Vec<Rule>, Vec<RouteFinding>) {
     let mut rules = Vec::with_capacity(routes.len());
     let mut findings = Vec::new();
     for (number, (route, service)) in routes.iter().enumerate() {
@@ -219,7 +220,7 @@ fn explicit_rules(routes: &[(&At<Route>, usize)]) -> (Vec<Rule>, Vec<Finding>) {
 }
 
 /// The default routes of each service, and the services that have none of one kind because another is in the same place.
-fn default_rules(services: &[Destination<'_>], sites: &[Site]) -> (Vec<Rule>, Vec<Finding>) {
+fn default_rules(services: &[Destination<'_>], sites: &[Site]) -> (Vec<Rule>, Vec<RouteFinding>) {
     let mut rules = Vec::new();
     let mut findings = Vec::new();
     let mut by_site: BTreeMap<&Site, Vec<usize>> = BTreeMap::new();

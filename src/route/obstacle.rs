@@ -10,13 +10,13 @@ use crate::spelling::same_field;
 
 /// A question with what the table knows about it.
 #[derive(Debug)]
-pub(super) struct Asked<'q> {
+pub(super) struct AskedRoute<'q> {
     pub(super) question: &'q Question<'q>,
     pub(super) reach: Reach,
     pub(super) sites: &'q [Site],
 }
 
-impl Asked<'_> {
+impl AskedRoute<'_> {
     /// What keeps `rule` from fitting; `None` if it fits.
     pub(super) fn obstacle<'t>(&self, rule: &'t Rule) -> Option<Obstacle<'t>> {
         let Question { path, method, fields, .. } = *self.question;

@@ -5,7 +5,7 @@ use std::fmt;
 
 use http::{HeaderName, HeaderValue, Method};
 
-use super::fault::{Fault, Finding};
+use super::fault::{Fault, RouteFinding};
 use super::obstacle::Site;
 use super::{Destination, Kind, target};
 use crate::config::{At, Route, Span};
@@ -67,7 +67,7 @@ impl Rule {
     ///
     /// # Errors
     /// When no request could have its path.
-    pub(super) fn explicit(number: usize, written: &At<Route>, service: usize) -> Result<Self, Finding> {
+    pub(super) fn explicit(number: usize, written: &At<Route>, service: usize) -> Result<Self, RouteFinding> {
         let At { value: route, span } = written;
         let mut headers: Vec<_> =
             route.headers.iter().map(|(name, value)| (as_compared(name), value.clone())).collect();
@@ -171,11 +171,11 @@ fn as_compared(name: &HeaderName) -> HeaderName {
 }
 
 /// A slash at the end says nothing that the segment boundary does not: `/pay/` is `/pay`, `/` is every path.
-fn read_path(written: &At<String>) -> Result<&str, Finding> {
+fn read_path(written: &At<String>) -> Result<&str, RouteFinding> {
     let Err(refused) = target::check(&written.value) else {
         return Ok(written.value.strip_suffix('/').unwrap_or(&written.value));
     };
-    Err(Finding { span: written.span, fault: Fault::Path(refused) })
+    Err(RouteFinding { span: written.span, fault: Fault::Path(refused) })
 }
 
 /// Whether `path` lies under `prefix`: is the same, or goes on with a slash.

@@ -26,25 +26,26 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 
-use super::parting::{self, Broken};
-use super::persistence::Asked;
+use super::parting::{self, BrokenRequest};
+use super::persistence::RequestPersistence;
 use super::progress::{Between, Io, Progress, Tracked, Waits};
 use super::stream::Stream;
 use crate::code::Code;
 use crate::config::Limits;
-use crate::deadline::{Deadline, Sweep, TICK};
+use crate::deadline::{ConnectionDeadline, Deadline, ExchangeDeadline, Sweep, TICK};
 use crate::incoming::IncomingBody;
-use crate::proxy::{Arrival, Body, Peer};
+use crate::proxy::{Arrival, Body, DrainPhase, Peer};
 
 /// What answers the requests of a port: the proxy, the admin API, the health probes.
 pub(crate) trait Port: 'static {
     /// Answers one request, and says nothing of its connection in the answer. The future owns what it needs, does nothing
-    /// before it is polled, and should not carry the request: hyper moves it.
+    /// before it is polled, and should not carry the request: hyper moves it. `deadline` is the exchange's to arm.
     fn answer(
         self: &Rc<Self>,
         head: request::Parts,
         body: IncomingBody,
         arrival: &Rc<Arrival>,
+        deadline: &Rc<ExchangeDeadline>,
     ) -> impl Future<Output = Response<Body>> + use<Self>;
 
     /// The limits now: a reload may change them.
@@ -61,24 +62,19 @@ pub(crate) trait Port: 'static {
 #[derive(Debug, Default)]
 pub(crate) struct Floor {
     pub(crate) sweep: Sweep,
-    /// Set when the drain begins: idle connections close, the others after their answer.
-    pub(crate) closing: Rc<Cell<bool>>,
+    /// Once it has begun idle connections close, the others after their answer.
+    pub(crate) drain: Rc<Cell<DrainPhase>>,
     /// Connections taken apart since the heap was last trimmed.
     pub(crate) parkings: Cell<u32>,
 }
 
 /// Serves one client connection until it ends.
 pub(crate) async fn serve<P: Port>(mut stream: Stream, peer: Peer, port: Rc<P>, floor: Rc<Floor>) {
-    let deadline = floor.sweep.deadline();
-    let arrival = Rc::new(Arrival {
-        peer,
-        deadline: Rc::clone(&deadline),
-        closing: Rc::clone(&floor.closing),
-        numbers: RefCell::default(),
-    });
-    if let Some((code, detail)) = port.turns_away(peer) {
-        return Box::pin(parting::turned_away(&*port, stream, code, &detail, &arrival)).await;
+    let deadline = floor.sweep.connection();
+    if let Some(refusal) = port.turns_away(peer) {
+        return Box::pin(parting::turned_away(&*port, stream, refusal, peer, &deadline)).await;
     }
+    let arrival = Rc::new(Arrival { peer, drain: Rc::clone(&floor.drain), numbers: RefCell::default() });
     let mut since = Since::Accepted(deadline.now());
     // The first request may be the only one.
     let mut habit = Habit::Rare;
@@ -89,48 +85,46 @@ pub(crate) async fn serve<P: Port>(mut stream: Stream, peer: Peer, port: Rc<P>, 
             habit = if deadline.now() - began >= RARE_AFTER { Habit::Rare } else { Habit::Steady };
         }
         // In a box, so that a parked task does not carry its room.
-        let Some((idle, answered)) = Box::pin(awake(stream, since, habit, &port, &arrival, &floor)).await else {
-            return;
-        };
-        stream = idle;
-        // A new socket counts as readable until a read has found nothing.
-        if answered {
-            since = Since::Answered;
+        match Box::pin(awake(stream, since, habit, &port, &arrival, &deadline, &floor)).await {
+            Some(idle) => (stream, since) = idle,
+            None => return,
         }
     }
 }
 
-/// Serves a connection with something to read until it is idle, or ends it. Says with the idle socket whether it
-/// answered anything.
+/// Serves a connection with something to read until it is idle, or ends it. Says with the idle socket since when it
+/// waits.
 async fn awake<P: Port>(
     mut stream: Stream,
     mut since: Since,
     mut habit: Habit,
     port: &Rc<P>,
     arrival: &Rc<Arrival>,
+    deadline: &ConnectionDeadline,
     floor: &Floor,
-) -> Option<(Stream, bool)> {
-    let deadline = &*arrival.deadline;
+) -> Option<(Stream, Since)> {
+    // Lent to one exchange after the other; a parked connection has none.
+    let of_exchanges = floor.sweep.exchange();
     let mut replay = Bytes::new();
-    let mut answered = false;
     loop {
         let limits = port.limits();
-        let (io, progress) = Io::new(stream, replay);
+        let (io, progress) = Io::new(stream, replay, &of_exchanges);
         let mut connection = builder(&limits).serve_connection(TokioIo::new(io), exchanges(port, arrival, &progress));
         let waits = (Waits::Exchange, 0);
-        let mut driver = Driver { progress: &progress, deadline, limits: &limits, since, habit, waits };
-        let end = poll_fn(|cx| driver.poll(&mut connection, floor.closing.get(), cx)).await;
+        let mut driver = Driver { progress: &progress, deadline, limits: &limits, floor, since, habit, waits };
+        let end = poll_fn(|cx| driver.poll(&mut connection, cx)).await;
 
         let parts = connection.into_parts();
         let (Some(socket), unread) = parts.io.into_inner().into_parts() else { return None };
-        answered |= progress.exchanges() > 0;
-        since = if answered { Since::Answered } else { since };
+        if progress.exchanges() > 0 {
+            since = Since::Answered;
+        }
         match end {
             End::Idle(between) => {
-                floor.parkings.set(floor.parkings.get() + u32::from(answered));
+                floor.parkings.set(floor.parkings.get() + u32::from(since == Since::Answered));
                 (stream, replay) = (socket.serve_again(between), join(parts.read_buf, unread));
                 if replay.is_empty() {
-                    return Some((stream, answered));
+                    return Some((stream, since));
                 }
                 // The next head is here already.
                 habit = Habit::Steady;
@@ -141,8 +135,8 @@ async fn awake<P: Port>(
             End::Unread | End::Gone => socket.reset(),
             End::TooSlow => parting::too_slow(&**port, socket, arrival.peer, deadline).await,
             End::Failed(error) => {
-                let broken = Broken { error: &error, read: &join(parts.read_buf, unread) };
-                parting::failed(&**port, socket, &progress, broken, arrival).await;
+                let broken = BrokenRequest { error: &error, read: &join(parts.read_buf, unread) };
+                parting::failed(&**port, socket, &progress, broken, arrival.peer, deadline).await;
             }
         }
         return None;
@@ -156,17 +150,16 @@ fn exchanges<P: Port>(port: &Rc<P>, arrival: &Rc<Arrival>, progress: &Rc<Progres
     service_fn(move |request: Request<Incoming>| {
         let (head, body) = request.into_parts();
         let body = IncomingBody::new(body);
-        let asked = Asked::of(&head, &body);
-        let may_begin = progress.begin(body.end());
+        let may_begin = progress.begin(RequestPersistence::of(&head, &body));
         // Nothing is done before it is polled.
-        let answer = port.answer(head, body, &arrival);
-        let (progress, closing) = (Rc::clone(&progress), Rc::clone(&arrival.closing));
+        let answer = port.answer(head, body, &arrival, progress.exchange().deadline());
+        let (progress, drain) = (Rc::clone(&progress), Rc::clone(&arrival.drain));
         async move {
             if !may_begin {
                 return Err(AlreadyOver);
             }
             let mut answer = answer.await;
-            progress.answered(asked.persist(&mut answer, closing.get()));
+            progress.answered(&mut answer, drain.get());
             Ok(answer.map(|body| Tracked::new(body, progress)))
         }
     })
@@ -200,7 +193,13 @@ fn builder(limits: &Limits) -> http1::Builder {
 }
 
 /// Waits for the next bytes. Nothing but the socket and this task is held meanwhile.
-async fn parked(stream: &Stream, since: Since, deadline: &Deadline, limits: &Limits, floor: &Floor) -> Parked {
+async fn parked(
+    stream: &Stream,
+    since: Since,
+    deadline: &ConnectionDeadline,
+    limits: &Limits,
+    floor: &Floor,
+) -> Parked {
     match since {
         // Who says nothing shows no token either, and must not hold a place for long.
         Since::Accepted(tick) => deadline.arm_since(tick, limits.header_timeout),
@@ -212,7 +211,7 @@ async fn parked(stream: &Stream, since: Since, deadline: &Deadline, limits: &Lim
         if stream.poll_readable(cx).is_ready() {
             return Poll::Ready(Parked::Readable);
         }
-        if floor.closing.get() && since == Since::Answered {
+        if floor.drain.get() == DrainPhase::Begun && since == Since::Answered {
             if stream.has_unread() {
                 // Closing it now would reset it under a request that the runtime is about to hear of.
                 cx.waker().wake_by_ref();
@@ -220,7 +219,7 @@ async fn parked(stream: &Stream, since: Since, deadline: &Deadline, limits: &Lim
             }
             return Poll::Ready(Parked::Over);
         }
-        if floor.closing.get() && !std::mem::replace(&mut hurried, true) {
+        if floor.drain.get() == DrainPhase::Begun && !std::mem::replace(&mut hurried, true) {
             // It came out of the queue as the drain began: its first request is on its way.
             deadline.arm(Some(FIRST_REQUEST_WHILE_CLOSING));
         }
@@ -236,8 +235,10 @@ async fn parked(stream: &Stream, since: Since, deadline: &Deadline, limits: &Lim
 /// Polls hyper's connection, and finds out what it waits for.
 struct Driver<'a> {
     progress: &'a Progress,
-    deadline: &'a Deadline,
+    /// The connection's: what an exchange waits for is its own affair.
+    deadline: &'a ConnectionDeadline,
     limits: &'a Limits,
+    floor: &'a Floor,
     since: Since,
     habit: Habit,
     /// What was waited for at the last poll, and after how many steps.
@@ -245,13 +246,7 @@ struct Driver<'a> {
 }
 
 impl Driver<'_> {
-    fn poll<S>(&mut self, connection: &mut Connection<S>, closing: bool, cx: &mut Context<'_>) -> Poll<End>
-    where
-        S: Exchanges,
-    {
-        if self.deadline.is_long() {
-            self.progress.watch();
-        }
+    fn poll<S: Exchanges>(&mut self, connection: &mut Connection<S>, cx: &mut Context<'_>) -> Poll<End> {
         // First, so that what the client sent before it heard of the drain is read and answered.
         if let Poll::Ready(end) = Pin::new(&mut *connection).poll(cx) {
             return Poll::Ready(end.map_or_else(End::Failed, |()| End::Closed));
@@ -260,16 +255,18 @@ impl Driver<'_> {
         match self.waits.0 {
             Waits::Exchange if self.progress.is_gone() => Poll::Ready(End::Gone),
             Waits::Exchange => {
-                self.deadline.listen(cx);
-                self.poll_unread(cx)
+                let deadline = self.progress.exchange().deadline();
+                // hyper may have polled nothing that did: a long exchange looks for its client.
+                deadline.listen(cx);
+                self.poll_unread(deadline, cx)
             }
-            Waits::Flush => self.poll_unread(cx),
+            Waits::Flush => self.poll_unread(self.deadline, cx),
             // hyper closes a connection of whose body nobody reads the rest: somebody does.
             Waits::Rest => self.deadline.poll_expired(cx).map(|_| End::Closed),
             Waits::Nothing => Poll::Ready(End::Closed),
             Waits::Head => self.deadline.poll_expired(cx).map(|_| End::TooSlow),
             Waits::Idle => {
-                let waits = !closing && self.habit == Habit::Steady;
+                let waits = self.floor.drain.get() == DrainPhase::Ahead && self.habit == Habit::Steady;
                 if waits {
                     ready!(self.deadline.poll_expired(cx));
                 }
@@ -278,7 +275,7 @@ impl Driver<'_> {
         }
     }
 
-    /// Notes what is waited for now, and arms the deadline for it. During an exchange the deadline is the proxy's.
+    /// Notes what is waited for now, and arms the deadline for it.
     fn look(&mut self) {
         let waits = (self.progress.waits(), self.progress.steps());
         if waits == self.waits {
@@ -292,7 +289,8 @@ impl Driver<'_> {
             self.deadline.speak();
         }
         match waits.0 {
-            Waits::Exchange => self.deadline.long_after(LONG_EXCHANGE),
+            // An exchange has time-outs of its own; the one for its head must not wake anybody in the midst of it.
+            Waits::Exchange => self.deadline.disarm(),
             Waits::Flush => self.deadline.arm(self.limits.idle_timeout),
             Waits::Rest => self.deadline.arm(Some(TAKEN_WITHIN)),
             Waits::Nothing => {}
@@ -307,15 +305,16 @@ impl Driver<'_> {
     }
 
     /// A client that reads nothing of its answer is waited for as long as for a piece of it. hyper asks for no more of
-    /// the body meanwhile, so that the proxy can't tell.
-    fn poll_unread(&self, cx: &mut Context<'_>) -> Poll<End> {
+    /// the body meanwhile, so that the proxy can't tell: whose deadline runs, the exchange's or after it the connection's,
+    /// is given its whole time again here, and nowhere else but by its owner.
+    fn poll_unread(&self, deadline: &Deadline, cx: &mut Context<'_>) -> Poll<End> {
         if !self.progress.is_full() {
             return Poll::Pending;
         }
         if self.progress.take_moved() {
-            self.deadline.rearm();
+            deadline.rearm();
         }
-        self.deadline.poll_expired(cx).map(|_| End::Unread)
+        deadline.poll_expired(cx).map(|_| End::Unread)
     }
 
     /// Between two messages hyper only marks its connection closed, without a byte sent.
@@ -380,9 +379,6 @@ enum Habit {
 const HYPERS_OWN_LIMIT: usize = 100;
 /// Parked for so many ticks, a connection counts as rarely used.
 const RARE_AFTER: u32 = 2;
-/// In ticks: how long an exchange goes on before anybody asks whether its client is still there. Most are over by then,
-/// and an app that closed its sending side only has its answer.
-const LONG_EXCHANGE: u32 = 2;
 /// A service that answered before it read all may go on reading for as long as it takes something in such a time. What
 /// comes after that is dropped.
 const TAKEN_WITHIN: Duration = Duration::from_millis(500);
@@ -403,6 +399,7 @@ mod tests {
             _: request::Parts,
             _: IncomingBody,
             _: &Rc<Arrival>,
+            _: &Rc<ExchangeDeadline>,
         ) -> impl Future<Output = Response<Body>> + use<> {
             ready(problem::bare(Code::NotFound, "nobody is here"))
         }

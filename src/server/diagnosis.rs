@@ -43,6 +43,7 @@ fn look(read: &[u8]) -> Option<String> {
 /// RFC 9112 §2.2 has empty lines before a request ignored.
 fn without_empty_lines(read: &[u8]) -> &[u8] {
     let from = read.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(read.len());
+    // Invariant: at most all of it is passed over.
     &read[from..]
 }
 
@@ -50,8 +51,10 @@ fn without_empty_lines(read: &[u8]) -> &[u8] {
 fn request_line(line: &[u8]) -> Option<String> {
     // One that was cut off may have been given up for what it has so far.
     let line = line_end(line).unwrap_or(line);
+    // Invariant: each of these places is one at which a space was found, the byte after it, or the end of the line.
     let end_of = |from: usize| line[from..].iter().position(|byte| *byte == b' ').map(|at| from + at);
     let method = end_of(0).unwrap_or(line.len());
+    // Invariant: as above.
     if let Some(at) = line[..method].iter().position(|byte| !is_token(*byte)) {
         return Some(format!("{} in the request's method", byte_at(line, at)));
     }
@@ -60,6 +63,7 @@ fn request_line(line: &[u8]) -> Option<String> {
     }
     let target = method + 1;
     let version = end_of(target).unwrap_or(line.len());
+    // Invariant: as above, and the line goes on after the method.
     if let Some(at) = line[target..version].iter().position(|byte| byte.is_ascii_control()) {
         return Some(format!("{} in the request's target", byte_at(line, target + at)));
     }
@@ -83,6 +87,7 @@ fn field_line(number: usize, line: &[u8]) -> Option<String> {
     if line.is_empty() {
         return None;
     }
+    // Invariant: it is not empty.
     if matches!(line[0], b' ' | b'\t') {
         return Some(format!(
             "line {number} after the first begins with white space: a field is one line (RFC 9112 §5.2)"
@@ -91,6 +96,7 @@ fn field_line(number: usize, line: &[u8]) -> Option<String> {
     let Some(colon) = line.iter().position(|byte| *byte == b':') else {
         return Some(format!("line {number} after the first has no colon: `{}`", shown(line)));
     };
+    // Invariant: the colon was found there.
     let name = &line[..colon];
     if name.is_empty() {
         return Some(format!("line {number} after the first has no name before its colon"));
@@ -98,6 +104,7 @@ fn field_line(number: usize, line: &[u8]) -> Option<String> {
     if let Some(at) = name.iter().position(|byte| !is_token(*byte)) {
         return Some(format!("{} in the name of the field `{}`", byte_at(line, at), shown(name)));
     }
+    // Invariant: the colon was found there.
     let value = line[colon + 1..].iter().position(|byte| !is_of_a_value(*byte));
     value.map(|at| format!("{} in the value of the field `{}`", byte_at(line, colon + 1 + at), shown(name)))
 }
@@ -122,6 +129,7 @@ fn is_of_a_value(byte: u8) -> bool {
 }
 
 fn byte_at(line: &[u8], at: usize) -> String {
+    // Invariant: the caller found it there.
     let byte = line[at];
     let name = match byte {
         b' ' => "a space".to_owned(),

@@ -17,6 +17,7 @@ pub(crate) mod connection;
 mod descriptors;
 mod diagnosis;
 mod drain;
+mod exchange;
 pub(crate) mod lifecycle;
 pub(crate) mod listener;
 pub(crate) mod parting;

@@ -8,24 +8,30 @@ use super::diagnosis::diagnose;
 use super::progress::{Progress, Used};
 use super::stream::Stream;
 use crate::code::Code;
-use crate::deadline::Deadline;
-use crate::proxy::{Arrival, Body, Peer};
+use crate::deadline::ConnectionDeadline;
+use crate::proxy::{Body, Peer};
 
 /// Why hyper gave up, and what it had read and taken for nothing.
-pub(crate) struct Broken<'a> {
+pub(crate) struct BrokenRequest<'a> {
     pub(crate) error: &'a hyper::Error,
     pub(crate) read: &'a [u8],
 }
 
 /// The head did not arrive within `limits.header_timeout`.
-pub(crate) async fn too_slow<P: Port>(port: &P, socket: Used, peer: Peer, deadline: &Deadline) {
+pub(crate) async fn too_slow<P: Port>(port: &P, socket: Used, peer: Peer, deadline: &ConnectionDeadline) {
     let detail = "the request's head did not arrive within `limits.header_timeout`";
     write(port.refuse(Code::RequestTimeout, detail, peer), socket, deadline).await;
 }
 
 /// This client gets no request through: it hears why at once, and its silence holds no place.
-pub(crate) async fn turned_away<P: Port>(port: &P, stream: Stream, code: Code, detail: &str, arrival: &Arrival) {
-    write(port.refuse(code, detail, arrival.peer), Used::new(stream), &arrival.deadline).await;
+pub(crate) async fn turned_away<P: Port>(
+    port: &P,
+    stream: Stream,
+    (code, detail): (Code, String),
+    peer: Peer,
+    deadline: &ConnectionDeadline,
+) {
+    write(port.refuse(code, &detail, peer), Used::new(stream), deadline).await;
 }
 
 /// hyper gave up: answers a request too broken to parse, resets what broke off, and lets go of a client that left.
@@ -33,25 +39,25 @@ pub(crate) async fn failed<P: Port>(
     port: &P,
     socket: Used,
     progress: &Progress,
-    broken: Broken<'_>,
-    arrival: &Arrival,
+    broken: BrokenRequest<'_>,
+    peer: Peer,
+    deadline: &ConnectionDeadline,
 ) {
     if !progress.is_answered() {
         // What was sent of the answer must not pass for the whole.
         return socket.reset();
     }
-    let deadline = &arrival.deadline;
     // What fails after the last answer is no request.
     let is_a_request = progress.is_between() && (broken.error.is_parse() || progress.owes_an_answer());
     if is_a_request {
         let (code, detail) = diagnose(broken.error, broken.read);
-        write(port.refuse(code, &detail, arrival.peer), socket, deadline).await;
+        write(port.refuse(code, &detail, peer), socket, deadline).await;
     } else {
         socket.close(&[], deadline).await;
     }
 }
 
-async fn write(answer: Response<Body>, socket: Used, deadline: &Deadline) {
+async fn write(answer: Response<Body>, socket: Used, deadline: &ConnectionDeadline) {
     let (head, body) = answer.into_parts();
     // Our own bodies are whole in memory: this does not wait.
     let Ok(body) = body.collect().await else { return };

@@ -5,19 +5,37 @@ use http::header::CONNECTION;
 use http::{HeaderMap, HeaderValue, Response, Version, request};
 use hyper::body::Body as _;
 
-use super::progress::{Persistence, Rest};
 use crate::incoming::{BodyEnd, IncomingBody};
-use crate::proxy::Body;
+use crate::proxy::{Body, DrainPhase};
+
+/// Whether a connection persists after an exchange (RFC 9112 §9.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Persistence {
+    /// Another request may follow.
+    Again,
+    /// What still comes is no request.
+    Last(RequestRest),
+}
+
+/// What becomes of the rest of a request that was answered before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RequestRest {
+    /// Whoever reads it may read on.
+    Wanted,
+    /// It was refused.
+    Unwanted,
+}
 
 /// What a request says of its connection.
-pub(super) struct Asked {
+#[derive(Debug)]
+pub(super) struct RequestPersistence {
     version: Version,
     /// The client will send another request, for all it says.
     persists: bool,
     body: BodyEnd,
 }
 
-impl Asked {
+impl RequestPersistence {
     pub(super) fn of(head: &request::Parts, body: &IncomingBody) -> Self {
         let (version, fields) = (head.version, &head.headers);
         let persists = if version == Version::HTTP_11 {
@@ -28,13 +46,23 @@ impl Asked {
         Self { version, persists, body: body.end() }
     }
 
-    /// Decides with the head of `answer`, and says so in it: no port does that itself. `closing`: none is answered after this one.
+    /// Of no request.
+    pub(super) fn none() -> Self {
+        Self { version: Version::HTTP_11, persists: false, body: BodyEnd::none() }
+    }
+
+    /// Whether all of the request has been read.
+    pub(super) fn is_read(&self) -> bool {
+        self.body.is_reached()
+    }
+
+    /// Decides with the head of `answer`, and says so in it: no port does that itself.
     ///
     /// A body that is not read to its end by now may never be, and what follows it can't be told from it. So that is the
     /// end, even where the rest is read a moment later.
-    pub(super) fn persist(&self, answer: &mut Response<Body>, closing: bool) -> Persistence {
+    pub(super) fn persist(&self, answer: &mut Response<Body>, drain: DrainPhase) -> Persistence {
         let persists = self.persists
-            && !closing
+            && drain == DrainPhase::Ahead
             && self.body.is_reached()
             && (self.version == Version::HTTP_11 || answer.body().size_hint().exact().is_some());
         if persists {
@@ -46,7 +74,7 @@ impl Asked {
             *answer.version_mut() = Version::HTTP_10;
         }
         let refused = answer.status().is_client_error() || answer.status().is_server_error();
-        Persistence::Last(if refused { Rest::Unwanted } else { Rest::Wanted })
+        Persistence::Last(if refused { RequestRest::Unwanted } else { RequestRest::Wanted })
     }
 }
 

@@ -10,6 +10,7 @@ use crate::admin;
 use crate::clock::Moment;
 use crate::code::Code;
 use crate::config::Limits;
+use crate::deadline::ExchangeDeadline;
 use crate::incoming::IncomingBody;
 use crate::proxy::{self, Arrival, Body, Peer};
 use crate::telemetry::limit::LineLimit;
@@ -20,8 +21,9 @@ impl Port for proxy::Context {
         head: request::Parts,
         body: IncomingBody,
         arrival: &Rc<Arrival>,
+        deadline: &Rc<ExchangeDeadline>,
     ) -> impl Future<Output = Response<Body>> + use<> {
-        proxy::handle(head, body, Rc::clone(arrival), self)
+        proxy::handle(head, body, Rc::clone(arrival), Rc::clone(deadline), self)
     }
 
     fn limits(&self) -> Limits {
@@ -49,6 +51,7 @@ impl Port for Admin {
         head: request::Parts,
         _: IncomingBody,
         arrival: &Rc<Arrival>,
+        _: &Rc<ExchangeDeadline>,
     ) -> impl Future<Output = Response<Body>> + use<> {
         let (context, arrival) = (Rc::clone(&self.0), Rc::clone(arrival));
         async move { admin::handle(&head, &arrival, &context).await }
@@ -77,6 +80,7 @@ impl Port for Health {
         head: request::Parts,
         _: IncomingBody,
         _: &Rc<Arrival>,
+        _: &Rc<ExchangeDeadline>,
     ) -> impl Future<Output = Response<Body>> + use<> {
         let context = Rc::clone(&self.0);
         async move { admin::health(&head, &context).await }

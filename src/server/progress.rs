@@ -7,27 +7,29 @@
 //! body nobody read, and the rest of that body is on its way still. So a socket comes out of here as one that can only
 //! be closed ([`Used`]), and is one to be served for who can show that it is [`Between`] two messages.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
+use http::Response;
 use hyper::body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::exchange::ServedExchange;
+use super::persistence::{Persistence, RequestPersistence, RequestRest};
 use super::stream::Stream;
-use crate::deadline::Deadline;
-use crate::incoming::BodyEnd;
-use crate::proxy::{Body, Broken};
+use crate::deadline::{ConnectionDeadline, ExchangeDeadline};
+use crate::proxy::{Body, Broken, DrainPhase};
 
 /// How far one client connection is.
 #[derive(Debug)]
 pub(crate) struct Progress {
     state: Cell<State>,
-    /// Of the request that goes on now.
-    body: RefCell<BodyEnd>,
+    /// The one that goes on now, if one does: HTTP/1 has one after the other.
+    exchange: ServedExchange,
     /// Bytes have come since the last exchange: the next head has begun.
     head: Cell<bool>,
     /// hyper wrote an answer of its own, and it went nowhere.
@@ -40,10 +42,7 @@ pub(crate) struct Progress {
     full: Cell<bool>,
     /// Bytes of an answer have left since it was last asked.
     moved: Cell<bool>,
-    /// The answer's head is known: a `100 Continue` alone is no answer.
-    answering: Cell<bool>,
-    /// Whether the client is still there is of interest, and whether it is gone.
-    watched: Cell<bool>,
+    /// The client left in the midst of an exchange.
     gone: Cell<bool>,
     /// The client has closed its sending side.
     ended: Cell<bool>,
@@ -66,25 +65,7 @@ enum State {
     /// The answer's last bytes are on their way to the socket.
     Leaving(Persistence),
     /// The last answer is in the socket, and the sending side is closed.
-    Over(Rest),
-}
-
-/// Whether a connection persists after an exchange (RFC 9112 §9.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Persistence {
-    /// Another request may follow.
-    Again,
-    /// What still comes is no request.
-    Last(Rest),
-}
-
-/// What becomes of the rest of a request that was answered before its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rest {
-    /// Whoever reads it may read on.
-    Wanted,
-    /// It was refused.
-    Unwanted,
+    Over(RequestRest),
 }
 
 /// Proof that a connection is between two messages, and the right to serve its socket again. Only [`Progress`] makes
@@ -110,42 +91,37 @@ pub(crate) enum Waits {
 }
 
 impl Progress {
-    fn new() -> Self {
+    fn new(deadline: Rc<ExchangeDeadline>) -> Self {
         Self {
             state: Cell::new(State::Between),
-            body: RefCell::new(BodyEnd::none()),
+            exchange: ServedExchange::new(deadline),
             head: Cell::new(false),
             swallowed: Cell::new(false),
             exchanges: Cell::new(0),
             full: Cell::new(false),
             moved: Cell::new(false),
-            answering: Cell::new(false),
             late_reads: Cell::new(0),
-            watched: Cell::new(false),
             gone: Cell::new(false),
             ended: Cell::new(false),
         }
     }
 
     /// A request was taken. `false`: the last answer has left already, and this is none.
-    pub(crate) fn begin(&self, body: BodyEnd) -> bool {
+    pub(super) fn begin(&self, asked: RequestPersistence) -> bool {
         let may_begin = matches!(self.state.get(), State::Between | State::Leaving(Persistence::Again));
         if may_begin {
             // Until it is known to persist, it does not.
-            self.state.set(State::Exchange(Persistence::Last(Rest::Unwanted)));
-            self.body.replace(body);
+            self.state.set(State::Exchange(Persistence::Last(RequestRest::Unwanted)));
+            self.exchange.begin(asked);
             self.head.set(false);
-            self.watched.set(false);
-            self.answering.set(false);
             self.exchanges.set(self.exchanges.get().wrapping_add(1));
         }
         may_begin
     }
 
     /// The answer's head is here, and says whether another request may follow.
-    pub(crate) fn answered(&self, persistence: Persistence) {
-        self.answering.set(true);
-        self.state.set(State::Exchange(persistence));
+    pub(super) fn answered(&self, answer: &mut Response<Body>, drain: DrainPhase) {
+        self.state.set(State::Exchange(self.exchange.answered(answer, drain)));
     }
 
     /// hyper has all of the answer.
@@ -171,8 +147,8 @@ impl Progress {
         match self.state.get() {
             State::Exchange(_) => Waits::Exchange,
             State::Leaving(_) => Waits::Flush,
-            State::Over(Rest::Wanted) => Waits::Rest,
-            State::Over(Rest::Unwanted) => Waits::Nothing,
+            State::Over(RequestRest::Wanted) => Waits::Rest,
+            State::Over(RequestRest::Unwanted) => Waits::Nothing,
             State::Between if self.head.get() => Waits::Head,
             State::Between => Waits::Idle,
         }
@@ -228,15 +204,9 @@ impl Progress {
         self.moved.take()
     }
 
-    /// From now on it is noticed when the client leaves in the midst of this exchange.
-    pub(crate) fn watch(&self) {
-        self.watched.set(true);
-    }
-
-    /// Whether nothing shows if the client is still there: it has sent all, and gets nothing yet. Writing to a client
-    /// that left fails soon enough.
-    fn is_silent(&self) -> bool {
-        self.watched.get() && !self.answering.get() && self.body.borrow().is_reached()
+    /// The exchange that goes on now.
+    pub(super) fn exchange(&self) -> &ServedExchange {
+        &self.exchange
     }
 
     /// Whether the client left in the midst of the exchange.
@@ -261,7 +231,7 @@ impl Used {
     }
 
     /// Writes `last` and closes; see [`Stream::close`].
-    pub(crate) async fn close(self, last: &[u8], deadline: &Deadline) {
+    pub(crate) async fn close(self, last: &[u8], deadline: &ConnectionDeadline) {
         self.0.close(last, deadline).await;
     }
 
@@ -285,9 +255,9 @@ pub(crate) struct Io {
 }
 
 impl Io {
-    /// A socket between two messages, and what was read of the next one.
-    pub(crate) fn new(stream: Stream, replay: Bytes) -> (Self, Rc<Progress>) {
-        let progress = Rc::new(Progress::new());
+    /// A socket between two messages, and what was read of the next one; `deadline` is lent to its exchanges.
+    pub(crate) fn new(stream: Stream, replay: Bytes, deadline: &Rc<ExchangeDeadline>) -> (Self, Rc<Progress>) {
+        let progress = Rc::new(Progress::new(Rc::clone(deadline)));
         progress.head.set(!replay.is_empty());
         (Self { stream: Some(stream), replay, progress: Rc::clone(&progress) }, progress)
     }
@@ -316,6 +286,7 @@ impl AsyncRead for Io {
         let this = self.get_mut();
         if !this.replay.is_empty() {
             let fits = this.replay.len().min(buffer.remaining());
+            // Invariant: no more than there is.
             buffer.put_slice(&this.replay[..fits]);
             this.replay.advance(fits);
             return Poll::Ready(Ok(()));
@@ -370,7 +341,7 @@ impl AsyncWrite for Io {
                 // At once: an app that reads until the end waits for it, whatever it still sends.
                 stream.iter().for_each(Stream::close_sending_side);
             }
-            State::Exchange(_) if progress.is_silent() => {
+            State::Exchange(_) if progress.exchange.is_silent() => {
                 // hyper itself looks no further than the end of the request (`half_close`).
                 let gone = stream.as_ref().is_some_and(|stream| stream.poll_gone(cx).is_ready());
                 progress.gone.set(gone);

@@ -11,7 +11,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::deadline::{Deadline, Expired, TICK};
+use crate::deadline::{ConnectionDeadline, Expired, TICK};
 use crate::gather;
 
 /// A client's socket.
@@ -87,7 +87,7 @@ impl Stream {
     /// Writes `last` and closes the sending side, then reads and drops what still comes, until the other side closes, is
     /// silent for [`SILENCE`], has sent [`MOST_DROPPED`], or has taken [`LONGEST`] for it: a socket closed with unread data would be reset, and a reset
     /// may overtake the answer (RFC 9112 §9.6).
-    pub(crate) async fn close(mut self, last: &[u8], deadline: &Deadline) {
+    pub(crate) async fn close(mut self, last: &[u8], deadline: &ConnectionDeadline) {
         let Ok(Ok(())) = deadline.within(Some(SILENCE), self.write_all(last)).await else { return };
         self.close_sending_side();
         // Whoever needs its place may end this.

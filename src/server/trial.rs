@@ -19,6 +19,7 @@ use super::connection::{self, Floor, Port};
 use super::stream::Stream;
 use crate::code::Code;
 use crate::config::Limits;
+use crate::deadline::ExchangeDeadline;
 use crate::incoming::IncomingBody;
 use crate::proxy::{Arrival, Body, Peer};
 
@@ -104,6 +105,7 @@ impl Port for Ledger {
         head: request::Parts,
         body: IncomingBody,
         _: &Rc<Arrival>,
+        _: &Rc<ExchangeDeadline>,
     ) -> impl Future<Output = Response<Body>> + use<> {
         Rc::clone(self).answer(head, body)
     }

@@ -16,7 +16,7 @@ use super::connection::{self, Floor};
 use super::listener::Socket;
 use crate::clock::Moment;
 use crate::heap;
-use crate::proxy;
+use crate::proxy::{self, DrainPhase};
 
 /// How far the process is in its life; every worker watches it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -223,7 +223,7 @@ fn spawn_upkeep(floor: &Rc<Floor>, context: &Rc<proxy::Context>) {
 impl Floor {
     /// The drain begins.
     pub(crate) fn close(&self) {
-        self.closing.set(true);
+        self.drain.set(DrainPhase::Begun);
         self.sweep.wake_all();
     }
 

@@ -4,7 +4,6 @@
 //! last snapshot as the same `Arc`, so that pools and tokens are kept.
 
 mod access;
-pub(crate) mod allow;
 pub(crate) mod difference;
 mod identity;
 mod service;

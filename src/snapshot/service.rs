@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use http::uri;
 
-use super::allow::Allow;
 use super::identity::{Identities, Parts};
 use crate::config::{self, At, OnClientAuthorization, Ready, Report, Retry, Scheme, Timeouts, Url};
 use crate::credential::{Slot, Slots};
 use crate::name::{CertificateName, ServiceName};
+use crate::route::allow::Allow;
 use crate::route::target;
 use crate::tls::Certificate;
 

@@ -14,13 +14,13 @@ use crate::code::Code;
 /// the very moment in which everything fails, so each entry takes the next place of a ring and swaps itself in.
 #[derive(Debug)]
 pub(crate) struct Recent {
-    places: [ArcSwapOption<Entry>; KEPT],
+    places: [ArcSwapOption<RecentError>; KEPT],
     next: AtomicU64,
 }
 
 /// One error.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub(crate) struct RecentError {
     number: u64,
     pub(crate) time: SystemTime,
     /// Empty: a request without a service.
@@ -34,13 +34,14 @@ impl Recent {
     /// Adds an error that happened now; the oldest one gives way.
     pub(crate) fn add(&self, service: &str, code: Code, detail: impl Into<String>) {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let entry = Entry { number, time: SystemTime::now(), service: service.to_owned(), code, detail: detail.into() };
+        let entry =
+            RecentError { number, time: SystemTime::now(), service: service.to_owned(), code, detail: detail.into() };
         let place = number % KEPT as u64;
         self.places[place as usize].store(Some(Arc::new(entry)));
     }
 
     /// The errors, oldest first.
-    pub(crate) fn list(&self) -> Vec<Arc<Entry>> {
+    pub(crate) fn list(&self) -> Vec<Arc<RecentError>> {
         let mut entries: Vec<_> = self.places.iter().filter_map(ArcSwapOption::load_full).collect();
         entries.sort_by_key(|entry| entry.number);
         entries

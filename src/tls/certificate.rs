@@ -12,7 +12,7 @@ pub(crate) use super::leaf::Leaf;
 use super::leaf::public_key;
 use super::unusable::Unusable;
 use super::{key, pem, pkcs12};
-use crate::config::{self, At, Material, Report, Span};
+use crate::config::{self, At, Report, Span, WrittenMaterial};
 use crate::name::CertificateName;
 
 /// A named client certificate, ready to present.
@@ -59,8 +59,8 @@ struct Reading<'a> {
 impl Reading<'_> {
     fn read(&mut self) -> Option<(Leaf, CertifiedKey)> {
         let (file, presented) = match &self.written.material {
-            Material::Pem { chain, key } => (chain, self.pem(chain, key)?),
-            Material::Pkcs12(file) => (file, self.pkcs12(file)?),
+            WrittenMaterial::Pem { chain, key } => (chain, self.pem(chain, key)?),
+            WrittenMaterial::Pkcs12(file) => (file, self.pkcs12(file)?),
         };
         let facts = self.facts(file, &presented.cert)?;
         self.warn(file, &facts);
@@ -228,10 +228,13 @@ mod tests {
         }
 
         fn compile(&self) -> (Option<Arc<Certificate>>, Report) {
-            self.compile_as(Material::Pem { chain: self.at("chain.pem"), key: self.at("key.pem") }, Secrets::Read)
+            self.compile_as(
+                WrittenMaterial::Pem { chain: self.at("chain.pem"), key: self.at("key.pem") },
+                Secrets::Read,
+            )
         }
 
-        fn compile_as(&self, material: Material, secrets: Secrets) -> (Option<Arc<Certificate>>, Report) {
+        fn compile_as(&self, material: WrittenMaterial, secrets: Secrets) -> (Option<Arc<Certificate>>, Report) {
             let passphrase =
                 self.passphrase.map(|text| At { value: Secret::new(text.to_owned()), span: place("passphrase") });
             let value = config::Certificate { title: None, material, passphrase };
@@ -376,7 +379,7 @@ mod tests {
         openssl.run("req -x509 -newkey ed25519 -nodes -keyout key -subj /CN=partner -days 90 -out leaf");
         let mut files = Files::new();
         files.write("p12", &openssl.make("pkcs12 -export -inkey key -in leaf -passout pass:horse -out out"));
-        let material = Material::Pkcs12(files.at("p12"));
+        let material = WrittenMaterial::Pkcs12(files.at("p12"));
 
         files.passphrase = Some("horse");
         let (certificate, report) = files.compile_as(material.clone(), Secrets::Read);
@@ -395,7 +398,7 @@ mod tests {
     #[test]
     fn nothing_is_read_where_secrets_are_left_alone() {
         let files = Files::new();
-        let material = Material::Pem { chain: files.at("chain.pem"), key: files.at("key.pem") };
+        let material = WrittenMaterial::Pem { chain: files.at("chain.pem"), key: files.at("key.pem") };
 
         let (certificate, report) = files.compile_as(material, Secrets::Skip);
 

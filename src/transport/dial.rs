@@ -13,12 +13,26 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, Sleep, sleep, timeout_at};
 use tokio_rustls::TlsConnector;
 
-use super::http::{Protocol, Spent};
 use super::wire::{Stream, Wire};
 use super::{Endpoint, Error};
 use crate::config::HttpVersion;
 use crate::gather::Gathering;
 use crate::tls::{ClientTls, Failure};
+
+/// What a connection speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http1,
+    Http2,
+}
+
+/// Where the time of a new connection went; `None`: it did not come through that, or there is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Spent {
+    pub(crate) lookup: Option<Duration>,
+    pub(crate) tcp: Option<Duration>,
+    pub(crate) tls: Option<Duration>,
+}
 
 /// A connection that is ready for HTTP.
 pub(super) struct Dialed {
@@ -112,6 +126,13 @@ struct Race<'a> {
 }
 
 type Attempt = Pin<Box<dyn Future<Output = io::Result<TcpStream>>>>;
+
+impl Spent {
+    /// All of it.
+    pub(crate) fn total(self) -> Duration {
+        [self.lookup, self.tcp, self.tls].into_iter().flatten().sum()
+    }
+}
 
 impl Race<'_> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<TcpStream>> {

@@ -125,3 +125,20 @@ fn reason(error: &h2::Error) -> String {
 }
 
 const BROKEN_OFF: &str = "the app's body broke off";
+
+/// No answer came.
+pub(crate) struct Unsent {
+    pub(crate) error: Error,
+    /// The request is whole again, as if it had never been sent: not a byte of it had left.
+    pub(crate) whole: bool,
+    /// No byte of it had left, or the service said that it did nothing with it (GOAWAY beyond the last stream,
+    /// REFUSED_STREAM).
+    pub(crate) not_processed: bool,
+}
+
+impl Unsent {
+    /// It was answered, but not with anything that can be passed on.
+    pub(super) fn finally(error: Error) -> Self {
+        Self { error, whole: false, not_processed: false }
+    }
+}

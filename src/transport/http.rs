@@ -3,13 +3,13 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use ::http::Response;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
-use super::dial::Dialed;
+use super::dial::{Dialed, Protocol, Spent};
+use super::error::Unsent;
 use super::h2::{self, Inflow};
 use super::{Endpoint, Error, Exclusive, Multiplexed, Outflow, Outgoing};
 
@@ -24,21 +24,6 @@ pub(crate) struct Connected {
 
 /// What carries the bytes of an HTTP/2 connection.
 pub(crate) type Driver = Pin<Box<dyn Future<Output = ()>>>;
-
-/// What a connection speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Protocol {
-    Http1,
-    Http2,
-}
-
-/// Where the time of a new connection went; `None`: it did not come through that, or there is none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Spent {
-    pub(crate) lookup: Option<Duration>,
-    pub(crate) tcp: Option<Duration>,
-    pub(crate) tls: Option<Duration>,
-}
 
 /// Sends requests on one connection: one at a time (HTTP/1.1), or many, each by a clone of [`Multiplexed`] (HTTP/2).
 pub(crate) enum Sender {
@@ -61,16 +46,6 @@ pub(crate) struct Reading<'a> {
     answer: Answer,
 }
 
-/// No answer came.
-pub(crate) struct Unsent {
-    pub(crate) error: Error,
-    /// The request is whole again, as if it had never been sent: not a byte of it had left.
-    pub(crate) whole: bool,
-    /// No byte of it had left, or the service said that it did nothing with it (GOAWAY beyond the last stream,
-    /// REFUSED_STREAM).
-    pub(crate) not_processed: bool,
-}
-
 /// Speaks what was negotiated.
 pub(super) async fn handshake(dialed: Dialed, spent: Spent, endpoint: &Endpoint) -> Result<Connected, Error> {
     let Dialed { wire, protocol } = dialed;
@@ -83,13 +58,6 @@ pub(super) async fn handshake(dialed: Dialed, spent: Spent, endpoint: &Endpoint)
             let (multiplexed, driver) = h2::handshake(wire, endpoint).await?;
             Ok(Connected { sender: Sender::Http2(multiplexed), driver: Some(driver), spent })
         }
-    }
-}
-
-impl Spent {
-    /// All of it.
-    pub(crate) fn total(self) -> Duration {
-        [self.lookup, self.tcp, self.tls].into_iter().flatten().sum()
     }
 }
 
@@ -179,18 +147,3 @@ impl Body for Reading<'_> {
         this.answer.poll_frame(connection, cx)
     }
 }
-
-impl Unsent {
-    /// It was answered, but not with anything that can be passed on.
-    pub(super) fn finally(error: Error) -> Self {
-        Self { error, whole: false, not_processed: false }
-    }
-}
-
-/// What a service's head may have.
-pub(super) const HEAD_BYTES: usize = 64 * 1024;
-pub(super) const HEAD_FIELDS: usize = 100;
-
-/// More interim answers than any protocol has use for: a service that sends one after the other would hold a request for
-/// ever.
-pub(super) const INTERIM_ANSWERS: u32 = 32;

@@ -5,6 +5,7 @@
 //! connection's driver is handed to the caller. Leaves pooling to `upstream`.
 
 mod body;
+mod bounds;
 mod dial;
 mod error;
 mod gate;
@@ -23,13 +24,14 @@ use std::sync::{Arc, Once};
 use std::time::Duration;
 
 pub(crate) use self::body::{Body, BodyError, Kept, Need, Observer, Passage, Screen};
-pub(crate) use self::error::Error;
+pub(crate) use self::dial::{Protocol, Spent};
+pub(crate) use self::error::{Error, Unsent};
 pub(crate) use self::gate::Gate;
 #[cfg(any(test, feature = "bench"))]
 pub(crate) use self::h1::trial::{pieces_make_no_difference, reuse_is_earned};
 pub(crate) use self::h1::{AtRest, Exclusive};
 pub(crate) use self::h2::{Multiplexed, Outflow};
-pub(crate) use self::http::{Answer, Connected, Driver, Protocol, Reading, Sender, Spent, Unsent};
+pub(crate) use self::http::{Answer, Connected, Driver, Reading, Sender};
 pub(crate) use self::outgoing::Outgoing;
 pub(crate) use self::probe::{Found, Probed, Step};
 

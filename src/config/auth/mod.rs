@@ -1,8 +1,7 @@
 //! The entries of `auth`: one method and its fields.
 //!
 //! A method is a file of this folder and a row of `METHODS`. What a static one puts on a request is a list of
-//! [`Attachment`]s, so that nothing else has to know of it; a method of another kind is a variant of [`Auth`] as well,
-//! and the compiler asks for the rest.
+//! [`Attachment`]s, so that nothing else has to know of it; one that signs requests is a variant of [`Signature`] as well.
 
 mod api_key;
 mod attachment;
@@ -16,6 +15,7 @@ pub mod hmac;
 pub mod oauth2;
 mod place;
 mod plaid;
+mod signature;
 mod twilio;
 mod unknown;
 
@@ -25,6 +25,7 @@ pub use attachment::{Attachment, Static};
 pub use aws::AwsSigV4;
 pub use hmac::Hmac;
 pub use oauth2::OAuth2;
+pub use signature::Signature;
 
 use super::diagnostic::Reported;
 use super::json_schema::{self, Property};
@@ -43,10 +44,8 @@ pub enum Auth {
     Static(Static),
     /// A token of an OAuth 2.0 endpoint.
     OAuth2(Box<OAuth2>),
-    /// A signature over each request, as AWS wants it.
-    AwsSigV4(Box<AwsSigV4>),
     /// A signature over each request.
-    Hmac(Box<Hmac>),
+    Signs(Signature),
     /// A method one of whose commands failed.
     Unavailable(Unavailable),
 }
@@ -191,7 +190,7 @@ impl Auth {
     pub(super) fn oauth2(&self) -> Option<&OAuth2> {
         match self {
             Self::OAuth2(oauth2) => Some(oauth2),
-            Self::Static(_) | Self::AwsSigV4(_) | Self::Hmac(_) => None,
+            Self::Static(_) | Self::Signs(_) => None,
             Self::Unavailable(Unavailable { method, .. }) => method.oauth2(),
         }
     }
@@ -199,8 +198,8 @@ impl Auth {
     /// Where keys are asked for that a method signs with.
     pub(super) fn sts_url(&self) -> Option<&At<Url>> {
         match self {
-            Self::AwsSigV4(aws) => aws.sts_url(),
-            Self::Static(_) | Self::OAuth2(_) | Self::Hmac(_) => None,
+            Self::Signs(signature) => signature.method().sts_url(),
+            Self::Static(_) | Self::OAuth2(_) => None,
             Self::Unavailable(Unavailable { method, .. }) => method.sts_url(),
         }
     }

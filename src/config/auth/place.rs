@@ -4,24 +4,23 @@ use std::iter;
 
 use http::{HeaderName, header};
 
-use super::{Attachment, Auth, AwsSigV4, OAuth2, Static, Unavailable};
+use super::{Attachment, Auth, OAuth2, Static, Unavailable};
 use crate::config::diagnostic::Report;
-use crate::config::schema::RequestHeaders;
 use crate::config::value::{At, Span};
 use crate::spelling::folded_name;
 
 /// A part of the request that a credential takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Place {
+pub(super) enum RequestPlace {
     /// The name as it is compared.
     Header(String),
     Query(String),
     Cookie(String),
 }
 
-impl Place {
+impl RequestPlace {
     /// All spellings of a field are one place.
-    fn header(name: &str) -> Self {
+    pub(super) fn header(name: &str) -> Self {
         Self::Header(folded_name(name))
     }
 
@@ -43,7 +42,7 @@ impl Place {
 
 /// Reports two methods of a service that would set the same.
 pub(super) fn report_overlap(methods: &[At<Auth>], report: &mut Report) {
-    let places: Vec<Vec<(Place, Span)>> = methods.iter().map(places).collect();
+    let places: Vec<Vec<(RequestPlace, Span)>> = methods.iter().map(places).collect();
     for (at, later) in places.iter().enumerate() {
         for (place, span) in later {
             let earlier = places[..at].iter().flatten().find(|(earlier, _)| earlier.overlaps(place));
@@ -58,16 +57,15 @@ pub(super) fn report_overlap(methods: &[At<Auth>], report: &mut Report) {
     }
 }
 
-/// Reports a field of `headers` that one of the methods sets.
-pub(in crate::config) fn report_overlap_with_headers(
+/// Reports a field of those that `headers` names which one of the methods sets.
+pub(in crate::config) fn report_overlap_with_headers<'n>(
     methods: &[At<Auth>],
-    headers: &RequestHeaders,
+    named: impl Iterator<Item = &'n At<HeaderName>>,
     report: &mut Report,
 ) {
-    let taken: Vec<(Place, Span)> = methods.iter().flat_map(places).collect();
-    let named = headers.set.iter().map(|(name, _)| name).chain(&headers.remove);
+    let taken: Vec<(RequestPlace, Span)> = methods.iter().flat_map(places).collect();
     for name in named {
-        let place = Place::header(name.value.as_str());
+        let place = RequestPlace::header(name.value.as_str());
         if let Some((_, method)) = taken.iter().find(|(taken, _)| taken.overlaps(&place)) {
             report
                 .error(name.span, format!("the field `{}` carries the credential of this service", name.value))
@@ -79,7 +77,7 @@ pub(in crate::config) fn report_overlap_with_headers(
 
 /// Reports a field in which the app is to say something else, and which one of the methods sets.
 pub(in crate::config) fn report_overlap_with_field(methods: &[At<Auth>], name: &At<HeaderName>, report: &mut Report) {
-    let place = Place::header(name.value.as_str());
+    let place = RequestPlace::header(name.value.as_str());
     let mut taken = methods.iter().flat_map(places);
     if let Some((_, method)) = taken.find(|(taken, _)| taken.overlaps(&place)) {
         report
@@ -89,11 +87,11 @@ pub(in crate::config) fn report_overlap_with_field(methods: &[At<Auth>], name: &
     }
 }
 
-fn places(method: &At<Auth>) -> Vec<(Place, Span)> {
+fn places(method: &At<Auth>) -> Vec<(RequestPlace, Span)> {
     places_of(&method.value, method.span)
 }
 
-fn places_of(method: &Auth, span: Span) -> Vec<(Place, Span)> {
+fn places_of(method: &Auth, span: Span) -> Vec<(RequestPlace, Span)> {
     match method {
         Auth::Static(Static { attachments, .. }) => {
             attachments.iter().map(|attachment| (attachment.value.place(), attachment.span)).collect()
@@ -101,21 +99,20 @@ fn places_of(method: &Auth, span: Span) -> Vec<(Place, Span)> {
         Auth::OAuth2(oauth2) => {
             let proof = oauth2.dpop.then_some("dpop");
             let names = iter::once(oauth2.token_header.as_str()).chain(proof);
-            names.map(|name| (Place::header(name), span)).collect()
+            names.map(|name| (RequestPlace::header(name), span)).collect()
         }
         Auth::Unavailable(Unavailable { method, .. }) => places_of(method, span),
-        Auth::AwsSigV4(_) => AwsSigV4::FIELDS.iter().map(|name| (Place::header(name.as_str()), span)).collect(),
-        Auth::Hmac(hmac) => hmac.fields().map(|name| (Place::header(name.value.as_str()), name.span)).collect(),
+        Auth::Signs(signature) => signature.method().places(span),
     }
 }
 
 impl Attachment {
-    fn place(&self) -> Place {
+    fn place(&self) -> RequestPlace {
         match self {
-            Self::Basic { .. } => Place::header(header::AUTHORIZATION.as_str()),
-            Self::Header { name, .. } => Place::header(name.as_str()),
-            Self::Query { name, .. } => Place::Query(name.clone()),
-            Self::Cookie { name, .. } => Place::Cookie(name.clone()),
+            Self::Basic { .. } => RequestPlace::header(header::AUTHORIZATION.as_str()),
+            Self::Header { name, .. } => RequestPlace::header(name.as_str()),
+            Self::Query { name, .. } => RequestPlace::Query(name.clone()),
+            Self::Cookie { name, .. } => RequestPlace::Cookie(name.clone()),
         }
     }
 
@@ -150,15 +147,7 @@ impl Auth {
                 iter::once(token).chain(proof).collect()
             }
             Self::Unavailable(Unavailable { method, .. }) => method.masked(),
-            Self::AwsSigV4(aws) => {
-                vec![format!("authorization: AWS4-HMAC-SHA256 *** (a signature for {} in {})", aws.service, aws.region)]
-            }
-            Self::Hmac(hmac) => {
-                let told = [&hmac.timestamp_header, &hmac.nonce_header].into_iter().flatten();
-                let told = told.map(|name| format!("{}: ***", name.value));
-                let signature = format!("{}: {}*** (a signature)", hmac.header.value, hmac.prefix);
-                iter::once(signature).chain(told).collect()
-            }
+            Self::Signs(signature) => signature.method().masked(),
         }
     }
 }

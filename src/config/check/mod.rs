@@ -20,7 +20,8 @@ pub(super) fn service(service: &Service, reader: &mut Reader<'_>) {
     check_plaintext(service, report);
     check_certificate(service, report);
     check_tls(service, report);
-    auth::report_overlap_with_headers(&service.auth, &service.headers, report);
+    let named = service.headers.set.iter().map(|(name, _)| name).chain(&service.headers.remove);
+    auth::report_overlap_with_headers(&service.auth, named, report);
 }
 
 /// Checks the listeners, who may use them, and where routes and services lead.

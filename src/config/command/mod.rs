@@ -64,7 +64,7 @@ impl fmt::Debug for Command {
 
 /// Why a command gave no secret.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
+pub(super) enum CommandFailure {
     #[error("can't be run: no such program")]
     Missing,
     #[error("can't be run: permission denied")]
@@ -111,19 +111,19 @@ impl Command {
 
     /// Runs it without these variables, and takes what it prints without one newline at its end. Blocks, for ten seconds
     /// at most.
-    pub(super) fn run(&self, withheld: &Withheld) -> Result<Secret, Failure> {
+    pub(super) fn run(&self, withheld: &Withheld) -> Result<Secret, CommandFailure> {
         self.run_within(LONGEST, withheld)
     }
 
-    fn run_within(&self, longest: Duration, withheld: &Withheld) -> Result<Secret, Failure> {
+    fn run_within(&self, longest: Duration, withheld: &Withheld) -> Result<Secret, CommandFailure> {
         let mut running = Running::start(self, withheld)?;
         let status = running.wait(longest)?;
         if !status.success() {
             return Err(running.failure(status));
         }
-        let text = std::str::from_utf8(running.printed.bytes()).map_err(|_| Failure::NotText)?;
+        let text = std::str::from_utf8(running.printed.bytes()).map_err(|_| CommandFailure::NotText)?;
         match without_newline(text) {
-            "" => Err(Failure::Empty),
+            "" => Err(CommandFailure::Empty),
             secret => Ok(Secret::new(secret.to_owned())),
         }
     }
@@ -174,11 +174,11 @@ struct Running {
 }
 
 impl Running {
-    fn start(command: &Command, withheld: &Withheld) -> Result<Self, Failure> {
+    fn start(command: &Command, withheld: &Withheld) -> Result<Self, CommandFailure> {
         let mut child = command.spawn(withheld).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Failure::Missing,
-            io::ErrorKind::PermissionDenied => Failure::Denied,
-            _ => Failure::System(error),
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => CommandFailure::Missing,
+            io::ErrorKind::PermissionDenied => CommandFailure::Denied,
+            _ => CommandFailure::System(error),
         })?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         // One byte more tells what is too large from what is just not.
@@ -188,19 +188,19 @@ impl Running {
 
     /// Takes what comes until the program has ended. Its output may go on: what it left behind, an agent that it
     /// started, has the other end of the pipe too, and may keep it for ever.
-    fn wait(&mut self, longest: Duration) -> Result<ExitStatus, Failure> {
+    fn wait(&mut self, longest: Duration) -> Result<ExitStatus, CommandFailure> {
         let deadline = Instant::now() + longest;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(Failure::TooSlow(longest));
+                return Err(CommandFailure::TooSlow(longest));
             }
             // Asked first: what it printed is in the pipe when it has ended, and is taken below.
             let has_ended = self.has_ended()?;
             // Nothing wakes us when the program ends and its output does not.
             let took = self.take(if has_ended { Duration::ZERO } else { left.min(GLANCE) })?;
             if self.printed.is_full() {
-                return Err(Failure::TooLarge);
+                return Err(CommandFailure::TooLarge);
             }
             if has_ended && !took {
                 return self.reap();
@@ -215,14 +215,14 @@ impl Running {
         Ok(waitid(Id::Pid(self.pid()), flags)? != WaitStatus::StillAlive)
     }
 
-    fn reap(&mut self) -> Result<ExitStatus, Failure> {
+    fn reap(&mut self) -> Result<ExitStatus, CommandFailure> {
         let status = self.child.wait()?;
         self.is_reaped = true;
         Ok(status)
     }
 
     /// Takes what there is, and waits for it up to `patience`; whether there was something worth taking.
-    fn take(&mut self, patience: Duration) -> Result<bool, Failure> {
+    fn take(&mut self, patience: Duration) -> Result<bool, CommandFailure> {
         let stdout = is_ready(self.stdout.as_ref(), self.stderr.as_ref(), patience)?;
         let stderr = is_ready(self.stderr.as_ref(), None::<&ChildStdout>, Duration::ZERO)?;
         if stdout && !self.printed.take_from(self.stdout.as_mut())? {
@@ -241,11 +241,11 @@ impl Running {
         Pid::from_raw(i32::try_from(self.child.id()).unwrap_or(i32::MAX))
     }
 
-    fn failure(&self, status: ExitStatus) -> Failure {
+    fn failure(&self, status: ExitStatus) -> CommandFailure {
         let said = shown(self.said.bytes(), self.printed.bytes());
         match (status.code(), status.signal()) {
-            (None, Some(signal)) => Failure::Signal { signal, said },
-            (status, _) => Failure::Status { status: status.unwrap_or_default(), said },
+            (None, Some(signal)) => CommandFailure::Signal { signal, said },
+            (status, _) => CommandFailure::Status { status: status.unwrap_or_default(), said },
         }
     }
 }
@@ -266,13 +266,13 @@ impl Drop for Running {
 }
 
 /// Whether `first` has something to take, or has ended; `other` ends the wait too.
-fn is_ready(first: Option<&impl AsFd>, other: Option<&impl AsFd>, longest: Duration) -> Result<bool, Failure> {
+fn is_ready(first: Option<&impl AsFd>, other: Option<&impl AsFd>, longest: Duration) -> Result<bool, CommandFailure> {
     let mut waited: Vec<PollFd<'_>> = Vec::with_capacity(2);
     waited.extend(first.map(|first| PollFd::new(first.as_fd(), PollFlags::POLLIN)));
     waited.extend(other.map(|other| PollFd::new(other.as_fd(), PollFlags::POLLIN)));
     match poll(&mut waited, patience(longest)) {
         Ok(_) | Err(Errno::EINTR) => {}
-        Err(error) => return Err(Failure::System(error.into())),
+        Err(error) => return Err(CommandFailure::System(error.into())),
     }
     Ok(first.is_some() && waited.first().and_then(PollFd::any).unwrap_or(false))
 }

@@ -18,14 +18,14 @@ pub struct Certificate {
     /// For people; by default the name.
     pub title: Option<String>,
     /// The files.
-    pub material: Material,
+    pub material: WrittenMaterial,
     /// Of an encrypted key or a PKCS#12 file.
     pub passphrase: Option<At<Secret>>,
 }
 
 /// Where a certificate and its key are; paths are absolute or relative to the working directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Material {
+pub enum WrittenMaterial {
     /// PEM files.
     Pem {
         /// The certificates, leaf first.
@@ -69,8 +69,8 @@ impl FromNode for Certificate {
             return Err(Reported);
         }
         let material = match (keys.pkcs12, keys.chain, keys.key) {
-            (Some(pkcs12), _, _) => Material::Pkcs12(pkcs12),
-            (None, Some(chain), Some(key)) => Material::Pem { chain, key },
+            (Some(pkcs12), _, _) => WrittenMaterial::Pkcs12(pkcs12),
+            (None, Some(chain), Some(key)) => WrittenMaterial::Pem { chain, key },
             _ => return Err(report_incomplete(node.span, &written, reader.report)),
         };
         Ok(Self { title: keys.title, material, passphrase: keys.passphrase })

@@ -14,7 +14,7 @@ mod traffic;
 use std::collections::BTreeMap;
 
 pub use access::{Access, Admin};
-pub use certificate::{Certificate, Material};
+pub use certificate::{Certificate, WrittenMaterial};
 pub use identities::{Identities, IdentitySet, Pick};
 pub use process::{AccessLog, Format, Level, Limits, Log, Shutdown};
 pub use route::Route;
@@ -24,7 +24,7 @@ pub use traffic::{Pool, Retry, Timeouts};
 
 use super::read::List;
 use super::section::{read_section, section};
-use super::value::{At, Between, ListenAddress};
+use super::value::{At, InRange, ListenAddress};
 use crate::name::{CertificateName, ServiceName};
 use access::AdminOrOff;
 
@@ -45,7 +45,7 @@ section! {
         /// What happens between the signal to stop and the end.
         pub shutdown: Shutdown = Shutdown::default(),
         /// Threads that carry traffic; by default as many as the process has cores.
-        pub workers: Option<usize> as Between<1, 1024> = None,
+        pub workers: Option<usize> as InRange<1, 1024> = None,
         /// Client certificates by name, linked from services.
         pub certificates: BTreeMap<CertificateName, At<Certificate>> = BTreeMap::new(),
         /// Services by their permanent name.

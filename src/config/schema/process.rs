@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::section::{read_section, section, words};
-use crate::config::value::{Between, OrOff, Size};
+use crate::config::value::{InRange, OrOff, Size};
 
 section! {
     with defaults
@@ -68,11 +68,11 @@ section! {
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Limits {
         /// Client connections at a time; beyond it new ones wait in the backlog.
-        pub connections: usize as Between<1, 1_000_000> = 10_000,
+        pub connections: usize as InRange<1, 1_000_000> = 10_000,
         /// Bytes of a request's head.
         pub header_bytes("header_size"): usize as Size<8, 1024> = 64 << 10,
         /// Fields of a request.
-        pub headers: usize as Between<1, 1000> = 100,
+        pub headers: usize as InRange<1, 1000> = 100,
         /// From the first byte of a request's head to its last; `None`: off.
         pub header_timeout: Option<Duration> as OrOff = Some(Duration::from_secs(10)),
         /// How long an idle client connection is kept; `None`: off.

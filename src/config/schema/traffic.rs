@@ -8,7 +8,7 @@ use crate::config::diagnostic::Reported;
 use crate::config::node::Node;
 use crate::config::read::{FromNode, Reader};
 use crate::config::section::{read_section, section, words};
-use crate::config::value::{Between, OrOff};
+use crate::config::value::{InRange, OrOff};
 
 section! {
     with defaults
@@ -43,7 +43,7 @@ section! {
     with defaults
     struct RetryKeys {
         /// How many times a request is sent again, where that is safe.
-        attempts: usize as Between<0, 10> = 1,
+        attempts: usize as InRange<0, 10> = 1,
         /// What it is sent again for.
         on: Vec<Cause> = vec![Cause::Connect, Cause::Reset],
     }
@@ -97,11 +97,11 @@ section! {
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Pool {
         /// Idle connections kept, shared out among the workers, one each at least.
-        pub max_idle: usize as Between<0, 1_000_000> = 64,
+        pub max_idle: usize as InRange<0, 1_000_000> = 64,
         /// How long an idle connection is kept; `None`: off.
         pub idle_timeout: Option<Duration> as OrOff = Some(Duration::from_secs(60)),
         /// Connections of all workers together.
-        pub max_connections: usize as Between<1, 1_000_000> = 1024,
+        pub max_connections: usize as InRange<1, 1_000_000> = 1024,
         /// How long a connection is used; `None`: off.
         pub max_lifetime: Option<Duration> as OrOff = Some(Duration::from_secs(600)),
     }

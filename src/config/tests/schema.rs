@@ -5,7 +5,7 @@ use std::fs;
 
 use serde_json::Value as Json;
 
-use super::super::node::{Kind, Node, Value};
+use super::super::node::{Node, ScalarKind, Value};
 use super::super::{Report, Secrets, json_schema, yaml};
 
 const EVERYTHING: &str = "tests/fixtures/config/valid/everything.yaml";
@@ -23,7 +23,7 @@ fn json(text: &str) -> Json {
 fn convert(node: &Node) -> Json {
     match &node.value {
         Value::Null => Json::Null,
-        Value::Scalar(scalar) if scalar.kind == Kind::Text => Json::from(scalar.text.as_str()),
+        Value::Scalar(scalar) if scalar.kind == ScalarKind::Text => Json::from(scalar.text.as_str()),
         Value::Scalar(scalar) => {
             serde_json::from_str(&scalar.text).unwrap_or_else(|_| Json::from(scalar.text.as_str()))
         }

@@ -12,7 +12,7 @@ pub use url::{Authority, Issuer, Scheme, Url};
 
 pub(super) use duration::{OrOff, Positive};
 pub(super) use field::{Fields as HeaderFields, Host, header_value};
-pub(super) use number::{Between, Mode, Size, Status};
+pub(super) use number::{InRange, Mode, Size, StatusNumber};
 pub(super) use url::{EndpointUrl, ServiceUrl};
 
 /// A value and the place where it was written.

@@ -5,15 +5,15 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::At;
 use crate::config::diagnostic::Reported;
-use crate::config::node::{Kind, Node};
+use crate::config::node::{Node, ScalarKind};
 use crate::config::read::{FromNode, FromText, Reader, Wrong, mismatch};
 
 /// A whole number from `LEAST` to `MOST`, written as a number.
-pub(in crate::config) struct Between<const LEAST: usize, const MOST: usize>(usize);
+pub(in crate::config) struct InRange<const LEAST: usize, const MOST: usize>(usize);
 
-impl<const LEAST: usize, const MOST: usize> FromNode for Between<LEAST, MOST> {
+impl<const LEAST: usize, const MOST: usize> FromNode for InRange<LEAST, MOST> {
     fn from_node(node: &Node, reader: &mut Reader<'_>) -> Result<Self, Reported> {
-        let Some(scalar) = node.scalar().filter(|scalar| scalar.kind == Kind::Number) else {
+        let Some(scalar) = node.scalar().filter(|scalar| scalar.kind == ScalarKind::Number) else {
             return Err(mismatch(node, "a number", reader.report));
         };
         match scalar.text.parse() {
@@ -30,14 +30,14 @@ impl<const LEAST: usize, const MOST: usize> FromNode for Between<LEAST, MOST> {
     }
 }
 
-impl<const LEAST: usize, const MOST: usize> From<Between<LEAST, MOST>> for usize {
-    fn from(number: Between<LEAST, MOST>) -> Self {
+impl<const LEAST: usize, const MOST: usize> From<InRange<LEAST, MOST>> for usize {
+    fn from(number: InRange<LEAST, MOST>) -> Self {
         number.0
     }
 }
 
-impl<const LEAST: usize, const MOST: usize> From<Between<LEAST, MOST>> for Option<usize> {
-    fn from(number: Between<LEAST, MOST>) -> Self {
+impl<const LEAST: usize, const MOST: usize> From<InRange<LEAST, MOST>> for Option<usize> {
+    fn from(number: InRange<LEAST, MOST>) -> Self {
         Some(number.0)
     }
 }
@@ -81,17 +81,17 @@ impl<const LEAST: usize, const MOST: usize> From<Size<LEAST, MOST>> for usize {
 }
 
 /// A status that a service may answer with for good: 400 to 599.
-pub(in crate::config) struct Status(pub(in crate::config) StatusCode);
+pub(in crate::config) struct StatusNumber(pub(in crate::config) StatusCode);
 
-impl FromNode for Status {
+impl FromNode for StatusNumber {
     fn from_node(node: &Node, reader: &mut Reader<'_>) -> Result<Self, Reported> {
-        let number = Between::<400, 599>::from_node(node, reader)?.0;
+        let number = InRange::<400, 599>::from_node(node, reader)?.0;
         let status = u16::try_from(number).ok().and_then(|number| StatusCode::from_u16(number).ok());
         status.map(Self).ok_or(Reported)
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
-        Between::<400, 599>::schema(generator)
+        InRange::<400, 599>::schema(generator)
     }
 }
 

@@ -26,21 +26,21 @@ use crate::secret::Secret;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Granted {
     /// Visible ASCII, 1 byte to 16 KiB.
-    pub(super) access_token: Secret,
+    pub(in crate::credential) access_token: Secret,
     /// When the request for it was sent: its life counts from here.
-    pub(super) sent: Moment,
+    pub(in crate::credential) sent: Moment,
     /// At most 24 h; zero serves only those who waited for it. `None`: neither the answer nor the token says.
-    pub(super) life: Option<Duration>,
+    pub(in crate::credential) life: Option<Duration>,
     /// What it is good for, if the endpoint says so; for people.
-    pub(super) scope: Option<String>,
+    pub(in crate::credential) scope: Option<String>,
 }
 
 /// What came back.
-pub(super) struct Answer<'a> {
-    pub(super) status: StatusCode,
-    pub(super) fields: &'a HeaderMap,
+pub(in crate::credential) struct Answer<'a> {
+    pub(in crate::credential) status: StatusCode,
+    pub(in crate::credential) fields: &'a HeaderMap,
     /// `None`: longer than [`LARGEST_ANSWER`].
-    pub(super) body: Option<&'a [u8]>,
+    pub(in crate::credential) body: Option<&'a [u8]>,
 }
 
 /// What was asked for, and how: what an answer is held against.

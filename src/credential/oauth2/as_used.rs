@@ -10,7 +10,7 @@ use crate::config;
 ///
 /// # Errors
 /// When it can't be read, with the reason.
-pub(super) async fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+pub(in crate::credential) async fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
     let file = PathBuf::from(path);
     // It may be on a disk, or a network, that takes its time.
     match tokio::task::spawn_blocking(move || config::read_as_used(&file)).await {

@@ -6,18 +6,19 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use zeroize::Zeroizing;
 
+use super::Subjects;
 use super::behalf::Subject;
 use super::dpop::{self, Prover, Resource};
 use super::entry::{Entry, Key, Tokens};
 use super::slot::{Slot, Token};
 use super::terms::Terms;
-use super::{Behalf, Subjects};
 use crate::clock::Moment;
 use crate::config::Report;
 use crate::config::auth::OAuth2;
 use crate::credential::digest::Digest;
 use crate::credential::fixed::secret_value;
-use crate::credential::{Attachments, Error, Material, Stamp, Verdict, own_name};
+use crate::credential::part::{Part, Sending};
+use crate::credential::{Attachments, Error, Material, Owned, Stamp, Verdict, own_name};
 use crate::transport::Outgoing;
 
 /// An OAuth 2.0 method of one service: reads its entry's slot, and puts the token on requests.
@@ -67,14 +68,6 @@ impl Bearer {
         &self.tokens
     }
 
-    /// The slot of its token; `None`: there is one for each subject.
-    pub(in crate::credential) fn slot(&self) -> Option<&Arc<Slot>> {
-        match &self.tokens {
-            Tokens::One(slot) => Some(slot),
-            Tokens::PerSubject { .. } => None,
-        }
-    }
-
     /// The field of a request that says on whose behalf it is made; `None`: that makes no difference.
     pub(in crate::credential) fn subject(&self) -> Option<&HeaderName> {
         match &self.tokens {
@@ -84,7 +77,7 @@ impl Bearer {
     }
 
     /// The fields that carry the token, and the proof that it is ours.
-    pub(in crate::credential) fn fields(&self) -> impl Iterator<Item = &HeaderName> {
+    fn fields(&self) -> impl Iterator<Item = &HeaderName> {
         std::iter::once(&self.field).chain(self.prover.as_ref().map(|_| &dpop::FIELD))
     }
 
@@ -93,44 +86,7 @@ impl Bearer {
         self.prover.is_some()
     }
 
-    pub(in crate::credential) fn digest(&self, digest: &mut Digest) {
-        digest.list(
-            [b"bearer".as_slice(), &self.entry, self.field.as_str().as_bytes(), self.prefix.as_bytes()].into_iter(),
-        );
-        let statuses: Vec<[u8; 2]> = self.on_unauthorized.iter().map(|status| status.as_u16().to_be_bytes()).collect();
-        digest.field(statuses.as_flattened());
-        self.terms.digest(digest);
-    }
-
-    /// Sets the token's field and, for one that is bound to a key, a proof for this sending; notes which token it was.
-    ///
-    /// # Errors
-    /// When no live token is held and none can be had, or the request does not say whose; when no proof can be signed.
-    pub(in crate::credential) async fn put(
-        &self,
-        place: usize,
-        own: &RefCell<Attachments>,
-        behalf: &Behalf,
-        outgoing: &mut Outgoing,
-        stamp: &mut Stamp,
-    ) -> Result<(), Error> {
-        let slot = match &self.tokens {
-            Tokens::One(slot) => slot,
-            // In a box: most requests name nobody, and need no room for it.
-            Tokens::PerSubject { subjects, field } => {
-                return Box::pin(self.put_for(behalf.of(place, field)?, subjects, place, own, outgoing, stamp)).await;
-            }
-        };
-        let attached = slot.load(Moment::now(), |token| self.attach(token, place, own, outgoing));
-        let generation = match attached {
-            Some(attached) => attached?,
-            None => self.attach(&*slot.wait().await?, place, own, outgoing)?,
-        };
-        stamp.carries(generation);
-        Ok(())
-    }
-
-    /// As [`Bearer::put`], with the token of this subject.
+    /// As [`Part::put`], with the token of this subject.
     async fn put_for(
         &self,
         subject: &Subject,
@@ -205,6 +161,62 @@ impl Bearer {
         }
         let prefixed = Zeroizing::new(format!("{} {token}", self.prefix));
         secret_value(&prefixed)
+    }
+}
+
+impl Part for Bearer {
+    fn owns(&self, owned: &mut Owned) {
+        owned.fields.extend(self.fields().cloned());
+        owned.subjects.extend(self.subject().cloned());
+    }
+
+    fn digest(&self, digest: &mut Digest) {
+        digest.list(
+            [b"bearer".as_slice(), &self.entry, self.field.as_str().as_bytes(), self.prefix.as_bytes()].into_iter(),
+        );
+        let statuses: Vec<[u8; 2]> = self.on_unauthorized.iter().map(|status| status.as_u16().to_be_bytes()).collect();
+        digest.field(statuses.as_flattened());
+        self.terms.digest(digest);
+    }
+
+    /// A proof of the app's is for a token of the app's: the two are one.
+    fn was_sent(&self, outgoing: &Outgoing) -> bool {
+        self.fields().any(|field| outgoing.fields.contains_key(field))
+    }
+
+    /// Sets the token's field and, for one that is bound to a key, a proof for this sending; notes which token it was.
+    ///
+    /// # Errors
+    /// When no live token is held and none can be had, or the request does not say whose; when no proof can be signed.
+    async fn put(&self, sending: &mut Sending<'_>) -> Result<(), Error> {
+        let Sending { place, own, behalf, outgoing, stamp } = sending;
+        let place = *place;
+        let slot = match &self.tokens {
+            Tokens::One(slot) => slot,
+            // In a box: most requests name nobody, and need no room for it.
+            Tokens::PerSubject { subjects, field } => {
+                return Box::pin(self.put_for(behalf.of(place, field)?, subjects, place, own, outgoing, stamp)).await;
+            }
+        };
+        let attached = slot.load(Moment::now(), |token| self.attach(token, place, own, outgoing));
+        let generation = match attached {
+            Some(attached) => attached?,
+            None => self.attach(&*slot.wait().await?, place, own, outgoing)?,
+        };
+        stamp.carries(generation);
+        Ok(())
+    }
+
+    fn slot(&self) -> Option<&Arc<Slot>> {
+        match &self.tokens {
+            Tokens::One(slot) => Some(slot),
+            // There is one for each subject.
+            Tokens::PerSubject { .. } => None,
+        }
+    }
+
+    fn bearer(&self) -> Option<&Self> {
+        Some(self)
     }
 }
 

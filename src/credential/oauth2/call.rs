@@ -21,7 +21,7 @@ use crate::tls::ClientTls;
 use crate::transport::{Body, Connected, Connector, Error, Outgoing, Reading, Sender, Spelling};
 
 /// Where a request goes.
-pub(super) struct Address {
+pub(in crate::credential) struct Address {
     connector: Connector,
     scheme: Scheme,
     authority: Authority,
@@ -31,7 +31,7 @@ pub(super) struct Address {
 
 /// How the address came into the config: what a failure tells people to look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(in crate::credential) enum Origin {
     /// It is `token_url`.
     Written,
     /// It is a place of `issuer`.
@@ -44,31 +44,31 @@ pub(super) enum Origin {
 
 /// The time that one attempt to get a token may take in all.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
+pub(in crate::credential) struct Patience {
     pub(super) timeout: Duration,
     deadline: Instant,
 }
 
 /// A whole answer.
-pub(super) struct Heard {
-    pub(super) status: StatusCode,
-    pub(super) fields: HeaderMap,
+pub(in crate::credential) struct Heard {
+    pub(in crate::credential) status: StatusCode,
+    pub(in crate::credential) fields: HeaderMap,
     /// `None`: it is too long.
     body: Option<Zeroizing<Vec<u8>>>,
     /// When its request was sent.
-    pub(super) sent: Moment,
+    pub(in crate::credential) sent: Moment,
 }
 
 impl Address {
     /// `tls` is there for `https` and only for that.
-    pub(super) fn of(url: &Url, tls: Option<ClientTls>, origin: Origin) -> Result<Self, InvalidUri> {
+    pub(in crate::credential) fn of(url: &Url, tls: Option<ClientTls>, origin: Origin) -> Result<Self, InvalidUri> {
         // The time for a connection is part of the time for the request, which `ask` keeps.
         let connector = Connector::new(url, tls, HttpVersion::Auto, None, Spelling::LowerCase);
         Ok(Self { connector, scheme: url.scheme, authority: authority(url)?, target: target(url)?, origin })
     }
 
     /// Host and port, for people.
-    pub(super) fn host(&self) -> &str {
+    pub(in crate::credential) fn host(&self) -> &str {
         self.authority.as_str()
     }
 
@@ -81,7 +81,7 @@ impl Address {
     }
 
     /// Sends the request, and waits for all of its answer.
-    pub(super) async fn ask(
+    pub(in crate::credential) async fn ask(
         &self,
         method: Method,
         fields: HeaderMap,
@@ -168,12 +168,12 @@ impl Address {
 }
 
 impl Patience {
-    pub(super) fn of(timeout: Duration) -> Self {
+    pub(in crate::credential) fn of(timeout: Duration) -> Self {
         Self { timeout, deadline: Instant::now() + timeout }
     }
 
     /// What comes of this, if it comes in time.
-    pub(super) async fn keep<T>(self, future: impl Future<Output = T>) -> Option<T> {
+    pub(in crate::credential) async fn keep<T>(self, future: impl Future<Output = T>) -> Option<T> {
         timeout_at(self.deadline, future).await.ok()
     }
 
@@ -184,7 +184,7 @@ impl Patience {
 }
 
 impl Heard {
-    pub(super) fn answer(&self) -> Answer<'_> {
+    pub(in crate::credential) fn answer(&self) -> Answer<'_> {
         let body = self.body.as_ref().map(|body| body.as_slice());
         Answer { status: self.status, fields: &self.fields, body }
     }

@@ -17,7 +17,7 @@ use crate::tls::ClientTls;
 #[derive(Default)]
 pub(crate) struct Crowd {
     /// `None`: a service that is itself alone, and waits for nobody.
-    pub(super) entrance: Option<Arc<Entrance>>,
+    pub(in crate::credential) entrance: Option<Arc<Entrance>>,
     known: RefCell<Known>,
 }
 
@@ -60,7 +60,7 @@ impl Crowd {
 ///
 /// So whoever is waited for has at most one before it that is not, whatever the length of the line.
 #[derive(Debug)]
-pub(super) struct Entrance {
+pub(in crate::credential) struct Entrance {
     line: Semaphore,
     places: Arc<Semaphore>,
 }

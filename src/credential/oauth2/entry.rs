@@ -30,7 +30,7 @@ pub(in crate::credential) struct Entry {
 }
 
 /// SHA-256 over every part of an [`Entry`].
-pub(super) type Key = [u8; 32];
+pub(in crate::credential) type Key = [u8; 32];
 
 /// Where an entry's tokens are.
 #[derive(Clone, Debug)]
@@ -121,7 +121,7 @@ impl Slots {
     }
 
     /// The slot of what this key stands for.
-    pub(super) fn slot_of(&self, key: Key, make: impl FnOnce() -> Slot) -> Arc<Slot> {
+    pub(in crate::credential) fn slot_of(&self, key: Key, make: impl FnOnce() -> Slot) -> Arc<Slot> {
         self.slots.get(key, make)
     }
 
@@ -233,7 +233,7 @@ impl<'a> Presented<'a> {
 
 /// What of a service's trust holds for its token endpoint too: nothing that is about one server, and no leave to skip
 /// the check.
-pub(super) fn trust_of(service: &At<Tls>) -> At<Tls> {
+pub(in crate::credential) fn trust_of(service: &At<Tls>) -> At<Tls> {
     let config::Tls { ca, system_roots, min_version, .. } = service.value.clone();
     At { value: Tls { ca, system_roots, min_version, ..Tls::default() }, span: service.span }
 }

@@ -11,13 +11,13 @@ use crate::code::Code;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{endpoint} {what}; {help}")]
 pub(crate) struct Failure {
-    pub(super) kind: Kind,
+    pub(in crate::credential) kind: Kind,
     /// Host and port of the token endpoint.
-    pub(super) endpoint: String,
-    pub(super) what: String,
-    pub(super) help: &'static str,
+    pub(in crate::credential) endpoint: String,
+    pub(in crate::credential) what: String,
+    pub(in crate::credential) help: &'static str,
     /// How long the endpoint asks to be left alone.
-    pub(super) retry_after: Option<Duration>,
+    pub(in crate::credential) retry_after: Option<Duration>,
 }
 
 /// Whether asking again could help.
@@ -33,14 +33,14 @@ pub(crate) enum Kind {
 
 /// Why a token request could not be written.
 #[derive(Debug)]
-pub(super) struct Unready {
-    pub(super) what: String,
-    pub(super) help: &'static str,
+pub(in crate::credential) struct Unready {
+    pub(in crate::credential) what: String,
+    pub(in crate::credential) help: &'static str,
 }
 
 impl Failure {
     /// The request could not be written.
-    pub(super) fn unready(endpoint: &str, Unready { what, help }: Unready) -> Self {
+    pub(in crate::credential) fn unready(endpoint: &str, Unready { what, help }: Unready) -> Self {
         let what = format!("was not asked: {what}");
         Self { kind: Kind::Unready, endpoint: endpoint.to_owned(), what, help, retry_after: None }
     }

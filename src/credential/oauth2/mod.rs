@@ -11,12 +11,12 @@
 //!
 //! Where each request says on whose behalf it is made, the entry has a slot for each subject: [`Subjects`].
 
-mod answer;
-mod as_used;
+pub(in crate::credential) mod answer;
+pub(in crate::credential) mod as_used;
 mod assertion;
 mod bearer;
 mod behalf;
-mod call;
+pub(in crate::credential) mod call;
 mod challenge;
 mod client;
 mod counts;
@@ -24,8 +24,8 @@ mod crowd;
 mod discovery;
 mod dpop;
 mod draft;
-mod entry;
-mod failure;
+pub(in crate::credential) mod entry;
+pub(in crate::credential) mod failure;
 mod grant;
 mod metadata;
 mod obtained;
@@ -34,15 +34,14 @@ pub(crate) mod refresh;
 mod request;
 mod schedule;
 mod slot;
-mod spellings;
+pub(in crate::credential) mod spellings;
 mod state_file;
 mod subjects;
-mod terms;
+pub(in crate::credential) mod terms;
 #[cfg(test)]
 mod tests;
 #[cfg(any(test, feature = "bench"))]
 pub(crate) mod trial;
-mod web_identity;
 
 pub(in crate::credential) use bearer::Bearer;
 pub(crate) use behalf::Behalf;
@@ -55,4 +54,3 @@ pub(crate) use obtained::{Obtained, Unobtained};
 pub(crate) use slot::{Slot, TokenState, TokenStatus, Undelivered};
 pub(crate) use state_file::Unclaimed;
 pub(crate) use subjects::Subjects;
-pub(in crate::credential) use web_identity::Lent;

@@ -35,7 +35,7 @@ pub(crate) struct Slot {
     /// Outlives the slot by a moment, so that its loop hears that it is gone.
     pub(super) asks: Arc<Asks>,
     pub(super) endpoint: Arc<dyn Endpoint>,
-    pub(super) sharers: Arc<Sharers>,
+    pub(in crate::credential) sharers: Arc<Sharers>,
     certificate: Option<[u8; 32]>,
     /// Where its first token has to wait for those of others.
     pub(super) entrance: Option<Arc<Entrance>>,
@@ -52,7 +52,7 @@ pub(crate) struct Token {
     /// Unique in the process, and higher than that of any token fetched before: [`crate::credential::Stamp`] relies on
     /// it.
     pub(super) generation: u64,
-    pub(super) access_token: Secret,
+    pub(in crate::credential) access_token: Secret,
     pub(super) sent: Moment,
     pub(super) life: Duration,
 }
@@ -133,7 +133,7 @@ pub(crate) enum TokenState {
 
 impl Slot {
     /// Its first token goes through `entrance`, if there is one.
-    pub(super) fn new(
+    pub(in crate::credential) fn new(
         endpoint: Arc<dyn Endpoint>,
         certificate: Option<[u8; 32]>,
         entrance: Option<Arc<Entrance>>,
@@ -165,7 +165,7 @@ impl Slot {
     }
 
     /// Reads the token in hand, if it is alive at `now`: one atomic load, no reference count touched.
-    pub(super) fn load<T>(&self, now: Moment, read: impl FnOnce(&Token) -> T) -> Option<T> {
+    pub(in crate::credential) fn load<T>(&self, now: Moment, read: impl FnOnce(&Token) -> T) -> Option<T> {
         self.state.load().live(now).map(|token| read(token))
     }
 
@@ -174,7 +174,7 @@ impl Slot {
     ///
     /// # Errors
     /// When that attempt fails, or at once when the last one did: the endpoint is not asked for each request.
-    pub(super) async fn wait(&self) -> Result<Arc<Token>, Error> {
+    pub(in crate::credential) async fn wait(&self) -> Result<Arc<Token>, Error> {
         let now = Moment::now();
         let state = self.state.load_full();
         if let Some(token) = state.live(now) {

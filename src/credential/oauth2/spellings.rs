@@ -13,17 +13,17 @@ use crate::legible::legible;
 use crate::secret::Secret;
 
 /// The secrets that went into a token request.
-pub(super) struct Spellings(Vec<Secret>);
+pub(in crate::credential) struct Spellings(Vec<Secret>);
 
 impl Spellings {
-    pub(super) fn of<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
+    pub(in crate::credential) fn of<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
         // An empty text would be found between any two letters.
         let secrets = secrets.into_iter().filter(|secret| !secret.is_empty());
         Self(secrets.map(|secret| Secret::new(secret.to_owned())).collect())
     }
 
     /// Words of the endpoint as they may be shown: stripped of our secrets, at most `longest` characters, escaped.
-    pub(super) fn quote(&self, words: &str, longest: usize) -> String {
+    pub(in crate::credential) fn quote(&self, words: &str, longest: usize) -> String {
         // Stripped first: cutting or escaping could leave half a secret that is no longer recognized.
         let stripped = self.strip(words);
         let mut characters = stripped.chars();

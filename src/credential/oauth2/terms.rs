@@ -24,7 +24,7 @@ impl Terms {
     }
 
     /// Of keys that are lent: refreshed as tokens are by default.
-    pub(super) fn of_keys(default_lifetime: Duration, timeout: Duration) -> Self {
+    pub(in crate::credential) fn of_keys(default_lifetime: Duration, timeout: Duration) -> Self {
         Self { ahead: RefreshAhead::Share(0.2), default_lifetime, timeout }
     }
 
@@ -48,11 +48,11 @@ impl Terms {
 
 /// The terms of all services that share an entry.
 #[derive(Debug, Default)]
-pub(super) struct Sharers(Mutex<Vec<Weak<Terms>>>);
+pub(in crate::credential) struct Sharers(Mutex<Vec<Weak<Terms>>>);
 
 impl Sharers {
     /// Adds a service's terms, for as long as the service holds them.
-    pub(super) fn join(&self, terms: &Arc<Terms>) {
+    pub(in crate::credential) fn join(&self, terms: &Arc<Terms>) {
         let mut sharers = self.lock();
         sharers.retain(|sharer| sharer.strong_count() > 0);
         sharers.push(Arc::downgrade(terms));

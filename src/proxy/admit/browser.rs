@@ -171,6 +171,7 @@ fn is_one_origin(text: &str) -> bool {
 /// A value as it may be shown: ASCII, and no longer than a line or two.
 pub(crate) fn shown(value: &HeaderValue) -> String {
     let bytes = value.as_bytes();
+    // Invariant: it is cut no later than it ends.
     bytes[..bytes.len().min(LONGEST_SHOWN)].escape_ascii().to_string()
 }
 

@@ -279,6 +279,7 @@ fn shows(token: &Secret, value: &HeaderValue) -> bool {
 fn password(encoded: &str) -> Option<Zeroizing<Vec<u8>>> {
     let decoded = Zeroizing::new(BASE64.decode(encoded).ok()?);
     let colon = decoded.iter().position(|byte| *byte == b':')?;
+    // Invariant: a colon was found there, and after the last byte there is nothing, which may be taken.
     Some(Zeroizing::new(decoded[colon + 1..].to_vec()))
 }
 

@@ -4,7 +4,7 @@ use http::header::{ALT_SVC, CONTENT_LENGTH, DATE, HeaderMap, HeaderName};
 use http::{StatusCode, Version};
 
 use super::{Instance, Name, PROXY_STATUS, Present, Rules, SERVER_TIMING, is_chunked, remove_hop_by_hop, remove_ours};
-use crate::proxy::{Error, problem};
+use crate::proxy::{Error, date};
 
 /// What decides about the fields of an answer.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +48,7 @@ pub(crate) fn answer(fields: &mut HeaderMap, answer: Downward<'_>, rules: &Rules
     }
     if !present.has(Name::Date) {
         // RFC 9110 §6.6.1.
-        fields.insert(DATE, problem::now());
+        fields.insert(DATE, date::now());
     }
     rules.answer.apply(fields);
     if let Some(instance) = answer.via {

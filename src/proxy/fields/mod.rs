@@ -26,8 +26,8 @@ pub(crate) use via::Instance;
 
 use crate::config::OnClientAuthorization;
 use crate::credential::{own_name, own_value};
+use crate::route::allow::Allow;
 use crate::snapshot::Service;
-use crate::snapshot::allow::Allow;
 use crate::spelling::same_field;
 use crate::transport::Screen;
 use member::remove_ours;

@@ -1,6 +1,6 @@
 //! One worker without its server: a view, a sweep that is ticked by hand, and apps.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
@@ -65,14 +65,14 @@ impl Worker {
         let (stream, ours) = tokio::io::duplex(64 * 1024);
         let arrival = Rc::new(Arrival {
             peer: Peer::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 40_000)),
-            deadline: self.sweep.deadline(),
-            closing: Rc::new(Cell::new(false)),
+            drain: Rc::default(),
             numbers: RefCell::default(),
         });
+        let deadline = self.sweep.exchange();
         let context = Rc::clone(&self.context);
         let service = service_fn(move |request: Request<Incoming>| {
             let (head, body) = request.into_parts();
-            let answer = handle(head, IncomingBody::new(body), Rc::clone(&arrival), &context);
+            let answer = handle(head, IncomingBody::new(body), Rc::clone(&arrival), Rc::clone(&deadline), &context);
             async move { Ok::<_, Infallible>(answer.await) }
         });
         let connection = spawn_local(async move {

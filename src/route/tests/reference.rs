@@ -119,7 +119,7 @@ proptest! {
         let winners: Vec<_> = table
             .consider(&question)
             .into_iter()
-            .filter(|considered| considered.verdict == explain::Verdict::Wins)
+            .filter(|considered| considered.verdict == explain::RouteVerdict::Wins)
             .map(|considered| (considered.kind, considered.service))
             .collect();
 

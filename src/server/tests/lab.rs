@@ -13,8 +13,9 @@ use tokio::task::{JoinHandle, spawn_local};
 
 use crate::code::Code;
 use crate::config::Limits;
+use crate::deadline::ExchangeDeadline;
 use crate::incoming::IncomingBody;
-use crate::proxy::{Arrival, Body, Peer};
+use crate::proxy::{Arrival, Body, DrainPhase, Peer};
 use crate::server::connection::{self, Floor, Port};
 use crate::server::stream::Stream;
 
@@ -51,7 +52,7 @@ impl Echo {
             }
             "/unread" => return Response::new(Body::whole("unread")),
             "/close" => {
-                arrival.closing.set(true);
+                arrival.drain.set(DrainPhase::Begun);
                 return Response::new(Body::whole("closed"));
             }
             _ => {}
@@ -68,6 +69,7 @@ impl Port for Echo {
         head: request::Parts,
         body: IncomingBody,
         arrival: &Rc<Arrival>,
+        _: &Rc<ExchangeDeadline>,
     ) -> impl Future<Output = Response<Body>> + use<> {
         Rc::clone(self).echo(head, body, Rc::clone(arrival))
     }

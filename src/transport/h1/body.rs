@@ -5,7 +5,7 @@ use http::HeaderMap;
 use hyper::body::Frame;
 
 use super::head::{self, Malformed};
-use crate::transport::http::HEAD_BYTES;
+use crate::transport::bounds::HEAD_BYTES;
 
 /// What is still to come of an answer's body.
 #[derive(Debug)]
@@ -152,10 +152,12 @@ fn size(read: &mut BytesMut) -> Result<Option<u64>, Malformed> {
         return Err(Malformed("the line of a chunk's size is longer than 16 KiB"));
     }
     let Some(end) = end else { return Ok(None) };
+    // Invariant: the line's end was found there.
     let line = read[..end].strip_suffix(b"\r").ok_or(NO_SIZE)?;
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (digits, extension) = line.split_at(digits);
     let extension = extension.trim_ascii_start();
+    // Invariant: what is looked at first is not empty.
     if digits.is_empty() || !(extension.is_empty() || extension[0] == b';') || extension.contains(&b'\r') {
         return Err(NO_SIZE);
     }

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use super::body::Rest;
 use super::head::{self, Head};
 use super::upload::WrittenToEnd;
-use crate::transport::http::{HEAD_BYTES, INTERIM_ANSWERS};
+use crate::transport::bounds::{HEAD_BYTES, INTERIM_ANSWERS};
 use crate::transport::{Error, spare};
 
 /// What was read of an answer, and how much of it was understood. Does not care in which pieces it came.

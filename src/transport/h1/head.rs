@@ -13,7 +13,7 @@ use hyper::body::Body as _;
 use hyper::ext::ReasonPhrase;
 
 use super::body::Rest;
-use crate::transport::http::{HEAD_BYTES, HEAD_FIELDS};
+use crate::transport::bounds::{HEAD_BYTES, HEAD_FIELDS};
 use crate::transport::{Outgoing, Spelling};
 
 /// How a request's body is framed (RFC 9112 §6).
@@ -163,6 +163,7 @@ pub(super) fn parse(read: &mut BytesMut, fields: &mut HeaderMap) -> Result<Optio
     }
     fields.clear();
     fields.reserve(count);
+    // Invariant: the parser found so many fields, each of them within the head that was split off.
     for place in &places[..count] {
         let name = HeaderName::from_bytes(&text[place.name()]);
         let value = HeaderValue::from_maybe_shared(text.slice(place.value()));
@@ -176,6 +177,7 @@ pub(super) fn parse(read: &mut BytesMut, fields: &mut HeaderMap) -> Result<Optio
 /// Whether a head or trailers may end in `bytes`, of which the first `looked` were found to hold no end: spares
 /// parsing from the start at each of many small reads.
 pub(super) fn may_end(bytes: &[u8], looked: usize) -> bool {
+    // Invariant: what was looked at is still there, and a line's end is within the news.
     let news = &bytes[looked.saturating_sub(2)..];
     let line_ends = || news.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| &news[at + 1..]);
     looked == 0 || line_ends().any(|rest| rest.starts_with(b"\n") || rest.starts_with(b"\r\n"))
@@ -284,6 +286,7 @@ impl Place {
         Self([name, name + line.name.len(), value, value + line.value.len()].map(|at| at as u32))
     }
 
+    // Invariant: four places are four.
     fn name(self) -> Range<usize> {
         self.0[0] as usize..self.0[1] as usize
     }

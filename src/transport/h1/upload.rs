@@ -210,6 +210,7 @@ impl Upload {
     }
 
     fn poll_write(&self, stream: &mut (impl AsyncWrite + Unpin), cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        // Invariant: `advance` goes no further than the lines do.
         let lines = &self.lines[self.at..];
         let written = if self.data.is_empty() && self.tail.is_empty() {
             ready!(Pin::new(stream).poll_write(cx, lines))?
@@ -226,6 +227,7 @@ impl Upload {
         self.at += of_lines;
         let of_data = (written - of_lines).min(self.data.len());
         self.data.advance(of_data);
+        // Invariant: no more is written than there was, lines, data and tail.
         self.tail = &self.tail[written - of_lines - of_data..];
     }
 }

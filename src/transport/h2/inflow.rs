@@ -8,7 +8,7 @@ use hyper::body::{Frame, SizeHint};
 
 use super::outflow::Outflow;
 use crate::transport::Error;
-use crate::transport::http::HEAD_FIELDS;
+use crate::transport::bounds::HEAD_FIELDS;
 
 /// What is still to come of an answer. Dropped before its end, it resets the stream.
 pub(crate) struct Inflow {

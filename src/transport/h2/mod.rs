@@ -31,10 +31,11 @@ use tokio::sync::oneshot;
 pub(crate) use self::inflow::Inflow;
 pub(crate) use self::outflow::Outflow;
 
-use self::request::RequestStream;
+use self::request::{RequestStream, SentSoFar};
 use self::watched::{Watch, WatchedWire};
-use super::error::Error;
-use super::http::{Answer, Driver, HEAD_BYTES, Unsent};
+use super::bounds::HEAD_BYTES;
+use super::error::{Error, Unsent};
+use super::http::{Answer, Driver};
 use super::wire::Wire;
 use super::{Endpoint, Outgoing};
 
@@ -101,8 +102,9 @@ impl Multiplexed {
                 Err(error) => error,
             };
             // A connection that was dead before this came has written nothing since.
-            let unwritten = self.watch.written() == written_before;
-            Err(request.unsent(error, unwritten, &self.watch, outgoing))
+            let written =
+                if self.watch.written() == written_before { SentSoFar::Nothing } else { SentSoFar::Something };
+            Err(request.unsent(error, written, &self.watch, outgoing))
         })
     }
 

@@ -30,6 +30,13 @@ enum Stage {
     Over,
 }
 
+/// Whether a part is the last that the stream carries.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum StreamEnd {
+    Later,
+    Here,
+}
+
 impl Outflow {
     pub(super) fn new(body: Body, stream: SendStream<Bytes>) -> Self {
         Self { body, stream, piece: Bytes::new(), taken: false, written: 0, stage: Stage::Flowing }
@@ -120,7 +127,7 @@ impl Outflow {
         if self.piece.is_empty() && self.body.is_end_stream() {
             self.end(part);
         } else if !part.is_empty() {
-            self.send(part, false);
+            self.send(part, StreamEnd::Later);
         }
         Poll::Ready(())
     }
@@ -136,7 +143,7 @@ impl Outflow {
 
     fn end(&mut self, part: Bytes) {
         self.stage = Stage::Over;
-        self.send(part, true);
+        self.send(part, StreamEnd::Here);
     }
 
     fn end_with(&mut self, trailers: HeaderMap) {
@@ -145,9 +152,9 @@ impl Outflow {
         drop(self.stream.send_trailers(trailers));
     }
 
-    fn send(&mut self, part: Bytes, is_last: bool) {
+    fn send(&mut self, part: Bytes, end: StreamEnd) {
         self.written += part.len() as u64;
-        if self.stream.send_data(part, is_last).is_err() {
+        if self.stream.send_data(part, end == StreamEnd::Here).is_err() {
             self.stage = Stage::Over;
         }
     }

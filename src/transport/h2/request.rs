@@ -13,8 +13,9 @@ use http::{HeaderMap, Response};
 use super::inflow::Inflow;
 use super::outflow::Outflow;
 use super::watched::Watch;
-use crate::transport::error::{Error, disclaims};
-use crate::transport::http::{Answer, HEAD_BYTES, HEAD_FIELDS, INTERIM_ANSWERS, Unsent};
+use crate::transport::bounds::{HEAD_BYTES, HEAD_FIELDS, INTERIM_ANSWERS};
+use crate::transport::error::{Error, Unsent, disclaims};
+use crate::transport::http::Answer;
 use crate::transport::{Body, Outgoing};
 
 /// A request that was written, or is. Dropped before its end, it resets the stream.
@@ -32,6 +33,13 @@ pub(super) enum Lost {
     Stream(h2::Error),
     /// Our own verdict.
     Final(Error),
+}
+
+/// What of a request its connection has written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum SentSoFar {
+    Nothing,
+    Something,
 }
 
 impl RequestStream {
@@ -67,15 +75,15 @@ impl RequestStream {
     }
 
     /// What is known of the request after it brought no answer; its body is given back to `outgoing` if it is whole.
-    pub(super) fn unsent(self, lost: Lost, unwritten: bool, watch: &Watch, outgoing: &mut Outgoing) -> Unsent {
+    pub(super) fn unsent(self, lost: Lost, written: SentSoFar, watch: &Watch, outgoing: &mut Outgoing) -> Unsent {
         let error = match lost {
             Lost::Stream(error) => error,
             Lost::Final(error) => return Unsent::finally(error),
         };
-        let not_processed = unwritten || disclaims(&error);
+        let not_processed = written == SentSoFar::Nothing || disclaims(&error);
         let error = watch.verdict().unwrap_or_else(|| Error::unanswered(&error));
         let body = match self.outflow {
-            _ if !unwritten => None,
+            _ if written == SentSoFar::Something => None,
             Some(outflow) => outflow.untouched(),
             None => Some(Body::Empty),
         };

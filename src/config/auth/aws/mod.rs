@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use http::{HeaderName, header};
 
+use super::place::RequestPlace;
+use super::signature::{Signature, Signs};
 use super::{Auth, Certificate, Method, check_value};
 use crate::config::diagnostic::Reported;
 use crate::config::node::Node;
@@ -70,9 +72,18 @@ impl AwsSigV4 {
         HeaderName::from_static("x-amz-content-sha256"),
         HeaderName::from_static("x-amz-security-token"),
     ];
+}
 
-    /// Where its keys are lent, if they are.
-    pub(in crate::config) fn sts_url(&self) -> Option<&At<Url>> {
+impl Signs for AwsSigV4 {
+    fn places(&self, method: Span) -> Vec<(RequestPlace, Span)> {
+        Self::FIELDS.iter().map(|name| (RequestPlace::header(name.as_str()), method)).collect()
+    }
+
+    fn masked(&self) -> Vec<String> {
+        vec![format!("authorization: AWS4-HMAC-SHA256 *** (a signature for {} in {})", self.service, self.region)]
+    }
+
+    fn sts_url(&self) -> Option<&At<Url>> {
         match &self.keys {
             AwsKeys::Fixed(_) => None,
             AwsKeys::WebIdentity(lent) => Some(&lent.sts_url),
@@ -129,7 +140,7 @@ fn read(fields: &mut Fields<'_>, node: &Node, reader: &mut Reader<'_>) -> Result
     let keys = Keys::from_fields(fields, reader)?;
     let (region, service, max_signed_body) = (keys.region.0.clone(), keys.service.0.clone(), keys.max_signed_body);
     let keys = keys.source(node, reader)?;
-    Ok(Some(Auth::AwsSigV4(Box::new(AwsSigV4 { region, service, keys, max_signed_body }))))
+    Ok(Some(Auth::Signs(Signature::AwsSigV4(Box::new(AwsSigV4 { region, service, keys, max_signed_body })))))
 }
 
 impl Keys {

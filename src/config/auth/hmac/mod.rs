@@ -12,12 +12,14 @@ use zeroize::Zeroizing;
 
 pub use template::{Piece, Template};
 
+use super::place::RequestPlace;
+use super::signature::{Signature, Signs};
 use super::{AnyText, Auth, Certificate, Method};
 use crate::config::diagnostic::Reported;
 use crate::config::node::Node;
 use crate::config::read::{Fields, Reader, Wrong};
 use crate::config::section::{section, words};
-use crate::config::value::{At, Size};
+use crate::config::value::{At, Size, Span};
 use crate::secret::Secret;
 
 pub(super) const METHOD: Method =
@@ -52,6 +54,19 @@ impl Hmac {
     /// The fields that it sets.
     pub fn fields(&self) -> impl Iterator<Item = &At<HeaderName>> {
         std::iter::once(&self.header).chain(&self.timestamp_header).chain(&self.nonce_header)
+    }
+}
+
+impl Signs for Hmac {
+    fn places(&self, _: Span) -> Vec<(RequestPlace, Span)> {
+        self.fields().map(|name| (RequestPlace::header(name.value.as_str()), name.span)).collect()
+    }
+
+    fn masked(&self) -> Vec<String> {
+        let told = [&self.timestamp_header, &self.nonce_header].into_iter().flatten();
+        let told = told.map(|name| format!("{}: ***", name.value));
+        let signature = format!("{}: {}*** (a signature)", self.header.value, self.prefix);
+        std::iter::once(signature).chain(told).collect()
     }
 }
 
@@ -166,7 +181,7 @@ fn read(fields: &mut Fields<'_>, _: &Node, reader: &mut Reader<'_>) -> Result<Op
     let key = decode(&keys.key, keys.key_encoding, reader);
     keys.check_fields(reader)?;
     keys.warn_of_what_is_not_sent(reader);
-    Ok(Some(Auth::Hmac(Box::new(Hmac {
+    Ok(Some(Auth::Signs(Signature::Hmac(Box::new(Hmac {
         key: key?,
         algorithm: keys.algorithm,
         encoding: keys.encoding,
@@ -177,7 +192,7 @@ fn read(fields: &mut Fields<'_>, _: &Node, reader: &mut Reader<'_>) -> Result<Op
         timestamp_header: keys.timestamp_header,
         nonce_header: keys.nonce_header,
         max_signed_body: keys.max_signed_body,
-    }))))
+    })))))
 }
 
 /// The bytes of the key; what is wrong with it is told without it.

@@ -4,7 +4,7 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Number, Value as JsonValue};
 
 use crate::config::diagnostic::Reported;
-use crate::config::node::{Kind, Node, Scalar, Value};
+use crate::config::node::{Node, Scalar, ScalarKind, Value, is_reference};
 use crate::config::read::{FromNode, Reader, mismatch};
 use crate::config::reference::{self, Accepts};
 
@@ -19,7 +19,7 @@ impl FromNode for Json {
                 let items: Result<Vec<_>, _> = items.iter().map(|item| Self::from_node(item, reader)).collect();
                 Ok(Self(items?.into_iter().map(|item| item.0).collect()))
             }
-            Value::Mapping(entries) if reference::is_one(entries) => {
+            Value::Mapping(entries) if is_reference(entries) => {
                 let found = reference::text(node, Accepts::Text, "a claim", reader.report)?;
                 Ok(Self(found.map_or_else(|| "placeholder".into(), |found| found.value.as_str().into())))
             }
@@ -43,8 +43,8 @@ impl FromNode for Json {
 fn of_scalar(scalar: &Scalar) -> JsonValue {
     let text = scalar.text.as_str();
     match scalar.kind {
-        Kind::Bool => text.eq_ignore_ascii_case("true").into(),
-        Kind::Number => serde_json::from_str::<Number>(text).map_or_else(|_| text.into(), JsonValue::Number),
-        Kind::Text => text.into(),
+        ScalarKind::Bool => text.eq_ignore_ascii_case("true").into(),
+        ScalarKind::Number => serde_json::from_str::<Number>(text).map_or_else(|_| text.into(), JsonValue::Number),
+        ScalarKind::Text => text.into(),
     }
 }

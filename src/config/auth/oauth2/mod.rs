@@ -20,7 +20,7 @@ use crate::config::node::Node;
 use crate::config::read::{Fields, FromNode, FromText, Reader, Wrong};
 use crate::config::schema::Tls;
 use crate::config::section::section;
-use crate::config::value::{At, EndpointUrl, HeaderFields, Issuer, Positive, Status, Url, header_value};
+use crate::config::value::{At, EndpointUrl, HeaderFields, Issuer, Positive, StatusNumber, Url, header_value};
 use crate::name::CertificateName;
 use crate::secret::Secret;
 use client::{ClientAssertion, ClientAuthWord};
@@ -210,7 +210,7 @@ section! {
         /// The life of a token that does not say how long it lives.
         default_lifetime: Duration as Positive = Duration::from_secs(300),
         /// Statuses of the service that mean that the token is dead.
-        on_unauthorized: Vec<Status> = vec![Status(StatusCode::UNAUTHORIZED)],
+        on_unauthorized: Vec<StatusNumber> = vec![StatusNumber(StatusCode::UNAUTHORIZED)],
         /// For one token request.
         timeout: Duration as Positive = Duration::from_secs(10),
     }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use http::HeaderName;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-use self::template::Template;
+use self::template::IdentityTemplate;
 use super::Service;
 use crate::config::auth::{self, Auth, Methods};
 use crate::config::diagnostic::{Report, Reported};
@@ -106,7 +106,7 @@ impl FromNode for Identities {
         let base = reader.overridden.take();
         let keys = Keys::from_node(node, reader)?;
         let pick = keys.pick(node, reader.report);
-        let template = Template::of(base.as_ref(), reader);
+        let template = IdentityTemplate::of(base.as_ref(), reader);
         let sets = match (node.entry("sets"), node.entry("file")) {
             (Some(sets), None) => template?.read_all(&keys.sets.ok_or(Reported)?.0, sets.value.span, reader),
             (None, Some(file)) => template?.read_file(&keys.file.ok_or(Reported)?, file.value.span, reader),

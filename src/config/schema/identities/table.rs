@@ -5,17 +5,17 @@ use std::ops::Range;
 use crate::config::csv::{self, Row};
 use crate::config::diagnostic::{Report, Reported};
 use crate::config::mask;
-use crate::config::node::{Entry, Key, Kind, Node, Scalar, Value};
+use crate::config::node::{Entry, Node, NodeKey, Scalar, ScalarKind, Value};
 use crate::config::read::{Wrong, report_repeated, report_unknown};
 use crate::config::value::Span;
 
 /// A CSV file as a list of sets.
-pub(super) struct Table {
+pub(super) struct IdentityTable {
     columns: Vec<String>,
     pub(super) sets: Vec<Node>,
 }
 
-impl Table {
+impl IdentityTable {
     pub(super) fn read(file: u16, place: Span, known: &[&'static str], report: &mut Report) -> Result<Self, Reported> {
         let text = report.text(file);
         let mut rows = csv::rows(&text);
@@ -54,12 +54,12 @@ impl Table {
 }
 
 /// The keys that the first line names. One that nobody knows may be a value: then there is no such line.
-fn read_header(file: u16, header: Row, known: &[&'static str], report: &mut Report) -> Result<Vec<Key>, Reported> {
-    let mut keys: Vec<Key> = Vec::with_capacity(header.len());
+fn read_header(file: u16, header: Row, known: &[&'static str], report: &mut Report) -> Result<Vec<NodeKey>, Reported> {
+    let mut keys: Vec<NodeKey> = Vec::with_capacity(header.len());
     let mut outcome = Ok(());
     for cell in header {
         let span = at(file, cell.place);
-        let key = Key { text: cell.text.trim().to_owned(), span, defined: span };
+        let key = NodeKey { text: cell.text.trim().to_owned(), span, defined: span };
         let first = keys.iter().find(|known| known.text == key.text).map(|first| first.span);
         let entry = Entry { key, value: Node { span, defined: span, value: Value::Null } };
         if !known.contains(&entry.key.text.as_str()) {
@@ -75,7 +75,7 @@ fn read_header(file: u16, header: Row, known: &[&'static str], report: &mut Repo
 }
 
 /// An empty cell overrides nothing.
-fn set(file: u16, span: Span, header: &[Key], row: Row) -> Node {
+fn set(file: u16, span: Span, header: &[NodeKey], row: Row) -> Node {
     let cells = header.iter().zip(row).filter(|(_, cell)| !cell.text.is_empty());
     let entries =
         cells.map(|(key, cell)| Entry { key: key.clone(), value: text_node(at(file, cell.place), &cell.text) });
@@ -84,9 +84,9 @@ fn set(file: u16, span: Span, header: &[Key], row: Row) -> Node {
 
 fn text_node(span: Span, text: &str) -> Node {
     let kind = match text {
-        "true" | "false" => Kind::Bool,
-        number if number.parse::<f64>().is_ok() => Kind::Number,
-        _ => Kind::Text,
+        "true" | "false" => ScalarKind::Bool,
+        number if number.parse::<f64>().is_ok() => ScalarKind::Number,
+        _ => ScalarKind::Text,
     };
     Node { span, defined: span, value: Value::Scalar(Scalar { text: text.to_owned().into(), kind }) }
 }

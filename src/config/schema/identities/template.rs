@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::table::Table;
+use super::table::IdentityTable;
 use super::{IdentitySet, MOST_ERRORS};
 use crate::config::auth::{self, Auth, Methods};
 use crate::config::diagnostic::{Report, Reported};
@@ -11,7 +11,7 @@ use crate::config::read::{FromNode, Reader, Wrong, mismatch, report_unknown};
 use crate::config::value::{At, Span};
 
 /// The methods of the service, which every set is laid over.
-pub(super) struct Template {
+pub(super) struct IdentityTemplate {
     methods: Vec<Method>,
     /// The keys of a set.
     known: Vec<&'static str>,
@@ -23,7 +23,7 @@ struct Method {
     keys: Vec<&'static str>,
 }
 
-impl Template {
+impl IdentityTemplate {
     pub(super) fn of(base: Option<&Node>, reader: &mut Reader<'_>) -> Result<Self, Reported> {
         let mut methods = Vec::new();
         for entry in base.map(auth::entries).unwrap_or_default() {
@@ -56,7 +56,7 @@ impl Template {
             return Ok(Vec::new());
         }
         let (file, public) = reader.report.read_table(path, span).ok_or(Reported)?;
-        let table = Table::read(file, span, &self.known, reader.report)?;
+        let table = IdentityTable::read(file, span, &self.known, reader.report)?;
         if public && table.has_secrets() {
             reader.report.warn_of_public(path, span);
         }

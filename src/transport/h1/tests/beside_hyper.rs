@@ -18,8 +18,8 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use tokio::task::{spawn_local, yield_now};
 
+use crate::transport::bounds::{HEAD_BYTES, HEAD_FIELDS};
 use crate::transport::h1::trial::{Whole, listed, pieces, read};
-use crate::transport::http::{HEAD_BYTES, HEAD_FIELDS};
 
 /// What hyper reads as an answer and we do not, and why.
 const STRICTER: [&str; 6] = [

@@ -1,5 +1,8 @@
 //! The plan of the house, checked on the source: who may use whom, and what has no place here.
 
+mod circles;
+mod names;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -45,18 +48,19 @@ const OUTSIDE: [&str; 5] = ["lib.rs", "main.rs", "bench/mod.rs", "bench/fuzz.rs"
 const DRAWERS: [&str; 7] = ["util", "utils", "helper", "helpers", "common", "shared", "misc"];
 
 /// Where bytes become values and values bytes; `/` at the end: the whole folder.
-const SERDE: [&str; 10] = [
+const SERDE: &[&str] = &[
     "config/",
     "credential/oauth2/",
-    "snapshot/identity.rs",
     "proxy/problem.rs",
     "admin/",
     "demo/",
-    "cli/status.rs",
     "cli/check.rs",
     "cli/healthcheck.rs",
     "cli/token.rs",
 ];
+
+/// What goes wrong there goes wrong for a request, so that nothing may be read out of bounds without a reason.
+const ON_A_REQUESTS_PATH: [&str; 5] = ["transport", "upstream", "proxy", "admin", "server"];
 
 const LONGEST_FILE: usize = 450;
 
@@ -103,21 +107,59 @@ fn no_file_is_too_long_to_read() {
 
 #[test]
 fn what_can_not_fail_says_why() {
-    for file in sources() {
-        let lines: Vec<&str> = file.text.lines().collect();
-        for at in [".unwrap()", ".expect("].iter().flat_map(|call| file.places(call)) {
-            let line = file.line(at);
-            let above = lines[line.saturating_sub(8)..line].iter().any(|line| line.contains("// Invariant:"));
-            assert!(above || file.is_test(at), "src/{}:{line}: no `// Invariant:` above", file.name);
+    let calls = [".unwrap()", ".expect(", "unreachable!", "panic!"];
+    let mut seen = 0;
+    for file in sources().iter().filter(|file| !OUTSIDE.contains(&&*file.name)) {
+        for at in calls.iter().flat_map(|call| file.places(call)).filter(|at| !file.is_test(*at)) {
+            seen += 1;
+            assert!(file.has_invariant_above(at), "src/{}:{}: no `// Invariant:` above", file.name, file.line(at));
         }
+    }
+    assert!(seen > 10, "found only {seen} of them: the reader of sources is broken");
+}
+
+#[test]
+fn nothing_is_left_to_be_done() {
+    for file in sources() {
+        let left = ["todo!", "unimplemented!"].iter().flat_map(|call| file.places(call)).next();
+        assert_eq!(left.map(|at| file.line(at)), None, "src/{}", file.name);
+    }
+}
+
+#[test]
+fn on_a_requests_path_nothing_is_indexed_without_a_reason() {
+    let mut seen = 0;
+    for file in sources().iter().filter(|file| room(&file.name).is_some_and(|room| ON_A_REQUESTS_PATH.contains(&room)))
+    {
+        for at in file.indexing().into_iter().filter(|at| !file.is_test(*at)) {
+            seen += 1;
+            assert!(file.has_invariant_above(at), "src/{}:{}: no `// Invariant:` above", file.name, file.line(at));
+        }
+    }
+    assert!(seen > 10, "found only {seen} of them: the reader of sources is broken");
+}
+
+#[test]
+fn every_entry_of_the_lists_is_in_use() {
+    let files = sources();
+    let stands = |place: &str| files.iter().any(|file| is_at(&file.name, place));
+    for room in FLOORS.iter().copied().flatten().chain(&ON_A_REQUESTS_PATH) {
+        assert!(stands(&format!("{room}/")) || stands(&format!("{room}.rs")), "there is no room `{room}`");
+    }
+    for place in OUTSIDE.iter().chain(SERDE) {
+        assert!(stands(place), "there is no src/{place}");
+    }
+    for place in SERDE {
+        let uses = |file: &&Source| file.places("serde").into_iter().any(|at| !file.is_test(at));
+        let used = files.iter().filter(|file| is_at(&file.name, place)).any(|file| uses(&file));
+        assert!(used, "nothing in src/{place} is read or written");
     }
 }
 
 #[test]
 fn values_are_read_and_written_in_few_places() {
     for file in sources() {
-        let place = |place: &&str| file.name == **place || place.ends_with('/') && file.name.starts_with(place);
-        if !SERDE.iter().any(place) {
+        if !SERDE.iter().any(|place| is_at(&file.name, place)) {
             let found = file.places("serde").into_iter().find(|at| !file.is_test(*at));
             assert_eq!(found.map(|at| file.line(at)), None, "serde in src/{}", file.name);
         }
@@ -160,6 +202,11 @@ fn allowed(room: &str, path: &CratePath) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("{room} (floor {here}) may not use {} (floor {used})", path.room))
+}
+
+/// `/` at the end of a place: the whole folder.
+fn is_at(file: &str, place: &str) -> bool {
+    file == place || place.ends_with('/') && file.starts_with(place)
 }
 
 fn floor(room: &str) -> Option<usize> {
@@ -238,7 +285,9 @@ impl Source {
             if ["mod", "lib", "main"].contains(&stem) { folder.to_owned() } else { format!("{folder}/{stem}") };
         let declared = self.places("mod ").into_iter().filter_map(|at| {
             let name = identifier(&self.code[at + 4..]);
-            let is_test = attributes(&self.code, at).contains("#[cfg(test)]");
+            // What the fuzz targets play beside the tests is no part of the program either.
+            let only_for = ["#[cfg(test)]", "#[cfg(any(test, feature ="];
+            let is_test = only_for.iter().any(|only| attributes(&self.code, at).contains(only));
             (is_test && self.code[at + 4 + name.len()..].starts_with(';')).then_some(name)
         });
         let path = |name: String| format!("{inside}/{name}").trim_start_matches('/').to_owned();
@@ -277,6 +326,24 @@ impl Source {
 
     fn is_test(&self, at: usize) -> bool {
         self.is_test || self.modules.iter().any(|module| module.is_test && module.has(at))
+    }
+
+    fn has_invariant_above(&self, at: usize) -> bool {
+        let line = self.line(at);
+        self.text.lines().take(line).skip(line.saturating_sub(8)).any(|line| line.contains("// Invariant:"))
+    }
+
+    /// Where an element or a part of something is taken that must be there: a `[` right after a value.
+    fn indexing(&self) -> Vec<usize> {
+        let places = self.places("[").into_iter().filter(|at| {
+            let before = &self.code[..*at];
+            let is_value =
+                before.ends_with(|last: char| last.is_alphanumeric() || matches!(last, '_' | ')' | ']' | '?'));
+            let word = before.rsplit(|letter: char| !letter.is_alphanumeric() && letter != '_').next();
+            // All of it is always there.
+            is_value && !self.code[*at..].starts_with("[..]") && !matches!(word, Some("mut" | "dyn" | "in"))
+        });
+        places.collect()
     }
 
     /// Counts from 1.

@@ -22,17 +22,19 @@ use http::{HeaderName, HeaderValue};
 use tracing::Dispatch;
 use tracing::dispatcher::with_default;
 
-use super::digest::{Digest, body_sha256};
-use super::oauth2::{Lent, Slot};
-use super::{Error, Material};
+use super::sts::Lent;
 use crate::config::auth::AwsSigV4;
 use crate::config::auth::aws::{AwsKey, AwsKeys};
 use crate::config::{Report, Scheme};
+use crate::credential::digest::{Digest, body_sha256};
+use crate::credential::oauth2::Slot;
+use crate::credential::part::{Part, Sending};
+use crate::credential::{Error, Material, Owned};
 use crate::transport::{Body, Need, Outgoing};
 
 /// Signs the requests of one service.
 #[derive(Debug)]
-pub(super) struct Signer {
+pub(in crate::credential) struct SigV4Signer {
     region: String,
     service: String,
     /// Keeps paths as they are, and wants to be told what the body is.
@@ -48,9 +50,13 @@ enum Keys {
     Lent(Lent),
 }
 
-impl Signer {
+impl SigV4Signer {
     /// `None`: what is wrong has been reported.
-    pub(super) fn compile(written: &AwsSigV4, material: &Material<'_>, report: &mut Report) -> Option<Self> {
+    pub(in crate::credential) fn compile(
+        written: &AwsSigV4,
+        material: &Material<'_>,
+        report: &mut Report,
+    ) -> Option<Self> {
         let keys = match &written.keys {
             AwsKeys::Fixed(key) => Keys::Fixed { credentials: credentials(key), written: key.clone() },
             AwsKeys::WebIdentity(lent) => Keys::Lent(Lent::compile(lent, material, report)?),
@@ -60,49 +66,6 @@ impl Signer {
         let streams = storage && material.service.url.value.scheme == Scheme::Https;
         let need = if streams { Need::IfShort { most: most.min(LONGEST_SIGNED) } } else { Need::Whole { most } };
         Some(Self { region: written.region.clone(), service: written.service.clone(), storage, need, keys })
-    }
-
-    /// The fields that it sets.
-    pub(super) fn fields(&self) -> impl Iterator<Item = &'static HeaderName> + use<> {
-        FIELDS.iter()
-    }
-
-    /// What it has to know of the body.
-    pub(super) fn body_needed(&self) -> Need {
-        self.need
-    }
-
-    /// Where its keys are kept, if they are lent.
-    pub(super) fn slot(&self) -> Option<&Arc<Slot>> {
-        match &self.keys {
-            Keys::Fixed { .. } => None,
-            Keys::Lent(lent) => Some(lent.slot()),
-        }
-    }
-
-    pub(super) fn digest(&self, digest: &mut Digest) {
-        let (Need::Whole { most } | Need::IfShort { most }) = self.need;
-        digest.list([b"aws_sigv4".as_slice(), self.region.as_bytes(), self.service.as_bytes()].into_iter());
-        digest.field(&most.to_be_bytes());
-        match &self.keys {
-            Keys::Fixed { written: AwsKey { id, secret, session_token }, .. } => {
-                let token = session_token.iter().map(|token| token.expose().as_bytes());
-                digest.list([id.as_bytes(), secret.expose().as_bytes()].into_iter().chain(token));
-            }
-            Keys::Lent(lent) => lent.digest(digest),
-        }
-    }
-
-    /// Puts the signature on the request. Waits only while there is no live key that is lent.
-    ///
-    /// # Errors
-    /// When no key is lent to us; when the request has something in it that has no canonical form.
-    pub(super) async fn sign(&self, outgoing: &mut Outgoing) -> Result<(), Error> {
-        let now = SystemTime::now();
-        match &self.keys {
-            Keys::Fixed { credentials, .. } => self.sign_with(credentials, now, outgoing),
-            Keys::Lent(lent) => self.sign_with(&credentials(&lent.key().await?), now, outgoing),
-        }
     }
 
     fn sign_with(&self, credentials: &Credentials, now: SystemTime, outgoing: &mut Outgoing) -> Result<(), Error> {
@@ -163,6 +126,53 @@ impl Signer {
             settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
         }
         settings
+    }
+}
+
+impl Part for SigV4Signer {
+    fn owns(&self, owned: &mut Owned) {
+        owned.fields.extend_from_slice(&FIELDS);
+    }
+
+    fn digest(&self, digest: &mut Digest) {
+        let (Need::Whole { most } | Need::IfShort { most }) = self.need;
+        digest.list([b"aws_sigv4".as_slice(), self.region.as_bytes(), self.service.as_bytes()].into_iter());
+        digest.field(&most.to_be_bytes());
+        match &self.keys {
+            Keys::Fixed { written: AwsKey { id, secret, session_token }, .. } => {
+                let token = session_token.iter().map(|token| token.expose().as_bytes());
+                digest.list([id.as_bytes(), secret.expose().as_bytes()].into_iter().chain(token));
+            }
+            Keys::Lent(lent) => lent.digest(digest),
+        }
+    }
+
+    /// An app that sends one of its fields signs the request itself: no signature of ours is over another's time.
+    fn was_sent(&self, outgoing: &Outgoing) -> bool {
+        FIELDS.iter().any(|name| outgoing.fields.contains_key(name))
+    }
+
+    /// Puts the signature on the request. Waits only while there is no live key that is lent.
+    ///
+    /// # Errors
+    /// When no key is lent to us; when the request has something in it that has no canonical form.
+    async fn put(&self, sending: &mut Sending<'_>) -> Result<(), Error> {
+        let now = SystemTime::now();
+        match &self.keys {
+            Keys::Fixed { credentials, .. } => self.sign_with(credentials, now, sending.outgoing),
+            Keys::Lent(lent) => self.sign_with(&credentials(&lent.key().await?), now, sending.outgoing),
+        }
+    }
+
+    fn body_needed(&self) -> Option<Need> {
+        Some(self.need)
+    }
+
+    fn slot(&self) -> Option<&Arc<Slot>> {
+        match &self.keys {
+            Keys::Fixed { .. } => None,
+            Keys::Lent(lent) => Some(lent.slot()),
+        }
     }
 }
 

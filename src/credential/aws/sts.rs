@@ -15,18 +15,18 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use zeroize::Zeroizing;
 
-use super::answer::{Answer, Granted};
-use super::call::{Address, Origin, Patience};
-use super::entry::{Key, trust_of};
-use super::failure::{Failure, Kind, Unready};
-use super::refresh::{Endpoint, Fetch};
-use super::spellings::Spellings;
-use super::terms::Terms;
-use super::{Slot, as_used};
 use crate::clock::Moment;
 use crate::config::auth::aws::{AwsKey, WebIdentity};
 use crate::config::{HttpVersion, Report, Scheme};
 use crate::credential::digest::Digest;
+use crate::credential::oauth2::answer::{Answer, Granted};
+use crate::credential::oauth2::call::{Address, Origin, Patience};
+use crate::credential::oauth2::entry::{Key, trust_of};
+use crate::credential::oauth2::failure::{Failure, Kind, Unready};
+use crate::credential::oauth2::refresh::{Endpoint, Fetch};
+use crate::credential::oauth2::spellings::Spellings;
+use crate::credential::oauth2::terms::Terms;
+use crate::credential::oauth2::{Slot, as_used};
 use crate::credential::{Error, Material};
 use crate::secret::Secret;
 use crate::tls::ClientTls;
@@ -34,7 +34,7 @@ use crate::transport::Body;
 
 /// Keys that are lent to one service.
 #[derive(Debug)]
-pub(in crate::credential) struct Lent {
+pub(super) struct Lent {
     slot: Arc<Slot>,
     entry: Key,
     /// Held for the slot: they count as long as this is here.
@@ -43,11 +43,7 @@ pub(in crate::credential) struct Lent {
 
 impl Lent {
     /// `None`: what is wrong has been reported.
-    pub(in crate::credential) fn compile(
-        written: &WebIdentity,
-        material: &Material<'_>,
-        report: &mut Report,
-    ) -> Option<Self> {
+    pub(super) fn compile(written: &WebIdentity, material: &Material<'_>, report: &mut Report) -> Option<Self> {
         let (sts, entry) = Sts::compile(written, material, report)?;
         let entrance = material.crowd.entrance.clone();
         let slot = material.slots.slot_of(entry, || Slot::new(Arc::new(sts), None, entrance));
@@ -56,11 +52,11 @@ impl Lent {
         Some(Self { slot, entry, _terms: terms })
     }
 
-    pub(in crate::credential) fn slot(&self) -> &Arc<Slot> {
+    pub(super) fn slot(&self) -> &Arc<Slot> {
         &self.slot
     }
 
-    pub(in crate::credential) fn digest(&self, digest: &mut Digest) {
+    pub(super) fn digest(&self, digest: &mut Digest) {
         digest.field(&self.entry);
     }
 
@@ -68,7 +64,7 @@ impl Lent {
     ///
     /// # Errors
     /// When there is none, and none is to be had.
-    pub(in crate::credential) async fn key(&self) -> Result<AwsKey, Error> {
+    pub(super) async fn key(&self) -> Result<AwsKey, Error> {
         if let Some(key) = self.slot.load(Moment::now(), |token| unpacked(&token.access_token)) {
             return Ok(key);
         }

@@ -1,0 +1,21 @@
+//! What methods are compiled from.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{Crowd, Slots};
+use crate::config;
+use crate::name::CertificateName;
+use crate::tls::Certificate;
+
+/// What methods are compiled from, beside their own fields.
+pub(crate) struct Material<'a> {
+    pub(crate) service: &'a config::Service,
+    pub(crate) certificate: Option<&'a Arc<Certificate>>,
+    /// Every certificate, for `auth.certificate: NAME`.
+    pub(crate) certificates: &'a BTreeMap<CertificateName, Arc<Certificate>>,
+    /// Where entries are shared: services that agree on all of an entry get the same slot.
+    pub(crate) slots: &'a Slots,
+    /// What the identities of this service have together; of a service without them, nothing.
+    pub(crate) crowd: &'a Crowd,
+}
