@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::super::locked::locked;
 use super::super::state_file::{Kept, Lock, Locks, Unlocked};
 use super::family::Family;
+use crate::locked::locked;
 
 /// A state file as one config names it.
 pub(in crate::credential::oauth2) struct StateFile {

@@ -20,11 +20,11 @@ use tokio::sync::{OwnedMutexGuard, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::super::locked::locked;
 use super::super::state_file::{Kept, Locks};
 use super::claim::StateFile;
 use crate::config::auth::oauth2::OAuth2;
 use crate::credential::digest::Digest;
+use crate::locked::locked;
 use crate::secret::Secret;
 
 /// Where the refresh token is that is good now.

@@ -9,7 +9,6 @@ use super::family::{Families, Family};
 use crate::config::auth::oauth2::OAuth2;
 use crate::config::{At, Report};
 use crate::credential::digest::Digest;
-use crate::locked::locked;
 use crate::secret::Secret;
 
 /// A refresh token as it was configured.
