@@ -17,7 +17,7 @@ use http::{HeaderMap, Method, StatusCode, Version};
 use tokio::task::spawn_local;
 
 use crate::config::{self, Color, Secrets, Source};
-use crate::credential::{Behalf, Slots, oauth2};
+use crate::credential::{Slots, SubjectTokens, oauth2};
 use crate::demo::Demo;
 use crate::proxy;
 use crate::proxy::fields::{self, Downward, Instance, Rules, Upward};
@@ -122,7 +122,7 @@ fn attach_to(service: Arc<Service>) -> impl Fn(PathAndQuery, HeaderMap) -> Optio
         let (scheme, authority) = (service.scheme, service.authority.clone());
         let mut outgoing = Outgoing { method: Method::GET, scheme, authority, target, fields, body: Body::Empty };
         let credential = &service.identities.all()[0].credential;
-        is_ready(credential.authorize(&attachments, &Behalf::default(), &mut outgoing)).then_some(outgoing)
+        is_ready(credential.authorize(&attachments, &SubjectTokens::default(), &mut outgoing)).then_some(outgoing)
     }
 }
 

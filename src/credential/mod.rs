@@ -34,9 +34,11 @@ pub(crate) use attachments::{Attachments, own_name, own_value};
 pub(crate) use error::Error;
 pub(crate) use jws::Compact;
 pub(crate) use material::Material;
-pub(crate) use oauth2::{Behalf, Claim, Crowd, Slot, Slots, Subjects, TokenState, TokenStatus, Unclaimed, Undelivered};
+pub(crate) use oauth2::{
+    Claim, Crowd, Slot, Slots, SubjectTokens, Subjects, TokenState, TokenStatus, Unclaimed, Undelivered,
+};
 pub(crate) use owned::Owned;
-pub(crate) use stamp::{Stamp, Verdict};
+pub(crate) use stamp::{SentToken, Verdict};
 
 use crate::config::{OnClientAuthorization, Report};
 use crate::transport::{Need, Outgoing};
@@ -113,9 +115,9 @@ impl Credential {
     }
 
     /// On whose behalf a request is made that came with these fields.
-    pub(crate) fn behalf(&self, fields: &HeaderMap) -> Behalf {
+    pub(crate) fn subject_tokens(&self, fields: &HeaderMap) -> SubjectTokens {
         let parts = self.parts.iter().enumerate();
-        Behalf::read(fields, parts.filter_map(|(place, part)| Some((place, part.bearer()?.subject()?))))
+        SubjectTokens::read(fields, parts.filter_map(|(place, part)| Some((place, part.bearer()?.subject()?))))
     }
 
     /// How much of the app's body must be in memory before [`Credential::authorize`]; `None`: it need not be looked at.
@@ -157,10 +159,10 @@ impl Credential {
     pub(crate) async fn authorize(
         &self,
         own: &RefCell<Attachments>,
-        behalf: &Behalf,
+        behalf: &SubjectTokens,
         outgoing: &mut Outgoing,
-    ) -> Result<Stamp, Error> {
-        let mut sending = Sending { place: 0, own, behalf, outgoing, stamp: Stamp::default() };
+    ) -> Result<SentToken, Error> {
+        let mut sending = Sending { place: 0, own, behalf, outgoing, stamp: SentToken::default() };
         for (place, part) in self.parts.iter().enumerate() {
             if self.on_client_authorization == OnClientAuthorization::Keep && part.was_sent(sending.outgoing) {
                 continue;
@@ -173,7 +175,7 @@ impl Credential {
 
     /// What the service's answer means for the token that the request carried. Is asked of every answer: what one says
     /// for later requests is kept.
-    pub(crate) fn verdict(&self, stamp: &Stamp, status: StatusCode, fields: &HeaderMap) -> Verdict {
+    pub(crate) fn verdict(&self, stamp: &SentToken, status: StatusCode, fields: &HeaderMap) -> Verdict {
         // All are asked, so that each keeps what concerns it.
         let verdict = self.bearers().map(|bearer| bearer.verdict(status, fields)).max();
         // A stamp of none is of a request with the app's own credential: nothing of ours was refused.
@@ -182,7 +184,7 @@ impl Credential {
 
     /// After [`Verdict::NewToken`]: gets a token other than the one of `stamp`. `true`: there is one, send again;
     /// `false`: none was had (limit of one per 10 s reached, or the fetch failed), the 401 is the app's.
-    pub(crate) async fn replace(&self, stamp: &Stamp) -> bool {
+    pub(crate) async fn replace(&self, stamp: &SentToken) -> bool {
         let mut replaced = false;
         // A stamp of none is of a request with the app's own credential: no token of ours was called dead.
         for slot in self.token_slots().chain(&stamp.subjects).filter(|_| stamp.generation != 0) {
@@ -192,7 +194,7 @@ impl Credential {
     }
 
     /// As [`Credential::replace`], when the request can't be sent again: the token is replaced all the same.
-    pub(crate) fn reject(&self, stamp: &Stamp) {
+    pub(crate) fn reject(&self, stamp: &SentToken) {
         let slots = self.token_slots().chain(&stamp.subjects);
         slots.filter(|_| stamp.generation != 0).for_each(|slot| slot.reject(stamp.generation));
     }

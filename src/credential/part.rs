@@ -8,9 +8,9 @@ use std::sync::Arc;
 use super::Error;
 use super::attachments::Attachments;
 use super::digest::Digest;
-use super::oauth2::{Bearer, Behalf, Slot};
+use super::oauth2::{Bearer, Slot, SubjectTokens};
 use super::owned::Owned;
-use super::stamp::Stamp;
+use super::stamp::SentToken;
 use crate::transport::{Need, Outgoing};
 
 /// Something that takes one place of a request.
@@ -57,8 +57,8 @@ pub(super) struct Sending<'a> {
     pub(super) place: usize,
     /// The worker's own copies.
     pub(super) own: &'a RefCell<Attachments>,
-    pub(super) behalf: &'a Behalf,
+    pub(super) behalf: &'a SubjectTokens,
     pub(super) outgoing: &'a mut Outgoing,
     /// Which token it carries.
-    pub(super) stamp: Stamp,
+    pub(super) stamp: SentToken,
 }

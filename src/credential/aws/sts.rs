@@ -23,9 +23,9 @@ use crate::credential::oauth2::answer::{Answer, Granted};
 use crate::credential::oauth2::call::{Address, Origin, Patience};
 use crate::credential::oauth2::entry::{Key, trust_of};
 use crate::credential::oauth2::failure::{Failure, Kind, Unready};
-use crate::credential::oauth2::refresh::{Endpoint, Fetch};
+use crate::credential::oauth2::policy::RefreshPolicy;
+use crate::credential::oauth2::refresh::{Fetch, TokenSource};
 use crate::credential::oauth2::spellings::Spellings;
-use crate::credential::oauth2::terms::Terms;
 use crate::credential::oauth2::{Slot, as_used};
 use crate::credential::{Error, Material};
 use crate::secret::Secret;
@@ -38,7 +38,7 @@ pub(super) struct Lent {
     slot: Arc<Slot>,
     entry: Key,
     /// Held for the slot: they count as long as this is here.
-    _terms: Arc<Terms>,
+    _terms: Arc<RefreshPolicy>,
 }
 
 impl Lent {
@@ -47,7 +47,7 @@ impl Lent {
         let (sts, entry) = Sts::compile(written, material, report)?;
         let entrance = material.crowd.entrance.clone();
         let slot = material.slots.slot_of(entry, || Slot::new(Arc::new(sts), None, entrance));
-        let terms = Arc::new(Terms::of_keys(DEFAULT_LIFE, TIMEOUT));
+        let terms = Arc::new(RefreshPolicy::of_keys(DEFAULT_LIFE, TIMEOUT));
         slot.sharers.join(&terms);
         Some(Self { slot, entry, _terms: terms })
     }
@@ -182,7 +182,7 @@ impl Sts {
     }
 }
 
-impl Endpoint for Sts {
+impl TokenSource for Sts {
     fn fetch(&self, timeout: Duration) -> Fetch<'_> {
         Box::pin(self.exchange(timeout))
     }

@@ -7,18 +7,18 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use zeroize::Zeroizing;
 
 use super::Subjects;
-use super::behalf::Subject;
 use super::dpop::{self, Prover, Resource};
 use super::entry::{Entry, Key, Tokens};
+use super::policy::RefreshPolicy;
 use super::slot::{Slot, Token};
-use super::terms::Terms;
+use super::subject_tokens::Subject;
 use crate::clock::Moment;
 use crate::config::Report;
 use crate::config::auth::OAuth2;
 use crate::credential::digest::Digest;
 use crate::credential::fixed::secret_value;
 use crate::credential::part::{Part, Sending};
-use crate::credential::{Attachments, Error, Material, Owned, Stamp, Verdict, own_name};
+use crate::credential::{Attachments, Error, Material, Owned, SentToken, Verdict, own_name};
 use crate::transport::Outgoing;
 
 /// An OAuth 2.0 method of one service: reads its entry's slot, and puts the token on requests.
@@ -33,7 +33,7 @@ pub(in crate::credential) struct Bearer {
     /// Of this service; the key is the entry's.
     prover: Option<Prover>,
     /// Held for the slot: this service's terms count as long as this is here.
-    terms: Arc<Terms>,
+    terms: Arc<RefreshPolicy>,
 }
 
 impl Bearer {
@@ -45,7 +45,7 @@ impl Bearer {
         let entry = Entry::compile(written, material, report)?;
         let digest = entry.key;
         let tokens = material.slots.tokens(entry);
-        let terms = Arc::new(Terms::of(written));
+        let terms = Arc::new(RefreshPolicy::of(written));
         let (sharers, key) = match &tokens {
             Tokens::One(slot) => (&*slot.sharers, slot.endpoint.proof_key()),
             Tokens::PerSubject { subjects, .. } => (subjects.sharers(), subjects.proof_key()),
@@ -94,7 +94,7 @@ impl Bearer {
         place: usize,
         own: &RefCell<Attachments>,
         outgoing: &mut Outgoing,
-        stamp: &mut Stamp,
+        stamp: &mut SentToken,
     ) -> Result<(), Error> {
         let known = own.borrow().slot_of(place, &subject.key);
         let slot = match known {

@@ -10,8 +10,8 @@ use http::header::AUTHORIZATION;
 use zeroize::Zeroizing;
 
 use super::assertion::{self, Assertion, KeyName};
-use super::draft::Draft;
 use super::failure::Unready;
+use super::form::TokenForm;
 use crate::config::auth::oauth2::{ClientAuth, ClientKey, OAuth2};
 use crate::config::{At, Report};
 use crate::credential::digest::Digest;
@@ -76,7 +76,7 @@ impl Client {
     ///
     /// # Errors
     /// When the JWT that does it can't be had.
-    pub(super) async fn authenticate(&self, draft: &mut Draft) -> Result<(), Unready> {
+    pub(super) async fn authenticate(&self, draft: &mut TokenForm) -> Result<(), Unready> {
         match &self.proof {
             Proof::Basic(secret) => {
                 let pair = basic_pair(self.id.as_deref().unwrap_or_default(), secret);
@@ -95,13 +95,13 @@ impl Client {
         Ok(())
     }
 
-    fn name(&self, draft: &mut Draft) {
+    fn name(&self, draft: &mut TokenForm) {
         self.id.iter().for_each(|id| draft.add("client_id", id));
     }
 
     /// Authenticates by a JWT. The name may go along (RFC 7521 §4.2), and some endpoints look for the client by it: a
     /// token that somebody else made may name a workload, and not the client.
-    fn show(&self, jwt: &Secret, draft: &mut Draft) {
+    fn show(&self, jwt: &Secret, draft: &mut TokenForm) {
         self.name(draft);
         draft.add("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
         draft.add_secret("client_assertion", jwt);

@@ -16,8 +16,8 @@ use http::Method;
 
 use super::answer;
 use super::call::{Address, Origin, Patience};
-use super::draft::plain_fields;
 use super::failure::{Failure, Kind};
+use super::form::plain_fields;
 use super::metadata::{self, Expected, Metadata, Unfit};
 use crate::clock::Moment;
 use crate::config::auth::oauth2::{ClientAuth, OAuth2};

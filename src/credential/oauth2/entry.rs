@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, Weak};
 use http::HeaderName;
 
 use super::call::{Address, Origin};
-use super::crowd::Entrance;
 use super::discovery::{Discovery, Means};
+use super::first_tokens::FirstTokenLimiter;
 use super::grant::Families;
-use super::place::Place;
 use super::request::TokenRequest;
+use super::token_endpoint::TokenEndpoint;
 use super::{Slot, Subjects};
 use crate::config::auth::oauth2::{Endpoint, EndpointCertificate, OAuth2};
 use crate::config::{self, At, HttpVersion, Report, Scheme, Tls};
@@ -26,7 +26,7 @@ pub(in crate::credential) struct Entry {
     pub(super) key: Key,
     certificate: Option<[u8; 32]>,
     request: TokenRequest,
-    entrance: Option<Arc<Entrance>>,
+    entrance: Option<Arc<FirstTokenLimiter>>,
 }
 
 /// SHA-256 over every part of an [`Entry`].
@@ -48,7 +48,7 @@ pub(crate) struct Slots {
     subjects: Known<Subjects>,
     families: Families,
     /// Of services with many identities: they outlive a reload, so that those before and after it are ten together.
-    entrances: Mutex<HashMap<ServiceName, Weak<Entrance>>>,
+    entrances: Mutex<HashMap<ServiceName, Weak<FirstTokenLimiter>>>,
 }
 
 /// What is known by its entry's key, for as long as somebody else holds it.
@@ -126,7 +126,7 @@ impl Slots {
     }
 
     /// The way in for first tokens of this service's identities.
-    pub(super) fn entrance(&self, service: &ServiceName) -> Arc<Entrance> {
+    pub(super) fn entrance(&self, service: &ServiceName) -> Arc<FirstTokenLimiter> {
         let mut entrances = locked(&self.entrances);
         if let Some(entrance) = entrances.get(service).and_then(Weak::upgrade) {
             return entrance;
@@ -177,7 +177,7 @@ fn place(
     certificate: Option<&Arc<Certificate>>,
     material: &Material<'_>,
     report: &mut Report,
-) -> Option<(Place, Option<[u8; 32]>)> {
+) -> Option<(TokenEndpoint, Option<[u8; 32]>)> {
     let At { value: endpoint, span } = &written.endpoint;
     let trust = written.tls.clone().or_else(|| material.service.tls.as_ref().map(trust_of));
     let place = match endpoint {
@@ -192,7 +192,9 @@ fn place(
                 }
             };
             let fingerprint = tls.as_ref().map(|tls| tls.fingerprint);
-            Address::of(url, tls, Origin::Written).ok().map(|address| (Place::Written(Arc::new(address)), fingerprint))
+            Address::of(url, tls, Origin::Written)
+                .ok()
+                .map(|address| (TokenEndpoint::Written(Arc::new(address)), fingerprint))
         }
         Endpoint::Issuer(issuer) => {
             // For a plain issuer too: its endpoint may be another's.
@@ -204,7 +206,7 @@ fn place(
             };
             let fingerprint = means.tls.of(&issuer.url.authority.host).map(|tls| tls.fingerprint);
             Discovery::new(issuer, written, means)
-                .map(|discovery| (Place::Discovered(Box::new(discovery)), fingerprint))
+                .map(|discovery| (TokenEndpoint::Discovered(Box::new(discovery)), fingerprint))
         }
     };
     if place.is_none() {

@@ -23,7 +23,7 @@ use crate::clock::Moment;
 use crate::guard::{Panicked, guarded};
 
 /// Where tokens of one entry come from.
-pub(crate) trait Endpoint: Send + Sync {
+pub(crate) trait TokenSource: Send + Sync {
     /// One token request, which takes no longer than `timeout` in all.
     fn fetch(&self, timeout: Duration) -> Fetch<'_>;
 
@@ -92,7 +92,7 @@ pub(crate) async fn run(slot: Weak<Slot>) {
 struct Refresher {
     slot: Weak<Slot>,
     asks: Arc<Asks>,
-    endpoint: Arc<dyn Endpoint>,
+    endpoint: Arc<dyn TokenSource>,
     schedule: Schedule,
 }
 

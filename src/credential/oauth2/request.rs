@@ -13,12 +13,12 @@ use super::answer::{self, Asked, Granted};
 use super::call::{Address, Heard, Patience};
 use super::client::Client;
 use super::dpop::{ProofKey, Prover};
-use super::draft::{Draft, Written};
 use super::failure::{Failure, Unready};
+use super::form::{TokenForm, Written};
 use super::grant::{Claim, Families, Grant, Input};
-use super::place::Place;
-use super::refresh::{Endpoint, Fetch};
+use super::refresh::{Fetch, TokenSource};
 use super::state_file::Unclaimed;
+use super::token_endpoint::TokenEndpoint;
 use crate::config::Report;
 use crate::config::auth::OAuth2;
 use crate::credential::digest::Digest;
@@ -28,7 +28,7 @@ use crate::transport::Body;
 
 /// The token request of one entry, made anew each time it is sent.
 pub(super) struct TokenRequest {
-    place: Place,
+    place: TokenEndpoint,
     client: Client,
     grant: Grant,
     wanted: Wanted,
@@ -51,7 +51,7 @@ impl TokenRequest {
     /// without the secrets.
     pub(super) fn compile(
         written: &OAuth2,
-        place: Place,
+        place: TokenEndpoint,
         certificate: Option<&Certificate>,
         families: &Families,
         report: &mut Report,
@@ -120,7 +120,7 @@ impl TokenRequest {
     }
 
     /// The request as it goes out this time.
-    async fn draft(&self, address: &Address, input: &Input<'_>) -> Result<Draft, Unready> {
+    async fn draft(&self, address: &Address, input: &Input<'_>) -> Result<TokenForm, Unready> {
         let mut draft = self.grant.draft(input)?;
         self.client.authenticate(&mut draft).await?;
         self.wanted.write(&mut draft);
@@ -142,7 +142,7 @@ impl TokenRequest {
     }
 }
 
-impl Endpoint for TokenRequest {
+impl TokenSource for TokenRequest {
     fn fetch(&self, timeout: Duration) -> Fetch<'_> {
         Box::pin(self.exchange(timeout, None))
     }
@@ -194,7 +194,7 @@ impl Wanted {
         digest.list(headers.flat_map(|(name, value)| [name.as_str().as_bytes(), value.expose().as_bytes()]));
     }
 
-    fn write(&self, draft: &mut Draft) {
+    fn write(&self, draft: &mut TokenForm) {
         self.scope.iter().for_each(|scope| draft.add("scope", scope));
         self.audience.iter().for_each(|audience| draft.add("audience", audience));
         self.resource.iter().for_each(|resource| draft.add("resource", resource));
@@ -224,7 +224,7 @@ mod tests {
         let url = Url { scheme: Scheme::Http, ..method.endpoint.value.url().clone() };
         let address = Arc::new(Address::of(&url, None, Origin::Written).expect("an address"));
         let mut report = Report::new(Secrets::Read);
-        let place = Place::Written(Arc::clone(&address));
+        let place = TokenEndpoint::Written(Arc::clone(&address));
         let request = TokenRequest::compile(method, place, None, &Families::default(), &mut report);
         let request = request.expect("a request");
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");

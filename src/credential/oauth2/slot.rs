@@ -14,13 +14,13 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use super::counts::Counts;
-use super::crowd::Entrance;
 use super::dpop::token_type;
 use super::failure::{Failure, Kind};
+use super::first_tokens::FirstTokenLimiter;
 use super::grant::Claim;
-use super::refresh::Endpoint;
+use super::policy::RefreshPolicies;
+use super::refresh::TokenSource;
 use super::state_file::Unclaimed;
-use super::terms::Sharers;
 use crate::clock::Moment;
 use crate::credential::Error;
 use crate::locked::locked;
@@ -34,11 +34,11 @@ pub(crate) struct Slot {
     ended: Notify,
     /// Outlives the slot by a moment, so that its loop hears that it is gone.
     pub(super) asks: Arc<Asks>,
-    pub(super) endpoint: Arc<dyn Endpoint>,
-    pub(in crate::credential) sharers: Arc<Sharers>,
+    pub(super) endpoint: Arc<dyn TokenSource>,
+    pub(in crate::credential) sharers: Arc<RefreshPolicies>,
     certificate: Option<[u8; 32]>,
     /// Where its first token has to wait for those of others.
-    pub(super) entrance: Option<Arc<Entrance>>,
+    pub(super) entrance: Option<Arc<FirstTokenLimiter>>,
     counts: Arc<Counts>,
     /// When somebody last demanded another token.
     demanded: Mutex<Option<Moment>>,
@@ -134,9 +134,9 @@ pub(crate) enum TokenState {
 impl Slot {
     /// Its first token goes through `entrance`, if there is one.
     pub(in crate::credential) fn new(
-        endpoint: Arc<dyn Endpoint>,
+        endpoint: Arc<dyn TokenSource>,
         certificate: Option<[u8; 32]>,
-        entrance: Option<Arc<Entrance>>,
+        entrance: Option<Arc<FirstTokenLimiter>>,
     ) -> Self {
         let mut slot = Self::sharing(endpoint, certificate, Arc::default(), Arc::default());
         slot.entrance = entrance;
@@ -145,9 +145,9 @@ impl Slot {
 
     /// One of several that go by the same terms and are counted together.
     pub(super) fn sharing(
-        endpoint: Arc<dyn Endpoint>,
+        endpoint: Arc<dyn TokenSource>,
         certificate: Option<[u8; 32]>,
-        sharers: Arc<Sharers>,
+        sharers: Arc<RefreshPolicies>,
         counts: Arc<Counts>,
     ) -> Self {
         Self {

@@ -19,14 +19,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
 use super::answer;
-use super::behalf::Subject;
 use super::counts::Counts;
 use super::dpop::{ProofKey, token_type};
 use super::failure::{Failure, Kind};
-use super::refresh::{self, Endpoint, Fetch};
+use super::policy::RefreshPolicies;
+use super::refresh::{self, Fetch, TokenSource};
 use super::request::TokenRequest;
 use super::slot::{Slot, TokenState, TokenStatus};
-use super::terms::Sharers;
+use super::subject_tokens::Subject;
 use crate::clock::Moment;
 use crate::credential::Error;
 use crate::locked::locked;
@@ -46,7 +46,7 @@ pub(crate) struct Subjects {
 struct Common {
     request: Arc<TokenRequest>,
     certificate: Option<[u8; 32]>,
-    sharers: Arc<Sharers>,
+    sharers: Arc<RefreshPolicies>,
     counts: Arc<Counts>,
 }
 
@@ -64,7 +64,7 @@ impl Subjects {
         Self { asks, inbox: Mutex::new(Some(inbox)), common }
     }
 
-    pub(super) fn sharers(&self) -> &Sharers {
+    pub(super) fn sharers(&self) -> &RefreshPolicies {
         &self.common.sharers
     }
 
@@ -205,7 +205,7 @@ impl OnBehalf {
     }
 }
 
-impl Endpoint for OnBehalf {
+impl TokenSource for OnBehalf {
     fn fetch(&self, timeout: Duration) -> Fetch<'_> {
         Box::pin(self.request.exchange(timeout, Some(&self.subject)))
     }

@@ -14,8 +14,8 @@ pub(crate) use claim::Claim;
 pub(super) use family::{Families, Lease};
 
 use super::assertion::Assertion;
-use super::draft::Draft;
 use super::failure::Unready;
+use super::form::TokenForm;
 use crate::config::Report;
 use crate::config::auth::oauth2::{self as config, OAuth2};
 use crate::credential::digest::Digest;
@@ -106,8 +106,8 @@ impl Grant {
     ///
     /// # Errors
     /// When what it is asked for with can't be made.
-    pub(super) fn draft(&self, input: &Input<'_>) -> Result<Draft, Unready> {
-        let mut draft = Draft::new(self.grant_type());
+    pub(super) fn draft(&self, input: &Input<'_>) -> Result<TokenForm, Unready> {
+        let mut draft = TokenForm::new(self.grant_type());
         match (self, input) {
             (Self::Password { username, password }, _) => {
                 draft.add("username", username);

@@ -2,7 +2,7 @@
 
 use http::HeaderName;
 
-use super::super::draft::Draft;
+use super::super::form::TokenForm;
 use crate::config::auth::oauth2::{Exchange, SubjectToken};
 use crate::credential::digest::Digest;
 use crate::secret::Secret;
@@ -55,7 +55,7 @@ impl TokenExchange {
     }
 
     /// Writes it into a request, on behalf of `subject` where requests say who that is.
-    pub(super) fn write(&self, subject: Option<&Secret>, draft: &mut Draft) {
+    pub(super) fn write(&self, subject: Option<&Secret>, draft: &mut TokenForm) {
         let fixed = match &self.subject {
             Subject::Fixed(token) => Some(token),
             Subject::Named(_) => None,

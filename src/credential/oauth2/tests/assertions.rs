@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::super::client::Client;
-use super::super::draft::Draft;
+use super::super::form::TokenForm;
 use super::super::grant::{Families, Grant, Input};
 use crate::config::auth::oauth2::OAuth2;
 use crate::config::{self, Auth, Color, Report, Secrets, Source};
@@ -85,7 +85,7 @@ services:
         let client = Client::compile(method, Some(&self.certificate), &mut report);
         let grant = Grant::compile(method, &Families::default(), &mut report);
         let (client, grant) = (client.expect("a client"), grant.expect("a grant"));
-        let mut draft: Draft = grant.draft(&Input::Nothing).unwrap();
+        let mut draft: TokenForm = grant.draft(&Input::Nothing).unwrap();
         client.authenticate(&mut draft).await.unwrap();
         let written = draft.finish();
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::failure::Kind;
-use super::super::refresh::{self, Endpoint, Fetch};
+use super::super::refresh::{self, Fetch, TokenSource};
 use super::super::slot::Slot;
-use super::{Answer, FakeEndpoint, HOUR, Terms};
+use super::{Answer, FakeEndpoint, HOUR, RefreshPolicy};
 use crate::clock::Moment;
 use crate::credential::tests::oauth2;
 
@@ -16,7 +16,7 @@ struct OnDemand {
     ends: Option<Moment>,
 }
 
-impl Endpoint for OnDemand {
+impl TokenSource for OnDemand {
     fn fetch(&self, timeout: Duration) -> Fetch<'_> {
         self.endpoint.fetch(timeout)
     }
@@ -35,9 +35,9 @@ impl Endpoint for OnDemand {
 }
 
 /// A slot and its loop.
-fn running(endpoint: &Arc<FakeEndpoint>, ends: Option<Moment>) -> (Arc<Slot>, Arc<Terms>) {
+fn running(endpoint: &Arc<FakeEndpoint>, ends: Option<Moment>) -> (Arc<Slot>, Arc<RefreshPolicy>) {
     let slot = Arc::new(Slot::new(Arc::new(OnDemand { endpoint: Arc::clone(endpoint), ends }), None, None));
-    let terms = Arc::new(Terms::of(&oauth2()));
+    let terms = Arc::new(RefreshPolicy::of(&oauth2()));
     slot.sharers.join(&terms);
     tokio::task::spawn_local(refresh::run(Arc::downgrade(&slot)));
     (slot, terms)

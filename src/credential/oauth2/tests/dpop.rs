@@ -16,7 +16,7 @@ use super::super::{Slots, refresh};
 use crate::config::Scheme;
 use crate::credential::jws::thumbprint;
 use crate::credential::tests::{credential, outgoing, stamp};
-use crate::credential::{Behalf, Verdict};
+use crate::credential::{SubjectTokens, Verdict};
 use crate::secret::Secret;
 
 /// A proof that was checked.
@@ -189,7 +189,8 @@ async fn an_app_that_shows_who_it_is_itself_gets_no_proof_of_ours() {
 
     for field in ["authorization", "dpop"] {
         let mut request = outgoing("/", &[(field, "app")]);
-        let stamp = keeping.authorize(&RefCell::default(), &Behalf::default(), &mut request).await.expect("authorized");
+        let stamp =
+            keeping.authorize(&RefCell::default(), &SubjectTokens::default(), &mut request).await.expect("authorized");
 
         assert_eq!(stamp.generation, 0);
         let fields: Vec<_> = request.fields.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use super::super::{Slots, refresh};
 use crate::config::{self, Report, Secrets, Source};
 use crate::credential::tests::{credential, outgoing};
-use crate::credential::{Attachments, Behalf, Credential, Error, Material};
+use crate::credential::{Attachments, Credential, Error, Material, SubjectTokens};
 use crate::demo::Demo;
 use crate::tls::Certificate;
 
@@ -26,7 +26,7 @@ fn start(slots: &Slots) {
 /// What the credential puts into `Authorization`.
 async fn authorization(credential: &Credential) -> Result<String, Error> {
     let mut request = outgoing("/", &[]);
-    credential.authorize(&RefCell::new(Attachments::default()), &Behalf::default(), &mut request).await?;
+    credential.authorize(&RefCell::new(Attachments::default()), &SubjectTokens::default(), &mut request).await?;
     Ok(request.fields[AUTHORIZATION].to_str().expect("ASCII").to_owned())
 }
 

@@ -204,7 +204,7 @@ async fn the_old_token_serves_while_a_refresh_fails() {
     let (slot, terms) = slot(&endpoint);
     let mut careful = crate::credential::tests::oauth2();
     careful.refresh_ahead = crate::config::auth::oauth2::RefreshAhead::Fixed(HOUR);
-    let careful = Arc::new(super::Terms::of(&careful));
+    let careful = Arc::new(super::RefreshPolicy::of(&careful));
     slot.sharers.join(&careful);
     run(&slot);
     endpoint.answer();

@@ -10,7 +10,7 @@ use crate::credential::fixed::secret_value;
 use crate::secret::Secret;
 
 /// A token request in the making.
-pub(super) struct Draft {
+pub(super) struct TokenForm {
     form: Serializer<'static, String>,
     fields: HeaderMap,
     secrets: Vec<Secret>,
@@ -24,7 +24,7 @@ pub(super) struct Written {
     pub(super) secrets: Spellings,
 }
 
-impl Draft {
+impl TokenForm {
     /// A request for a token with this grant.
     pub(super) fn new(grant_type: &str) -> Self {
         let mut fields = plain_fields();

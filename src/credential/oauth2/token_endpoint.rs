@@ -7,14 +7,14 @@ use super::discovery::Discovery;
 use super::failure::Failure;
 
 /// Where token requests go.
-pub(super) enum Place {
+pub(super) enum TokenEndpoint {
     /// `token_url`.
     Written(Arc<Address>),
     /// `issuer`.
     Discovered(Box<Discovery>),
 }
 
-impl Place {
+impl TokenEndpoint {
     /// Host and port of what is written, for people.
     pub(super) fn host(&self) -> &str {
         match self {

@@ -12,13 +12,13 @@ use crate::locked::locked;
 
 /// The terms of one service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Terms {
+pub(crate) struct RefreshPolicy {
     ahead: RefreshAhead,
     default_lifetime: Duration,
     timeout: Duration,
 }
 
-impl Terms {
+impl RefreshPolicy {
     pub(super) fn of(written: &OAuth2) -> Self {
         Self { ahead: written.refresh_ahead, default_lifetime: written.default_lifetime, timeout: written.timeout }
     }
@@ -48,11 +48,11 @@ impl Terms {
 
 /// The terms of all services that share an entry.
 #[derive(Debug, Default)]
-pub(in crate::credential) struct Sharers(Mutex<Vec<Weak<Terms>>>);
+pub(in crate::credential) struct RefreshPolicies(Mutex<Vec<Weak<RefreshPolicy>>>);
 
-impl Sharers {
+impl RefreshPolicies {
     /// Adds a service's terms, for as long as the service holds them.
-    pub(in crate::credential) fn join(&self, terms: &Arc<Terms>) {
+    pub(in crate::credential) fn join(&self, terms: &Arc<RefreshPolicy>) {
         let mut sharers = self.lock();
         sharers.retain(|sharer| sharer.strong_count() > 0);
         sharers.push(Arc::downgrade(terms));
@@ -73,12 +73,12 @@ impl Sharers {
         self.of_all(|terms| terms.timeout).max().unwrap_or_default()
     }
 
-    fn of_all(&self, field: impl Fn(&Terms) -> Duration) -> impl Iterator<Item = Duration> {
+    fn of_all(&self, field: impl Fn(&RefreshPolicy) -> Duration) -> impl Iterator<Item = Duration> {
         let fields: Vec<_> = self.lock().iter().filter_map(Weak::upgrade).map(|terms| field(&terms)).collect();
         fields.into_iter()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Weak<Terms>>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Weak<RefreshPolicy>>> {
         locked(&self.0)
     }
 }
@@ -87,13 +87,13 @@ impl Sharers {
 mod tests {
     use super::*;
 
-    fn terms(ahead: RefreshAhead, lifetime: u64, timeout: u64) -> Arc<Terms> {
+    fn terms(ahead: RefreshAhead, lifetime: u64, timeout: u64) -> Arc<RefreshPolicy> {
         let default_lifetime = Duration::from_secs(lifetime);
-        Arc::new(Terms { ahead, default_lifetime, timeout: Duration::from_secs(timeout) })
+        Arc::new(RefreshPolicy { ahead, default_lifetime, timeout: Duration::from_secs(timeout) })
     }
 
     #[track_caller]
-    fn check(sharers: &Sharers, ahead: u64, lifetime: u64, timeout: u64) {
+    fn check(sharers: &RefreshPolicies, ahead: u64, lifetime: u64, timeout: u64) {
         let found = (sharers.ahead(Duration::from_secs(100)), sharers.default_lifetime(), sharers.timeout());
 
         assert_eq!(found, (Duration::from_secs(ahead), Duration::from_secs(lifetime), Duration::from_secs(timeout)));
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn sharers_get_what_suits_them_all_and_those_that_are_gone_have_no_say() {
-        let sharers = Sharers::default();
+        let sharers = RefreshPolicies::default();
         let patient = terms(RefreshAhead::Share(0.2), 300, 10);
         let hasty = terms(RefreshAhead::Fixed(Duration::from_secs(30)), 60, 2);
         sharers.join(&patient);

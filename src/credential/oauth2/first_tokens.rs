@@ -17,7 +17,7 @@ use crate::tls::ClientTls;
 #[derive(Default)]
 pub(crate) struct Crowd {
     /// `None`: a service that is itself alone, and waits for nobody.
-    pub(in crate::credential) entrance: Option<Arc<Entrance>>,
+    pub(in crate::credential) entrance: Option<Arc<FirstTokenLimiter>>,
     known: RefCell<Known>,
 }
 
@@ -60,18 +60,18 @@ impl Crowd {
 ///
 /// So whoever is waited for has at most one before it that is not, whatever the length of the line.
 #[derive(Debug)]
-pub(in crate::credential) struct Entrance {
+pub(in crate::credential) struct FirstTokenLimiter {
     line: Semaphore,
     places: Arc<Semaphore>,
 }
 
-impl Default for Entrance {
+impl Default for FirstTokenLimiter {
     fn default() -> Self {
         Self { line: Semaphore::new(1), places: Arc::new(Semaphore::new(FIRST_AT_A_TIME)) }
     }
 }
 
-impl Entrance {
+impl FirstTokenLimiter {
     /// A place, held until it is dropped. `wanted` resolves when a request waits for the token.
     pub(super) async fn enter(&self, wanted: Pin<&mut impl Future<Output = ()>>) -> Option<OwnedSemaphorePermit> {
         let _first_in_line = tokio::select! {
@@ -99,7 +99,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_is_waited_for_goes_before_the_line() {
-        let entrance = Entrance::default();
+        let entrance = FirstTokenLimiter::default();
         let mut inside = Vec::new();
         for _ in 0..FIRST_AT_A_TIME {
             inside.push(entrance.enter(pin!(std::future::pending())).await);
