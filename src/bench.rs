@@ -14,7 +14,7 @@ use tokio::runtime::LocalRuntime;
 use tokio::task::spawn_local;
 
 use crate::config::{self, Color, Secrets, Source};
-use crate::credential::{Behalf, Slots, oauth2};
+use crate::credential::{Slots, SubjectTokens, oauth2};
 use crate::demo::Demo;
 use crate::proxy;
 use crate::proxy::fields::{self, Downward, Instance, Rules, Upward};
@@ -117,7 +117,11 @@ fn attach_of(service: Arc<Service>) -> impl Fn(HeaderMap) -> HeaderMap + use<> {
             body: Body::Empty,
         };
         assert!(
-            is_ready(service.identities.all()[0].credential.authorize(&attachments, &Behalf::default(), &mut outgoing)),
+            is_ready(service.identities.all()[0].credential.authorize(
+                &attachments,
+                &SubjectTokens::default(),
+                &mut outgoing
+            )),
             "a credential to wait for"
         );
         outgoing.fields

@@ -241,7 +241,7 @@ impl HandedOut {
             body: transport::Body::Empty,
         };
         let own = RefCell::new(Attachments::default());
-        let behalf = credential.behalf(&outgoing.fields);
+        let behalf = credential.subject_tokens(&outgoing.fields);
         credential.authorize(&own, &behalf, &mut outgoing).await?;
         tracing::info!(service = service.name.as_str(), "the credential was handed out on the admin port");
 

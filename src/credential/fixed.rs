@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::attachments::{Attachments, own_value};
 use super::digest::Digest;
+use super::sensitive::secret_value;
 use super::{Error, Part};
 use crate::config::auth::Attachment;
 use crate::secret::Secret;
@@ -71,15 +72,6 @@ fn prefixed(prefix: &str, value: &Secret) -> Secret {
 /// A field whose value is a secret.
 fn field(name: HeaderName, value: &Secret) -> Part {
     Part::Field(Field { name, value: secret_value(value.expose()) })
-}
-
-/// A field's value that HTTP/2 must not put into its compression tables, and that `Debug` does not print.
-pub(super) fn secret_value(text: &str) -> HeaderValue {
-    // Invariant: the config refuses secrets that can't be the value of a field, tokens are visible ASCII.
-    #[allow(clippy::expect_used)]
-    let mut value = HeaderValue::from_bytes(text.as_bytes()).expect("a secret that was checked");
-    value.set_sensitive(true);
-    value
 }
 
 /// Percent-encoded so that it may stand anywhere in a query; a space is `%20`, which even those understand who do not

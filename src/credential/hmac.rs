@@ -15,7 +15,7 @@ use hyper::body::Body as _;
 use super::Error;
 use super::attachments::own_name;
 use super::digest::{Digest, body_sha256};
-use super::fixed::secret_value;
+use super::sensitive::secret_value;
 use crate::clock::rfc3339;
 use crate::config::auth::hmac::{Algorithm, Encoding, Hmac, Piece, TimestampFormat};
 use crate::hex::hex;

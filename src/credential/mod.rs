@@ -15,6 +15,7 @@ mod fixed;
 mod hmac;
 mod jws;
 pub(crate) mod oauth2;
+mod sensitive;
 mod sigv4;
 #[cfg(test)]
 mod tests;
@@ -27,7 +28,9 @@ use http::{HeaderMap, HeaderName, StatusCode};
 
 pub(crate) use attachments::{Attachments, own_name, own_value};
 pub(crate) use error::Error;
-pub(crate) use oauth2::{Behalf, Crowd, Slot, Slots, Subjects, TokenState, TokenStatus, Unclaimed, Undelivered};
+pub(crate) use oauth2::{
+    FirstTokenLimiter, Slot, Slots, SubjectTokens, Subjects, TlsCache, TokenState, TokenStatus, Unclaimed, Undelivered,
+};
 
 use crate::config::{self, At, Auth, OnClientAuthorization, Report};
 use crate::name::CertificateName;
@@ -62,7 +65,7 @@ enum Part {
 
 /// Which token a sending carried; of several, the newest.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Stamp {
+pub(crate) struct SentToken {
     /// 0: none.
     pub(crate) generation: u64,
     /// Where the tokens of the request's subjects were.
@@ -98,8 +101,11 @@ pub(crate) struct Material<'a> {
     pub(crate) certificates: &'a BTreeMap<CertificateName, Arc<Certificate>>,
     /// Where entries are shared: services that agree on all of an entry get the same slot.
     pub(crate) slots: &'a Slots,
-    /// What the identities of this service have together; of a service without them, nothing.
-    pub(crate) crowd: &'a Crowd,
+    /// Where first tokens of this service's identities wait for each other; `None`: it is itself alone, and waits for
+    /// nobody.
+    pub(crate) first_tokens: Option<&'a Arc<FirstTokenLimiter>>,
+    /// Of the token endpoints of this service's identities.
+    pub(crate) tls_cache: &'a TlsCache,
 }
 
 impl Credential {
@@ -163,9 +169,9 @@ impl Credential {
     }
 
     /// On whose behalf a request is made that came with these fields.
-    pub(crate) fn behalf(&self, fields: &HeaderMap) -> Behalf {
+    pub(crate) fn subject_tokens(&self, fields: &HeaderMap) -> SubjectTokens {
         let parts = self.parts.iter().enumerate();
-        Behalf::read(fields, parts.filter_map(|(place, part)| Some((place, part.subject()?))))
+        SubjectTokens::read(fields, parts.filter_map(|(place, part)| Some((place, part.subject()?))))
     }
 
     /// How much of the app's body must be in memory before [`Credential::authorize`]; `None`: it need not be looked at.
@@ -210,10 +216,10 @@ impl Credential {
     pub(crate) async fn authorize(
         &self,
         own: &RefCell<Attachments>,
-        behalf: &Behalf,
+        behalf: &SubjectTokens,
         outgoing: &mut Outgoing,
-    ) -> Result<Stamp, Error> {
-        let mut stamp = Stamp::default();
+    ) -> Result<SentToken, Error> {
+        let mut stamp = SentToken::default();
         for (place, part) in self.parts.iter().enumerate() {
             if self.on_client_authorization == OnClientAuthorization::Keep && part.was_sent(outgoing) {
                 continue;
@@ -234,7 +240,7 @@ impl Credential {
 
     /// What the service's answer means for the token that the request carried. Is asked of every answer: what one says
     /// for later requests is kept.
-    pub(crate) fn verdict(&self, stamp: &Stamp, status: StatusCode, fields: &HeaderMap) -> Verdict {
+    pub(crate) fn verdict(&self, stamp: &SentToken, status: StatusCode, fields: &HeaderMap) -> Verdict {
         // All are asked, so that each keeps what concerns it.
         let verdict = self.bearers().map(|bearer| bearer.verdict(status, fields)).max();
         // A stamp of none is of a request with the app's own credential: nothing of ours was refused.
@@ -243,7 +249,7 @@ impl Credential {
 
     /// After [`Verdict::NewToken`]: gets a token other than the one of `stamp`. `true`: there is one, send again;
     /// `false`: none was had (limit of one per 10 s reached, or the fetch failed), the 401 is the app's.
-    pub(crate) async fn replace(&self, stamp: &Stamp) -> bool {
+    pub(crate) async fn replace(&self, stamp: &SentToken) -> bool {
         let mut replaced = false;
         // A stamp of none is of a request with the app's own credential: no token of ours was called dead.
         for slot in self.token_slots().chain(&stamp.subjects).filter(|_| stamp.generation != 0) {
@@ -253,7 +259,7 @@ impl Credential {
     }
 
     /// As [`Credential::replace`], when the request can't be sent again: the token is replaced all the same.
-    pub(crate) fn reject(&self, stamp: &Stamp) {
+    pub(crate) fn reject(&self, stamp: &SentToken) {
         let slots = self.token_slots().chain(&stamp.subjects);
         slots.filter(|_| stamp.generation != 0).for_each(|slot| slot.reject(stamp.generation));
     }
@@ -271,7 +277,7 @@ impl Credential {
     }
 }
 
-impl Stamp {
+impl SentToken {
     fn carries(&mut self, generation: u64) {
         self.generation = self.generation.max(generation);
     }

@@ -52,8 +52,14 @@ pub(super) fn load(text: String) -> (Config, Report) {
 pub(super) fn credential(keys: &str, slots: &Slots) -> Credential {
     let (config, mut report) = load(format!("services: {{ api: {{ url: 'https://api.example', {keys} }} }}"));
     let service = &config.services["api"].value;
-    let material =
-        Material { service, certificate: None, certificates: &BTreeMap::new(), slots, crowd: &<_>::default() };
+    let material = Material {
+        service,
+        certificate: None,
+        certificates: &BTreeMap::new(),
+        slots,
+        first_tokens: None,
+        tls_cache: &<_>::default(),
+    };
     Credential::compile(&material, &mut report).expect("a credential")
 }
 
@@ -101,7 +107,7 @@ async fn all_methods_of_a_list_are_put_on_each_sending() {
 
     for _ in 0..2 {
         let mut request = outgoing("/p?x=1", &[("accept", "*/*"), ("x-one", "app"), ("cookie", "a=1")]);
-        let stamp = credential.authorize(&own, &Behalf::default(), &mut request).await.expect("authorized");
+        let stamp = credential.authorize(&own, &SubjectTokens::default(), &mut request).await.expect("authorized");
 
         let fields = [
             ("accept", "*/*"),
@@ -121,7 +127,7 @@ async fn what_the_app_sent_may_be_kept_place_by_place() {
     let credential = credential(&format!("on_client_authorization: keep, {ALL_PLACES}"), &Slots::default());
     let mut request = outgoing("/p?%6bey=app", &[("authorization", "app"), ("cookie", "key=app"), ("x-one", "app")]);
 
-    credential.authorize(&RefCell::default(), &Behalf::default(), &mut request).await.expect("authorized");
+    credential.authorize(&RefCell::default(), &SubjectTokens::default(), &mut request).await.expect("authorized");
 
     let fields = [("authorization", "app"), ("cookie", "key=app"), ("x-key", "k1"), ("x-one", "app"), ("x-two", "2")];
     check(&request, "/p?%6bey=app", &fields);
@@ -228,8 +234,8 @@ fn the_slots_of_a_refused_config_are_not_taken_up() {
 }
 
 /// Of a request with a token of this generation.
-pub(super) fn stamp(generation: u64) -> Stamp {
-    Stamp { generation, ..Stamp::default() }
+pub(super) fn stamp(generation: u64) -> SentToken {
+    SentToken { generation, ..SentToken::default() }
 }
 
 #[track_caller]
@@ -271,7 +277,7 @@ async fn a_request_without_its_token_is_not_sent() {
 
     let mut request = outgoing("/", &[]);
     let error =
-        credential.authorize(&RefCell::default(), &Behalf::default(), &mut request).await.expect_err("no token");
+        credential.authorize(&RefCell::default(), &SubjectTokens::default(), &mut request).await.expect_err("no token");
 
     assert_eq!(error.code(), crate::code::Code::TokenUnavailable);
     let text = error.to_string();
@@ -285,7 +291,8 @@ async fn a_refusal_of_the_apps_own_credential_concerns_no_token_of_ours() {
     let credential = credential(&format!("on_client_authorization: keep, {}", token_method("")), &Slots::default());
     let mut request = outgoing("/", &[("authorization", "app")]);
 
-    let stamp = credential.authorize(&RefCell::default(), &Behalf::default(), &mut request).await.expect("authorized");
+    let stamp =
+        credential.authorize(&RefCell::default(), &SubjectTokens::default(), &mut request).await.expect("authorized");
 
     assert_eq!(stamp.generation, 0);
     assert!(!credential.replace(&stamp).await);
@@ -299,7 +306,7 @@ async fn what_signs_goes_last_wherever_it_stands() {
     let signatures = [format!("{SIGNED}, {others}"), format!("{others}, {SIGNED}")].map(async |list| {
         let credential = credential(&format!("auth: [{list}]"), &Slots::default());
         let mut request = outgoing("/p?x=1", &[]);
-        credential.authorize(&RefCell::default(), &Behalf::default(), &mut request).await.expect("authorized");
+        credential.authorize(&RefCell::default(), &SubjectTokens::default(), &mut request).await.expect("authorized");
         (request.target.to_string(), request.fields["x-sig"].clone(), credential.method().to_owned())
     });
     let [first, last] = signatures;

@@ -21,7 +21,7 @@ use super::timing::Awaited;
 use super::upload::Upload;
 use super::view::{IdentityHalf, ServiceHalf};
 use crate::code::Code;
-use crate::credential::{Behalf, Stamp, Verdict};
+use crate::credential::{SentToken, SubjectTokens, Verdict};
 use crate::deadline::Deadline;
 use crate::incoming::IncomingBody;
 use crate::transport::{Body, Gate, Kept, Need, Outgoing};
@@ -35,7 +35,7 @@ pub(super) struct Request {
     target: PathAndQuery,
     /// The app's own credential, where the config keeps it.
     apps_own: fields::Kept,
-    behalf: Behalf,
+    behalf: SubjectTokens,
     kept: Kept,
     upload: Option<Rc<Upload>>,
     /// Who it is sent as, and sent again.
@@ -74,7 +74,7 @@ impl Request {
         let chunked = !incoming.is_end_stream() && incoming.size_hint().exact().is_none();
         let upward = Upward { method: &head.method, version: head.version, chunked, instance };
         // Read first: the field that says it goes no further.
-        let behalf = identity.identity.credential.behalf(&head.headers);
+        let behalf = identity.identity.credential.subject_tokens(&head.headers);
         let apps_own = fields::request(&mut head.headers, upward, &half.rules)?;
         let (body, kept) = Body::app(incoming, BODY_BYTES_KEPT);
         let outgoing = Outgoing {
@@ -174,7 +174,7 @@ impl Request {
     }
 
     /// Sets the credential, but for what the app set itself and may.
-    async fn authorize(&mut self, half: &ServiceHalf, exchange: &mut Exchange) -> Result<Option<Stamp>, Error> {
+    async fn authorize(&mut self, half: &ServiceHalf, exchange: &mut Exchange) -> Result<Option<SentToken>, Error> {
         if self.apps_own.is_all_of(&half.rules) {
             return Ok(None);
         }
@@ -261,7 +261,7 @@ fn open_in_time(gate: Gate) {
 /// The body to send again after an answer, if it is not for the app.
 async fn after_answer(
     response: &Response<PooledBody>,
-    stamp: Option<Stamp>,
+    stamp: Option<SentToken>,
     request: &Request,
     half: &ServiceHalf,
     allowance: &mut Allowance,

@@ -6,18 +6,19 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use zeroize::Zeroizing;
 
-use super::behalf::Subject;
 use super::dpop::{self, Prover, Resource};
 use super::entry::{Entry, Key, Tokens};
-use super::slot::{Slot, Token};
-use super::terms::Terms;
-use super::{Behalf, Subjects};
+use super::policy::RefreshPolicy;
+use super::slot::Slot;
+use super::state::Token;
+use super::subject_tokens::{Subject, SubjectTokens};
+use super::subjects::Subjects;
 use crate::clock::Moment;
 use crate::config::Report;
 use crate::config::auth::OAuth2;
 use crate::credential::digest::Digest;
-use crate::credential::fixed::secret_value;
-use crate::credential::{Attachments, Error, Material, Stamp, Verdict, own_name};
+use crate::credential::sensitive::secret_value;
+use crate::credential::{Attachments, Error, Material, SentToken, Verdict, own_name};
 use crate::transport::Outgoing;
 
 /// An OAuth 2.0 method of one service: reads its entry's slot, and puts the token on requests.
@@ -31,8 +32,8 @@ pub(in crate::credential) struct Bearer {
     on_unauthorized: Vec<StatusCode>,
     /// Of this service; the key is the entry's.
     prover: Option<Prover>,
-    /// Held for the slot: this service's terms count as long as this is here.
-    terms: Arc<Terms>,
+    /// Held for the slot: this service's policy counts as long as this is here.
+    policy: Arc<RefreshPolicy>,
 }
 
 impl Bearer {
@@ -44,12 +45,12 @@ impl Bearer {
         let entry = Entry::compile(written, material, report)?;
         let digest = entry.key;
         let tokens = material.slots.tokens(entry);
-        let terms = Arc::new(Terms::of(written));
-        let (sharers, key) = match &tokens {
-            Tokens::One(slot) => (&*slot.sharers, slot.endpoint.proof_key()),
-            Tokens::PerSubject { subjects, .. } => (subjects.sharers(), subjects.proof_key()),
+        let policy = Arc::new(RefreshPolicy::of(written));
+        let (policies, key) = match &tokens {
+            Tokens::One(slot) => (&*slot.policies, slot.source.proof_key()),
+            Tokens::PerSubject { subjects, .. } => (subjects.policies(), subjects.proof_key()),
         };
-        sharers.join(&terms);
+        policies.join(&policy);
         let prover = key.map(|key| Prover::new(Arc::clone(key)));
         Some(Self {
             prover,
@@ -58,7 +59,7 @@ impl Bearer {
             field: written.token_header.clone(),
             prefix: written.token_prefix.clone(),
             on_unauthorized: written.on_unauthorized.clone(),
-            terms,
+            policy,
         })
     }
 
@@ -99,7 +100,7 @@ impl Bearer {
         );
         let statuses: Vec<[u8; 2]> = self.on_unauthorized.iter().map(|status| status.as_u16().to_be_bytes()).collect();
         digest.field(statuses.as_flattened());
-        self.terms.digest(digest);
+        self.policy.digest(digest);
     }
 
     /// Sets the token's field and, for one that is bound to a key, a proof for this sending; notes which token it was.
@@ -110,9 +111,9 @@ impl Bearer {
         &self,
         place: usize,
         own: &RefCell<Attachments>,
-        behalf: &Behalf,
+        behalf: &SubjectTokens,
         outgoing: &mut Outgoing,
-        stamp: &mut Stamp,
+        stamp: &mut SentToken,
     ) -> Result<(), Error> {
         let slot = match &self.tokens {
             Tokens::One(slot) => slot,
@@ -138,7 +139,7 @@ impl Bearer {
         place: usize,
         own: &RefCell<Attachments>,
         outgoing: &mut Outgoing,
-        stamp: &mut Stamp,
+        stamp: &mut SentToken,
     ) -> Result<(), Error> {
         let known = own.borrow().slot_of(place, &subject.key);
         let slot = match known {

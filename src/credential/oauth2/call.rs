@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 use super::answer::{Answer, LARGEST_ANSWER};
 use super::dpop::Resource;
 use super::failure::{Failure, Kind};
+use super::origin::Origin;
 use crate::clock::Moment;
 use crate::code::Code;
 use crate::config::{HttpVersion, Scheme, Url};
@@ -27,19 +28,6 @@ pub(super) struct Address {
     authority: Authority,
     target: PathAndQuery,
     origin: Origin,
-}
-
-/// How the address came into the config: what a failure tells people to look at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Origin {
-    /// It is `token_url`.
-    Written,
-    /// It is a place of `issuer`.
-    Issuer,
-    /// The metadata of `issuer` names it.
-    Metadata,
-    /// It is `sts_url`.
-    Sts,
 }
 
 /// The time that one attempt to get a token may take in all.

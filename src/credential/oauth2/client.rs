@@ -10,8 +10,8 @@ use http::header::AUTHORIZATION;
 use zeroize::Zeroizing;
 
 use super::assertion::{self, Assertion, KeyName};
-use super::draft::Draft;
 use super::failure::Unready;
+use super::form::TokenForm;
 use crate::config::auth::oauth2::{ClientAuth, ClientKey, OAuth2};
 use crate::config::{At, Report};
 use crate::credential::digest::Digest;
@@ -76,35 +76,35 @@ impl Client {
     ///
     /// # Errors
     /// When the JWT that does it can't be had.
-    pub(super) async fn authenticate(&self, draft: &mut Draft) -> Result<(), Unready> {
+    pub(super) async fn authenticate(&self, form: &mut TokenForm) -> Result<(), Unready> {
         match &self.proof {
             Proof::Basic(secret) => {
                 let pair = basic_pair(self.id.as_deref().unwrap_or_default(), secret);
                 let basic = Zeroizing::new(format!("Basic {}", pair.expose()));
-                draft.set_field(&AUTHORIZATION, &basic, [pair, secret.clone()]);
+                form.set_field(&AUTHORIZATION, &basic, [pair, secret.clone()]);
             }
             Proof::Post(secret) => {
-                self.name(draft);
-                draft.add_secret("client_secret", secret);
+                self.name(form);
+                form.add_secret("client_secret", secret);
             }
-            Proof::Jwt(assertion) => self.show(&assertion.make(SystemTime::now())?, draft),
-            Proof::File(path) => self.show(&assertion::read(path).await?, draft),
+            Proof::Jwt(assertion) => self.show(&assertion.make(SystemTime::now())?, form),
+            Proof::File(path) => self.show(&assertion::read(path).await?, form),
             // The endpoint must know which client the certificate is to be of (RFC 8705 §2).
-            Proof::Certificate | Proof::None => self.name(draft),
+            Proof::Certificate | Proof::None => self.name(form),
         }
         Ok(())
     }
 
-    fn name(&self, draft: &mut Draft) {
-        self.id.iter().for_each(|id| draft.add("client_id", id));
+    fn name(&self, form: &mut TokenForm) {
+        self.id.iter().for_each(|id| form.add("client_id", id));
     }
 
     /// Authenticates by a JWT. The name may go along (RFC 7521 §4.2), and some endpoints look for the client by it: a
     /// token that somebody else made may name a workload, and not the client.
-    fn show(&self, jwt: &Secret, draft: &mut Draft) {
-        self.name(draft);
-        draft.add("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
-        draft.add_secret("client_assertion", jwt);
+    fn show(&self, jwt: &Secret, form: &mut TokenForm) {
+        self.name(form);
+        form.add("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+        form.add_secret("client_assertion", jwt);
     }
 }
 

@@ -19,8 +19,8 @@ use super::assertion::fresh_name;
 use super::challenge;
 use crate::config::Scheme;
 use crate::credential::Verdict;
-use crate::credential::fixed::secret_value;
 use crate::credential::jws::{Signer, Unsigned, thumbprint};
+use crate::credential::sensitive::secret_value;
 use crate::secret::Secret;
 
 /// The field of a proof.

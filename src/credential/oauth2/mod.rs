@@ -4,9 +4,11 @@
 //! which token it is. Services that agree on all of an entry share its slot.
 //!
 //! ```text
-//!  Bearer (per service) ──load──► Slot ◄──store── refresh ──► request ──► place ──► token endpoint
-//!  Attachments (per worker)        ▲                 │           ▲        (discovery)      │
-//!  Prover (DPoP)                   └──── entry       └ schedule  └────── answer ◄── call ◄─┘
+//!  Bearer (per service) ──load──► Slot ◄──store── refresh ──► source ─ ─ ► request ──► token_endpoint ──► call
+//!  Attachments (per worker)        ▲                 │      (TokenSource)     ▲          (discovery)        │
+//!  Prover (DPoP)                   └──── entry       └ schedule               └──────────── answer ◄────────┘
+//!
+//!  who imports whom: state ◄── schedule, signals, source ◄── slot ◄── refresh ◄── subjects ◄── entry ◄── bearer
 //! ```
 //!
 //! Where each request says on whose behalf it is made, the entry has a slot for each subject: [`Subjects`].
@@ -15,42 +17,49 @@ mod answer;
 mod as_used;
 mod assertion;
 mod bearer;
-mod behalf;
 mod call;
 mod challenge;
 mod client;
 mod counts;
-mod crowd;
 mod discovery;
 mod dpop;
-mod draft;
 mod entry;
 mod failure;
+mod first_tokens;
+mod form;
 mod grant;
 mod locked;
 mod metadata;
 mod obtained;
-mod place;
+mod origin;
+mod policy;
 pub(crate) mod refresh;
 mod request;
 mod schedule;
+mod signals;
 mod slot;
+mod source;
 mod spellings;
+mod state;
 mod state_file;
+mod subject_tokens;
 mod subjects;
-mod terms;
 #[cfg(test)]
 mod tests;
+mod tls_cache;
+mod token_endpoint;
 mod web_identity;
 
 pub(in crate::credential) use bearer::Bearer;
-pub(crate) use behalf::Behalf;
-pub(crate) use crowd::Crowd;
 pub(crate) use entry::Slots;
 pub(in crate::credential) use entry::Tokens;
 pub(crate) use failure::Failure;
+pub(crate) use first_tokens::FirstTokenLimiter;
 pub(crate) use obtained::{Obtained, Unobtained};
-pub(crate) use slot::{Slot, TokenState, TokenStatus, Undelivered};
+pub(crate) use slot::{Slot, Undelivered};
+pub(crate) use state::{TokenState, TokenStatus};
 pub(crate) use state_file::Unclaimed;
+pub(crate) use subject_tokens::SubjectTokens;
 pub(crate) use subjects::Subjects;
+pub(crate) use tls_cache::TlsCache;
 pub(in crate::credential) use web_identity::Lent;

@@ -3,88 +3,33 @@
 //! All token requests of an entry come from here, one after the other, so there are never two at once. When the next
 //! one is due is decided by [`Schedule`]; here is the waiting, the asking and the publishing.
 
-use std::path::Path;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::Slot;
 use super::answer::Granted;
-use super::dpop::ProofKey;
 use super::failure::{Failure, Kind};
 use super::schedule::{Novelty, Schedule};
-use super::slot::{Asks, State, Token};
-use super::state_file::Unclaimed;
+use super::signals::RefreshSignals;
+use super::slot::Slot;
+use super::source::TokenSource;
+use super::state::{State, Token};
 use crate::clock::Moment;
 use crate::guard::{Panicked, guarded};
-
-/// Where tokens of one entry come from.
-pub(crate) trait Endpoint: Send + Sync {
-    /// One token request, which takes no longer than `timeout` in all.
-    fn fetch(&self, timeout: Duration) -> Fetch<'_>;
-
-    /// Host and port, for people.
-    fn host(&self) -> &str;
-
-    /// The key that its tokens are bound to (DPoP).
-    fn proof_key(&self) -> Option<&Arc<ProofKey>> {
-        None
-    }
-
-    /// Whether it is asked only while a request waits for the token: nothing is fetched ahead, or again, for nobody.
-    fn is_on_demand(&self) -> bool {
-        false
-    }
-
-    /// When no token of it is good any more, whatever an answer says.
-    fn ends(&self) -> Option<Moment> {
-        None
-    }
-
-    /// Whether an answer must be heard though nobody needs its token any more: what is in it may be needed by others.
-    fn is_heard_out(&self) -> bool {
-        false
-    }
-
-    /// Resolves once no answer is under way that must be heard.
-    fn settled(&self) -> Settled<'_> {
-        Box::pin(std::future::ready(()))
-    }
-
-    /// Makes what outlives the process this process's own. Blocks.
-    fn claim(&self) -> Result<(), Unclaimed> {
-        Ok(())
-    }
-
-    /// Where it keeps what outlives the process.
-    fn state_file(&self) -> Option<&Path> {
-        None
-    }
-
-    /// What is wrong though tokens are had.
-    fn trouble(&self) -> Option<String> {
-        None
-    }
-}
-
-/// A token request on its way.
-pub(crate) type Fetch<'a> = Pin<Box<dyn Future<Output = Result<Granted, Failure>> + 'a>>;
-
-/// The end of one that is on its way.
-pub(crate) type Settled<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 /// Keeps the slot's token fresh; ends when the last snapshot that holds the slot is gone. Runs on the background's
 /// `LocalRuntime`.
 pub(crate) async fn run(slot: Weak<Slot>) {
     // Only these two are held while it waits: a strong slot would keep itself alive.
-    let Some((asks, endpoint)) = slot.upgrade().map(|slot| (Arc::clone(&slot.asks), Arc::clone(&slot.endpoint))) else {
+    let Some((signals, source)) = slot.upgrade().map(|slot| (Arc::clone(&slot.signals), Arc::clone(&slot.source)))
+    else {
         return;
     };
     let schedule = Schedule::new(Moment::now());
-    let mut refresher = Refresher { slot, asks, endpoint, schedule };
+    let mut refresher = Refresher { slot, signals, source, schedule };
     loop {
         // What a turn changes half before it panics is the refresher's alone, and each attempt starts from the slot's
         // state. Who waits for this one must not wait for ever.
@@ -98,8 +43,8 @@ pub(crate) async fn run(slot: Weak<Slot>) {
 /// One entry's loop. Its steps return `None` once the slot is gone.
 struct Refresher {
     slot: Weak<Slot>,
-    asks: Arc<Asks>,
-    endpoint: Arc<dyn Endpoint>,
+    signals: Arc<RefreshSignals>,
+    source: Arc<dyn TokenSource>,
     schedule: Schedule,
 }
 
@@ -111,11 +56,11 @@ impl Refresher {
 
     async fn wait_until_due(&mut self) -> Option<()> {
         loop {
-            let is_called_for = self.hear()?;
+            let is_called_for = self.take_signals()?;
             let now = Moment::now();
-            if !is_called_for && self.endpoint.is_on_demand() {
+            if !is_called_for && self.source.is_on_demand() {
                 // However many there are, those that nobody asks cost no timer.
-                self.asks.bell.notified().await;
+                self.signals.wake.notified().await;
                 continue;
             }
             let wait = match self.schedule.due() {
@@ -123,34 +68,34 @@ impl Refresher {
                 Some(due) => due.since(now).min(LONGEST_NAP),
                 None => LONGEST_NAP,
             };
-            // A ring since `hear` is kept by the bell and ends this at once.
-            tokio::time::timeout(wait, self.asks.bell.notified()).await.ok();
+            // A wake-up since `take_signals` is kept, and ends this at once.
+            tokio::time::timeout(wait, self.signals.wake.notified()).await.ok();
         }
     }
 
     /// Takes what was asked meanwhile into the plan; says whether the next attempt is asked for.
-    fn hear(&mut self) -> Option<bool> {
+    fn take_signals(&mut self) -> Option<bool> {
         let slot = self.slot.upgrade()?;
         let state = slot.state();
-        let next = state.requests + 1;
+        let next = state.ending();
         let now = Moment::now();
-        let wanted = self.asks.wanted.load(Ordering::Acquire) == next;
+        let wanted = self.signals.wanted.load(Ordering::Acquire) == next;
         if wanted {
             self.schedule.wanted(now);
         }
-        if self.asks.hurried.swap(0, Ordering::AcqRel) == next {
+        if self.signals.hurried.swap(0, Ordering::AcqRel) == next {
             self.schedule.try_now(now);
         }
-        let demanded = self.asks.demanded.swap(0, Ordering::AcqRel) == next;
+        let demanded = self.signals.demanded.swap(0, Ordering::AcqRel) == next;
         if demanded {
             self.schedule.demanded(now);
         }
         // Taken out, so that one complaint that came too soon is not heard again ten seconds later.
-        let rejected = self.asks.rejected.swap(0, Ordering::AcqRel);
+        let rejected = self.signals.rejected.swap(0, Ordering::AcqRel);
         // A request with several tokens is stamped with the newest: it has carried each that is not newer than that.
         let concerns_ours = state.generation() != 0 && rejected >= state.generation();
         if concerns_ours && self.schedule.rejected(now) {
-            tracing::info!(target: LOG, endpoint = self.endpoint.host(), "the service refuses the token, fetching another");
+            tracing::info!(target: LOG, endpoint = self.source.host(), "the service refuses the token, fetching another");
             slot.publish(State { replacing: true, ..self.planned(&state) });
             return Some(true);
         }
@@ -160,10 +105,10 @@ impl Refresher {
     async fn attempt(&mut self) -> Option<()> {
         let _place = self.enter().await?;
         let timeout = self.begin()?;
-        let endpoint = Arc::clone(&self.endpoint);
+        let source = Arc::clone(&self.source);
         let fetched = tokio::select! {
-            fetched = endpoint.fetch(timeout) => fetched,
-            () = self.asks.until_gone(), if !endpoint.is_heard_out() => return None,
+            fetched = source.fetch(timeout) => fetched,
+            () = self.signals.until_gone(), if !source.is_heard_out() => return None,
         };
         self.end(fetched)
     }
@@ -172,16 +117,16 @@ impl Refresher {
     async fn enter(&self) -> Option<Option<OwnedSemaphorePermit>> {
         let slot = self.slot.upgrade()?;
         let state = slot.state();
-        let Some(entrance) = slot.entrance.clone().filter(|_| state.token.is_none()) else { return Some(None) };
+        let Some(limiter) = slot.first_tokens.clone().filter(|_| state.token.is_none()) else { return Some(None) };
         drop(slot);
-        let place = entrance.enter(pin!(self.asks.until_wanted(state.requests + 1))).await;
+        let place = limiter.enter(pin!(self.signals.until_wanted(state.ending()))).await;
         Some(place)
     }
 
     fn begin(&self) -> Option<Duration> {
         let slot = self.slot.upgrade()?;
         slot.publish(State { in_flight: true, ..self.planned(&slot.state()) });
-        Some(slot.sharers.timeout())
+        Some(slot.policies.timeout())
     }
 
     fn end(&mut self, fetched: Result<Granted, Failure>) -> Option<()> {
@@ -195,18 +140,18 @@ impl Refresher {
     }
 
     fn end_by_panic(&mut self) -> Option<()> {
-        let endpoint = self.endpoint.host().to_owned();
+        let endpoint = self.source.host().to_owned();
         let (what, help) = ("was not asked, by a fault of Sidekey's own".to_owned(), "its log has the place");
         self.end(Err(Failure { kind: Kind::Unavailable, endpoint, what, help, retry_after: None }))
     }
 
     fn succeed(&mut self, slot: &Slot, before: &State, mut granted: Granted) {
-        if let Some(ends) = self.endpoint.ends() {
-            let stated = granted.life.unwrap_or_else(|| slot.sharers.default_lifetime());
+        if let Some(ends) = self.source.ends() {
+            let stated = granted.life.unwrap_or_else(|| slot.policies.default_lifetime());
             granted.life = Some(stated.min(ends.since(granted.sent)));
         }
-        let (token, novelty) = succeed_to(before.token.as_deref(), granted, slot.sharers.default_lifetime());
-        let ahead = slot.sharers.ahead(token.life);
+        let (token, novelty) = succeed_to(before.token.as_deref(), granted, slot.policies.default_lifetime());
+        let ahead = slot.policies.ahead(token.life);
         self.schedule.succeeded(&token, novelty, ahead, fastrand::f64(), Moment::now());
         self.log_success(before, &token);
 
@@ -237,11 +182,11 @@ impl Refresher {
 
     /// As [`Refresher::planned`], with one attempt more behind it.
     fn ended(&self, before: &State) -> State {
-        State { requests: before.requests + 1, in_flight: false, replacing: false, ..self.planned(before) }
+        State { attempts: before.ending(), in_flight: false, replacing: false, ..self.planned(before) }
     }
 
     fn log_success(&self, before: &State, token: &Token) {
-        let (endpoint, seconds) = (self.endpoint.host(), token.life.as_secs());
+        let (endpoint, seconds) = (self.source.host(), token.life.as_secs());
         if before.token.is_none() || before.failure.is_some() {
             tracing::info!(target: LOG, endpoint, seconds, "token obtained");
         } else {
@@ -260,22 +205,6 @@ fn succeed_to(old: Option<&Token>, granted: Granted, default_lifetime: Duration)
         None => {
             let generation = GENERATIONS.fetch_add(1, Ordering::Relaxed);
             (Token { generation, access_token, sent, life }, Novelty::New)
-        }
-    }
-}
-
-impl Asks {
-    /// Attempt number `attempt` is waited for, or nobody will wait for any.
-    async fn until_wanted(&self, attempt: u64) {
-        while self.wanted.load(Ordering::Acquire) < attempt && !self.gone.load(Ordering::Acquire) {
-            self.bell.notified().await;
-        }
-    }
-
-    async fn until_gone(&self) {
-        while !self.gone.load(Ordering::Acquire) {
-            // Other rings are for later: what they are for stays in the atomics.
-            self.bell.notified().await;
         }
     }
 }

@@ -14,7 +14,7 @@
 use std::time::Duration;
 
 use super::failure::{Failure, Kind};
-use super::slot::Token;
+use super::state::Token;
 use crate::clock::{Backoff, Moment};
 
 /// The plan for one entry.

@@ -19,14 +19,16 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
 use super::answer;
-use super::behalf::Subject;
 use super::counts::Counts;
 use super::dpop::{ProofKey, token_type};
 use super::failure::{Failure, Kind};
-use super::refresh::{self, Endpoint, Fetch};
+use super::policy::RefreshPolicies;
+use super::refresh;
 use super::request::TokenRequest;
-use super::slot::{Slot, TokenState, TokenStatus};
-use super::terms::Sharers;
+use super::slot::Slot;
+use super::source::{Fetch, TokenSource};
+use super::state::{TokenState, TokenStatus};
+use super::subject_tokens::Subject;
 use crate::clock::Moment;
 use crate::credential::Error;
 use crate::secret::Secret;
@@ -45,7 +47,7 @@ pub(crate) struct Subjects {
 struct Common {
     request: Arc<TokenRequest>,
     certificate: Option<[u8; 32]>,
-    sharers: Arc<Sharers>,
+    policies: Arc<RefreshPolicies>,
     counts: Arc<Counts>,
 }
 
@@ -59,12 +61,12 @@ impl Subjects {
     pub(super) fn new(request: TokenRequest, certificate: Option<[u8; 32]>) -> Self {
         let (asks, inbox) = mpsc::unbounded_channel();
         let request = Arc::new(request);
-        let common = Common { request, certificate, sharers: Arc::default(), counts: Arc::default() };
+        let common = Common { request, certificate, policies: Arc::default(), counts: Arc::default() };
         Self { asks, inbox: Mutex::new(Some(inbox)), common }
     }
 
-    pub(super) fn sharers(&self) -> &Sharers {
-        &self.common.sharers
+    pub(super) fn policies(&self) -> &RefreshPolicies {
+        &self.common.policies
     }
 
     /// The key that the tokens of all subjects are bound to (DPoP).
@@ -161,9 +163,9 @@ impl Keeper {
         if self.slots.len() >= MOST {
             self.make_room(Moment::now());
         }
-        let Common { request, certificate, sharers, counts } = self.common.clone();
-        let endpoint = OnBehalf::new(request, subject.token);
-        let slot = Arc::new(Slot::sharing(Arc::new(endpoint), certificate, sharers, counts));
+        let Common { request, certificate, policies, counts } = self.common.clone();
+        let source = OnBehalf::new(request, subject.token);
+        let slot = Arc::new(Slot::sharing(Arc::new(source), certificate, policies, counts));
         tokio::task::spawn_local(refresh::run(Arc::downgrade(&slot)));
         self.slots.insert(subject.key, Arc::clone(&slot));
         slot
@@ -204,7 +206,7 @@ impl OnBehalf {
     }
 }
 
-impl Endpoint for OnBehalf {
+impl TokenSource for OnBehalf {
     fn fetch(&self, timeout: Duration) -> Fetch<'_> {
         Box::pin(self.request.exchange(timeout, Some(&self.subject)))
     }

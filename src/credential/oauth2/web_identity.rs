@@ -16,13 +16,15 @@ use time::format_description::well_known::Rfc3339;
 use zeroize::Zeroizing;
 
 use super::answer::{Answer, Granted};
-use super::call::{Address, Origin, Patience};
+use super::as_used;
+use super::call::{Address, Patience};
 use super::entry::{Key, trust_of};
 use super::failure::{Failure, Kind, Unready};
-use super::refresh::{Endpoint, Fetch};
+use super::origin::Origin;
+use super::policy::RefreshPolicy;
+use super::slot::Slot;
+use super::source::{Fetch, TokenSource};
 use super::spellings::Spellings;
-use super::terms::Terms;
-use super::{Slot, as_used};
 use crate::clock::Moment;
 use crate::config::auth::aws::{AwsKey, WebIdentity};
 use crate::config::{HttpVersion, Report, Scheme};
@@ -37,8 +39,8 @@ use crate::transport::Body;
 pub(in crate::credential) struct Lent {
     slot: Arc<Slot>,
     entry: Key,
-    /// Held for the slot: they count as long as this is here.
-    _terms: Arc<Terms>,
+    /// Held for the slot: it counts as long as this is here.
+    _policy: Arc<RefreshPolicy>,
 }
 
 impl Lent {
@@ -49,11 +51,11 @@ impl Lent {
         report: &mut Report,
     ) -> Option<Self> {
         let (sts, entry) = Sts::compile(written, material, report)?;
-        let entrance = material.crowd.entrance.clone();
-        let slot = material.slots.slot_of(entry, || Slot::new(Arc::new(sts), None, entrance));
-        let terms = Arc::new(Terms::of_keys(DEFAULT_LIFE, TIMEOUT));
-        slot.sharers.join(&terms);
-        Some(Self { slot, entry, _terms: terms })
+        let first_tokens = material.first_tokens.cloned();
+        let slot = material.slots.slot_of(entry, || Slot::new(Arc::new(sts), None, first_tokens));
+        let policy = Arc::new(RefreshPolicy::of_keys(DEFAULT_LIFE, TIMEOUT));
+        slot.policies.join(&policy);
+        Some(Self { slot, entry, _policy: policy })
     }
 
     pub(in crate::credential) fn slot(&self) -> &Arc<Slot> {
@@ -186,7 +188,7 @@ impl Sts {
     }
 }
 
-impl Endpoint for Sts {
+impl TokenSource for Sts {
     fn fetch(&self, timeout: Duration) -> Fetch<'_> {
         Box::pin(self.exchange(timeout))
     }

@@ -16,7 +16,7 @@ use super::super::{Slots, refresh};
 use crate::config::Scheme;
 use crate::credential::jws::thumbprint;
 use crate::credential::tests::{credential, outgoing, stamp};
-use crate::credential::{Behalf, Verdict};
+use crate::credential::{SubjectTokens, Verdict};
 use crate::secret::Secret;
 
 /// A proof that was checked.
@@ -171,7 +171,7 @@ fn a_credential_with_proofs_owns_both_fields_and_hears_of_nonces() {
 fn services_share_the_key_with_the_entry() {
     let slots = Slots::default();
     let [one, same, plain] = [METHOD, METHOD, &METHOD.replace("true", "false")].map(|keys| credential(keys, &slots));
-    let key = |slot: &Arc<super::super::Slot>| slot.endpoint.proof_key().map(|key| key.thumbprint().to_owned());
+    let key = |slot: &Arc<super::super::Slot>| slot.source.proof_key().map(|key| key.thumbprint().to_owned());
 
     let [one, same, plain] = [&one, &same, &plain].map(|credential| credential.slot().expect("a slot"));
     assert!(Arc::ptr_eq(one, same) && !Arc::ptr_eq(one, plain));
@@ -189,7 +189,8 @@ async fn an_app_that_shows_who_it_is_itself_gets_no_proof_of_ours() {
 
     for field in ["authorization", "dpop"] {
         let mut request = outgoing("/", &[(field, "app")]);
-        let stamp = keeping.authorize(&RefCell::default(), &Behalf::default(), &mut request).await.expect("authorized");
+        let stamp =
+            keeping.authorize(&RefCell::default(), &SubjectTokens::default(), &mut request).await.expect("authorized");
 
         assert_eq!(stamp.generation, 0);
         let fields: Vec<_> = request.fields.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();

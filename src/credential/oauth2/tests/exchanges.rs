@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use super::super::{Slots, refresh};
 use crate::config::{self, Report, Secrets, Source};
 use crate::credential::tests::{credential, outgoing};
-use crate::credential::{Attachments, Behalf, Credential, Error, Material};
+use crate::credential::{Attachments, Credential, Error, Material, SubjectTokens};
 use crate::demo::Demo;
 use crate::tls::Certificate;
 
@@ -26,7 +26,7 @@ fn start(slots: &Slots) {
 /// What the credential puts into `Authorization`.
 async fn authorization(credential: &Credential) -> Result<String, Error> {
     let mut request = outgoing("/", &[]);
-    credential.authorize(&RefCell::new(Attachments::default()), &Behalf::default(), &mut request).await?;
+    credential.authorize(&RefCell::new(Attachments::default()), &SubjectTokens::default(), &mut request).await?;
     Ok(request.fields[AUTHORIZATION].to_str().expect("ASCII").to_owned())
 }
 
@@ -133,7 +133,8 @@ fn demo_credential(demo: &Demo, slots: &Slots) -> (Credential, Arc<Certificate>)
         certificate: Some(&certificate),
         certificates: &certificates,
         slots,
-        crowd: &<_>::default(),
+        first_tokens: None,
+        tls_cache: &<_>::default(),
     };
     (Credential::compile(&material, &mut report).expect("a credential"), certificate)
 }
@@ -162,8 +163,14 @@ async fn nothing_is_asked_of_the_endpoint_without_the_certificate_that_is_linked
     let service = &config.services[Demo::SERVICE].value;
     let slots = Slots::default();
 
-    let material =
-        Material { service, certificate: None, certificates: &BTreeMap::new(), slots: &slots, crowd: &<_>::default() };
+    let material = Material {
+        service,
+        certificate: None,
+        certificates: &BTreeMap::new(),
+        slots: &slots,
+        first_tokens: None,
+        tls_cache: &<_>::default(),
+    };
 
     assert!(Credential::compile(&material, &mut report).is_none());
     assert!(slots.take_new().is_empty());

@@ -17,9 +17,9 @@ use tokio::sync::Notify;
 
 use super::answer::Granted;
 use super::failure::{Failure, Kind};
-use super::refresh::{Endpoint, Fetch};
+use super::policy::RefreshPolicy;
 use super::slot::Slot;
-use super::terms::Terms;
+use super::source::{Fetch, TokenSource};
 use crate::clock::Moment;
 use crate::credential::tests::oauth2;
 use crate::secret::Secret;
@@ -97,7 +97,7 @@ impl FakeEndpoint {
     }
 }
 
-impl Endpoint for FakeEndpoint {
+impl TokenSource for FakeEndpoint {
     fn fetch(&self, _: Duration) -> Fetch<'_> {
         Box::pin(self.respond())
     }
@@ -116,13 +116,13 @@ fn failure(kind: Kind) -> Failure {
     Failure { kind, endpoint, what, help: "wait", retry_after: None }
 }
 
-/// A slot of this endpoint, with the terms that it goes by.
-pub(super) fn slot(endpoint: &Arc<FakeEndpoint>) -> (Arc<Slot>, Arc<Terms>) {
-    let endpoint: Arc<dyn Endpoint> = endpoint.clone();
+/// A slot of this endpoint, with the policy that it goes by.
+pub(super) fn slot(endpoint: &Arc<FakeEndpoint>) -> (Arc<Slot>, Arc<RefreshPolicy>) {
+    let endpoint: Arc<dyn TokenSource> = endpoint.clone();
     let slot = Arc::new(Slot::new(endpoint, None, None));
-    let terms = Arc::new(Terms::of(&oauth2()));
-    slot.sharers.join(&terms);
-    (slot, terms)
+    let policy = Arc::new(RefreshPolicy::of(&oauth2()));
+    slot.policies.join(&policy);
+    (slot, policy)
 }
 
 const HOUR: Duration = Duration::from_secs(3600);

@@ -6,42 +6,42 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::dpop::FIELD;
 use super::spellings::Spellings;
-use crate::credential::fixed::secret_value;
+use crate::credential::sensitive::secret_value;
 use crate::secret::Secret;
 
 /// A token request in the making.
-pub(super) struct Draft {
-    form: Serializer<'static, String>,
+pub(super) struct TokenForm {
+    body: Serializer<'static, String>,
     fields: HeaderMap,
     secrets: Vec<Secret>,
 }
 
 /// A token request that is ready to go.
 pub(super) struct Written {
-    pub(super) form: Secret,
+    pub(super) body: Secret,
     pub(super) fields: HeaderMap,
     /// What an answer must not repeat to people.
     pub(super) secrets: Spellings,
 }
 
-impl Draft {
+impl TokenForm {
     /// A request for a token with this grant.
     pub(super) fn new(grant_type: &str) -> Self {
         let mut fields = plain_fields();
         fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-        let mut draft = Self { form: Serializer::new(String::new()), fields, secrets: Vec::new() };
-        draft.add("grant_type", grant_type);
-        draft
+        let mut form = Self { body: Serializer::new(String::new()), fields, secrets: Vec::new() };
+        form.add("grant_type", grant_type);
+        form
     }
 
     /// Adds a field to the form.
     pub(super) fn add(&mut self, name: &str, value: &str) {
-        self.form.append_pair(name, value);
+        self.body.append_pair(name, value);
     }
 
     /// Adds a field to the form, with a value that is nobody's business.
     pub(super) fn add_secret(&mut self, name: &str, value: &Secret) {
-        self.form.append_pair(name, value.expose());
+        self.body.append_pair(name, value.expose());
         self.secrets.push(value.clone());
     }
 
@@ -57,9 +57,9 @@ impl Draft {
     }
 
     pub(super) fn finish(mut self) -> Written {
-        let form = Secret::new(self.form.finish());
+        let body = Secret::new(self.body.finish());
         let secrets = Spellings::of(self.secrets.iter().map(Secret::expose));
-        Written { form, fields: self.fields, secrets }
+        Written { body, fields: self.fields, secrets }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::secret::Secret;
 
 /// Whose tokens one request asks for, by the place of the part that exchanges them.
 #[derive(Debug, Default)]
-pub(crate) struct Behalf(Vec<(usize, Result<Subject, Error>)>);
+pub(crate) struct SubjectTokens(Vec<(usize, Result<Subject, Error>)>);
 
 /// Somebody for whom a token is asked.
 #[derive(Clone, Debug)]
@@ -20,7 +20,7 @@ pub(in crate::credential) struct Subject {
     pub(super) token: Secret,
 }
 
-impl Behalf {
+impl SubjectTokens {
     /// `fields` are the request's, as the app sent it; `wanted` the parts that need a subject, with the field that
     /// names it.
     pub(in crate::credential) fn read<'a>(
@@ -89,7 +89,7 @@ mod tests {
         for value in values {
             fields.append(&name, HeaderValue::from_bytes(value).unwrap());
         }
-        let behalf = Behalf::read(&fields, [(3, &name)].into_iter());
+        let behalf = SubjectTokens::read(&fields, [(3, &name)].into_iter());
         behalf.of(3, &name).map(|subject| subject.token.expose().to_owned()).map_err(|error| error.to_string())
     }
 

@@ -1,6 +1,6 @@
-//! The fields of a service that decide when its token is fetched, and not which token that is.
+//! When a token is fetched: the fields of a service that decide that, and not which token it is.
 //!
-//! Services that share an entry may write them differently. Each holds its own terms, the entry knows them weakly and
+//! Services that share an entry may write them differently. Each holds its own policy, the entry knows them weakly and
 //! goes by what suits them all: so a config that was refused, or is gone, has no say.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -9,15 +9,15 @@ use std::time::Duration;
 use crate::config::auth::oauth2::{OAuth2, RefreshAhead};
 use crate::credential::digest::Digest;
 
-/// The terms of one service.
+/// The policy of one service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Terms {
+pub(crate) struct RefreshPolicy {
     ahead: RefreshAhead,
     default_lifetime: Duration,
     timeout: Duration,
 }
 
-impl Terms {
+impl RefreshPolicy {
     pub(super) fn of(written: &OAuth2) -> Self {
         Self { ahead: written.refresh_ahead, default_lifetime: written.default_lifetime, timeout: written.timeout }
     }
@@ -45,39 +45,39 @@ impl Terms {
     }
 }
 
-/// The terms of all services that share an entry.
+/// The policies of all services that share an entry.
 #[derive(Debug, Default)]
-pub(super) struct Sharers(Mutex<Vec<Weak<Terms>>>);
+pub(super) struct RefreshPolicies(Mutex<Vec<Weak<RefreshPolicy>>>);
 
-impl Sharers {
-    /// Adds a service's terms, for as long as the service holds them.
-    pub(super) fn join(&self, terms: &Arc<Terms>) {
-        let mut sharers = self.lock();
-        sharers.retain(|sharer| sharer.strong_count() > 0);
-        sharers.push(Arc::downgrade(terms));
+impl RefreshPolicies {
+    /// Adds a service's policy, for as long as the service holds it.
+    pub(super) fn join(&self, policy: &Arc<RefreshPolicy>) {
+        let mut policies = self.lock();
+        policies.retain(|sharer| sharer.strong_count() > 0);
+        policies.push(Arc::downgrade(policy));
     }
 
     /// How much of `life` should be left at a refresh: what the most careful one wants.
     pub(super) fn ahead(&self, life: Duration) -> Duration {
-        self.of_all(|terms| terms.ahead(life)).max().unwrap_or_default()
+        self.of_all(|policy| policy.ahead(life)).max().unwrap_or_default()
     }
 
     /// How long a token lives that does not say: as the most careful one assumes.
     pub(super) fn default_lifetime(&self) -> Duration {
-        self.of_all(|terms| terms.default_lifetime).min().unwrap_or_default()
+        self.of_all(|policy| policy.default_lifetime).min().unwrap_or_default()
     }
 
     /// How long one token request may take in all: as long as the most patient one waits.
     pub(super) fn timeout(&self) -> Duration {
-        self.of_all(|terms| terms.timeout).max().unwrap_or_default()
+        self.of_all(|policy| policy.timeout).max().unwrap_or_default()
     }
 
-    fn of_all(&self, field: impl Fn(&Terms) -> Duration) -> impl Iterator<Item = Duration> {
-        let fields: Vec<_> = self.lock().iter().filter_map(Weak::upgrade).map(|terms| field(&terms)).collect();
+    fn of_all(&self, field: impl Fn(&RefreshPolicy) -> Duration) -> impl Iterator<Item = Duration> {
+        let fields: Vec<_> = self.lock().iter().filter_map(Weak::upgrade).map(|policy| field(&policy)).collect();
         fields.into_iter()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Weak<Terms>>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Weak<RefreshPolicy>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -86,28 +86,28 @@ impl Sharers {
 mod tests {
     use super::*;
 
-    fn terms(ahead: RefreshAhead, lifetime: u64, timeout: u64) -> Arc<Terms> {
+    fn policy(ahead: RefreshAhead, lifetime: u64, timeout: u64) -> Arc<RefreshPolicy> {
         let default_lifetime = Duration::from_secs(lifetime);
-        Arc::new(Terms { ahead, default_lifetime, timeout: Duration::from_secs(timeout) })
+        Arc::new(RefreshPolicy { ahead, default_lifetime, timeout: Duration::from_secs(timeout) })
     }
 
     #[track_caller]
-    fn check(sharers: &Sharers, ahead: u64, lifetime: u64, timeout: u64) {
-        let found = (sharers.ahead(Duration::from_secs(100)), sharers.default_lifetime(), sharers.timeout());
+    fn check(policies: &RefreshPolicies, ahead: u64, lifetime: u64, timeout: u64) {
+        let found = (policies.ahead(Duration::from_secs(100)), policies.default_lifetime(), policies.timeout());
 
         assert_eq!(found, (Duration::from_secs(ahead), Duration::from_secs(lifetime), Duration::from_secs(timeout)));
     }
 
     #[test]
     fn sharers_get_what_suits_them_all_and_those_that_are_gone_have_no_say() {
-        let sharers = Sharers::default();
-        let patient = terms(RefreshAhead::Share(0.2), 300, 10);
-        let hasty = terms(RefreshAhead::Fixed(Duration::from_secs(30)), 60, 2);
-        sharers.join(&patient);
-        sharers.join(&hasty);
+        let policies = RefreshPolicies::default();
+        let patient = policy(RefreshAhead::Share(0.2), 300, 10);
+        let hasty = policy(RefreshAhead::Fixed(Duration::from_secs(30)), 60, 2);
+        policies.join(&patient);
+        policies.join(&hasty);
 
-        check(&sharers, 30, 60, 10);
+        check(&policies, 30, 60, 10);
         drop(hasty);
-        check(&sharers, 20, 300, 10);
+        check(&policies, 20, 300, 10);
     }
 }
