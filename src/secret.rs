@@ -20,6 +20,20 @@ impl Secret {
         Self(Zeroizing::new(text))
     }
 
+    /// The parts, one after the other. `parts` is asked twice: how long they are, and then for good.
+    ///
+    /// So there is room for all of it from the beginning: text that grows moves to a larger place, and leaves a copy behind
+    /// that nobody wipes.
+    pub(crate) fn of_parts<'a, P: Iterator<Item = &'a str>>(parts: impl Fn() -> P) -> Self {
+        let mut text = Zeroizing::new(String::with_capacity(parts().map(str::len).sum()));
+        for part in parts() {
+            // A part that came only now would make it grow.
+            debug_assert!(text.capacity() - text.len() >= part.len(), "parts that are longer than they were");
+            text.push_str(part);
+        }
+        Self(text)
+    }
+
     /// The text itself, for the one place that puts it on the wire.
     #[must_use]
     pub fn expose(&self) -> &str {
@@ -33,6 +47,12 @@ impl Secret {
         let ours = digest::digest(&digest::SHA256, self.0.as_bytes());
         let theirs = digest::digest(&digest::SHA256, candidate);
         aws_lc_rs::constant_time::verify_slices_are_equal(ours.as_ref(), theirs.as_ref()).is_ok()
+    }
+}
+
+impl AsRef<[u8]> for Secret {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
     }
 }
 
@@ -65,6 +85,29 @@ mod tests {
         let secret = Secret::new("hunter2".to_owned());
 
         assert_eq!(format!("{secret} {secret:?}"), "*** ***");
+    }
+
+    #[test]
+    fn a_secret_of_parts_has_room_for_all_of_them_from_the_beginning() {
+        let long = "x".repeat(5_000);
+        let parts = ["Basic ", "", &long, ":", &long];
+
+        let secret = Secret::of_parts(|| parts.into_iter());
+
+        assert_eq!(secret.expose(), parts.concat());
+        // Text that grew has room for twice as much as it had before.
+        assert_eq!(secret.0.capacity(), secret.0.len());
+    }
+
+    #[test]
+    #[should_panic(expected = "parts that are longer than they were")]
+    fn a_secret_never_grows() {
+        let asked = std::cell::Cell::new(0);
+
+        Secret::of_parts(|| {
+            asked.set(asked.get() + 1);
+            ["short", "and longer"].into_iter().take(asked.get())
+        });
     }
 
     #[test]

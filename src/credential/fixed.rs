@@ -16,6 +16,7 @@ use super::attachments::{Attachments, own_value};
 use super::digest::Digest;
 use super::owned::Owned;
 use super::part::{Part, Sending};
+use super::sensitive::secret_value;
 use crate::secret::Secret;
 use crate::transport::Outgoing;
 
@@ -44,15 +45,6 @@ pub(super) struct Cookie {
 
 fn prefixed(prefix: &str, value: &Secret) -> Secret {
     Secret::new(format!("{prefix}{}", value.expose()))
-}
-
-/// A field's value that HTTP/2 must not put into its compression tables, and that `Debug` does not print.
-pub(super) fn secret_value(text: &str) -> HeaderValue {
-    // Invariant: the config refuses secrets that can't be the value of a field, tokens are visible ASCII.
-    #[allow(clippy::expect_used)]
-    let mut value = HeaderValue::from_bytes(text.as_bytes()).expect("a secret that was checked");
-    value.set_sensitive(true);
-    value
 }
 
 /// Percent-encoded so that it may stand anywhere in a query; a space is `%20`, which even those understand who do not

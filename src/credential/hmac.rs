@@ -14,8 +14,8 @@ use hyper::body::Body as _;
 
 use super::attachments::own_name;
 use super::digest::{Digest, body_sha256};
-use super::fixed::secret_value;
 use super::part::{Part, Sending};
+use super::sensitive::secret_value;
 use super::{Error, Material, Owned};
 use crate::clock::rfc3339;
 use crate::config::Report;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Crowd, Slots};
+use super::{FirstTokenLimiter, Slots, TlsCache};
 use crate::config;
 use crate::name::CertificateName;
 use crate::tls::Certificate;
@@ -16,6 +16,9 @@ pub(crate) struct Material<'a> {
     pub(crate) certificates: &'a BTreeMap<CertificateName, Arc<Certificate>>,
     /// Where entries are shared: services that agree on all of an entry get the same slot.
     pub(crate) slots: &'a Slots,
-    /// What the identities of this service have together; of a service without them, nothing.
-    pub(crate) crowd: &'a Crowd,
+    /// Where first tokens of this service's identities wait for each other; `None`: it is itself alone, and waits for
+    /// nobody.
+    pub(crate) first_tokens: Option<&'a Arc<FirstTokenLimiter>>,
+    /// Of the token endpoints of this service's identities.
+    pub(crate) tls_cache: &'a TlsCache,
 }

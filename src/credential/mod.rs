@@ -20,6 +20,7 @@ pub(crate) mod oauth2;
 mod owned;
 mod part;
 mod parts;
+mod sensitive;
 mod stamp;
 #[cfg(test)]
 mod tests;
@@ -35,7 +36,8 @@ pub(crate) use error::Error;
 pub(crate) use jws::Compact;
 pub(crate) use material::Material;
 pub(crate) use oauth2::{
-    Claim, Crowd, Slot, Slots, SubjectTokens, Subjects, TokenState, TokenStatus, Unclaimed, Undelivered,
+    Claim, FirstTokenLimiter, Slot, Slots, SubjectTokens, Subjects, TlsCache, TokenState, TokenStatus, Unclaimed,
+    Undelivered,
 };
 pub(crate) use owned::Owned;
 pub(crate) use stamp::{SentToken, Verdict};

@@ -52,8 +52,14 @@ pub(super) fn load(text: String) -> (Config, Report) {
 pub(super) fn credential(keys: &str, slots: &Slots) -> Credential {
     let (config, mut report) = load(format!("services: {{ api: {{ url: 'https://api.example', {keys} }} }}"));
     let service = &config.services["api"].value;
-    let material =
-        Material { service, certificate: None, certificates: &BTreeMap::new(), slots, crowd: &<_>::default() };
+    let material = Material {
+        service,
+        certificate: None,
+        certificates: &BTreeMap::new(),
+        slots,
+        first_tokens: None,
+        tls_cache: &<_>::default(),
+    };
     Credential::compile(&material, &mut report).expect("a credential")
 }
 

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName};
 
 use super::service::same_certificate;
 use crate::config::{self, Report, Scheme};
-use crate::credential::{Credential, Crowd, Material, Owned, Slot, Slots};
+use crate::credential::{Credential, FirstTokenLimiter, Material, Owned, Slot, Slots, TlsCache};
 use crate::name::{CertificateName, ServiceName};
 use crate::tls::{Certificate, ClientTls};
 use crate::upstream::Upstream;
@@ -69,18 +69,17 @@ impl Identities {
     /// `None`: one of them is missing, which has been reported or is not read.
     pub(super) fn compile(parts: &Parts<'_>, report: &mut Report) -> Option<Self> {
         let Some(written) = &parts.service.identities else {
-            let crowd = Crowd::default();
-            let own = Identity::compile(parts, parts.service, &mut Known::default(), &crowd, report)?;
+            let own = Identity::compile(parts, parts.service, &mut Common::default(), report)?;
             return Some(Self::new(vec![own], Pick::Lone));
         };
-        let crowd = Crowd::of(parts.name, parts.slots);
-        let mut known = Known::default();
+        let first_tokens = Some(parts.slots.first_tokens(parts.name));
+        let mut common = Common { first_tokens, ..Common::default() };
         let mut service = config::Service { identities: None, ..parts.service.clone() };
         let mut all = Vec::with_capacity(written.sets.len());
         for set in written.sets.iter() {
             service.auth.clone_from(&set.auth);
             service.certificate = set.certificate.clone().or_else(|| parts.service.certificate.clone());
-            all.push(Identity::compile(parts, &service, &mut known, &crowd, report)?);
+            all.push(Identity::compile(parts, &service, &mut common, report)?);
         }
         // One whose file is not read has none.
         (!all.is_empty()).then(|| Self::new(all, Pick::compile(written)))
@@ -101,6 +100,15 @@ impl Identities {
     pub(crate) fn first(&self) -> &Identity {
         // Invariant: there is at least one.
         &self.all[0]
+    }
+
+    /// The name of each, where requests pick by it.
+    pub(crate) fn names(&self) -> Vec<Option<&str>> {
+        let mut names = vec![None; self.all.len()];
+        if let Pick::ByField { places, .. } = &self.pick {
+            places.iter().for_each(|(name, place)| names[*place] = Some(name.as_str()));
+        }
+        names
     }
 
     /// Whether it is the service itself, and none that was written.
@@ -214,24 +222,28 @@ impl Pick {
     }
 }
 
+/// What the identities of one service have together while they are compiled.
+#[derive(Default)]
+struct Common {
+    tls: Known,
+    tls_of_token_endpoints: TlsCache,
+    /// `None`: a service that is itself alone, and waits for nobody.
+    first_tokens: Option<Arc<FirstTokenLimiter>>,
+}
+
 /// The TLS of connections to the service, by the fingerprint of the certificate: it is the same for all who present it.
 type Known = HashMap<Option<[u8; 32]>, Option<ClientTls>>;
 
 impl Identity {
-    fn compile(
-        parts: &Parts<'_>,
-        service: &config::Service,
-        known: &mut Known,
-        crowd: &Crowd,
-        report: &mut Report,
-    ) -> Option<Self> {
+    fn compile(parts: &Parts<'_>, service: &config::Service, common: &mut Common, report: &mut Report) -> Option<Self> {
         let &Parts { certificates, slots, .. } = parts;
         let linked = service.certificate.as_ref().map(|named| certificates.get(&named.value));
         let certificate = linked.flatten();
-        let material = Material { service, certificate, certificates, slots, crowd };
+        let (first_tokens, tls_cache) = (common.first_tokens.as_ref(), &common.tls_of_token_endpoints);
+        let material = Material { service, certificate, certificates, slots, first_tokens, tls_cache };
         // Both are looked at before one is given up: a user wants to hear of every problem at once.
         let credential = Credential::compile(&material, report);
-        let upstream = compile_upstream(service, certificate, known, report);
+        let upstream = compile_upstream(service, certificate, &mut common.tls, report);
         if linked.is_some_and(|found| found.is_none()) {
             // Never without the certificate that it names.
             return None;

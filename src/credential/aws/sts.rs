@@ -20,11 +20,12 @@ use crate::config::auth::aws::{AwsKey, WebIdentity};
 use crate::config::{HttpVersion, Report, Scheme};
 use crate::credential::digest::Digest;
 use crate::credential::oauth2::answer::{Answer, Granted};
-use crate::credential::oauth2::call::{Address, Origin, Patience};
+use crate::credential::oauth2::call::{Address, Patience};
 use crate::credential::oauth2::entry::{Key, trust_of};
 use crate::credential::oauth2::failure::{Failure, Kind, Unready};
+use crate::credential::oauth2::origin::Origin;
 use crate::credential::oauth2::policy::RefreshPolicy;
-use crate::credential::oauth2::refresh::{Fetch, TokenSource};
+use crate::credential::oauth2::source::{Fetch, TokenSource};
 use crate::credential::oauth2::spellings::Spellings;
 use crate::credential::oauth2::{Slot, as_used};
 use crate::credential::{Error, Material};
@@ -37,19 +38,19 @@ use crate::transport::Body;
 pub(super) struct Lent {
     slot: Arc<Slot>,
     entry: Key,
-    /// Held for the slot: they count as long as this is here.
-    _terms: Arc<RefreshPolicy>,
+    /// Held for the slot: it counts as long as this is here.
+    _policy: Arc<RefreshPolicy>,
 }
 
 impl Lent {
     /// `None`: what is wrong has been reported.
     pub(super) fn compile(written: &WebIdentity, material: &Material<'_>, report: &mut Report) -> Option<Self> {
         let (sts, entry) = Sts::compile(written, material, report)?;
-        let entrance = material.crowd.entrance.clone();
-        let slot = material.slots.slot_of(entry, || Slot::new(Arc::new(sts), None, entrance));
-        let terms = Arc::new(RefreshPolicy::of_keys(DEFAULT_LIFE, TIMEOUT));
-        slot.sharers.join(&terms);
-        Some(Self { slot, entry, _terms: terms })
+        let first_tokens = material.first_tokens.cloned();
+        let slot = material.slots.slot_of(entry, || Slot::new(Arc::new(sts), None, first_tokens));
+        let policy = Arc::new(RefreshPolicy::of_keys(DEFAULT_LIFE, TIMEOUT));
+        slot.policies.join(&policy);
+        Some(Self { slot, entry, _policy: policy })
     }
 
     pub(super) fn slot(&self) -> &Arc<Slot> {

@@ -15,8 +15,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::call::Origin;
 use super::failure::{Failure, Kind};
+use super::origin::Origin;
 use super::spellings::Spellings;
 use crate::clock::Moment;
 use crate::credential::Compact;

@@ -4,21 +4,22 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use zeroize::Zeroizing;
 
-use super::Subjects;
 use super::dpop::{self, Prover, Resource};
 use super::entry::{Entry, Key, Tokens};
 use super::policy::RefreshPolicy;
-use super::slot::{Slot, Token};
+use super::slot::Slot;
+use super::state::Token;
 use super::subject_tokens::Subject;
+use super::subjects::Subjects;
 use crate::clock::Moment;
 use crate::config::Report;
 use crate::config::auth::OAuth2;
 use crate::credential::digest::Digest;
-use crate::credential::fixed::secret_value;
 use crate::credential::part::{Part, Sending};
+use crate::credential::sensitive::secret_value;
 use crate::credential::{Attachments, Error, Material, Owned, SentToken, Verdict, own_name};
+use crate::secret::Secret;
 use crate::transport::Outgoing;
 
 /// An OAuth 2.0 method of one service: reads its entry's slot, and puts the token on requests.
@@ -32,8 +33,8 @@ pub(in crate::credential) struct Bearer {
     on_unauthorized: Vec<StatusCode>,
     /// Of this service; the key is the entry's.
     prover: Option<Prover>,
-    /// Held for the slot: this service's terms count as long as this is here.
-    terms: Arc<RefreshPolicy>,
+    /// Held for the slot: this service's policy counts as long as this is here.
+    policy: Arc<RefreshPolicy>,
 }
 
 impl Bearer {
@@ -45,12 +46,12 @@ impl Bearer {
         let entry = Entry::compile(written, material, report)?;
         let digest = entry.key;
         let tokens = material.slots.tokens(entry);
-        let terms = Arc::new(RefreshPolicy::of(written));
-        let (sharers, key) = match &tokens {
-            Tokens::One(slot) => (&*slot.sharers, slot.endpoint.proof_key()),
-            Tokens::PerSubject { subjects, .. } => (subjects.sharers(), subjects.proof_key()),
+        let policy = Arc::new(RefreshPolicy::of(written));
+        let (policies, key) = match &tokens {
+            Tokens::One(slot) => (&*slot.policies, slot.source.proof_key()),
+            Tokens::PerSubject { subjects, .. } => (subjects.policies(), subjects.proof_key()),
         };
-        sharers.join(&terms);
+        policies.join(&policy);
         let prover = key.map(|key| Prover::new(Arc::clone(key)));
         Some(Self {
             prover,
@@ -59,7 +60,7 @@ impl Bearer {
             field: written.token_header.clone(),
             prefix: written.token_prefix.clone(),
             on_unauthorized: written.on_unauthorized.clone(),
-            terms,
+            policy,
         })
     }
 
@@ -159,8 +160,8 @@ impl Bearer {
         if self.prefix.is_empty() {
             return secret_value(token);
         }
-        let prefixed = Zeroizing::new(format!("{} {token}", self.prefix));
-        secret_value(&prefixed)
+        let prefixed = Secret::of_parts(|| [&*self.prefix, " ", token].into_iter());
+        secret_value(prefixed.expose())
     }
 }
 
@@ -176,7 +177,7 @@ impl Part for Bearer {
         );
         let statuses: Vec<[u8; 2]> = self.on_unauthorized.iter().map(|status| status.as_u16().to_be_bytes()).collect();
         digest.field(statuses.as_flattened());
-        self.terms.digest(digest);
+        self.policy.digest(digest);
     }
 
     /// A proof of the app's is for a token of the app's: the two are one.

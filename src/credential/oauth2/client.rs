@@ -7,7 +7,6 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use form_urlencoded::byte_serialize;
 use http::header::AUTHORIZATION;
-use zeroize::Zeroizing;
 
 use super::assertion::{self, Assertion, KeyName};
 use super::failure::Unready;
@@ -76,35 +75,35 @@ impl Client {
     ///
     /// # Errors
     /// When the JWT that does it can't be had.
-    pub(super) async fn authenticate(&self, draft: &mut TokenForm) -> Result<(), Unready> {
+    pub(super) async fn authenticate(&self, form: &mut TokenForm) -> Result<(), Unready> {
         match &self.proof {
             Proof::Basic(secret) => {
                 let pair = basic_pair(self.id.as_deref().unwrap_or_default(), secret);
-                let basic = Zeroizing::new(format!("Basic {}", pair.expose()));
-                draft.set_field(&AUTHORIZATION, &basic, [pair, secret.clone()]);
+                let basic = Secret::of_parts(|| ["Basic ", pair.expose()].into_iter());
+                form.set_field(&AUTHORIZATION, basic.expose(), [pair, secret.clone()]);
             }
             Proof::Post(secret) => {
-                self.name(draft);
-                draft.add_secret("client_secret", secret);
+                self.name(form);
+                form.add_secret("client_secret", secret);
             }
-            Proof::Jwt(assertion) => self.show(&assertion.make(SystemTime::now())?, draft),
-            Proof::File(path) => self.show(&assertion::read(path).await?, draft),
+            Proof::Jwt(assertion) => self.show(&assertion.make(SystemTime::now())?, form),
+            Proof::File(path) => self.show(&assertion::read(path).await?, form),
             // The endpoint must know which client the certificate is to be of (RFC 8705 §2).
-            Proof::Certificate | Proof::None => self.name(draft),
+            Proof::Certificate | Proof::None => self.name(form),
         }
         Ok(())
     }
 
-    fn name(&self, draft: &mut TokenForm) {
-        self.id.iter().for_each(|id| draft.add("client_id", id));
+    fn name(&self, form: &mut TokenForm) {
+        self.id.iter().for_each(|id| form.add("client_id", id));
     }
 
     /// Authenticates by a JWT. The name may go along (RFC 7521 §4.2), and some endpoints look for the client by it: a
     /// token that somebody else made may name a workload, and not the client.
-    fn show(&self, jwt: &Secret, draft: &mut TokenForm) {
-        self.name(draft);
-        draft.add("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
-        draft.add_secret("client_assertion", jwt);
+    fn show(&self, jwt: &Secret, form: &mut TokenForm) {
+        self.name(form);
+        form.add("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+        form.add_secret("client_assertion", jwt);
     }
 }
 
@@ -145,9 +144,9 @@ fn of_client(signer: Signer, key: &KeyName<'_>, written: &OAuth2) -> Assertion {
 
 /// Id and secret as RFC 6749 §2.3.1 wants them: each encoded as a form's value is, and only then joined.
 fn basic_pair(id: &str, secret: &Secret) -> Secret {
-    let form_encoded = |text: &str| Secret::new(byte_serialize(text.as_bytes()).collect());
-    let (id, secret) = (form_encoded(id), form_encoded(secret.expose()));
-    let pair = Secret::new(format!("{}:{}", id.expose(), secret.expose()));
+    let encoded = |text| byte_serialize(str::as_bytes(text));
+    let pair = Secret::of_parts(|| encoded(id).chain([":"]).chain(encoded(secret.expose())));
+    // It measures what it encodes: one allocation.
     Secret::new(STANDARD.encode(pair.expose()))
 }
 

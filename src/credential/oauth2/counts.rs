@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 
 use super::failure::{Failure, Kind};
-use super::slot::State;
+use super::state::State;
 use crate::clock::Moment;
 use crate::telemetry::metrics::{TokenNumbers, TokenOutcome};
 

@@ -15,10 +15,11 @@ use std::time::{Duration, SystemTime};
 use http::Method;
 
 use super::answer;
-use super::call::{Address, Origin, Patience};
+use super::call::{Address, Patience};
 use super::failure::{Failure, Kind};
 use super::form::plain_fields;
 use super::metadata::{self, Expected, Metadata, Unfit};
+use super::origin::Origin;
 use crate::clock::Moment;
 use crate::config::auth::oauth2::{ClientAuth, OAuth2};
 use crate::config::value::Issuer;

@@ -18,8 +18,8 @@ use super::assertion::fresh_name;
 use super::challenge;
 use crate::config::Scheme;
 use crate::credential::Verdict;
-use crate::credential::fixed::secret_value;
 use crate::credential::jws::{Signer, Unsigned, thumbprint};
+use crate::credential::sensitive::secret_value;
 use crate::digest::sha256;
 use crate::secret::Secret;
 

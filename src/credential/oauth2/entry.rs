@@ -6,13 +6,16 @@ use std::sync::{Arc, Mutex, Weak};
 
 use http::HeaderName;
 
-use super::call::{Address, Origin};
+use super::call::Address;
 use super::discovery::{Discovery, Means};
 use super::first_tokens::FirstTokenLimiter;
 use super::grant::Families;
+use super::origin::Origin;
 use super::request::TokenRequest;
+use super::request_limiter::SharedPlaces;
+use super::slot::Slot;
+use super::subjects::Subjects;
 use super::token_endpoint::TokenEndpoint;
-use super::{Slot, Subjects};
 use crate::config::auth::oauth2::{Endpoint, EndpointCertificate, OAuth2};
 use crate::config::{self, At, HttpVersion, Report, Scheme, Tls};
 use crate::credential::Material;
@@ -26,7 +29,7 @@ pub(in crate::credential) struct Entry {
     pub(super) key: Key,
     certificate: Option<[u8; 32]>,
     request: TokenRequest,
-    entrance: Option<Arc<FirstTokenLimiter>>,
+    first_tokens: Option<Arc<FirstTokenLimiter>>,
 }
 
 /// SHA-256 over every part of an [`Entry`].
@@ -48,7 +51,9 @@ pub(crate) struct Slots {
     subjects: Known<Subjects>,
     families: Families,
     /// Of services with many identities: they outlive a reload, so that those before and after it are ten together.
-    entrances: Mutex<HashMap<ServiceName, Weak<FirstTokenLimiter>>>,
+    first_tokens: Mutex<HashMap<ServiceName, Weak<FirstTokenLimiter>>>,
+    /// Where the token requests of all entries' subjects wait for each other.
+    places: SharedPlaces,
 }
 
 /// What is known by its entry's key, for as long as somebody else holds it.
@@ -67,21 +72,21 @@ impl Entry {
     /// `None`: what is wrong has been reported, or can't be known without the secrets.
     pub(super) fn compile(written: &OAuth2, material: &Material<'_>, report: &mut Report) -> Option<Self> {
         let Presented(certificate) = Presented::of(written, material)?;
-        let (place, tls) = place(written, certificate, material, report)?;
+        let (endpoint, tls) = endpoint(written, certificate, material, report)?;
         // Counted even where a plain endpoint can't see it: the token may be bound to it all the same.
         let fingerprint = certificate.map(|certificate| certificate.leaf.sha256);
         let mut digest = Digest::new();
         let plaintext = material.service.allow_plaintext_credentials;
-        digest_place(written, plaintext, tls.as_ref(), fingerprint.as_ref(), &mut digest);
+        digest_endpoint(written, plaintext, tls.as_ref(), fingerprint.as_ref(), &mut digest);
         let families = &material.slots.families;
         let certificate = certificate.map(Arc::as_ref);
-        let request = TokenRequest::compile(written, place, certificate, families, report)?;
+        let request = TokenRequest::compile(written, endpoint, certificate, families, report)?;
         request.digest(&mut digest);
         Some(Self {
             key: digest.finish(),
             certificate: fingerprint,
             request,
-            entrance: material.crowd.entrance.clone(),
+            first_tokens: material.first_tokens.cloned(),
         })
     }
 }
@@ -110,13 +115,13 @@ impl Slots {
 
     /// Where the tokens of this entry are: the slot that is there, or a new one.
     pub(super) fn tokens(&self, entry: Entry) -> Tokens {
-        let Entry { key, certificate, request, entrance } = entry;
+        let Entry { key, certificate, request, first_tokens } = entry;
         match request.subject_field().cloned() {
             Some(field) => {
-                let subjects = self.subjects.get(key, || Subjects::new(request, certificate));
+                let subjects = self.subjects.get(key, || Subjects::new(request, certificate, &self.places));
                 Tokens::PerSubject { subjects, field }
             }
-            None => Tokens::One(self.slot_of(key, || Slot::new(Arc::new(request), certificate, entrance))),
+            None => Tokens::One(self.slot_of(key, || Slot::new(Arc::new(request), certificate, first_tokens))),
         }
     }
 
@@ -126,15 +131,15 @@ impl Slots {
     }
 
     /// The way in for first tokens of this service's identities.
-    pub(super) fn entrance(&self, service: &ServiceName) -> Arc<FirstTokenLimiter> {
-        let mut entrances = locked(&self.entrances);
-        if let Some(entrance) = entrances.get(service).and_then(Weak::upgrade) {
-            return entrance;
+    pub(crate) fn first_tokens(&self, service: &ServiceName) -> Arc<FirstTokenLimiter> {
+        let mut limiters = locked(&self.first_tokens);
+        if let Some(limiter) = limiters.get(service).and_then(Weak::upgrade) {
+            return limiter;
         }
-        entrances.retain(|_, entrance| entrance.strong_count() > 0);
-        let entrance = Arc::default();
-        entrances.insert(service.clone(), Arc::downgrade(&entrance));
-        entrance
+        limiters.retain(|_, limiter| limiter.strong_count() > 0);
+        let limiter = Arc::default();
+        limiters.insert(service.clone(), Arc::downgrade(&limiter));
+        limiter
     }
 }
 
@@ -172,7 +177,7 @@ impl<T> Default for Known<T> {
 }
 
 /// Where token requests go, and the fingerprint of the TLS for it. `None`: what is wrong has been reported.
-fn place(
+fn endpoint(
     written: &OAuth2,
     certificate: Option<&Arc<Certificate>>,
     material: &Material<'_>,
@@ -188,13 +193,13 @@ fn place(
                 Scheme::Https => {
                     let (version, presented) = (HttpVersion::Auto, certificate.map(|it| it.leaf.sha256));
                     let compile = || ClientTls::compile(trust.as_ref(), host, certificate, version, *span, report);
-                    Some(material.crowd.tls(trust.as_ref(), host, presented, compile)?)
+                    Some(material.tls_cache.get(trust.as_ref(), host, presented, compile)?)
                 }
             };
             let fingerprint = tls.as_ref().map(|tls| tls.fingerprint);
             Address::of(url, tls, Origin::Written)
                 .ok()
-                .map(|address| (TokenEndpoint::Written(Arc::new(address)), fingerprint))
+                .map(|address| (TokenEndpoint::Configured(Arc::new(address)), fingerprint))
         }
         Endpoint::Issuer(issuer) => {
             // For a plain issuer too: its endpoint may be another's.
@@ -241,7 +246,7 @@ pub(in crate::credential) fn trust_of(service: &At<Tls>) -> At<Tls> {
 }
 
 /// Digests where the token comes from, and with which TLS.
-fn digest_place(
+fn digest_endpoint(
     written: &OAuth2,
     plaintext: bool,
     tls: Option<&[u8; 32]>,

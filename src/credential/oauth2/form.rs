@@ -1,24 +1,27 @@
 //! A token request in the making: its form, its fields, and every secret that goes into either.
 
-use form_urlencoded::Serializer;
+use bytes::Bytes;
+use form_urlencoded::byte_serialize;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::dpop::FIELD;
 use super::spellings::Spellings;
-use crate::credential::fixed::secret_value;
+use crate::credential::sensitive::secret_value;
 use crate::secret::Secret;
 
 /// A token request in the making.
 pub(super) struct TokenForm {
-    form: Serializer<'static, String>,
+    /// Names and values, as they are before they are encoded.
+    pairs: Vec<(String, Secret)>,
     fields: HeaderMap,
     secrets: Vec<Secret>,
 }
 
 /// A token request that is ready to go.
 pub(super) struct Written {
-    pub(super) form: Secret,
+    /// Wiped when the last that holds it is gone.
+    pub(super) body: Bytes,
     pub(super) fields: HeaderMap,
     /// What an answer must not repeat to people.
     pub(super) secrets: Spellings,
@@ -29,19 +32,19 @@ impl TokenForm {
     pub(super) fn new(grant_type: &str) -> Self {
         let mut fields = plain_fields();
         fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-        let mut draft = Self { form: Serializer::new(String::new()), fields, secrets: Vec::new() };
-        draft.add("grant_type", grant_type);
-        draft
+        let mut form = Self { pairs: Vec::new(), fields, secrets: Vec::new() };
+        form.add("grant_type", grant_type);
+        form
     }
 
     /// Adds a field to the form.
     pub(super) fn add(&mut self, name: &str, value: &str) {
-        self.form.append_pair(name, value);
+        self.pairs.push((name.to_owned(), Secret::new(value.to_owned())));
     }
 
     /// Adds a field to the form, with a value that is nobody's business.
     pub(super) fn add_secret(&mut self, name: &str, value: &Secret) {
-        self.form.append_pair(name, value.expose());
+        self.pairs.push((name.to_owned(), value.clone()));
         self.secrets.push(value.clone());
     }
 
@@ -56,10 +59,20 @@ impl TokenForm {
         self.fields.insert(&FIELD, proof);
     }
 
-    pub(super) fn finish(mut self) -> Written {
-        let form = Secret::new(self.form.finish());
+    pub(super) fn finish(self) -> Written {
+        // Encoded in one go, for all of it is known by now: a form that grew would leave copies of its secrets behind.
+        let body = Bytes::from_owner(Secret::of_parts(|| self.parts()));
         let secrets = Spellings::of(self.secrets.iter().map(Secret::expose));
-        Written { form, fields: self.fields, secrets }
+        Written { body, fields: self.fields, secrets }
+    }
+
+    /// The form as it is sent, in pieces.
+    fn parts(&self) -> impl Iterator<Item = &str> {
+        self.pairs.iter().enumerate().flat_map(|(at, (name, value))| {
+            let separator = if at == 0 { "" } else { "&" };
+            let (name, value) = (byte_serialize(name.as_bytes()), byte_serialize(value.expose().as_bytes()));
+            std::iter::once(separator).chain(name).chain(std::iter::once("=")).chain(value)
+        })
     }
 }
 

@@ -4,9 +4,11 @@
 //! which token it is. Services that agree on all of an entry share its slot.
 //!
 //! ```text
-//!  Bearer (per service) ──load──► Slot ◄──store── refresh ──► request ──► place ──► token endpoint
-//!  Attachments (per worker)        ▲                 │           ▲        (discovery)      │
-//!  Prover (DPoP)                   └──── entry       └ schedule  └────── answer ◄── call ◄─┘
+//!  Bearer (per service) ──load──► Slot ◄──store── refresh ──► source ─ ─ ► request ──► token_endpoint ──► call
+//!  Attachments (per worker)        ▲                 │      (TokenSource)     ▲          (discovery)        │
+//!  Prover (DPoP)                   └──── entry       └ schedule               └──────────── answer ◄────────┘
+//!
+//!  who imports whom: state ◄── schedule, signals, source ◄── slot ◄── refresh ◄── subjects ◄── entry ◄── bearer
 //! ```
 //!
 //! Where each request says on whose behalf it is made, the entry has a slot for each subject: [`Subjects`].
@@ -18,27 +20,36 @@ mod bearer;
 pub(in crate::credential) mod call;
 mod challenge;
 mod client;
+mod connections;
 mod counts;
 mod discovery;
 mod dpop;
 pub(in crate::credential) mod entry;
 pub(in crate::credential) mod failure;
-mod first_tokens;
+pub(in crate::credential) mod first_tokens;
 mod form;
 mod grant;
+mod latest;
 mod metadata;
 mod obtained;
+pub(in crate::credential) mod origin;
 pub(in crate::credential) mod policy;
 pub(crate) mod refresh;
 mod request;
+mod request_limiter;
 mod schedule;
-mod slot;
+mod signals;
+pub(in crate::credential) mod slot;
+pub(in crate::credential) mod source;
 pub(in crate::credential) mod spellings;
+mod state;
 mod state_file;
 mod subject_tokens;
 mod subjects;
+mod sync;
 #[cfg(test)]
 mod tests;
+mod tls_cache;
 mod token_endpoint;
 #[cfg(any(test, feature = "bench"))]
 pub(crate) mod trial;
@@ -47,10 +58,12 @@ pub(in crate::credential) use bearer::Bearer;
 pub(crate) use entry::Slots;
 pub(in crate::credential) use entry::Tokens;
 pub(crate) use failure::Failure;
-pub(crate) use first_tokens::Crowd;
+pub(crate) use first_tokens::FirstTokenLimiter;
 pub(crate) use grant::Claim;
 pub(crate) use obtained::{Obtained, Unobtained};
-pub(crate) use slot::{Slot, TokenState, TokenStatus, Undelivered};
+pub(crate) use slot::{Slot, Undelivered};
+pub(crate) use state::{TokenState, TokenStatus};
 pub(crate) use state_file::Unclaimed;
 pub(crate) use subject_tokens::SubjectTokens;
 pub(crate) use subjects::Subjects;
+pub(crate) use tls_cache::TlsCache;

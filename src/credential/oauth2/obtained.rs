@@ -39,13 +39,13 @@ impl Slot {
         if let Some(claim) = self.claim()? {
             claim.commit();
         }
-        let granted = self.endpoint.fetch(self.sharers.timeout()).await?;
-        let stated = granted.life.unwrap_or_else(|| self.sharers.default_lifetime());
-        let lifetime = self.endpoint.ends().map_or(stated, |ends| stated.min(ends.since(granted.sent)));
+        let granted = self.source.fetch(self.policies.timeout()).await?;
+        let stated = granted.life.unwrap_or_else(|| self.policies.default_lifetime());
+        let lifetime = self.source.ends().map_or(stated, |ends| stated.min(ends.since(granted.sent)));
         Ok(Obtained {
             access_token: granted.access_token,
-            token_type: token_type(self.endpoint.proof_key()),
-            endpoint: self.endpoint.host().to_owned(),
+            token_type: token_type(self.source.proof_key()),
+            endpoint: self.source.host().to_owned(),
             lifetime,
             expires_at: (granted.sent + lifetime).wall(),
             scope: granted.scope,

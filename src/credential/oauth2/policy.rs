@@ -1,8 +1,9 @@
-//! The fields of a service that decide when its token is fetched, and not which token that is.
+//! When a token is fetched: the fields of a service that decide that, and not which token it is.
 //!
-//! Services that share an entry may write them differently. Each holds its own terms, the entry knows them weakly and
+//! Services that share an entry may write them differently. Each holds its own policy, the entry knows them weakly and
 //! goes by what suits them all: so a config that was refused, or is gone, has no say.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use crate::config::auth::oauth2::{OAuth2, RefreshAhead};
 use crate::credential::digest::Digest;
 use crate::locked::locked;
 
-/// The terms of one service.
+/// The policy of one service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RefreshPolicy {
     ahead: RefreshAhead,
@@ -19,7 +20,7 @@ pub(crate) struct RefreshPolicy {
 }
 
 impl RefreshPolicy {
-    pub(super) fn of(written: &OAuth2) -> Self {
+    pub(in crate::credential) fn of(written: &OAuth2) -> Self {
         Self { ahead: written.refresh_ahead, default_lifetime: written.default_lifetime, timeout: written.timeout }
     }
 
@@ -28,7 +29,7 @@ impl RefreshPolicy {
         Self { ahead: RefreshAhead::Share(0.2), default_lifetime, timeout }
     }
 
-    pub(super) fn digest(&self, digest: &mut Digest) {
+    pub(in crate::credential) fn digest(&self, digest: &mut Digest) {
         let (kind, ahead) = match self.ahead {
             RefreshAhead::Share(share) => (0, u128::from(share.to_bits())),
             RefreshAhead::Fixed(time) => (1, time.as_nanos()),
@@ -46,69 +47,87 @@ impl RefreshPolicy {
     }
 }
 
-/// The terms of all services that share an entry.
+/// The policies of all services that share an entry.
 #[derive(Debug, Default)]
-pub(in crate::credential) struct RefreshPolicies(Mutex<Vec<Weak<RefreshPolicy>>>);
+pub(in crate::credential) struct RefreshPolicies {
+    all: Mutex<Vec<Weak<RefreshPolicy>>>,
+    /// The longest time-out of all, in milliseconds, for those who may take no lock. As of the last that joined: what one
+    /// that is gone has left behind is at most too long.
+    longest_timeout: AtomicU64,
+}
 
 impl RefreshPolicies {
-    /// Adds a service's terms, for as long as the service holds them.
-    pub(in crate::credential) fn join(&self, terms: &Arc<RefreshPolicy>) {
-        let mut sharers = self.lock();
-        sharers.retain(|sharer| sharer.strong_count() > 0);
-        sharers.push(Arc::downgrade(terms));
+    /// Adds a service's policy, for as long as the service holds it.
+    pub(in crate::credential) fn join(&self, policy: &Arc<RefreshPolicy>) {
+        {
+            let mut policies = self.lock();
+            policies.retain(|sharer| sharer.strong_count() > 0);
+            policies.push(Arc::downgrade(policy));
+        }
+        let longest = u64::try_from(self.timeout().as_millis()).unwrap_or(u64::MAX);
+        self.longest_timeout.store(longest, Ordering::Relaxed);
+    }
+
+    /// How long somebody waits at most for an attempt to end: as long as one may take, and the time before it begins.
+    pub(in crate::credential) fn longest_wait(&self) -> Duration {
+        Duration::from_millis(self.longest_timeout.load(Ordering::Relaxed)) + BEFORE_AN_ATTEMPT
     }
 
     /// How much of `life` should be left at a refresh: what the most careful one wants.
-    pub(super) fn ahead(&self, life: Duration) -> Duration {
-        self.of_all(|terms| terms.ahead(life)).max().unwrap_or_default()
+    pub(in crate::credential) fn ahead(&self, life: Duration) -> Duration {
+        self.of_all(|policy| policy.ahead(life)).max().unwrap_or_default()
     }
 
     /// How long a token lives that does not say: as the most careful one assumes.
-    pub(super) fn default_lifetime(&self) -> Duration {
-        self.of_all(|terms| terms.default_lifetime).min().unwrap_or_default()
+    pub(in crate::credential) fn default_lifetime(&self) -> Duration {
+        self.of_all(|policy| policy.default_lifetime).min().unwrap_or_default()
     }
 
     /// How long one token request may take in all: as long as the most patient one waits.
-    pub(super) fn timeout(&self) -> Duration {
-        self.of_all(|terms| terms.timeout).max().unwrap_or_default()
+    pub(in crate::credential) fn timeout(&self) -> Duration {
+        self.of_all(|policy| policy.timeout).max().unwrap_or_default()
     }
 
     fn of_all(&self, field: impl Fn(&RefreshPolicy) -> Duration) -> impl Iterator<Item = Duration> {
-        let fields: Vec<_> = self.lock().iter().filter_map(Weak::upgrade).map(|terms| field(&terms)).collect();
+        let fields: Vec<_> = self.lock().iter().filter_map(Weak::upgrade).map(|policy| field(&policy)).collect();
         fields.into_iter()
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Weak<RefreshPolicy>>> {
-        locked(&self.0)
+        locked(&self.all)
     }
 }
+
+/// Attempts lie a second apart. The other is for who waits to hear of the attempt's own time-out, which says more than that
+/// the wait was too long.
+const BEFORE_AN_ATTEMPT: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn terms(ahead: RefreshAhead, lifetime: u64, timeout: u64) -> Arc<RefreshPolicy> {
+    fn policy(ahead: RefreshAhead, lifetime: u64, timeout: u64) -> Arc<RefreshPolicy> {
         let default_lifetime = Duration::from_secs(lifetime);
         Arc::new(RefreshPolicy { ahead, default_lifetime, timeout: Duration::from_secs(timeout) })
     }
 
     #[track_caller]
-    fn check(sharers: &RefreshPolicies, ahead: u64, lifetime: u64, timeout: u64) {
-        let found = (sharers.ahead(Duration::from_secs(100)), sharers.default_lifetime(), sharers.timeout());
+    fn check(policies: &RefreshPolicies, ahead: u64, lifetime: u64, timeout: u64) {
+        let found = (policies.ahead(Duration::from_secs(100)), policies.default_lifetime(), policies.timeout());
 
         assert_eq!(found, (Duration::from_secs(ahead), Duration::from_secs(lifetime), Duration::from_secs(timeout)));
     }
 
     #[test]
     fn sharers_get_what_suits_them_all_and_those_that_are_gone_have_no_say() {
-        let sharers = RefreshPolicies::default();
-        let patient = terms(RefreshAhead::Share(0.2), 300, 10);
-        let hasty = terms(RefreshAhead::Fixed(Duration::from_secs(30)), 60, 2);
-        sharers.join(&patient);
-        sharers.join(&hasty);
+        let policies = RefreshPolicies::default();
+        let patient = policy(RefreshAhead::Share(0.2), 300, 10);
+        let hasty = policy(RefreshAhead::Fixed(Duration::from_secs(30)), 60, 2);
+        policies.join(&patient);
+        policies.join(&hasty);
 
-        check(&sharers, 30, 60, 10);
+        check(&policies, 30, 60, 10);
         drop(hasty);
-        check(&sharers, 20, 300, 10);
+        check(&policies, 20, 300, 10);
     }
 }

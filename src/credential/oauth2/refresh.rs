@@ -3,87 +3,44 @@
 //! All token requests of an entry come from here, one after the other, so there are never two at once. When the next
 //! one is due is decided by [`Schedule`]; here is the waiting, the asking and the publishing.
 
-use std::path::Path;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::Slot;
 use super::answer::Granted;
-use super::dpop::ProofKey;
 use super::failure::{Failure, Kind};
-use super::grant::Claim;
-use super::schedule::{Novelty, Schedule};
-use super::slot::{Asks, State, Token};
-use super::state_file::Unclaimed;
+use super::request_limiter::RequestPermit;
+use super::schedule::{APART, Novelty, Schedule};
+use super::signals::RefreshSignals;
+use super::slot::Slot;
+use super::source::TokenSource;
+use super::state::{State, Token};
 use crate::clock::Moment;
 use crate::guard::{Panicked, guarded};
-
-/// Where tokens of one entry come from.
-pub(crate) trait TokenSource: Send + Sync {
-    /// One token request, which takes no longer than `timeout` in all.
-    fn fetch(&self, timeout: Duration) -> Fetch<'_>;
-
-    /// Host and port, for people.
-    fn host(&self) -> &str;
-
-    /// The key that its tokens are bound to (DPoP).
-    fn proof_key(&self) -> Option<&Arc<ProofKey>> {
-        None
-    }
-
-    /// Whether it is asked only while a request waits for the token: nothing is fetched ahead, or again, for nobody.
-    fn is_on_demand(&self) -> bool {
-        false
-    }
-
-    /// When no token of it is good any more, whatever an answer says.
-    fn ends(&self) -> Option<Moment> {
-        None
-    }
-
-    /// Whether an answer must be heard though nobody needs its token any more: what is in it may be needed by others.
-    fn is_heard_out(&self) -> bool {
-        false
-    }
-
-    /// Has what outlives the process for this process alone, once that is committed. Blocks.
-    fn claim(&self) -> Result<Option<Claim>, Unclaimed> {
-        Ok(None)
-    }
-
-    /// Where it keeps what outlives the process.
-    fn state_file(&self) -> Option<&Path> {
-        None
-    }
-
-    /// What is wrong though tokens are had.
-    fn trouble(&self) -> Option<String> {
-        None
-    }
-}
-
-/// A token request on its way.
-pub(crate) type Fetch<'a> = Pin<Box<dyn Future<Output = Result<Granted, Failure>> + 'a>>;
 
 /// Keeps the slot's token fresh; ends when the last snapshot that holds the slot is gone. Runs on the background's
 /// `LocalRuntime`.
 pub(crate) async fn run(slot: Weak<Slot>) {
-    // Only these two are held while it waits: a strong slot would keep itself alive.
-    let Some((asks, endpoint)) = slot.upgrade().map(|slot| (Arc::clone(&slot.asks), Arc::clone(&slot.endpoint))) else {
-        return;
-    };
-    let schedule = Schedule::new(Moment::now());
-    let mut refresher = Refresher { slot, asks, endpoint, schedule };
+    let Some(mut refresher) = Refresher::of(slot) else { return };
     loop {
         // What a turn changes half before it panics is the refresher's alone, and each attempt starts from the slot's
-        // state. Who waits for this one must not wait for ever.
+        // state.
         let turn = guarded(pin!(refresher.turn())).await;
-        if turn.unwrap_or_else(|Panicked| refresher.end_by_panic()).is_none() {
-            return;
+        match turn {
+            Ok(Some(())) => {}
+            Ok(None) => return,
+            Err(Panicked) => {
+                // Who waits for this attempt must not wait for one that never ends.
+                if refresher.end_by_panic().is_none() {
+                    return;
+                }
+                // Rested here, and not in the next turn: that may panic again before it comes to wait, and then this would
+                // be a loop that leaves the thread to nobody else.
+                refresher.rest().await;
+            }
         }
     }
 }
@@ -91,12 +48,21 @@ pub(crate) async fn run(slot: Weak<Slot>) {
 /// One entry's loop. Its steps return `None` once the slot is gone.
 struct Refresher {
     slot: Weak<Slot>,
-    asks: Arc<Asks>,
-    endpoint: Arc<dyn TokenSource>,
+    signals: Arc<RefreshSignals>,
+    source: Arc<dyn TokenSource>,
     schedule: Schedule,
 }
 
+/// What an attempt holds while others wait in line for it.
+type Permits = (Option<OwnedSemaphorePermit>, Option<RequestPermit>);
+
 impl Refresher {
+    fn of(slot: Weak<Slot>) -> Option<Self> {
+        // Only these two are held while it waits: a strong slot would keep itself alive.
+        let (signals, source) = slot.upgrade().map(|slot| (Arc::clone(&slot.signals), Arc::clone(&slot.source)))?;
+        Some(Self { slot, signals, source, schedule: Schedule::new(Moment::now()) })
+    }
+
     async fn turn(&mut self) -> Option<()> {
         self.wait_until_due().await?;
         self.attempt().await
@@ -104,11 +70,11 @@ impl Refresher {
 
     async fn wait_until_due(&mut self) -> Option<()> {
         loop {
-            let is_called_for = self.hear()?;
+            let is_called_for = self.take_signals()?;
             let now = Moment::now();
-            if !is_called_for && self.endpoint.is_on_demand() {
+            if !is_called_for && self.source.is_on_demand() {
                 // However many there are, those that nobody asks cost no timer.
-                self.asks.bell.notified().await;
+                self.signals.wake.notified().await;
                 continue;
             }
             let wait = match self.schedule.due() {
@@ -116,34 +82,37 @@ impl Refresher {
                 Some(due) => due.since(now).min(LONGEST_NAP),
                 None => LONGEST_NAP,
             };
-            // A ring since `hear` is kept by the bell and ends this at once.
-            tokio::time::timeout(wait, self.asks.bell.notified()).await.ok();
+            // A wake-up since `take_signals` is kept, and ends this at once.
+            tokio::time::timeout(wait, self.signals.wake.notified()).await.ok();
         }
     }
 
     /// Takes what was asked meanwhile into the plan; says whether the next attempt is asked for.
-    fn hear(&mut self) -> Option<bool> {
+    fn take_signals(&mut self) -> Option<bool> {
         let slot = self.slot.upgrade()?;
         let state = slot.state();
-        let next = state.requests + 1;
+        // Nothing is in flight here, so this attempt is both the next to begin and the next to end; a wish for an earlier
+        // one was met meanwhile.
+        let next = state.ending();
         let now = Moment::now();
-        let wanted = self.asks.wanted.load(Ordering::Acquire) == next;
+        // Not taken out: it tells those in line, too, that a request waits.
+        let wanted = self.signals.wanted.load(Ordering::Acquire) == next;
         if wanted {
             self.schedule.wanted(now);
         }
-        if self.asks.hurried.swap(0, Ordering::AcqRel) == next {
+        if self.signals.hurried.swap(0, Ordering::AcqRel) >= next {
             self.schedule.try_now(now);
         }
-        let demanded = self.asks.demanded.swap(0, Ordering::AcqRel) == next;
+        let demanded = self.signals.demanded.swap(0, Ordering::AcqRel) == next;
         if demanded {
             self.schedule.demanded(now);
         }
         // Taken out, so that one complaint that came too soon is not heard again ten seconds later.
-        let rejected = self.asks.rejected.swap(0, Ordering::AcqRel);
+        let rejected = self.signals.rejected.swap(0, Ordering::AcqRel);
         // A request with several tokens is stamped with the newest: it has carried each that is not newer than that.
         let concerns_ours = state.generation() != 0 && rejected >= state.generation();
         if concerns_ours && self.schedule.rejected(now) {
-            tracing::info!(target: LOG, endpoint = self.endpoint.host(), "the service refuses the token, fetching another");
+            tracing::info!(target: LOG, endpoint = self.source.host(), "the service refuses the token, fetching another");
             slot.publish(State { replacing: true, ..self.planned(&state) });
             return Some(true);
         }
@@ -151,30 +120,54 @@ impl Refresher {
     }
 
     async fn attempt(&mut self) -> Option<()> {
-        let _place = self.enter().await?;
+        // Before it begins: who stands in line has sent nothing yet, and is not in flight for anybody who would join it.
+        let _permits = self.enter().await?;
+        if self.is_needless()? {
+            return Some(());
+        }
         let timeout = self.begin()?;
-        let endpoint = Arc::clone(&self.endpoint);
+        let source = Arc::clone(&self.source);
         let fetched = tokio::select! {
-            fetched = endpoint.fetch(timeout) => fetched,
-            () = self.asks.until_gone(), if !endpoint.is_heard_out() => return None,
+            fetched = source.fetch(timeout) => fetched,
+            () = self.signals.until_gone(), if !source.is_heard_out() => return None,
         };
+        // The permits are held until the end is published: so many are under way, and none that only looks as if it were over.
         self.end(fetched)
     }
 
-    /// Waits for a place if this would be the first token of one of many.
-    async fn enter(&self) -> Option<Option<OwnedSemaphorePermit>> {
+    /// Waits in line if this would be the first token of one of many, or that of one of many subjects.
+    async fn enter(&self) -> Option<Permits> {
         let slot = self.slot.upgrade()?;
         let state = slot.state();
-        let Some(entrance) = slot.entrance.clone().filter(|_| state.token.is_none()) else { return Some(None) };
+        let first_tokens = slot.first_tokens.clone().filter(|_| state.token.is_none());
+        let subjects = slot.subjects.clone();
+        // Not held while it waits: what lets go of a slot in line takes it out of the line too.
         drop(slot);
-        let place = entrance.enter(pin!(self.asks.until_wanted(state.requests + 1))).await;
-        Some(place)
+        match (first_tokens, subjects) {
+            (Some(limiter), _) => {
+                // This hears of its end as well. Two that listen to the same wake-ups would take them from each other.
+                let wanted = pin!(self.signals.until_wanted(state.ending()));
+                Some((limiter.enter(wanted).await, None))
+            }
+            (None, Some(limiter)) => tokio::select! {
+                biased;
+                permit = limiter.enter() => Some((None, permit)),
+                () = self.signals.until_gone() => None,
+            },
+            (None, None) => Some((None, None)),
+        }
+    }
+
+    /// Whether it was for requests alone, and none of them waits any more: they had stood in line for too long.
+    fn is_needless(&self) -> Option<bool> {
+        let state = self.slot.upgrade()?.state();
+        Some(self.source.is_on_demand() && !state.replacing && self.signals.withdraw())
     }
 
     fn begin(&self) -> Option<Duration> {
         let slot = self.slot.upgrade()?;
         slot.publish(State { in_flight: true, ..self.planned(&slot.state()) });
-        Some(slot.sharers.timeout())
+        Some(slot.policies.timeout())
     }
 
     fn end(&mut self, fetched: Result<Granted, Failure>) -> Option<()> {
@@ -188,18 +181,28 @@ impl Refresher {
     }
 
     fn end_by_panic(&mut self) -> Option<()> {
-        let endpoint = self.endpoint.host().to_owned();
-        let (what, help) = ("was not asked, by a fault of Sidekey's own".to_owned(), "its log has the place");
-        self.end(Err(Failure { kind: Kind::Unavailable, endpoint, what, help, retry_after: None }))
+        self.end(Err(self.unavailable("was not asked, by a fault of Sidekey's own", "its log has the place")))
+    }
+
+    /// Waits out the back-off, which whoever wants something may cut short, but not the time between two attempts.
+    async fn rest(&self) {
+        tokio::time::sleep(APART).await;
+        let left = self.schedule.due().map_or(Duration::ZERO, |due| due.since(Moment::now()));
+        tokio::time::timeout(left, self.signals.wake.notified()).await.ok();
+    }
+
+    fn unavailable(&self, what: &str, help: &'static str) -> Failure {
+        let endpoint = self.source.host().to_owned();
+        Failure { kind: Kind::Unavailable, endpoint, what: what.to_owned(), help, retry_after: None }
     }
 
     fn succeed(&mut self, slot: &Slot, before: &State, mut granted: Granted) {
-        if let Some(ends) = self.endpoint.ends() {
-            let stated = granted.life.unwrap_or_else(|| slot.sharers.default_lifetime());
+        if let Some(ends) = self.source.ends() {
+            let stated = granted.life.unwrap_or_else(|| slot.policies.default_lifetime());
             granted.life = Some(stated.min(ends.since(granted.sent)));
         }
-        let (token, novelty) = succeed_to(before.token.as_deref(), granted, slot.sharers.default_lifetime());
-        let ahead = slot.sharers.ahead(token.life);
+        let (token, novelty) = succeed_to(before.token.as_deref(), granted, slot.policies.default_lifetime());
+        let ahead = slot.policies.ahead(token.life);
         self.schedule.succeeded(&token, novelty, ahead, fastrand::f64(), Moment::now());
         self.log_success(before, &token);
 
@@ -230,16 +233,28 @@ impl Refresher {
 
     /// As [`Refresher::planned`], with one attempt more behind it.
     fn ended(&self, before: &State) -> State {
-        State { requests: before.requests + 1, in_flight: false, replacing: false, ..self.planned(before) }
+        State { attempts: before.ending(), in_flight: false, replacing: false, ..self.planned(before) }
     }
 
     fn log_success(&self, before: &State, token: &Token) {
-        let (endpoint, seconds) = (self.endpoint.host(), token.life.as_secs());
+        let (endpoint, seconds) = (self.source.host(), token.life.as_secs());
         if before.token.is_none() || before.failure.is_some() {
             tracing::info!(target: LOG, endpoint, seconds, "token obtained");
         } else {
             tracing::debug!(target: LOG, endpoint, seconds, "token refreshed");
         }
+    }
+}
+
+/// However it ends: with its slot, by a panic that `guarded` does not see, or with the runtime that it runs on.
+impl Drop for Refresher {
+    fn drop(&mut self) {
+        // Gone with its slot: that is how it should be.
+        let Some(slot) = self.slot.upgrade() else { return };
+        // Else somebody still reads the slot, waits there, and would do so for ever.
+        let failure = self.unavailable("is asked no more", "the process is ending, or its log says why");
+        let before = slot.state();
+        slot.abandon(State { failure: Some(Arc::new(failure)), abandoned: true, ..self.ended(&before) });
     }
 }
 
@@ -253,22 +268,6 @@ fn succeed_to(old: Option<&Token>, granted: Granted, default_lifetime: Duration)
         None => {
             let generation = GENERATIONS.fetch_add(1, Ordering::Relaxed);
             (Token { generation, access_token, sent, life }, Novelty::New)
-        }
-    }
-}
-
-impl Asks {
-    /// Attempt number `attempt` is waited for, or nobody will wait for any.
-    async fn until_wanted(&self, attempt: u64) {
-        while self.wanted.load(Ordering::Acquire) < attempt && !self.gone.load(Ordering::Acquire) {
-            self.bell.notified().await;
-        }
-    }
-
-    async fn until_gone(&self) {
-        while !self.gone.load(Ordering::Acquire) {
-            // Other rings are for later: what they are for stays in the atomics.
-            self.bell.notified().await;
         }
     }
 }

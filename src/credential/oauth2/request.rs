@@ -6,7 +6,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use http::{HeaderName, Method};
 
 use super::answer::{self, Asked, Granted};
@@ -16,7 +15,7 @@ use super::dpop::{ProofKey, Prover};
 use super::failure::{Failure, Unready};
 use super::form::{TokenForm, Written};
 use super::grant::{Claim, Families, Grant, Input};
-use super::refresh::{Fetch, TokenSource};
+use super::source::{Fetch, TokenSource};
 use super::state_file::Unclaimed;
 use super::token_endpoint::TokenEndpoint;
 use crate::config::Report;
@@ -28,7 +27,7 @@ use crate::transport::Body;
 
 /// The token request of one entry, made anew each time it is sent.
 pub(super) struct TokenRequest {
-    place: TokenEndpoint,
+    endpoint: TokenEndpoint,
     client: Client,
     grant: Grant,
     wanted: Wanted,
@@ -51,7 +50,7 @@ impl TokenRequest {
     /// without the secrets.
     pub(super) fn compile(
         written: &OAuth2,
-        place: TokenEndpoint,
+        endpoint: TokenEndpoint,
         certificate: Option<&Certificate>,
         families: &Families,
         report: &mut Report,
@@ -60,7 +59,7 @@ impl TokenRequest {
         let grant = Grant::compile(written, families, report);
         let certificate = certificate.map(|certificate| certificate.leaf.sha256);
         let prover = written.dpop.then(|| Prover::new(Arc::new(ProofKey::generate())));
-        Some(Self { place, client: client?, grant: grant?, wanted: Wanted::of(written), certificate, prover })
+        Some(Self { endpoint, client: client?, grant: grant?, wanted: Wanted::of(written), certificate, prover })
     }
 
     /// Digests all that decides which token it brings, but for where it is sent.
@@ -84,7 +83,7 @@ impl TokenRequest {
     pub(super) async fn exchange(&self, timeout: Duration, subject: Option<&Secret>) -> Result<Granted, Failure> {
         let mut input = self.grant.input(subject).await;
         let patience = Patience::of(timeout);
-        let address = self.place.find(patience).await?;
+        let address = self.endpoint.find(patience).await?;
         let mut sent = self.send(&address, &input, patience).await?;
         if self.prover.is_some() && answer::wants_nonce(&sent.1.answer()) {
             // Once: the nonce that came with this answer is in the next proof.
@@ -104,14 +103,18 @@ impl TokenRequest {
         input: &Input<'_>,
         patience: Patience,
     ) -> Result<(Written, Heard), Failure> {
-        let Some(draft) = patience.keep(self.draft(address, input)).await else {
-            let what = format!("the request could not be written until `timeout` ({:?}) was over", patience.timeout);
-            return Err(Failure::unready(self.host(), Unready { what, help: "check the disk of `client_assertion`" }));
+        let (written, heard) = match self.send_on_kept(address, input, patience).await? {
+            Some((written, heard)) => (written, heard),
+            None => {
+                // Written anew, though one may have been written for a connection that was lost: an endpoint that got it
+                // all the same would not take the same JWT or proof twice.
+                let written = self.write(address, input, patience).await?;
+                let (fields, form) = (written.fields.clone(), Body::Whole(Some(written.body.clone())));
+                let heard = address.ask(Method::POST, fields, form, patience).await;
+                (written, heard)
+            }
         };
-        let written = draft.map_err(|unready| Failure::unready(self.host(), unready))?.finish();
-        let form = Body::Whole(Some(Bytes::copy_from_slice(written.form.expose().as_bytes())));
-        let heard = address.ask(Method::POST, written.fields.clone(), form, patience).await;
-        self.place.learn(&heard);
+        self.endpoint.learn(&heard);
         let heard = heard?;
         if let Some(prover) = &self.prover {
             prover.remember(&heard.fields);
@@ -119,15 +122,43 @@ impl TokenRequest {
         Ok((written, heard))
     }
 
-    /// The request as it goes out this time.
-    async fn draft(&self, address: &Address, input: &Input<'_>) -> Result<TokenForm, Unready> {
-        let mut draft = self.grant.draft(input)?;
-        self.client.authenticate(&mut draft).await?;
-        self.wanted.write(&mut draft);
-        if let Some(prover) = &self.prover {
-            draft.prove(prover.prove("POST", address.resource(), None)?);
+    /// Sends it on a connection that was kept. `None`: there is none, or it was lost before an answer began.
+    async fn send_on_kept(
+        &self,
+        address: &Address,
+        input: &Input<'_>,
+        patience: Patience,
+    ) -> Result<Option<(Written, Result<Heard, Failure>)>, Failure> {
+        // A refresh token may be good only once: what is lost with one must not be asked again, so it is never put on a
+        // connection that may be about to close. All other requests may be made twice.
+        if self.is_heard_out() {
+            return Ok(None);
         }
-        Ok(draft)
+        let Some(kept) = address.kept() else { return Ok(None) };
+        let written = self.write(address, input, patience).await?;
+        let (fields, form) = (written.fields.clone(), Body::Whole(Some(written.body.clone())));
+        let heard = address.ask_on(kept, Method::POST, fields, form, patience).await;
+        Ok(heard.map(|heard| (written, heard)))
+    }
+
+    /// The request, in no more than the time that is left.
+    async fn write(&self, address: &Address, input: &Input<'_>, patience: Patience) -> Result<Written, Failure> {
+        let Some(form) = patience.keep(self.form(address, input)).await else {
+            let what = format!("the request could not be written until `timeout` ({:?}) was over", patience.timeout);
+            return Err(Failure::unready(self.host(), Unready { what, help: "check the disk of `client_assertion`" }));
+        };
+        Ok(form.map_err(|unready| Failure::unready(self.host(), unready))?.finish())
+    }
+
+    /// Writes the request as it goes out this time.
+    async fn form(&self, address: &Address, input: &Input<'_>) -> Result<TokenForm, Unready> {
+        let mut form = self.grant.form(input)?;
+        self.client.authenticate(&mut form).await?;
+        self.wanted.write(&mut form);
+        if let Some(prover) = &self.prover {
+            form.prove(prover.prove("POST", address.resource(), None)?);
+        }
+        Ok(form)
     }
 
     fn asked<'a>(&'a self, address: &'a Address, written: &'a Written, heard: &Heard) -> Asked<'a> {
@@ -148,7 +179,7 @@ impl TokenSource for TokenRequest {
     }
 
     fn host(&self) -> &str {
-        self.place.host()
+        self.endpoint.host()
     }
 
     fn proof_key(&self) -> Option<&Arc<ProofKey>> {
@@ -194,13 +225,13 @@ impl Wanted {
         digest.list(headers.flat_map(|(name, value)| [name.as_str().as_bytes(), value.expose().as_bytes()]));
     }
 
-    fn write(&self, draft: &mut TokenForm) {
-        self.scope.iter().for_each(|scope| draft.add("scope", scope));
-        self.audience.iter().for_each(|audience| draft.add("audience", audience));
-        self.resource.iter().for_each(|resource| draft.add("resource", resource));
-        self.params.iter().for_each(|(name, value)| draft.add_secret(name, value));
+    fn write(&self, form: &mut TokenForm) {
+        self.scope.iter().for_each(|scope| form.add("scope", scope));
+        self.audience.iter().for_each(|audience| form.add("audience", audience));
+        self.resource.iter().for_each(|resource| form.add("resource", resource));
+        self.params.iter().for_each(|(name, value)| form.add_secret(name, value));
         for (name, value) in &self.headers {
-            draft.set_field(name, value.expose(), [value.clone()]);
+            form.set_field(name, value.expose(), [value.clone()]);
         }
     }
 }
@@ -212,7 +243,7 @@ mod tests {
     use super::*;
     use crate::config::auth::oauth2::ClientAuth;
     use crate::config::{At, Scheme, Secrets, Url};
-    use crate::credential::oauth2::call::Origin;
+    use crate::credential::oauth2::origin::Origin;
     use crate::credential::tests::oauth2;
 
     fn secret(text: &str) -> At<Secret> {
@@ -224,11 +255,11 @@ mod tests {
         let url = Url { scheme: Scheme::Http, ..method.endpoint.value.url().clone() };
         let address = Arc::new(Address::of(&url, None, Origin::Written).expect("an address"));
         let mut report = Report::new(Secrets::Read);
-        let place = TokenEndpoint::Written(Arc::clone(&address));
-        let request = TokenRequest::compile(method, place, None, &Families::default(), &mut report);
+        let endpoint = TokenEndpoint::Configured(Arc::clone(&address));
+        let request = TokenRequest::compile(method, endpoint, None, &Families::default(), &mut report);
         let request = request.expect("a request");
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        runtime.block_on(request.draft(&address, &Input::Nothing)).expect("a form").finish()
+        runtime.block_on(request.form(&address, &Input::Nothing)).expect("a form").finish()
     }
 
     #[track_caller]
@@ -236,7 +267,7 @@ mod tests {
         let written = written(method);
         let sent = written.fields.get(AUTHORIZATION).map(|value| value.to_str().expect("ASCII"));
 
-        assert_eq!(written.form.expose(), expected);
+        assert_eq!(written.body, expected);
         assert_eq!(sent, authorization);
     }
 

@@ -1,44 +1,53 @@
 //! Where the current token of one entry is read, and where those wait who find none.
 //!
-//! Only the entry's refresh loop writes; workers read with one atomic load and take no lock. What they want of the
-//! loop they leave in a few atomics and ring its bell: the loop decides, and publishes what it decided.
+//! Only the entry's refresher writes; workers read with one atomic load and take no lock. What they want of it they leave
+//! in its `signals` and wake it: it decides, and publishes what it decided.
+//!
+//! ```text
+//!  worker:  load ─► none alive ─► want(ending) ─► register ─► look again ─► wait ┐
+//!  refresher:        take signals ─► begin ─► fetch ─► publish ─► notify ─────────┴─► look again
+//! ```
 
 use std::fmt;
 use std::path::Path;
-use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use super::counts::Counts;
 use super::dpop::token_type;
 use super::failure::{Failure, Kind};
 use super::first_tokens::FirstTokenLimiter;
 use super::grant::Claim;
+use super::latest::Latest;
 use super::policy::RefreshPolicies;
-use super::refresh::TokenSource;
+use super::request_limiter::RequestLimiter;
+use super::signals::RefreshSignals;
+use super::source::TokenSource;
+use super::state::{State, Token, TokenStatus};
 use super::state_file::Unclaimed;
 use crate::clock::Moment;
+use crate::code::Code;
 use crate::credential::Error;
 use crate::locked::locked;
-use crate::secret::Secret;
 use crate::telemetry::metrics::TokenNumbers;
 
 /// The current token of one entry, and who waits for it.
 pub(crate) struct Slot {
-    state: ArcSwap<State>,
-    /// Rung at the end of each attempt.
-    ended: Notify,
+    /// Announced at the end of each attempt.
+    state: Latest<State>,
     /// Outlives the slot by a moment, so that its loop hears that it is gone.
-    pub(super) asks: Arc<Asks>,
-    pub(super) endpoint: Arc<dyn TokenSource>,
-    pub(in crate::credential) sharers: Arc<RefreshPolicies>,
+    pub(super) signals: Arc<RefreshSignals>,
+    pub(super) source: Arc<dyn TokenSource>,
+    pub(in crate::credential) policies: Arc<RefreshPolicies>,
     certificate: Option<[u8; 32]>,
     /// Where its first token has to wait for those of others.
-    pub(super) entrance: Option<Arc<FirstTokenLimiter>>,
+    pub(super) first_tokens: Option<Arc<FirstTokenLimiter>>,
+    /// Where each of its token requests has to wait for those of other subjects.
+    pub(super) subjects: Option<Arc<RequestLimiter>>,
     counts: Arc<Counts>,
     /// When somebody last demanded another token.
     demanded: Mutex<Option<Moment>>,
@@ -46,122 +55,71 @@ pub(crate) struct Slot {
     used: AtomicBool,
 }
 
-/// A token in hand.
-#[derive(Debug)]
-pub(crate) struct Token {
-    /// Unique in the process, and higher than that of any token fetched before: [`crate::credential::Stamp`] relies on
-    /// it.
-    pub(super) generation: u64,
-    pub(in crate::credential) access_token: Secret,
-    pub(super) sent: Moment,
-    pub(super) life: Duration,
-}
-
-/// What the loop knows, as of its last step.
-#[derive(Clone, Debug, Default)]
-pub(super) struct State {
-    /// The last token that was had; it may have expired.
-    pub(super) token: Option<Arc<Token>>,
-    /// Why the last attempt failed; `None`: it did not, or there was none.
-    pub(super) failure: Option<Arc<Failure>>,
-    pub(super) in_flight: bool,
-    /// The next attempt will replace a token that the service called dead.
-    pub(super) replacing: bool,
-    /// When the next attempt is due.
-    pub(super) due: Option<Moment>,
-    /// From when on a dead token is replaced.
-    pub(super) replaceable: Option<Moment>,
-    pub(super) refreshed_at: Option<SystemTime>,
-    /// Attempts that ended.
-    pub(super) requests: u64,
-    pub(super) failures: u64,
-}
-
-/// What the loop is asked for. Attempts are numbered, tokens have generations: so an ask that was met meanwhile is
-/// recognized, and none is lost.
-#[derive(Debug, Default)]
-pub(super) struct Asks {
-    /// Attempt number `wanted` is waited for by a request.
-    pub(super) wanted: AtomicU64,
-    /// Attempt number `hurried` may come before its time.
-    pub(super) hurried: AtomicU64,
-    /// Attempt number `demanded` is made at once.
-    pub(super) demanded: AtomicU64,
-    /// The service called the token of this generation dead.
-    pub(super) rejected: AtomicU64,
-    pub(super) gone: AtomicBool,
-    pub(super) bell: Notify,
-}
-
-/// For status and metrics; holds no secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TokenStatus {
-    pub(crate) state: TokenState,
-    pub(crate) token_type: Option<String>,
-    pub(crate) expires_at: Option<SystemTime>,
-    /// How long it lives in all, from the request that brought it.
-    pub(crate) lifetime: Option<Duration>,
-    pub(crate) refreshed_at: Option<SystemTime>,
-    pub(crate) requests: u64,
-    pub(crate) failures: u64,
-    /// Why the last attempt failed.
-    pub(crate) last_error: Option<String>,
-}
-
 /// Why there is no other token, though somebody demanded one.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Undelivered {
     #[error("another token was asked for less than a second ago")]
     TooSoon,
+    /// Of many that are asked for together.
+    #[error("no other token was had within {limit:?}, the time-out of a token request")]
+    TooLate { limit: Duration },
     #[error(transparent)]
     Failed(#[from] Error),
 }
 
-/// How an entry is, in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TokenState {
-    /// Nobody has asked for a token yet.
-    None,
-    /// The first one is being fetched.
-    Pending,
-    Valid,
-    /// There was one, and no other could be had yet.
-    Expired,
-    /// There never was one, and the last attempt to get one failed.
-    Failed,
+impl Undelivered {
+    /// The word of the answer.
+    pub(crate) fn code(&self) -> Code {
+        match self {
+            Self::TooSoon => Code::RateLimited,
+            Self::TooLate { .. } => Code::TokenUnavailable,
+            Self::Failed(error) => error.code(),
+        }
+    }
+
+    /// Whole seconds until it may be asked for again.
+    pub(crate) fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::TooSoon | Self::TooLate { .. } => Some(1),
+            Self::Failed(error) => error.retry_after(),
+        }
+    }
 }
 
 impl Slot {
-    /// Its first token goes through `entrance`, if there is one.
+    /// Its first token goes through `first_tokens`, if there is one.
     pub(in crate::credential) fn new(
-        endpoint: Arc<dyn TokenSource>,
+        source: Arc<dyn TokenSource>,
         certificate: Option<[u8; 32]>,
-        entrance: Option<Arc<FirstTokenLimiter>>,
-    ) -> Self {
-        let mut slot = Self::sharing(endpoint, certificate, Arc::default(), Arc::default());
-        slot.entrance = entrance;
-        slot
-    }
-
-    /// One of several that go by the same terms and are counted together.
-    pub(super) fn sharing(
-        endpoint: Arc<dyn TokenSource>,
-        certificate: Option<[u8; 32]>,
-        sharers: Arc<RefreshPolicies>,
-        counts: Arc<Counts>,
+        first_tokens: Option<Arc<FirstTokenLimiter>>,
     ) -> Self {
         Self {
-            state: ArcSwap::default(),
-            ended: Notify::new(),
-            asks: Arc::default(),
-            endpoint,
-            sharers,
+            state: Latest::new(State::default()),
+            signals: Arc::default(),
+            source,
+            policies: Arc::default(),
             certificate,
-            entrance: None,
-            counts,
+            first_tokens,
+            subjects: None,
+            counts: Arc::default(),
             demanded: Mutex::default(),
             used: AtomicBool::new(true),
         }
+    }
+
+    /// One of many subjects that go by the same policies, wait in the same line, and are counted together.
+    pub(super) fn of_subject(
+        source: Arc<dyn TokenSource>,
+        certificate: Option<[u8; 32]>,
+        policies: Arc<RefreshPolicies>,
+        subjects: Arc<RequestLimiter>,
+        counts: Arc<Counts>,
+    ) -> Self {
+        let mut slot = Self::new(source, certificate, None);
+        slot.policies = policies;
+        slot.subjects = Some(subjects);
+        slot.counts = counts;
+        slot
     }
 
     /// Reads the token in hand, if it is alive at `now`: one atomic load, no reference count touched.
@@ -173,23 +131,25 @@ impl Slot {
     /// brought a token that is dead by now.
     ///
     /// # Errors
-    /// When that attempt fails, or at once when the last one did: the endpoint is not asked for each request.
+    /// When that attempt fails, or does not end in time; or at once when the last one failed: the endpoint is not asked for
+    /// each request.
     pub(in crate::credential) async fn wait(&self) -> Result<Arc<Token>, Error> {
         let now = Moment::now();
         let state = self.state.load_full();
         if let Some(token) = state.live(now) {
             return Ok(Arc::clone(token));
         }
-        let asks_again = self.endpoint.is_on_demand() && state.may_ask_again(now);
+        let asks_again = self.source.is_on_demand() && state.may_ask_again(now);
         if let Some(failure) = state.failure.as_ref().filter(|_| !asks_again) {
             if state.is_overdue(now) {
-                // The loop slept through the time of its retry, with the machine.
-                self.asks.bell.notify_one();
+                // The refresher slept through the time of its retry, with the machine.
+                self.signals.wake.notify_one();
             }
             return Err(state.error(failure, now));
         }
-        self.asks.want(state.requests + 1);
-        let state = self.ended_after(state.requests).await;
+        // For the attempt after the state that was just looked at, and not after one that is read anew: had an attempt
+        // ended in between, this one would wait for another though that one brought its token.
+        let state = self.await_end(state.attempts, |signals| signals.want(state.ending())).await?;
         match (&state.failure, &state.token) {
             (None, Some(token)) => Ok(Arc::clone(token)),
             (Some(failure), _) => Err(state.error(failure, Moment::now())),
@@ -207,54 +167,97 @@ impl Slot {
         if !state.replaces(Moment::now()) {
             return false;
         }
-        self.reject(generation);
-        self.ended_after(state.requests).await.generation() > generation
+        let ended = self.await_end(state.attempts, |signals| signals.reject(generation)).await;
+        ended.is_ok_and(|state| state.generation() > generation)
     }
 
     /// The service called the token of `generation` dead. One that was replaced already is ignored.
     pub(in crate::credential) fn reject(&self, generation: u64) {
-        self.asks.rejected.fetch_max(generation, Ordering::AcqRel);
-        self.asks.bell.notify_one();
+        self.signals.reject(generation);
     }
 
-    /// Another token now, whatever the back-off says: joins the attempt in flight, or has one made at once.
-    ///
-    /// # Errors
-    /// When that attempt fails, which leaves the token in hand; or when the last demand is less than a second ago.
-    pub(crate) async fn demand(&self) -> Result<(), Undelivered> {
-        if !self.may_demand(Moment::now()) {
+    /// Whether another token may be demanded now, which is then counted as done: at most once a second.
+    pub(crate) fn may_demand(&self) -> Result<(), Undelivered> {
+        let now = Moment::now();
+        let mut last = locked(&self.demanded);
+        if last.is_some_and(|last| now.since(last) < BETWEEN_DEMANDS) {
             return Err(Undelivered::TooSoon);
         }
+        *last = Some(now);
+        Ok(())
+    }
+
+    /// Another token now, whatever the back-off says: joins the attempt in flight, or has one made at once. To be asked
+    /// after [`Slot::may_demand`].
+    ///
+    /// # Errors
+    /// When that attempt fails or does not end in time, which leaves the token in hand.
+    pub(crate) async fn demand(&self) -> Result<(), Undelivered> {
         let before = self.state();
-        self.asks.demand(before.requests + 1);
-        let state = self.ended_after(before.requests).await;
+        let state = if before.abandoned {
+            before
+        } else {
+            self.await_end(before.attempts, |signals| signals.demand(before.ending())).await?
+        };
         match &state.failure {
             Some(failure) => Err(state.error(failure, Moment::now()).into()),
             None => Ok(()),
         }
     }
 
-    /// A demand that comes too soon does not count.
-    fn may_demand(&self, now: Moment) -> bool {
-        let mut last = locked(&self.demanded);
-        let may = last.is_none_or(|last| now.since(last) >= BETWEEN_DEMANDS);
-        if may {
-            *last = Some(now);
-        }
-        may
+    /// How long one token request may take.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.policies.timeout()
     }
 
-    /// Publishes a step of the loop that ends no attempt.
+    /// Says what is wanted, and waits until an attempt after number `seen` has ended: never longer than one may take.
+    ///
+    /// In a box: a request that finds its token alive needs no room for this.
+    ///
+    /// # Errors
+    /// When none ends in time, whatever the refresher is at.
+    fn await_end(
+        &self,
+        seen: u64,
+        say: impl FnOnce(&RefreshSignals),
+    ) -> Pin<Box<impl Future<Output = Result<Arc<State>, Error>>>> {
+        // Counted first, said then: a refresher that finds nobody counted forgets what was said before.
+        let waiting = self.signals.waiting();
+        say(&self.signals);
+        Box::pin(async move {
+            let _waiting = waiting;
+            let limit = self.policies.longest_wait();
+            timeout(limit, self.ended_after(seen)).await.map_err(|_| self.too_late(limit))
+        })
+    }
+
+    fn too_late(&self, limit: Duration) -> Error {
+        let (what, help) = if self.state.load().in_flight {
+            (format!("was asked for a token, and has not answered within {limit:?}"), "it will be asked again")
+        } else {
+            let what = format!("was not asked for a token within {limit:?}: others wait in line before this one");
+            (what, "send fewer requests of new subjects at a time, or ask for an endpoint that answers sooner")
+        };
+        let endpoint = self.source.host().to_owned();
+        let failure = Failure { kind: Kind::Unavailable, endpoint, what, help, retry_after: None };
+        Error::Unavailable { failure: Arc::new(failure), retry_after: 1 }
+    }
+
+    /// Publishes a step of the refresher's that ends no attempt.
     pub(super) fn publish(&self, state: State) {
-        self.state.store(Arc::new(state));
+        self.state.publish(Arc::new(state));
     }
 
     /// Publishes the end of an attempt, wakes who waited for it, and counts it.
     pub(super) fn store(&self, state: State) {
         let state = Arc::new(state);
-        self.state.store(Arc::clone(&state));
-        self.ended.notify_waiters();
+        self.state.announce(Arc::clone(&state));
         self.counts.ended(&state);
+    }
+
+    /// The refresher has ended: tells those who wait, and those who will. Counts nothing, as it may be part of a panic.
+    pub(super) fn abandon(&self, state: State) {
+        self.state.announce(Arc::new(state));
     }
 
     pub(super) fn state(&self) -> Arc<State> {
@@ -266,13 +269,13 @@ impl Slot {
         let state = self.state();
         TokenStatus {
             state: state.word(Moment::now()),
-            token_type: state.token.as_ref().map(|_| token_type(self.endpoint.proof_key()).to_owned()),
+            token_type: state.token.as_ref().map(|_| token_type(self.source.proof_key()).to_owned()),
             expires_at: state.token.as_ref().map(|token| token.expires().wall()),
             lifetime: state.token.as_ref().map(|token| token.life),
             refreshed_at: state.refreshed_at,
-            requests: state.requests,
+            requests: state.attempts,
             failures: state.failures,
-            last_error: state.failure.as_ref().map(ToString::to_string).or_else(|| self.endpoint.trouble()),
+            last_error: state.failure.as_ref().map(ToString::to_string).or_else(|| self.source.trouble()),
         }
     }
 
@@ -281,17 +284,17 @@ impl Slot {
     /// # Errors
     /// When it is another process's, or can't be read.
     pub(crate) fn claim(&self) -> Result<Option<Claim>, Unclaimed> {
-        self.endpoint.claim()
+        self.source.claim()
     }
 
     /// Where it keeps what outlives the process.
     pub(crate) fn state_file(&self) -> Option<&Path> {
-        self.endpoint.state_file()
+        self.source.state_file()
     }
 
     /// Who counts this entry's token requests: every service of the snapshot that shares it. Set at publication.
-    pub(crate) fn count_for(&self, sharers: Vec<Arc<TokenNumbers>>) {
-        self.counts.count_for(sharers);
+    pub(crate) fn count_for(&self, policies: Vec<Arc<TokenNumbers>>) {
+        self.counts.count_for(policies);
     }
 
     /// A request reads it.
@@ -325,7 +328,7 @@ impl Slot {
     pub(crate) async fn first_attempt(&self) {
         let state = self.state();
         if state.live(Moment::now()).is_none() {
-            self.ended_after(state.requests).await;
+            self.ended_after(state.attempts).await;
         }
     }
 
@@ -344,103 +347,28 @@ impl Slot {
         self.certificate
     }
 
-    /// Cuts a back-off short: config, secret or certificate changed.
+    /// Cuts a back-off short: config, secret or certificate changed. An attempt in flight may have begun before that, so
+    /// another follows if it fails.
     pub(crate) fn try_now(&self) {
-        let next = self.state.load().requests + 1;
-        self.asks.hurried.fetch_max(next, Ordering::AcqRel);
-        self.asks.bell.notify_one();
+        self.signals.hurry(self.state.load().beginning());
     }
 
+    /// Resolves once an attempt after number `seen` has ended, or none will.
     pub(super) async fn ended_after(&self, seen: u64) -> Arc<State> {
-        loop {
-            let mut ended = pin!(self.ended.notified());
-            // Registered first, looked at then: an end in between wakes this one too.
-            ended.as_mut().enable();
-            let state = self.state.load_full();
-            if state.requests > seen {
-                return state;
-            }
-            ended.await;
-        }
+        self.state.until(|state| state.attempts > seen || state.abandoned).await
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.asks.gone.store(true, Ordering::Release);
-        self.asks.bell.notify_one();
+        self.signals.leave();
     }
 }
 
 impl fmt::Debug for Slot {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let host = self.endpoint.host();
+        let host = self.source.host();
         formatter.debug_struct("Slot").field("endpoint", &host).field("state", &self.state).finish_non_exhaustive()
-    }
-}
-
-impl Token {
-    /// From when on it is not used any more.
-    pub(super) fn expires(&self) -> Moment {
-        self.sent + self.life
-    }
-}
-
-impl State {
-    pub(super) fn generation(&self) -> u64 {
-        self.token.as_ref().map_or(0, |token| token.generation)
-    }
-
-    fn live(&self, now: Moment) -> Option<&Arc<Token>> {
-        self.token.as_ref().filter(|token| now < token.expires())
-    }
-
-    fn is_overdue(&self, now: Moment) -> bool {
-        !self.in_flight && self.due.is_some_and(|due| now >= due)
-    }
-
-    /// Whether a request need not take the last failure for its answer.
-    fn may_ask_again(&self, now: Moment) -> bool {
-        self.in_flight || self.due.is_none_or(|due| now >= due)
-    }
-
-    /// Whether a token that is called dead now will be replaced: joins an attempt on its way, or may start one.
-    fn replaces(&self, now: Moment) -> bool {
-        self.in_flight || self.replacing || self.replaceable.is_none_or(|from| now >= from)
-    }
-
-    fn error(&self, failure: &Arc<Failure>, now: Moment) -> Error {
-        let wait = self.due.map_or(Duration::ZERO, |due| due.since(now));
-        // Whole seconds, rounded up: who comes back then finds that attempt made.
-        let retry_after = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        let (failure, retry_after) = (Arc::clone(failure), retry_after.max(1));
-        match failure.kind {
-            Kind::Rejected => Error::Rejected { failure, retry_after },
-            Kind::Unavailable => Error::Unavailable { failure, retry_after },
-            Kind::Unready => Error::Unready { failure, retry_after },
-        }
-    }
-
-    fn word(&self, now: Moment) -> TokenState {
-        match (&self.token, &self.failure) {
-            (Some(token), _) if now < token.expires() => TokenState::Valid,
-            (Some(_), _) => TokenState::Expired,
-            (None, Some(_)) => TokenState::Failed,
-            (None, None) if self.in_flight => TokenState::Pending,
-            (None, None) => TokenState::None,
-        }
-    }
-}
-
-impl Asks {
-    fn want(&self, attempt: u64) {
-        self.wanted.fetch_max(attempt, Ordering::AcqRel);
-        self.bell.notify_one();
-    }
-
-    fn demand(&self, attempt: u64) {
-        self.demanded.fetch_max(attempt, Ordering::AcqRel);
-        self.bell.notify_one();
     }
 }
 

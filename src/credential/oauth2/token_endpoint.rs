@@ -9,7 +9,7 @@ use super::failure::Failure;
 /// Where token requests go.
 pub(super) enum TokenEndpoint {
     /// `token_url`.
-    Written(Arc<Address>),
+    Configured(Arc<Address>),
     /// `issuer`.
     Discovered(Box<Discovery>),
 }
@@ -18,7 +18,7 @@ impl TokenEndpoint {
     /// Host and port of what is written, for people.
     pub(super) fn host(&self) -> &str {
         match self {
-            Self::Written(address) => address.host(),
+            Self::Configured(address) => address.host(),
             Self::Discovered(discovery) => discovery.host(),
         }
     }
@@ -29,7 +29,7 @@ impl TokenEndpoint {
     /// When the issuer does not say, and never has.
     pub(super) async fn find(&self, patience: Patience) -> Result<Arc<Address>, Failure> {
         match self {
-            Self::Written(address) => Ok(Arc::clone(address)),
+            Self::Configured(address) => Ok(Arc::clone(address)),
             Self::Discovered(discovery) => discovery.find(patience).await,
         }
     }

@@ -19,8 +19,14 @@ fn signer(url: &str, fields: &str) -> SigV4Signer {
     let (config, mut report) = load(text);
     let service = &config.services["api"].value;
     let slots = Slots::default();
-    let material =
-        Material { service, certificate: None, certificates: &BTreeMap::new(), slots: &slots, crowd: &<_>::default() };
+    let material = Material {
+        service,
+        certificate: None,
+        certificates: &BTreeMap::new(),
+        slots: &slots,
+        first_tokens: None,
+        tls_cache: &<_>::default(),
+    };
     let Auth::Signs(Signature::AwsSigV4(written)) = &service.auth[0].value else { panic!("another method") };
     SigV4Signer::compile(written, &material, &mut report).expect("a signer")
 }

@@ -106,19 +106,19 @@ impl Grant {
     ///
     /// # Errors
     /// When what it is asked for with can't be made.
-    pub(super) fn draft(&self, input: &Input<'_>) -> Result<TokenForm, Unready> {
-        let mut draft = TokenForm::new(self.grant_type());
+    pub(super) fn form(&self, input: &Input<'_>) -> Result<TokenForm, Unready> {
+        let mut form = TokenForm::new(self.grant_type());
         match (self, input) {
             (Self::Password { username, password }, _) => {
-                draft.add("username", username);
-                draft.add_secret("password", password);
+                form.add("username", username);
+                form.add_secret("password", password);
             }
-            (_, Input::RefreshToken(lease)) => draft.add_secret("refresh_token", lease.token()),
-            (Self::JwtBearer(assertion), _) => draft.add_secret("assertion", &assertion.make(SystemTime::now())?),
-            (Self::TokenExchange(exchange), input) => exchange.write(input.subject(), &mut draft),
+            (_, Input::RefreshToken(lease)) => form.add_secret("refresh_token", lease.token()),
+            (Self::JwtBearer(assertion), _) => form.add_secret("assertion", &assertion.make(SystemTime::now())?),
+            (Self::TokenExchange(exchange), input) => exchange.write(input.subject(), &mut form),
             (Self::ClientCredentials | Self::RefreshToken(_), _) => {}
         }
-        Ok(draft)
+        Ok(form)
     }
 
     fn grant_type(&self) -> &'static str {

@@ -9,7 +9,7 @@ use crate::secret::Secret;
 
 /// What is exchanged, and for what.
 pub(in crate::credential::oauth2) struct TokenExchange {
-    subject: Subject,
+    subject: SubjectSource,
     subject_type: String,
     /// The token and its type.
     actor: Option<(Secret, String)>,
@@ -17,7 +17,7 @@ pub(in crate::credential::oauth2) struct TokenExchange {
 }
 
 /// On whose behalf.
-enum Subject {
+enum SubjectSource {
     Fixed(Secret),
     /// Whoever this field of each request says.
     Named(HeaderName),
@@ -27,8 +27,8 @@ impl TokenExchange {
     pub(super) fn of(written: &Exchange) -> Self {
         Self {
             subject: match &written.subject_token {
-                SubjectToken::Fixed(token) => Subject::Fixed(token.clone()),
-                SubjectToken::FromHeader(name) => Subject::Named(name.clone()),
+                SubjectToken::Fixed(token) => SubjectSource::Fixed(token.clone()),
+                SubjectToken::FromHeader(name) => SubjectSource::Named(name.clone()),
             },
             subject_type: written.subject_token_type.clone(),
             actor: written.actor_token.clone().map(|token| (token, written.actor_token_type.clone())),
@@ -39,15 +39,15 @@ impl TokenExchange {
     /// The field of a request that names its subject; `None`: it is the same for all.
     pub(super) fn field(&self) -> Option<&HeaderName> {
         match &self.subject {
-            Subject::Fixed(_) => None,
-            Subject::Named(name) => Some(name),
+            SubjectSource::Fixed(_) => None,
+            SubjectSource::Named(name) => Some(name),
         }
     }
 
     pub(super) fn digest(&self, digest: &mut Digest) {
         let (kind, subject) = match &self.subject {
-            Subject::Fixed(token) => ("fixed", token.expose()),
-            Subject::Named(name) => ("named", name.as_str()),
+            SubjectSource::Fixed(token) => ("fixed", token.expose()),
+            SubjectSource::Named(name) => ("named", name.as_str()),
         };
         digest.list([kind, subject, &self.subject_type, &self.requested_type].into_iter().map(str::as_bytes));
         let actor = self.actor.iter();
@@ -55,17 +55,17 @@ impl TokenExchange {
     }
 
     /// Writes it into a request, on behalf of `subject` where requests say who that is.
-    pub(super) fn write(&self, subject: Option<&Secret>, draft: &mut TokenForm) {
+    pub(super) fn write(&self, subject: Option<&Secret>, form: &mut TokenForm) {
         let fixed = match &self.subject {
-            Subject::Fixed(token) => Some(token),
-            Subject::Named(_) => None,
+            SubjectSource::Fixed(token) => Some(token),
+            SubjectSource::Named(_) => None,
         };
-        fixed.or(subject).into_iter().for_each(|token| draft.add_secret("subject_token", token));
-        draft.add("subject_token_type", &self.subject_type);
+        fixed.or(subject).into_iter().for_each(|token| form.add_secret("subject_token", token));
+        form.add("subject_token_type", &self.subject_type);
         if let Some((token, kind)) = &self.actor {
-            draft.add_secret("actor_token", token);
-            draft.add("actor_token_type", kind);
+            form.add_secret("actor_token", token);
+            form.add("actor_token_type", kind);
         }
-        draft.add("requested_token_type", &self.requested_type);
+        form.add("requested_token_type", &self.requested_type);
     }
 }

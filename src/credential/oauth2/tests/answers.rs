@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::super::answer::{self, Answer, Asked, Granted};
-use super::super::call::Origin;
 use super::super::failure::{Failure, Kind};
+use super::super::origin::Origin;
 use super::super::spellings::Spellings;
 use crate::clock::Moment;
 

@@ -85,17 +85,17 @@ services:
         let client = Client::compile(method, Some(&self.certificate), &mut report);
         let grant = Grant::compile(method, &Families::default(), &mut report);
         let (client, grant) = (client.expect("a client"), grant.expect("a grant"));
-        let mut draft: TokenForm = grant.draft(&Input::Nothing).unwrap();
-        client.authenticate(&mut draft).await.unwrap();
-        let written = draft.finish();
+        let mut form: TokenForm = grant.form(&Input::Nothing).unwrap();
+        client.authenticate(&mut form).await.unwrap();
+        let written = form.finish();
 
         assert_eq!(report.render(Color::Plain), "");
         assert!(!written.fields.contains_key("authorization"), "one way is enough");
-        for (name, value) in form_urlencoded::parse(written.form.expose().as_bytes()) {
+        for (name, value) in form_urlencoded::parse(&written.body) {
             let told = written.secrets.quote(&value, 4_000);
             assert!(!name.ends_with("assertion") || told == "***", "{name} would be repeated to people: {told}");
         }
-        form_urlencoded::parse(written.form.expose().as_bytes()).into_owned().collect()
+        form_urlencoded::parse(&written.body).into_owned().collect()
     }
 
     /// What compiling this method reports.
@@ -111,7 +111,14 @@ services:
         let certificates = BTreeMap::from([(CertificateName::parse("app").unwrap(), Arc::clone(&self.certificate))]);
         let certificate = Some(&self.certificate);
         Credential::compile(
-            &Material { service, certificate, certificates: &certificates, slots, crowd: &<_>::default() },
+            &Material {
+                service,
+                certificate,
+                certificates: &certificates,
+                slots,
+                first_tokens: None,
+                tls_cache: &<_>::default(),
+            },
             report,
         )
     }

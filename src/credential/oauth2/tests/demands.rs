@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::failure::Kind;
-use super::super::refresh::{self, Fetch, TokenSource};
+use super::super::refresh;
 use super::super::slot::Slot;
+use super::super::source::{Fetch, TokenSource};
 use super::{Answer, FakeEndpoint, HOUR, RefreshPolicy};
 use crate::clock::Moment;
 use crate::credential::tests::oauth2;
@@ -37,16 +38,16 @@ impl TokenSource for OnDemand {
 /// A slot and its loop.
 fn running(endpoint: &Arc<FakeEndpoint>, ends: Option<Moment>) -> (Arc<Slot>, Arc<RefreshPolicy>) {
     let slot = Arc::new(Slot::new(Arc::new(OnDemand { endpoint: Arc::clone(endpoint), ends }), None, None));
-    let terms = Arc::new(RefreshPolicy::of(&oauth2()));
-    slot.sharers.join(&terms);
+    let policy = Arc::new(RefreshPolicy::of(&oauth2()));
+    slot.policies.join(&policy);
     tokio::task::spawn_local(refresh::run(Arc::downgrade(&slot)));
-    (slot, terms)
+    (slot, policy)
 }
 
 #[tokio::test(flavor = "local")]
 async fn nothing_is_fetched_before_a_request_waits_nor_again_for_nobody() {
     let endpoint = FakeEndpoint::answering(&[Answer::Failure(Kind::Unavailable), Answer::Token("token", HOUR)]);
-    let (slot, _terms) = running(&endpoint, None);
+    let (slot, _policy) = running(&endpoint, None);
     for _ in 0..10 {
         tokio::task::yield_now().await;
     }
@@ -69,7 +70,7 @@ async fn nothing_is_fetched_before_a_request_waits_nor_again_for_nobody() {
 #[tokio::test(flavor = "local")]
 async fn requests_that_wait_after_the_back_off_share_one_attempt() {
     let endpoint = FakeEndpoint::waiting(&[Answer::Failure(Kind::Unavailable), Answer::Token("token", HOUR)]);
-    let (slot, _terms) = running(&endpoint, None);
+    let (slot, _policy) = running(&endpoint, None);
     endpoint.answer();
     slot.wait().await.expect_err("a failure");
     let due = slot.state().due.expect("a time");
@@ -95,7 +96,7 @@ async fn requests_that_wait_after_the_back_off_share_one_attempt() {
 async fn no_token_outlives_what_it_was_had_for() {
     let endpoint = FakeEndpoint::answering(&[Answer::Timeless("token")]);
     let ends = Moment::now() + Duration::from_secs(60);
-    let (slot, _terms) = running(&endpoint, Some(ends));
+    let (slot, _policy) = running(&endpoint, Some(ends));
 
     slot.wait().await.expect("a token");
 
@@ -106,7 +107,7 @@ async fn no_token_outlives_what_it_was_had_for() {
 #[tokio::test(flavor = "local")]
 async fn a_token_that_is_called_dead_is_replaced_for_the_request_that_says_so() {
     let endpoint = FakeEndpoint::answering(&[Answer::Token("dead", HOUR), Answer::Token("new", HOUR)]);
-    let (slot, _terms) = running(&endpoint, None);
+    let (slot, _policy) = running(&endpoint, None);
     let dead = slot.wait().await.expect("a token");
 
     assert!(slot.replace(dead.generation).await);

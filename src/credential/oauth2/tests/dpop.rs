@@ -171,7 +171,7 @@ fn a_credential_with_proofs_owns_both_fields_and_hears_of_nonces() {
 fn services_share_the_key_with_the_entry() {
     let slots = Slots::default();
     let [one, same, plain] = [METHOD, METHOD, &METHOD.replace("true", "false")].map(|keys| credential(keys, &slots));
-    let key = |slot: &Arc<super::super::Slot>| slot.endpoint.proof_key().map(|key| key.thumbprint().to_owned());
+    let key = |slot: &Arc<super::super::Slot>| slot.source.proof_key().map(|key| key.thumbprint().to_owned());
 
     let [one, same, plain] = [&one, &same, &plain].map(|credential| credential.slot().expect("a slot"));
     assert!(Arc::ptr_eq(one, same) && !Arc::ptr_eq(one, plain));

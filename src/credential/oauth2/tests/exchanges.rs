@@ -133,7 +133,8 @@ fn demo_credential(demo: &Demo, slots: &Slots) -> (Credential, Arc<Certificate>)
         certificate: Some(&certificate),
         certificates: &certificates,
         slots,
-        crowd: &<_>::default(),
+        first_tokens: None,
+        tls_cache: &<_>::default(),
     };
     (Credential::compile(&material, &mut report).expect("a credential"), certificate)
 }
@@ -162,8 +163,14 @@ async fn nothing_is_asked_of_the_endpoint_without_the_certificate_that_is_linked
     let service = &config.services[Demo::SERVICE].value;
     let slots = Slots::default();
 
-    let material =
-        Material { service, certificate: None, certificates: &BTreeMap::new(), slots: &slots, crowd: &<_>::default() };
+    let material = Material {
+        service,
+        certificate: None,
+        certificates: &BTreeMap::new(),
+        slots: &slots,
+        first_tokens: None,
+        tls_cache: &<_>::default(),
+    };
 
     assert!(Credential::compile(&material, &mut report).is_none());
     assert!(slots.take_new().is_empty());

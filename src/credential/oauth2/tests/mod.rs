@@ -8,6 +8,7 @@ mod exchanges;
 mod refreshes;
 mod sharing;
 mod stampede;
+mod waits;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -18,8 +19,8 @@ use tokio::sync::Notify;
 use super::answer::Granted;
 use super::failure::{Failure, Kind};
 use super::policy::RefreshPolicy;
-use super::refresh::{Fetch, TokenSource};
 use super::slot::Slot;
+use super::source::{Fetch, TokenSource};
 use crate::clock::Moment;
 use crate::credential::tests::oauth2;
 use crate::secret::Secret;
@@ -116,13 +117,13 @@ fn failure(kind: Kind) -> Failure {
     Failure { kind, endpoint, what, help: "wait", retry_after: None }
 }
 
-/// A slot of this endpoint, with the terms that it goes by.
+/// A slot of this endpoint, with the policy that it goes by.
 pub(super) fn slot(endpoint: &Arc<FakeEndpoint>) -> (Arc<Slot>, Arc<RefreshPolicy>) {
     let endpoint: Arc<dyn TokenSource> = endpoint.clone();
     let slot = Arc::new(Slot::new(endpoint, None, None));
-    let terms = Arc::new(RefreshPolicy::of(&oauth2()));
-    slot.sharers.join(&terms);
-    (slot, terms)
+    let policy = Arc::new(RefreshPolicy::of(&oauth2()));
+    slot.policies.join(&policy);
+    (slot, policy)
 }
 
 const HOUR: Duration = Duration::from_secs(3600);

@@ -7,7 +7,8 @@ use tokio::task::JoinHandle;
 
 use super::super::failure::Kind;
 use super::super::refresh;
-use super::super::slot::{Slot, TokenState, Undelivered};
+use super::super::slot::{Slot, Undelivered};
+use super::super::state::TokenState;
 use super::{Answer, FakeEndpoint, HOUR, slot};
 use crate::clock::Moment;
 use crate::code::Code;
@@ -38,7 +39,7 @@ fn generation(slot: &Slot) -> u64 {
 #[tokio::test(flavor = "local")]
 async fn the_first_token_is_fetched_before_anybody_asks() {
     let endpoint = FakeEndpoint::answering(&[Answer::Token("first", HOUR)]);
-    let (slot, _terms) = slot(&endpoint);
+    let (slot, _policy) = slot(&endpoint);
     assert_eq!(slot.status().state, TokenState::None);
 
     run(&slot);
@@ -52,7 +53,7 @@ async fn the_first_token_is_fetched_before_anybody_asks() {
 #[tokio::test(flavor = "local")]
 async fn requests_that_wait_share_a_failure_and_later_ones_fail_at_once() {
     let endpoint = FakeEndpoint::waiting(&[Answer::Failure(Kind::Unavailable)]);
-    let (slot, _terms) = slot(&endpoint);
+    let (slot, _policy) = slot(&endpoint);
     run(&slot);
     endpoint.until_asked(1).await;
     assert_eq!(slot.status().state, TokenState::Pending);
@@ -77,7 +78,7 @@ async fn requests_that_wait_share_a_failure_and_later_ones_fail_at_once() {
 #[tokio::test(flavor = "local")]
 async fn a_panic_ends_the_attempt_for_all_that_wait_and_the_next_one_is_made() {
     let endpoint = FakeEndpoint::waiting(&[Answer::Panic, Answer::Token("second", HOUR)]);
-    let (slot, _terms) = slot(&endpoint);
+    let (slot, _policy) = slot(&endpoint);
     run(&slot);
     endpoint.until_asked(1).await;
     let waiters: Vec<_> = (0..10).map(|_| waiting(&slot)).collect();
@@ -101,7 +102,7 @@ async fn a_panic_ends_the_attempt_for_all_that_wait_and_the_next_one_is_made() {
 #[tokio::test(flavor = "local")]
 async fn a_rejection_says_to_come_back_in_ten_seconds_or_more() {
     let endpoint = FakeEndpoint::answering(&[Answer::Failure(Kind::Rejected)]);
-    let (slot, _terms) = slot(&endpoint);
+    let (slot, _policy) = slot(&endpoint);
     run(&slot);
     slot.first_attempt().await;
 
@@ -114,7 +115,7 @@ async fn a_rejection_says_to_come_back_in_ten_seconds_or_more() {
 #[tokio::test(flavor = "local")]
 async fn a_changed_config_cuts_the_back_off_short() {
     let endpoint = FakeEndpoint::answering(&[Answer::Failure(Kind::Rejected), Answer::Token("token", HOUR)]);
-    let (slot, _terms) = slot(&endpoint);
+    let (slot, _policy) = slot(&endpoint);
     run(&slot);
     slot.first_attempt().await;
 
@@ -130,7 +131,7 @@ async fn a_changed_config_cuts_the_back_off_short() {
 #[tokio::test(flavor = "local")]
 async fn a_demand_is_met_at_once_whatever_the_back_off() {
     let endpoint = FakeEndpoint::answering(&[Answer::Failure(Kind::Rejected), Answer::Token("token", HOUR)]);
-    let (slot, _terms) = slot(&endpoint);
+    let (slot, _policy) = slot(&endpoint);
     run(&slot);
     slot.first_attempt().await;
     let before = Moment::now();
@@ -144,14 +145,14 @@ async fn a_demand_is_met_at_once_whatever_the_back_off() {
 #[tokio::test(flavor = "local")]
 async fn a_demand_joins_the_attempt_in_flight_and_a_failure_leaves_the_token() {
     let endpoint = FakeEndpoint::waiting(&[Answer::Token("old", HOUR), Answer::Failure(Kind::Unavailable)]);
-    let (slot, _terms) = slot(&endpoint);
+    let (slot, _policy) = slot(&endpoint);
     run(&slot);
     endpoint.until_asked(1).await;
     let first = demanding(&slot);
     tokio::task::yield_now().await;
     endpoint.answer();
     first.await.expect("a demand").expect("the token in flight");
-    assert!(matches!(slot.demand().await, Err(Undelivered::TooSoon)));
+    assert!(matches!(slot.may_demand(), Err(Undelivered::TooSoon)));
     assert_eq!(endpoint.asked(), 1);
 
     let second = demanding(&slot);
@@ -166,7 +167,7 @@ async fn a_demand_joins_the_attempt_in_flight_and_a_failure_leaves_the_token() {
 #[tokio::test(flavor = "local")]
 async fn a_token_that_lives_for_nothing_serves_those_who_waited_and_nobody_else() {
     let endpoint = FakeEndpoint::waiting(&[Answer::Token("once", Duration::ZERO), Answer::Token("again", HOUR)]);
-    let (slot, _terms) = slot(&endpoint);
+    let (slot, _policy) = slot(&endpoint);
     run(&slot);
     let waited = waiting(&slot);
     endpoint.until_asked(1).await;
@@ -184,7 +185,7 @@ async fn a_token_that_lives_for_nothing_serves_those_who_waited_and_nobody_else(
 #[tokio::test(flavor = "local")]
 async fn a_token_that_does_not_say_how_long_it_lives_gets_the_default() {
     let endpoint = FakeEndpoint::answering(&[Answer::Timeless("token")]);
-    let (slot, _terms) = slot(&endpoint);
+    let (slot, _policy) = slot(&endpoint);
     run(&slot);
     let before = Moment::now();
     slot.first_attempt().await;
@@ -201,11 +202,11 @@ async fn the_old_token_serves_while_a_refresh_fails() {
         Answer::Token("old", Duration::from_secs(4)),
         Answer::Failure(Kind::Unavailable),
     ]);
-    let (slot, terms) = slot(&endpoint);
+    let (slot, policy) = slot(&endpoint);
     let mut careful = crate::credential::tests::oauth2();
     careful.refresh_ahead = crate::config::auth::oauth2::RefreshAhead::Fixed(HOUR);
     let careful = Arc::new(super::RefreshPolicy::of(&careful));
-    slot.sharers.join(&careful);
+    slot.policies.join(&careful);
     run(&slot);
     endpoint.answer();
     endpoint.until_asked(2).await;
@@ -216,13 +217,13 @@ async fn the_old_token_serves_while_a_refresh_fails() {
     let status = slot.status();
     assert_eq!((status.state, status.failures), (TokenState::Valid, 1));
     assert_eq!(status.last_error.as_deref(), Some("idp.example answered 503; wait"));
-    drop(terms);
+    drop(policy);
 }
 
 #[tokio::test(flavor = "local")]
 async fn a_burst_of_refusals_brings_one_replacement_while_others_use_the_old_token() {
     let endpoint = FakeEndpoint::waiting(&[Answer::Token("dead", HOUR), Answer::Token("new", HOUR)]);
-    let (slot, _terms) = slot(&endpoint);
+    let (slot, _policy) = slot(&endpoint);
     run(&slot);
     endpoint.answer();
     slot.first_attempt().await;
@@ -247,7 +248,7 @@ async fn a_burst_of_refusals_brings_one_replacement_while_others_use_the_old_tok
 async fn a_replacement_that_fails_or_brings_the_same_token_is_none() {
     for answer in [Answer::Failure(Kind::Unavailable), Answer::Token("dead", HOUR)] {
         let endpoint = FakeEndpoint::answering(&[Answer::Token("dead", HOUR), answer]);
-        let (slot, _terms) = slot(&endpoint);
+        let (slot, _policy) = slot(&endpoint);
         run(&slot);
         slot.first_attempt().await;
         let dead = generation(&slot);
@@ -262,7 +263,7 @@ async fn a_replacement_that_fails_or_brings_the_same_token_is_none() {
 #[tokio::test(flavor = "local")]
 async fn a_refusal_replaces_the_token_even_if_nobody_waits_for_it() {
     let endpoint = FakeEndpoint::answering(&[Answer::Token("dead", HOUR), Answer::Token("new", HOUR)]);
-    let (slot, _terms) = slot(&endpoint);
+    let (slot, _policy) = slot(&endpoint);
     run(&slot);
     slot.first_attempt().await;
 
@@ -277,11 +278,11 @@ async fn a_refusal_replaces_the_token_even_if_nobody_waits_for_it() {
 #[tokio::test(flavor = "local")]
 async fn the_loop_ends_with_its_slot_even_in_mid_flight() {
     let endpoint = FakeEndpoint::waiting(&[Answer::Token("never", HOUR)]);
-    let (flying, _terms) = slot(&endpoint);
+    let (flying, _policy) = slot(&endpoint);
     let flight = run(&flying);
     endpoint.until_asked(1).await;
     let idle_endpoint = FakeEndpoint::answering(&[Answer::Token("token", HOUR)]);
-    let (idle, _terms) = slot(&idle_endpoint);
+    let (idle, _policy) = slot(&idle_endpoint);
     let sleep = run(&idle);
     idle.first_attempt().await;
 
@@ -295,12 +296,10 @@ async fn the_loop_ends_with_its_slot_even_in_mid_flight() {
 fn demanding(slot: &Arc<Slot>) -> JoinHandle<Result<(), Undelivered>> {
     let slot = Arc::clone(slot);
     tokio::task::spawn_local(async move {
-        loop {
-            match slot.demand().await {
-                Err(Undelivered::TooSoon) => tokio::time::sleep(Duration::from_millis(10)).await,
-                delivered => return delivered,
-            }
+        while let Err(Undelivered::TooSoon) = slot.may_demand() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
+        slot.demand().await
     })
 }
 

@@ -43,7 +43,8 @@ fn keyed(method: OAuth2, service: &config::Service) -> (OAuth2, [u8; 32]) {
         certificate: None,
         certificates: &BTreeMap::new(),
         slots: &Slots::default(),
-        crowd: &<_>::default(),
+        first_tokens: None,
+        tls_cache: &<_>::default(),
     };
     let mut report = Report::new(Secrets::Read);
     let entry = Entry::compile(&method, &material, &mut report);

@@ -47,7 +47,7 @@ fn refresher(slot: &Arc<Slot>, start: &Arc<Barrier>) -> JoinHandle<()> {
 fn a_thousand_cold_requests_on_two_threads_are_served_by_one_token_request() {
     for round in 0..ROUNDS {
         let endpoint = FakeEndpoint::answering(&[Answer::Token("token", HOUR)]);
-        let (slot, _terms) = slot(&endpoint);
+        let (slot, _policy) = slot(&endpoint);
         let start = Arc::new(Barrier::new(3));
 
         let refresher = refresher(&slot, &start);
@@ -64,7 +64,7 @@ fn a_thousand_cold_requests_on_two_threads_are_served_by_one_token_request() {
 #[test]
 fn a_thousand_refusals_on_two_threads_bring_one_replacement() {
     let endpoint = FakeEndpoint::answering(&[Answer::Token("dead", HOUR), Answer::Token("new", HOUR)]);
-    let (slot, _terms) = slot(&endpoint);
+    let (slot, _policy) = slot(&endpoint);
     let alone = Arc::new(Barrier::new(1));
     let refresher = refresher(&slot, &alone);
     runtime().block_on(slot.first_attempt());

@@ -1,0 +1,60 @@
+//! Where the tokens of an entry come from, as its slot and its refresher see it.
+
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::answer::Granted;
+use super::dpop::ProofKey;
+use super::failure::Failure;
+use super::grant::Claim;
+use super::state_file::Unclaimed;
+use crate::clock::Moment;
+
+/// Where tokens of one entry come from.
+pub(crate) trait TokenSource: Send + Sync {
+    /// One token request, which takes no longer than `timeout` in all.
+    fn fetch(&self, timeout: Duration) -> Fetch<'_>;
+
+    /// Host and port, for people.
+    fn host(&self) -> &str;
+
+    /// The key that its tokens are bound to (DPoP).
+    fn proof_key(&self) -> Option<&Arc<ProofKey>> {
+        None
+    }
+
+    /// Whether it is asked only while a request waits for the token: nothing is fetched ahead, or again, for nobody.
+    fn is_on_demand(&self) -> bool {
+        false
+    }
+
+    /// When no token of it is good any more, whatever an answer says.
+    fn ends(&self) -> Option<Moment> {
+        None
+    }
+
+    /// Whether an answer must be heard though nobody needs its token any more: what is in it may be needed by others.
+    fn is_heard_out(&self) -> bool {
+        false
+    }
+
+    /// Has what outlives the process for this process alone, once that is committed. Blocks.
+    fn claim(&self) -> Result<Option<Claim>, Unclaimed> {
+        Ok(None)
+    }
+
+    /// Where it keeps what outlives the process.
+    fn state_file(&self) -> Option<&Path> {
+        None
+    }
+
+    /// What is wrong though tokens are had.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+}
+
+/// A token request on its way.
+pub(crate) type Fetch<'a> = Pin<Box<dyn Future<Output = Result<Granted, Failure>> + 'a>>;
