@@ -6,12 +6,13 @@
 //! A file imports from its own room (a folder with all below it) and from floors below it, never up, never sideways:
 //!
 //! ```text
-//!  10  cli                          one file per command
-//!   9  demo                         an embedded token endpoint and service
-//!   8  server                       ports, connections, workers, start and drain
-//!   7  admin                        probes, metrics, status, reload
-//!   6  proxy                        admit, route, authorize, send, relay
-//!   5  snapshot                     what runs; reload; watch
+//!  11  cli                          one file per command
+//!  10  demo                         an embedded token endpoint and service
+//!   9  server                       ports, connections, workers, start and drain
+//!   8  admin                        probes, metrics, status, reload
+//!   7  proxy                        admit, route, authorize, send, relay
+//!   6  reload                       watch, run commands again, publish the new or keep the old
+//!   5  snapshot                     what runs
 //!   4  credential · upstream        what is put on a request · one service's connections
 //!   3  transport                    name look-up, TCP, TLS, HTTP
 //!   2  tls · route                  certificates and trust · which service a request is for
@@ -43,6 +44,7 @@ mod incoming;
 mod legible;
 mod name;
 mod proxy;
+mod reload;
 mod route;
 mod secret;
 pub mod server;

@@ -121,7 +121,7 @@ mod tests {
 
     use super::*;
     use crate::config::{Overrides, Source};
-    use crate::snapshot::reload::Loader;
+    use crate::reload::Loader;
 
     const TCP: Peer = Peer::Tcp(std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 50_000));
     const OPEN: &str = "services: {}\naccess: { hosts: [ops.example], origins: ['https://app.example'] }";

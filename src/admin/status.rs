@@ -10,7 +10,7 @@ use super::{Context, Listening};
 use crate::clock::rfc3339;
 use crate::credential::{TokenState, TokenStatus};
 use crate::hex::hex;
-use crate::snapshot::reload::{Applied, History};
+use crate::reload::{Applied, History};
 use crate::snapshot::{Service, Snapshot};
 use crate::telemetry::errors::Entry;
 use crate::tls;
@@ -288,8 +288,8 @@ mod tests {
     use crate::admin::{Readiness, Role};
     use crate::config::{Color, Overrides, Source};
     use crate::demo::certificates::{Authority, certificate_pem};
+    use crate::reload::{Loader, Reloads};
     use crate::snapshot::Published;
-    use crate::snapshot::reload::{Loader, Reloads};
     use crate::telemetry::metrics::Metrics;
 
     const CONFIG: &str = "

@@ -20,8 +20,8 @@ use super::worker::{Phase, Worker};
 use super::{Error, OnHangUp};
 use crate::admin::Role;
 use crate::credential::Slots;
+use crate::reload::Reloads;
 use crate::snapshot::Published;
-use crate::snapshot::reload::Reloads;
 
 /// Everything that has to end.
 pub(super) struct Drain {

@@ -7,14 +7,7 @@ mod access;
 pub(crate) mod allow;
 pub(crate) mod difference;
 mod identity;
-pub(crate) mod reload;
-mod rotation;
 mod service;
-#[cfg(test)]
-mod tests;
-mod trail;
-mod turns;
-pub(crate) mod watch;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -49,7 +42,7 @@ pub(crate) struct Snapshot {
     /// As written: for listeners, logs, limits, and the next difference.
     pub(crate) config: Arc<Config>,
     /// Commands that gave no secret: what depends on them is in this snapshot without one.
-    failing: Forgiven,
+    pub(crate) failing: Forgiven,
 }
 
 /// What outlives the process, had for one snapshot. Dropping it gives it back, as if nobody had asked.

@@ -111,7 +111,7 @@ impl Service {
     }
 
     /// Whether both have the same sets of identities, in the same order, as far as the config itself says.
-    pub(super) fn has_sets_of(&self, other: &Self) -> bool {
+    pub(crate) fn has_sets_of(&self, other: &Self) -> bool {
         self.written.identities == other.written.identities
     }
 

@@ -4,13 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Floors from the ground up. A file may name its own room and those of floors below, nothing beside it or above.
-const FLOORS: [&[&str]; 11] = [
+const FLOORS: [&[&str]; 12] = [
     GROUND,
     &["config"],
     &["tls", "route"],
     &["transport"],
     &["credential", "upstream"],
     &["snapshot"],
+    &["reload"],
     &["proxy"],
     &["admin"],
     &["server"],

@@ -12,8 +12,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Published, Service, Snapshot};
 use crate::credential::{Credential, Slot};
+use crate::snapshot::{Published, Service, Snapshot};
 
 /// A service that is ready to switch once its new slots hold tokens.
 pub(crate) struct Switch {

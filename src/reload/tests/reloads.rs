@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::lab::{Lab, run, until};
-use crate::snapshot::reload::Outcome;
+use crate::reload::Outcome;
 
 const ONE: &str = "services: { payments: { url: 'http://localhost' } }\n";
 const TWO: &str = "services: { payments: { url: 'http://localhost' }, orders: { url: 'http://localhost:81' } }\n";

@@ -25,8 +25,8 @@ use tokio_rustls::TlsAcceptor;
 use crate::config::{Color, Config, Overrides, Source};
 use crate::credential::Slots;
 use crate::demo::certificates::{Authority, certificate_pem};
-use crate::snapshot::reload::{Loader, Reloader, Reloads};
-use crate::snapshot::watch::Watcher;
+use crate::reload::watch::Watcher;
+use crate::reload::{Loader, Reloader, Reloads};
 use crate::snapshot::{Published, Service, Snapshot};
 use crate::telemetry::metrics::Metrics;
 use crate::tls;
@@ -169,7 +169,7 @@ impl Running {
     }
 }
 
-fn prepare(refuse: &Rc<RefCell<Option<String>>>, committed: &Rc<Cell<usize>>) -> crate::snapshot::reload::Prepare {
+fn prepare(refuse: &Rc<RefCell<Option<String>>>, committed: &Rc<Cell<usize>>) -> crate::reload::Prepare {
     let (refuse, committed) = (Rc::clone(refuse), Rc::clone(committed));
     Box::new(move |_: &Arc<Config>| match &*refuse.borrow() {
         Some(error) => Err(error.clone()),

@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use super::lab::{Lab, Running, run, until};
-use crate::snapshot::reload::Outcome;
+use crate::reload::Outcome;
 use crate::snapshot::{Service, Snapshot};
 
 const CONFIG: &str = "

@@ -4,6 +4,13 @@
 //! the admin port) waits in one queue. Loading and compiling happen on a thread of their own; workers notice nothing
 //! until the new snapshot is published.
 
+mod rotation;
+#[cfg(test)]
+mod tests;
+mod trail;
+mod turns;
+pub(crate) mod watch;
+
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,12 +18,12 @@ use std::time::SystemTime;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::difference::Difference;
-use super::watch::Watcher;
-use super::{ClaimedState, Published, Service, Snapshot, rotation};
+use self::watch::Watcher;
 use crate::config::{self, Color, Config, Forgiven, Overrides, Report, Source};
 use crate::credential::{Slots, oauth2};
 use crate::heap;
+use crate::snapshot::difference::Difference;
+use crate::snapshot::{ClaimedState, Published, Service, Snapshot};
 use crate::telemetry::metrics::Metrics;
 
 /// Starts a task on the background's runtime.
