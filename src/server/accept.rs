@@ -14,7 +14,7 @@ use tokio::net;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 
-use super::connection::Floor;
+use super::connection::ThreadShared;
 use super::listener::{self, Socket};
 use super::stream::{Detached, Stream};
 use super::worker::Worker;
@@ -163,7 +163,7 @@ impl Drop for Place {
 #[derive(Clone)]
 pub(crate) enum Carriers {
     /// On this thread.
-    Here(Rc<Floor>),
+    Here(Rc<ThreadShared>),
     Workers(Rc<[Worker]>),
 }
 

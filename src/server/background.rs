@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::task::spawn_local;
 
 use super::accept::{self, Accepted, Carriers, Gate, Stop};
-use super::connection::{self, Floor, Port};
+use super::connection::{self, Port, ThreadShared};
 use super::listener::Socket;
 use super::ports::{Admin, Health};
 use super::sockets::Serve;
@@ -23,21 +23,21 @@ pub(crate) struct Background {
     admin: Rc<admin::Context>,
     /// Of the admin port and of the health port, each its own: who takes every connection of the one must not lock
     /// anybody out of the other.
-    operators: Hall,
-    probes: Hall,
+    operators: RoleShared,
+    probes: RoleShared,
 }
 
 /// What the connections of one role share that are carried here.
 #[derive(Clone)]
-struct Hall {
+struct RoleShared {
     gate: Arc<Gate>,
-    floor: Rc<Floor>,
+    floor: Rc<ThreadShared>,
 }
 
 impl Background {
     /// `places`: how many connections each of the two other roles may have.
     pub(crate) fn new(workers: Rc<[Worker]>, gate: Arc<Gate>, admin: Rc<admin::Context>, places: usize) -> Self {
-        let (operators, probes) = (Hall::new(places), Hall::new(places));
+        let (operators, probes) = (RoleShared::new(places), RoleShared::new(places));
         Self { workers, gate, admin, operators, probes }
     }
 
@@ -81,9 +81,9 @@ impl Background {
     }
 }
 
-impl Hall {
+impl RoleShared {
     fn new(places: usize) -> Self {
-        let floor = Rc::new(Floor::default());
+        let floor = Rc::new(ThreadShared::default());
         let swept = Rc::clone(&floor);
         spawn_local(async move { swept.sweep.run().await });
         Self { gate: Arc::new(Gate::new(places)), floor }

@@ -60,7 +60,7 @@ pub(crate) trait Port: 'static {
 
 /// What the connections of one thread share.
 #[derive(Debug, Default)]
-pub(crate) struct Floor {
+pub(crate) struct ThreadShared {
     pub(crate) sweep: Sweep,
     /// Once it has begun idle connections close, the others after their answer.
     pub(crate) drain: Rc<Cell<DrainPhase>>,
@@ -69,7 +69,7 @@ pub(crate) struct Floor {
 }
 
 /// Serves one client connection until it ends.
-pub(crate) async fn serve<P: Port>(mut stream: Stream, peer: Peer, port: Rc<P>, floor: Rc<Floor>) {
+pub(crate) async fn serve<P: Port>(mut stream: Stream, peer: Peer, port: Rc<P>, floor: Rc<ThreadShared>) {
     let deadline = floor.sweep.connection();
     if let Some(refusal) = port.turns_away(peer) {
         return Box::pin(parting::turned_away(&*port, stream, refusal, peer, &deadline)).await;
@@ -101,7 +101,7 @@ async fn awake<P: Port>(
     port: &Rc<P>,
     arrival: &Rc<Arrival>,
     deadline: &ConnectionDeadline,
-    floor: &Floor,
+    floor: &ThreadShared,
 ) -> Option<(Stream, Since)> {
     // Lent to one exchange after the other; a parked connection has none.
     let of_exchanges = floor.sweep.exchange();
@@ -198,7 +198,7 @@ async fn parked(
     since: Since,
     deadline: &ConnectionDeadline,
     limits: &Limits,
-    floor: &Floor,
+    floor: &ThreadShared,
 ) -> Parked {
     match since {
         // Who says nothing shows no token either, and must not hold a place for long.
@@ -238,7 +238,7 @@ struct Driver<'a> {
     /// The connection's: what an exchange waits for is its own affair.
     deadline: &'a ConnectionDeadline,
     limits: &'a Limits,
-    floor: &'a Floor,
+    floor: &'a ThreadShared,
     since: Since,
     habit: Habit,
     /// What was waited for at the last poll, and after how many steps.
@@ -420,7 +420,8 @@ mod tests {
     #[tokio::test(flavor = "local")]
     async fn the_task_of_a_connection_is_small() {
         let (ours, _) = tokio::net::UnixStream::pair().unwrap();
-        let served = serve(Stream::Unix(ours), Peer::Unix { uid: 0 }, Rc::new(Nobody), Rc::new(Floor::default()));
+        let served =
+            serve(Stream::Unix(ours), Peer::Unix { uid: 0 }, Rc::new(Nobody), Rc::new(ThreadShared::default()));
 
         let bytes = size_of_val(&served);
 

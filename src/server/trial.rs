@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::task::{JoinHandle, spawn_local, yield_now};
 
-use super::connection::{self, Floor, Port};
+use super::connection::{self, Port, ThreadShared};
 use super::stream::Stream;
 use crate::code::Code;
 use crate::config::Limits;
@@ -127,7 +127,7 @@ impl Port for Ledger {
 
 /// Plays the client's side and serves it. Must run on a local runtime.
 pub(crate) async fn play(socket: Socket, pieces: &[Piece]) -> io::Result<Outcome> {
-    let (floor, port) = (Rc::new(Floor::default()), Rc::new(Ledger::default()));
+    let (floor, port) = (Rc::new(ThreadShared::default()), Rc::new(Ledger::default()));
     let serve = |stream, peer| spawn_local(connection::serve(stream, peer, Rc::clone(&port), Rc::clone(&floor)));
     let (got, error) = match socket {
         Socket::Tcp => {
@@ -152,7 +152,7 @@ async fn converse(
     mut reading: impl AsyncReadExt + Unpin + 'static,
     mut writing: impl AsyncWriteExt + Unpin,
     pieces: &[Piece],
-    floor: &Floor,
+    floor: &ThreadShared,
     served: JoinHandle<()>,
 ) -> (Vec<u8>, Option<io::ErrorKind>) {
     let reader = spawn_local(async move {

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::spawn_local;
 
 use super::accept::{self, Accepted, Carriers, Gate, HandedOver, Stop};
-use super::connection::{self, Floor};
+use super::connection::{self, ThreadShared};
 use super::listener::Socket;
 use crate::clock::Moment;
 use crate::heap;
@@ -147,7 +147,7 @@ async fn run(
     open: Arc<AtomicUsize>,
     mut phase: watch::Receiver<Phase>,
 ) {
-    let floor = Rc::new(Floor::default());
+    let floor = Rc::new(ThreadShared::default());
     let context = Rc::new(context);
     spawn_upkeep(&floor, &context);
     loop {
@@ -186,7 +186,7 @@ async fn run(
     }
 }
 
-fn spawn_connection(accepted: Accepted, context: &Rc<proxy::Context>, floor: &Rc<Floor>, counted: Counted) {
+fn spawn_connection(accepted: Accepted, context: &Rc<proxy::Context>, floor: &Rc<ThreadShared>, counted: Counted) {
     let (context, floor) = (Rc::clone(context), Rc::clone(floor));
     spawn_local(async move {
         let _held = (counted, accepted.place);
@@ -204,7 +204,7 @@ impl Drop for Counted {
 }
 
 /// The tasks that every worker has beside its connections.
-fn spawn_upkeep(floor: &Rc<Floor>, context: &Rc<proxy::Context>) {
+fn spawn_upkeep(floor: &Rc<ThreadShared>, context: &Rc<proxy::Context>) {
     let swept = Rc::clone(floor);
     spawn_local(async move { swept.sweep.run().await });
     let followed = Rc::clone(context);
@@ -220,7 +220,7 @@ fn spawn_upkeep(floor: &Rc<Floor>, context: &Rc<proxy::Context>) {
     });
 }
 
-impl Floor {
+impl ThreadShared {
     /// The drain begins.
     pub(crate) fn close(&self) {
         self.drain.set(DrainPhase::Begun);

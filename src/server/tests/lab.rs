@@ -16,7 +16,7 @@ use crate::config::Limits;
 use crate::deadline::ExchangeDeadline;
 use crate::incoming::IncomingBody;
 use crate::proxy::{Arrival, Body, DrainPhase, Peer};
-use crate::server::connection::{self, Floor, Port};
+use crate::server::connection::{self, Port, ThreadShared};
 use crate::server::stream::Stream;
 
 /// Answers each request with its method, path and body.
@@ -93,7 +93,7 @@ impl Port for Echo {
 #[derive(Default)]
 pub(super) struct Lab {
     pub(super) port: Rc<Echo>,
-    pub(super) floor: Rc<Floor>,
+    pub(super) floor: Rc<ThreadShared>,
 }
 
 impl Lab {
