@@ -22,7 +22,6 @@ use super::state_file::Unclaimed;
 use super::terms::Sharers;
 use crate::clock::Moment;
 use crate::credential::Error;
-use crate::locked::locked;
 use crate::secret::Secret;
 use crate::telemetry::metrics::TokenNumbers;
 
@@ -235,7 +234,7 @@ impl Slot {
 
     /// A demand that comes too soon does not count.
     fn may_demand(&self, now: Moment) -> bool {
-        let mut last = locked(&self.demanded);
+        let mut last = crate::locked::locked(&self.demanded);
         let may = last.is_none_or(|last| now.since(last) >= BETWEEN_DEMANDS);
         if may {
             *last = Some(now);
