@@ -5,6 +5,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use aws_lc_rs::digest;
@@ -13,6 +14,7 @@ use http::HeaderMap;
 use hyper::body::{Body as _, Frame, SizeHint};
 
 use super::gate::Gate;
+use super::held::{HeldBodies, HeldPermit};
 use crate::incoming::IncomingBody;
 
 /// The body of an [`Outgoing`](super::Outgoing).
@@ -24,8 +26,8 @@ pub(crate) enum Body {
     Whole(Option<Bytes>),
     /// The app's, as it arrives.
     Stream(Stream),
-    /// The app's again, from memory.
-    Again(Copied),
+    /// The app's again, from memory. In a box: few are, and every request would have room for it.
+    Again(Box<Copied>),
     /// The app's, whose first bytes are in memory already.
     Resumed(Box<(Copied, Stream)>),
 }
@@ -80,6 +82,9 @@ pub(crate) enum BodyError {
     /// There is more of it than [`Need::Whole`] allows.
     #[error("the body is longer than {most} bytes")]
     TooLong { most: usize },
+    /// It was to be held in memory, and what others hold leaves no room for it.
+    #[error("the bodies that are held in memory leave no room for it")]
+    NoRoom,
 }
 
 /// The app's body and what was taken of it.
@@ -111,6 +116,8 @@ pub(crate) struct Copied {
     first: Bytes,
     rest: BytesMut,
     trailers: Option<HeaderMap>,
+    /// The right to hold it, where it is held for more than to be sent again: as long as any copy.
+    permit: Option<Rc<HeldPermit>>,
 }
 
 impl Need {
@@ -139,6 +146,12 @@ impl Body {
         (Self::Stream(Stream::new(&record)), Kept(Some(record)))
     }
 
+    /// That of a request without one.
+    #[cfg(test)]
+    pub(crate) fn nothing() -> (Self, Kept) {
+        (Self::Empty, Kept(None))
+    }
+
     /// Holds the app's body back until `gate` opens; on HTTP/2, where no `100` is heard, it is opened at once.
     pub(crate) fn hold(&mut self, gate: Gate) {
         if let Self::Stream(stream) = self {
@@ -165,23 +178,31 @@ impl Body {
     /// Reads the app's body into memory, as far as `need` says. All of it there, it can be sent as often as it takes.
     ///
     /// # Errors
-    /// When it breaks off, or is too long: at once if its sender said how long it is.
-    pub(crate) async fn gather(self, need: Need) -> Result<Self, BodyError> {
+    /// When it breaks off, is too long, or `held` has no room for it: at once if its sender said how long it is.
+    pub(crate) async fn gather(self, need: Need, held: &Arc<HeldBodies>) -> Result<Self, BodyError> {
         let Self::Stream(mut stream) = self else { return Ok(self) };
         let (Need::Whole { most } | Need::IfShort { most }) = need;
         let announced = stream.record.borrow().incoming.size_hint().lower();
         if announced > most as u64 {
             return stream.resume(need, Copied::default());
         }
+        // The right to hold it comes before the first byte of it: what is refused has cost nothing. Dropped with all of
+        // this, if the app leaves before its end.
+        let announced = usize::try_from(announced).unwrap_or(most);
+        let mut permit = held.hold(announced).map_err(|_| BodyError::NoRoom)?;
         // It is kept here, and not a second time by the record.
         stream.record.borrow_mut().taken = Taken::TooMuch;
         let mut gathered = Copied::default();
         while gathered.len() <= most {
             let Some(frame) = poll_fn(|cx| stream.poll_frame(cx)).await.transpose()? else {
+                gathered.permit = Some(Rc::new(permit));
                 return Ok(stream.keep_all(gathered));
             };
-            gathered.join(&frame);
+            gathered.join(&frame, announced);
+            // Of one that said nothing of its length, as it comes.
+            permit.grow_to(gathered.memory()).map_err(|_| BodyError::NoRoom)?;
         }
+        gathered.permit = Some(Rc::new(permit));
         stream.resume(need, gathered)
     }
 
@@ -222,7 +243,7 @@ impl Kept {
         let Some(record) = &self.0 else { return Some(Body::Empty) };
         match &record.borrow().taken {
             Taken::Nothing => {}
-            Taken::All(copy) => return Some(Body::Again(copy.clone())),
+            Taken::All(copy) => return Some(Body::Again(Box::new(copy.clone()))),
             Taken::Part(_) | Taken::TooMuch => return None,
         }
         record.borrow_mut().attempt += 1;
@@ -281,7 +302,7 @@ impl Stream {
     fn keep_all(&self, gathered: Copied) -> Body {
         let gathered = gathered.in_one_piece();
         self.record.borrow_mut().taken = Taken::All(gathered.clone());
-        Body::Again(gathered)
+        Body::Again(Box::new(gathered))
     }
 
     /// There is more than may be gathered: what was read of it is sent once, and the rest as it comes.
@@ -374,10 +395,13 @@ impl Copied {
         }
     }
 
-    /// As [`Copied::add`], with all of it together if there is more than one piece: see [`Copied::in_one_piece`].
-    fn join(&mut self, frame: &Frame<Bytes>) {
+    /// As [`Copied::add`], with all of it together if there is more than one piece: see [`Copied::in_one_piece`]. `announced`
+    /// is how much its sender said there would be.
+    fn join(&mut self, frame: &Frame<Bytes>, announced: usize) {
         let another = frame.data_ref().is_some_and(|data| !data.is_empty());
         if another && !self.first.is_empty() {
+            // All at once: memory that grew would take up to twice as much.
+            self.rest.reserve(announced);
             self.rest.extend_from_slice(&std::mem::take(&mut self.first));
         }
         match frame.data_ref() {
@@ -401,7 +425,14 @@ impl Copied {
         if !self.rest.is_empty() {
             return Some(Frame::data(std::mem::take(&mut self.rest).freeze()));
         }
+        // The last piece is another's by now.
+        self.permit = None;
         self.trailers.take().map(Frame::trailers)
+    }
+
+    /// What it takes up.
+    fn memory(&self) -> usize {
+        self.first.len() + self.rest.capacity()
     }
 
     fn len(&self) -> usize {

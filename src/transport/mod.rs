@@ -10,6 +10,7 @@ mod error;
 mod gate;
 mod h1;
 mod h2;
+mod held;
 mod http;
 mod outgoing;
 mod probe;
@@ -29,9 +30,10 @@ pub(crate) use self::error::Error;
 pub(crate) use self::gate::Gate;
 #[cfg(feature = "bench")]
 pub(crate) use self::h1::trial::{pieces_make_no_difference, reuse_is_earned};
-pub(crate) use self::h1::{AtRest, Exclusive};
-pub(crate) use self::h2::{Multiplexed, Outflow};
-pub(crate) use self::http::{Answer, Connected, Driver, Protocol, Reading, Sender, Spent, Unsent};
+pub(crate) use self::h1::{AtRest, Http1Connection};
+pub(crate) use self::h2::{Http2Handle, Outflow};
+pub(crate) use self::held::HeldBodies;
+pub(crate) use self::http::{Answer, Connected, Driver, Protocol, Reading, Sender, ConnectTimings, Unsent};
 pub(crate) use self::outgoing::Outgoing;
 pub(crate) use self::probe::{Found, Probed, Step};
 
