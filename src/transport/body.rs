@@ -9,12 +9,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use aws_lc_rs::digest;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::HeaderMap;
 use hyper::body::{Body as _, Frame, SizeHint};
 
+use super::copied::Copied;
 use super::gate::Gate;
-use super::held::{HeldBodies, HeldPermit};
+use super::held::HeldBodies;
 use crate::incoming::IncomingBody;
 
 /// The body of an [`Outgoing`](super::Outgoing).
@@ -107,19 +108,6 @@ enum Taken {
     TooMuch,
 }
 
-/// A body in memory: at most what `keep_bytes` allows.
-///
-/// The first piece is kept by reference. Later ones are copied together: a piece of a few bytes can hold a whole read
-/// buffer, so a body that drips in would pin thousands of them.
-#[derive(Clone, Default)]
-pub(crate) struct Copied {
-    first: Bytes,
-    rest: BytesMut,
-    trailers: Option<HeaderMap>,
-    /// The right to hold it, where it is held for more than to be sent again: as long as any copy.
-    permit: Option<Rc<HeldPermit>>,
-}
-
 impl Need {
     /// What suffices for both.
     pub(crate) fn and(self, other: Self) -> Self {
@@ -195,14 +183,14 @@ impl Body {
         let mut gathered = Copied::default();
         while gathered.len() <= most {
             let Some(frame) = poll_fn(|cx| stream.poll_frame(cx)).await.transpose()? else {
-                gathered.permit = Some(Rc::new(permit));
+                gathered.hold(permit);
                 return Ok(stream.keep_all(gathered));
             };
             gathered.join(&frame, announced);
             // Of one that said nothing of its length, as it comes.
             permit.grow_to(gathered.memory()).map_err(|_| BodyError::NoRoom)?;
         }
-        gathered.permit = Some(Rc::new(permit));
+        gathered.hold(permit);
         stream.resume(need, gathered)
     }
 
@@ -216,7 +204,7 @@ impl Body {
         match self {
             Self::Empty => {}
             Self::Whole(bytes) => digest.update(bytes.as_deref().unwrap_or_default()),
-            Self::Again(copy) => [&copy.first[..], &copy.rest].iter().for_each(|bytes| digest.update(bytes)),
+            Self::Again(copy) => copy.pieces().into_iter().for_each(|bytes| digest.update(bytes)),
             Self::Stream(_) | Self::Resumed(_) => return false,
         }
         true
@@ -273,7 +261,7 @@ impl hyper::body::Body for Body {
             Self::Empty => true,
             Self::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
             Self::Stream(stream) => stream.record.borrow().incoming.is_end_stream(),
-            Self::Again(copy) => copy.is_empty() && copy.trailers.is_none(),
+            Self::Again(copy) => copy.is_empty() && !copy.has_trailers(),
             // More was read than may be kept.
             Self::Resumed(_) => false,
         }
@@ -285,7 +273,7 @@ impl hyper::body::Body for Body {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
             Self::Stream(stream) => stream.record.borrow().incoming.size_hint(),
             // A length leaves no room for trailers on HTTP/1.1.
-            Self::Again(copy) if copy.trailers.is_some() => SizeHint::default(),
+            Self::Again(copy) if copy.has_trailers() => SizeHint::default(),
             Self::Again(copy) => SizeHint::with_exact(copy.len() as u64),
             // Were it known, nothing of it would have been read ahead.
             Self::Resumed(_) => SizeHint::default(),
@@ -383,64 +371,6 @@ impl Taken {
             Self::Part(copy) | Self::All(copy) => Self::All(copy),
             Self::TooMuch => Self::TooMuch,
         };
-    }
-}
-
-impl Copied {
-    fn add(&mut self, frame: &Frame<Bytes>) {
-        match frame.data_ref() {
-            Some(data) if self.first.is_empty() => self.first = data.clone(),
-            Some(data) => self.rest.extend_from_slice(data),
-            None => self.trailers = frame.trailers_ref().cloned(),
-        }
-    }
-
-    /// As [`Copied::add`], with all of it together if there is more than one piece: see [`Copied::in_one_piece`]. `announced`
-    /// is how much its sender said there would be.
-    fn join(&mut self, frame: &Frame<Bytes>, announced: usize) {
-        let another = frame.data_ref().is_some_and(|data| !data.is_empty());
-        if another && !self.first.is_empty() {
-            // All at once: memory that grew would take up to twice as much.
-            self.rest.reserve(announced);
-            self.rest.extend_from_slice(&std::mem::take(&mut self.first));
-        }
-        match frame.data_ref() {
-            Some(data) if !self.rest.is_empty() => self.rest.extend_from_slice(data),
-            _ => self.add(frame),
-        }
-    }
-
-    /// Nothing more comes to what was joined: copies of it are counted from now on, and not made.
-    fn in_one_piece(mut self) -> Self {
-        if !self.rest.is_empty() {
-            self.first = std::mem::take(&mut self.rest).freeze();
-        }
-        self
-    }
-
-    fn next(&mut self) -> Option<Frame<Bytes>> {
-        if !self.first.is_empty() {
-            return Some(Frame::data(std::mem::take(&mut self.first)));
-        }
-        if !self.rest.is_empty() {
-            return Some(Frame::data(std::mem::take(&mut self.rest).freeze()));
-        }
-        // The last piece is another's by now.
-        self.permit = None;
-        self.trailers.take().map(Frame::trailers)
-    }
-
-    /// What it takes up.
-    fn memory(&self) -> usize {
-        self.first.len() + self.rest.capacity()
-    }
-
-    fn len(&self) -> usize {
-        self.first.len() + self.rest.len()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }
 

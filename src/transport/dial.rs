@@ -13,7 +13,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, Sleep, sleep, timeout_at};
 use tokio_rustls::TlsConnector;
 
-use super::http::{Protocol, ConnectTimings};
+use super::http::{ConnectTimings, Protocol};
 use super::wire::{Stream, Wire};
 use super::{Endpoint, Error};
 use crate::config::HttpVersion;

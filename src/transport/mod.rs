@@ -5,6 +5,7 @@
 //! connection's driver is handed to the caller. Leaves pooling to `upstream`.
 
 mod body;
+mod copied;
 mod dial;
 mod error;
 mod gate;
@@ -33,7 +34,7 @@ pub(crate) use self::h1::trial::{pieces_make_no_difference, reuse_is_earned};
 pub(crate) use self::h1::{AtRest, Http1Connection};
 pub(crate) use self::h2::{Http2Handle, Outflow};
 pub(crate) use self::held::HeldBodies;
-pub(crate) use self::http::{Answer, Connected, Driver, Protocol, Reading, Sender, ConnectTimings, Unsent};
+pub(crate) use self::http::{Answer, ConnectTimings, Connected, Driver, Protocol, Reading, Sender, Unsent};
 pub(crate) use self::outgoing::Outgoing;
 pub(crate) use self::probe::{Found, Probed, Step};
 

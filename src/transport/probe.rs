@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::timeout;
 
 use super::dial::{self, Dialed};
-use super::http::{Protocol, ConnectTimings};
+use super::http::{ConnectTimings, Protocol};
 use super::wire::Wire;
 use super::{Endpoint, Error};
 use crate::tls::{self, Leaf};

@@ -16,9 +16,8 @@
 //! handshake half done is finished (its limit sees to that) and serves the next. Without a limit it is given up with
 //! the last request that waits.
 //!
-//! Who waits and when one more is made is decided by the [`Queue`]; what is kept, by [`IdleConnections`] and
-//! [`SharedConnections`]; what this worker may hold, by its [`Share`]. Here is what they do together, all of one thread:
-//! no cell stays borrowed while another request, or the end of a lease, may come back to the pool.
+//! Who waits and when one more is made is decided by the [`Queue`]; what this worker may hold, by its [`Share`]. Here is
+//! what they do together: no cell stays borrowed while another request, or a lease's end, may come back to the pool.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -147,8 +146,6 @@ impl Pool {
         self.upstream.pool.idle_timeout
     }
 
-    // A request takes a connection.
-
     /// A connection: one that is free, or else the first that comes.
     async fn lease(&self, choice: Choice, timing: &Cell<Timing>) -> Outcome<Lease> {
         if let Some(lease) = self.free(choice) {
@@ -200,8 +197,6 @@ impl Pool {
     fn out_of_time(&self) -> Error {
         self.upstream.out_of_time(&self.queue.borrow())
     }
-
-    // A connection comes free.
 
     /// An HTTP/1.1 connection is ready for another request: only one whose exchange has ended can be given here.
     pub(super) fn give_back(&self, mut connection: Resting) {

@@ -22,7 +22,7 @@ use tokio::task::spawn_local;
 use crate::config::{Authority, HttpVersion, Scheme, Url};
 use crate::tls::ClientTls;
 use crate::transport::{
-    Answer, Body, Connected, Connector, Error, Http1Connection, Gate, Outgoing, Sender, Spelling, Unsent,
+    Answer, Body, Connected, Connector, Error, Gate, Http1Connection, Outgoing, Sender, Spelling, Unsent,
 };
 
 /// A service that does with each connection what it is told to; counts them.
