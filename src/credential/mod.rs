@@ -15,6 +15,7 @@ mod fixed;
 mod hmac;
 mod jws;
 pub(crate) mod oauth2;
+mod query;
 mod sigv4;
 #[cfg(test)]
 mod tests;
@@ -51,7 +52,7 @@ pub(crate) struct Credential {
 #[derive(Debug)]
 enum Part {
     Field(fixed::Field),
-    Query(fixed::Query),
+    Query(query::Query),
     Cookie(fixed::Cookie),
     Bearer(Bearer),
     /// What it would put there can't be had; the text says why.
@@ -355,6 +356,19 @@ impl Part {
 }
 
 impl Owned {
+    /// What these methods own, as far as that is known without a secret: of one whose secret can't be had it is what it
+    /// would own.
+    pub(crate) fn written<'a>(methods: impl Iterator<Item = &'a Auth>) -> Self {
+        let mut owned = Self::default();
+        for method in methods {
+            owned.fields.extend(method.fields());
+            owned.subjects.extend(method.subject_field().cloned());
+            owned.query.extend(method.query_parameters().map(str::to_owned));
+            owned.cookies.extend(method.cookies().map(str::to_owned));
+        }
+        owned
+    }
+
     /// Adds what another credential owns.
     pub(crate) fn add(&mut self, other: &Self) {
         add_new(&mut self.fields, &other.fields);
