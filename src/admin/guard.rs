@@ -26,7 +26,7 @@ pub(super) fn admit<'a>(head: &'a Parts, peer: Peer, snapshot: &Snapshot) -> Res
         Peer::Unix { .. } => {}
         Peer::Tcp(_) => admit_sender(head, &snapshot.access, bears_it)?,
     }
-    let page = Page::at(head.uri.path());
+    let page = Page::at(&head.uri);
     if token.is_some() && !bears_it && !page.is_some_and(Page::is_probe) {
         let detail = "send the token of `admin.token` as `Authorization: Bearer`";
         return Err(Refusal::new(Code::Unauthorized, detail).with(WWW_AUTHENTICATE, "Bearer"));

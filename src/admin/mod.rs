@@ -3,6 +3,7 @@
 //! Opens no socket: `server` carries its connections and fills its [`Context`]. Every answer here is live, so none may
 //! be stored, and none names the proxy (`Proxy-Status` is for the traffic ports).
 
+mod explain;
 mod guard;
 mod refresh;
 mod service;
@@ -13,7 +14,7 @@ use std::time::SystemTime;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, Method, Response, StatusCode, request};
+use http::{HeaderValue, Method, Response, StatusCode, Uri, request};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -87,7 +88,7 @@ pub(crate) async fn handle(head: &request::Parts, arrival: &Arrival, cx: &Contex
 
 /// Answers a request on the health port: GET and HEAD of `/livez`, `/readyz`, `/metrics`, all else 404.
 pub(crate) async fn health(head: &request::Parts, cx: &Context) -> Response<Body> {
-    match Page::at(head.uri.path()).filter(|page| page.is_for_machines() && page.takes(&head.method)) {
+    match Page::at(&head.uri).filter(|page| page.is_for_machines() && page.takes(&head.method)) {
         // `/healthz` is another spelling for the admin port alone.
         Some(page) if head.uri.path() != "/healthz" => page.answer(cx).await,
         _ => refuse(Code::NotFound, "this port has /livez, /readyz and /metrics"),
@@ -107,19 +108,22 @@ enum Page<'a> {
     Metrics,
     Status,
     Reload,
+    /// What would become of the request that this query describes.
+    Explain(&'a str),
     /// A page of the service of this name.
     Service(&'a str, Deed),
 }
 
 impl<'a> Page<'a> {
-    fn at(path: &'a str) -> Option<Self> {
-        match path {
+    fn at(target: &'a Uri) -> Option<Self> {
+        match target.path() {
             "/livez" | "/healthz" => Some(Self::Live),
             "/readyz" => Some(Self::Ready),
             "/metrics" => Some(Self::Metrics),
             "/api/status" => Some(Self::Status),
             "/api/reload" => Some(Self::Reload),
-            _ => {
+            "/api/explain" => Some(Self::Explain(target.query().unwrap_or_default())),
+            path => {
                 let (name, deed) = path.strip_prefix("/api/services/")?.split_once('/')?;
                 Some(Self::Service(name, Deed::at(deed)?))
             }
@@ -130,9 +134,12 @@ impl<'a> Page<'a> {
     fn methods(self) -> &'static str {
         match self {
             Self::Reload | Self::Service(_, Deed::Refresh | Deed::Probe) => "POST",
-            Self::Live | Self::Ready | Self::Metrics | Self::Status | Self::Service(_, Deed::Authorization) => {
-                "GET, HEAD"
-            }
+            Self::Live
+            | Self::Ready
+            | Self::Metrics
+            | Self::Status
+            | Self::Explain(_)
+            | Self::Service(_, Deed::Authorization) => "GET, HEAD",
         }
     }
 
@@ -162,6 +169,7 @@ impl<'a> Page<'a> {
             Self::Metrics => text(OPEN_METRICS, cx.metrics.encode(gauges(cx))),
             Self::Status => json(StatusCode::OK, &status::of(cx)),
             Self::Reload => reload(cx).await,
+            Self::Explain(query) => explain::answer(query, cx).unwrap_or_else(Refusal::answer),
             Self::Service(name, deed) => deed.answer(name, cx).await.unwrap_or_else(Refusal::answer),
         }
     }

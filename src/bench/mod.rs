@@ -20,7 +20,7 @@ use crate::config::{self, Color, Secrets, Source};
 use crate::credential::{Slots, SubjectTokens, oauth2};
 use crate::demo::Demo;
 use crate::proxy;
-use crate::proxy::fields::{self, Downward, Instance, Rules, Upward};
+use crate::proxy::fields::{self, Downward, Instance, Names, Present, Rules, Upward};
 use crate::route::{Form, Question};
 use crate::server::worker::runtime_of_one_thread;
 use crate::snapshot::{Published, Service, Snapshot};
@@ -48,9 +48,16 @@ pub fn route(config: &str, path: &str) -> impl Fn() -> bool + use<> {
 /// Makes an app's fields those of the request to the first service.
 pub fn request_fields(config: &str) -> impl Fn(HeaderMap) -> HeaderMap + use<> {
     let rules = Rules::compile(&compile(config).services[0]);
-    let instance = Instance::new(INSTANCE);
+    let (instance, routed_by) = (Instance::new(INSTANCE), Names::default());
     move |mut fields| {
-        let upward = Upward { method: &Method::GET, version: Version::HTTP_11, chunked: false, instance: &instance };
+        let upward = Upward {
+            method: &Method::GET,
+            version: Version::HTTP_11,
+            chunked: false,
+            instance: &instance,
+            present: Present::of(&fields),
+            routed_by: &routed_by,
+        };
         fields::request(&mut fields, upward, &rules).map_or_else(|_| HeaderMap::new(), |_| fields)
     }
 }

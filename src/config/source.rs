@@ -143,7 +143,7 @@ pub(super) fn read(path: &Path, limit: usize) -> Result<Content, UnreadableFile>
     if !metadata.is_file() {
         return Err(UnreadableFile::NotRegular);
     }
-    let bytes = drain(file, limit)?;
+    let bytes = drain(file, metadata.len(), limit)?;
     Ok(Content { bytes, access: FileAccess::of(&metadata) })
 }
 
@@ -173,7 +173,7 @@ pub(super) fn in_search_path(program: &Path) -> Option<PathBuf> {
 pub(super) fn standard_input(limit: usize) -> Result<Zeroizing<String>, UnreadableFile> {
     // A reload must see the config again, and a pipe gives its text only once.
     static READ: OnceLock<io::Result<Zeroizing<Vec<u8>>>> = OnceLock::new();
-    let bytes = READ.get_or_init(|| drain_most(io::stdin(), limit + 1));
+    let bytes = READ.get_or_init(|| drain_most(io::stdin(), FIRST_READ, limit + 1));
     match bytes {
         Ok(bytes) if bytes.len() > limit => Err(UnreadableFile::TooLarge(limit)),
         Ok(bytes) => text(bytes.clone()),
@@ -212,20 +212,50 @@ pub(super) fn is_kubernetes_link(path: &Path) -> bool {
     through_data(path) || fs::read_link(path).is_ok_and(|target| through_data(&target))
 }
 
-fn drain(source: impl Read, limit: usize) -> Result<Zeroizing<Vec<u8>>, UnreadableFile> {
-    let bytes = drain_most(source, limit + 1)?;
+/// `likely` is how much there seems to be.
+fn drain(source: impl Read, likely: u64, limit: usize) -> Result<Zeroizing<Vec<u8>>, UnreadableFile> {
+    let likely = usize::try_from(likely).unwrap_or(limit).min(limit);
+    let bytes = drain_most(source, likely + 1, limit + 1)?;
     if bytes.len() > limit { Err(UnreadableFile::TooLarge(limit)) } else { Ok(bytes) }
 }
 
-fn drain_most(source: impl Read, most: usize) -> io::Result<Zeroizing<Vec<u8>>> {
-    let mut bytes = Zeroizing::new(Vec::new());
-    source.take(most as u64).read_to_end(&mut bytes)?;
+/// Reads up to `most` bytes into memory that never moves unwiped: a buffer that grows by itself leaves copies of what was
+/// read in what it gives back. There is no more of it than `most`.
+fn drain_most(mut source: impl Read, likely: usize, most: usize) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut bytes = Zeroizing::new(vec![0; likely.min(most)]);
+    let mut length = 0;
+    loop {
+        if length == bytes.len() {
+            if length == most {
+                break;
+            }
+            // More than it seemed, as of a pipe, or of a file that is being written.
+            let mut larger =
+                Zeroizing::new(vec![0; (bytes.len() * 2).clamp(FIRST_READ, most.max(FIRST_READ)).min(most)]);
+            larger[..length].copy_from_slice(&bytes);
+            bytes = larger;
+        }
+        match source.read(&mut bytes[length..]) {
+            Ok(0) => break,
+            Ok(read) => length += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    bytes.truncate(length);
     Ok(bytes)
 }
 
 fn text(mut bytes: Zeroizing<Vec<u8>>) -> Result<Zeroizing<String>, UnreadableFile> {
+    // Looked at first: the error of a failed conversion would hold the bytes, and let go of them unwiped.
+    if std::str::from_utf8(&bytes).is_err() {
+        return Err(UnreadableFile::NotText);
+    }
     String::from_utf8(std::mem::take(&mut *bytes)).map(Zeroizing::new).map_err(|_| UnreadableFile::NotText)
 }
+
+/// Room for most secrets, where nothing says how long one is.
+const FIRST_READ: usize = 4 << 10;
 
 const PLACES: [&str; 2] = ["./sidekey.yaml", "/etc/sidekey/sidekey.yaml"];
 
@@ -246,5 +276,48 @@ mod tests {
 
         assert!(trusted(1000, 1000) && trusted(0, 1000) && trusted(0, 0));
         assert!(!trusted(1001, 1000) && !trusted(1000, 0));
+    }
+
+    /// Notes where it is read to; gives one byte at a time.
+    struct Watching<'a> {
+        left: usize,
+        buffers: &'a std::cell::RefCell<Vec<(usize, usize)>>,
+    }
+
+    impl Read for Watching<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let whole = (buffer.as_ptr() as usize, buffer.len());
+            self.buffers.borrow_mut().push(whole);
+            let read = usize::from(self.left > 0 && !buffer.is_empty());
+            buffer[..read].fill(b's');
+            self.left -= read;
+            Ok(read)
+        }
+    }
+
+    #[test]
+    fn what_is_as_long_as_it_seems_is_read_into_one_place_and_never_moves() {
+        let buffers = std::cell::RefCell::default();
+
+        let read = drain(Watching { left: 1000, buffers: &buffers }, 1000, LARGEST_SECRET).expect("bytes");
+
+        assert_eq!((read.len(), read.as_ptr() as usize), (1000, buffers.borrow()[0].0));
+        for (at, (start, room)) in buffers.borrow().iter().enumerate() {
+            assert_eq!((start - at, room + at), (read.as_ptr() as usize, 1001));
+        }
+    }
+
+    #[test]
+    fn what_is_longer_than_it_seems_is_read_all_the_same_up_to_the_limit() {
+        let drained = |left, likely, limit| {
+            let buffers = std::cell::RefCell::default();
+            drain(Watching { left, buffers: &buffers }, likely, limit).map(|bytes| bytes.len())
+        };
+
+        assert_eq!(drained(100_000, 0, 100_000).ok(), Some(100_000));
+        assert_eq!(drained(3, 100_000, 100_000).ok(), Some(3));
+        assert_eq!(drained(0, 0, 10).ok(), Some(0));
+        assert!(matches!(drained(11, 0, 10), Err(UnreadableFile::TooLarge(10))));
+        assert!(matches!(drained(100_001, u64::MAX, 100_000), Err(UnreadableFile::TooLarge(100_000))));
     }
 }

@@ -1,14 +1,13 @@
 //! Static methods: what is put on a request is known before any comes.
 //!
-//! All values are encoded when the config is compiled. A value that comes into the query or a cookie takes the place
-//! of whatever the app put there under its name; every other byte stays as it was.
+//! All values are encoded when the config is compiled. A value that comes into a cookie takes the place of whatever the app
+//! put there under its name; every other byte stays as it was. For the query see `query`.
 
 use std::cell::RefCell;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{AUTHORIZATION, COOKIE};
-use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Error;
@@ -27,14 +26,6 @@ pub(super) struct Field {
     value: HeaderValue,
 }
 
-/// A query parameter with a fixed value.
-#[derive(Debug)]
-pub(super) struct Query {
-    name: String,
-    /// `name=value`, percent-encoded.
-    pair: Secret,
-}
-
 /// A cookie with a fixed value.
 #[derive(Debug)]
 pub(super) struct Cookie {
@@ -45,12 +36,6 @@ pub(super) struct Cookie {
 
 fn prefixed(prefix: &str, value: &Secret) -> Secret {
     Secret::new(format!("{prefix}{}", value.expose()))
-}
-
-/// Percent-encoded so that it may stand anywhere in a query; a space is `%20`, which even those understand who do not
-/// read queries as forms.
-fn encoded(text: &str) -> String {
-    form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
 }
 
 impl Part for Field {
@@ -86,61 +71,6 @@ impl Field {
 
     fn set(&self, place: usize, own: &RefCell<Attachments>, fields: &mut HeaderMap) {
         own.borrow_mut().attach(place, UNCHANGING, &self.name, || own_value(&self.value), fields);
-    }
-}
-
-impl Part for Query {
-    fn owns(&self, owned: &mut Owned) {
-        owned.query.push(self.name.clone());
-    }
-
-    fn digest(&self, digest: &mut Digest) {
-        digest.list([b"query".as_slice(), self.name.as_bytes(), self.pair.expose().as_bytes()].into_iter());
-    }
-
-    /// Whether the target has a parameter of this name.
-    fn was_sent(&self, outgoing: &Outgoing) -> bool {
-        outgoing.target.query().is_some_and(|query| query.split('&').any(|pair| self.names(pair)))
-    }
-
-    async fn put(&self, sending: &mut Sending<'_>) -> Result<(), Error> {
-        self.set(&mut sending.outgoing.target)
-    }
-}
-
-impl Query {
-    /// `prefix` goes before the value.
-    pub(super) fn new(name: &str, prefix: &str, value: &Secret) -> Self {
-        let value = Secret::new(encoded(prefixed(prefix, value).expose()));
-        Self { name: name.to_owned(), pair: Secret::new(format!("{}={}", encoded(name), value.expose())) }
-    }
-
-    /// Replaces every parameter of the name, in whatever spelling, and puts ours at the end.
-    ///
-    /// # Errors
-    /// When the target has no query (`OPTIONS *`), or would be longer than a target can be.
-    fn set(&self, target: &mut PathAndQuery) -> Result<(), Error> {
-        let path = target.path();
-        if path == "*" {
-            return Err(Error::NoQuery { parameter: self.name.clone() });
-        }
-        let others: Vec<&str> =
-            target.query().unwrap_or_default().split('&').filter(|pair| !self.names(pair)).collect();
-        let others = others.join("&");
-        let separator = if others.is_empty() || others.ends_with('&') { "" } else { "&" };
-        let whole = format!("{path}?{others}{separator}{}", self.pair.expose());
-        *target = PathAndQuery::from_maybe_shared(whole.into_bytes()).map_err(|_| Error::TargetTooLong)?;
-        Ok(())
-    }
-
-    /// Whether a service would read this parameter as ours: names are compared as a form is decoded.
-    fn names(&self, pair: &str) -> bool {
-        let name = pair.split_once('=').map_or(pair, |(name, _)| name);
-        if name == self.name {
-            return true;
-        }
-        let decoded = form_urlencoded::parse(name.as_bytes()).next();
-        decoded.is_some_and(|(decoded, _)| decoded == self.name.as_str())
     }
 }
 
@@ -256,51 +186,6 @@ mod tests {
         check_field(&header("authorization", "Bearer ", "abc"), "authorization", "Bearer abc");
         check_field(&header("x-api-key", "", "abc"), "x-api-key", "abc");
         check_field(&header("x-tenant", "", "t ä"), "x-tenant", "t ä");
-    }
-
-    #[track_caller]
-    fn check_query(asked: &str, sent: &str) {
-        let query = Query::new("api key", "", &secret("a b&c"));
-        let mut target = PathAndQuery::try_from(asked).expect("a target");
-
-        query.set(&mut target).expect("room for it");
-
-        assert_eq!(target.as_str(), sent);
-    }
-
-    #[test]
-    fn a_query_credential_is_put_at_the_end() {
-        check_query("/p", "/p?api%20key=a%20b%26c");
-        check_query("/p?", "/p?api%20key=a%20b%26c");
-        check_query("/p?x=1", "/p?x=1&api%20key=a%20b%26c");
-        check_query("/p?x=1&", "/p?x=1&api%20key=a%20b%26c");
-    }
-
-    #[test]
-    fn it_replaces_every_parameter_of_its_name_in_any_spelling() {
-        check_query("/p?api%20key=1&x=1", "/p?x=1&api%20key=a%20b%26c");
-        check_query("/p?x=1&api+key=1&y=2&%61pi%20key", "/p?x=1&y=2&api%20key=a%20b%26c");
-        check_query("/p?api+key", "/p?api%20key=a%20b%26c");
-    }
-
-    #[test]
-    fn all_else_in_the_query_stays_byte_for_byte() {
-        check_query(
-            "/p;v=1/%7e?a=%2f&&b=+;api+key=1&=&API+KEY=2",
-            "/p;v=1/%7e?a=%2f&&b=+;api+key=1&=&API+KEY=2&api%20key=a%20b%26c",
-        );
-    }
-
-    #[test]
-    fn a_query_credential_is_refused_where_there_is_no_room_for_it() {
-        let query = Query::new("key", "", &secret("abc"));
-
-        let asterisk = query.set(&mut PathAndQuery::from_static("*")).expect_err("no query");
-        let mut longest = PathAndQuery::try_from(format!("/{}", "a".repeat(65_530))).expect("a target");
-        let long = query.set(&mut longest).expect_err("too long");
-
-        assert_eq!(asterisk.to_string(), "`OPTIONS *` has no query that could carry the parameter `key`");
-        assert_eq!(long.to_string(), "the target is too long with the credential in its query: 65,534 bytes at most");
     }
 
     #[track_caller]

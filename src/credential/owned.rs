@@ -2,6 +2,8 @@
 
 use http::HeaderName;
 
+use crate::config::Auth;
+
 /// What a credential owns on a request: the field names (lower case), query parameters and cookies that only it sets.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Owned {
@@ -13,6 +15,19 @@ pub(crate) struct Owned {
 }
 
 impl Owned {
+    /// What these methods own, as far as that is known without a secret: of one whose secret can't be had it is what it
+    /// would own.
+    pub(crate) fn written<'a>(methods: impl Iterator<Item = &'a Auth>) -> Self {
+        let mut owned = Self::default();
+        for method in methods {
+            owned.fields.extend(method.fields());
+            owned.subjects.extend(method.subject_field().cloned());
+            owned.query.extend(method.query_parameters().map(str::to_owned));
+            owned.cookies.extend(method.cookies().map(str::to_owned));
+        }
+        owned
+    }
+
     /// Adds what another credential owns.
     pub(crate) fn add(&mut self, other: &Self) {
         add_new(&mut self.fields, &other.fields);

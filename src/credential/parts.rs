@@ -11,7 +11,7 @@ use super::oauth2::{Bearer, Slot};
 use super::owned::Owned;
 use super::part::{Part, Sending};
 use super::unavailable::UnavailablePart;
-use super::{Error, aws, fixed, hmac};
+use super::{Error, aws, fixed, hmac, query};
 use crate::config::auth::{Attachment, Signature};
 use crate::config::{At, Auth, Report};
 use crate::transport::{Need, Outgoing};
@@ -132,7 +132,7 @@ parts! {
         /// A field with a fixed value.
         Field(fixed::Field),
         /// A query parameter with a fixed value.
-        Query(fixed::Query),
+        Query(query::Query),
         /// A cookie with a fixed value.
         Cookie(fixed::Cookie),
         /// A token of OAuth 2.0.
@@ -153,7 +153,7 @@ impl AnyPart {
         match attachment {
             Attachment::Basic { username, password } => Self::Field(fixed::Field::basic(username, password)),
             Attachment::Header { name, prefix, value } => Self::Field(fixed::Field::new(name, prefix, value)),
-            Attachment::Query { name, prefix, value } => Self::Query(fixed::Query::new(name, prefix, value)),
+            Attachment::Query { name, prefix, value } => Self::Query(query::Query::new(name, prefix, value)),
             Attachment::Cookie { name, prefix, value } => Self::Cookie(fixed::Cookie::new(name, prefix, value)),
         }
     }

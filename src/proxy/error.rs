@@ -84,6 +84,11 @@ pub(crate) enum Error {
     BodyStalled,
     #[error("the body is longer than {most} bytes, the most that is kept to sign it: see `max_signed_body`")]
     BodyTooLong { most: usize },
+    #[error(
+        "the bodies that are held in memory, to be signed, leave no room for this one: see `limits.held_bodies`, and try \
+         again when others are done"
+    )]
+    BodiesHeld,
     #[error("the service's answer has a `Transfer-Encoding` other than `chunked`")]
     AnswerCoding,
     #[error("a fault of Sidekey's own; its log has the place")]
@@ -122,6 +127,7 @@ impl Error {
             Self::ResponseTimeout => Code::HttpResponseTimeout,
             Self::BodyStalled => Code::RequestTimeout,
             Self::BodyTooLong { .. } => Code::BodyTooLarge,
+            Self::BodiesHeld => Code::Overloaded,
             Self::AnswerCoding => Code::HttpProtocolError,
             Self::Panicked => Code::InternalError,
         }
@@ -144,7 +150,7 @@ impl Error {
     pub(crate) fn retry_after(&self) -> Option<u64> {
         match self {
             Self::Credential(error) => error.retry_after(),
-            Self::Upstream(upstream::Error::Overloaded { .. }) => Some(1),
+            Self::Upstream(upstream::Error::Overloaded { .. }) | Self::BodiesHeld => Some(1),
             _ => None,
         }
     }
@@ -169,6 +175,7 @@ impl From<BodyError> for Error {
     fn from(error: BodyError) -> Self {
         match error {
             BodyError::TooLong { most } => Self::BodyTooLong { most },
+            BodyError::NoRoom => Self::BodiesHeld,
             error => Self::Upstream(transport::Error::RequestBody(error.to_string()).into()),
         }
     }

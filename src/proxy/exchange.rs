@@ -34,7 +34,7 @@ pub(super) struct Exchange {
     uploads: bool,
     upload: Option<Rc<Upload>>,
     began: Instant,
-    /// Spent waiting for others.
+    /// ConnectTimings waiting for others.
     waited: Duration,
     /// For what it was, if the app is to hear it.
     timing: Option<Box<ServerTiming>>,
@@ -112,6 +112,11 @@ impl Exchange {
         if let Some(timing) = &mut self.timing {
             timing.connected_after(waited);
         }
+    }
+
+    /// How much of this is left since the request came; `None`: nothing.
+    pub(super) fn left_of(&self, limit: Duration) -> Option<Duration> {
+        limit.checked_sub(self.began.elapsed())
     }
 
     /// There is no answer of the service, or not all of one.
@@ -218,10 +223,13 @@ impl Drop for Exchange {
     }
 }
 
-/// gRPC clients read `grpc-status` and nothing else.
+/// gRPC clients read `grpc-status` and nothing else. `application/grpc` alone, or followed by `+` or `;`, says that one
+/// asks; gRPC-Web, whose name begins so too, reads the status like everybody.
 fn wants_grpc(fields: &HeaderMap) -> bool {
     let kind = fields.get(CONTENT_TYPE).map(|kind| kind.as_bytes());
-    kind.and_then(|kind| kind.get(..GRPC.len())).is_some_and(|start| start.eq_ignore_ascii_case(GRPC))
+    let Some((start, rest)) = kind.and_then(|kind| kind.split_at_checked(GRPC.len())) else { return false };
+    let goes_on = rest.first() == Some(&b'+') || matches!(rest.trim_ascii_start().first(), None | Some(b';'));
+    start.eq_ignore_ascii_case(GRPC) && goes_on
 }
 
 /// Ten lines a second, together with the one for what can't be parsed.
@@ -229,3 +237,30 @@ static REFUSALS: LineLimit<9> = LineLimit::in_each(Duration::from_secs(1));
 
 static SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const GRPC: &[u8] = b"application/grpc";
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn grpc_is_what_grpc_says_and_not_what_only_begins_so() {
+        #[track_caller]
+        fn check(kind: &'static str, expected: bool) {
+            let fields = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(kind))]);
+
+            assert_eq!(wants_grpc(&fields), expected, "{kind}");
+        }
+
+        for kind in ["application/grpc", "application/grpc+proto", "Application/gRPC;x=1", "application/grpc ; x=1"] {
+            check(kind, true);
+        }
+        for kind in ["application/grpc-web", "application/grpc-web+proto", "application/grpc-web-text", "text/grpc"] {
+            check(kind, false);
+        }
+        for kind in ["application/grpcx", "application/grpc proto", "application/grp", ""] {
+            check(kind, false);
+        }
+    }
+}

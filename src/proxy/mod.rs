@@ -8,10 +8,13 @@ pub(crate) mod admit;
 mod date;
 mod error;
 mod exchange;
+pub(crate) mod explain;
 pub(crate) mod fields;
+mod principal;
 pub(crate) mod problem;
 mod refusal;
 mod relay;
+mod retry;
 mod send;
 #[cfg(test)]
 mod tests;
@@ -26,22 +29,24 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use http::uri::PathAndQuery;
 use http::{Response, Version, request};
 
 pub(crate) use error::Error;
 pub(crate) use relay::{Body, Broken};
-pub(crate) use view::{Context, View, turns_away};
+pub(crate) use view::{Context, turns_away};
 
 use crate::deadline::ExchangeDeadline;
 use crate::guard::guarded;
 use crate::incoming::IncomingBody;
 use crate::name::ServiceName;
-use crate::route::{self, Match};
+use crate::route::allow::Allow;
+use crate::route::{self, Match, Table};
 use admit::{Admission, Named};
 use exchange::Exchange;
+use principal::Principal;
 use send::Request as Sending;
 use timing::Awaited;
-use view::ServiceHalf;
 
 /// What is known of the app's connection.
 pub(crate) struct Arrival {
@@ -120,25 +125,27 @@ async fn carry(body: IncomingBody, exchange: &mut Exchange) -> Result<Response<B
     let view = Rc::clone(&exchange.view);
     let caller = view.door().recognize(&mut exchange.head, exchange.arrival.peer)?;
     let head = &exchange.head;
-    let (found, shares_origin) = match view.door().admit(head, caller)? {
-        Admission::Carry(named) => (find(&view, head, &named)?, named.shares_origin),
+    let (found, shares_origin, present) = match view.door().admit(head, caller)? {
+        Admission::Carry(named, present) => (find(&view.snapshot.routes, head, &named)?, named.shares_origin, present),
         Admission::AnswerOptions => return Ok(problem::options()),
     };
 
     // Invariant: routes know services by their place, and a view has a half for each.
     let half = &view.halves[found.service];
     exchange.routed(half);
-    let target = target(&exchange.head, &found, half)?;
+    let service = &half.service;
+    let target = target(&exchange.head, &found, &service.base_path, service.allow.as_ref())?;
 
-    let instance = &view.worker.instance;
-    let mut request = Sending::prepare(body, target, half, instance, exchange)?;
+    // Who comes before what: the fields that say so are taken off with the others.
+    let who = Principal::of(&exchange.head, half, &exchange.arrival)?;
+    let mut request = Sending::prepare(who, body, target, present, half, exchange)?;
     let mut response = request.send(half, exchange).await?;
     if shares_origin {
         fields::leave_shared_origin_alone(response.headers_mut());
     }
 
     // Who calls us by a service's own name knows us as a proxy; to all others we are the service.
-    let via = (!found.prepend).then_some(instance);
+    let via = (!found.prepend).then_some(&view.worker.instance);
     if may_look_whole(exchange) {
         // In a box: few answers are held back, and the others need no room for it.
         let held = Box::pin(relay::hold_back(relay::relay(response, via, half, &exchange.deadline)?));
@@ -154,18 +161,21 @@ fn may_look_whole(exchange: &Exchange) -> bool {
 }
 
 /// Finds the route.
-fn find<'v>(view: &'v View, head: &request::Parts, named: &Named<'_>) -> Result<Match<'v>, Error> {
-    let found = view.snapshot.routes.find(&named.question(head));
+fn find<'t>(routes: &'t Table, head: &request::Parts, named: &Named<'_>) -> Result<Match<'t>, Error> {
+    let found = routes.find(&named.question(head));
     found.ok_or_else(|| Error::NoRoute { host: named.authority.host.to_string(), path: head.uri.path().to_owned() })
 }
 
 /// What is sent for what was asked, if the service may be sent that.
-fn target(head: &request::Parts, found: &Match<'_>, half: &ServiceHalf) -> Result<http::uri::PathAndQuery, Error> {
-    let service = &half.service;
+fn target(
+    head: &request::Parts,
+    found: &Match<'_>,
+    base_path: &str,
+    allow: Option<&Allow>,
+) -> Result<PathAndQuery, Error> {
     let asked = head.uri.path_and_query().ok_or(Error::Form)?;
-    let target = route::target::build(asked, found, &service.base_path)?;
-    let admits = service.allow.as_ref().is_none_or(|allow| allow.admits(&head.method, target.path()));
-    if admits {
+    let target = route::target::build(asked, found, base_path)?;
+    if allow.is_none_or(|allow| allow.admits(&head.method, target.path())) {
         Ok(target)
     } else {
         Err(Error::NotAllowed { method: head.method.clone(), path: target.path().to_owned() })

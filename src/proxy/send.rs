@@ -16,37 +16,30 @@ use tokio::time::sleep;
 
 use super::Error;
 use super::exchange::Exchange;
-use super::fields::{self, Instance, Upward};
+use super::fields::{self, AppsCredential, Names, Present, Upward};
+use super::principal::Principal;
+use super::retry::{Again, Allowance};
 use super::timing::Awaited;
 use super::upload::Upload;
-use super::view::{IdentityHalf, ServiceHalf};
-use crate::code::Code;
-use crate::credential::{SentToken, SubjectTokens, Verdict};
+use super::view::ServiceHalf;
+use crate::credential::{SentToken, Verdict};
 use crate::deadline::Deadline;
 use crate::incoming::IncomingBody;
 use crate::transport::{Body, Gate, Kept, Need, Outgoing};
-use crate::upstream::{self, Choice, Pool, PooledBody, Reached, Timing};
+use crate::upstream::{self, Choice, Pool, PooledBody, Timing};
 
 /// A request on its way to its service, and what is kept of it to send it again.
 pub(super) struct Request {
+    /// Who it is sent as, and sent again.
+    who: Principal,
     /// What the next sending sends; ready but for the credential.
     outgoing: Outgoing,
-    /// Path and query without what a credential adds.
-    target: PathAndQuery,
+    /// Path and query without what a credential adds; `None`: ours adds nothing there.
+    target: Option<PathAndQuery>,
     /// The app's own credential, where the config keeps it.
-    apps_own: fields::Kept,
-    behalf: SubjectTokens,
+    apps_own: AppsCredential,
     kept: Kept,
     upload: Option<Rc<Upload>>,
-    /// Who it is sent as, and sent again.
-    identity: Rc<IdentityHalf>,
-}
-
-/// What may still be done for one request.
-struct Allowance {
-    retries: u32,
-    renewals: u32,
-    proofs: u32,
 }
 
 /// Why one sending brought no answer.
@@ -58,43 +51,36 @@ enum Unanswered {
 }
 
 impl Request {
-    /// Makes an app's request that of the service.
+    /// Makes an app's request that of the service, to be sent as `who`; what `admit` saw of its fields is `present`.
     ///
     /// # Errors
-    /// When the app sent a credential that the config rejects, or has to say as whom it calls, and does not.
+    /// When the app sent a credential that the config rejects.
     pub(super) fn prepare(
+        who: Principal,
         incoming: IncomingBody,
         target: PathAndQuery,
+        present: Present,
         half: &ServiceHalf,
-        instance: &Instance,
         exchange: &mut Exchange,
     ) -> Result<Self, Error> {
-        let identity = Rc::clone(half.identity(&exchange.head.headers, &exchange.arrival)?);
+        let (upload, view) = (exchange.upload(half), Rc::clone(&exchange.view));
         let head = &mut exchange.head;
         let chunked = !incoming.is_end_stream() && incoming.size_hint().exact().is_none();
-        let upward = Upward { method: &head.method, version: head.version, chunked, instance };
-        // Read first: the field that says it goes no further.
-        let behalf = identity.identity.credential.subject_tokens(&head.headers);
+        let (instance, routed_by) = (&view.worker.instance, &*view.routed_by);
+        let upward = Upward { method: &head.method, version: head.version, chunked, instance, present, routed_by };
         let apps_own = fields::request(&mut head.headers, upward, &half.rules)?;
         let (body, kept) = Body::app(incoming, BODY_BYTES_KEPT);
+        let body = followed(body, upload.as_ref(), half, &view.routed_by);
+        let restored = half.rules.touches_target().then(|| target.clone());
         let outgoing = Outgoing {
             method: head.method.clone(),
             scheme: half.service.scheme,
             authority: half.authority.clone(),
-            target: target.clone(),
+            target,
             fields: std::mem::take(&mut head.headers),
-            body: Body::Empty,
+            body,
         };
-        let mut request = Self { outgoing, target, apps_own, behalf, kept, upload: exchange.upload(half), identity };
-        request.outgoing.body = request.followed(body, half);
-        Ok(request)
-    }
-
-    fn followed(&self, body: Body, half: &ServiceHalf) -> Body {
-        match &self.upload {
-            Some(upload) => body.screened(Rc::clone(&half.rules.screen)).observed(upload.observer()),
-            None => body,
-        }
+        Ok(Self { who, outgoing, target: restored, apps_own, kept, upload })
     }
 
     /// Sends it until there is an answer for the app.
@@ -107,9 +93,9 @@ impl Request {
         exchange: &mut Exchange,
     ) -> Result<Response<PooledBody>, Error> {
         let deadline = Rc::clone(&exchange.deadline);
-        let mut allowance = Allowance { retries: half.service.retry.attempts, renewals: 1, proofs: 1 };
+        let mut allowance = Allowance::new(&half.service.retry);
         let mut choice = Choice::Any;
-        if let Some(need) = self.identity.identity.credential.body_needed() {
+        if let Some(need) = self.who.credential().body_needed() {
             // In a box: most services need nothing of the body, and their requests no room for this.
             Box::pin(self.gather(need, half, exchange)).await?;
         }
@@ -117,9 +103,11 @@ impl Request {
             let stamp = self.authorize(half, exchange).await?;
             let upload = self.upload.as_deref();
             let timing = Cell::new(Timing::default());
-            let attempted = attempt(&mut self.outgoing, choice, upload, half, &self.identity.pool, &deadline, &timing);
+            let attempted = attempt(&mut self.outgoing, choice, upload, half, self.who.pool(), &deadline, &timing);
             let sent = exchange.wait_for(Awaited::Service, pin!(attempted)).await;
             exchange.waited_for_connection(timing.get().waited);
+            // What is not the app's answer is let go of here, before anything is waited for: its connection, or its stream,
+            // is free for others meanwhile.
             let again = match sent {
                 Ok(response) => match after_answer(&response, stamp, self, half, &mut allowance, exchange).await {
                     Some(again) => again,
@@ -129,15 +117,22 @@ impl Request {
                     }
                 },
                 Err(Unanswered::Expired(error)) => return Err(error),
-                Err(Unanswered::Failed(failure)) => match after_failure(&failure, self, half, &mut allowance) {
-                    Some(again) => {
-                        choice = Choice::NotIdle;
-                        again
+                Err(Unanswered::Failed(failure)) => {
+                    // Where one connection was found dead too late, others that are idle may be so too.
+                    choice = Choice::NotIdle;
+                    let is_idempotent = self.outgoing.method.is_idempotent();
+                    match allowance.after_failure(&failure, &half.service.retry, is_idempotent, &self.kept) {
+                        Some(again) => again,
+                        None => return Err(failure.error.into()),
                     }
-                    None => return Err(failure.error.into()),
-                },
+                }
             };
-            self.renew(again, half);
+            if let Some(pause) = again.pause {
+                // In a box: few requests are sent again, and the others need no room for it.
+                let pausing = Box::pin(sleep(pause));
+                exchange.wait_for(Awaited::Service, pin!(pausing)).await;
+            }
+            self.renew(again.body, half, exchange);
         }
     }
 
@@ -147,7 +142,8 @@ impl Request {
             return Ok(());
         };
         let deadline = Rc::clone(&exchange.deadline);
-        let mut gathering = pin!(std::mem::replace(&mut self.outgoing.body, Body::Empty).gather(need));
+        let (body, view) = (std::mem::replace(&mut self.outgoing.body, Body::Empty), Rc::clone(&exchange.view));
+        let mut gathering = pin!(body.gather(need, &view.worker.held_bodies));
         upload.gathering();
         let gathered = poll_fn(|cx| match gathering.as_mut().poll(cx) {
             Poll::Ready(outcome) => Poll::Ready(outcome.map_err(Error::from)),
@@ -177,25 +173,34 @@ impl Request {
         if self.apps_own.is_all_of(&half.rules) {
             return Ok(None);
         }
-        let IdentityHalf { identity, attachments, .. } = &*self.identity;
-        let authorized = identity.credential.authorize(attachments, &self.behalf, &mut self.outgoing);
+        let authorized = self.who.authorize(&mut self.outgoing);
         let stamp = exchange.wait_for(Awaited::Credential, pin!(authorized)).await?;
-        self.apps_own.restore(&mut self.outgoing.fields);
+        self.apps_own.put_back(&mut self.outgoing.fields);
         Ok(Some(stamp))
     }
 
     /// Makes it ready for another sending: as before the first, with this body.
-    fn renew(&mut self, body: Body, half: &ServiceHalf) {
+    fn renew(&mut self, body: Body, half: &ServiceHalf, exchange: &Exchange) {
         let Outgoing { target, fields, .. } = &mut self.outgoing;
-        target.clone_from(&self.target);
+        if let Some(unchanged) = &self.target {
+            target.clone_from(unchanged);
+        }
         // Our own values must not be taken for the app's.
         half.rules.withdraw(fields);
-        self.apps_own.restore(fields);
+        self.apps_own.put_back(fields);
         // What is in memory waits for nobody's `100`.
         if !matches!(body, Body::Stream(_)) {
             fields.remove(EXPECT);
         }
-        self.outgoing.body = self.followed(body, half);
+        self.outgoing.body = followed(body, self.upload.as_ref(), half, &exchange.view.routed_by);
+    }
+}
+
+/// A body of which its exchange hears, and whose trailers say nothing that they must not.
+fn followed(body: Body, upload: Option<&Rc<Upload>>, half: &ServiceHalf, routed_by: &Rc<Names>) -> Body {
+    match upload {
+        Some(upload) => body.screened(fields::screen_routed(&half.rules.screen, routed_by)).observed(upload.observer()),
+        None => body,
     }
 }
 
@@ -223,14 +228,23 @@ async fn attempt(
             }
             return Poll::Ready(outcome.map_err(Unanswered::Failed));
         }
-        if timing.get().sent && !std::mem::replace(&mut sent, true) {
-            match upload {
-                Some(upload) => upload.sent(),
-                None => deadline.arm(response_limit),
+        let was_sent = std::mem::replace(&mut sent, timing.get().sent);
+        match (was_sent, sent) {
+            (false, true) => {
+                match upload {
+                    Some(upload) => upload.sent(),
+                    None => deadline.arm(response_limit),
+                }
+                if let Some(gate) = gate.clone() {
+                    open_in_time(gate);
+                }
             }
-            if let Some(gate) = gate.clone() {
-                open_in_time(gate);
+            (true, false) => {
+                // It went over a connection that was dead: now another is made, which has a time-out of its own.
+                upload.iter().for_each(|upload| upload.not_sent());
+                deadline.disarm();
             }
+            _ => {}
         }
         let expired = || upload.map_or(Error::ResponseTimeout, Upload::expired);
         deadline.poll_expired(cx).map(|_| Err(Unanswered::Expired(expired())))
@@ -257,7 +271,7 @@ fn open_in_time(gate: Gate) {
     });
 }
 
-/// The body to send again after an answer, if it is not for the app.
+/// What is sent again after an answer, if it is not for the app.
 async fn after_answer(
     response: &Response<PooledBody>,
     stamp: Option<SentToken>,
@@ -265,69 +279,32 @@ async fn after_answer(
     half: &ServiceHalf,
     allowance: &mut Allowance,
     exchange: &mut Exchange,
-) -> Option<Body> {
-    let credential = &request.identity.identity.credential;
+) -> Option<Again> {
+    let (credential, kept) = (request.who.credential(), &request.kept);
     if let Some(stamp) = stamp {
         match credential.verdict(&stamp, response.status(), response.headers()) {
             Verdict::Pass => {}
-            Verdict::Again => return allowance.another_proof(request),
+            Verdict::Again => return allowance.another_proof(kept),
             Verdict::NewToken => {
-                let may_go_again = allowance.renewals > 0 && request.kept.is_whole();
-                if !may_go_again {
+                if !allowance.take_renewal(kept) {
                     credential.reject(&stamp);
                     return None;
                 }
-                allowance.renewals -= 1;
                 // In a box: few requests come here, and the others need no room for it.
                 let replacing = Box::pin(credential.replace(&stamp));
                 let replaced = exchange.wait_for(Awaited::Credential, pin!(replacing)).await;
                 // The body may have gone on in the meantime, to a service that reads on after its 401.
-                return if replaced { request.kept.again() } else { None };
+                let body = if replaced { kept.again() } else { None };
+                return body.map(Again::at_once);
             }
         }
     }
     let retry = &half.service.retry;
-    if !retry.on_status.contains(&response.status().as_u16()) || !request.outgoing.method.is_idempotent() {
+    if retry.on_status.is_empty() || !request.outgoing.method.is_idempotent() {
         return None;
     }
-    allowance.another(request)
-}
-
-/// The body to send again after a sending that brought no answer.
-fn after_failure(
-    failure: &upstream::Failure,
-    request: &Request,
-    half: &ServiceHalf,
-    allowance: &mut Allowance,
-) -> Option<Body> {
-    let retry = &half.service.retry;
-    let may = match failure.reached {
-        Reached::NoConnection => retry.on_connect && !is_verdict(failure.error.code()),
-        Reached::NotProcessed => retry.on_reset,
-        Reached::Reset => retry.on_reset && request.outgoing.method.is_idempotent(),
-        Reached::Final => false,
-    };
-    if may { allowance.another(request) } else { None }
-}
-
-/// What a handshake comes to is the same the next time.
-fn is_verdict(code: Code) -> bool {
-    matches!(code, Code::TlsCertificateError | Code::TlsAlertReceived | Code::TlsProtocolError)
-}
-
-impl Allowance {
-    fn another(&mut self, request: &Request) -> Option<Body> {
-        let again = if self.retries > 0 { request.kept.again() } else { None };
-        self.retries -= u32::from(again.is_some());
-        again
-    }
-
-    /// A second one would be refused as the first was: RFC 9449 §9 has the service say what is wrong with it.
-    fn another_proof(&mut self, request: &Request) -> Option<Body> {
-        let again = if self.proofs > 0 { request.kept.again() } else { None };
-        self.proofs = 0;
-        again
-    }
+    let left = exchange.left_of(half.service.timeouts.response.unwrap_or(RETRIED_WITHIN));
+    allowance.after_status(response.status(), response.headers(), retry, left, kept)
 }
 
 /// What is kept of a body to send it again.
@@ -335,3 +312,6 @@ const BODY_BYTES_KEPT: usize = 64 * 1024;
 
 /// How long an app that asked is left without a `100`.
 const CONTINUE_AWAITED: Duration = Duration::from_secs(1);
+
+/// How long a status is tried again for where the service may take for ever: as long as it has by default.
+const RETRIED_WITHIN: Duration = Duration::from_secs(60);

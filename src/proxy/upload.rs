@@ -70,6 +70,11 @@ impl Upload {
         self.arm();
     }
 
+    /// There is none any more: the one that there was had been dead.
+    pub(super) fn not_sent(&self) {
+        self.phase.set(Phase::Connecting);
+    }
+
     /// The answer's head came, maybe before the body's end.
     pub(super) fn answered(&self) {
         self.phase.set(Phase::Answered);

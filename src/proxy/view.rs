@@ -17,15 +17,16 @@ use http::HeaderMap;
 use http::uri::Authority;
 
 use super::admit::Door;
-use super::fields::{Instance, Rules};
+use super::fields::{Instance, Names, Rules};
 use super::{Arrival, Error, Peer};
 use crate::clock::Moment;
 use crate::code::Code;
 use crate::config::{AccessLog, Limits};
-use crate::credential::Attachments;
+use crate::credential::{Attachments, own_name};
 use crate::snapshot::{Access, Identity, Published, Service, Snapshot, Unidentified};
 use crate::telemetry::errors::Recent;
 use crate::telemetry::metrics::{Metrics, Numbers};
+use crate::transport::HeldBodies;
 use crate::upstream::Pool;
 
 /// Everything that one worker needs to handle requests. One per worker thread.
@@ -41,6 +42,8 @@ pub(crate) struct View {
     pub(super) snapshot: Arc<Snapshot>,
     /// In the order of the snapshot's services, which is that of their names.
     pub(super) halves: Vec<Rc<ServiceHalf>>,
+    /// The fields that routes go by: no trailer may say them.
+    pub(super) routed_by: Rc<Names>,
     pub(super) worker: Rc<Worker>,
 }
 
@@ -76,6 +79,8 @@ pub(super) struct Worker {
     /// Where our own answers are put down for status.
     pub(super) recent: Arc<Recent>,
     pub(super) instance: Instance,
+    /// What it holds of bodies, together with all others.
+    pub(super) held_bodies: Arc<HeldBodies>,
 }
 
 impl Context {
@@ -91,6 +96,7 @@ impl Context {
             unrouted: metrics.numbers(worker, ""),
             recent: Arc::clone(metrics.recent()),
             instance: Instance::new(instance),
+            held_bodies: Arc::clone(published.held_bodies()),
             metrics,
             number: worker,
             workers,
@@ -158,7 +164,9 @@ impl View {
         let halves = snapshot.services.iter().map(|service| {
             half_of(service, old).cloned().unwrap_or_else(|| Rc::new(ServiceHalf::new(service, worker, old)))
         });
-        Self { halves: halves.collect(), snapshot, worker: Rc::clone(worker) }
+        let routed_by: HashSet<_> = snapshot.routes.fields().map(own_name).collect();
+        let routed_by = Rc::new(routed_by.into_iter().collect());
+        Self { halves: halves.collect(), snapshot, routed_by, worker: Rc::clone(worker) }
     }
 
     /// The view of `snapshot`; halves that it does not keep retire.

@@ -22,7 +22,7 @@ pub(crate) mod trial;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, Method};
 
 use crate::config::{At, Report, Route, Url};
 use crate::name::ServiceName;
@@ -129,6 +129,11 @@ impl Table {
     /// Every rule, for status.
     pub(crate) fn rules(&self) -> &[Rule] {
         &self.rules
+    }
+
+    /// The fields that any rule goes by, as they are compared; one may come more than once.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = &HeaderName> {
+        self.rules.iter().flat_map(|rule| rule.headers.iter().map(|(name, _)| name))
     }
 
     /// The one route for this request.

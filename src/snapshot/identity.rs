@@ -146,13 +146,7 @@ impl Identities {
         turn: impl FnOnce() -> usize,
         connection: impl FnOnce(&AtomicUsize) -> usize,
     ) -> Result<usize, Unidentified> {
-        let number = match &self.pick {
-            Pick::Lone => return Ok(0),
-            Pick::InTurn => turn(),
-            Pick::ByConnection { arrived } => connection(arrived),
-            Pick::ByField { name, places } => return named(name, places, self.all.len(), fields),
-        };
-        Ok(number % self.all.len())
+        self.pick.place(fields, self.all.len(), turn, connection)
     }
 
     /// Takes over those of an older version that nothing has changed for.
@@ -208,7 +202,37 @@ fn named(
     place.ok_or_else(|| Unidentified::Unknown { name: name.clone() })
 }
 
+/// Whether a request with these fields says as whom it is sent, where it has to. Those of sets that were not read are not
+/// known: then it is enough that it says so.
+///
+/// # Errors
+/// As [`Identities::pick`].
+pub(crate) fn pick_written(written: &config::Identities, fields: &HeaderMap) -> Result<(), Unidentified> {
+    let known = written.sets.len();
+    let picked = Pick::compile(written).place(fields, known.max(1), || 0, |_| 0);
+    match picked {
+        Err(Unidentified::Unknown { .. }) if known == 0 => Ok(()),
+        picked => picked.map(drop),
+    }
+}
+
 impl Pick {
+    fn place(
+        &self,
+        fields: &HeaderMap,
+        count: usize,
+        turn: impl FnOnce() -> usize,
+        connection: impl FnOnce(&AtomicUsize) -> usize,
+    ) -> Result<usize, Unidentified> {
+        let number = match self {
+            Self::Lone => return Ok(0),
+            Self::InTurn => turn(),
+            Self::ByConnection { arrived } => connection(arrived),
+            Self::ByField { name, places } => return named(name, places, count, fields),
+        };
+        Ok(number % count)
+    }
+
     fn compile(written: &config::Identities) -> Self {
         match &written.pick {
             config::Pick::RoundRobin => Self::InTurn,

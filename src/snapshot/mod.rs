@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
 pub(crate) use access::{Access, LocalName};
-pub(crate) use identity::{Identity, Unidentified};
+pub(crate) use identity::{Identity, Unidentified, pick_written};
 pub(crate) use service::Service;
 
 use crate::config::{At, Config, Forgiven, Report, Span};
@@ -26,6 +26,7 @@ use crate::credential::{Claim, Credential, Slot, Slots, Subjects, Unclaimed};
 use crate::name::CertificateName;
 use crate::route::{self, Destination};
 use crate::tls::Certificate;
+use crate::transport::HeldBodies;
 
 /// One generation of what runs. Never changes once published.
 pub(crate) struct Snapshot {
@@ -52,11 +53,14 @@ pub(crate) struct ClaimedState(Vec<Claim>);
 pub(crate) struct Published {
     current: ArcSwap<Snapshot>,
     changed: Notify,
+    /// Outlives what is published: what is held goes on when the limit changes.
+    held_bodies: Arc<HeldBodies>,
 }
 
 impl Published {
     pub(crate) fn new(first: Snapshot) -> Self {
-        Self { current: ArcSwap::from_pointee(first), changed: Notify::new() }
+        let held_bodies = HeldBodies::new(first.config.limits.held_bytes);
+        Self { current: ArcSwap::from_pointee(first), changed: Notify::new(), held_bodies }
     }
 
     /// For [`arc_swap::Cache`]: a worker asks at each request whether its view is current.
@@ -66,8 +70,14 @@ impl Published {
 
     /// Publishes and wakes idle workers: they would hold the connections of a rotated certificate else.
     pub(crate) fn publish(&self, next: Arc<Snapshot>) {
+        self.held_bodies.limit_to(next.config.limits.held_bytes);
         self.current.store(next);
         self.changed.notify_waiters();
+    }
+
+    /// What all workers together may hold of bodies.
+    pub(crate) fn held_bodies(&self) -> &Arc<HeldBodies> {
+        &self.held_bodies
     }
 
     /// Resolves at the next publication. Enable it before looking at `current`.

@@ -5,14 +5,17 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use aws_lc_rs::digest;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::HeaderMap;
 use hyper::body::{Body as _, Frame, SizeHint};
 
+use super::copied::Copied;
 use super::gate::Gate;
+use super::held::HeldBodies;
 use crate::incoming::IncomingBody;
 
 /// The body of an [`Outgoing`](super::Outgoing).
@@ -24,8 +27,8 @@ pub(crate) enum Body {
     Whole(Option<Bytes>),
     /// The app's, as it arrives.
     Stream(Stream),
-    /// The app's again, from memory.
-    Again(Copied),
+    /// The app's again, from memory. In a box: few are, and every request would have room for it.
+    Again(Box<Copied>),
     /// The app's, whose first bytes are in memory already.
     Resumed(Box<(Copied, Stream)>),
 }
@@ -80,6 +83,9 @@ pub(crate) enum BodyError {
     /// There is more of it than [`Need::Whole`] allows.
     #[error("the body is longer than {most} bytes")]
     TooLong { most: usize },
+    /// It was to be held in memory, and what others hold leaves no room for it.
+    #[error("the bodies that are held in memory leave no room for it")]
+    NoRoom,
 }
 
 /// The app's body and what was taken of it.
@@ -100,17 +106,6 @@ enum Taken {
     All(Copied),
     /// More than may be kept.
     TooMuch,
-}
-
-/// A body in memory: at most what `keep_bytes` allows.
-///
-/// The first piece is kept by reference. Later ones are copied together: a piece of a few bytes can hold a whole read
-/// buffer, so a body that drips in would pin thousands of them.
-#[derive(Clone, Default)]
-pub(crate) struct Copied {
-    first: Bytes,
-    rest: BytesMut,
-    trailers: Option<HeaderMap>,
 }
 
 impl Need {
@@ -139,6 +134,12 @@ impl Body {
         (Self::Stream(Stream::new(&record)), Kept(Some(record)))
     }
 
+    /// That of a request without one.
+    #[cfg(test)]
+    pub(crate) fn nothing() -> (Self, Kept) {
+        (Self::Empty, Kept(None))
+    }
+
     /// Holds the app's body back until `gate` opens; on HTTP/2, where no `100` is heard, it is opened at once.
     pub(crate) fn hold(&mut self, gate: Gate) {
         if let Self::Stream(stream) = self {
@@ -165,23 +166,31 @@ impl Body {
     /// Reads the app's body into memory, as far as `need` says. All of it there, it can be sent as often as it takes.
     ///
     /// # Errors
-    /// When it breaks off, or is too long: at once if its sender said how long it is.
-    pub(crate) async fn gather(self, need: Need) -> Result<Self, BodyError> {
+    /// When it breaks off, is too long, or `held` has no room for it: at once if its sender said how long it is.
+    pub(crate) async fn gather(self, need: Need, held: &Arc<HeldBodies>) -> Result<Self, BodyError> {
         let Self::Stream(mut stream) = self else { return Ok(self) };
         let (Need::Whole { most } | Need::IfShort { most }) = need;
         let announced = stream.record.borrow().incoming.size_hint().lower();
         if announced > most as u64 {
             return stream.resume(need, Copied::default());
         }
+        // The right to hold it comes before the first byte of it: what is refused has cost nothing. Dropped with all of
+        // this, if the app leaves before its end.
+        let announced = usize::try_from(announced).unwrap_or(most);
+        let mut permit = held.hold(announced).map_err(|_| BodyError::NoRoom)?;
         // It is kept here, and not a second time by the record.
         stream.record.borrow_mut().taken = Taken::TooMuch;
         let mut gathered = Copied::default();
         while gathered.len() <= most {
             let Some(frame) = poll_fn(|cx| stream.poll_frame(cx)).await.transpose()? else {
+                gathered.hold(permit);
                 return Ok(stream.keep_all(gathered));
             };
-            gathered.join(&frame);
+            gathered.join(&frame, announced);
+            // Of one that said nothing of its length, as it comes.
+            permit.grow_to(gathered.memory()).map_err(|_| BodyError::NoRoom)?;
         }
+        gathered.hold(permit);
         stream.resume(need, gathered)
     }
 
@@ -195,7 +204,7 @@ impl Body {
         match self {
             Self::Empty => {}
             Self::Whole(bytes) => digest.update(bytes.as_deref().unwrap_or_default()),
-            Self::Again(copy) => [&copy.first[..], &copy.rest].iter().for_each(|bytes| digest.update(bytes)),
+            Self::Again(copy) => copy.pieces().into_iter().for_each(|bytes| digest.update(bytes)),
             Self::Stream(_) | Self::Resumed(_) => return false,
         }
         true
@@ -222,7 +231,7 @@ impl Kept {
         let Some(record) = &self.0 else { return Some(Body::Empty) };
         match &record.borrow().taken {
             Taken::Nothing => {}
-            Taken::All(copy) => return Some(Body::Again(copy.clone())),
+            Taken::All(copy) => return Some(Body::Again(Box::new(copy.clone()))),
             Taken::Part(_) | Taken::TooMuch => return None,
         }
         record.borrow_mut().attempt += 1;
@@ -252,7 +261,7 @@ impl hyper::body::Body for Body {
             Self::Empty => true,
             Self::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
             Self::Stream(stream) => stream.record.borrow().incoming.is_end_stream(),
-            Self::Again(copy) => copy.is_empty() && copy.trailers.is_none(),
+            Self::Again(copy) => copy.is_empty() && !copy.has_trailers(),
             // More was read than may be kept.
             Self::Resumed(_) => false,
         }
@@ -264,7 +273,7 @@ impl hyper::body::Body for Body {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
             Self::Stream(stream) => stream.record.borrow().incoming.size_hint(),
             // A length leaves no room for trailers on HTTP/1.1.
-            Self::Again(copy) if copy.trailers.is_some() => SizeHint::default(),
+            Self::Again(copy) if copy.has_trailers() => SizeHint::default(),
             Self::Again(copy) => SizeHint::with_exact(copy.len() as u64),
             // Were it known, nothing of it would have been read ahead.
             Self::Resumed(_) => SizeHint::default(),
@@ -281,7 +290,7 @@ impl Stream {
     fn keep_all(&self, gathered: Copied) -> Body {
         let gathered = gathered.in_one_piece();
         self.record.borrow_mut().taken = Taken::All(gathered.clone());
-        Body::Again(gathered)
+        Body::Again(Box::new(gathered))
     }
 
     /// There is more than may be gathered: what was read of it is sent once, and the rest as it comes.
@@ -362,54 +371,6 @@ impl Taken {
             Self::Part(copy) | Self::All(copy) => Self::All(copy),
             Self::TooMuch => Self::TooMuch,
         };
-    }
-}
-
-impl Copied {
-    fn add(&mut self, frame: &Frame<Bytes>) {
-        match frame.data_ref() {
-            Some(data) if self.first.is_empty() => self.first = data.clone(),
-            Some(data) => self.rest.extend_from_slice(data),
-            None => self.trailers = frame.trailers_ref().cloned(),
-        }
-    }
-
-    /// As [`Copied::add`], with all of it together if there is more than one piece: see [`Copied::in_one_piece`].
-    fn join(&mut self, frame: &Frame<Bytes>) {
-        let another = frame.data_ref().is_some_and(|data| !data.is_empty());
-        if another && !self.first.is_empty() {
-            self.rest.extend_from_slice(&std::mem::take(&mut self.first));
-        }
-        match frame.data_ref() {
-            Some(data) if !self.rest.is_empty() => self.rest.extend_from_slice(data),
-            _ => self.add(frame),
-        }
-    }
-
-    /// Nothing more comes to what was joined: copies of it are counted from now on, and not made.
-    fn in_one_piece(mut self) -> Self {
-        if !self.rest.is_empty() {
-            self.first = std::mem::take(&mut self.rest).freeze();
-        }
-        self
-    }
-
-    fn next(&mut self) -> Option<Frame<Bytes>> {
-        if !self.first.is_empty() {
-            return Some(Frame::data(std::mem::take(&mut self.first)));
-        }
-        if !self.rest.is_empty() {
-            return Some(Frame::data(std::mem::take(&mut self.rest).freeze()));
-        }
-        self.trailers.take().map(Frame::trailers)
-    }
-
-    fn len(&self) -> usize {
-        self.first.len() + self.rest.len()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }
 

@@ -28,7 +28,7 @@ pub(crate) enum Protocol {
 
 /// Where the time of a new connection went; `None`: it did not come through that, or there is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Spent {
+pub(crate) struct ConnectTimings {
     pub(crate) lookup: Option<Duration>,
     pub(crate) tcp: Option<Duration>,
     pub(crate) tls: Option<Duration>,
@@ -41,12 +41,12 @@ pub(super) struct Dialed {
 }
 
 /// Connects to the endpoint, all within its limit. `spent` is told of each step that was come through.
-pub(super) async fn dial(endpoint: &Endpoint, spent: &Cell<Spent>) -> Result<Dialed, Error> {
+pub(super) async fn dial(endpoint: &Endpoint, spent: &Cell<ConnectTimings>) -> Result<Dialed, Error> {
     let began = Instant::now();
     let deadline = endpoint.connect_limit.map(|limit| began + limit);
 
     let addresses = by(deadline, look_up(endpoint)).await.unwrap_or_else(|| Err(lookup_too_long(endpoint)))?;
-    spent.set(Spent { lookup: Some(began.elapsed()), ..Spent::default() });
+    spent.set(ConnectTimings { lookup: Some(began.elapsed()), ..ConnectTimings::default() });
 
     let connected = by(deadline, connect(endpoint, &addresses, spent)).await;
     let stream = connected.unwrap_or_else(|| Err(connect_too_long(endpoint)))?;
@@ -62,16 +62,16 @@ async fn look_up(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, Error> {
     if addresses.is_empty() { Err(failed("it has no address".to_owned())) } else { Ok(addresses) }
 }
 
-async fn connect(endpoint: &Endpoint, addresses: &[SocketAddr], spent: &Cell<Spent>) -> Result<Stream, Error> {
+async fn connect(endpoint: &Endpoint, addresses: &[SocketAddr], spent: &Cell<ConnectTimings>) -> Result<Stream, Error> {
     let began = Instant::now();
     let tcp = first_of(addresses).await.map_err(|error| Error::unconnected(endpoint.address(), &error))?;
     prepare(&tcp);
-    spent.set(Spent { tcp: Some(began.elapsed()), ..spent.get() });
+    spent.set(ConnectTimings { tcp: Some(began.elapsed()), ..spent.get() });
     let Some(tls) = &endpoint.tls else { return Ok(Stream::Plain(tcp)) };
 
     let began = Instant::now();
     let stream = shake(tls, tcp).await?;
-    spent.set(Spent { tls: Some(began.elapsed()), ..spent.get() });
+    spent.set(ConnectTimings { tls: Some(began.elapsed()), ..spent.get() });
     Ok(stream)
 }
 
@@ -127,7 +127,7 @@ struct Race<'a> {
 
 type Attempt = Pin<Box<dyn Future<Output = io::Result<TcpStream>>>>;
 
-impl Spent {
+impl ConnectTimings {
     /// All of it.
     pub(crate) fn total(self) -> Duration {
         [self.lookup, self.tcp, self.tls].into_iter().flatten().sum()

@@ -8,10 +8,10 @@ use ::http::Response;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
-use super::dial::{Dialed, Protocol, Spent};
+use super::dial::{ConnectTimings, Dialed, Protocol};
 use super::error::Unsent;
 use super::h2::{self, Inflow};
-use super::{Endpoint, Error, Exclusive, Multiplexed, Outflow, Outgoing};
+use super::{Endpoint, Error, Http1Connection, Http2Handle, Outflow, Outgoing};
 
 /// A new connection.
 pub(crate) struct Connected {
@@ -19,16 +19,16 @@ pub(crate) struct Connected {
     /// Must be polled (spawned) for an HTTP/2 connection to move: it owns the socket. Ends when the connection does, or soon
     /// after the last that could use it; dropped before that it breaks off what runs.
     pub(crate) driver: Option<Driver>,
-    pub(crate) spent: Spent,
+    pub(crate) spent: ConnectTimings,
 }
 
 /// What carries the bytes of an HTTP/2 connection.
 pub(crate) type Driver = Pin<Box<dyn Future<Output = ()>>>;
 
-/// Sends requests on one connection: one at a time (HTTP/1.1), or many, each by a clone of [`Multiplexed`] (HTTP/2).
+/// Sends requests on one connection: one at a time (HTTP/1.1), or many, each by a clone of [`Http2Handle`] (HTTP/2).
 pub(crate) enum Sender {
-    Http1(Box<Exclusive>),
-    Http2(Multiplexed),
+    Http1(Box<Http1Connection>),
+    Http2(Http2Handle),
 }
 
 /// An answer's body.
@@ -47,16 +47,16 @@ pub(crate) struct Reading<'a> {
 }
 
 /// Speaks what was negotiated.
-pub(super) async fn handshake(dialed: Dialed, spent: Spent, endpoint: &Endpoint) -> Result<Connected, Error> {
+pub(super) async fn handshake(dialed: Dialed, spent: ConnectTimings, endpoint: &Endpoint) -> Result<Connected, Error> {
     let Dialed { wire, protocol } = dialed;
     match protocol {
         Protocol::Http1 => {
-            let sender = Sender::Http1(Box::new(Exclusive::new(wire, endpoint.spelling)));
+            let sender = Sender::Http1(Box::new(Http1Connection::new(wire, endpoint.spelling)));
             Ok(Connected { sender, driver: None, spent })
         }
         Protocol::Http2 => {
-            let (multiplexed, driver) = h2::handshake(wire, endpoint).await?;
-            Ok(Connected { sender: Sender::Http2(multiplexed), driver: Some(driver), spent })
+            let (handle, driver) = h2::handshake(wire, endpoint).await?;
+            Ok(Connected { sender: Sender::Http2(handle), driver: Some(driver), spent })
         }
     }
 }
@@ -71,8 +71,8 @@ impl Sender {
     /// When no head of an answer comes; it may be sent again as far as [`Unsent`] says.
     pub(crate) async fn send(&mut self, outgoing: &mut Outgoing) -> Result<Response<Answer>, Unsent> {
         match self {
-            Self::Http1(exclusive) => poll_fn(|cx| exclusive.poll_send(outgoing, cx)).await,
-            Self::Http2(multiplexed) => multiplexed.send(outgoing).await,
+            Self::Http1(http1) => poll_fn(|cx| http1.poll_send(outgoing, cx)).await,
+            Self::Http2(handle) => handle.send(outgoing).await,
         }
     }
 
@@ -103,7 +103,7 @@ impl Answer {
     /// The next piece; `connection` is the HTTP/1.1 connection on which the head came.
     pub(crate) fn poll_frame(
         &mut self,
-        connection: Option<&mut Exclusive>,
+        connection: Option<&mut Http1Connection>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         match (self, connection) {
@@ -116,19 +116,19 @@ impl Answer {
     }
 
     /// Whether nothing more is to come; `connection` as for [`Answer::poll_frame`].
-    pub(crate) fn is_over(&self, connection: Option<&Exclusive>) -> bool {
+    pub(crate) fn is_over(&self, connection: Option<&Http1Connection>) -> bool {
         match self {
             Self::Whole(bytes) => bytes.is_empty(),
-            Self::Coming => connection.is_none_or(Exclusive::is_over),
+            Self::Coming => connection.is_none_or(Http1Connection::is_over),
             Self::Stream(inflow) => inflow.is_over(),
         }
     }
 
     /// How much is to come; `connection` as for [`Answer::poll_frame`].
-    pub(crate) fn size_hint(&self, connection: Option<&Exclusive>) -> SizeHint {
+    pub(crate) fn size_hint(&self, connection: Option<&Http1Connection>) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Self::Coming => connection.map_or_else(|| SizeHint::with_exact(0), Exclusive::size_hint),
+            Self::Coming => connection.map_or_else(|| SizeHint::with_exact(0), Http1Connection::size_hint),
             Self::Stream(inflow) => inflow.size_hint(),
         }
     }
@@ -141,7 +141,7 @@ impl Body for Reading<'_> {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = self.get_mut();
         let connection = match &mut this.sender {
-            Sender::Http1(exclusive) => Some(&mut **exclusive),
+            Sender::Http1(http1) => Some(&mut **http1),
             Sender::Http2(_) => None,
         };
         this.answer.poll_frame(connection, cx)

@@ -6,11 +6,13 @@
 
 mod body;
 mod bounds;
+mod copied;
 mod dial;
 mod error;
 mod gate;
 mod h1;
 mod h2;
+mod held;
 mod http;
 mod outgoing;
 mod probe;
@@ -24,13 +26,14 @@ use std::sync::{Arc, Once};
 use std::time::Duration;
 
 pub(crate) use self::body::{Body, BodyError, Kept, Need, Observer, Passage, Screen};
-pub(crate) use self::dial::{Protocol, Spent};
+pub(crate) use self::dial::{ConnectTimings, Protocol};
 pub(crate) use self::error::{Error, Unsent};
 pub(crate) use self::gate::Gate;
 #[cfg(any(test, feature = "bench"))]
 pub(crate) use self::h1::trial::{pieces_make_no_difference, reuse_is_earned};
-pub(crate) use self::h1::{AtRest, Exclusive};
-pub(crate) use self::h2::{Multiplexed, Outflow};
+pub(crate) use self::h1::{AtRest, Http1Connection};
+pub(crate) use self::h2::{Http2Handle, Outflow};
+pub(crate) use self::held::HeldBodies;
 pub(crate) use self::http::{Answer, Connected, Driver, Reading, Sender};
 pub(crate) use self::outgoing::Outgoing;
 pub(crate) use self::probe::{Found, Probed, Step};

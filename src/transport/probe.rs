@@ -11,14 +11,14 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::timeout;
 
 use super::dial::{self, Dialed};
-use super::dial::{Protocol, Spent};
+use super::dial::{ConnectTimings, Protocol};
 use super::wire::Wire;
 use super::{Endpoint, Error};
 use crate::tls::{self, Leaf};
 
 /// What became of it.
 pub(crate) struct Probed {
-    pub(crate) spent: Spent,
+    pub(crate) spent: ConnectTimings,
     /// What is there, or the step that failed.
     pub(crate) outcome: Result<Found, (Step, Error)>,
 }
@@ -103,10 +103,10 @@ fn version(version: ProtocolVersion) -> &'static str {
 
 impl Step {
     /// The first that was not come through.
-    fn after(spent: Spent, endpoint: &Endpoint) -> Self {
+    fn after(spent: ConnectTimings, endpoint: &Endpoint) -> Self {
         match spent {
-            Spent { lookup: None, .. } => Self::Lookup,
-            Spent { tcp: None, .. } => Self::Tcp,
+            ConnectTimings { lookup: None, .. } => Self::Lookup,
+            ConnectTimings { tcp: None, .. } => Self::Tcp,
             _ if endpoint.tls.is_some() => Self::Tls,
             _ => Self::Tcp,
         }

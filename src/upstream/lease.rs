@@ -1,18 +1,20 @@
 //! A connection, and the right of one request to use it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Response;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::timeout;
 
 use super::Pool;
+use super::permits::Place;
+use super::streams::Shared;
 use crate::clock::Moment;
-use crate::transport::{Answer, AtRest, Driver, Exclusive, Multiplexed, Outflow, Outgoing, Spent, Unsent};
+use crate::transport::{Answer, AtRest, ConnectTimings, Http1Connection, Http2Handle, Outflow, Outgoing, Unsent};
 
 /// An open HTTP/1.1 connection: one request's ([`Busy`]), or nobody's ([`Resting`]). Only an exchange that ended on both
 /// sides makes the former the latter again.
@@ -23,31 +25,15 @@ pub(super) struct Connection<H> {
 }
 
 /// Whoever uses it moves its bytes.
-pub(super) type Busy = Connection<Box<Exclusive>>;
+pub(super) type Busy = Connection<Box<Http1Connection>>;
 
 /// Free for any request.
 pub(super) type Resting = Connection<AtRest>;
-
-/// An open HTTP/2 connection, whose bytes are moved by a task of its own, and how many requests it carries.
-pub(super) struct Shared {
-    pub(super) sender: Multiplexed,
-    pub(super) born: Moment,
-    running: Cell<usize>,
-    /// A request was given up on it while not a byte came: it may be dead, so nobody joins it any more.
-    suspect: Cell<bool>,
-    pub(super) idle_since: Cell<Moment>,
-}
 
 /// One request's place on an HTTP/2 connection, until both its answer and the request itself have ended.
 struct Seat {
     shared: Rc<Shared>,
     pool: Rc<Pool>,
-}
-
-/// A connection's permit and its place in the count: given up when all that use it have let go of it.
-pub(super) struct Place {
-    _permit: OwnedSemaphorePermit,
-    open: Rc<Cell<usize>>,
 }
 
 /// One request's right to a connection.
@@ -61,7 +47,7 @@ pub(super) struct Lease {
     /// What had been heard on the connection when the request was sent; `None` once it is answered.
     unheard_since: Option<u64>,
     /// Where the time of this connection's making went, if it was made just now.
-    pub(super) made: Option<Spent>,
+    pub(super) made: Option<ConnectTimings>,
 }
 
 enum Carrier {
@@ -70,14 +56,14 @@ enum Carrier {
     /// answer; nobody gives the connection back.
     Last(Rc<Last>, AbortHandle),
     /// Beside it a task may write the rest of a request that was answered before its end.
-    Stream(Rc<Seat>, Multiplexed, Option<AbortHandle>),
+    Stream(Rc<Seat>, Http2Handle, Option<AbortHandle>),
 }
 
 /// An HTTP/1.1 connection with the last exchange that it carries.
 struct Last(RefCell<Busy>);
 
 impl Busy {
-    pub(super) fn new(http: Box<Exclusive>, place: Place, born: Moment) -> Self {
+    pub(super) fn new(http: Box<Http1Connection>, place: Place, born: Moment) -> Self {
         Self { http, born, place }
     }
 
@@ -106,104 +92,83 @@ impl Resting {
     }
 }
 
-impl Last {
-    fn is_answered(&self) -> bool {
-        self.0.borrow().http.is_over()
-    }
+/// What is left of a request that was answered before its end.
+trait Remainder {
+    /// Ready when all of it went on, or that has become pointless.
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<()>;
 
-    fn uploaded(&self) -> u64 {
-        self.0.borrow().http.uploaded()
-    }
+    /// How many bytes of the request went on.
+    fn written(&self) -> u64;
 
-    /// Writes the rest of the request. Gives up when the answer is over and for so long as an idle connection is kept
-    /// nothing of the rest went on: nobody else would notice, as the app may be gone.
-    async fn write_on(&self, limit: Option<Duration>) {
-        loop {
-            let before = self.uploaded();
-            let writing = poll_fn(|cx| self.0.borrow_mut().http.poll_upload(cx));
-            let Some(limit) = limit else {
-                return writing.await;
-            };
-            if timeout(limit, writing).await.is_ok() || (self.is_answered() && self.uploaded() == before) {
-                return;
-            }
+    /// Whether nobody reads the answer any more, or all of it was read.
+    fn is_answered(&self) -> bool;
+}
+
+/// Writes the rest of a request. Gives up when the answer is over and for so long as an idle connection is kept nothing of
+/// the rest went on: nobody else would notice, as the app may be gone.
+async fn write_on(rest: impl Remainder, limit: Option<Duration>) {
+    loop {
+        let before = rest.written();
+        let writing = poll_fn(|cx| rest.poll(cx));
+        let Some(limit) = limit else {
+            return writing.await;
+        };
+        if timeout(limit, writing).await.is_ok() || (rest.is_answered() && rest.written() == before) {
+            return;
         }
     }
 }
 
-impl Place {
-    pub(super) fn new(permit: OwnedSemaphorePermit, open: &Rc<Cell<usize>>) -> Self {
-        open.set(open.get() + 1);
-        Self { _permit: permit, open: Rc::clone(open) }
+impl Remainder for Rc<Last> {
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.borrow_mut().http.poll_upload(cx)
+    }
+
+    fn written(&self) -> u64 {
+        self.0.borrow().http.uploaded()
+    }
+
+    fn is_answered(&self) -> bool {
+        self.0.borrow().http.is_over()
     }
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.open.set(self.open.get() - 1);
-    }
+/// The rest of a request on an HTTP/2 connection.
+struct StreamRest {
+    seat: Rc<Seat>,
+    outflow: RefCell<Box<Outflow>>,
 }
 
-impl Shared {
-    /// Starts the task that drives it, which has the socket, and with it the place: a service that has stopped reading
-    /// counts for as long as it takes up one.
-    pub(super) fn start(sender: Multiplexed, driver: Option<Driver>, place: Place, born: Moment) -> Rc<Self> {
-        spawn_local(async move {
-            if let Some(driver) = driver {
-                driver.await;
-            }
-            drop(place);
-        });
-        let (running, suspect, idle_since) = (Cell::new(0), Cell::new(false), Cell::new(born));
-        Rc::new(Self { sender, born, running, suspect, idle_since })
+impl Remainder for StreamRest {
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.outflow.borrow_mut().poll(cx).map(drop)
     }
 
-    /// Whether it may carry one more request.
-    pub(super) fn has_room(&self) -> bool {
-        !self.suspect.get() && self.running.get() < self.sender.streams()
+    fn written(&self) -> u64 {
+        self.outflow.borrow().written()
     }
 
-    pub(super) fn is_idle(&self) -> bool {
-        self.running.get() == 0
-    }
-
-    pub(super) fn is_suspect(&self) -> bool {
-        self.suspect.get()
+    fn is_answered(&self) -> bool {
+        // Who reads the answer has the other one.
+        Rc::strong_count(&self.seat) == 1
     }
 }
 
 impl Seat {
     fn take(pool: Rc<Pool>, shared: &Rc<Shared>) -> Rc<Self> {
-        shared.running.set(shared.running.get() + 1);
+        shared.join();
         Rc::new(Self { shared: Rc::clone(shared), pool })
-    }
-
-    /// Writes the rest of a request, and gives up as [`Last::write_on`] does.
-    async fn write_on(self: Rc<Self>, mut outflow: Box<Outflow>) {
-        let limit = self.pool.upstream.pool.idle_timeout;
-        loop {
-            let before = outflow.written();
-            let writing = poll_fn(|cx| outflow.poll(cx).map(drop));
-            let Some(limit) = limit else {
-                return writing.await;
-            };
-            let is_answered = || Rc::strong_count(&self) == 1;
-            if timeout(limit, writing).await.is_ok() || (is_answered() && outflow.written() == before) {
-                return;
-            }
-        }
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.shared.running.set(self.shared.running.get() - 1);
         self.pool.stream_ended(&self.shared);
     }
 }
 
 impl Lease {
-    pub(super) fn whole(pool: Rc<Pool>, connection: Busy, made: Option<Spent>) -> Self {
+    pub(super) fn whole(pool: Rc<Pool>, connection: Busy, made: Option<ConnectTimings>) -> Self {
         Self::new(pool, Carrier::Whole(connection), made)
     }
 
@@ -213,7 +178,7 @@ impl Lease {
         Self::new(pool, Carrier::Stream(seat, shared.sender.clone(), None), None)
     }
 
-    fn new(pool: Rc<Pool>, carrier: Carrier, made: Option<Spent>) -> Self {
+    fn new(pool: Rc<Pool>, carrier: Carrier, made: Option<ConnectTimings>) -> Self {
         Self { pool, carrier: Some(carrier), used: false, unheard_since: None, made }
     }
 
@@ -238,20 +203,23 @@ impl Lease {
     /// answer until it has sent all, while the service sends more than buffers hold.
     pub(super) fn write_on(&mut self, answer: &mut Answer) {
         if let Some(Carrier::Stream(seat, _, task)) = &mut self.carrier {
-            let rest = answer.take_outflow().map(|outflow| spawn_local(Rc::clone(seat).write_on(outflow)));
+            let limit = self.pool.idle_timeout();
+            let rest = answer.take_outflow().map(|outflow| {
+                let rest = StreamRest { seat: Rc::clone(seat), outflow: RefCell::new(outflow) };
+                spawn_local(write_on(rest, limit))
+            });
             *task = rest.map(|rest| rest.abort_handle());
             return;
         }
         let early = |carrier: &mut Carrier| matches!(carrier, Carrier::Whole(busy) if busy.http.is_uploading());
         let Some(Carrier::Whole(busy)) = self.carrier.take_if(early) else { return };
         let last = Rc::new(Last(RefCell::new(busy)));
-        let (limit, writing) = (self.pool.upstream.pool.idle_timeout, Rc::clone(&last));
-        let rest = spawn_local(async move { writing.write_on(limit).await });
+        let rest = spawn_local(write_on(Rc::clone(&last), self.pool.idle_timeout()));
         self.carrier = Some(Carrier::Last(last, rest.abort_handle()));
     }
 
     /// Shows its HTTP/1.1 connection, if it is one.
-    pub(super) fn with<T>(&self, look: impl FnOnce(Option<&Exclusive>) -> T) -> T {
+    pub(super) fn with<T>(&self, look: impl FnOnce(Option<&Http1Connection>) -> T) -> T {
         match &self.carrier {
             Some(Carrier::Whole(connection)) => look(Some(&connection.http)),
             Some(Carrier::Last(last, _)) => look(Some(&last.0.borrow().http)),
@@ -260,7 +228,7 @@ impl Lease {
     }
 
     /// As [`Lease::with`], to read from it.
-    pub(super) fn with_mut<T>(&mut self, read: impl FnOnce(Option<&mut Exclusive>) -> T) -> T {
+    pub(super) fn with_mut<T>(&mut self, read: impl FnOnce(Option<&mut Http1Connection>) -> T) -> T {
         match &mut self.carrier {
             Some(Carrier::Whole(connection)) => read(Some(&mut connection.http)),
             Some(Carrier::Last(last, _)) => read(Some(&mut last.0.borrow_mut().http)),
@@ -308,7 +276,7 @@ impl Drop for Lease {
             }
             Some(Carrier::Stream(seat, sender, rest)) => {
                 if self.unheard_since == Some(sender.heard()) {
-                    seat.shared.suspect.set(true);
+                    seat.shared.close_in_time();
                 }
                 if let Some(rest) = rest {
                     rest.abort();

@@ -5,24 +5,26 @@
 //! is sent again.
 
 mod body;
-mod dialing;
+mod count;
+mod idle;
 mod lease;
-mod lending;
 mod outage;
+mod permits;
 mod pool;
 mod queue;
+mod streams;
+mod tasks;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 pub(crate) use self::body::PooledBody;
 pub(crate) use self::pool::Pool;
 
+use self::lease::Lease;
+use self::permits::Permits;
+use self::queue::Queue;
 use crate::code::Code;
 use crate::config;
 use crate::tls::ClientTls;
@@ -32,10 +34,7 @@ use crate::transport::{self, Connector, Spelling, Unsent};
 pub(crate) struct Upstream {
     connector: Connector,
     pool: config::Pool,
-    permits: Arc<Semaphore>,
-    /// How many workers stand in line for a permit, and what tells the others that one does.
-    wanting: AtomicUsize,
-    wanted: Notify,
+    permits: Permits,
 }
 
 /// Why no answer came.
@@ -83,8 +82,8 @@ pub(crate) struct Timing {
     /// Waiting for a connection: for one to come free, or to be made; zero if one was idle.
     pub(crate) waited: Duration,
     /// The new connection, if one was made.
-    pub(crate) connected: Option<transport::Spent>,
-    /// It has a connection: from now on it is the service that is waited for.
+    pub(crate) connected: Option<transport::ConnectTimings>,
+    /// It has a connection, and it is the service that is waited for; not while a connection found dead is replaced.
     pub(crate) sent: bool,
 }
 
@@ -98,14 +97,7 @@ impl Upstream {
     }
 
     fn new(connector: Connector, pool: config::Pool) -> Self {
-        let permits = pool.max_connections.clamp(1, Semaphore::MAX_PERMITS);
-        Self {
-            connector,
-            pool,
-            permits: Arc::new(Semaphore::new(permits)),
-            wanting: AtomicUsize::new(0),
-            wanted: Notify::new(),
-        }
+        Self { connector, pool, permits: Permits::new(pool.max_connections) }
     }
 
     /// Makes its connections.
@@ -113,45 +105,18 @@ impl Upstream {
         &self.connector
     }
 
+    /// Why a request waited in vain, by what goes on for the others.
+    fn out_of_time(&self, queue: &Queue<Lease>) -> Error {
+        match queue.last_failure() {
+            _ if queue.is_dialing() => self.connector.timed_out().into(),
+            Some(error) if !queue.awaits_permit() => error.clone().into(),
+            _ => Error::Overloaded { limit: self.pool.max_connections },
+        }
+    }
+
     /// Equal means that connections of one may carry requests of the other.
     pub(crate) fn fingerprint(&self) -> [u8; 32] {
         self.connector.fingerprint()
-    }
-
-    /// The right to one more connection, if there is one left and nobody stands in line for it.
-    fn permit_now(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.permits).try_acquire_owned().ok()
-    }
-
-    /// The right to one more connection, first come first served over all workers.
-    async fn permit(&self) -> OwnedSemaphorePermit {
-        let _wanting = Wanting::new(self);
-        // Invariant: nothing ever closes the semaphore.
-        #[allow(clippy::expect_used)]
-        Arc::clone(&self.permits).acquire_owned().await.expect("an open semaphore")
-    }
-
-    /// How many workers stand in line for a permit.
-    fn wanting(&self) -> usize {
-        self.wanting.load(Ordering::Relaxed)
-    }
-}
-
-/// One worker's place in the line for a permit.
-struct Wanting<'a>(&'a Upstream);
-
-impl<'a> Wanting<'a> {
-    fn new(upstream: &'a Upstream) -> Self {
-        upstream.wanting.fetch_add(1, Ordering::Relaxed);
-        // Idle connections of other workers hold permits: they give them up now.
-        upstream.wanted.notify_waiters();
-        Self(upstream)
-    }
-}
-
-impl Drop for Wanting<'_> {
-    fn drop(&mut self) {
-        self.0.wanting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -4,72 +4,76 @@
 //! it joins the queue, and is served by whatever comes first: a connection that another request gives back, one that
 //! is made, or the news that none can be.
 //!
+//! ```text
+//!   free? ─── yes ──────────────────────────────────────────► Lease ─► answer ─► given back: the queue, then the shelf
+//!     │ no                                                      ▲
+//!     └► Queue ◄── a connection given back, a stream that ended ┤
+//!          │                                                    │
+//!          └► a permit (or the line for one) ─► a dial ─────────┘
+//! ```
+//!
 //! Connections are made in tasks of the pool's own. A request that is dropped leaves the queue and nothing else: a
 //! handshake half done is finished (its limit sees to that) and serves the next. Without a limit it is given up with
 //! the last request that waits.
+//!
+//! Who waits and when one more is made is decided by the [`Queue`]; what this worker may hold, by its [`Share`]. Here is
+//! what they do together: no cell stays borrowed while another request, or a lease's end, may come back to the pool.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::Response;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
-use super::lease::{Lease, Resting, Shared};
-use super::queue::{Outcome, Queue, Ticket};
-use super::{Choice, Error, Failure, PooledBody, Timing, Upstream};
+use super::count::Count;
+use super::idle::IdleConnections;
+use super::lease::{Busy, Lease, Resting};
+use super::outage::Proof;
+use super::permits::Share;
+use super::queue::{Next, Outcome, Queue, Ticket};
+use super::streams::{Shared, SharedConnections};
+use super::{Choice, Error, Failure, PooledBody, Timing, Upstream, tasks};
 use crate::clock::Moment;
 use crate::telemetry::metrics::Numbers;
-use crate::transport::Outgoing;
+use crate::transport::{self, Connected, Outgoing, Sender};
 
 /// The worker's half: idle connections newest first, streams counted, one dial until ALPN is known.
 pub(crate) struct Pool {
-    pub(super) me: Weak<Self>,
-    pub(super) upstream: Arc<Upstream>,
-    pub(super) numbers: Arc<Numbers>,
-    /// This worker's share of `max_idle`, and of `max_connections`.
-    max_idle: usize,
-    pub(super) fair_share: usize,
-    /// HTTP/1.1, the one used last at the end.
-    pub(super) idle: RefCell<VecDeque<Idle>>,
+    me: Weak<Self>,
+    upstream: Arc<Upstream>,
+    counted: Count,
+    /// HTTP/1.1.
+    pub(super) idle: RefCell<IdleConnections>,
     /// HTTP/2.
-    pub(super) shared: RefCell<Vec<Rc<Shared>>>,
+    pub(super) shared: RefCell<SharedConnections>,
     pub(super) queue: RefCell<Queue<Lease>>,
-    pub(super) open: Rc<Cell<usize>>,
+    pub(super) share: Share,
     /// When the sweep came last: precise enough for lifetimes, and no clock is read for a request.
-    pub(super) now: Cell<Moment>,
+    now: Cell<Moment>,
     retired: Cell<bool>,
-    /// Active and idle, as they were told: the numbers are of the service, which may have other pools.
-    counted: Cell<(i64, i64)>,
-    pub(super) lender: RefCell<Option<AbortHandle>>,
-}
-
-pub(super) struct Idle {
-    pub(super) connection: Resting,
-    since: Moment,
+    /// Listens for other workers, from the first connection on.
+    sharing: RefCell<Option<AbortHandle>>,
 }
 
 impl Pool {
-    /// `workers` share `max_idle` out among themselves. Tasks are spawned with `tokio::task::spawn_local`.
+    /// `workers` share `max_idle` and `max_connections` out among themselves. Tasks are spawned with
+    /// `tokio::task::spawn_local`.
     pub(crate) fn new(upstream: Arc<Upstream>, workers: usize, numbers: Arc<Numbers>) -> Rc<Self> {
-        let workers = workers.max(1);
+        let limits = upstream.pool;
         Rc::new_cyclic(|me| Self {
             me: me.clone(),
-            numbers,
-            max_idle: (upstream.pool.max_idle / workers).max(1),
-            fair_share: upstream.pool.max_connections / workers,
-            idle: RefCell::default(),
+            counted: Count::new(numbers),
+            idle: RefCell::new(IdleConnections::new(limits.max_idle / workers.max(1))),
             shared: RefCell::default(),
             queue: RefCell::new(Queue::new(upstream.connector.protocol())),
-            open: Rc::default(),
+            share: Share::of(limits.max_connections, workers),
             now: Cell::new(Moment::now()),
             retired: Cell::new(false),
-            counted: Cell::default(),
-            lender: RefCell::default(),
+            sharing: RefCell::default(),
             upstream,
         })
     }
@@ -87,7 +91,7 @@ impl Pool {
         timing: &Cell<Timing>,
     ) -> Result<Response<PooledBody>, Failure> {
         // Each round takes one dead connection out of the pool, so it can't be more than there are.
-        let mut replaceable = self.max_idle;
+        let mut replaceable = self.idle.borrow().most();
         loop {
             let mut lease = match self.lease(choice, timing).await {
                 Ok(lease) => lease,
@@ -97,7 +101,8 @@ impl Pool {
             let first_use = lease.made.map(|_| self.queue.borrow_mut().draw());
             let outcome = lease.send(outgoing).await;
             if let Some(began) = first_use {
-                self.used_first(began, outcome.as_ref().err());
+                let error = outcome.as_ref().err().map(|unsent| &unsent.error);
+                self.queue.borrow_mut().used_first(began, error, Moment::now);
             }
             let unsent = match outcome {
                 Ok(mut response) => {
@@ -111,6 +116,9 @@ impl Pool {
                 return Err(Failure::unanswered(unsent));
             }
             replaceable -= 1;
+            // The service has not been asked anything yet: what is waited for now is a connection again, under the
+            // connection's own time-outs. The dead one goes before that, as its permit may be the one that is wanted.
+            timing.set(Timing { sent: false, ..timing.get() });
         }
     }
 
@@ -119,12 +127,9 @@ impl Pool {
     pub(crate) fn sweep(&self, now: Moment) {
         self.now.set(now);
         let is_fresh = |since| self.upstream.pool.idle_timeout.is_none_or(|limit| now.since(since) < limit);
-        self.idle.borrow_mut().retain_mut(|idle| self.is_fit(&mut idle.connection) && is_fresh(idle.since));
-        self.shared.borrow_mut().retain(|shared| {
-            let is_good = !shared.sender.is_closed() && self.is_young(shared.born);
-            is_good && (!shared.is_idle() || (is_fresh(shared.idle_since.get()) && !shared.is_suspect()))
-        });
-        self.lend();
+        self.idle.borrow_mut().retain(|connection, since| self.is_fit(connection) && is_fresh(since));
+        self.shared.borrow_mut().retain(|shared, idle| self.is_young(shared.born) && idle.is_none_or(is_fresh));
+        self.share_permits();
         self.count();
     }
 
@@ -132,8 +137,13 @@ impl Pool {
     pub(crate) fn retire(&self) {
         self.idle.borrow_mut().clear();
         self.shared.borrow_mut().clear();
-        self.tell((0, 0));
+        self.counted.end();
         self.retired.set(true);
+    }
+
+    /// For how long an idle connection is kept.
+    pub(super) fn idle_timeout(&self) -> Option<Duration> {
+        self.upstream.pool.idle_timeout
     }
 
     /// A connection: one that is free, or else the first that comes.
@@ -160,26 +170,20 @@ impl Pool {
         if choice == Choice::NotIdle {
             return None;
         }
-        let mut idle = self.idle.borrow_mut();
-        while let Some(Idle { mut connection, .. }) = idle.pop_back() {
-            if !connection.is_closed() {
-                return Some(Lease::whole(self.rc()?, connection.rouse(), None));
-            }
-        }
-        None
+        let connection = self.idle.borrow_mut().take()?;
+        Some(Lease::whole(self.rc()?, connection.rouse(), None))
     }
 
     fn free_stream(&self) -> Option<Lease> {
         let mut shared = self.shared.borrow_mut();
-        // A dead one holds a permit that the next may need.
-        shared.retain(|shared| !shared.sender.is_closed() && !shared.is_suspect());
-        let roomy = shared.iter().find(|shared| shared.has_room())?;
+        let roomy = shared.with_room()?;
         Some(Lease::stream(self.rc()?, roomy))
     }
 
     async fn wait(&self) -> Outcome<Lease> {
         let (ticket, outcome) = self.queue.borrow_mut().join();
         let _place = InQueue { pool: self, ticket };
+        // After it has joined: a connection is made only for somebody who waits.
         self.dial_for_waiting();
         let limit = self.upstream.connector.connect_limit();
         let told = match limit {
@@ -191,40 +195,13 @@ impl Pool {
     }
 
     fn out_of_time(&self) -> Error {
-        let queue = self.queue.borrow();
-        match queue.last_failure() {
-            _ if queue.is_dialing() => self.upstream.connector.timed_out().into(),
-            Some(error) if !queue.has_beggar() => error.clone().into(),
-            _ => Error::Overloaded { limit: self.upstream.pool.max_connections },
-        }
-    }
-
-    /// Gives a connection to the request that waited longest, or keeps it.
-    pub(super) fn hand_over(&self, mut lease: Lease) {
-        while let Some(tell) = self.first() {
-            // A lease comes back if the request left in this moment.
-            let Err(Ok(back)) = tell.send(Ok(lease)) else { return };
-            lease = back;
-        }
-        if let Some(connection) = lease.unused() {
-            self.shelve(connection);
-        }
-    }
-
-    fn first(&self) -> Option<oneshot::Sender<Outcome<Lease>>> {
-        self.queue.borrow_mut().first()
-    }
-
-    pub(super) fn fill_streams(&self) {
-        while !self.queue.borrow().is_empty() {
-            let Some(stream) = self.free_stream() else { return };
-            self.hand_over(stream);
-        }
+        self.upstream.out_of_time(&self.queue.borrow())
     }
 
     /// An HTTP/1.1 connection is ready for another request: only one whose exchange has ended can be given here.
     pub(super) fn give_back(&self, mut connection: Resting) {
-        if !self.is_fit(&mut connection) || self.must_yield() {
+        if !self.is_fit(&mut connection) || self.must_yield(connection.born) {
+            // Its permit goes to whoever stood in line first, which may be another worker. Only then does this one ask.
             drop(connection);
             self.dial_for_waiting();
         } else if self.queue.borrow().is_empty() {
@@ -241,26 +218,49 @@ impl Pool {
         self.count();
     }
 
-    fn shelve(&self, connection: Resting) {
-        if self.retired.get() {
-            return;
-        }
-        let mut idle = self.idle.borrow_mut();
-        idle.push_back(Idle { connection, since: self.now.get() });
-        if idle.len() > self.max_idle {
-            idle.pop_front();
-        }
-    }
-
     /// A stream of an HTTP/2 connection ended.
     pub(super) fn stream_ended(&self, shared: &Rc<Shared>) {
-        shared.idle_since.set(self.now.get());
-        if shared.is_idle() && (self.retired.get() || shared.is_suspect() || self.must_yield()) {
-            self.shared.borrow_mut().retain(|other| !Rc::ptr_eq(other, shared));
+        shared.leave(self.now.get());
+        // One that is never idle would never be another's turn: nobody joins it any more, and it closes with its last.
+        if self.others_waiting() > 0 && self.share.is_exceeded(shared.born, Moment::now) {
+            shared.close_in_time();
+        }
+        if shared.is_idle() && (self.retired.get() || self.must_yield(shared.born)) {
+            self.shared.borrow_mut().remove(shared);
         }
         self.fill_streams();
         self.dial_for_waiting();
         self.count();
+    }
+
+    /// Gives a connection to the request that waited longest, or keeps it.
+    fn hand_over(&self, mut lease: Lease) {
+        while let Some(tell) = self.first_waiting() {
+            // A lease comes back if the request left in this moment.
+            let Err(Ok(back)) = tell.send(Ok(lease)) else { return };
+            lease = back;
+        }
+        if let Some(connection) = lease.unused() {
+            self.shelve(connection);
+        }
+    }
+
+    /// On its own, so that the queue is not borrowed while a lease is told of: dropped, it comes back here.
+    fn first_waiting(&self) -> Option<oneshot::Sender<Outcome<Lease>>> {
+        self.queue.borrow_mut().first()
+    }
+
+    fn fill_streams(&self) {
+        while !self.queue.borrow().is_empty() {
+            let Some(stream) = self.free_stream() else { return };
+            self.hand_over(stream);
+        }
+    }
+
+    fn shelve(&self, connection: Resting) {
+        if !self.retired.get() {
+            self.idle.borrow_mut().keep(connection, self.now.get());
+        }
     }
 
     /// Whether it may carry another request.
@@ -272,23 +272,148 @@ impl Pool {
         self.upstream.pool.max_lifetime.is_none_or(|limit| self.now.get().since(born) < limit)
     }
 
-    pub(super) fn count(&self) {
-        if self.retired.get() {
-            // The numbers are its successor's now.
+    // Connections are made for those who wait.
+
+    /// Makes connections for those who wait, as many as the queue wants and permits are left.
+    fn dial_for_waiting(&self) {
+        if self.queue.borrow().is_empty() {
+            // Most calls end here, and read no clock.
             return;
         }
-        let shared = self.shared.borrow();
-        let idle = self.idle.borrow().len() + shared.iter().filter(|shared| shared.is_idle()).count();
-        self.tell((self.open.get().saturating_sub(idle) as i64, idle as i64));
+        let now = Moment::now();
+        loop {
+            let next = self.queue.borrow().next_dial(now);
+            match next {
+                // A permit first: a dial without one could end in a connection that nobody may keep.
+                Next::Now => match self.upstream.permits.take() {
+                    Some(permit) => self.dial(permit, now),
+                    None => return self.await_permit(),
+                },
+                Next::At(due) => return self.wake_at(due, now),
+                Next::Enough => return,
+            }
+        }
     }
 
-    fn tell(&self, now: (i64, i64)) {
-        let before = self.counted.replace(now);
-        self.numbers.connections(now.0 - before.0, now.1 - before.1);
+    fn dial(&self, permit: OwnedSemaphorePermit, now: Moment) {
+        let ticket = self.queue.borrow_mut().draw();
+        let task = tasks::dial(&self.me, &self.upstream, ticket, permit);
+        self.queue.borrow_mut().dial_began(ticket, now, task);
+    }
+
+    /// A dial came to its end.
+    pub(super) fn dialed(
+        &self,
+        ticket: Ticket,
+        outcome: Result<Connected, transport::Error>,
+        permit: OwnedSemaphorePermit,
+    ) {
+        match outcome {
+            Ok(connected) => self.connected(connected, permit),
+            Err(error) => {
+                // Before the others are told: one of them may go on to make the next attempt.
+                drop(permit);
+                self.queue.borrow_mut().failed(ticket, &error, Proof::Handshake, Moment::now());
+            }
+        }
+        self.dial_for_waiting();
+    }
+
+    /// A dial is over, whether its end was heard of or not.
+    pub(super) fn dial_ended(&self, ticket: Ticket) {
+        self.queue.borrow_mut().dial_ended(ticket);
+    }
+
+    pub(super) fn connected(&self, connected: Connected, permit: OwnedSemaphorePermit) {
+        let now = Moment::now();
+        let Connected { sender, driver, spent } = connected;
+        self.counted.numbers.connected(spent.total());
+        self.queue.borrow_mut().succeeded(sender.protocol(), now);
+        let place = self.share.place(permit);
+        self.sharing.borrow_mut().get_or_insert_with(|| tasks::share_permits(&self.me, &self.upstream));
+        match sender {
+            Sender::Http1(http) => {
+                if let Some(pool) = self.rc() {
+                    self.hand_over(Lease::whole(pool, Busy::new(http, place, now), Some(spent)));
+                }
+            }
+            Sender::Http2(sender) => {
+                let shared = Shared::start(sender, driver, place, now);
+                self.shared.borrow_mut().add(Rc::clone(&shared));
+                if let Some(pool) = self.rc() {
+                    let mut first = Lease::stream(pool, &shared);
+                    first.made = Some(spent);
+                    self.hand_over(first);
+                }
+                self.fill_streams();
+            }
+        }
+        self.count();
+    }
+
+    fn wake_at(&self, due: Moment, now: Moment) {
+        if !self.queue.borrow().wakes_by(due) {
+            let alarm = tasks::wake_after(&self.me, due.since(now));
+            self.queue.borrow_mut().wake_at(due, alarm);
+        }
+    }
+
+    /// The time has come to look again.
+    pub(super) fn woken(&self) {
+        self.queue.borrow_mut().woken();
+        self.dial_for_waiting();
+    }
+
+    // Permits go round among workers.
+
+    fn await_permit(&self) {
+        if !self.queue.borrow().awaits_permit() {
+            let waiter = tasks::wait_for_permit(&self.me, &self.upstream);
+            self.queue.borrow_mut().await_permit(waiter);
+        }
+    }
+
+    /// The one that was waited for.
+    pub(super) fn permitted(&self, permit: OwnedSemaphorePermit) {
+        self.queue.borrow_mut().permit_came();
+        let now = Moment::now();
+        let next = self.queue.borrow().next_dial(now);
+        // Those who waited may have been served meanwhile: then it is the next worker's at once.
+        if next == Next::Now {
+            self.dial(permit, now)
+        } else {
+            drop(permit)
+        }
+        self.dial_for_waiting();
+    }
+
+    /// Closes as many idle connections, the oldest first, as other workers want permits.
+    pub(super) fn share_permits(&self) {
+        for _ in 0..self.others_waiting() {
+            if !self.idle.borrow_mut().close_oldest() {
+                self.shared.borrow_mut().close_idle();
+            }
+        }
+    }
+
+    /// Whether a connection that comes free here should be closed for the sake of another worker: nobody here needs
+    /// it, or this worker has more than its share.
+    fn must_yield(&self, born: Moment) -> bool {
+        // Asked first: it is one atomic load, and nearly always the answer.
+        self.others_waiting() > 0 && (self.queue.borrow().is_empty() || self.share.is_exceeded(born, Moment::now))
+    }
+
+    fn others_waiting(&self) -> usize {
+        self.upstream.permits.others_waiting(|| self.queue.borrow().awaits_permit())
+    }
+
+    fn count(&self) {
+        let idle = self.idle.borrow().len() + self.shared.borrow().count_idle();
+        self.counted.tell(self.share.open(), idle);
     }
 
     /// `None` only while it is being dropped.
-    pub(super) fn rc(&self) -> Option<Rc<Self>> {
+    fn rc(&self) -> Option<Rc<Self>> {
         self.me.upgrade()
     }
 }
@@ -296,8 +421,8 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         self.queue.get_mut().stop();
-        if let Some(lender) = self.lender.get_mut().take() {
-            lender.abort();
+        if let Some(sharing) = self.sharing.get_mut().take() {
+            sharing.abort();
         }
     }
 }

@@ -9,7 +9,7 @@
 //!    next attempt longer ([`Outage`]). Who comes in a pause waits for its end.
 //! 3. A failure is told to the one that waited longest; the second in a row to all that waited since before that
 //!    attempt began, and to nobody who came later.
-//! 4. One at a time or not, an attempt that hangs for [`PATIENCE`] keeps nobody from making another: behind one
+//! 4. One at a time or not, an attempt that hangs for [`HANGING`] keeps nobody from making another: behind one
 //!    address there may be many machines, and one of them dead.
 
 use std::collections::VecDeque;
@@ -28,7 +28,7 @@ pub(super) struct Queue<T> {
     waiting: VecDeque<Waiting<T>>,
     dials: Vec<Dial>,
     /// Stands in line for a permit.
-    beggar: Option<AbortHandle>,
+    permit_waiter: Option<AbortHandle>,
     alarm: Option<Alarm>,
     next: Ticket,
     outage: Option<Outage>,
@@ -75,7 +75,7 @@ impl<T> Queue<T> {
         Self {
             waiting: VecDeque::new(),
             dials: Vec::new(),
-            beggar: None,
+            permit_waiter: None,
             alarm: None,
             next: Ticket(0),
             outage: None,
@@ -118,8 +118,8 @@ impl<T> Queue<T> {
         if self.outage.is_none() && self.protocol == Some(Protocol::Http1) {
             return Next::Now;
         }
-        let patient = self.dials.last().map(|newest| newest.began + PATIENCE);
-        let due = patient.max(self.outage.as_ref().map(|outage| outage.due));
+        let hangs = self.dials.last().map(|newest| newest.began + HANGING);
+        let due = hangs.max(self.outage.as_ref().map(|outage| outage.due));
         due.filter(|due| now < *due).map_or(Next::Now, Next::At)
     }
 
@@ -153,9 +153,14 @@ impl<T> Queue<T> {
         self.outage.take_if(|outage| outage.ends_with_handshake(next, now));
     }
 
-    /// The first answer came on a connection.
-    pub(super) fn answered(&mut self) {
-        self.outage = None;
+    /// Learns from the first request on a new connection, which was sent under the ticket `began`.
+    pub(super) fn used_first(&mut self, began: Ticket, error: Option<&transport::Error>, now: impl FnOnce() -> Moment) {
+        match error {
+            None => self.outage = None,
+            // The handshake's failure, heard late: each request would make a connection of its own to hear it again.
+            Some(alert @ transport::Error::Alert(_)) => self.failed(began, alert, Proof::Answer, now()),
+            Some(_) => {}
+        }
     }
 
     /// What was tried under this ticket failed: tells those who are to know.
@@ -183,16 +188,16 @@ impl<T> Queue<T> {
         self.outage.as_ref().map(|outage| &outage.error)
     }
 
-    pub(super) fn has_beggar(&self) -> bool {
-        self.beggar.is_some()
+    pub(super) fn awaits_permit(&self) -> bool {
+        self.permit_waiter.is_some()
     }
 
-    pub(super) fn beg(&mut self, beggar: AbortHandle) {
-        self.beggar = Some(beggar);
+    pub(super) fn await_permit(&mut self, waiter: AbortHandle) {
+        self.permit_waiter = Some(waiter);
     }
 
-    pub(super) fn begged(&mut self) {
-        self.beggar = None;
+    pub(super) fn permit_came(&mut self) {
+        self.permit_waiter = None;
     }
 
     /// Whether somebody looks again at `due`, or before.
@@ -222,7 +227,7 @@ impl<T> Queue<T> {
     fn dismiss_if_idle(&mut self) {
         if self.waiting.is_empty() {
             let alarm = self.alarm.take().map(|alarm| alarm.task);
-            self.beggar.take().into_iter().chain(alarm).for_each(|task| task.abort());
+            self.permit_waiter.take().into_iter().chain(alarm).for_each(|task| task.abort());
         }
     }
 }
@@ -231,7 +236,7 @@ impl<T> Queue<T> {
 const DIALS: usize = 16;
 
 /// Far more than a handshake takes that does not hang.
-const PATIENCE: Duration = Duration::from_secs(1);
+const HANGING: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -291,7 +296,7 @@ mod tests {
         };
 
         let pauses: Vec<_> = (0..10).map(|_| pause(&mut queue)).collect();
-        queue.answered();
+        queue.used_first(Ticket(0), None, Moment::now);
         let after_success = pause(&mut queue);
 
         assert!(pauses[0] >= Duration::from_millis(10) && pauses[0] <= Duration::from_millis(20), "{pauses:?}");
@@ -317,7 +322,7 @@ mod tests {
         fail(&mut queue, used, Proof::Answer, due);
         queue.join();
         assert_eq!(paused_until(&queue, due), longer);
-        queue.answered();
+        queue.used_first(Ticket(0), None, Moment::now);
         let _waiting: Vec<_> = (0..100).map(|_| queue.join()).collect();
         assert_eq!(dial_as_wanted(&mut queue, due).len(), DIALS);
     }
@@ -328,13 +333,13 @@ mod tests {
         let _waiting: Vec<_> = (0..100).map(|_| queue.join()).collect();
 
         assert_eq!(dial_as_wanted(&mut queue, now).len(), 1);
-        assert_eq!(queue.next_dial(now), Next::At(now + PATIENCE));
+        assert_eq!(queue.next_dial(now), Next::At(now + HANGING));
         for second in 1..DIALS {
-            let later = now + PATIENCE * u32::try_from(second).unwrap();
+            let later = now + HANGING * u32::try_from(second).unwrap();
             assert_eq!(dial_as_wanted(&mut queue, later).len(), 1);
         }
 
-        assert_eq!(queue.next_dial(now + PATIENCE * 100), Next::Enough);
+        assert_eq!(queue.next_dial(now + HANGING * 100), Next::Enough);
     }
 
     #[tokio::test(flavor = "local")]
@@ -371,14 +376,14 @@ mod tests {
     async fn a_worker_stands_in_line_and_watches_the_clock_only_as_long_as_somebody_waits() {
         let mut queue = Queue::<()>::new(Some(Protocol::Http1));
         let (ticket, _outcome) = queue.join();
-        let (beggar, alarm) = (spawn_local(pending::<()>()), spawn_local(pending::<()>()));
-        queue.beg(beggar.abort_handle());
+        let (waiter, alarm) = (spawn_local(pending::<()>()), spawn_local(pending::<()>()));
+        queue.await_permit(waiter.abort_handle());
         queue.wake_at(Moment::now(), alarm.abort_handle());
 
         queue.leave(ticket);
 
-        assert!(!queue.has_beggar());
-        assert!(beggar.await.unwrap_err().is_cancelled());
+        assert!(!queue.awaits_permit());
+        assert!(waiter.await.unwrap_err().is_cancelled());
         assert!(alarm.await.unwrap_err().is_cancelled());
     }
 

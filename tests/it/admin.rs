@@ -37,6 +37,27 @@ async fn what_is_not_there_is_not_found() {
 }
 
 #[tokio::test]
+async fn a_request_is_explained_as_the_proxy_would_carry_it() {
+    let lab = Lab::start().await;
+    let sidekey = lab.sidekey(PAYMENTS).await;
+
+    let sent = sidekey.admin("/api/explain?url=/payments/orders%3Fx%3D1").await.json();
+    let page =
+        sidekey.admin("/api/explain?url=/payments/x&header=Origin:%20http://page.example&method=POST").await.json();
+    let nothing = sidekey.admin("/api/explain?method=GET").await;
+
+    assert_eq!((sent["outcome"].as_str(), sent["service"].as_str()), (Some("sent"), Some("payments")), "{sent:#}");
+    assert!(sent["upstream_url"].as_str().unwrap().ends_with("/v1/orders?x=1"), "{sent:#}");
+    assert_eq!((&sent["certificate"], &sent["routes"][0]["verdict"]), (&"partner".into(), &"wins".into()), "{sent:#}");
+    assert_eq!(
+        (&page["outcome"], &page["status"], &page["code"]),
+        (&"refused".into(), &403.into(), &"forbidden".into())
+    );
+    assert!(page["detail"].as_str().unwrap().contains("http://page.example"), "{page:#}");
+    check_admin(&nothing, "bad_request");
+}
+
+#[tokio::test]
 async fn metrics_are_openmetrics_whatever_accept_says() {
     let lab = Lab::start().await;
     let idp = Fault::idp(|_| Reply::token("abc", 300)).await;

@@ -214,6 +214,53 @@ async fn a_status_is_retried_where_the_config_says_so_and_the_last_one_passes_on
 }
 
 #[tokio::test]
+async fn a_status_is_retried_after_a_pause_and_not_before_the_service_wants_it() {
+    let once = |fields: &'static [(&'static str, &'static str)]| {
+        move |request: &Received| {
+            if request.number == 0 { Reply::new(503, fields, "busy") } else { Reply::ok("welcome") }
+        }
+    };
+    let date = httpdate::fmt_http_date(std::time::SystemTime::now() + Duration::from_secs(3));
+    let dated: &'static str = date.leak();
+    let dated: &'static [(&'static str, &'static str)] = vec![("Retry-After", dated)].leak();
+
+    for (fields, least) in [(&[][..], 100), (&[("Retry-After", "1")][..], 1_000), (dated, 500)] {
+        let scene = with("retry: { attempts: 1, on: [503] }", once(fields)).await;
+        let start = Instant::now();
+
+        assert_eq!(scene.sidekey.get("/payments/x").await.status_of_service(), 200);
+
+        assert!(start.elapsed() >= Duration::from_millis(least), "{fields:?}: {:?}", start.elapsed());
+        assert_eq!(scene.service.count(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_wants_to_be_left_alone_for_longer_than_there_is_time_gets_its_answer_passed_on() {
+    let busy = |_: &Received| Reply::new(503, &[("Retry-After", "7")], "its own words");
+    let scene = with("retry: { attempts: 3, on: [503] }, timeouts: { response: 5s }", busy).await;
+    let start = Instant::now();
+
+    let answer = scene.sidekey.get("/payments/x").await;
+
+    assert_eq!((answer.status_of_service(), answer.text().as_str(), answer.retry_after()), (503, "its own words", 7));
+    assert_eq!(scene.service.count(), 1);
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn resets_are_tried_again_at_once_and_then_after_a_pause() {
+    let scene = with("retry: { attempts: 3 }", |_| Reply::reset()).await;
+    let start = Instant::now();
+
+    scene.sidekey.get("/payments/x").await.problem("connection_terminated");
+
+    // At once, after 100 ms at least, after 200 ms at least.
+    assert!(start.elapsed() >= Duration::from_millis(300), "{:?}", start.elapsed());
+    assert_eq!(scene.service.count(), 4);
+}
+
+#[tokio::test]
 async fn a_pooled_connection_found_dead_is_replaced_silently_even_for_a_post() {
     let closes = |request: &Received| {
         let answer = Reply::ok("welcome");

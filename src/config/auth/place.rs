@@ -116,6 +116,14 @@ impl Attachment {
         }
     }
 
+    fn field(&self) -> Option<HeaderName> {
+        match self {
+            Self::Basic { .. } => Some(header::AUTHORIZATION),
+            Self::Header { name, .. } => Some(name.clone()),
+            Self::Query { .. } | Self::Cookie { .. } => None,
+        }
+    }
+
     fn masked(&self) -> String {
         match self {
             Self::Basic { .. } => "authorization: Basic ***".to_owned(),
@@ -127,6 +135,54 @@ impl Attachment {
 }
 
 impl Auth {
+    /// The fields that the method sets.
+    pub(crate) fn fields(&self) -> Vec<HeaderName> {
+        match self {
+            Self::Static(Static { attachments, .. }) => {
+                attachments.iter().filter_map(|attachment| attachment.value.field()).collect()
+            }
+            Self::OAuth2(oauth2) => {
+                let proof = oauth2.dpop.then(|| HeaderName::from_static("dpop"));
+                iter::once(oauth2.token_header.clone()).chain(proof).collect()
+            }
+            Self::Unavailable(Unavailable { method, .. }) => method.fields(),
+            Self::Signs(signature) => signature.method().fields(),
+        }
+    }
+
+    /// The field by which a request says on whose behalf it is made.
+    pub(crate) fn subject_field(&self) -> Option<&HeaderName> {
+        match self {
+            Self::OAuth2(oauth2) => oauth2.grant.subject_field(),
+            Self::Unavailable(Unavailable { method, .. }) => method.subject_field(),
+            Self::Static(_) | Self::Signs(_) => None,
+        }
+    }
+
+    /// The query parameters that it sets.
+    pub(crate) fn query_parameters(&self) -> impl Iterator<Item = &str> {
+        self.attachments().filter_map(|attachment| match attachment {
+            Attachment::Query { name, .. } => Some(name.as_str()),
+            _ => None,
+        })
+    }
+
+    /// The cookies that it sets.
+    pub(crate) fn cookies(&self) -> impl Iterator<Item = &str> {
+        self.attachments().filter_map(|attachment| match attachment {
+            Attachment::Cookie { name, .. } => Some(name.as_str()),
+            _ => None,
+        })
+    }
+
+    fn attachments(&self) -> impl Iterator<Item = &Attachment> {
+        let attachments = match self {
+            Self::Static(Static { attachments, .. }) => &attachments[..],
+            _ => &[],
+        };
+        attachments.iter().map(|attachment| &attachment.value)
+    }
+
     /// What the method puts on a request, a line each, values masked.
     #[must_use]
     pub fn masked(&self) -> Vec<String> {

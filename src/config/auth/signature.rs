@@ -1,5 +1,7 @@
 //! Methods that sign each request, after all others have put theirs on it.
 
+use http::HeaderName;
+
 use super::place::RequestPlace;
 use super::{AwsSigV4, Hmac};
 use crate::config::value::{At, Span, Url};
@@ -17,6 +19,9 @@ pub enum Signature {
 pub(super) trait Signs {
     /// What it sets, and where that is written; `method` is where the method is.
     fn places(&self, method: Span) -> Vec<(RequestPlace, Span)>;
+
+    /// The fields that it sets.
+    fn fields(&self) -> Vec<HeaderName>;
 
     /// What it puts on a request, a line each, values masked.
     fn masked(&self) -> Vec<String>;

@@ -64,7 +64,7 @@ words! {
 
 section! {
     with defaults
-    /// `limits` of client connections.
+    /// `limits` of client connections, and of what is held of their requests.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Limits {
         /// Client connections at a time; beyond it new ones wait in the backlog.
@@ -77,6 +77,8 @@ section! {
         pub header_timeout: Option<Duration> as OrOff = Some(Duration::from_secs(10)),
         /// How long an idle client connection is kept; `None`: off.
         pub idle_timeout: Option<Duration> as OrOff = Some(Duration::from_secs(300)),
+        /// Bodies held in memory for signatures and checks, all together.
+        pub held_bytes("held_bodies"): usize as Size<64, 1_073_741_824> = 256 << 20,
     }
 }
 

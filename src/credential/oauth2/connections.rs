@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep};
 
-use crate::transport::{AtRest, Multiplexed, Sender};
+use crate::transport::{AtRest, Http2Handle, Sender};
 
 /// Whose connections they are. Two addresses never have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,7 +31,7 @@ struct Idle {
 
 enum Resting {
     Http1(AtRest),
-    Http2(Multiplexed),
+    Http2(Http2Handle),
 }
 
 /// Closes what nobody needs; gone, it leaves nothing behind.

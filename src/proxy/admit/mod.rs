@@ -38,8 +38,8 @@ pub(super) struct Door<'v> {
 /// What becomes of a request that may ask.
 #[derive(Debug)]
 pub(super) enum Admission<'r> {
-    /// It is for a service.
-    Carry(Named<'r>),
+    /// It is for a service. What was seen of its fields is of use to who goes on with it.
+    Carry(Named<'r>, Present),
     /// An `OPTIONS` that asks about us.
     AnswerOptions,
 }
@@ -111,6 +111,11 @@ impl Door<'_> {
         }
     }
 
+    /// Somebody at a TCP port who shows the token, where one is asked for: for a request that nobody has sent.
+    pub(super) fn presumed(&self) -> Caller {
+        Caller(if self.access.token().is_some() { Trust::Token } else { Trust::Near })
+    }
+
     /// Lets a request in, or says why not.
     ///
     /// # Errors
@@ -140,7 +145,7 @@ impl Door<'_> {
             return Ok(Admission::AnswerOptions);
         }
         target::check(head.uri.path())?;
-        Ok(Admission::Carry(named))
+        Ok(Admission::Carry(named, present))
     }
 
     /// The Host check: a page that rebound a name of its own to this machine does not get past it.

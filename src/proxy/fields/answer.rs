@@ -3,8 +3,12 @@
 use http::header::{ALT_SVC, CONTENT_LENGTH, DATE, HeaderMap, HeaderName};
 use http::{StatusCode, Version};
 
-use super::{Instance, Name, PROXY_STATUS, Present, Rules, SERVER_TIMING, is_chunked, remove_hop_by_hop, remove_ours};
+use super::{
+    Instance, Name, PROXY_STATUS, Present, Rules, SERVER_TIMING, is_chunked, is_of_one_connection, remove_hop_by_hop,
+    remove_ours, remove_ours_everywhere, remove_where,
+};
 use crate::proxy::{Error, date};
+use crate::spelling::same_field;
 
 /// What decides about the fields of an answer.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +43,9 @@ pub(crate) fn answer(fields: &mut HeaderMap, answer: Downward<'_>, rules: &Rules
         // Another way to the service is a way round us.
         fields.remove(ALT_SVC);
     }
+    if present.is_spelt_otherwise() {
+        remove_spelt_otherwise(fields);
+    }
     // What these say in our name, we say ourselves.
     if present.has(Name::ProxyStatus) {
         remove_ours(fields, &PROXY_STATUS);
@@ -55,6 +62,16 @@ pub(crate) fn answer(fields: &mut HeaderMap, answer: Downward<'_>, rules: &Rules
         instance.sign(fields, answer.version);
     }
     Ok(())
+}
+
+/// The same for names that somebody reads as those.
+fn remove_spelt_otherwise(fields: &mut HeaderMap) {
+    // As it should be spelt, it has been dealt with.
+    let is_spelling_of = |name: &str, one: &HeaderName| name != one.as_str() && same_field(name, one.as_str());
+    remove_where(fields, |name| {
+        is_of_one_connection(name) || is_spelling_of(name, &CONTENT_LENGTH) || is_spelling_of(name, &ALT_SVC)
+    });
+    remove_ours_everywhere(fields);
 }
 
 /// Takes out what would let one service's page keep the origin that it shares with others, or clear what they have there.

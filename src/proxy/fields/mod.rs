@@ -6,6 +6,7 @@
 //! `credential`.
 
 mod answer;
+mod apps_credential;
 mod member;
 mod names;
 mod present;
@@ -19,19 +20,23 @@ use std::rc::Rc;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 pub(crate) use answer::{Downward, answer, leave_shared_origin_alone};
-pub(super) use present::{Name, Present};
-pub(super) use request::{Kept, forwards};
+pub(super) use apps_credential::AppsCredential;
+pub(crate) use names::Names;
+pub(super) use present::Name;
+pub(crate) use present::Present;
+pub(super) use request::forwards;
 pub(crate) use request::{Upward, request};
 pub(crate) use via::Instance;
 
-use crate::config::OnClientAuthorization;
-use crate::credential::{own_name, own_value};
+use crate::config::{self, OnClientAuthorization};
+use crate::credential::{Owned, own_name, own_value};
 use crate::route::allow::Allow;
 use crate::snapshot::Service;
 use crate::spelling::same_field;
 use crate::transport::Screen;
 use member::remove_ours;
-use names::{Names, remove_where};
+use names::remove_where;
+use present::is_of_one_connection;
 use request::names_a_sender;
 
 /// What becomes of the fields of one service's requests and answers: a worker's own copy, so that setting a value
@@ -53,6 +58,17 @@ pub(crate) struct Rules {
     on_client_authorization: OnClientAuthorization,
     request: Changes,
     answer: Changes,
+}
+
+/// What of a service decides about its fields.
+pub(super) struct Written<'a> {
+    pub(super) owned: &'a Owned,
+    /// In which the app names the identity.
+    pub(super) identity_field: Option<&'a HeaderName>,
+    pub(super) allow: Option<&'a Allow>,
+    pub(super) request: &'a config::RequestHeaders,
+    pub(super) answer: &'a config::ResponseHeaders,
+    pub(super) on_client_authorization: OnClientAuthorization,
 }
 
 /// What rules are made from.
@@ -77,21 +93,33 @@ struct Changes {
 
 impl Rules {
     pub(crate) fn compile(service: &Service) -> Self {
-        let credential = service.identities.owned();
+        Self::of_written(&Written {
+            owned: service.identities.owned(),
+            identity_field: service.identities.field(),
+            allow: service.allow.as_ref(),
+            request: &service.headers,
+            answer: &service.response_headers,
+            on_client_authorization: service.on_client_authorization,
+        })
+    }
+
+    /// The same, of a service that was not compiled.
+    pub(super) fn of_written(service: &Written<'_>) -> Self {
+        let credential = service.owned;
         let owned = credential.fields.iter().chain(&credential.subjects).map(own_name);
         // A subject's token is asked for, wherever it comes: it is no credential for the service.
         let contested = credential.fields.iter().filter(|name| !credential.subjects.contains(name));
-        let (request, answer) = (&service.headers, &service.response_headers);
+        let (request, answer) = (service.request, service.answer);
         Self::of(Terms {
             owned: owned.collect(),
             contested: contested.map(own_name).collect(),
-            renaming: service.allow.as_ref().map(renaming).unwrap_or_default(),
+            renaming: service.allow.map(renaming).unwrap_or_default(),
             owns_fields_only: credential.query.is_empty() && credential.cookies.is_empty(),
             on_client_authorization: service.on_client_authorization,
             request: Changes::new(
                 request.set.iter().map(|(name, value)| (&name.value, value)),
                 // What names an identity is for us alone.
-                request.remove.iter().map(|name| &name.value).chain(service.identities.field()),
+                request.remove.iter().map(|name| &name.value).chain(service.identity_field),
             ),
             answer: Changes::new(
                 answer.set.iter().map(|(name, value)| (&name.value, value)),
@@ -118,6 +146,11 @@ impl Rules {
         }
     }
 
+    /// Whether the credential puts something elsewhere than into fields of its own: into the query, or among cookies.
+    pub(super) fn touches_target(&self) -> bool {
+        !self.owns_fields_only
+    }
+
     /// Takes out what the credential has set.
     pub(super) fn withdraw(&self, fields: &mut HeaderMap) {
         for name in self.owned.iter() {
@@ -132,6 +165,20 @@ fn renaming(allow: &Allow) -> Vec<HeaderName> {
     methods.chain(PATHS.iter().filter(|_| allow.limits_paths())).map(own_name).collect()
 }
 
+/// `screen`, and beside it no field that decides about a route: a service that takes trailers for fields would read another
+/// request than the one that was routed.
+pub(super) fn screen_routed(screen: &Screen, routed_by: &Rc<Names>) -> Screen {
+    let screen = Rc::clone(screen);
+    if routed_by.is_empty() {
+        return screen;
+    }
+    let routed_by = Rc::clone(routed_by);
+    Rc::new(move |trailers| {
+        screen(trailers);
+        remove_where(trailers, |name| routed_by.has(name));
+    })
+}
+
 fn screen(untrailed: Rc<Names>) -> Screen {
     Rc::new(move |trailers| remove_where(trailers, |name| is_no_trailer_of_apps(name, &untrailed)))
 }
@@ -140,10 +187,16 @@ fn screen(untrailed: Rc<Names>) -> Screen {
 fn answer_screen(named: Names) -> Screen {
     Rc::new(move |trailers| {
         remove_where(trailers, |name| is_no_trailer(name) || named.has(name));
-        for name in [&PROXY_STATUS, &SERVER_TIMING] {
-            remove_ours(trailers, name);
-        }
+        remove_ours_everywhere(trailers);
     })
+}
+
+/// No service speaks in our name, under whatever spelling of the fields in which each hop does.
+fn remove_ours_everywhere(fields: &mut HeaderMap) {
+    let signed =
+        |name: &&HeaderName| [&PROXY_STATUS, &SERVER_TIMING].iter().any(|one| same_field(name.as_str(), one.as_str()));
+    let names: Vec<HeaderName> = fields.keys().filter(signed).cloned().collect();
+    names.iter().for_each(|name| remove_ours(fields, name));
 }
 
 /// Whether the one transfer coding is `chunked`: any other would be taken for the content, or for another length.
@@ -189,7 +242,7 @@ fn remove_nominated(fields: &mut HeaderMap) {
         for option in list(&value) {
             // `Connection` itself goes last: its other lines are still to be read.
             if !NO_FIELDS.iter().any(|word| option.eq_ignore_ascii_case(word)) {
-                fields.remove(option);
+                remove_where(fields, |name| same_field(name, option));
             }
         }
         line += 1;
@@ -204,7 +257,7 @@ fn list(value: &HeaderValue) -> impl Iterator<Item = &str> {
 
 /// Whether a trailer would say what only a head may: framing, routing, or who sends it (RFC 9110 §6.5.1).
 fn is_no_trailer(name: &str) -> bool {
-    NO_TRAILERS.iter().any(|one| same_field(name, one.as_str()))
+    is_of_one_connection(name) || NO_TRAILERS.iter().any(|one| same_field(name, one.as_str()))
 }
 
 /// The same for one of an app's, to whom more is forbidden: a service that takes trailers for fields would believe it.
@@ -234,27 +287,23 @@ static PATHS: [HeaderName; 2] = [HeaderName::from_static("x-original-url"), Head
 static PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 static SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
-static NO_TRAILERS: [HeaderName; 22] = [
-    header::TRANSFER_ENCODING,
+/// Beside those of one connection.
+static NO_TRAILERS: [HeaderName; 17] = [
     header::CONTENT_LENGTH,
     header::CONTENT_ENCODING,
     header::CONTENT_TYPE,
     header::CONTENT_RANGE,
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::UPGRADE,
-    header::TE,
+    header::CONTENT_LOCATION,
     header::TRAILER,
     header::HOST,
+    header::LOCATION,
+    header::ALT_SVC,
     header::EXPECT,
     header::MAX_FORWARDS,
     header::VIA,
     header::FORWARDED,
     header::AUTHORIZATION,
-    header::PROXY_AUTHORIZATION,
     header::WWW_AUTHENTICATE,
-    header::PROXY_AUTHENTICATE,
     header::COOKIE,
     header::SET_COOKIE,
 ];

@@ -6,7 +6,7 @@ use crate::spelling::same_field;
 
 /// A few names. A worker's own copies, so that using one touches no reference count that other workers touch.
 #[derive(Debug, Default)]
-pub(super) struct Names {
+pub(crate) struct Names {
     names: Box<[HeaderName]>,
     /// How long they are, a bit for each length: nearly every field of a head is ruled out by this one look.
     lengths: u64,

@@ -5,6 +5,8 @@
 
 use http::header::{self, HeaderMap, HeaderName};
 
+use crate::spelling::same_field;
+
 /// The names that stand in a head, of those in [`NAMES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Present(u32);
@@ -41,7 +43,17 @@ pub(crate) enum Name {
 
 impl Present {
     pub(crate) fn of(fields: &HeaderMap) -> Self {
-        Self(fields.keys().filter_map(|name| place(name.as_str())).fold(0, |all, name| all | name.bit()))
+        let bit = |name: &str| match place(name) {
+            Some(name) => name.bit(),
+            None if may_be_spelt_otherwise(name) => SPELT_OTHERWISE,
+            None => 0,
+        };
+        Self(fields.keys().fold(0, |all, name| all | bit(name.as_str())))
+    }
+
+    /// Whether a name stands there that may be one of [`NAMES`] in another spelling.
+    pub(super) fn is_spelt_otherwise(self) -> bool {
+        self.0 & SPELT_OTHERWISE != 0
     }
 
     pub(crate) fn has(self, name: Name) -> bool {
@@ -128,6 +140,32 @@ static NAMES: [HeaderName; 24] = [
     HeaderName::from_static("server-timing"),
 ];
 
+/// By its length and a byte that is neither letter nor digit nor the `-` that [`NAMES`] have: most names have the length of
+/// none, and few such a byte.
+fn may_be_spelt_otherwise(name: &str) -> bool {
+    let has_length = LENGTHS & (1_u64 << name.len().min(63)) != 0;
+    has_length && name.bytes().any(|byte| !byte.is_ascii_alphanumeric() && byte != b'-')
+}
+
+/// Those of one connection, whatever their spelling.
+pub(super) fn is_of_one_connection(name: &str) -> bool {
+    NAMES.iter().take(HOP_BY_HOP.count_ones() as usize).any(|one| same_field(name, one.as_str()))
+}
+
+/// A bit for each length of a name that can be spelt otherwise.
+const LENGTHS: u64 = {
+    let lengths = [10, 16, 18, 25, 19, 17, 14, 11, 7, 12, 13];
+    let (mut bits, mut at) = (0, 0);
+    while at < lengths.len() {
+        bits |= 1 << lengths[at];
+        at += 1;
+    }
+    bits
+};
+
+/// Beside those of the names.
+const SPELT_OTHERWISE: u32 = 1 << 31;
+
 /// The first ten.
 const HOP_BY_HOP: u32 = (1 << 10) - 1;
 
@@ -160,6 +198,22 @@ mod tests {
         assert!(present.has(Name::Via) && present.has(Name::Te) && !present.has(Name::Expect));
         assert_eq!(present.hop_by_hop().collect::<Vec<_>>(), [&header::CONNECTION, &header::TE]);
         assert_eq!(Present::of(&HeaderMap::new()).hop_by_hop().count(), 0);
+    }
+
+    #[test]
+    fn each_name_that_has_a_dash_is_noticed_under_any_spelling() {
+        // What only browsers send is looked for as they spell it.
+        let browsers = |name: &HeaderName| OF_BROWSERS & place(name.as_str()).map_or(0, Name::bit) != 0;
+        let dashed: Vec<_> = NAMES
+            .iter()
+            .filter(|name| name.as_str().contains('-') && !browsers(name))
+            .map(HeaderName::as_str)
+            .collect();
+        assert!(dashed.len() > 10, "{dashed:?}");
+
+        for name in dashed {
+            assert!(may_be_spelt_otherwise(&name.replace('-', "_")) && !may_be_spelt_otherwise(name), "{name}");
+        }
     }
 
     #[test]

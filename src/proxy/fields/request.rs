@@ -5,7 +5,9 @@ use http::header::{
 };
 use http::{Method, Version};
 
-use super::{Instance, Name, Present, Rules, is_no_trailer_of_apps, list, remove_hop_by_hop, remove_where};
+use super::{
+    AppsCredential, Instance, Name, Names, Present, Rules, is_no_trailer_of_apps, list, remove_hop_by_hop, remove_where,
+};
 use crate::config::OnClientAuthorization;
 use crate::proxy::Error;
 use crate::spelling::same_field;
@@ -18,18 +20,18 @@ pub(crate) struct Upward<'a> {
     /// Whether the length of its body is known only when it ends.
     pub(crate) chunked: bool,
     pub(crate) instance: &'a Instance,
+    /// Which of the fields that we have to do with are there: `admit` has looked.
+    pub(crate) present: Present,
+    /// The fields that decide about any route.
+    pub(crate) routed_by: &'a Names,
 }
-
-/// What the app sent itself of the fields that our credential owns, and `on_client_authorization` keeps.
-#[derive(Debug, Default)]
-pub(crate) struct Kept(Vec<(HeaderName, HeaderValue)>);
 
 /// Makes an app's fields those of the request that goes to the service; only the credential is missing then.
 ///
 /// # Errors
 /// When the app sent what our credential owns and the config rejects that, or keeps it and it can't be kept.
-pub(crate) fn request(fields: &mut HeaderMap, request: Upward<'_>, rules: &Rules) -> Result<Kept, Error> {
-    let present = Present::of(fields);
+pub(crate) fn request(fields: &mut HeaderMap, request: Upward<'_>, rules: &Rules) -> Result<AppsCredential, Error> {
+    let present = request.present;
     // Looked at before what `Connection` names is gone.
     match rules.on_client_authorization {
         OnClientAuthorization::Reject => refuse_owned(fields, rules)?,
@@ -42,38 +44,27 @@ pub(crate) fn request(fields: &mut HeaderMap, request: Upward<'_>, rules: &Rules
         // A known length is said anew from the body itself.
         fields.remove(CONTENT_LENGTH);
     }
-    let kept = remove_unsaid(fields, rules)?;
+    // Taken out before other spellings of it go, and put back after: what was taken is one field, as it was sent.
+    let apps_own = AppsCredential::take(fields, rules)?;
+    remove_unsaid(fields, rules);
+    apps_own.put_back(fields);
 
     if trailers_welcome {
         fields.insert(TE, HeaderValue::from_static("trailers"));
     }
     if present.has(Name::Trailer) {
-        announce_trailers(fields, rules);
+        announce_trailers(fields, request.routed_by, rules);
     }
     frame(fields, request);
     count_forwards(fields, request.method);
     rules.request.apply(fields);
     request.instance.sign(fields, request.version);
-    Ok(kept)
+    Ok(apps_own)
 }
 
 /// Whether the sender of these fields wants trailers (RFC 9110 §10.1.4).
 pub(crate) fn accepts_trailers(fields: &HeaderMap) -> bool {
     fields.get_all(TE).iter().flat_map(list).any(|coding| coding.eq_ignore_ascii_case("trailers"))
-}
-
-impl Kept {
-    /// Whether the app sent all that our credential would have set: then none of ours is asked for.
-    pub(crate) fn is_all_of(&self, rules: &Rules) -> bool {
-        rules.owns_fields_only && !rules.contested.is_empty() && self.0.len() == rules.contested.len()
-    }
-
-    /// Puts the app's values back where the credential has set its own.
-    pub(crate) fn restore(&self, fields: &mut HeaderMap) {
-        for (name, value) in &self.0 {
-            fields.insert(name.clone(), value.clone());
-        }
-    }
 }
 
 /// A field that `Connection` names counts as sent: hiding it there would make `reject` a matter of spelling.
@@ -98,30 +89,8 @@ fn nominated(fields: &HeaderMap) -> impl Iterator<Item = &str> {
 }
 
 /// Removes what only we may set, and what would name somebody else as the sender, or another request than this.
-fn remove_unsaid(fields: &mut HeaderMap, rules: &Rules) -> Result<Kept, Error> {
-    let kept = match rules.on_client_authorization {
-        OnClientAuthorization::Keep => keep(fields, rules)?,
-        OnClientAuthorization::Replace | OnClientAuthorization::Reject => Kept::default(),
-    };
+fn remove_unsaid(fields: &mut HeaderMap, rules: &Rules) {
     remove_where(fields, |name| rules.unsaid.has(name) || names_a_sender(name));
-    kept.restore(fields);
-    Ok(kept)
-}
-
-fn keep(fields: &HeaderMap, rules: &Rules) -> Result<Kept, Error> {
-    let mut kept = Kept::default();
-    for name in rules.contested.iter() {
-        let mut sent = fields.get_all(name).iter();
-        let Some(value) = sent.next() else { continue };
-        if sent.next().is_some() {
-            return Err(Error::ClientCredentialTwice { name: name.as_str().to_owned() });
-        }
-        if value.as_bytes().trim_ascii().is_empty() {
-            return Err(Error::ClientCredentialEmpty { name: name.as_str().to_owned() });
-        }
-        kept.0.push((name.clone(), value.clone()));
-    }
-    Ok(kept)
 }
 
 /// `Forwarded`, `X-Forwarded-…`, and `Proxy-…`, which is meant for us.
@@ -137,8 +106,8 @@ pub(super) fn names_a_sender(name: &str) -> bool {
 }
 
 /// Takes out of `Trailer` what no trailer may be, so that an HTTP/1.1 connection does not write it.
-fn announce_trailers(fields: &mut HeaderMap, rules: &Rules) {
-    let refused = |name: &str| is_no_trailer_of_apps(name, &rules.untrailed);
+fn announce_trailers(fields: &mut HeaderMap, routed_by: &Names, rules: &Rules) {
+    let refused = |name: &str| is_no_trailer_of_apps(name, &rules.untrailed) || routed_by.has(name);
     if !fields.get_all(TRAILER).iter().flat_map(list).any(refused) {
         return;
     }

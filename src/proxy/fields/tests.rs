@@ -58,14 +58,19 @@ fn lines(fields: &HeaderMap) -> Vec<String> {
     lines
 }
 
-fn upward<'a>(method: &'a Method, instance: &'a Instance) -> Upward<'a> {
-    Upward { method, version: Version::HTTP_11, chunked: false, instance }
+/// Of a request with these fields, to a proxy without routes by fields.
+fn upward<'a>(method: &'a Method, instance: &'a Instance, fields: &HeaderMap) -> Upward<'a> {
+    let present = Present::of(fields);
+    Upward { method, version: Version::HTTP_11, chunked: false, instance, present, routed_by: &NO_NAMES }
 }
 
-fn up(rules: &Rules, sent: &str) -> Result<(HeaderMap, Kept), Error> {
+static NO_NAMES: std::sync::LazyLock<Names> = std::sync::LazyLock::new(Names::default);
+
+fn up(rules: &Rules, sent: &str) -> Result<(HeaderMap, AppsCredential), Error> {
     let mut map = fields(sent);
     let instance = Instance::new("0a1b2c3d");
-    let kept = request(&mut map, upward(&Method::GET, &instance), rules)?;
+    let upward = upward(&Method::GET, &instance, &map);
+    let kept = request(&mut map, upward, rules)?;
     Ok((map, kept))
 }
 
@@ -105,6 +110,7 @@ fn what_connection_names_is_dropped_with_it() {
     check("connection: upgrade\nupgrade: websocket", &[]);
     check("connection: via\nvia: 1.1 edge", &[]);
     check("connection: not a name, x-hop\nx-hop: 1", &[]);
+    check("connection: X-Hop\nx_hop: 1\nX.Hop: 2\nxhop: 3", &["xhop: 3"]);
 }
 
 #[test]
@@ -156,7 +162,7 @@ fn the_length_is_said_by_the_body() {
 
     let mut map = fields("content-length: 5");
     let instance = Instance::new("0a1b2c3d");
-    let chunked = Upward { chunked: true, ..upward(&Method::GET, &instance) };
+    let chunked = Upward { chunked: true, ..upward(&Method::GET, &instance, &map) };
     request(&mut map, chunked, &rules(&[], Replace)).unwrap();
     assert_eq!(lines(&map), ["transfer-encoding: chunked", "via: 1.1 sidekey-0a1b2c3d"]);
 }
@@ -164,8 +170,8 @@ fn the_length_is_said_by_the_body() {
 #[test]
 fn http_1_0_waits_for_no_interim_answer() {
     let instance = Instance::new("0a1b2c3d");
-    let old = Upward { version: Version::HTTP_10, ..upward(&Method::POST, &instance) };
     let mut map = fields("expect: 100-continue");
+    let old = Upward { version: Version::HTTP_10, ..upward(&Method::POST, &instance, &map) };
 
     request(&mut map, old, &rules(&[], Replace)).unwrap();
 
@@ -186,7 +192,8 @@ fn an_options_may_go_one_hop_less_far() {
     fn check(method: Method, sent: &str, expected: &str) {
         let instance = Instance::new("0a1b2c3d");
         let mut map = fields(&format!("max-forwards: {sent}"));
-        request(&mut map, upward(&method, &instance), &rules(&[], Replace)).unwrap();
+        let upward = upward(&method, &instance, &map);
+        request(&mut map, upward, &rules(&[], Replace)).unwrap();
         assert_eq!(map["max-forwards"], expected, "{method} {sent}");
     }
 
@@ -217,7 +224,7 @@ fn a_kept_field_goes_through_and_ours_is_not_added() {
     assert_eq!(map["authorization"], "Bearer app's");
     assert!(kept.is_all_of(&rules), "the app brought all that the credential sets");
     map.insert("authorization", HeaderValue::from_static("Bearer ours"));
-    kept.restore(&mut map);
+    kept.put_back(&mut map);
 
     assert_eq!(map["authorization"], "Bearer app's");
 }
@@ -287,7 +294,8 @@ fn the_configs_changes_come_after_hygiene() {
 fn trailers_lose_framing_routing_and_credential_fields() {
     let rules = rules(&["x-api-key"], Replace);
     let mut trailers = fields(
-        "x-sum: 1\ncontent-length: 3\ntransfer_encoding: chunked\nhost: a\nx_api_key: k\nauthorization: b\ncookie: c",
+        "x-sum: 1\ncontent-length: 3\ntransfer_encoding: chunked\nhost: a\nx_api_key: k\nauthorization: b\ncookie: c\n\
+         location: /d\nContent_Location: /e\nalt-svc: f\nhttp2_settings: g",
     );
 
     (rules.screen)(&mut trailers);
@@ -344,6 +352,33 @@ fn an_answer_does_not_speak_in_our_name() {
         None,
         "proxy-status: cdn; error=x, sidekey; error=y\nproxy-status: sidekey\nserver-timing: sidekey;dur=1,db;dur=2",
         &["proxy-status: cdn; error=x", "server-timing: db;dur=2"],
+    );
+    check_answer(
+        None,
+        "proxy_status: cdn; error=x, sidekey; error=y\nProxy.Status: sidekey\nserver_timing: sidekey;dur=1,db;dur=2",
+        &["proxy_status: cdn; error=x", "server_timing: db;dur=2"],
+    );
+}
+
+#[test]
+fn an_answers_trailers_do_not_speak_in_our_name_and_send_nobody_elsewhere() {
+    let mut trailers = fields(
+        "proxy_status: cdn, sidekey; error=x\nserver_timing: sidekey;dur=1\nserver-timing: db, sidekey\n\
+         location: /a\nContent_Location: /b\nalt_svc: c\nproxy-authentication-info: d\nx-sum: 1",
+    );
+
+    (rules(&[], Replace).answer_screen)(&mut trailers);
+
+    assert_eq!(lines(&trailers), ["proxy_status: cdn", "server-timing: db", "x-sum: 1"]);
+}
+
+#[test]
+fn an_answers_fields_go_under_any_spelling() {
+    check_answer(
+        None,
+        "connection: X-Hop\nx_hop: 1\nKeep_Alive: 1\nproxy_connection: a\nproxy.authenticate: Basic\nalt_svc: b\n\
+         transfer_encoding: gzip\nhttp2.settings: c\nx_other: 2",
+        &["x_other: 2"],
     );
 }
 
@@ -418,7 +453,7 @@ fn a_subjects_token_goes_no_further_and_is_no_credential_of_the_apps() {
         let sent = if own.is_some() { "x-user: alice\nX_User: bob\nauthorization: own" } else { "x-user: alice" };
         let mut fields = fields(sent);
         let instance = Instance::new("0a1b2c3d");
-        let upward = Upward { method: &Method::GET, version: Version::HTTP_11, chunked: false, instance: &instance };
+        let upward = upward(&Method::GET, &instance, &fields);
 
         let kept = request(&mut fields, upward, &rules).expect("not refused");
 
@@ -434,10 +469,26 @@ fn the_field_of_the_token_may_bring_the_subjects() {
         let rules = rules_on_behalf(&["authorization"], &["authorization"], on_client);
         let mut fields = fields("authorization: Bearer alice");
         let instance = Instance::new("0a1b2c3d");
-        let upward = Upward { method: &Method::GET, version: Version::HTTP_11, chunked: false, instance: &instance };
+        let upward = upward(&Method::GET, &instance, &fields);
 
         let kept = request(&mut fields, upward, &rules).expect("not refused");
 
         assert!(!kept.is_all_of(&rules) && !fields.contains_key("authorization"), "{fields:?}");
     }
+}
+
+#[test]
+fn no_trailer_contradicts_what_a_request_was_routed_by() {
+    let rules = rules(&[], Replace);
+    let routed_by: Rc<Names> = Rc::new([HeaderName::from_static("x-tier")].into_iter().collect());
+    let instance = Instance::new("0a1b2c3d");
+
+    let mut trailers = fields("x-tier: gold\nX_Tier: gold\nx-sum: 1");
+    screen_routed(&rules.screen, &routed_by)(&mut trailers);
+    let mut head = fields("trailer: X_Tier, x-sum");
+    let upward = Upward { routed_by: &routed_by, ..upward(&Method::GET, &instance, &head) };
+    request(&mut head, upward, &rules).unwrap();
+
+    assert_eq!(lines(&trailers), ["x-sum: 1"]);
+    assert_eq!(head["trailer"], "x-sum");
 }

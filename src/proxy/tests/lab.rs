@@ -109,6 +109,11 @@ impl App {
         self.stream.write_all(bytes.as_bytes()).await.unwrap();
     }
 
+    /// As [`App::send`], to a proxy that may not want to read it.
+    pub(super) async fn send_as_far_as_it_goes(&mut self, bytes: &str) {
+        drop(self.stream.write_all(bytes.as_bytes()).await);
+    }
+
     /// All that comes until the connection ends.
     pub(super) async fn answer(&mut self) -> String {
         let mut answer = String::new();

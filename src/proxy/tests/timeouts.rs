@@ -1,10 +1,15 @@
 //! Who is waited for, and for how long.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio_rustls::TlsAcceptor;
 
 use super::lab::{Worker, until};
-use crate::transport::tests::lab::{Service, read_head};
+use crate::transport::tests::lab::{AsksForCertificate, Authorities, Service, read_head};
 
 /// Reads the head and then does `then`, keeping the connection open.
 async fn after_head<F: Future<Output = ()> + 'static>(then: impl Fn(Held) -> F + Clone + 'static) -> Service {
@@ -110,4 +115,48 @@ async fn off_waits_for_ever() {
     app.send("x").await;
 
     assert!(app.answer().await.starts_with("HTTP/1.1 204 "), "it was still waited for");
+}
+
+#[tokio::test(flavor = "local")]
+async fn the_connection_in_place_of_a_dead_one_is_made_in_its_own_time() {
+    let authorities = Authorities::new();
+    let acceptor = TlsAcceptor::from(authorities.server("127.0.0.1", &[], AsksForCertificate::No));
+    let (first, handshake) = (Rc::new(RefCell::new(None)), Rc::new(Notify::new()));
+    let (kept, gate) = (Rc::clone(&first), Rc::clone(&handshake));
+    let service = Service::raw(move |tcp, number| {
+        let (acceptor, kept, gate) = (acceptor.clone(), Rc::clone(&kept), Rc::clone(&gate));
+        async move {
+            if number > 1 {
+                gate.notified().await;
+            }
+            let mut tls = acceptor.accept(tcp).await.unwrap();
+            read_head(&mut tls).await;
+            tls.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nhere").await.unwrap();
+            *kept.borrow_mut() = Some(tls);
+        }
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    std::fs::write(&ca, authorities.pem()).unwrap();
+    let url = format!("https://{}", service.address);
+    let worker = Worker::start(&format!(
+        "services: {{ a: {{ url: '{url}', tls: {{ ca: {} }}, timeouts: {{ response: 1s, connect: 60s }} }} }}",
+        ca.display()
+    ));
+    let mut app = worker.app("GET /a/x HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+    app.until("here").await;
+    until(|| first.borrow().is_some() && worker.exchanges() == 0).await;
+
+    // That it is dead shows when the next request is written.
+    let dead = first.take().unwrap();
+    dead.get_ref().0.set_zero_linger().unwrap();
+    drop(dead);
+    app.send(GET).await;
+    until(|| service.accepted.get() == 2).await;
+    worker.ticks(40).await;
+    handshake.notify_one();
+
+    let answer = app.answer().await;
+    assert!(answer.ends_with("here"), "{answer}");
 }

@@ -9,7 +9,7 @@
 //!
 //! ```text
 //!            send             request written              head read               body read
-//!   AtRest ───────► Exclusive ───────────────► awaited ─────────────► answered ────────────► AtRest
+//!   AtRest ───────► Http1Connection ───────────────► awaited ─────────────► answered ────────────► AtRest
 //!                       │ head read                 what may not follow │
 //!                       └─────────────────► answered for the last time ─┴──► closed
 //! ```
@@ -40,11 +40,11 @@ use super::wire::{Wire, is_gone};
 use super::{Error, Outgoing, Spelling, spare};
 use crate::tls::Failure;
 
-/// An HTTP/1.1 connection between two requests: nothing is owed on either side. Made by [`Exclusive::into_rest`] alone.
-pub(crate) struct AtRest(Box<Exclusive>);
+/// An HTTP/1.1 connection between two requests: nothing is owed on either side. Made by [`Http1Connection::into_rest`] alone.
+pub(crate) struct AtRest(Box<Http1Connection>);
 
 /// An HTTP/1.1 connection: carries one request at a time.
-pub(crate) struct Exclusive {
+pub(crate) struct Http1Connection {
     wire: Wire,
     spelling: Spelling,
     upload: Upload,
@@ -63,7 +63,7 @@ pub(crate) struct Exclusive {
     reader: Option<Waker>,
 }
 
-impl Exclusive {
+impl Http1Connection {
     pub(super) fn new(wire: Wire, spelling: Spelling) -> Self {
         Self {
             wire,
@@ -319,7 +319,7 @@ fn response(head: Head, whole: Option<Bytes>, fields: HeaderMap) -> Response<Ans
 
 impl AtRest {
     /// For another request.
-    pub(crate) fn rouse(self) -> Box<Exclusive> {
+    pub(crate) fn rouse(self) -> Box<Http1Connection> {
         self.0
     }
 
@@ -336,7 +336,7 @@ impl AtRest {
 }
 
 /// At rest it ends in peace, else in a reset: half a request must not look whole.
-impl Drop for Exclusive {
+impl Drop for Http1Connection {
     fn drop(&mut self) {
         if self.is_at_rest() {
             self.wire.end();

@@ -5,10 +5,10 @@
 //! connection which nobody uses any more ends soon, even if the service has stopped reading.
 //!
 //! ```text
-//!  Multiplexed ──send──► HEADERS ──► Outflow: the request's body, as far as the windows allow
+//!  Http2Handle ──send──► HEADERS ──► Outflow: the request's body, as far as the windows allow
 //!   (a clone for                └──► interim answers, dropped and counted ──► head ──► Inflow: the answer's body
 //!    each request)
-//!  driver: socket, frames, windows; ends when the connection does, or soon after the last Multiplexed is gone
+//!  driver: socket, frames, windows; ends when the connection does, or soon after the last Http2Handle is gone
 //! ```
 
 mod driver;
@@ -41,7 +41,7 @@ use super::{Endpoint, Outgoing};
 
 /// An HTTP/2 connection.
 #[derive(Clone)]
-pub(crate) struct Multiplexed {
+pub(crate) struct Http2Handle {
     requests: RefCell<SendRequest<Bytes>>,
     watch: Rc<Watch>,
     /// Gone with the last clone: then the driver comes to an end.
@@ -53,14 +53,14 @@ pub(crate) struct Multiplexed {
 /// # Errors
 ///
 /// When the service is gone already.
-pub(super) async fn handshake(wire: Wire, endpoint: &Endpoint) -> Result<(Multiplexed, Driver), Error> {
+pub(super) async fn handshake(wire: Wire, endpoint: &Endpoint) -> Result<(Http2Handle, Driver), Error> {
     let watch = Rc::<Watch>::default();
     let watched = WatchedWire::new(wire, Rc::clone(&watch));
     let (requests, connection) = settings().handshake(watched).await.map_err(|error| Error::unanswered(&error))?;
     let (leash, let_go) = oneshot::channel();
     let driver = driver::drive(connection, let_go, endpoint.address(), endpoint.told.clone());
     let requests = RefCell::new(requests);
-    Ok((Multiplexed { requests, watch, _leash: Rc::new(leash) }, Box::pin(driver)))
+    Ok((Http2Handle { requests, watch, _leash: Rc::new(leash) }, Box::pin(driver)))
 }
 
 fn settings() -> Builder {
@@ -79,7 +79,7 @@ fn settings() -> Builder {
     settings
 }
 
-impl Multiplexed {
+impl Http2Handle {
     /// Sends one request on a stream of its own; see [`Sender::send`](super::Sender::send).
     ///
     /// In a box, or every request of HTTP/1.1 would have room for this future.

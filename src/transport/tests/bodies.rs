@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::lab::{Service, app_body, outgoing, read_head, unanswered};
 use crate::code::Code;
-use crate::transport::{Body, BodyError, Gate, Kept, Need, Outgoing, Passage};
+use crate::transport::{Body, BodyError, Gate, HeldBodies, Kept, Need, Outgoing, Passage};
 
 const CHUNKED: &str = "transfer-encoding: chunked";
 
@@ -323,7 +323,7 @@ async fn ended(end: &RefCell<End>) -> String {
 async fn gathered(head: &str, begun: &'static [u8], need: Need) -> Result<(Body, Kept), BodyError> {
     let (incoming, _app) = app_body(head, begun).await;
     let (body, kept) = Body::app(incoming, 2);
-    Ok((body.gather(need).await?, kept))
+    Ok((body.gather(need, &HeldBodies::new(usize::MAX)).await?, kept))
 }
 
 #[tokio::test(flavor = "local")]

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use base64::Engine;
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Response, StatusCode};
@@ -21,7 +22,7 @@ use tokio::task::spawn_local;
 use crate::config::{Authority, HttpVersion, Scheme, Url};
 use crate::tls::ClientTls;
 use crate::transport::{
-    Answer, Body, Connected, Connector, Error, Exclusive, Gate, Outgoing, Sender, Spelling, Unsent,
+    Answer, Body, Connected, Connector, Error, Gate, Http1Connection, Outgoing, Sender, Spelling, Unsent,
 };
 
 /// A service that does with each connection what it is told to; counts them.
@@ -142,9 +143,9 @@ impl Sender {
         (response.status(), self.text(response).await)
     }
 
-    pub(crate) fn http1(&mut self) -> &mut Exclusive {
+    pub(crate) fn http1(&mut self) -> &mut Http1Connection {
         match self {
-            Self::Http1(exclusive) => exclusive,
+            Self::Http1(http1) => http1,
             Self::Http2(_) => panic!("it speaks HTTP/2"),
         }
     }
@@ -224,6 +225,12 @@ impl Authorities {
         let mut config = builder.with_single_cert(chain, key).unwrap();
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         Arc::new(config)
+    }
+
+    /// The CA's certificate.
+    pub(crate) fn pem(&self) -> String {
+        let body = base64::engine::general_purpose::STANDARD.encode(self.issuer.der());
+        format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n")
     }
 
     /// Our side's TLS, which trusts this CA.

@@ -1,6 +1,8 @@
 //! One worker, HTTP/1.1.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use crate::clock::Moment;
 use crate::config;
 use crate::transport::Body;
 use crate::transport::tests::lab::{self, Service, app_body, get, outgoing, read_head};
+use crate::upstream::lease::Resting;
 use crate::upstream::{Choice, Pool, PooledBody, Timing};
 
 /// Sends a request of which the app holds the second half back, and waits for the answer that comes all the same.
@@ -116,11 +119,50 @@ async fn a_pooled_connection_found_dead_is_replaced_silently() {
         response.into_body().collect().await.unwrap();
         // The end of the connection is on its way, or here.
         if n % 2 == 0 {
-            until(|| pool.idle.borrow_mut().iter_mut().all(|idle| idle.connection.is_closed())).await;
+            until(|| pool.idle.borrow_mut().iter_mut().all(Resting::is_closed)).await;
         }
     }
 
     assert_eq!(service.accepted.get(), 20);
+}
+
+#[tokio::test(flavor = "local")]
+async fn while_a_dead_connection_is_replaced_it_is_a_connection_that_is_waited_for() {
+    let answered = Rc::new(RefCell::new(None));
+    let service = {
+        let answered = Rc::clone(&answered);
+        Service::raw(move |mut tcp, _| {
+            let answered = Rc::clone(&answered);
+            async move {
+                lab::answer_path(&mut tcp).await;
+                *answered.borrow_mut() = Some(tcp);
+            }
+        })
+        .await
+    };
+    let upstream = upstream(&service, LIMITS);
+    let pool = pool(&upstream);
+    fetch(&pool, "/").await;
+    until(|| answered.borrow().is_some() && pool.idle.borrow().len() == 1).await;
+
+    // From here to the first poll nobody looks at sockets: that it is dead shows when it is written to.
+    let dead = answered.take().unwrap();
+    dead.set_zero_linger().unwrap();
+    drop(dead);
+    let (mut request, timing) = (get("/again"), Cell::new(Timing::default()));
+    let mut sending = pin!(pool.send(&mut request, Choice::Any, &timing));
+    let mut seen = Vec::new();
+    let response = poll_fn(|cx| {
+        let polled = sending.as_mut().poll(cx);
+        seen.push(timing.get().sent);
+        polled
+    })
+    .await;
+
+    seen.dedup();
+    assert_eq!(seen, [true, false, true], "sent, then waiting for another connection, then sent");
+    assert!(response.is_ok());
+    assert_eq!(service.accepted.get(), 2);
 }
 
 #[tokio::test(flavor = "local")]
@@ -140,7 +182,7 @@ async fn an_answer_dropped_before_its_end_closes_the_connection() {
     }
 
     assert_eq!(service.accepted.get(), 3);
-    until(|| upstream.permits.available_permits() == 1).await;
+    until(|| upstream.permits.left() == 1).await;
 }
 
 #[tokio::test(flavor = "local")]
@@ -153,14 +195,14 @@ async fn requests_given_up_leave_no_permit_behind() {
         let pool = pool.clone();
         requests.spawn_local(async move { send(&pool, get("/")).await.is_ok() });
     }
-    until(|| upstream.wanting() == 1 && service.accepted.get() == 4).await;
+    until(|| upstream.permits.waiting() == 1 && service.accepted.get() == 4).await;
 
     requests.shutdown().await;
 
-    until(|| upstream.permits.available_permits() == 4).await;
-    assert!(pool.queue.borrow().is_empty() && !pool.queue.borrow().has_beggar());
-    until(|| upstream.wanting() == 0).await;
-    assert_eq!(pool.open.get(), 0);
+    until(|| upstream.permits.left() == 4).await;
+    assert!(pool.queue.borrow().is_empty() && !pool.queue.borrow().awaits_permit());
+    until(|| upstream.permits.waiting() == 0).await;
+    assert_eq!(pool.share.open(), 0);
 }
 
 #[tokio::test(flavor = "local")]
@@ -182,7 +224,7 @@ async fn a_connection_whose_request_was_answered_early_writes_it_to_the_end_and_
     assert_eq!(early.into_body().collect().await.unwrap().to_bytes(), "ok");
     app.write_all(b"whole").await.unwrap();
 
-    until(|| whole.get() && upstream.permits.available_permits() == LIMITS.max_connections).await;
+    until(|| whole.get() && upstream.permits.left() == LIMITS.max_connections).await;
     assert_eq!(pool.idle.borrow().len(), 0);
 }
 
@@ -224,7 +266,7 @@ async fn an_app_that_breaks_off_breaks_its_answer_off_too() {
 
     let error = early.into_body().collect().await.expect_err("half a request");
     assert_eq!(error.to_string(), "the app's body broke off");
-    until(|| upstream.permits.available_permits() == LIMITS.max_connections).await;
+    until(|| upstream.permits.left() == LIMITS.max_connections).await;
 }
 
 #[tokio::test(flavor = "local")]
@@ -236,7 +278,7 @@ async fn an_answer_dropped_while_its_request_goes_on_closes_the_connection() {
 
     drop(early);
 
-    until(|| upstream.permits.available_permits() == LIMITS.max_connections).await;
+    until(|| upstream.permits.left() == LIMITS.max_connections).await;
 }
 
 #[tokio::test(flavor = "local")]
@@ -253,7 +295,7 @@ async fn an_upload_of_which_nothing_goes_on_after_its_answer_is_given_up() {
     let (early, _app) = half_sent(&pool).await;
     assert_eq!(early.into_body().collect().await.unwrap().to_bytes(), "ok");
 
-    until(|| upstream.permits.available_permits() == LIMITS.max_connections).await;
+    until(|| upstream.permits.left() == LIMITS.max_connections).await;
 }
 
 #[tokio::test(flavor = "local")]
@@ -270,10 +312,10 @@ async fn however_many_connections_the_service_closed_none_of_them_is_used() {
     let pool = pool(&upstream);
     for _ in 0..crowd {
         let connected = upstream.connector.connect().await.unwrap_or_else(|error| panic!("{error}"));
-        pool.connected(connected, upstream.permit().await);
+        pool.connected(connected, upstream.permits.wait().await);
     }
     assert_eq!(pool.idle.borrow().len(), crowd);
-    let all_heard = || pool.idle.borrow().iter().all(|idle| idle.connection.has_news());
+    let all_heard = || pool.idle.borrow_mut().iter_mut().all(|idle| idle.has_news());
     until(all_heard).await;
 
     let answer = send(&pool, outgoing(Method::POST, "/p", Body::Empty)).await;
@@ -305,11 +347,11 @@ async fn the_sweep_lets_go_of_what_the_service_closed() {
 
     until(|| {
         pool.sweep(Moment::now());
-        pool.idle.borrow().is_empty()
+        pool.idle.borrow().len() == 0
     })
     .await;
 
-    assert_eq!(upstream.permits.available_permits(), LIMITS.max_connections);
+    assert_eq!(upstream.permits.left(), LIMITS.max_connections);
 }
 
 #[tokio::test(flavor = "local")]
@@ -329,7 +371,7 @@ async fn the_sweep_closes_what_is_idle_or_old() {
         pool.sweep(now + Duration::from_secs(11));
 
         assert_eq!(pool.idle.borrow().len(), 0);
-        until(|| upstream.permits.available_permits() == limits.max_connections).await;
+        until(|| upstream.permits.left() == limits.max_connections).await;
     }
 }
 
@@ -372,7 +414,7 @@ async fn a_retired_pool_closes_idle_connections_and_lets_running_requests_end() 
 
     assert_eq!(running.into_body().collect().await.unwrap().to_bytes(), "half");
     assert_eq!(pool.idle.borrow().len(), 0);
-    until(|| upstream.permits.available_permits() == LIMITS.max_connections).await;
+    until(|| upstream.permits.left() == LIMITS.max_connections).await;
 }
 
 #[tokio::test(flavor = "local")]
@@ -386,10 +428,10 @@ async fn a_pool_that_is_gone_leaves_nothing_behind() {
             spawn_local(async move { send(&pool, get("/")).await.is_ok() })
         })
         .collect();
-    until(|| upstream.wanting() == 1).await;
+    until(|| upstream.permits.waiting() == 1).await;
 
     drop(pool);
     requests.iter().for_each(|request| request.abort());
 
-    until(|| upstream.permits.available_permits() == 2 && upstream.wanting() == 0).await;
+    until(|| upstream.permits.left() == 2 && upstream.permits.waiting() == 0).await;
 }

@@ -75,5 +75,5 @@ async fn an_upload_that_was_answered_early_is_never_read_as_the_next_request() {
         assert_eq!(seen.count(&mine), 1);
     }
     pool.retire();
-    until(|| upstream.permits.available_permits() == LIMITS.max_connections).await;
+    until(|| upstream.permits.left() == LIMITS.max_connections).await;
 }

@@ -26,7 +26,7 @@ async fn a_refused_connection_holds_no_place() {
     let failure = failure(send(&pool(&upstream), outgoing(Method::POST, "/p", Body::Whole(Some("form".into())))).await);
 
     assert_eq!((failure.error.code(), failure.reached), (Code::ConnectionRefused, Reached::NoConnection));
-    assert_eq!(upstream.permits.available_permits(), LIMITS.max_connections);
+    assert_eq!(upstream.permits.left(), LIMITS.max_connections);
 }
 
 #[tokio::test(flavor = "local")]
@@ -175,7 +175,7 @@ async fn a_handshake_that_hangs_holds_nobody_longer_than_the_limit() {
 
     assert!(service.accepted.get() <= 2, "{} attempts", service.accepted.get());
     assert!(began.elapsed() < 2 * limit, "{:?}", began.elapsed());
-    until(|| upstream.permits.available_permits() == LIMITS.max_connections).await;
+    until(|| upstream.permits.left() == LIMITS.max_connections).await;
 }
 
 #[tokio::test(flavor = "local")]
@@ -239,7 +239,7 @@ async fn an_answer_that_breaks_off_ends_in_an_error_and_a_closed_connection() {
 
     assert_eq!(error.code(), Code::HttpResponseIncomplete);
     assert_eq!(pool.idle.borrow().len(), 0);
-    until(|| upstream.permits.available_permits() == LIMITS.max_connections).await;
+    until(|| upstream.permits.left() == LIMITS.max_connections).await;
 }
 
 /// Sends a thousand requests at once, none of which gets an answer.

@@ -12,7 +12,7 @@ use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
-use tokio::task::{JoinSet, spawn_local, yield_now};
+use tokio::task::{JoinHandle, JoinSet, spawn_local, yield_now};
 use tokio_rustls::TlsAcceptor;
 
 use super::{Crowd, LIMITS, fetch, over_tls, pool, send, until, upstream, worker};
@@ -36,8 +36,8 @@ async fn cold_requests_wait_for_one_handshake_and_share_its_connection() {
     crowd(&pool, 90).await;
 
     assert_eq!(service.accepted.get(), 1);
-    assert_eq!(pool.shared.borrow().len(), 1);
-    assert!(pool.shared.borrow()[0].is_idle());
+    assert_eq!(pool.shared.borrow().all().len(), 1);
+    assert!(pool.shared.borrow().all()[0].is_idle());
 }
 
 #[tokio::test(flavor = "local")]
@@ -103,7 +103,7 @@ async fn an_http2_connection_that_was_closed_is_replaced_silently() {
 
     for n in 1..=5 {
         fetch(&pool, "/").await;
-        until(|| pool.shared.borrow().iter().all(|shared| shared.sender.is_closed())).await;
+        until(|| pool.shared.borrow().all().iter().all(|shared| shared.sender.is_closed())).await;
         assert_eq!(service.accepted.get(), n);
     }
 }
@@ -122,7 +122,7 @@ async fn a_request_given_up_on_a_silent_http2_connection_is_the_last_to_join_it(
     let upstream = by_http2(&service, config::Pool { max_connections: 2, ..LIMITS });
     let pool = pool(&upstream);
     let running = held(&pool);
-    until(|| pool.shared.borrow().first().is_some_and(|shared| !shared.is_idle())).await;
+    until(|| pool.shared.borrow().all().first().is_some_and(|shared| !shared.is_idle())).await;
 
     running.abort();
     assert!(running.await.unwrap_err().is_cancelled());
@@ -144,7 +144,7 @@ async fn a_service_that_has_stopped_reading_holds_no_more_connections_than_are_c
         let huge = Body::Whole(Some(vec![b'x'; 16 * 1024 * 1024].into()));
         let request = spawn_local(async move { send(&sender, outgoing(Method::POST, "/", huge)).await.is_ok() });
         // On a connection that is stuck, if not by this request then by the one before.
-        let is_sent = || pool.shared.borrow().iter().any(|shared| !shared.is_idle());
+        let is_sent = || pool.shared.borrow().all().iter().any(|shared| !shared.is_idle());
         until(|| is_sent() && stuck.full.get() == service.accepted.get()).await;
         request.abort();
         assert!(request.await.unwrap_err().is_cancelled());
@@ -153,7 +153,7 @@ async fn a_service_that_has_stopped_reading_holds_no_more_connections_than_are_c
     pool.retire();
     until(|| stuck.open.get() == 0).await;
     assert!(stuck.most.get() <= 2, "{}", stuck.most.get());
-    until(|| upstream.permits.available_permits() == 2).await;
+    until(|| upstream.permits.left() == 2).await;
 }
 
 /// Connections of which nothing is read, so that our goodbye does not get through either.
@@ -196,11 +196,11 @@ async fn an_http2_connection_is_closed_when_it_is_idle_for_too_long() {
     let now = crate::clock::Moment::now();
 
     pool.sweep(now + Duration::from_secs(50));
-    assert_eq!(pool.shared.borrow().len(), 1);
+    assert_eq!(pool.shared.borrow().all().len(), 1);
     pool.sweep(now + Duration::from_secs(70));
 
-    assert_eq!(pool.shared.borrow().len(), 0);
-    until(|| upstream.permits.available_permits() == LIMITS.max_connections).await;
+    assert_eq!(pool.shared.borrow().all().len(), 0);
+    until(|| upstream.permits.left() == LIMITS.max_connections).await;
 }
 
 #[tokio::test(flavor = "local")]
@@ -215,7 +215,7 @@ async fn a_worker_gives_up_an_idle_connection_for_another_that_waits() {
     assert_eq!(fetch(&poor, "/3").await, "/3");
 
     assert_eq!(rich.idle.borrow().len(), 1);
-    assert_eq!(upstream.wanting(), 0);
+    assert_eq!(upstream.permits.waiting(), 0);
 }
 
 #[tokio::test(flavor = "local")]
@@ -268,6 +268,47 @@ async fn even_one_connection_is_enough_for_two_workers() {
     assert_eq!(busy.most.get(), 1);
 }
 
+#[tokio::test(flavor = "local")]
+async fn two_workers_take_turns_with_one_connection_and_do_not_make_it_anew_for_each_request() {
+    let service = Service::echoing_paths().await;
+    let upstream = upstream(&service, config::Pool { max_connections: 1, ..LIMITS });
+    let (one, other) = (worker(&upstream, 2), worker(&upstream, 2));
+
+    tokio::join!(crowd(&one, 200), crowd(&other, 200));
+
+    assert!(service.accepted.get() <= 100, "{} connections for 400 requests", service.accepted.get());
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_worker_that_is_never_done_does_not_keep_the_only_connection() {
+    for version in [HttpVersion::Http1, HttpVersion::Http2] {
+        let service = match version {
+            HttpVersion::Http2 => Service::raw(|tcp, _| answer_streams(tcp, 10)).await,
+            _ => Service::echoing_paths().await,
+        };
+        let connector = Connector::new(&service.url(), None, version, None, Spelling::LowerCase);
+        let upstream = Arc::new(Upstream::new(connector, config::Pool { max_connections: 1, ..LIMITS }));
+        let (busy, other) = (worker(&upstream, 2), worker(&upstream, 2));
+        let never_done: Vec<_> = (0..4).map(|_| never_done(&busy)).collect();
+        until(|| service.accepted.get() == 1).await;
+
+        let answer = tokio::time::timeout(Duration::from_secs(20), fetch(&other, "/other")).await;
+
+        assert_eq!(answer.expect("a turn for the other worker"), "/other", "{version:?}");
+        never_done.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// One request after the other, for ever.
+fn never_done(pool: &Rc<crate::upstream::Pool>) -> JoinHandle<()> {
+    let pool = Rc::clone(pool);
+    spawn_local(async move {
+        loop {
+            fetch(&pool, "/").await;
+        }
+    })
+}
+
 /// So many requests at once, all of which are answered with their path.
 async fn crowd(pool: &Rc<crate::upstream::Pool>, size: usize) {
     let mut requests = JoinSet::new();
@@ -281,7 +322,7 @@ async fn crowd(pool: &Rc<crate::upstream::Pool>, size: usize) {
     requests.join_all().await;
 }
 
-fn held(pool: &Rc<crate::upstream::Pool>) -> tokio::task::JoinHandle<bool> {
+fn held(pool: &Rc<crate::upstream::Pool>) -> JoinHandle<bool> {
     let pool = Rc::clone(pool);
     spawn_local(async move {
         let response = send(&pool, get("/")).await.unwrap_or_else(|failure| panic!("{}", failure.error));

@@ -1,7 +1,9 @@
-//! Second opinions on what Sidekey signs, by libraries that others wrote: joserfc and botocore, on Python.
+//! Second opinions by libraries that others wrote: on what Sidekey signs by joserfc and botocore, on what it sends by readers
+//! of queries.
 
+use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
@@ -33,16 +35,31 @@ pub fn sign(header: &Value, claims: &Value, key: &Value) -> String {
     answer["token"].as_str().unwrap().to_owned()
 }
 
+/// What each of many readers of queries finds under a name.
+#[track_caller]
+pub fn query(query: &str, name: &str) -> BTreeMap<String, Vec<String>> {
+    let question = json!({ "query": query, "name": name });
+    let on_python = ask("read_query.py", &question).unwrap_or_else(|error| panic!("{error}"));
+    let on_node = ask_program(bed::node(), "read_query.js", &question).unwrap_or_else(|error| panic!("{error}"));
+    let mut found: BTreeMap<String, Vec<String>> = serde_json::from_value(on_python).unwrap();
+    found.extend(serde_json::from_value::<BTreeMap<String, Vec<String>>>(on_node).unwrap());
+    found
+}
+
 fn ask(script: &str, question: &Value) -> Result<Value, String> {
-    let mut python = Command::new(bed::python())
+    ask_program(bed::python(), script, question)
+}
+
+fn ask_program(program: PathBuf, script: &str, question: &Value) -> Result<Value, String> {
+    let mut program = Command::new(program)
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/client").join(script))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .expect("python is installed: ./test does it");
-    python.stdin.take().unwrap().write_all(question.to_string().as_bytes()).unwrap();
-    let output = python.wait_with_output().unwrap();
+        .expect("it is installed: ./test does it");
+    program.stdin.take().unwrap().write_all(question.to_string().as_bytes()).unwrap();
+    let output = program.wait_with_output().unwrap();
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
     }

@@ -75,6 +75,10 @@ impl AwsSigV4 {
 }
 
 impl Signs for AwsSigV4 {
+    fn fields(&self) -> Vec<HeaderName> {
+        Self::FIELDS.to_vec()
+    }
+
     fn places(&self, method: Span) -> Vec<(RequestPlace, Span)> {
         Self::FIELDS.iter().map(|name| (RequestPlace::header(name.as_str()), method)).collect()
     }

@@ -58,6 +58,10 @@ impl Hmac {
 }
 
 impl Signs for Hmac {
+    fn fields(&self) -> Vec<HeaderName> {
+        Hmac::fields(self).map(|name| name.value.clone()).collect()
+    }
+
     fn places(&self, _: Span) -> Vec<(RequestPlace, Span)> {
         self.fields().map(|name| (RequestPlace::header(name.value.as_str()), name.span)).collect()
     }

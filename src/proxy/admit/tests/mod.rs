@@ -57,7 +57,7 @@ access: {access}
         let door = Door { access: &self.access, routes: &self.routes, instance: &self.instance };
         match door.recognize(&mut head, peer).and_then(|caller| door.admit(&head, caller)) {
             Ok(Admission::AnswerOptions) => "answered".to_owned(),
-            Ok(Admission::Carry(named)) => {
+            Ok(Admission::Carry(named, _)) => {
                 let mut line = format!("{:?} {}", named.form, named.authority.host);
                 if let Some(port) = named.authority.port {
                     let _ = write!(line, ":{port}");

@@ -1,0 +1,134 @@
+//! What would become of a request: the way of one that is carried, up to where a credential would be asked for.
+//!
+//! Promises the same answer as the proxy gives, by asking the same functions in the same order. Reads no secret, sends
+//! nothing, and takes no place anywhere.
+
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Version, header, request};
+
+use super::admit::{Admission, Door, Named};
+use super::fields::{self, Instance, Names, Rules, Upward, Written};
+use super::{Error, find, target};
+use crate::config::{self, Config, Pick, Url};
+use crate::credential::Owned;
+use crate::name::ServiceName;
+use crate::route::Table;
+use crate::route::allow::Allow;
+use crate::route::explain::Considered;
+use crate::route::target::base_path;
+use crate::snapshot::{Access, pick_written};
+
+/// What decides.
+#[derive(Clone, Copy)]
+pub(crate) struct World<'w> {
+    pub(crate) config: &'w Config,
+    pub(crate) routes: &'w Table,
+    pub(crate) access: &'w Access,
+}
+
+/// What would become of one request, and why.
+pub(crate) struct Explained<'w> {
+    pub(crate) outcome: Outcome,
+    /// The one that it is for, as far as that was found out.
+    pub(crate) service: Option<(&'w ServiceName, &'w config::Service)>,
+    /// The routes that came nearest, the winner first; none, where it is refused before any is looked for.
+    pub(crate) considered: Vec<Considered<'w>>,
+}
+
+/// What becomes of a request.
+pub(crate) enum Outcome {
+    /// It goes to this URL.
+    Sent { url: String },
+    /// It is an `OPTIONS` that asks about the proxy.
+    Answered,
+    /// It gets an answer of the proxy's own.
+    Refused(Error),
+}
+
+impl<'w> World<'w> {
+    /// Says what would become of a request that comes by TCP; where `access.token` is set, of somebody who shows it.
+    pub(crate) fn explain(&self, head: &request::Parts) -> Explained<'w> {
+        let mut explained = Explained { outcome: Outcome::Answered, service: None, considered: Vec::new() };
+        explained.outcome = match self.follow(&with_host(head), &mut explained) {
+            Ok(Some(url)) => Outcome::Sent { url },
+            Ok(None) => Outcome::Answered,
+            Err(error) => Outcome::Refused(error),
+        };
+        explained
+    }
+
+    /// The service's name, by its place in order of name.
+    pub(crate) fn service(&self, place: usize) -> Option<(&'w ServiceName, &'w config::Service)> {
+        self.config.services.iter().nth(place).map(|(name, service)| (name, &service.value))
+    }
+
+    /// As `carry` does; the two must ask the same in the same order.
+    fn follow(&self, head: &request::Parts, explained: &mut Explained<'w>) -> Result<Option<String>, Error> {
+        let instance = Instance::new(NOBODY);
+        let door = Door { access: self.access, routes: self.routes, instance: &instance };
+        let (named, present) = match door.admit(head, door.presumed())? {
+            Admission::Carry(named, present) => (named, present),
+            Admission::AnswerOptions => return Ok(None),
+        };
+        explained.considered = self.consider(&named, head);
+        let found = find(self.routes, head, &named)?;
+        // Invariant: routes are compiled from the services of this config, in this order.
+        let Some((name, service)) = self.service(found.service) else { return Ok(None) };
+        explained.service = Some((name, service));
+        let (url, allow) = (&service.url.value, service.allow.as_ref().map(Allow::read));
+        let sent = target(head, &found, base_path(url), allow.as_ref())?;
+
+        let identities = service.identities.as_ref();
+        identities.map_or(Ok(()), |identities| pick_written(identities, &head.headers))?;
+        let upward = Upward {
+            method: &head.method,
+            version: head.version,
+            chunked: false,
+            instance: &instance,
+            present,
+            routed_by: &Names::default(),
+        };
+        fields::request(&mut head.headers.clone(), upward, &rules(service, allow.as_ref()))?;
+        Ok(Some(url_of(url, &sent)))
+    }
+
+    fn consider(&self, named: &Named<'_>, head: &request::Parts) -> Vec<Considered<'w>> {
+        self.routes.consider(&named.question(head))
+    }
+}
+
+/// A path counts as sent to `localhost`, a URL as an HTTP client of a proxy would send it.
+fn with_host(head: &request::Parts) -> request::Parts {
+    let mut head = head.clone();
+    let host = head.uri.authority().map_or("localhost", |authority| authority.as_str());
+    if head.version != Version::HTTP_10 && !head.headers.contains_key(header::HOST) {
+        // An authority that no field can say is refused as the target's.
+        let host = HeaderValue::from_str(host).unwrap_or_else(|_| HeaderValue::from_static("localhost"));
+        head.headers.insert(header::HOST, host);
+    }
+    head
+}
+
+fn rules(service: &config::Service, allow: Option<&Allow>) -> Rules {
+    let methods = service.auth.iter().map(|auth| &auth.value);
+    Rules::of_written(&Written {
+        owned: &Owned::written(methods),
+        identity_field: service.identities.as_ref().and_then(|identities| match &identities.pick {
+            Pick::Header(name) => Some(&name.value),
+            Pick::RoundRobin | Pick::Connection => None,
+        }),
+        allow,
+        request: &service.headers,
+        answer: &service.response_headers,
+        on_client_authorization: service.on_client_authorization,
+    })
+}
+
+/// The whole URL that is asked for this at a service.
+fn url_of(url: &Url, sent: &PathAndQuery) -> String {
+    let origin = Url { path: String::new(), query: None, ..url.clone() };
+    format!("{origin}{sent}")
+}
+
+/// Of no process: nothing has been here before.
+const NOBODY: &str = "";
