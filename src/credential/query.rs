@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     fn query(name: &str, value: &str) -> Query {
-        Query::new(name, &Secret::new(value.to_owned()))
+        Query::new(name, "", &Secret::new(value.to_owned()))
     }
 
     #[track_caller]
@@ -180,7 +180,7 @@ mod tests {
     fn check_named(name: &str, asked: &str, sent: &str, ours: &str) {
         let mut target = PathAndQuery::try_from(asked).expect("a target");
 
-        query(name, "a b&c").put(&mut target).expect("room for it");
+        query(name, "a b&c").set(&mut target).expect("room for it");
 
         assert_eq!(target.as_str(), format!("{sent}{ours}"), "{asked}");
     }
@@ -254,9 +254,9 @@ mod tests {
     fn a_query_credential_is_refused_where_there_is_no_room_for_it() {
         let query = query("key", "abc");
 
-        let asterisk = query.put(&mut PathAndQuery::from_static("*")).expect_err("no query");
+        let asterisk = query.set(&mut PathAndQuery::from_static("*")).expect_err("no query");
         let mut longest = PathAndQuery::try_from(format!("/{}", "a".repeat(65_530))).expect("a target");
-        let long = query.put(&mut longest).expect_err("too long");
+        let long = query.set(&mut longest).expect_err("too long");
 
         assert_eq!(asterisk.to_string(), "`OPTIONS *` has no query that could carry the parameter `key`");
         assert_eq!(long.to_string(), "the target is too long with the credential in its query: 65,534 bytes at most");
