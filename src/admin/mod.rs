@@ -4,6 +4,7 @@
 //! be stored, and none names the proxy (`Proxy-Status` is for the traffic ports).
 
 mod guard;
+mod refresh;
 mod service;
 mod status;
 
@@ -14,6 +15,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Method, Response, StatusCode, request};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::clock::Moment;
 use crate::code::Code;
@@ -94,7 +96,7 @@ pub(crate) async fn health(head: &request::Parts, cx: &Context) -> Response<Body
 
 /// Our answer to a request on the admin or health port that could not be taken.
 pub(crate) fn refuse(code: Code, detail: &str) -> Response<Body> {
-    live(problem::admin(code, detail))
+    live(problem::admin(code, detail, Map::new()))
 }
 
 /// What there is on the admin port.
@@ -172,11 +174,13 @@ struct Refusal {
     detail: String,
     /// A field that the answer needs.
     field: Option<(http::HeaderName, HeaderValue)>,
+    /// What the problem tells beside its own members.
+    more: Map<String, Value>,
 }
 
 impl Refusal {
     fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), field: None }
+        Self { code, detail: detail.into(), field: None, more: Map::new() }
     }
 
     fn with(self, name: http::HeaderName, value: &'static str) -> Self {
@@ -189,7 +193,7 @@ impl Refusal {
     }
 
     fn answer(self) -> Response<Body> {
-        let mut answer = refuse(self.code, &self.detail);
+        let mut answer = live(problem::admin(self.code, &self.detail, self.more));
         answer.headers_mut().extend(self.field);
         answer
     }

@@ -1,7 +1,7 @@
 //! What is done with one service: another token, a probe, its credential handed out.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,10 +11,11 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::refresh::refresh;
 use super::{Context, Refusal, json};
 use crate::clock::{Moment, rfc3339};
 use crate::code::Code;
-use crate::credential::{self, Attachments, Credential, Undelivered};
+use crate::credential::{self, Attachments, Credential};
 use crate::hex::hex;
 use crate::proxy::Body;
 use crate::snapshot::{Identity, Service};
@@ -57,39 +58,6 @@ impl Deed {
         };
         Ok(answer)
     }
-}
-
-/// A new token, of which everything is said but the token.
-#[derive(Serialize)]
-struct Refreshed {
-    r#type: Option<String>,
-    expires_at: Option<String>,
-    /// Seconds.
-    lifetime: Option<u64>,
-}
-
-async fn refresh(service: &Service) -> Result<Refreshed, Refusal> {
-    let credential = &service.identities.first().credential;
-    if let Some(reason) = credential.unavailable() {
-        return Err(Refusal::new(Code::CredentialUnavailable, reason));
-    }
-    let Some(first) = credential.slot() else {
-        let what =
-            if credential.subjects().next().is_some() { "many tokens, one for each subject" } else { "no token" };
-        let detail = format!("this service has {what}: its method is `{}`", credential.method());
-        return Err(Refusal::new(Code::Conflict, detail));
-    };
-    let mut met = HashSet::new();
-    for slot in service.slots().filter(|slot| met.insert(Arc::as_ptr(slot))) {
-        slot.demand().await?;
-    }
-    let status = first.status();
-    Ok(Refreshed {
-        // A key to sign with has none.
-        r#type: credential.token_slots().next().and_then(|slot| slot.status().token_type),
-        expires_at: status.expires_at.map(rfc3339),
-        lifetime: status.lifetime.map(|lifetime| lifetime.as_secs()),
-    })
 }
 
 /// What a probe found.
@@ -266,15 +234,6 @@ fn shown(value: &HeaderValue) -> String {
 fn pairs(cookies: &str) -> BTreeMap<String, String> {
     let pairs = cookies.split("; ").filter_map(|pair| pair.split_once('='));
     pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
-}
-
-impl From<Undelivered> for Refusal {
-    fn from(undelivered: Undelivered) -> Self {
-        match undelivered {
-            Undelivered::TooSoon => Self::new(Code::RateLimited, undelivered.to_string()).with(RETRY_AFTER, "1"),
-            Undelivered::Failed(error) => error.into(),
-        }
-    }
 }
 
 impl From<credential::Error> for Refusal {

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, DATE, PROXY_AUTHENTICATE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::exchange::Exchange;
 use super::{Body, Error};
@@ -20,13 +21,18 @@ struct Problem<'a> {
     detail: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     service: &'a str,
+    #[serde(flatten)]
+    more: Map<String, Value>,
 }
 
 /// Tells the app why there is no answer of the service.
 pub(super) fn answer(error: &Error, exchange: &Exchange) -> Response<Body> {
     let (code, detail) = (error.code(), error.detail());
-    let mut answer =
-        if exchange.wants_grpc() { for_grpc(code, &detail) } else { for_http(code, &detail, exchange.service()) };
+    let mut answer = if exchange.wants_grpc() {
+        for_grpc(code, &detail)
+    } else {
+        for_http(code, &detail, exchange.service(), Map::new())
+    };
     let fields = answer.headers_mut();
     explain(fields, code);
     proxy_status(fields, code);
@@ -41,15 +47,17 @@ pub(super) fn answer(error: &Error, exchange: &Exchange) -> Response<Body> {
 
 /// Answers with a problem outside of any exchange: a request too broken to parse, a head that came too slowly.
 pub(crate) fn bare(code: Code, detail: &str) -> Response<Body> {
-    let mut answer = for_http(code, detail, "");
+    let mut answer = for_http(code, detail, "", Map::new());
     explain(answer.headers_mut(), code);
     proxy_status(answer.headers_mut(), code);
     answer
 }
 
 /// Answers with a problem on the admin port, which is no proxy and says nothing of one.
-pub(crate) fn admin(code: Code, detail: &str) -> Response<Body> {
-    for_http(code, detail, "")
+///
+/// `more` are members of the problem beside its own.
+pub(crate) fn admin(code: Code, detail: &str, more: Map<String, Value>) -> Response<Body> {
+    for_http(code, detail, "", more)
 }
 
 /// Answers an `OPTIONS` that asks about Sidekey itself (RFC 9110 §9.3.7).
@@ -62,10 +70,10 @@ pub(super) fn options() -> Response<Body> {
     answer
 }
 
-fn for_http(code: Code, detail: &str, service: &str) -> Response<Body> {
+fn for_http(code: Code, detail: &str, service: &str, more: Map<String, Value>) -> Response<Body> {
     let status = code.status();
     let r#type = format!("urn:sidekey:error:{}", code.word());
-    let problem = Problem { r#type, title: code.title(), status: status.as_u16(), detail, service };
+    let problem = Problem { r#type, title: code.title(), status: status.as_u16(), detail, service, more };
     // Nothing in it can fail to be written; the status would say the most of it even then.
     let json = serde_json::to_vec(&problem).unwrap_or_default();
     let length = json.len();
@@ -188,7 +196,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_service_is_named_where_there_is_one() {
-        insta::assert_snapshot!(text(for_http(Code::DnsError, "no such name", "payments")).await, @r#"
+        insta::assert_snapshot!(text(for_http(Code::DnsError, "no such name", "payments", Map::new())).await, @r#"
         502 Bad Gateway
         content-length: 126
         content-type: application/problem+json
@@ -240,7 +248,7 @@ mod tests {
     #[tokio::test]
     async fn the_admin_port_says_nothing_of_a_proxy() {
         for code in [Code::Unauthorized, Code::Forbidden, Code::NotFound, Code::BadRequest] {
-            assert!(!text(admin(code, "no")).await.contains("proxy-status"), "{}", code.word());
+            assert!(!text(admin(code, "no", Map::new())).await.contains("proxy-status"), "{}", code.word());
         }
     }
 

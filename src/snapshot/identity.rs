@@ -102,6 +102,15 @@ impl Identities {
         &self.all[0]
     }
 
+    /// The name of each, where requests pick by it.
+    pub(crate) fn names(&self) -> Vec<Option<&str>> {
+        let mut names = vec![None; self.all.len()];
+        if let Pick::ByField { places, .. } = &self.pick {
+            places.iter().for_each(|(name, place)| names[*place] = Some(name.as_str()));
+        }
+        names
+    }
+
     /// Whether it is the service itself, and none that was written.
     pub(crate) fn is_lone(&self) -> bool {
         matches!(self.pick, Pick::Lone)

@@ -1,5 +1,9 @@
 //! What the admin port does with one service: another token, a probe, its credential handed out.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::lab::client::{Answer, Request, exchange};
@@ -81,6 +85,81 @@ async fn a_demanded_refresh_that_fails_says_why_and_leaves_the_old_token() {
         assert_eq!(idp.count(), requests);
     }
     assert_eq!(sidekey.get("/payments/x").await.text(), "Bearer token-0");
+}
+
+/// Sixty identities; `refuses` is who gets no other token after the first.
+async fn sixty(lab: &Lab, refuses: &'static str, most: &Arc<AtomicUsize>) -> (Sidekey, Fault) {
+    let (begun, ended, most) = (AtomicUsize::new(0), Arc::<AtomicUsize>::default(), Arc::clone(most));
+    let idp = Fault::reading_idp(move |request| {
+        let (client, first) = (request.form("client_id").unwrap(), request.number < 60);
+        if !first && client == refuses {
+            return Reply::new(400, &[], r#"{"error": "invalid_client"}"#);
+        }
+        let answer = Reply::token(&format!("{client}-{}", request.number), 300);
+        if first {
+            return answer;
+        }
+        let now = begun.fetch_add(1, Ordering::Relaxed) + 1 - ended.load(Ordering::Relaxed);
+        most.fetch_max(now, Ordering::Relaxed);
+        Reply::default().pause(Duration::from_millis(200)).count(&ended).then(answer)
+    })
+    .await;
+    let rows: String = (0..60).map(|number| format!("name-{number},client-{number},secret\n")).collect();
+    lab.write("ids.csv", &format!("name,client_id,client_secret\n{rows}"));
+    let auth =
+        format!("{{ type: oauth2_client_credentials, client_auth: post, timeout: 4s, token_url: '{}' }}", idp.url());
+    let identities = "{ file: ids.csv, pick: header, header: X-Who }";
+    let url = "http://$SERVICE_PLAIN";
+    let config = format!("services: {{ payments: {{ url: '{url}', auth: {auth}, identities: {identities} }} }}");
+    let sidekey = lab.sidekey(&config).await;
+    idp.until_received(60).await;
+    let valid = "sidekey_token_requests_total{service=\"payments\",outcome=\"ok\"}";
+    sidekey.until_metric(valid, 60.0).await;
+    (sidekey, idp)
+}
+
+#[tokio::test]
+async fn a_demanded_refresh_of_many_identities_is_made_for_some_at_once_and_tells_of_each() {
+    let lab = Lab::start().await;
+    let most = Arc::<AtomicUsize>::default();
+    let (sidekey, idp) = sixty(&lab, "nobody", &most).await;
+
+    let answer = refreshed(&sidekey).await;
+
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let told = answer.json();
+    assert_eq!((&told["type"], &told["lifetime"]), (&"Bearer".into(), &300.into()), "{told}");
+    let identities = told["identities"].as_array().unwrap();
+    assert_eq!(identities.len(), 60);
+    for (number, identity) in identities.iter().enumerate() {
+        let name = format!("name-{number}");
+        assert_eq!((&identity["number"], &identity["name"]), (&number.into(), &name.into()), "{identity}");
+        assert_eq!((&identity["outcome"], &identity["lifetime"]), (&"refreshed".into(), &300.into()), "{identity}");
+        assert!(identity["expires_at"].as_str().unwrap().ends_with('Z'), "{identity}");
+    }
+    assert_eq!(idp.count(), 120, "each once");
+    assert_eq!(most.load(Ordering::Relaxed), 10, "one after the other takes twelve seconds");
+}
+
+#[tokio::test]
+async fn an_identity_that_is_refused_another_token_stops_none_of_the_others() {
+    let lab = Lab::start().await;
+    let most = Arc::<AtomicUsize>::default();
+    let (sidekey, idp) = sixty(&lab, "client-3", &most).await;
+
+    let answer = refreshed(&sidekey).await;
+
+    let detail = check_admin(&answer, "token_rejected");
+    assert!(detail.starts_with("1 of 60 identities have no other token; the first is 3: "), "{detail}");
+    assert!(detail.contains("invalid_client") && answer.retry_after() >= 10, "{detail}");
+    let told = answer.json();
+    let outcomes: Vec<_> = told["identities"].as_array().unwrap().iter().map(|it| it["outcome"].clone()).collect();
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == "refreshed").count(), 59, "{told}");
+    let refused = &told["identities"][3];
+    assert_eq!((&refused["outcome"], &refused["name"]), (&"token_rejected".into(), &"name-3".into()), "{refused}");
+    assert!(refused["detail"].as_str().unwrap().contains("invalid_client"), "{refused}");
+    assert!(refused["retry_after"].as_u64().unwrap() >= 10, "{refused}");
+    assert_eq!(idp.count(), 120, "each once");
 }
 
 #[tokio::test]

@@ -49,6 +49,7 @@ mod signers;
 mod silence;
 mod spellings;
 mod start_and_stop;
+mod subjects;
 mod timeouts_and_retry;
 mod token_answers;
 mod tokens;

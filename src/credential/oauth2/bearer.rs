@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use zeroize::Zeroizing;
 
 use super::dpop::{self, Prover, Resource};
 use super::entry::{Entry, Key, Tokens};
@@ -19,6 +18,7 @@ use crate::config::auth::OAuth2;
 use crate::credential::digest::Digest;
 use crate::credential::sensitive::secret_value;
 use crate::credential::{Attachments, Error, Material, SentToken, Verdict, own_name};
+use crate::secret::Secret;
 use crate::transport::Outgoing;
 
 /// An OAuth 2.0 method of one service: reads its entry's slot, and puts the token on requests.
@@ -204,8 +204,8 @@ impl Bearer {
         if self.prefix.is_empty() {
             return secret_value(token);
         }
-        let prefixed = Zeroizing::new(format!("{} {token}", self.prefix));
-        secret_value(&prefixed)
+        let prefixed = Secret::of_parts(|| [&*self.prefix, " ", token].into_iter());
+        secret_value(prefixed.expose())
     }
 }
 

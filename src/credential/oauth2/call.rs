@@ -1,6 +1,7 @@
 //! One request to a token endpoint or an issuer, and its whole answer.
 //!
-//! Each goes over a connection of its own: they are minutes apart, and an idle one would have to be watched in between.
+//! A connection is kept for the next request for a few seconds (`connections`): refreshes are minutes apart, but those of
+//! many subjects follow one upon the other.
 //! Promises that no answer costs more than [`LARGEST_ANSWER`] bytes, and that what was read of it is wiped.
 
 use std::time::Duration;
@@ -12,6 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
 
 use super::answer::{Answer, LARGEST_ANSWER};
+use super::connections::Owner;
 use super::dpop::Resource;
 use super::failure::{Failure, Kind};
 use super::origin::Origin;
@@ -28,6 +30,7 @@ pub(super) struct Address {
     authority: Authority,
     target: PathAndQuery,
     origin: Origin,
+    connections: Owner,
 }
 
 /// The time that one attempt to get a token may take in all.
@@ -52,7 +55,8 @@ impl Address {
     pub(super) fn of(url: &Url, tls: Option<ClientTls>, origin: Origin) -> Result<Self, InvalidUri> {
         // The time for a connection is part of the time for the request, which `ask` keeps.
         let connector = Connector::new(url, tls, HttpVersion::Auto, None, Spelling::LowerCase);
-        Ok(Self { connector, scheme: url.scheme, authority: authority(url)?, target: target(url)?, origin })
+        let (authority, target) = (authority(url)?, target(url)?);
+        Ok(Self { connector, scheme: url.scheme, authority, target, origin, connections: Owner::new() })
     }
 
     /// Host and port, for people.
@@ -68,7 +72,7 @@ impl Address {
         Resource { scheme: self.scheme, authority: self.authority.as_str(), path: self.target.path() }
     }
 
-    /// Sends the request, and waits for all of its answer.
+    /// Sends the request on a new connection, and waits for all of its answer.
     pub(super) async fn ask(
         &self,
         method: Method,
@@ -76,26 +80,63 @@ impl Address {
         body: Body,
         patience: Patience,
     ) -> Result<Heard, Failure> {
-        let (target, authority) = (self.target.clone(), self.authority.clone());
-        let mut outgoing = Outgoing { method, scheme: self.scheme, authority, target, fields, body };
         let Some(connected) = patience.keep(self.connector.connect()).await else {
             return Err(self.late(patience.timeout, "for a connection"));
         };
-        let Connected { mut sender, driver, .. } = connected.map_err(|error| self.unreachable(&error))?;
+        let Connected { sender, driver, .. } = connected.map_err(|error| self.unreachable(&error))?;
         if let Some(driver) = driver {
-            // Ends with the sender, which this function drops.
+            // Ends with the last who could send on the connection.
             tokio::task::spawn_local(driver);
         }
-        let heard = patience.keep(self.hear(&mut outgoing, &mut sender)).await;
-        heard.unwrap_or_else(|| Err(self.late(patience.timeout, "for its whole answer")))
+        let heard = self.exchange(sender, self.outgoing(method, fields, body), patience).await;
+        heard.unwrap_or_else(|error| Err(self.unreachable(&error)))
     }
 
-    async fn hear(&self, outgoing: &mut Outgoing, sender: &mut Sender) -> Result<Heard, Failure> {
+    /// A connection that a request before this one left open, if there is one.
+    pub(super) fn kept(&self) -> Option<Sender> {
+        self.connections.take()
+    }
+
+    /// As [`Address::ask`], on a connection that was used before. `None`: it was lost before an answer began, as happens to
+    /// one that the endpoint closes at the same moment. Nobody can tell whether the request arrived.
+    pub(super) async fn ask_on(
+        &self,
+        kept: Sender,
+        method: Method,
+        fields: HeaderMap,
+        body: Body,
+        patience: Patience,
+    ) -> Option<Result<Heard, Failure>> {
+        self.exchange(kept, self.outgoing(method, fields, body), patience).await.ok()
+    }
+
+    fn outgoing(&self, method: Method, fields: HeaderMap, body: Body) -> Outgoing {
+        let (target, authority) = (self.target.clone(), self.authority.clone());
+        Outgoing { method, scheme: self.scheme, authority, target, fields, body }
+    }
+
+    /// # Errors
+    /// When the connection is lost before an answer begins. All else that goes wrong is the failure inside.
+    async fn exchange(
+        &self,
+        mut sender: Sender,
+        mut outgoing: Outgoing,
+        patience: Patience,
+    ) -> Result<Result<Heard, Failure>, Error> {
+        let heard = patience.keep(self.hear(&mut outgoing, &mut sender)).await;
+        let heard = heard.unwrap_or_else(|| Ok(Err(self.late(patience.timeout, "for its whole answer"))))?;
+        if heard.is_ok() {
+            // Only after an answer that was read to its end: whatever else may be on the connection belongs to this one.
+            self.connections.keep(sender);
+        }
+        Ok(heard)
+    }
+
+    async fn hear(&self, outgoing: &mut Outgoing, sender: &mut Sender) -> Result<Result<Heard, Failure>, Error> {
         let sent = Moment::now();
-        let answer = sender.send(outgoing).await.map_err(|unsent| self.unreachable(&unsent.error))?;
-        let (head, body) = answer.into_parts();
-        let body = bounded(sender.read(body)).await.map_err(|error| self.broken_off(&error))?;
-        Ok(Heard { status: head.status, fields: head.headers, body, sent })
+        let (head, body) = sender.send(outgoing).await.map_err(|unsent| unsent.error)?.into_parts();
+        let body = bounded(sender.read(body)).await.map_err(|error| self.broken_off(&error));
+        Ok(body.map(|body| Heard { status: head.status, fields: head.headers, body, sent }))
     }
 
     fn late(&self, timeout: Duration, what: &str) -> Failure {

@@ -7,7 +7,6 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use form_urlencoded::byte_serialize;
 use http::header::AUTHORIZATION;
-use zeroize::Zeroizing;
 
 use super::assertion::{self, Assertion, KeyName};
 use super::failure::Unready;
@@ -80,8 +79,8 @@ impl Client {
         match &self.proof {
             Proof::Basic(secret) => {
                 let pair = basic_pair(self.id.as_deref().unwrap_or_default(), secret);
-                let basic = Zeroizing::new(format!("Basic {}", pair.expose()));
-                form.set_field(&AUTHORIZATION, &basic, [pair, secret.clone()]);
+                let basic = Secret::of_parts(|| ["Basic ", pair.expose()].into_iter());
+                form.set_field(&AUTHORIZATION, basic.expose(), [pair, secret.clone()]);
             }
             Proof::Post(secret) => {
                 self.name(form);
@@ -145,9 +144,9 @@ fn of_client(signer: Signer, key: &KeyName<'_>, written: &OAuth2) -> Assertion {
 
 /// Id and secret as RFC 6749 §2.3.1 wants them: each encoded as a form's value is, and only then joined.
 fn basic_pair(id: &str, secret: &Secret) -> Secret {
-    let form_encoded = |text: &str| Secret::new(byte_serialize(text.as_bytes()).collect());
-    let (id, secret) = (form_encoded(id), form_encoded(secret.expose()));
-    let pair = Secret::new(format!("{}:{}", id.expose(), secret.expose()));
+    let encoded = |text| byte_serialize(str::as_bytes(text));
+    let pair = Secret::of_parts(|| encoded(id).chain([":"]).chain(encoded(secret.expose())));
+    // It measures what it encodes: one allocation.
     Secret::new(STANDARD.encode(pair.expose()))
 }
 

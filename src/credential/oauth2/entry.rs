@@ -13,6 +13,7 @@ use super::grant::Families;
 use super::locked::locked;
 use super::origin::Origin;
 use super::request::TokenRequest;
+use super::request_limiter::SharedPlaces;
 use super::slot::Slot;
 use super::subjects::Subjects;
 use super::token_endpoint::TokenEndpoint;
@@ -51,6 +52,8 @@ pub(crate) struct Slots {
     families: Families,
     /// Of services with many identities: they outlive a reload, so that those before and after it are ten together.
     first_tokens: Mutex<HashMap<ServiceName, Weak<FirstTokenLimiter>>>,
+    /// Where the token requests of all entries' subjects wait for each other.
+    places: SharedPlaces,
 }
 
 /// What is known by its entry's key, for as long as somebody else holds it.
@@ -104,7 +107,7 @@ impl Slots {
         let Entry { key, certificate, request, first_tokens } = entry;
         match request.subject_field().cloned() {
             Some(field) => {
-                let subjects = self.subjects.get(key, || Subjects::new(request, certificate));
+                let subjects = self.subjects.get(key, || Subjects::new(request, certificate, &self.places));
                 Tokens::PerSubject { subjects, field }
             }
             None => Tokens::One(self.slot_of(key, || Slot::new(Arc::new(request), certificate, first_tokens))),

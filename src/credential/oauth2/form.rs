@@ -1,6 +1,7 @@
 //! A token request in the making: its form, its fields, and every secret that goes into either.
 
-use form_urlencoded::Serializer;
+use bytes::Bytes;
+use form_urlencoded::byte_serialize;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -11,14 +12,16 @@ use crate::secret::Secret;
 
 /// A token request in the making.
 pub(super) struct TokenForm {
-    body: Serializer<'static, String>,
+    /// Names and values, as they are before they are encoded.
+    pairs: Vec<(String, Secret)>,
     fields: HeaderMap,
     secrets: Vec<Secret>,
 }
 
 /// A token request that is ready to go.
 pub(super) struct Written {
-    pub(super) body: Secret,
+    /// Wiped when the last that holds it is gone.
+    pub(super) body: Bytes,
     pub(super) fields: HeaderMap,
     /// What an answer must not repeat to people.
     pub(super) secrets: Spellings,
@@ -29,19 +32,19 @@ impl TokenForm {
     pub(super) fn new(grant_type: &str) -> Self {
         let mut fields = plain_fields();
         fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-        let mut form = Self { body: Serializer::new(String::new()), fields, secrets: Vec::new() };
+        let mut form = Self { pairs: Vec::new(), fields, secrets: Vec::new() };
         form.add("grant_type", grant_type);
         form
     }
 
     /// Adds a field to the form.
     pub(super) fn add(&mut self, name: &str, value: &str) {
-        self.body.append_pair(name, value);
+        self.pairs.push((name.to_owned(), Secret::new(value.to_owned())));
     }
 
     /// Adds a field to the form, with a value that is nobody's business.
     pub(super) fn add_secret(&mut self, name: &str, value: &Secret) {
-        self.body.append_pair(name, value.expose());
+        self.pairs.push((name.to_owned(), value.clone()));
         self.secrets.push(value.clone());
     }
 
@@ -56,10 +59,20 @@ impl TokenForm {
         self.fields.insert(&FIELD, proof);
     }
 
-    pub(super) fn finish(mut self) -> Written {
-        let body = Secret::new(self.body.finish());
+    pub(super) fn finish(self) -> Written {
+        // Encoded in one go, for all of it is known by now: a form that grew would leave copies of its secrets behind.
+        let body = Bytes::from_owner(Secret::of_parts(|| self.parts()));
         let secrets = Spellings::of(self.secrets.iter().map(Secret::expose));
         Written { body, fields: self.fields, secrets }
+    }
+
+    /// The form as it is sent, in pieces.
+    fn parts(&self) -> impl Iterator<Item = &str> {
+        self.pairs.iter().enumerate().flat_map(|(at, (name, value))| {
+            let separator = if at == 0 { "" } else { "&" };
+            let (name, value) = (byte_serialize(name.as_bytes()), byte_serialize(value.expose().as_bytes()));
+            std::iter::once(separator).chain(name).chain(std::iter::once("=")).chain(value)
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 //! Services that share an entry may write them differently. Each holds its own policy, the entry knows them weakly and
 //! goes by what suits them all: so a config that was refused, or is gone, has no say.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -47,14 +48,28 @@ impl RefreshPolicy {
 
 /// The policies of all services that share an entry.
 #[derive(Debug, Default)]
-pub(super) struct RefreshPolicies(Mutex<Vec<Weak<RefreshPolicy>>>);
+pub(super) struct RefreshPolicies {
+    all: Mutex<Vec<Weak<RefreshPolicy>>>,
+    /// The longest time-out of all, in milliseconds, for those who may take no lock. As of the last that joined: what one
+    /// that is gone has left behind is at most too long.
+    longest_timeout: AtomicU64,
+}
 
 impl RefreshPolicies {
     /// Adds a service's policy, for as long as the service holds it.
     pub(super) fn join(&self, policy: &Arc<RefreshPolicy>) {
-        let mut policies = self.lock();
-        policies.retain(|sharer| sharer.strong_count() > 0);
-        policies.push(Arc::downgrade(policy));
+        {
+            let mut policies = self.lock();
+            policies.retain(|sharer| sharer.strong_count() > 0);
+            policies.push(Arc::downgrade(policy));
+        }
+        let longest = u64::try_from(self.timeout().as_millis()).unwrap_or(u64::MAX);
+        self.longest_timeout.store(longest, Ordering::Relaxed);
+    }
+
+    /// How long somebody waits at most for an attempt to end: as long as one may take, and the time before it begins.
+    pub(super) fn longest_wait(&self) -> Duration {
+        Duration::from_millis(self.longest_timeout.load(Ordering::Relaxed)) + BEFORE_AN_ATTEMPT
     }
 
     /// How much of `life` should be left at a refresh: what the most careful one wants.
@@ -78,9 +93,13 @@ impl RefreshPolicies {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Weak<RefreshPolicy>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Attempts lie a second apart. The other is for who waits to hear of the attempt's own time-out, which says more than that
+/// the wait was too long.
+const BEFORE_AN_ATTEMPT: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {

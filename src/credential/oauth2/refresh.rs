@@ -12,7 +12,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::answer::Granted;
 use super::failure::{Failure, Kind};
-use super::schedule::{Novelty, Schedule};
+use super::request_limiter::RequestPermit;
+use super::schedule::{APART, Novelty, Schedule};
 use super::signals::RefreshSignals;
 use super::slot::Slot;
 use super::source::TokenSource;
@@ -23,19 +24,23 @@ use crate::guard::{Panicked, guarded};
 /// Keeps the slot's token fresh; ends when the last snapshot that holds the slot is gone. Runs on the background's
 /// `LocalRuntime`.
 pub(crate) async fn run(slot: Weak<Slot>) {
-    // Only these two are held while it waits: a strong slot would keep itself alive.
-    let Some((signals, source)) = slot.upgrade().map(|slot| (Arc::clone(&slot.signals), Arc::clone(&slot.source)))
-    else {
-        return;
-    };
-    let schedule = Schedule::new(Moment::now());
-    let mut refresher = Refresher { slot, signals, source, schedule };
+    let Some(mut refresher) = Refresher::of(slot) else { return };
     loop {
         // What a turn changes half before it panics is the refresher's alone, and each attempt starts from the slot's
-        // state. Who waits for this one must not wait for ever.
+        // state.
         let turn = guarded(pin!(refresher.turn())).await;
-        if turn.unwrap_or_else(|Panicked| refresher.end_by_panic()).is_none() {
-            return;
+        match turn {
+            Ok(Some(())) => {}
+            Ok(None) => return,
+            Err(Panicked) => {
+                // Who waits for this attempt must not wait for one that never ends.
+                if refresher.end_by_panic().is_none() {
+                    return;
+                }
+                // Rested here, and not in the next turn: that may panic again before it comes to wait, and then this would
+                // be a loop that leaves the thread to nobody else.
+                refresher.rest().await;
+            }
         }
     }
 }
@@ -48,7 +53,16 @@ struct Refresher {
     schedule: Schedule,
 }
 
+/// What an attempt holds while others wait in line for it.
+type Permits = (Option<OwnedSemaphorePermit>, Option<RequestPermit>);
+
 impl Refresher {
+    fn of(slot: Weak<Slot>) -> Option<Self> {
+        // Only these two are held while it waits: a strong slot would keep itself alive.
+        let (signals, source) = slot.upgrade().map(|slot| (Arc::clone(&slot.signals), Arc::clone(&slot.source)))?;
+        Some(Self { slot, signals, source, schedule: Schedule::new(Moment::now()) })
+    }
+
     async fn turn(&mut self) -> Option<()> {
         self.wait_until_due().await?;
         self.attempt().await
@@ -77,13 +91,16 @@ impl Refresher {
     fn take_signals(&mut self) -> Option<bool> {
         let slot = self.slot.upgrade()?;
         let state = slot.state();
+        // Nothing is in flight here, so this attempt is both the next to begin and the next to end; a wish for an earlier
+        // one was met meanwhile.
         let next = state.ending();
         let now = Moment::now();
+        // Not taken out: it tells those in line, too, that a request waits.
         let wanted = self.signals.wanted.load(Ordering::Acquire) == next;
         if wanted {
             self.schedule.wanted(now);
         }
-        if self.signals.hurried.swap(0, Ordering::AcqRel) == next {
+        if self.signals.hurried.swap(0, Ordering::AcqRel) >= next {
             self.schedule.try_now(now);
         }
         let demanded = self.signals.demanded.swap(0, Ordering::AcqRel) == next;
@@ -103,24 +120,48 @@ impl Refresher {
     }
 
     async fn attempt(&mut self) -> Option<()> {
-        let _place = self.enter().await?;
+        // Before it begins: who stands in line has sent nothing yet, and is not in flight for anybody who would join it.
+        let _permits = self.enter().await?;
+        if self.is_needless()? {
+            return Some(());
+        }
         let timeout = self.begin()?;
         let source = Arc::clone(&self.source);
         let fetched = tokio::select! {
             fetched = source.fetch(timeout) => fetched,
             () = self.signals.until_gone(), if !source.is_heard_out() => return None,
         };
+        // The permits are held until the end is published: so many are under way, and none that only looks as if it were over.
         self.end(fetched)
     }
 
-    /// Waits for a place if this would be the first token of one of many.
-    async fn enter(&self) -> Option<Option<OwnedSemaphorePermit>> {
+    /// Waits in line if this would be the first token of one of many, or that of one of many subjects.
+    async fn enter(&self) -> Option<Permits> {
         let slot = self.slot.upgrade()?;
         let state = slot.state();
-        let Some(limiter) = slot.first_tokens.clone().filter(|_| state.token.is_none()) else { return Some(None) };
+        let first_tokens = slot.first_tokens.clone().filter(|_| state.token.is_none());
+        let subjects = slot.subjects.clone();
+        // Not held while it waits: what lets go of a slot in line takes it out of the line too.
         drop(slot);
-        let place = limiter.enter(pin!(self.signals.until_wanted(state.ending()))).await;
-        Some(place)
+        match (first_tokens, subjects) {
+            (Some(limiter), _) => {
+                // This hears of its end as well. Two that listen to the same wake-ups would take them from each other.
+                let wanted = pin!(self.signals.until_wanted(state.ending()));
+                Some((limiter.enter(wanted).await, None))
+            }
+            (None, Some(limiter)) => tokio::select! {
+                biased;
+                permit = limiter.enter() => Some((None, permit)),
+                () = self.signals.until_gone() => None,
+            },
+            (None, None) => Some((None, None)),
+        }
+    }
+
+    /// Whether it was for requests alone, and none of them waits any more: they had stood in line for too long.
+    fn is_needless(&self) -> Option<bool> {
+        let state = self.slot.upgrade()?.state();
+        Some(self.source.is_on_demand() && !state.replacing && self.signals.withdraw())
     }
 
     fn begin(&self) -> Option<Duration> {
@@ -140,9 +181,19 @@ impl Refresher {
     }
 
     fn end_by_panic(&mut self) -> Option<()> {
+        self.end(Err(self.unavailable("was not asked, by a fault of Sidekey's own", "its log has the place")))
+    }
+
+    /// Waits out the back-off, which whoever wants something may cut short, but not the time between two attempts.
+    async fn rest(&self) {
+        tokio::time::sleep(APART).await;
+        let left = self.schedule.due().map_or(Duration::ZERO, |due| due.since(Moment::now()));
+        tokio::time::timeout(left, self.signals.wake.notified()).await.ok();
+    }
+
+    fn unavailable(&self, what: &str, help: &'static str) -> Failure {
         let endpoint = self.source.host().to_owned();
-        let (what, help) = ("was not asked, by a fault of Sidekey's own".to_owned(), "its log has the place");
-        self.end(Err(Failure { kind: Kind::Unavailable, endpoint, what, help, retry_after: None }))
+        Failure { kind: Kind::Unavailable, endpoint, what: what.to_owned(), help, retry_after: None }
     }
 
     fn succeed(&mut self, slot: &Slot, before: &State, mut granted: Granted) {
@@ -192,6 +243,18 @@ impl Refresher {
         } else {
             tracing::debug!(target: LOG, endpoint, seconds, "token refreshed");
         }
+    }
+}
+
+/// However it ends: with its slot, by a panic that `guarded` does not see, or with the runtime that it runs on.
+impl Drop for Refresher {
+    fn drop(&mut self) {
+        // Gone with its slot: that is how it should be.
+        let Some(slot) = self.slot.upgrade() else { return };
+        // Else somebody still reads the slot, waits there, and would do so for ever.
+        let failure = self.unavailable("is asked no more", "the process is ending, or its log says why");
+        let before = slot.state();
+        slot.abandon(State { failure: Some(Arc::new(failure)), abandoned: true, ..self.ended(&before) });
     }
 }
 

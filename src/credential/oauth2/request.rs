@@ -6,7 +6,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use http::{HeaderName, Method};
 
 use super::answer::{self, Asked, Granted};
@@ -104,19 +103,51 @@ impl TokenRequest {
         input: &Input<'_>,
         patience: Patience,
     ) -> Result<(Written, Heard), Failure> {
-        let Some(form) = patience.keep(self.form(address, input)).await else {
-            let what = format!("the request could not be written until `timeout` ({:?}) was over", patience.timeout);
-            return Err(Failure::unready(self.host(), Unready { what, help: "check the disk of `client_assertion`" }));
+        let (written, heard) = match self.send_on_kept(address, input, patience).await? {
+            Some((written, heard)) => (written, heard),
+            None => {
+                // Written anew, though one may have been written for a connection that was lost: an endpoint that got it
+                // all the same would not take the same JWT or proof twice.
+                let written = self.write(address, input, patience).await?;
+                let (fields, form) = (written.fields.clone(), Body::Whole(Some(written.body.clone())));
+                let heard = address.ask(Method::POST, fields, form, patience).await;
+                (written, heard)
+            }
         };
-        let written = form.map_err(|unready| Failure::unready(self.host(), unready))?.finish();
-        let body = Body::Whole(Some(Bytes::copy_from_slice(written.body.expose().as_bytes())));
-        let heard = address.ask(Method::POST, written.fields.clone(), body, patience).await;
         self.endpoint.learn(&heard);
         let heard = heard?;
         if let Some(prover) = &self.prover {
             prover.remember(&heard.fields);
         }
         Ok((written, heard))
+    }
+
+    /// Sends it on a connection that was kept. `None`: there is none, or it was lost before an answer began.
+    async fn send_on_kept(
+        &self,
+        address: &Address,
+        input: &Input<'_>,
+        patience: Patience,
+    ) -> Result<Option<(Written, Result<Heard, Failure>)>, Failure> {
+        // A refresh token may be good only once: what is lost with one must not be asked again, so it is never put on a
+        // connection that may be about to close. All other requests may be made twice.
+        if self.is_heard_out() {
+            return Ok(None);
+        }
+        let Some(kept) = address.kept() else { return Ok(None) };
+        let written = self.write(address, input, patience).await?;
+        let (fields, form) = (written.fields.clone(), Body::Whole(Some(written.body.clone())));
+        let heard = address.ask_on(kept, Method::POST, fields, form, patience).await;
+        Ok(heard.map(|heard| (written, heard)))
+    }
+
+    /// The request, in no more than the time that is left.
+    async fn write(&self, address: &Address, input: &Input<'_>, patience: Patience) -> Result<Written, Failure> {
+        let Some(form) = patience.keep(self.form(address, input)).await else {
+            let what = format!("the request could not be written until `timeout` ({:?}) was over", patience.timeout);
+            return Err(Failure::unready(self.host(), Unready { what, help: "check the disk of `client_assertion`" }));
+        };
+        Ok(form.map_err(|unready| Failure::unready(self.host(), unready))?.finish())
     }
 
     /// Writes the request as it goes out this time.
@@ -244,7 +275,7 @@ mod tests {
         let written = written(method);
         let sent = written.fields.get(AUTHORIZATION).map(|value| value.to_str().expect("ASCII"));
 
-        assert_eq!(written.body.expose(), expected);
+        assert_eq!(written.body, expected);
         assert_eq!(sent, authorization);
     }
 

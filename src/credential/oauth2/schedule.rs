@@ -135,7 +135,7 @@ fn reserve(life: Duration, ahead: Duration, chance: f64) -> Duration {
 }
 
 /// Between one answer and the next request.
-const APART: Duration = Duration::from_secs(1);
+pub(super) const APART: Duration = Duration::from_secs(1);
 const FIRST_AFTER_REJECTION: Duration = Duration::from_secs(10);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// An endpoint that asks for a day would take the service down with it.

@@ -1,12 +1,14 @@
 //! What workers want of an entry's refresher: left in a few atomics, and a wake-up with it.
 //!
-//! A signal is written first and the refresher woken then, so that it finds what it was woken for. Each is a number that
-//! only grows until the refresher takes it: who writes a smaller one takes back nothing of what another wants. How
-//! attempts are numbered is told in `state`.
+//! A signal is written first and the refresher woken then, so that it finds what it was woken for: the other way round it
+//! could look in between, find nothing and sleep on. One wake-up is kept for a refresher that is not asleep, so it looks
+//! once more before it is. Each signal is a number that only grows until the refresher takes it: who writes a smaller one
+//! takes back nothing of what another wants. How attempts are numbered is told in `state`.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use super::sync::{AtomicBool, AtomicU64, AtomicUsize, Notify, Ordering};
 
-use tokio::sync::Notify;
+/// Somebody who waits for an attempt to end, until this is dropped.
+pub(super) struct Waiting<'a>(&'a RefreshSignals);
 
 /// What the refresher is asked for.
 #[derive(Debug, Default)]
@@ -19,6 +21,8 @@ pub(super) struct RefreshSignals {
     pub(super) demanded: AtomicU64,
     /// The service called the token of this generation dead.
     pub(super) rejected: AtomicU64,
+    /// So many wait for an attempt to end.
+    waiting: AtomicUsize,
     pub(super) gone: AtomicBool,
     pub(super) wake: Notify,
 }
@@ -29,7 +33,28 @@ impl RefreshSignals {
         self.wake.notify_one();
     }
 
+    /// Whoever waits is counted first and says what for then: see [`RefreshSignals::withdraw`].
+    pub(super) fn waiting(&self) -> Waiting<'_> {
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        Waiting(self)
+    }
+
+    /// Takes back the wish for an attempt if nobody waits any more. `false`: somebody does.
+    pub(super) fn withdraw(&self) -> bool {
+        // The wish goes first and the count is looked at then. Who comes in between has been counted before it wrote its
+        // wish: if that was before this one cleared it, the count shows it; if it was after, the wish stands. The other way
+        // round a request could come between the two, lose its wish, and wait for what nobody does.
+        let wanted = self.wanted.swap(0, Ordering::AcqRel);
+        if self.waiting.load(Ordering::Acquire) == 0 {
+            return true;
+        }
+        self.wanted.fetch_max(wanted, Ordering::AcqRel);
+        false
+    }
+
     pub(super) fn demand(&self, attempt: u64) {
+        // It is waited for as well: where that decides who goes first, this one does.
+        self.wanted.fetch_max(attempt, Ordering::AcqRel);
         self.demanded.fetch_max(attempt, Ordering::AcqRel);
         self.wake.notify_one();
     }
@@ -62,5 +87,11 @@ impl RefreshSignals {
             // Other wake-ups are for later: what they are for stays in the atomics.
             self.wake.notified().await;
         }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -10,31 +10,33 @@
 
 use std::fmt;
 use std::path::Path;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use super::counts::Counts;
 use super::dpop::token_type;
+use super::failure::{Failure, Kind};
 use super::first_tokens::FirstTokenLimiter;
+use super::latest::Latest;
 use super::policy::RefreshPolicies;
+use super::request_limiter::RequestLimiter;
 use super::signals::RefreshSignals;
 use super::source::TokenSource;
 use super::state::{State, Token, TokenStatus};
 use super::state_file::Unclaimed;
 use crate::clock::Moment;
+use crate::code::Code;
 use crate::credential::Error;
 use crate::telemetry::metrics::TokenNumbers;
 
 /// The current token of one entry, and who waits for it.
 pub(crate) struct Slot {
-    state: ArcSwap<State>,
-    /// Notified at the end of each attempt.
-    ended: Notify,
+    /// Announced at the end of each attempt.
+    state: Latest<State>,
     /// Outlives the slot by a moment, so that its loop hears that it is gone.
     pub(super) signals: Arc<RefreshSignals>,
     pub(super) source: Arc<dyn TokenSource>,
@@ -42,6 +44,8 @@ pub(crate) struct Slot {
     certificate: Option<[u8; 32]>,
     /// Where its first token has to wait for those of others.
     pub(super) first_tokens: Option<Arc<FirstTokenLimiter>>,
+    /// Where each of its token requests has to wait for those of other subjects.
+    pub(super) subjects: Option<Arc<RequestLimiter>>,
     counts: Arc<Counts>,
     /// When somebody last demanded another token.
     demanded: Mutex<Option<Moment>>,
@@ -54,8 +58,30 @@ pub(crate) struct Slot {
 pub(crate) enum Undelivered {
     #[error("another token was asked for less than a second ago")]
     TooSoon,
+    /// Of many that are asked for together.
+    #[error("no other token was had within {limit:?}, the time-out of a token request")]
+    TooLate { limit: Duration },
     #[error(transparent)]
     Failed(#[from] Error),
+}
+
+impl Undelivered {
+    /// The word of the answer.
+    pub(crate) fn code(&self) -> Code {
+        match self {
+            Self::TooSoon => Code::RateLimited,
+            Self::TooLate { .. } => Code::TokenUnavailable,
+            Self::Failed(error) => error.code(),
+        }
+    }
+
+    /// Whole seconds until it may be asked for again.
+    pub(crate) fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::TooSoon | Self::TooLate { .. } => Some(1),
+            Self::Failed(error) => error.retry_after(),
+        }
+    }
 }
 
 impl Slot {
@@ -65,30 +91,33 @@ impl Slot {
         certificate: Option<[u8; 32]>,
         first_tokens: Option<Arc<FirstTokenLimiter>>,
     ) -> Self {
-        let mut slot = Self::sharing(source, certificate, Arc::default(), Arc::default());
-        slot.first_tokens = first_tokens;
-        slot
-    }
-
-    /// One of several that go by the same policies and are counted together.
-    pub(super) fn sharing(
-        source: Arc<dyn TokenSource>,
-        certificate: Option<[u8; 32]>,
-        policies: Arc<RefreshPolicies>,
-        counts: Arc<Counts>,
-    ) -> Self {
         Self {
-            state: ArcSwap::default(),
-            ended: Notify::new(),
+            state: Latest::new(State::default()),
             signals: Arc::default(),
             source,
-            policies,
+            policies: Arc::default(),
             certificate,
-            first_tokens: None,
-            counts,
+            first_tokens,
+            subjects: None,
+            counts: Arc::default(),
             demanded: Mutex::default(),
             used: AtomicBool::new(true),
         }
+    }
+
+    /// One of many subjects that go by the same policies, wait in the same line, and are counted together.
+    pub(super) fn of_subject(
+        source: Arc<dyn TokenSource>,
+        certificate: Option<[u8; 32]>,
+        policies: Arc<RefreshPolicies>,
+        subjects: Arc<RequestLimiter>,
+        counts: Arc<Counts>,
+    ) -> Self {
+        let mut slot = Self::new(source, certificate, None);
+        slot.policies = policies;
+        slot.subjects = Some(subjects);
+        slot.counts = counts;
+        slot
     }
 
     /// Reads the token in hand, if it is alive at `now`: one atomic load, no reference count touched.
@@ -100,7 +129,8 @@ impl Slot {
     /// brought a token that is dead by now.
     ///
     /// # Errors
-    /// When that attempt fails, or at once when the last one did: the endpoint is not asked for each request.
+    /// When that attempt fails, or does not end in time; or at once when the last one failed: the endpoint is not asked for
+    /// each request.
     pub(super) async fn wait(&self) -> Result<Arc<Token>, Error> {
         let now = Moment::now();
         let state = self.state.load_full();
@@ -110,13 +140,14 @@ impl Slot {
         let asks_again = self.source.is_on_demand() && state.may_ask_again(now);
         if let Some(failure) = state.failure.as_ref().filter(|_| !asks_again) {
             if state.is_overdue(now) {
-                // The loop slept through the time of its retry, with the machine.
+                // The refresher slept through the time of its retry, with the machine.
                 self.signals.wake.notify_one();
             }
             return Err(state.error(failure, now));
         }
-        self.signals.want(state.ending());
-        let state = self.ended_after(state.attempts).await;
+        // For the attempt after the state that was just looked at, and not after one that is read anew: had an attempt
+        // ended in between, this one would wait for another though that one brought its token.
+        let state = self.await_end(state.attempts, |signals| signals.want(state.ending())).await?;
         match (&state.failure, &state.token) {
             (None, Some(token)) => Ok(Arc::clone(token)),
             (Some(failure), _) => Err(state.error(failure, Moment::now())),
@@ -134,8 +165,8 @@ impl Slot {
         if !state.replaces(Moment::now()) {
             return false;
         }
-        self.reject(generation);
-        self.ended_after(state.attempts).await.generation() > generation
+        let ended = self.await_end(state.attempts, |signals| signals.reject(generation)).await;
+        ended.is_ok_and(|state| state.generation() > generation)
     }
 
     /// The service called the token of `generation` dead. One that was replaced already is ignored.
@@ -143,44 +174,88 @@ impl Slot {
         self.signals.reject(generation);
     }
 
-    /// Another token now, whatever the back-off says: joins the attempt in flight, or has one made at once.
-    ///
-    /// # Errors
-    /// When that attempt fails, which leaves the token in hand; or when the last demand is less than a second ago.
-    pub(crate) async fn demand(&self) -> Result<(), Undelivered> {
-        if !self.may_demand(Moment::now()) {
+    /// Whether another token may be demanded now, which is then counted as done: at most once a second.
+    pub(crate) fn may_demand(&self) -> Result<(), Undelivered> {
+        let now = Moment::now();
+        let mut last = self.demanded.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_some_and(|last| now.since(last) < BETWEEN_DEMANDS) {
             return Err(Undelivered::TooSoon);
         }
+        *last = Some(now);
+        Ok(())
+    }
+
+    /// Another token now, whatever the back-off says: joins the attempt in flight, or has one made at once. To be asked
+    /// after [`Slot::may_demand`].
+    ///
+    /// # Errors
+    /// When that attempt fails or does not end in time, which leaves the token in hand.
+    pub(crate) async fn demand(&self) -> Result<(), Undelivered> {
         let before = self.state();
-        self.signals.demand(before.ending());
-        let state = self.ended_after(before.attempts).await;
+        let state = if before.abandoned {
+            before
+        } else {
+            self.await_end(before.attempts, |signals| signals.demand(before.ending())).await?
+        };
         match &state.failure {
             Some(failure) => Err(state.error(failure, Moment::now()).into()),
             None => Ok(()),
         }
     }
 
-    /// A demand that comes too soon does not count.
-    fn may_demand(&self, now: Moment) -> bool {
-        let mut last = self.demanded.lock().unwrap_or_else(PoisonError::into_inner);
-        let may = last.is_none_or(|last| now.since(last) >= BETWEEN_DEMANDS);
-        if may {
-            *last = Some(now);
-        }
-        may
+    /// How long one token request may take.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.policies.timeout()
     }
 
-    /// Publishes a step of the loop that ends no attempt.
+    /// Says what is wanted, and waits until an attempt after number `seen` has ended: never longer than one may take.
+    ///
+    /// In a box: a request that finds its token alive needs no room for this.
+    ///
+    /// # Errors
+    /// When none ends in time, whatever the refresher is at.
+    fn await_end(
+        &self,
+        seen: u64,
+        say: impl FnOnce(&RefreshSignals),
+    ) -> Pin<Box<impl Future<Output = Result<Arc<State>, Error>>>> {
+        // Counted first, said then: a refresher that finds nobody counted forgets what was said before.
+        let waiting = self.signals.waiting();
+        say(&self.signals);
+        Box::pin(async move {
+            let _waiting = waiting;
+            let limit = self.policies.longest_wait();
+            timeout(limit, self.ended_after(seen)).await.map_err(|_| self.too_late(limit))
+        })
+    }
+
+    fn too_late(&self, limit: Duration) -> Error {
+        let (what, help) = if self.state.load().in_flight {
+            (format!("was asked for a token, and has not answered within {limit:?}"), "it will be asked again")
+        } else {
+            let what = format!("was not asked for a token within {limit:?}: others wait in line before this one");
+            (what, "send fewer requests of new subjects at a time, or ask for an endpoint that answers sooner")
+        };
+        let endpoint = self.source.host().to_owned();
+        let failure = Failure { kind: Kind::Unavailable, endpoint, what, help, retry_after: None };
+        Error::Unavailable { failure: Arc::new(failure), retry_after: 1 }
+    }
+
+    /// Publishes a step of the refresher's that ends no attempt.
     pub(super) fn publish(&self, state: State) {
-        self.state.store(Arc::new(state));
+        self.state.publish(Arc::new(state));
     }
 
     /// Publishes the end of an attempt, wakes who waited for it, and counts it.
     pub(super) fn store(&self, state: State) {
         let state = Arc::new(state);
-        self.state.store(Arc::clone(&state));
-        self.ended.notify_waiters();
+        self.state.announce(Arc::clone(&state));
         self.counts.ended(&state);
+    }
+
+    /// The refresher has ended: tells those who wait, and those who will. Counts nothing, as it may be part of a panic.
+    pub(super) fn abandon(&self, state: State) {
+        self.state.announce(Arc::new(state));
     }
 
     pub(super) fn state(&self) -> Arc<State> {
@@ -275,22 +350,15 @@ impl Slot {
         self.certificate
     }
 
-    /// Cuts a back-off short: config, secret or certificate changed.
+    /// Cuts a back-off short: config, secret or certificate changed. An attempt in flight may have begun before that, so
+    /// another follows if it fails.
     pub(crate) fn try_now(&self) {
-        self.signals.hurry(self.state.load().ending());
+        self.signals.hurry(self.state.load().beginning());
     }
 
+    /// Resolves once an attempt after number `seen` has ended, or none will.
     pub(super) async fn ended_after(&self, seen: u64) -> Arc<State> {
-        loop {
-            let mut ended = pin!(self.ended.notified());
-            // Registered first, looked at then: an end in between wakes this one too.
-            ended.as_mut().enable();
-            let state = self.state.load_full();
-            if state.attempts > seen {
-                return state;
-            }
-            ended.await;
-        }
+        self.state.until(|state| state.attempts > seen || state.abandoned).await
     }
 }
 

@@ -57,6 +57,8 @@ pub(super) struct State {
     /// Attempts that ended.
     pub(super) attempts: u64,
     pub(super) failures: u64,
+    /// The refresher has ended, though the slot is still there: no attempt will follow.
+    pub(super) abandoned: bool,
 }
 
 /// For status and metrics; holds no secret.
@@ -101,6 +103,11 @@ impl State {
         self.attempts + 1
     }
 
+    /// The number of the attempt that begins next: one in flight began already.
+    pub(super) fn beginning(&self) -> u64 {
+        self.ending() + u64::from(self.in_flight)
+    }
+
     pub(super) fn generation(&self) -> u64 {
         self.token.as_ref().map_or(0, |token| token.generation)
     }
@@ -115,12 +122,12 @@ impl State {
 
     /// Whether a request need not take the last failure for its answer.
     pub(super) fn may_ask_again(&self, now: Moment) -> bool {
-        self.in_flight || self.due.is_none_or(|due| now >= due)
+        !self.abandoned && (self.in_flight || self.due.is_none_or(|due| now >= due))
     }
 
     /// Whether a token that is called dead now will be replaced: joins an attempt on its way, or may start one.
     pub(super) fn replaces(&self, now: Moment) -> bool {
-        self.in_flight || self.replacing || self.replaceable.is_none_or(|from| now >= from)
+        !self.abandoned && (self.in_flight || self.replacing || self.replaceable.is_none_or(|from| now >= from))
     }
 
     /// What a request is told that gets no token because of this.

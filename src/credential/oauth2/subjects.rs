@@ -6,9 +6,10 @@
 //!             └──► the keeper (background) ───┘  makes it, bounds how many there are, lets go of what nobody uses
 //! ```
 //!
-//! Each subject has a slot and a loop like any entry, so that one that is refused costs the others nothing. But nothing
-//! is fetched before a request asks, nor ahead, nor again: there may be ten thousand, and most never come back. Only the
-//! keeper holds slots; the workers' maps know them weakly, so what it lets go of is gone, the subject's token too.
+//! Each subject has a slot and a refresher like any entry, so that one that is refused costs the others nothing. Their
+//! token requests stand in line (`request_limiter`), so that a crowd of new ones is no flood. And nothing is fetched before
+//! a request asks, nor ahead, nor again: there may be ten thousand, and most never come back. Only the keeper holds slots;
+//! the workers' maps know them weakly, so what it lets go of is gone, the subject's token too.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -16,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{MissedTickBehavior, timeout};
 
 use super::answer;
 use super::counts::Counts;
@@ -25,6 +26,7 @@ use super::failure::{Failure, Kind};
 use super::policy::RefreshPolicies;
 use super::refresh;
 use super::request::TokenRequest;
+use super::request_limiter::{RequestLimiter, SharedPlaces};
 use super::slot::Slot;
 use super::source::{Fetch, TokenSource};
 use super::state::{TokenState, TokenStatus};
@@ -48,6 +50,7 @@ struct Common {
     request: Arc<TokenRequest>,
     certificate: Option<[u8; 32]>,
     policies: Arc<RefreshPolicies>,
+    limiter: Arc<RequestLimiter>,
     counts: Arc<Counts>,
 }
 
@@ -58,10 +61,16 @@ struct Ask {
 }
 
 impl Subjects {
-    pub(super) fn new(request: TokenRequest, certificate: Option<[u8; 32]>) -> Self {
+    /// Their token requests wait for each other, and for places among those that all such entries share.
+    pub(super) fn new(request: TokenRequest, certificate: Option<[u8; 32]>, places: &SharedPlaces) -> Self {
         let (asks, inbox) = mpsc::unbounded_channel();
-        let request = Arc::new(request);
-        let common = Common { request, certificate, policies: Arc::default(), counts: Arc::default() };
+        let common = Common {
+            request: Arc::new(request),
+            certificate,
+            policies: Arc::default(),
+            limiter: Arc::new(RequestLimiter::new(places)),
+            counts: Arc::default(),
+        };
         Self { asks, inbox: Mutex::new(Some(inbox)), common }
     }
 
@@ -77,17 +86,26 @@ impl Subjects {
     /// The slot of this subject, from the keeper.
     ///
     /// # Errors
-    /// When the process is ending.
+    /// When the keeper is gone, or takes as long as a token request may.
     pub(super) async fn slot(&self, subject: &Subject) -> Result<Arc<Slot>, Error> {
         let (answer, slot) = oneshot::channel();
-        let asked = self.asks.send(Ask { subject: subject.clone(), answer });
-        let slot = if asked.is_ok() { slot.await.ok() } else { None };
-        slot.ok_or_else(|| {
-            let (endpoint, what) = (self.common.request.host().to_owned(), "is asked no more".to_owned());
-            let help = "the process is ending";
-            let failure = Failure { kind: Kind::Unavailable, endpoint, what, help, retry_after: None };
-            Error::Unavailable { failure: Arc::new(failure), retry_after: 1 }
-        })
+        // Not sent: the receiver ends at once, as it does when the keeper ends with the question in its inbox.
+        self.asks.send(Ask { subject: subject.clone(), answer }).ok();
+        let limit = self.common.policies.longest_wait();
+        match timeout(limit, slot).await {
+            Ok(Ok(slot)) => Ok(slot),
+            Ok(Err(_)) => Err(self.unavailable("is asked no more".to_owned(), "the process is ending")),
+            Err(_) => {
+                let what = format!("was not asked for a token within {limit:?}: the background is stuck");
+                Err(self.unavailable(what, "its log may say why"))
+            }
+        }
+    }
+
+    fn unavailable(&self, what: String, help: &'static str) -> Error {
+        let endpoint = self.common.request.host().to_owned();
+        let failure = Failure { kind: Kind::Unavailable, endpoint, what, help, retry_after: None };
+        Error::Unavailable { failure: Arc::new(failure), retry_after: 1 }
     }
 
     /// Keeps the slots; ends when the last snapshot that holds this is gone. Runs on the background, once.
@@ -163,9 +181,9 @@ impl Keeper {
         if self.slots.len() >= MOST {
             self.make_room(Moment::now());
         }
-        let Common { request, certificate, policies, counts } = self.common.clone();
+        let Common { request, certificate, policies, limiter, counts } = self.common.clone();
         let source = OnBehalf::new(request, subject.token);
-        let slot = Arc::new(Slot::sharing(Arc::new(source), certificate, policies, counts));
+        let slot = Arc::new(Slot::of_subject(Arc::new(source), certificate, policies, limiter, counts));
         tokio::task::spawn_local(refresh::run(Arc::downgrade(&slot)));
         self.slots.insert(subject.key, Arc::clone(&slot));
         slot

@@ -8,6 +8,7 @@ mod exchanges;
 mod refreshes;
 mod sharing;
 mod stampede;
+mod waits;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

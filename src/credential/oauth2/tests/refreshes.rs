@@ -152,7 +152,7 @@ async fn a_demand_joins_the_attempt_in_flight_and_a_failure_leaves_the_token() {
     tokio::task::yield_now().await;
     endpoint.answer();
     first.await.expect("a demand").expect("the token in flight");
-    assert!(matches!(slot.demand().await, Err(Undelivered::TooSoon)));
+    assert!(matches!(slot.may_demand(), Err(Undelivered::TooSoon)));
     assert_eq!(endpoint.asked(), 1);
 
     let second = demanding(&slot);
@@ -296,12 +296,10 @@ async fn the_loop_ends_with_its_slot_even_in_mid_flight() {
 fn demanding(slot: &Arc<Slot>) -> JoinHandle<Result<(), Undelivered>> {
     let slot = Arc::clone(slot);
     tokio::task::spawn_local(async move {
-        loop {
-            match slot.demand().await {
-                Err(Undelivered::TooSoon) => tokio::time::sleep(Duration::from_millis(10)).await,
-                delivered => return delivered,
-            }
+        while let Err(Undelivered::TooSoon) = slot.may_demand() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
+        slot.demand().await
     })
 }
 
