@@ -175,12 +175,12 @@ struct Refusal {
     /// A field that the answer needs.
     field: Option<(http::HeaderName, HeaderValue)>,
     /// What the problem tells beside its own members.
-    more: Map<String, Value>,
+    more: Option<Box<Map<String, Value>>>,
 }
 
 impl Refusal {
     fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), field: None, more: Map::new() }
+        Self { code, detail: detail.into(), field: None, more: None }
     }
 
     fn with(self, name: http::HeaderName, value: &'static str) -> Self {
@@ -193,7 +193,7 @@ impl Refusal {
     }
 
     fn answer(self) -> Response<Body> {
-        let mut answer = live(problem::admin(self.code, &self.detail, self.more));
+        let mut answer = live(problem::admin(self.code, &self.detail, self.more.map(|more| *more).unwrap_or_default()));
         answer.headers_mut().extend(self.field);
         answer
     }

@@ -90,7 +90,7 @@ pub(super) async fn refresh(service: &Service) -> Result<Refreshed, Refusal> {
             let count = failures.iter().flatten().count();
             let all = failures.len();
             let what = format!("{count} of {all} identities have no other token; the first is {number}: {failure}");
-            Err(Refusal { detail: what, more: members(&told), ..failure.clone().into() })
+            Err(Refusal { detail: what, more: Some(Box::new(members(&told))), ..failure.clone().into() })
         }
     }
 }
