@@ -82,7 +82,9 @@ pub(crate) enum Error {
     ResponseTimeout,
     #[error("the request's body paused for longer than `timeouts.idle`")]
     BodyStalled,
-    #[error("the body is longer than {most} bytes, the most that is kept to sign it: see `max_signed_body`")]
+    #[error(
+        "the body is longer than {most} bytes, the most that is kept to sign it: see `max_signed_body`, and `limits.held_bodies`"
+    )]
     BodyTooLong { most: usize },
     #[error(
         "the bodies that are held in memory, to be signed, leave no room for this one: see `limits.held_bodies`, and try \

@@ -109,6 +109,14 @@ enum Taken {
 }
 
 impl Need {
+    /// No more than so many bytes, whatever is needed.
+    fn within(self, bytes: usize) -> Self {
+        match self {
+            Self::Whole { most } => Self::Whole { most: most.min(bytes) },
+            Self::IfShort { most } => Self::IfShort { most: most.min(bytes) },
+        }
+    }
+
     /// What suffices for both.
     pub(crate) fn and(self, other: Self) -> Self {
         match (self, other) {
@@ -169,6 +177,8 @@ impl Body {
     /// When it breaks off, is too long, or `held` has no room for it: at once if its sender said how long it is.
     pub(crate) async fn gather(self, need: Need, held: &Arc<HeldBodies>) -> Result<Self, BodyError> {
         let Self::Stream(mut stream) = self else { return Ok(self) };
+        // For one that is longer than all that may be held there will never be room.
+        let need = need.within(held.most_bytes());
         let (Need::Whole { most } | Need::IfShort { most }) = need;
         let announced = stream.record.borrow().incoming.size_hint().lower();
         if announced > most as u64 {

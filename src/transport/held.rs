@@ -33,6 +33,11 @@ impl HeldBodies {
         self.most_bytes.store(most_bytes, Ordering::Relaxed);
     }
 
+    /// How much it may be together.
+    pub(super) fn most_bytes(&self) -> usize {
+        self.most_bytes.load(Ordering::Relaxed)
+    }
+
     /// The right to hold `bytes`.
     ///
     /// # Errors
@@ -57,7 +62,7 @@ impl HeldPermit {
     /// When there is no room for them; it stays as it was.
     pub(crate) fn grow_to(&mut self, bytes: usize) -> Result<(), NoRoom> {
         let more = bytes.saturating_sub(self.bytes);
-        let most = self.of.most_bytes.load(Ordering::Relaxed);
+        let most = self.of.most_bytes();
         // One step, so that two workers never take the same last bytes.
         let taken = self.of.held_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
             held.checked_add(more).filter(|held| more == 0 || *held <= most)

@@ -83,8 +83,8 @@ impl SharedConnections {
     /// Lets go of those that are not fit for another request, given since when they are idle; what runs on them goes on.
     pub(super) fn retain(&mut self, is_fit: impl Fn(&Shared, Option<Moment>) -> bool) {
         self.0.retain(|shared| {
-            let is_open = !shared.sender.is_closed() && !(shared.is_idle() && shared.closing.get());
-            is_open && is_fit(shared, shared.is_idle().then(|| shared.idle_since.get()))
+            let is_done = shared.sender.is_closed() || (shared.is_idle() && shared.closing.get());
+            !is_done && is_fit(shared, shared.is_idle().then(|| shared.idle_since.get()))
         });
     }
 

@@ -3,13 +3,13 @@
 import { readFileSync } from 'node:fs';
 import querystring from 'node:querystring';
 
-const { query, name } = JSON.parse(readFileSync(0, 'utf8'));
+const { queries, name } = JSON.parse(readFileSync(0, 'utf8'));
 const all = (value) => (value === undefined ? [] : [value].flat());
 
-const found = {
+const found = queries.map((query) => ({
   querystring: all(querystring.parse(query)[name]),
   'querystring by semicolons': all(querystring.parse(query, ';')[name]),
   URLSearchParams: new URLSearchParams(query).getAll(name),
   URL: new URL(`http://service/?${query}`).searchParams.getAll(name),
-};
+}));
 process.stdout.write(JSON.stringify(found));

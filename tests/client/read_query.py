@@ -1,6 +1,6 @@
 """What readers of queries on Python, and others that are imitated here, take for one parameter.
 
-Standard input: {"query", "name"}. Prints {reader: [the values that it finds under the name]}.
+Standard input: {"queries", "name"}. Prints for each query {reader: [the values that it finds under the name]}.
 """
 
 import json
@@ -62,8 +62,9 @@ def read(query):
 
 def main():
     question = json.load(sys.stdin)
-    found = read(question["query"])
-    json.dump({reader: [value for name, value in pairs if name == question["name"]] for reader, pairs in found.items()}, sys.stdout)
+    named = lambda pairs: [value for name, value in pairs if name == question["name"]]
+    found = [{reader: named(pairs) for reader, pairs in read(query).items()} for query in question["queries"]]
+    json.dump(found, sys.stdout)
 
 
 main()

@@ -92,17 +92,31 @@ async fn however_many_come_at_once_no_more_is_held_than_the_budget_allows() {
 async fn a_body_of_unknown_length_is_counted_as_it_comes() {
     let service = counting().await;
     let worker = Worker::start(&config(&service, "64KiB"));
+    let held = || worker.published.held_bodies().held_bytes();
+    let three = [begun(&worker).await, begun(&worker).await, begun(&worker).await];
+    until(|| held() == 3 * BODY).await;
     let head = "POST /a/x HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
-    let mut app = worker.app(head).await;
+    let mut app = worker.app(&format!("{head}400\r\n{}\r\n", "b".repeat(0x400))).await;
+    until(|| held() > 3 * BODY).await;
 
-    for _ in 0..8 {
-        app.send_as_far_as_it_goes(&format!("2000\r\n{}\r\n", "b".repeat(0x2000))).await;
-    }
-    app.send_as_far_as_it_goes("2000\r\n").await;
+    app.send_as_far_as_it_goes(&format!("2000\r\n{}\r\n", "b".repeat(0x2000))).await;
 
     let answer = app.answer().await;
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
-    until(|| worker.published.held_bodies().held_bytes() == 0).await;
+    until(|| held() == 3 * BODY).await;
+    three.into_iter().for_each(App::leave);
+    until(|| held() == 0).await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_body_for_which_there_will_never_be_room_is_too_large() {
+    let service = counting().await;
+    let worker = Worker::start(&config(&service, "64KiB"));
+    let head = "POST /a/x HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 65537\r\n\r\n";
+
+    let answer = worker.app(head).await.answer().await;
+
+    assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("limits.held_bodies"), "{answer}");
 }
 
 #[tokio::test(flavor = "local")]

@@ -35,14 +35,16 @@ pub fn sign(header: &Value, claims: &Value, key: &Value) -> String {
     answer["token"].as_str().unwrap().to_owned()
 }
 
-/// What each of many readers of queries finds under a name.
+/// What each of many readers of queries finds under a name, query by query.
 #[track_caller]
-pub fn query(query: &str, name: &str) -> BTreeMap<String, Vec<String>> {
-    let question = json!({ "query": query, "name": name });
+pub fn queries(queries: &[String], name: &str) -> Vec<BTreeMap<String, Vec<String>>> {
+    let question = json!({ "queries": queries, "name": name });
     let on_python = ask("read_query.py", &question).unwrap_or_else(|error| panic!("{error}"));
     let on_node = ask_program(bed::node(), "read_query.js", &question).unwrap_or_else(|error| panic!("{error}"));
-    let mut found: BTreeMap<String, Vec<String>> = serde_json::from_value(on_python).unwrap();
-    found.extend(serde_json::from_value::<BTreeMap<String, Vec<String>>>(on_node).unwrap());
+    let mut found: Vec<BTreeMap<String, Vec<String>>> = serde_json::from_value(on_python).unwrap();
+    let more: Vec<BTreeMap<String, Vec<String>>> = serde_json::from_value(on_node).unwrap();
+    assert_eq!((found.len(), more.len()), (queries.len(), queries.len()));
+    found.iter_mut().zip(more).for_each(|(found, more)| found.extend(more));
     found
 }
 
