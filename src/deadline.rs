@@ -11,6 +11,7 @@
 //! room for another, the one that has been silent for longest is dismissed.
 
 use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::{Rc, Weak};
@@ -203,7 +204,7 @@ impl Sweep {
     }
 
     /// Ticks until it is dropped.
-    pub(crate) async fn run(&self) {
+    pub(crate) async fn run(&self) -> Infallible {
         let mut interval = tokio::time::interval(TICK);
         // After a pause of the machine one tick is enough: nothing was waiting in the meantime.
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

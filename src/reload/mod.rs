@@ -12,6 +12,7 @@ mod turns;
 pub(crate) mod watch;
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -26,8 +27,8 @@ use crate::snapshot::difference::Difference;
 use crate::snapshot::{Published, Service, Snapshot};
 use crate::telemetry::metrics::Metrics;
 
-/// Starts a task on the background's runtime.
-pub(crate) type Spawn = Box<dyn Fn(Pin<Box<dyn Future<Output = ()>>>)>;
+/// Starts a task on the background's runtime, which is told of by this name if it panics.
+pub(crate) type Spawn = Box<dyn Fn(&'static str, Pin<Box<dyn Future<Output = ()>>>)>;
 
 /// Gets ready for a config before it is published: binds its new addresses, say.
 ///
@@ -166,16 +167,14 @@ impl History {
 
 impl Reloader {
     /// Takes up the tokens of the first snapshot, then reloads whenever something changed or somebody asks.
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(mut self) -> Infallible {
         let mut wanted = self.published.current().load_full();
         self.take_up_tokens(&wanted);
         loop {
             let mut waiting = Vec::new();
             tokio::select! {
-                asked = self.queue.recv() => match asked {
-                    Some(asked) => waiting.push(asked),
-                    None => return,
-                },
+                // It holds an end of the queue itself, so the queue never closes.
+                Some(asked) = self.queue.recv() => waiting.push(asked),
                 () = self.watcher.changed() => {}
             }
             while let Ok(asked) = self.queue.try_recv() {
@@ -252,7 +251,7 @@ impl Reloader {
         let (first, switches) = rotation::hold_back(&serving, new);
         self.published.publish(first);
         for switch in switches {
-            (self.spawn)(Box::pin(switch.carry_out(Arc::clone(&self.published))));
+            (self.spawn)("the switch of a certificate", Box::pin(switch.carry_out(Arc::clone(&self.published))));
         }
     }
 
@@ -266,10 +265,10 @@ impl Reloader {
             subjects.count_for(sharers.iter().map(numbers).collect());
         }
         for slot in self.slots.take_new() {
-            (self.spawn)(Box::pin(oauth2::refresh::run(Arc::downgrade(&slot))));
+            (self.spawn)("the refresher of a token", Box::pin(oauth2::refresh::run(Arc::downgrade(&slot))));
         }
         for subjects in self.slots.take_new_subjects() {
-            (self.spawn)(Box::pin(subjects.keep()));
+            (self.spawn)("the keeper of subjects", Box::pin(subjects.keep()));
         }
     }
 

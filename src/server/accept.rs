@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use super::connection::Floor;
 use super::listener::{self, Socket};
 use super::stream::{Detached, Stream};
+use super::vital::{Due, End};
 use super::worker::Worker;
 use crate::deadline::TICK;
 use crate::proxy::Peer;
@@ -186,18 +187,16 @@ impl Carriers {
     }
 }
 
-/// Accepts from `socket` until `stop` says so, then what is left in its queue.
+/// Accepts from `socket` until `stop` says so, then what is left in its queue. Told of as [`NAME`].
 pub(crate) async fn run(
     socket: Arc<Socket>,
     gate: Arc<Gate>,
     mut stop: watch::Receiver<bool>,
     carriers: Carriers,
     serve: impl Fn(Accepted),
-) {
-    let listener = match Listener::watch(&socket) {
-        Ok(listener) => listener,
-        Err(error) => return tracing::error!(%error, "a listening socket can't be watched"),
-    };
+) -> End {
+    let listener =
+        Listener::watch(&socket).map_err(|error| format!("{} can't be watched: {error}", socket.address()))?;
     loop {
         let next = tokio::select! {
             biased;
@@ -212,6 +211,7 @@ pub(crate) async fn run(
         }
     }
     empty_queue(&listener, &gate, &carriers, serve).await;
+    Ok(Due)
 }
 
 /// The clients in the queue were told that they are connected.
@@ -279,6 +279,8 @@ async fn pause_after(error: &io::Error, address: &str) {
     tokio::time::sleep(PAUSE).await;
 }
 
+/// What it is called where its end is told of.
+pub(crate) const NAME: &str = "an accepting loop";
 const PAUSE: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
