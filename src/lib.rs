@@ -17,7 +17,7 @@
 //!   3  transport                    name look-up, TCP, TLS, HTTP
 //!   2  tls · route                  certificates and trust · which service a request is for
 //!   1  config                       the file: every problem at once
-//!   0  secret name code clock deadline gather guard hex incoming legible spelling telemetry heap
+//!   0  secret name code clock deadline blocking gather guard hex incoming legible spelling telemetry heap
 //! ```
 
 #![cfg_attr(
@@ -29,6 +29,7 @@ mod admin;
 #[cfg(feature = "bench")]
 #[doc(hidden)]
 pub mod bench;
+mod blocking;
 pub mod cli;
 mod clock;
 mod code;

@@ -280,3 +280,24 @@ fn live(mut answer: Response<Body>) -> Response<Body> {
 }
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_probe_says_what_is_wrong() {
+        let liveness = Liveness::default();
+        assert_eq!(probe("alive\n", liveness.reason()).status(), StatusCode::OK);
+
+        liveness.set(Some("worker 1 has not turned for 10 s".to_owned()));
+
+        let answer = probe("alive\n", liveness.reason());
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let body = answer.into_body().collect().await.expect("a body").to_bytes();
+        let problem: serde_json::Value = serde_json::from_slice(&body).expect("a problem");
+        assert_eq!(problem["detail"], "worker 1 has not turned for 10 s");
+    }
+}

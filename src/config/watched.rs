@@ -33,8 +33,16 @@ pub struct WatchedCommand {
 pub(super) struct Seen {
     /// SHA-256 of the content, of the names in a directory, or of the fact that there was nothing to read.
     digest: [u8; 32],
-    /// The most that is read from there; more counts as nothing.
-    limit: usize,
+    by: By,
+}
+
+/// How one looks at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    /// What is in it, up to so many bytes; more counts as nothing.
+    Content(usize),
+    /// Size and times: for what has hundreds of files, which nobody but its owner writes.
+    Facts,
 }
 
 impl Watched {
@@ -55,7 +63,7 @@ impl Watched {
     /// Reads the same paths now. Commands have turns of their own, and are taken as they were.
     #[must_use]
     pub fn again(&self) -> Self {
-        let read = self.read.iter().map(|(path, seen)| (path.clone(), look(path, seen.limit))).collect();
+        let read = self.read.iter().map(|(path, seen)| (path.clone(), look(path, seen.by))).collect();
         Self { read, commands: self.commands.clone() }
     }
 }
@@ -105,7 +113,7 @@ impl Seen {
         // An empty file is not the same as none.
         digest.update(if content.is_some() { b"content" } else { b"nothing" });
         digest.update(content.unwrap_or_default());
-        Self { digest: finish(digest), limit }
+        Self { digest: finish(digest), by: By::Content(limit) }
     }
 
     /// The files of a directory.
@@ -115,11 +123,19 @@ impl Seen {
             names.update(file.as_os_str().as_encoded_bytes());
             names.update(b"\0");
         }
-        Self { digest: finish(names), limit }
+        Self { digest: finish(names), by: By::Content(limit) }
+    }
+
+    /// What a file or folder is like from outside.
+    pub(super) fn facts(path: &Path) -> Self {
+        let mut digest = Context::new(&SHA256);
+        source::facts(path).iter().flatten().for_each(|fact| digest.update(&fact.to_be_bytes()));
+        Self { digest: finish(digest), by: By::Facts }
     }
 }
 
-fn look(path: &Path, limit: usize) -> Seen {
+fn look(path: &Path, by: By) -> Seen {
+    let By::Content(limit) = by else { return Seen::facts(path) };
     match source::list(path) {
         Ok(files) => Seen::names(&files, limit),
         Err(_) => {

@@ -15,13 +15,14 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
 
 use self::watch::Watcher;
+use crate::blocking::Lane;
 use crate::config::{self, Color, Config, Forgiven, Overrides, Report, Source};
-use crate::credential::{Slots, oauth2};
+use crate::credential::{Slots, Unclaimed, oauth2};
 use crate::heap;
 use crate::snapshot::difference::Difference;
 use crate::snapshot::{Published, Service, Snapshot};
@@ -83,6 +84,9 @@ pub(crate) struct Applied {
     pub(crate) time: SystemTime,
     pub(crate) difference: Difference,
 }
+
+/// What a load came to, and whether what outlives the process is this process's own.
+type Loaded = (Option<Snapshot>, Report, Result<(), Unclaimed>);
 
 /// Somebody who waits for the outcome.
 type Asked = oneshot::Sender<Outcome>;
@@ -168,6 +172,7 @@ impl History {
 impl Reloader {
     /// Takes up the tokens of the first snapshot, then reloads whenever something changed or somebody asks.
     pub(crate) async fn run(mut self) -> Infallible {
+        let mut loading = Lane::default();
         let mut wanted = self.published.current().load_full();
         self.take_up_tokens(&wanted);
         loop {
@@ -176,11 +181,13 @@ impl Reloader {
                 // It holds an end of the queue itself, so the queue never closes.
                 Some(asked) = self.queue.recv() => waiting.push(asked),
                 () = self.watcher.changed() => {}
+                // Whoever asked for what hung was refused, and what it came to is old.
+                () = loading.through() => {}
             }
             while let Ok(asked) = self.queue.try_recv() {
                 waiting.push(asked);
             }
-            let outcome = self.reload(&mut wanted).await;
+            let outcome = self.reload(&mut wanted, &mut loading).await;
             for asked in waiting {
                 // Whoever asked may have left.
                 let _left = asked.send(outcome.clone());
@@ -190,15 +197,14 @@ impl Reloader {
 
     /// `wanted` is what the last load came to. What is published may lag behind it, where a service waits for a token
     /// before it switches: a load that finds the same again must not begin that anew.
-    async fn reload(&mut self, wanted: &mut Arc<Snapshot>) -> Outcome {
+    async fn reload(&mut self, wanted: &mut Arc<Snapshot>, loading: &mut Lane<Loaded>) -> Outcome {
         let (loader, slots, previous) = (Arc::clone(&self.loader), Arc::clone(&self.slots), Arc::clone(wanted));
         let load = move || {
             let (snapshot, report) = loader.load(Some(&previous), &slots);
             let claimed = snapshot.as_ref().map_or(Ok(()), Snapshot::claim);
             (snapshot, report, claimed)
         };
-        let loaded = tokio::task::spawn_blocking(load).await;
-        let (outcome, difference) = match loaded {
+        let (outcome, difference) = match loading.run(LOAD_WITHIN, load).await {
             Ok((snapshot, report, claimed)) => {
                 self.watcher.watch(report.watched());
                 match claimed {
@@ -206,7 +212,7 @@ impl Reloader {
                     Err(unclaimed) => (Outcome::Refused { error: format!("error: {unclaimed}") }, None),
                 }
             }
-            Err(panic) => (Outcome::Refused { error: format!("error: loading the config failed: {panic}") }, None),
+            Err(stuck) => (Outcome::Refused { error: format!("error: loading the config failed: {stuck}") }, None),
         };
         if let Outcome::Refused { error } = &outcome {
             tracing::error!("the config is refused, the old one goes on serving\n{}", error.trim_end());
@@ -289,5 +295,7 @@ pub(crate) fn warn_of(said: &str) {
     }
 }
 
+/// Commands have 10 s each, and run one after the other; a mount that hangs has no end.
+const LOAD_WITHIN: Duration = Duration::from_secs(120);
 /// As many differences are kept.
 const KEPT: usize = 20;

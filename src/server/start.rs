@@ -24,6 +24,7 @@ use super::vital::{Due, Vital};
 use super::worker::{Phase, Worker};
 use super::{Error, OnHangUp, Options, Started};
 use crate::admin::{self, Readiness, Role};
+use crate::blocking;
 use crate::config::{self, Color, Config, Ready, Source};
 use crate::credential::{Slot, Slots};
 use crate::heap;
@@ -109,9 +110,10 @@ impl Start {
             reloads: Arc::clone(&reloads),
             queue,
             watcher: Watcher::new(self.watched),
-            spawn: spawn(&vital),
+            spawn: starter(&vital),
             prepare: prepare(&lifecycle, &sockets, &gate, descriptors, self.log),
         };
+        vital.endless("the log of what hangs", blocking::tell_of_hangs());
         vital.endless("the reloader of the config", reloader.run());
         let stop = Arc::new(Notify::new());
         let addresses = |role| sockets.borrow().addresses(role);
@@ -121,18 +123,21 @@ impl Start {
         vital.finite("the wait for the first tokens", async { Ok(become_ready.await) });
         started(up);
 
+        let life = Rc::clone(&lifecycle);
         let drain =
             drain::Drain { signals, stop, reloads, published, lifecycle, sockets, background, gate, phase, workers };
         // At every stage of its life: half a process drains no better than it serves.
-        tokio::select! {
+        let ended = tokio::select! {
             death = deaths.first() => Err(Error::Died(death.to_string())),
             ended = drain.run() => ended,
-        }
+        };
+        drop(tokio::time::timeout(LAST_WORDS, life.told()).await);
+        ended
     }
 }
 
 /// Starts what the reloader needs: each ends when nobody needs it any more.
-fn spawn(vital: &Vital) -> Spawn {
+fn starter(vital: &Vital) -> Spawn {
     let vital = vital.clone();
     Box::new(move |name, task| {
         vital.finite(name, async {
@@ -295,6 +300,8 @@ fn describe(source: &Source) -> String {
     }
 }
 
+/// A service manager that does not listen must not hold up the end.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// After a failed attempt the next is some time away.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// How long after the start nothing of it goes on any more.

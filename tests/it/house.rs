@@ -26,6 +26,7 @@ const GROUND: &[&str] = &[
     "code",
     "clock",
     "deadline",
+    "blocking",
     "gather",
     "guard",
     "hex",

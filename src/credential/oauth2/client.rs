@@ -87,7 +87,7 @@ impl Client {
                 self.name(draft);
                 draft.add_secret("client_secret", secret);
             }
-            Proof::Jwt(assertion) => self.show(&assertion.make(SystemTime::now())?, draft),
+            Proof::Jwt(assertion) => self.show(&assertion.make(SystemTime::now()).await?, draft),
             Proof::File(path) => self.show(&assertion::read(path).await?, draft),
             // The endpoint must know which client the certificate is to be of (RFC 8705 §2).
             Proof::Certificate | Proof::None => self.name(draft),

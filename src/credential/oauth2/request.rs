@@ -121,7 +121,7 @@ impl TokenRequest {
 
     /// The request as it goes out this time.
     async fn draft(&self, address: &Address, input: &Input<'_>) -> Result<Draft, Unready> {
-        let mut draft = self.grant.draft(input)?;
+        let mut draft = self.grant.draft(input).await?;
         self.client.authenticate(&mut draft).await?;
         self.wanted.write(&mut draft);
         if let Some(prover) = &self.prover {

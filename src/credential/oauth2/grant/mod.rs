@@ -104,7 +104,7 @@ impl Grant {
     ///
     /// # Errors
     /// When what it is asked for with can't be made.
-    pub(super) fn draft(&self, input: &Input<'_>) -> Result<Draft, Unready> {
+    pub(super) async fn draft(&self, input: &Input<'_>) -> Result<Draft, Unready> {
         let mut draft = Draft::new(self.grant_type());
         match (self, input) {
             (Self::Password { username, password }, _) => {
@@ -112,7 +112,7 @@ impl Grant {
                 draft.add_secret("password", password);
             }
             (_, Input::RefreshToken(lease)) => draft.add_secret("refresh_token", lease.token()),
-            (Self::JwtBearer(assertion), _) => draft.add_secret("assertion", &assertion.make(SystemTime::now())?),
+            (Self::JwtBearer(assertion), _) => draft.add_secret("assertion", &assertion.make(SystemTime::now()).await?),
             (Self::TokenExchange(exchange), input) => exchange.write(input.subject(), &mut draft),
             (Self::ClientCredentials | Self::RefreshToken(_), _) => {}
         }
