@@ -9,9 +9,9 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::json;
 
 use super::answer::{self, Answer, Asked, Granted};
-use super::call::Origin;
 use super::failure::Failure;
 use super::metadata::{self, Expected, Unfit};
+use super::origin::Origin;
 use super::spellings::Spellings;
 use crate::clock::Moment;
 use crate::config::{Scheme, Url};
