@@ -34,6 +34,7 @@ pub(crate) struct Context {
     pub(crate) reloads: Arc<Reloads>,
     pub(crate) listeners: Arc<ArcSwap<Vec<Listening>>>,
     pub(crate) readiness: Arc<Readiness>,
+    pub(crate) liveness: Arc<Liveness>,
     pub(crate) started_at: SystemTime,
     /// Where the config comes from, for people.
     pub(crate) config_path: String,
@@ -72,6 +73,22 @@ impl Readiness {
     }
 
     /// Why it is not ready; `None`: it is.
+    pub(crate) fn reason(&self) -> Option<Arc<String>> {
+        self.0.load_full()
+    }
+}
+
+/// Whether all of the process turns; set by `server`, read by `/livez`.
+#[derive(Debug, Default)]
+pub(crate) struct Liveness(ArcSwapOption<String>);
+
+impl Liveness {
+    /// What hangs; `None`: nothing does.
+    pub(crate) fn set(&self, reason: Option<String>) {
+        self.0.store(reason.map(Arc::new));
+    }
+
+    /// What hangs; `None`: nothing does.
     pub(crate) fn reason(&self) -> Option<Arc<String>> {
         self.0.load_full()
     }
@@ -164,8 +181,8 @@ impl<'a> Page<'a> {
 
     async fn answer(self, cx: &Context) -> Response<Body> {
         match self {
-            Self::Live => text("text/plain; charset=utf-8", "alive\n"),
-            Self::Ready => ready(cx),
+            Self::Live => probe("alive\n", cx.liveness.reason()),
+            Self::Ready => probe("ready\n", cx.readiness.reason()),
             Self::Metrics => text(OPEN_METRICS, cx.metrics.encode(gauges(cx))),
             Self::Status => json(StatusCode::OK, &status::of(cx)),
             Self::Reload => reload(cx).await,
@@ -207,9 +224,10 @@ impl Refusal {
     }
 }
 
-fn ready(cx: &Context) -> Response<Body> {
-    match cx.readiness.reason() {
-        None => text("text/plain; charset=utf-8", "ready\n"),
+/// `fine`, or why it is not.
+fn probe(fine: &'static str, reason: Option<Arc<String>>) -> Response<Body> {
+    match reason {
+        None => text("text/plain; charset=utf-8", fine),
         Some(reason) => refuse(Code::NotReady, &reason),
     }
 }
@@ -274,3 +292,24 @@ fn live(mut answer: Response<Body>) -> Response<Body> {
 }
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_probe_says_what_is_wrong() {
+        let liveness = Liveness::default();
+        assert_eq!(probe("alive\n", liveness.reason()).status(), StatusCode::OK);
+
+        liveness.set(Some("worker 1 has not turned for 10 s".to_owned()));
+
+        let answer = probe("alive\n", liveness.reason());
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let body = answer.into_body().collect().await.expect("a body").to_bytes();
+        let problem: serde_json::Value = serde_json::from_slice(&body).expect("a problem");
+        assert_eq!(problem["detail"], "worker 1 has not turned for 10 s");
+    }
+}

@@ -329,6 +329,7 @@ routes: [{ path: /pay, service: payments }]
             reloads: Reloads::new().0,
             listeners: Arc::new(ArcSwap::from_pointee(vec![traffic])),
             readiness: Arc::new(Readiness::default()),
+            liveness: Arc::default(),
             started_at: SystemTime::UNIX_EPOCH,
             config_path: "/etc/sidekey/sidekey.yaml".to_owned(),
         }

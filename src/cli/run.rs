@@ -1,6 +1,9 @@
 //! `sidekey run`: the proxy.
 
 use std::process::ExitCode;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
@@ -50,14 +53,25 @@ pub(super) fn end(ended: Result<(), server::Error>) -> ExitCode {
     match error {
         // Drawn already, each problem with its own `error:`.
         server::Error::Config(report) => {
-            anstream::eprint!("{}", report.render(super::color()));
+            tell(report.render(super::color()));
             ExitCode::from(WRONG)
         }
         error => {
-            anstream::eprintln!("error: {error}");
+            tell(format!("error: {error}\n"));
             ExitCode::from(FAILED)
         }
     }
+}
+
+/// Prints on standard error, unless nobody reads there any more: a full pipe must not hold up the end.
+fn tell(text: String) {
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        anstream::eprint!("{text}");
+        // Whoever waited may have gone on.
+        let _late = tell.send(());
+    });
+    let _nobody_reads = told.recv_timeout(Duration::from_secs(1));
 }
 
 /// Addresses, or `off`.

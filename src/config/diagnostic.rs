@@ -18,7 +18,7 @@ use super::exposed::Exposed;
 use super::forgiven::Forgiven;
 use super::mask;
 use super::node::{Entry, Node};
-use super::source::{self, FileAccess, LARGEST_SECRET, UnreadableFile};
+use super::source::{self, FileAccess, LARGEST_FILE, LARGEST_SECRET, LARGEST_TABLE, UnreadableFile};
 use super::value::Span;
 use super::watched::{Seen, Watched, WatchedCommand};
 use crate::secret::Secret;
@@ -353,6 +353,11 @@ impl Report {
         };
     }
 
+    /// Has a file or folder watched that is read elsewhere. What is read there is read after this.
+    pub(crate) fn watch(&mut self, path: &Path) {
+        self.read.entry(path.to_owned()).or_insert_with(|| Seen::facts(path));
+    }
+
     /// Remembers what was found at a path.
     pub(super) fn remember(&mut self, path: &Path, seen: Seen) {
         self.read.insert(path.to_owned(), seen);
@@ -439,9 +444,3 @@ impl Report {
         }
     }
 }
-
-/// Bundles of public certificates are larger than any secret.
-const LARGEST_FILE: usize = 1 << 20;
-
-/// Room for ten thousand lines of 1.6 KiB.
-const LARGEST_TABLE: usize = 16 << 20;

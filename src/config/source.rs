@@ -13,6 +13,8 @@ use std::sync::OnceLock;
 
 use zeroize::Zeroizing;
 
+use crate::blocking;
+
 /// Where the config is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -66,6 +68,8 @@ pub(crate) enum UnreadableFile {
     NotText,
     #[error("it was found and not named, and belongs to another user (uid {0})")]
     Foreign(u32),
+    #[error("a reading of it hangs, since {0}")]
+    Hangs(String),
     #[error("{0}")]
     Other(io::Error),
 }
@@ -137,6 +141,7 @@ pub(super) fn refuse_foreign_folder(path: &Path) -> Result<(), UnreadableFile> {
 
 /// Reads a regular file (symlinks are followed) of at most `limit` bytes.
 pub(super) fn read(path: &Path, limit: usize) -> Result<Content, UnreadableFile> {
+    let _mark = blocking::mark_reading(path);
     // Without O_NONBLOCK a FIFO in the file's place would hang the load, and a reload with it.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     let metadata = file.metadata()?;
@@ -153,6 +158,10 @@ pub(super) fn read(path: &Path, limit: usize) -> Result<Content, UnreadableFile>
 /// # Errors
 /// When there is no such file, or it can't be used.
 pub(crate) fn read_as_used(path: &Path) -> Result<Zeroizing<Vec<u8>>, UnreadableFile> {
+    // Each attempt to get a token comes here: none may add a thread to those that hang already.
+    if let Some(since) = blocking::hangs_reading(path) {
+        return Err(UnreadableFile::Hangs(since));
+    }
     Ok(read(path, LARGEST_SECRET)?.bytes)
 }
 
@@ -183,6 +192,7 @@ pub(super) fn standard_input(limit: usize) -> Result<Zeroizing<String>, Unreadab
 
 /// The `*.yaml` files of a directory in name order, hidden ones aside.
 pub(super) fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let _mark = blocking::mark_reading(folder);
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
@@ -194,6 +204,13 @@ pub(super) fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
     }
     files.sort();
     Ok(files)
+}
+
+/// What tells one state of a file or folder from another without a look inside; `None`: there is none.
+pub(super) fn facts(path: &Path) -> Option<[u64; 5]> {
+    let _mark = blocking::mark_reading(path);
+    let of = fs::metadata(path).ok()?;
+    Some([of.dev(), of.ino(), of.size(), of.mtime().cast_unsigned(), of.mtime_nsec().cast_unsigned()])
 }
 
 /// A variable of the environment that the config names.
@@ -261,6 +278,10 @@ const PLACES: [&str; 2] = ["./sidekey.yaml", "/etc/sidekey/sidekey.yaml"];
 
 /// Of a value, a key or a token.
 pub(super) const LARGEST_SECRET: usize = 64 << 10;
+/// Bundles of public certificates are larger than any secret.
+pub(super) const LARGEST_FILE: usize = 1 << 20;
+/// Room for ten thousand lines of 1.6 KiB.
+pub(super) const LARGEST_TABLE: usize = 16 << 20;
 
 const READABLE_BY_OTHERS: u32 = 0o004;
 const WRITABLE_BY_OTHERS: u32 = 0o002;

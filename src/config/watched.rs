@@ -32,8 +32,16 @@ pub struct WatchedCommand {
 pub(super) struct Seen {
     /// SHA-256 of the content, of the names in a directory, or of the fact that there was nothing to read.
     digest: [u8; 32],
-    /// The most that is read from there; more counts as nothing.
-    limit: usize,
+    by: By,
+}
+
+/// How one looks at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    /// What is in it, up to so many bytes; more counts as nothing.
+    Content(usize),
+    /// Size and times: for what has hundreds of files, which nobody but its owner writes.
+    Facts,
 }
 
 impl Watched {
@@ -54,7 +62,7 @@ impl Watched {
     /// Reads the same paths now. Commands have turns of their own, and are taken as they were.
     #[must_use]
     pub fn again(&self) -> Self {
-        let read = self.read.iter().map(|(path, seen)| (path.clone(), look(path, seen.limit))).collect();
+        let read = self.read.iter().map(|(path, seen)| (path.clone(), look(path, seen.by))).collect();
         Self { read, commands: self.commands.clone() }
     }
 }
@@ -99,18 +107,27 @@ impl Seen {
         let mut digest = Digest::new();
         // As a list: an empty file is not the same as none.
         digest.list(content.iter());
-        Self { digest: digest.finish(), limit }
+        Self { digest: digest.finish(), by: By::Content(limit) }
     }
 
     /// The files of a directory.
     pub(super) fn names(files: &[PathBuf], limit: usize) -> Self {
         let mut names = Digest::new();
         names.list(files.iter().map(|file| file.as_os_str().as_encoded_bytes()));
-        Self { digest: names.finish(), limit }
+        Self { digest: names.finish(), by: By::Content(limit) }
+    }
+
+    /// What a file or folder is like from outside.
+    pub(super) fn facts(path: &Path) -> Self {
+        let mut digest = Digest::new();
+        // As a list: what is not there is like nothing that is.
+        digest.list(source::facts(path).iter().flatten().map(|fact| fact.to_be_bytes()));
+        Self { digest: digest.finish(), by: By::Facts }
     }
 }
 
-fn look(path: &Path, limit: usize) -> Seen {
+fn look(path: &Path, by: By) -> Seen {
+    let By::Content(limit) = by else { return Seen::facts(path) };
     match source::list(path) {
         Ok(files) => Seen::names(&files, limit),
         Err(_) => {

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::rc::{Rc, Weak};
 
 use super::{ConnectionDeadline, ExchangeDeadline, TICK};
@@ -106,7 +107,7 @@ impl Sweep {
     }
 
     /// Ticks until it is dropped.
-    pub(crate) async fn run(&self) {
+    pub(crate) async fn run(&self) -> Infallible {
         let mut interval = tokio::time::interval(TICK);
         // After a pause of the machine one tick is enough: nothing was waiting in the meantime.
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -6,6 +6,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
 use std::ops::Deref;
 use std::pin::pin;
 use std::rc::Rc;
@@ -120,7 +121,7 @@ impl Context {
     /// Keeps the view current while no request asks for it; never ends.
     ///
     /// Without this an idle worker would hold the connections of a certificate that was rotated away.
-    pub(crate) async fn follow(&self) {
+    pub(crate) async fn follow(&self) -> Infallible {
         loop {
             let mut changed = pin!(self.published.changed());
             // Registered before looking: a publication between the two is not missed.

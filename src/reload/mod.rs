@@ -12,13 +12,15 @@ mod turns;
 pub(crate) mod watch;
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
 
 use self::watch::Watcher;
+use crate::blocking::Lane;
 use crate::config::{self, Color, Config, Forgiven, Overrides, Report, Source};
 use crate::credential::{Slots, oauth2};
 use crate::heap;
@@ -27,8 +29,8 @@ use crate::snapshot::difference::Difference;
 use crate::snapshot::{ClaimedState, Published, Service, Snapshot};
 use crate::telemetry::metrics::Metrics;
 
-/// Starts a task on the background's runtime.
-pub(crate) type Spawn = Box<dyn Fn(Pin<Box<dyn Future<Output = ()>>>)>;
+/// Starts a task on the background's runtime, which is told of by this name if it panics.
+pub(crate) type Spawn = Box<dyn Fn(&'static str, Pin<Box<dyn Future<Output = ()>>>)>;
 
 /// Gets ready for a config before it is published: binds its new addresses, say.
 ///
@@ -167,22 +169,23 @@ impl History {
 
 impl Reloader {
     /// Takes up the tokens of the first snapshot, then reloads whenever something changed or somebody asks.
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(mut self) -> Infallible {
+        let mut loading = Lane::default();
         let mut wanted = self.published.current().load_full();
         self.take_up_tokens(&wanted);
         loop {
             let mut waiting = Vec::new();
             tokio::select! {
-                asked = self.queue.recv() => match asked {
-                    Some(asked) => waiting.push(asked),
-                    None => return,
-                },
+                // It holds an end of the queue itself, so the queue never closes.
+                Some(asked) = self.queue.recv() => waiting.push(asked),
                 () = self.watcher.changed() => {}
+                // Whoever asked for what hung was refused, and what it came to is old.
+                () = loading.through() => {}
             }
             while let Ok(asked) = self.queue.try_recv() {
                 waiting.push(asked);
             }
-            let outcome = self.reload(&mut wanted).await;
+            let outcome = self.reload(&mut wanted, &mut loading).await;
             if let (Outcome::Unchanged { generation }, [_, ..]) = (&outcome, &waiting[..]) {
                 // Whoever forces a reload wants to know that it was one. The watcher looks for nobody.
                 tracing::info!(generation, "reloaded: nothing has changed");
@@ -196,7 +199,7 @@ impl Reloader {
 
     /// `wanted` is what the last load came to. What is published may lag behind it, where a service waits for a token
     /// before it switches: a load that finds the same again must not begin that anew.
-    async fn reload(&mut self, wanted: &mut Arc<Snapshot>) -> Outcome {
+    async fn reload(&mut self, wanted: &mut Arc<Snapshot>, loading: &mut Lane) -> Outcome {
         let (loader, slots, previous) = (Arc::clone(&self.loader), Arc::clone(&self.slots), Arc::clone(wanted));
         let load = move || {
             let (snapshot, report) = loader.load(Some(&previous), &slots);
@@ -204,8 +207,7 @@ impl Reloader {
             let claimed = snapshot.as_ref().map(Snapshot::claim).transpose();
             (snapshot, report, claimed)
         };
-        let loaded = tokio::task::spawn_blocking(load).await;
-        let (outcome, difference) = match loaded {
+        let (outcome, difference) = match loading.run(LOAD_WITHIN, load).await {
             Ok((snapshot, report, claimed)) => {
                 self.watcher.watch(report.watched());
                 match claimed {
@@ -220,7 +222,7 @@ impl Reloader {
                     Err(unclaimed) => (Outcome::Refused { error: format!("error: {unclaimed}") }, None),
                 }
             }
-            Err(panic) => (Outcome::Refused { error: format!("error: loading the config failed: {panic}") }, None),
+            Err(stuck) => (Outcome::Refused { error: format!("error: loading the config failed: {stuck}") }, None),
         };
         if let Outcome::Refused { error } = &outcome {
             tracing::error!("the config is refused, the old one goes on serving\n{}", error.trim_end());
@@ -268,7 +270,7 @@ impl Reloader {
         let (first, switches) = rotation::hold_back(&serving, new);
         self.published.publish(first);
         for switch in switches {
-            (self.spawn)(Box::pin(switch.carry_out(Arc::clone(&self.published))));
+            (self.spawn)("the switch of a certificate", Box::pin(switch.carry_out(Arc::clone(&self.published))));
         }
     }
 
@@ -282,10 +284,10 @@ impl Reloader {
             subjects.count_for(sharers.iter().map(numbers).collect());
         }
         for slot in self.slots.take_new() {
-            (self.spawn)(Box::pin(oauth2::refresh::run(Arc::downgrade(&slot))));
+            (self.spawn)("the refresher of a token", Box::pin(oauth2::refresh::run(Arc::downgrade(&slot))));
         }
         for subjects in self.slots.take_new_subjects() {
-            (self.spawn)(Box::pin(subjects.keep()));
+            (self.spawn)("the keeper of subjects", Box::pin(subjects.keep()));
         }
     }
 
@@ -306,5 +308,7 @@ pub(crate) fn warn_of(said: &str) {
     }
 }
 
+/// Commands have 10 s each, and run one after the other; a mount that hangs has no end.
+const LOAD_WITHIN: Duration = Duration::from_secs(120);
 /// As many differences are kept.
 const KEPT: usize = 20;

@@ -10,9 +10,12 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
+use crate::blocking;
+
 /// The directories in which an entry decides what `path` leads to. Where the trail breaks off, the last one is the
 /// nearest that exists: what is missing will appear in there.
 pub(super) fn directories(path: &Path) -> BTreeSet<PathBuf> {
+    let _mark = blocking::mark(format!("following the links of `{}`", path.display()));
     let mut trail = Trail { at: PathBuf::from("/"), found: BTreeSet::new(), links: 0 };
     // Fails only when the working directory is gone: then a relative path leads nowhere.
     if let Ok(path) = std::path::absolute(path) {

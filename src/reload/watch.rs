@@ -6,11 +6,13 @@
 //! events; `turns` runs them again.
 //!
 //! ```text
+//!  new paths: the kernel is asked for events of them, on a thread of its own; looks go on meanwhile
 //!  event ──► settle: quiet for 50 ms, at most 500 ms ──► look ──► other content: resolved
 //!  every 10 s ───────────────────────────────────────────► │ ────► same: wait on
 //! ```
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +24,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::trail;
 use super::turns::Turns;
+use crate::blocking::{self, Lane, Stuck};
 use crate::config::Watched;
 
 /// Watches what a load has read and run.
@@ -37,11 +40,17 @@ struct Files {
     /// Something may have changed that nobody has looked at yet.
     unseen: bool,
     notifications: Notifications,
+    /// Whether `notifications` are those of `watched`.
+    is_armed: bool,
+    arming: Lane,
+    looking: Lane,
     look_every: Duration,
 }
 
 /// The kernel's notifications.
 enum Notifications {
+    /// They have not been asked for yet.
+    None,
     On(#[expect(dead_code, reason = "notifies until it is dropped")] RecommendedWatcher),
     /// They can't be had, and the user was told.
     Off,
@@ -74,25 +83,29 @@ impl Watcher {
 impl Files {
     fn new(watched: Watched) -> Self {
         let stirred = Arc::new(Notify::new());
-        let notifications = notifications(&watched, &stirred).unwrap_or_else(|error| {
-            tracing::warn!("changes of files are noticed within 10 s only: {error}");
-            Notifications::Off
-        });
-        Self { watched, stirred, unseen: true, notifications, look_every: LOOK_EVERY }
+        Self {
+            watched,
+            stirred,
+            unseen: true,
+            notifications: Notifications::None,
+            is_armed: false,
+            arming: Lane::default(),
+            looking: Lane::default(),
+            look_every: LOOK_EVERY,
+        }
     }
 
     fn watch(&mut self, watched: Watched) {
-        match notifications(&watched, &self.stirred) {
-            Ok(on) => self.notifications = on,
-            Err(error) => self.fall_back(&error),
-        }
         self.watched = watched;
+        self.is_armed = false;
         // It may have changed between the load and the new watches.
         self.unseen = true;
     }
 
     async fn changed(&mut self) {
         loop {
+            // Before the look, which then sees what happened while there were no events yet.
+            self.arm().await;
             if !self.unseen {
                 // Without an event in all that time: the look that stands in for notifications.
                 drop(timeout(self.look_every, self.stirred.notified()).await);
@@ -103,6 +116,26 @@ impl Files {
                 return;
             }
             self.unseen = false;
+        }
+    }
+
+    /// Asks for events of what is watched now. Until they are had, those of before are better than none.
+    async fn arm(&mut self) {
+        if self.is_armed {
+            return;
+        }
+        let (watched, stirred) = (self.watched.clone(), Arc::clone(&self.stirred));
+        match self.arming.run(ARM_WITHIN, move || notifications(&watched, &stirred)).await {
+            Ok(Ok(on)) => {
+                self.notifications = Notifications::On(on);
+                self.is_armed = true;
+            }
+            Ok(Err(error)) => {
+                self.fall_back(&error);
+                self.is_armed = true;
+            }
+            // A mount that hangs may come back: asked for again at the next turn.
+            Err(stuck) => self.fall_back(&stuck),
         }
     }
 
@@ -118,15 +151,20 @@ impl Files {
         }
     }
 
-    async fn is_different(&self) -> bool {
+    async fn is_different(&mut self) -> bool {
         let before = self.watched.clone();
-        // Reading may block: the background has sockets to answer meanwhile. A panic in there is taken for a change:
-        // the load will meet it again, and say so.
-        tokio::task::spawn_blocking(move || before.again() != before).await.unwrap_or(true)
+        // Reading may block: the background has sockets to answer meanwhile.
+        match self.looking.run(LOOK_WITHIN, move || before.again() != before).await {
+            Ok(is_different) => is_different,
+            // Looked at again at the next turn, once what hangs is through; a load now would hang in the same place.
+            Err(Stuck::Late) => false,
+            // Taken for a change: the load will meet it again, and say so.
+            Err(Stuck::Panicked(_)) => true,
+        }
     }
 
-    fn fall_back(&mut self, error: &notify::Error) {
-        if matches!(self.notifications, Notifications::On(_)) {
+    fn fall_back(&mut self, error: &dyn fmt::Display) {
+        if !matches!(self.notifications, Notifications::Off) {
             tracing::warn!("changes of files are noticed within 10 s only: {error}");
         }
         self.notifications = Notifications::Off;
@@ -136,8 +174,8 @@ impl Files {
 /// New notifications for all directories on the way to what is watched.
 ///
 /// They are made anew for each load: a watch belongs to an inode, and the path that it was made for may lead to
-/// another one by now.
-fn notifications(watched: &Watched, stirred: &Arc<Notify>) -> notify::Result<Notifications> {
+/// another one by now. Blocks.
+fn notifications(watched: &Watched, stirred: &Arc<Notify>) -> notify::Result<RecommendedWatcher> {
     let directories: BTreeSet<PathBuf> = watched.paths().flat_map(trail::directories).collect();
     let stirred = Arc::clone(stirred);
     let mut watcher = notify::recommended_watcher(move |event| {
@@ -146,13 +184,14 @@ fn notifications(watched: &Watched, stirred: &Arc<Notify>) -> notify::Result<Not
         }
     })?;
     for directory in directories {
+        let _mark = blocking::mark(format!("watching `{}`", directory.display()));
         match watcher.watch(&directory, RecursiveMode::NonRecursive) {
             // Gone since it was found: the look that follows each load sees that.
             Err(error) if matches!(error.kind, notify::ErrorKind::PathNotFound) => {}
             other => other?,
         }
     }
-    Ok(Notifications::On(watcher))
+    Ok(watcher)
 }
 
 /// Whether an event can mean a change. Our own reading makes events too: to look at those would never end.
@@ -167,6 +206,9 @@ fn is_of_interest(event: &notify::Result<notify::Event>) -> bool {
     }
 }
 
+/// A disk that is there answers at once.
+const ARM_WITHIN: Duration = Duration::from_secs(2);
+const LOOK_WITHIN: Duration = Duration::from_secs(30);
 const QUIET: Duration = Duration::from_millis(50);
 const SETTLE_AT_MOST: Duration = Duration::from_millis(500);
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -192,6 +234,7 @@ mod tests {
     /// A watcher of `path` that has nothing left to look at.
     async fn watcher(path: &Path) -> Files {
         let mut watcher = Files::new(load(path));
+        watcher.arm().await;
         watcher.settle().await;
         assert!(!watcher.is_different().await, "nothing has changed yet");
         watcher.unseen = false;

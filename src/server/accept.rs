@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use super::connection::ThreadShared;
 use super::listener::{self, Socket};
 use super::stream::{Detached, Stream};
+use super::vital::{Due, End};
 use super::worker::Worker;
 use crate::deadline::TICK;
 use crate::locked::locked;
@@ -198,18 +199,16 @@ pub(crate) enum Stop {
     HandedOn,
 }
 
-/// Accepts from `socket` until `stop` says so, then what is left in its queue.
+/// Accepts from `socket` until `stop` says so, then what is left in its queue. Told of as [`NAME`].
 pub(crate) async fn run(
     socket: Arc<Socket>,
     gate: Arc<Gate>,
     mut stop: watch::Receiver<Stop>,
     carriers: Carriers,
     serve: impl Fn(Accepted),
-) {
-    let listener = match Listener::watch(&socket) {
-        Ok(listener) => listener,
-        Err(error) => return tracing::error!(%error, "a listening socket can't be watched"),
-    };
+) -> End {
+    let listener =
+        Listener::watch(&socket).map_err(|error| format!("{} can't be watched: {error}", socket.address()))?;
     loop {
         let next = tokio::select! {
             biased;
@@ -230,6 +229,7 @@ pub(crate) async fn run(
         tokio::time::sleep(LAST_HANDSHAKES).await;
         empty_queue(&socket, &gate, &carriers, &serve).await;
     }
+    Ok(Due)
 }
 
 /// The clients in the queue were told that they are connected.
@@ -320,6 +320,8 @@ async fn pause_after(error: &io::Error, address: &str) {
     tokio::time::sleep(PAUSE).await;
 }
 
+/// What it is called where its end is told of.
+pub(crate) const NAME: &str = "an accepting loop";
 const PAUSE: Duration = Duration::from_millis(100);
 /// Longer than one takes on this machine, or on one beside it.
 const LAST_HANDSHAKES: Duration = Duration::from_millis(20);
@@ -337,7 +339,8 @@ mod tests {
         let (_stop, stopped) = watch::channel(stop);
         let (gate, here) = (Arc::new(Gate::new(10)), Carriers::Here(Rc::default()));
         let served = Cell::new(0);
-        run(Arc::clone(socket), gate, stopped, here, |_| served.set(served.get() + 1)).await;
+        let ended = run(Arc::clone(socket), gate, stopped, here, |_| served.set(served.get() + 1)).await;
+        assert_eq!(ended, Ok(Due));
         served.get()
     }
 

@@ -4,13 +4,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use tokio::task::spawn_local;
 
 use super::accept::{self, Accepted, Carriers, Gate, Stop};
 use super::connection::{self, Port, ThreadShared};
 use super::listener::Socket;
 use super::ports::{Admin, Health};
 use super::sockets::Serve;
+use super::vital::{Vital, passing};
 use super::worker::Worker;
 use crate::admin::{self, Role};
 
@@ -25,6 +25,7 @@ pub(crate) struct Background {
     /// anybody out of the other.
     operators: RoleShared,
     probes: RoleShared,
+    vital: Vital,
 }
 
 /// What the connections of one role share that are carried here.
@@ -32,13 +33,20 @@ pub(crate) struct Background {
 struct RoleShared {
     gate: Arc<Gate>,
     floor: Rc<ThreadShared>,
+    vital: Vital,
 }
 
 impl Background {
     /// `places`: how many connections each of the two other roles may have.
-    pub(crate) fn new(workers: Rc<[Worker]>, gate: Arc<Gate>, admin: Rc<admin::Context>, places: usize) -> Self {
-        let (operators, probes) = (RoleShared::new(places), RoleShared::new(places));
-        Self { workers, gate, admin, operators, probes }
+    pub(crate) fn new(
+        workers: Rc<[Worker]>,
+        gate: Arc<Gate>,
+        admin: Rc<admin::Context>,
+        places: usize,
+        vital: &Vital,
+    ) -> Self {
+        let (operators, probes) = (RoleShared::new(places, vital), RoleShared::new(places, vital));
+        Self { workers, gate, admin, operators, probes, vital: vital.clone() }
     }
 
     /// What [`super::sockets::Sockets`] calls for each new socket.
@@ -71,34 +79,42 @@ impl Background {
         }
         let workers = Rc::clone(&self.workers);
         let carriers = Carriers::Workers(Rc::clone(&workers));
-        spawn_local(accept::run(socket, gate, stop, carriers, move |accepted| {
-            let Some(worker) = workers.iter().min_by_key(|worker| worker.open()) else { return };
-            match accepted.hand_over() {
-                Ok(connection) => worker.serve(connection),
-                Err(error) => tracing::warn!(%error, "an accepted connection can't be handed to a worker"),
-            }
-        }));
+        self.vital.finite(
+            accept::NAME,
+            accept::run(socket, gate, stop, carriers, move |accepted| {
+                // One that is gone carries nothing, and so would get every connection until the process has ended.
+                let alive = workers.iter().filter(|worker| worker.is_alive());
+                let Some(worker) = alive.min_by_key(|worker| worker.open()) else { return };
+                match accepted.hand_over() {
+                    Ok(connection) => worker.serve(connection),
+                    Err(error) => tracing::warn!(%error, "an accepted connection can't be handed to a worker"),
+                }
+            }),
+        );
     }
 }
 
 impl RoleShared {
-    fn new(places: usize) -> Self {
+    fn new(places: usize, vital: &Vital) -> Self {
         let floor = Rc::new(ThreadShared::default());
         let swept = Rc::clone(&floor);
-        spawn_local(async move { swept.sweep.run().await });
-        Self { gate: Arc::new(Gate::new(places)), floor }
+        vital.endless("the background's sweep", async move { swept.sweep.run().await });
+        Self { gate: Arc::new(Gate::new(places)), floor, vital: vital.clone() }
     }
 
     fn serve<P: Port>(&self, socket: Arc<Socket>, stop: watch::Receiver<Stop>, port: Rc<P>) {
         let floor = Rc::clone(&self.floor);
         let here = Carriers::Here(Rc::clone(&floor));
-        spawn_local(accept::run(socket, Arc::clone(&self.gate), stop, here, move |accepted| {
-            let (port, floor) = (Rc::clone(&port), Rc::clone(&floor));
-            spawn_local(async move {
-                let Accepted { stream, peer, place } = accepted;
-                connection::serve(stream, peer, port, floor).await;
-                drop(place);
-            });
-        }));
+        self.vital.finite(
+            accept::NAME,
+            accept::run(socket, Arc::clone(&self.gate), stop, here, move |accepted| {
+                let (port, floor) = (Rc::clone(&port), Rc::clone(&floor));
+                passing(async move {
+                    let Accepted { stream, peer, place } = accepted;
+                    connection::serve(stream, peer, port, floor).await;
+                    drop(place);
+                });
+            }),
+        );
     }
 }

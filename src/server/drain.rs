@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
-use tokio::task::spawn_local;
 use tokio::time::timeout;
 
 use super::accept::Gate;
 use super::background::Background;
 use super::lifecycle::{Draining, Lifecycle};
 use super::sockets::Sockets;
+use super::vital::passing;
 use super::worker::{Phase, Worker};
 use super::{Error, OnHangUp};
 use crate::admin::Role;
@@ -122,7 +122,7 @@ impl Drain {
                 SignalRequest::Reload => {
                     let (reloads, lifecycle) = (Arc::clone(&self.reloads), Rc::clone(&self.lifecycle));
                     // Not here: a signal to end must not wait for a reload.
-                    spawn_local(async move { lifecycle.reloading(async { drop(reloads.request().await) }).await });
+                    passing(async move { lifecycle.reloading(async { drop(reloads.request().await) }).await });
                 }
             }
         }

@@ -10,18 +10,34 @@
 //! So a reload while it drains can't open its ports again, and a token that comes then can't call it ready.
 
 use std::cell::Cell;
+use std::env;
 use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use sd_notify::NotifyState;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::spawn_blocking;
 
+use super::vital::passing;
 use crate::admin::Readiness;
+use crate::blocking;
 
 /// The life of the process. Of the background's thread.
 pub(crate) struct Lifecycle {
     stage: Cell<LifeStage>,
     readiness: Arc<Readiness>,
+    /// `None`: there is no service manager (`NOTIFY_SOCKET`).
+    manager: Option<Manager>,
+}
+
+/// The service manager: told one thing after the other, by a thread that may wait for as long as it does not listen.
+struct Manager(mpsc::UnboundedSender<Told>);
+
+enum Told {
+    States(Vec<NotifyState<'static>>),
+    /// All before this was told.
+    So(oneshot::Sender<()>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,7 +66,7 @@ pub(crate) struct Ending;
 impl Lifecycle {
     /// It starts.
     pub(crate) fn new(readiness: Arc<Readiness>) -> Self {
-        Self { stage: Cell::new(LifeStage::Starting), readiness }
+        Self { stage: Cell::new(LifeStage::Starting), readiness, manager: Manager::of_environment() }
     }
 
     /// Says what the start still waits for; afterwards nothing.
@@ -65,7 +81,7 @@ impl Lifecycle {
         let is_news = self.go_on(LifeStage::Ready);
         if is_news {
             self.readiness.reached();
-            tell(&[NotifyState::Ready]);
+            self.tell([NotifyState::Ready]);
         }
         is_news
     }
@@ -74,7 +90,7 @@ impl Lifecycle {
     pub(crate) fn drain(&self) -> Draining {
         if self.go_on(LifeStage::Draining) {
             self.readiness.not_yet("the process is draining");
-            tell(&[NotifyState::Stopping]);
+            self.tell([NotifyState::Stopping]);
         }
         Draining(())
     }
@@ -99,13 +115,29 @@ impl Lifecycle {
     pub(crate) async fn reloading(&self, reload: impl Future<Output = ()>) {
         if self.stage.get() == LifeStage::Ready {
             match NotifyState::monotonic_usec_now() {
-                Ok(now) => tell(&[NotifyState::Reloading, now]),
+                Ok(now) => self.tell([NotifyState::Reloading, now]),
                 Err(error) => tracing::warn!(%error, "the service manager can't be told of the reload"),
             }
         }
         reload.await;
         if self.stage.get() == LifeStage::Ready {
-            tell(&[NotifyState::Ready]);
+            self.tell([NotifyState::Ready]);
+        }
+    }
+
+    /// Resolves once the service manager was told all that there was to tell.
+    pub(crate) async fn told(&self) {
+        let Some(Manager(queue)) = &self.manager else { return };
+        let (all, told) = oneshot::channel();
+        if queue.send(Told::So(all)).is_ok() {
+            drop(told.await);
+        }
+    }
+
+    fn tell(&self, states: impl Into<Vec<NotifyState<'static>>>) {
+        if let Some(Manager(queue)) = &self.manager {
+            // The other end lives as long as the background.
+            let _ending = queue.send(Told::States(states.into()));
         }
     }
 
@@ -119,8 +151,28 @@ impl Lifecycle {
     }
 }
 
-/// Tells the service manager; without one (`NOTIFY_SOCKET`) it does nothing.
-fn tell(states: &[NotifyState<'_>]) {
+impl Manager {
+    fn of_environment() -> Option<Self> {
+        env::var_os("NOTIFY_SOCKET").filter(|socket| !socket.is_empty())?;
+        let (queue, told) = mpsc::unbounded_channel();
+        passing(pass_on(told));
+        Some(Self(queue))
+    }
+}
+
+/// One after the other: what is told late must not overtake what was to be told before it.
+async fn pass_on(mut told: mpsc::UnboundedReceiver<Told>) {
+    while let Some(next) = told.recv().await {
+        match next {
+            Told::States(states) => drop(spawn_blocking(move || notify(&states)).await),
+            Told::So(all) => drop(all.send(())),
+        }
+    }
+}
+
+/// Blocks for as long as the service manager's queue is full.
+fn notify(states: &[NotifyState<'_>]) {
+    let _mark = blocking::mark("telling the service manager".to_owned());
     if let Err(error) = sd_notify::notify(states) {
         tracing::warn!(%error, "the service manager can't be told");
     }

@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -252,9 +252,12 @@ fn refuse_what_is_in_use(path: &Path) -> io::Result<()> {
     if !found.file_type().is_socket() {
         return Err(io::Error::new(ErrorKind::AlreadyExists, "there is a file of this name that is no socket"));
     }
-    match UnixStream::connect(path) {
-        Ok(_) => Err(ErrorKind::AddrInUse.into()),
-        Err(_) => Ok(()),
+    let probe = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // Whoever listens there may have no room in its queue, and would hold a connection that waits for as long as it likes.
+    probe.set_nonblocking(true)?;
+    match probe.connect(&SockAddr::unix(path)?) {
+        Err(error) if error.kind() != ErrorKind::WouldBlock => Ok(()),
+        _ => Err(ErrorKind::AddrInUse.into()),
     }
 }
 
@@ -273,6 +276,11 @@ const PORTS_TRIED: u32 = 16;
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixStream;
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -331,6 +339,29 @@ mod tests {
         assert!(error.to_string().contains("address in use"), "{error}");
         drop(live);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_unix_socket_whose_queue_is_full_is_in_use_and_holds_nobody_up() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("sidekey.sock");
+        let unix = || socket2::Socket::new(Domain::UNIX, Type::STREAM, None).expect("a socket");
+        let address = SockAddr::unix(&path).expect("an address");
+        let busy = unix();
+        busy.bind(&address).expect("a free path");
+        busy.listen(0).expect("a queue");
+        let waiting = (0..64).map(|_| unix()).map(|client| {
+            client.set_nonblocking(true).expect("a mode");
+            client.connect(&address).map(|()| client)
+        });
+        let (queued, full): (Vec<_>, Vec<_>) = waiting.partition(Result::is_ok);
+        assert!(!queued.is_empty() && !full.is_empty(), "the queue is full");
+
+        let (tell, told) = mpsc::channel();
+        thread::spawn(move || tell.send(bind(&ListenAddress::Unix(path), 0o600, &[])));
+        let bound = told.recv_timeout(Duration::from_secs(10)).expect("an answer");
+
+        assert!(bound.expect_err("it is in use").to_string().contains("address in use"));
     }
 
     #[test]

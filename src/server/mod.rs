@@ -24,6 +24,7 @@ pub(crate) mod parting;
 mod persistence;
 pub(crate) mod ports;
 pub(crate) mod progress;
+pub(crate) mod pulse;
 pub(crate) mod sockets;
 mod start;
 pub(crate) mod stream;
@@ -31,14 +32,17 @@ pub(crate) mod stream;
 mod tests;
 #[cfg(any(test, feature = "bench"))]
 pub(crate) mod trial;
+pub(crate) mod vital;
 pub(crate) mod worker;
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::sync::Notify;
 
 use crate::config::{Overrides, Report, Source};
+use crate::guard::{Panicked, guarded};
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -83,6 +87,9 @@ pub enum Error {
     /// The system gives no thread, runtime or signal.
     #[error("the system does not let the server start")]
     System(#[from] io::Error),
+    /// A task or a thread that the process can't do without is gone.
+    #[error("{0}")]
+    Died(String),
     /// A second signal came during the drain.
     #[error("stopped at once by a second signal")]
     Interrupted,
@@ -91,14 +98,16 @@ pub enum Error {
 /// Runs until a signal or [`Started::stop`]; `started` is called once apps can connect.
 ///
 /// # Errors
-/// When the config is wrong, a state file or an address can't be had, or a second signal cuts the drain short.
+/// When the config is wrong, a state file or an address can't be had, a vital task is gone, or a second signal cuts the
+/// drain short.
 pub fn run(options: Options, started: impl FnOnce(Started)) -> Result<(), Error> {
     let runtime = worker::runtime_of_one_thread()()?;
     let start = start::Start::load(options)?;
-    let ended = runtime.block_on(start.run(started));
+    // A panic out here is the end of the background, and no other than that of a task on it.
+    let ended = runtime.block_on(guarded(pin!(start.run(started))));
     // Blocking work that is under way (a look-up, a load) must not hold up the end.
     runtime.shutdown_background();
-    ended
+    ended.unwrap_or_else(|Panicked| Err(Error::Died("the background panicked".to_owned())))
 }
 
 impl Started {

@@ -11,7 +11,6 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch};
-use tokio::task::spawn_local;
 
 use super::accept::Gate;
 use super::background::Background;
@@ -19,15 +18,18 @@ use super::descriptors::{self, Capacity};
 use super::drain;
 use super::lifecycle::Lifecycle;
 use super::listener::Socket;
+use super::pulse::Pulses;
 use super::sockets::Sockets;
+use super::vital::{Due, Vital};
 use super::worker::{Phase, Worker};
 use super::{Error, OnHangUp, Options, Started};
 use crate::admin::{self, Readiness, Role};
+use crate::blocking;
 use crate::config::{self, Color, Config, Ready, Source};
 use crate::credential::{Slot, Slots};
 use crate::proxy;
 use crate::reload::watch::Watcher;
-use crate::reload::{Loader, Prepare, Reloader, Reloads, warn_of};
+use crate::reload::{Loader, Prepare, Reloader, Reloads, Spawn, warn_of};
 use crate::snapshot::{Published, Snapshot};
 use crate::telemetry::log::{self, Flush, Log};
 use crate::telemetry::metrics::Metrics;
@@ -67,11 +69,13 @@ impl Start {
         harden();
         let descriptors = descriptors::raise();
         let signals = drain::Signals::new(self.on_hang_up)?;
+        let (vital, mut deaths) = Vital::new();
         let config = Arc::clone(&self.snapshot.config);
         let published = Arc::new(Published::new(self.snapshot));
         let metrics = Arc::new(Metrics::default());
         let (reloads, queue) = Reloads::new();
         let readiness = Arc::new(Readiness::default());
+        let liveness = Arc::default();
         let lifecycle = Rc::new(Lifecycle::new(Arc::clone(&readiness)));
         lifecycle.waits_for("the ports are being opened");
         let listening = Arc::new(ArcSwap::from_pointee(Vec::new()));
@@ -81,6 +85,7 @@ impl Start {
             reloads: Arc::clone(&reloads),
             listeners: Arc::clone(&listening),
             readiness,
+            liveness: Arc::clone(&liveness),
             started_at: SystemTime::now(),
             config_path: describe(&self.loader.source),
         });
@@ -88,8 +93,9 @@ impl Start {
         let (phase, _) = watch::channel(Phase::Serving);
         let capacity = capacity(&config, descriptors);
         let gate = Arc::new(Gate::new(capacity.traffic));
-        let workers: Rc<[Worker]> = start_workers(&config, &published, &metrics, &phase)?.into();
-        let background = Background::new(Rc::clone(&workers), Arc::clone(&gate), admin, capacity.others);
+        let workers: Rc<[Worker]> = start_workers(&config, &published, &metrics, &phase, &vital)?.into();
+        vital.endless("the look at the workers", Pulses::new(workers.iter().map(Worker::pulse), liveness).run());
+        let background = Background::new(Rc::clone(&workers), Arc::clone(&gate), admin, capacity.others, &vital);
         let mut sockets = Sockets::new(Socket::usable(self.inherited), background.serve(), listening);
         // Invariant: nobody has asked it to end before it listens.
         #[allow(clippy::expect_used)]
@@ -106,22 +112,41 @@ impl Start {
             reloads: Arc::clone(&reloads),
             queue,
             watcher: Watcher::new(self.watched),
-            spawn: Box::new(|task| drop(spawn_local(task))),
+            spawn: starter(&vital),
             prepare: prepare(&lifecycle, &sockets, &gate, descriptors, self.log),
         };
-        spawn_local(reloader.run());
+        vital.endless("the log of what hangs", blocking::tell_of_hangs());
+        vital.endless("the reloader of the config", reloader.run());
         let stop = Arc::new(Notify::new());
         let addresses = |role| sockets.borrow().addresses(role);
         let up = Started { traffic: addresses(Role::Traffic), admin: addresses(Role::Admin), stop: Arc::clone(&stop) };
         tell_addresses(&up, &addresses(Role::Health));
-        spawn_local(become_ready(Arc::clone(&published), Rc::clone(&lifecycle)));
+        let become_ready = become_ready(Arc::clone(&published), Rc::clone(&lifecycle));
+        vital.finite("the wait for the first tokens", async { Ok(become_ready.await) });
         started(up);
 
-        let slots = self.slots;
+        let (slots, life) = (self.slots, Rc::clone(&lifecycle));
         let drain =
             drain::Drain { stop, reloads, published, slots, lifecycle, sockets, background, gate, phase, workers };
-        drain.run(signals).await
+        // At every stage of its life: half a process drains no better than it serves.
+        let ended = tokio::select! {
+            death = deaths.first() => Err(Error::Died(death.to_string())),
+            ended = drain.run(signals) => ended,
+        };
+        drop(tokio::time::timeout(LAST_WORDS, life.told()).await);
+        ended
     }
+}
+
+/// Starts what the reloader needs: each ends when nobody needs it any more.
+fn starter(vital: &Vital) -> Spawn {
+    let vital = vital.clone();
+    Box::new(move |name, task| {
+        vital.finite(name, async {
+            task.await;
+            Ok(Due)
+        });
+    })
 }
 
 fn start_workers(
@@ -129,6 +154,7 @@ fn start_workers(
     published: &Arc<Published>,
     metrics: &Arc<Metrics>,
     phase: &watch::Sender<Phase>,
+    vital: &Vital,
 ) -> Result<Vec<Worker>, Error> {
     let cores = || thread::available_parallelism().map_or(1, usize::from);
     let count = config.workers.unwrap_or_else(cores);
@@ -136,7 +162,7 @@ fn start_workers(
     let start = |number| {
         let (published, metrics, instance) = (Arc::clone(published), Arc::clone(metrics), Arc::clone(&instance));
         let context = move || proxy::Context::new(published, metrics, number, count, &instance);
-        Worker::start(number, phase.subscribe(), context).map_err(Error::from)
+        Worker::start(number, phase.subscribe(), vital, context).map_err(Error::from)
     };
     (0..count).map(start).collect()
 }
@@ -164,7 +190,7 @@ fn prepare(
 }
 
 /// Ready once each service that is `ready: required` has held its first token; losing it later changes nothing.
-async fn become_ready(published: Arc<Published>, lifecycle: Rc<Lifecycle>) {
+async fn become_ready(published: Arc<Published>, lifecycle: Rc<Lifecycle>) -> Due {
     let required = |snapshot: &Snapshot| -> Vec<(String, Arc<Slot>)> {
         let services = snapshot.services.iter().filter(|service| service.ready == Ready::Required);
         let slots =
@@ -189,9 +215,10 @@ async fn become_ready(published: Arc<Published>, lifecycle: Rc<Lifecycle>) {
         }
     }
     if !lifecycle.ready() {
-        return;
+        return Due;
     }
     tracing::info!("ready");
+    Due
 }
 
 /// Why a service that is `ready: required` can't even ask for its first token.
@@ -272,6 +299,8 @@ fn describe(source: &Source) -> String {
     }
 }
 
+/// A service manager that does not listen must not hold up the end.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// After a failed attempt the next is some time away.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 

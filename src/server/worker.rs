@@ -1,19 +1,19 @@
 //! One thread that carries traffic: its own runtime, view and connections.
 
+use std::convert::Infallible;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
-use std::time::Duration;
 
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::spawn_local;
 
 use super::accept::{self, Accepted, Carriers, Gate, HandedOver, Stop};
 use super::connection::{self, ThreadShared};
 use super::listener::Socket;
+use super::pulse::{BEAT, Pulse};
+use super::vital::{Due, Vital, passing};
 use crate::clock::Moment;
 use crate::heap;
 use crate::proxy::{self, DrainPhase};
@@ -37,6 +37,7 @@ pub(crate) struct Worker {
     open: Arc<AtomicUsize>,
     /// Its other end goes with the thread, after all that was on it.
     alive: watch::Receiver<()>,
+    pulse: Pulse,
 }
 
 /// What a worker is asked to do.
@@ -52,25 +53,30 @@ enum Order {
     LongestSilence(oneshot::Sender<Option<u32>>),
     /// To end that connection.
     DismissLongestSilent,
+    /// To do this on its thread.
+    #[cfg(test)]
+    Do(Box<dyn FnOnce() + Send>),
 }
 
 impl Worker {
-    /// Starts the thread; `context` is called on it.
+    /// Starts the thread, whose end before [`Phase::Cut`] is that of the process; `context` is called on it.
     ///
     /// # Errors
     /// When the system gives no thread or no runtime.
     pub(crate) fn start(
         number: usize,
         phase: watch::Receiver<Phase>,
+        vital: &Vital,
         context: impl FnOnce() -> proxy::Context + Send + 'static,
     ) -> io::Result<Self> {
         let (orders, inbox) = mpsc::unbounded_channel();
         let open = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&open);
+        let pulse = Pulse::default();
+        let (counted, upkeep) = (Arc::clone(&open), (vital.clone(), pulse.clone()));
         let runtime = runtime_of_one_thread();
         let (started, has_started) = std::sync::mpsc::sync_channel(1);
         let (lives, alive) = watch::channel(());
-        thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+        vital.thread(format!("worker-{number}"), move || {
             // Dropped last: the runtime, with each connection, is gone by then.
             let _lives = lives;
             let (runtime, outcome) = match runtime() {
@@ -80,17 +86,29 @@ impl Worker {
             // Whoever starts it waits for this.
             let _heard = started.send(outcome);
             if let Some(runtime) = runtime {
-                runtime.block_on(run(context(), inbox, counted, phase));
+                let (vital, pulse) = upkeep;
+                runtime.block_on(run(context(), inbox, counted, phase, vital, pulse));
             }
+            Ok(Due)
         })?;
         // The channel closes without a word only if the thread panicked.
         has_started.recv().map_err(io::Error::other)??;
-        Ok(Self { number, orders, open, alive })
+        Ok(Self { number, orders, open, alive, pulse })
     }
 
     /// Its place among the workers, from 0.
     pub(crate) fn number(&self) -> usize {
         self.number
+    }
+
+    /// Moves on for as long as the worker turns.
+    pub(crate) fn pulse(&self) -> Pulse {
+        self.pulse.clone()
+    }
+
+    /// Whether its thread is there: nobody serves what is given to one that is gone.
+    pub(crate) fn is_alive(&self) -> bool {
+        !self.orders.is_closed()
     }
 
     /// For how many ticks one of its connections has been silent, the longest; `None`: none is.
@@ -130,6 +148,12 @@ impl Worker {
         while alive.changed().await.is_ok() {}
     }
 
+    /// Has its thread do this.
+    #[cfg(test)]
+    pub(crate) fn has_done(&self, this: impl FnOnce() + Send + 'static) {
+        self.order(Order::Do(Box::new(this)));
+    }
+
     fn order(&self, order: Order) {
         // A worker that is gone has been cut: what it is offered closes.
         let _cut = self.orders.send(order);
@@ -146,31 +170,35 @@ async fn run(
     mut inbox: mpsc::UnboundedReceiver<Order>,
     open: Arc<AtomicUsize>,
     mut phase: watch::Receiver<Phase>,
+    vital: Vital,
+    pulse: Pulse,
 ) {
     let floor = Rc::new(ThreadShared::default());
     let context = Rc::new(context);
-    spawn_upkeep(&floor, &context);
+    start_upkeep(&floor, &context, &vital, pulse);
     loop {
         tokio::select! {
             order = inbox.recv() => match order {
                 Some(Order::Serve(connection)) => {
                     let counted = Counted(Arc::clone(&open));
                     match connection.receive() {
-                        Ok(accepted) => spawn_connection(accepted, &context, &floor, counted),
+                        Ok(accepted) => carry(accepted, &context, &floor, counted),
                         Err(error) => tracing::warn!(%error, "an accepted connection can't be watched"),
                     }
                 }
                 Some(Order::Accept { socket, gate, stop }) => {
                     let (context, floor, open) = (Rc::clone(&context), Rc::clone(&floor), Arc::clone(&open));
                     let here = Carriers::Here(Rc::clone(&floor));
-                    spawn_local(accept::run(socket, gate, stop, here, move |accepted| {
+                    vital.finite(accept::NAME, accept::run(socket, gate, stop, here, move |accepted| {
                         open.fetch_add(1, Ordering::Relaxed);
-                        spawn_connection(accepted, &context, &floor, Counted(Arc::clone(&open)));
+                        carry(accepted, &context, &floor, Counted(Arc::clone(&open)));
                     }));
                 }
                 // Whoever asked may be gone.
                 Some(Order::LongestSilence(tell)) => drop(tell.send(floor.sweep.longest_silence())),
                 Some(Order::DismissLongestSilent) => drop(floor.sweep.dismiss_longest_silent()),
+                #[cfg(test)]
+                Some(Order::Do(this)) => this(),
                 None => return,
             },
             changed = phase.changed() => {
@@ -186,9 +214,9 @@ async fn run(
     }
 }
 
-fn spawn_connection(accepted: Accepted, context: &Rc<proxy::Context>, floor: &Rc<ThreadShared>, counted: Counted) {
+fn carry(accepted: Accepted, context: &Rc<proxy::Context>, floor: &Rc<ThreadShared>, counted: Counted) {
     let (context, floor) = (Rc::clone(context), Rc::clone(floor));
-    spawn_local(async move {
+    passing(async move {
         let _held = (counted, accepted.place);
         connection::serve(accepted.stream, accepted.peer, context, floor).await;
     });
@@ -204,20 +232,23 @@ impl Drop for Counted {
 }
 
 /// The tasks that every worker has beside its connections.
-fn spawn_upkeep(floor: &Rc<ThreadShared>, context: &Rc<proxy::Context>) {
+fn start_upkeep(floor: &Rc<ThreadShared>, context: &Rc<proxy::Context>, vital: &Vital, pulse: Pulse) {
     let swept = Rc::clone(floor);
-    spawn_local(async move { swept.sweep.run().await });
+    vital.endless("a worker's sweep", async move { swept.sweep.run().await });
     let followed = Rc::clone(context);
-    spawn_local(async move { followed.follow().await });
-    let (floor, context) = (Rc::clone(floor), Rc::clone(context));
-    spawn_local(async move {
-        let mut interval = tokio::time::interval(UPKEEP);
-        loop {
-            interval.tick().await;
-            context.sweep(Moment::now());
-            floor.trim();
-        }
-    });
+    vital.endless("a worker's follower of the config", async move { followed.follow().await });
+    vital.endless("a worker's upkeep", keep_up(Rc::clone(floor), Rc::clone(context), pulse));
+}
+
+/// Looks through the pools once a second, and shows that the worker turns.
+async fn keep_up(floor: Rc<ThreadShared>, context: Rc<proxy::Context>, pulse: Pulse) -> Infallible {
+    let mut interval = tokio::time::interval(BEAT);
+    loop {
+        interval.tick().await;
+        pulse.beat();
+        context.sweep(Moment::now());
+        floor.trim();
+    }
 }
 
 impl ThreadShared {
@@ -236,6 +267,4 @@ impl ThreadShared {
     }
 }
 
-/// How often pools are looked through.
-const UPKEEP: Duration = Duration::from_secs(1);
 const TRIM_AFTER_PARKINGS: u32 = 256;

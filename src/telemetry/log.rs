@@ -7,7 +7,9 @@
 use std::env;
 use std::io::{self, IsTerminal};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, mpsc};
+use std::thread;
+use std::time::Duration;
 
 use tracing::{Event, Level, Subscriber};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
@@ -47,7 +49,22 @@ pub(crate) struct Log {
 /// Writes the lines that are still queued when it is dropped: the server holds it until it has ended.
 #[must_use]
 #[derive(Debug)]
-pub(crate) struct Flush(#[expect(dead_code, reason = "held for what its drop does")] WorkerGuard);
+pub(crate) struct Flush(Option<WorkerGuard>);
+
+impl Drop for Flush {
+    /// Waits for two seconds at most.
+    fn drop(&mut self) {
+        // With nobody reading, the guard gives up after a second, and says so on standard output: often the same pipe.
+        let Some(guard) = self.0.take() else { return };
+        let (tell, told) = mpsc::channel();
+        thread::spawn(move || {
+            drop(guard);
+            // Whoever waited may have gone on.
+            let _late = tell.send(());
+        });
+        let _nobody_reads = told.recv_timeout(FLUSH_WITHIN);
+    }
+}
 
 /// Starts the log on standard error. A second call in one process (tests) changes nothing.
 pub(crate) fn start(settings: Settings) -> (Log, Flush) {
@@ -66,7 +83,7 @@ pub(crate) fn start(settings: Settings) -> (Log, Flush) {
     if let Some(complaint) = complaint {
         tracing::warn!("RUST_LOG is ignored: {complaint}");
     }
-    (log, Flush(guard))
+    (log, Flush(Some(guard)))
 }
 
 /// How many lines were dropped because standard error did not take them in time.
@@ -182,6 +199,7 @@ where
     }
 }
 
+const FLUSH_WITHIN: Duration = Duration::from_secs(2);
 /// Enough for a burst; the default of 128,000 would cost 4 MiB at start.
 const QUEUED_LINES: usize = 4096;
 

@@ -14,6 +14,7 @@ use rustls_native_certs::{CertificateResult, ErrorKind, load_certs_from_paths, l
 
 use super::pem;
 use super::trust::Trust;
+use crate::blocking;
 use crate::config::{Report, Span};
 use crate::digest::Digest;
 use crate::locked::locked;
@@ -22,6 +23,8 @@ use crate::locked::locked;
 pub(super) fn roots(place: Span, report: &mut Report) -> Option<Trust> {
     static PARSED: Parsed = Parsed::nothing();
     let places = Places::named_by(|name| std::env::var_os(name), place, report)?;
+    // Before they are read: what changes in between is found by the next look.
+    places.watched().iter().for_each(|path| report.watch(path));
     PARSED.roots(&places, place, report)
 }
 
@@ -80,6 +83,17 @@ impl Places {
         Some(Self::Named { file, folders })
     }
 
+    /// What a change of the roots shows in. `SSL_CERT_FILE` was read through the report, which watches it.
+    fn watched(&self) -> Vec<PathBuf> {
+        match self {
+            Self::Default => DEFAULT.iter().map(PathBuf::from).collect(),
+            Self::Named { folders, .. } => {
+                let inside = folders.iter().flat_map(|folder| files(folder));
+                folders.iter().cloned().chain(inside).collect()
+            }
+        }
+    }
+
     /// Changes when the files do.
     fn stamp(&self) -> [u8; 32] {
         let mut stamp = Digest::new();
@@ -94,6 +108,7 @@ impl Places {
     }
 
     fn load(&self, place: Span, report: &mut Report) -> Option<Trust> {
+        let _mark = blocking::mark("reading the root certificates of this machine".to_owned());
         let loaded = match self {
             Self::Default => load_native_certs(),
             Self::Named { file, folders } => load(file.as_deref(), folders),
@@ -136,10 +151,15 @@ fn load(file: Option<&[u8]>, folders: &[PathBuf]) -> CertificateResult {
 }
 
 fn stat_files(folder: &Path, stamp: &mut Digest) {
+    files(folder).iter().for_each(|file| stat(file, stamp));
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let _mark = blocking::mark_reading(folder);
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let mut files: Vec<_> = entries.map(|entry| entry.path()).collect();
     files.sort();
-    files.iter().for_each(|file| stat(file, stamp));
+    files
 }
 
 fn stat(path: &Path, stamp: &mut Digest) {
@@ -221,6 +241,37 @@ mod tests {
             assert_ne!(first.fingerprint, third.fingerprint);
             assert_eq!(third.roots.len(), 2);
         }
+    }
+
+    #[test]
+    fn a_change_of_the_roots_is_a_change_of_what_the_load_has_read() {
+        let folder = TempDir::new().unwrap();
+        let (elsewhere, inside) = (folder.path().join("elsewhere.pem"), folder.path().join("certs"));
+        fs::create_dir(&inside).unwrap();
+        fs::write(&elsewhere, ca()).unwrap();
+        std::os::unix::fs::symlink("../elsewhere.pem", inside.join("01234567.0")).unwrap();
+        let seen = || {
+            let places = Places::Named { file: None, folders: vec![inside.clone()] };
+            let mut report = Report::new(Secrets::Read);
+            places.watched().iter().for_each(|path| report.watch(path));
+            report.watched()
+        };
+
+        let before = seen();
+        assert_eq!(before.again(), before);
+        fs::write(&elsewhere, [ca(), ca()].concat()).unwrap();
+        assert_ne!(before.again(), before, "a file that a link of the folder leads to");
+
+        let before = seen();
+        fs::write(inside.join("one.pem"), ca()).unwrap();
+        assert_ne!(before.again(), before, "a file more");
+    }
+
+    #[test]
+    fn the_bundle_of_this_machine_is_watched() {
+        let watched = Places::Default.watched();
+
+        assert!(watched.contains(&PathBuf::from("/etc/ssl/certs/ca-certificates.crt")), "{watched:?}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::{Child, Command, Stdio};
 
-use crate::lab::certificates::{Validity, openssl};
+use crate::lab::certificates::{Authority, Validity, openssl};
 use crate::lab::fault::{Fault, Gate, Reply};
 use crate::lab::sidekey::Sidekey;
 use crate::lab::{Lab, free_port, until, until_listening};
@@ -403,4 +403,33 @@ impl Drop for OpensslServer {
         let _gone = self.process.kill();
         let _gone = self.process.wait();
     }
+}
+
+#[tokio::test]
+async fn the_roots_of_the_system_are_watched() {
+    let lab = Lab::start().await;
+    fs::create_dir(lab.path("roots")).unwrap();
+    lab.write("roots.pem", &Authority::new("another").pem);
+    let path = |name: &str| lab.path(name).display().to_string();
+    let roots = [("SSL_CERT_FILE", path("roots.pem")), ("SSL_CERT_DIR", path("roots"))];
+    let sidekey = lab.sidekey_with(PAYMENTS, &[], &roots).await;
+    assert_eq!(sidekey.get("/payments/orders").await.status, 502);
+
+    let generation = sidekey.generation().await;
+    lab.write("roots/lab.pem", &lab.ca.pem);
+    sidekey.until_reloaded_since(generation).await;
+    assert_eq!(sidekey.get("/payments/orders").await.status_of_service(), 200);
+    sidekey.until_logged("reloaded: service `payments` changed (tls").await;
+
+    let generation = sidekey.generation().await;
+    fs::remove_file(lab.path("roots/lab.pem")).unwrap();
+    sidekey.until_reloaded_since(generation).await;
+    assert_eq!(sidekey.get("/payments/orders").await.status, 502);
+
+    // As `update-ca-certificates` does it.
+    let generation = sidekey.generation().await;
+    lab.write("roots.new", &lab.ca.pem);
+    fs::rename(lab.path("roots.new"), lab.path("roots.pem")).unwrap();
+    sidekey.until_reloaded_since(generation).await;
+    assert_eq!(sidekey.get("/payments/orders").await.status_of_service(), 200);
 }

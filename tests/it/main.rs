@@ -28,6 +28,7 @@ mod exchanges;
 mod fields;
 mod framing;
 mod grants;
+mod hangs;
 mod house;
 mod identities;
 mod identity_provider;

@@ -127,6 +127,11 @@ impl Signer {
         Ok(Secret::new(jws))
     }
 
+    /// Whether a signature takes longer than a shared thread should be held up.
+    pub(super) fn takes_long(&self) -> bool {
+        matches!(self.key, Key::Private { .. })
+    }
+
     /// Says which key and algorithm these are, and nothing of what is secret in the key: for the digest of an entry.
     pub(super) fn identity(&self) -> Vec<u8> {
         let mut identity = self.algorithm.as_bytes().to_vec();

@@ -4,12 +4,14 @@
 //! nothing a minute later; or it is read anew from a file where somebody else renews it.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::rand;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
+use tokio::task::spawn_blocking;
 
 use super::as_used;
 use super::failure::Unready;
@@ -20,7 +22,7 @@ use crate::secret::Secret;
 
 /// Makes JWTs that differ in their times and names only.
 pub(super) struct Assertion {
-    signer: Signer,
+    signer: Arc<Signer>,
     /// JSON.
     head: String,
     /// All that stay the same.
@@ -46,14 +48,14 @@ impl Assertion {
         lifetime: Duration,
     ) -> Self {
         let head = head(&signer, key);
-        Self { signer, head, claims: claims.into_iter().collect(), lifetime }
+        Self { signer: Arc::new(signer), head, claims: claims.into_iter().collect(), lifetime }
     }
 
     /// One JWT, issued at `now`.
     ///
     /// # Errors
     /// When the system has no random numbers.
-    pub(super) fn make(&self, now: SystemTime) -> Result<Secret, Unready> {
+    pub(super) async fn make(&self, now: SystemTime) -> Result<Secret, Unready> {
         let issued = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         // Whole seconds: not everybody reads others, though a NumericDate may have a fraction.
         let expires = issued.as_secs() + self.lifetime.as_secs() + u64::from(self.lifetime.subsec_nanos() > 0);
@@ -61,7 +63,14 @@ impl Assertion {
         claims.insert("iat".to_owned(), issued.as_secs().into());
         claims.insert("exp".to_owned(), expires.into());
         claims.insert("jti".to_owned(), fresh_name()?.into());
-        Ok(self.signer.sign(&self.head, &Value::Object(claims).to_string())?)
+        let (signer, head) = (Arc::clone(&self.signer), self.head.clone());
+        let claims = Value::Object(claims).to_string();
+        if !signer.takes_long() {
+            return Ok(signer.sign(&head, &claims)?);
+        }
+        // RSA takes milliseconds, and a thousand subjects may ask at once: all that is shared waits on this thread.
+        let signed = spawn_blocking(move || signer.sign(&head, &claims)).await;
+        Ok(signed.map_err(|_| Unsigned)??)
     }
 
     /// Digests all that decides whom the endpoint takes it to be from, and how long it lives.
@@ -140,13 +149,13 @@ mod tests {
         Assertion::new(signer, key, [("iss".to_owned(), "app".into()), ("n".to_owned(), 1.into())], lifetime)
     }
 
-    #[test]
-    fn each_one_has_a_time_an_end_and_a_name_of_its_own() {
+    #[tokio::test]
+    async fn each_one_has_a_time_an_end_and_a_name_of_its_own() {
         let assertion = assertion(&KeyName::default(), Duration::from_secs(60));
         let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_900);
 
-        let [first, second] =
-            [assertion.make(now).unwrap(), assertion.make(now).unwrap()].map(|jwt| decoded(&jwt)[1].clone());
+        let [first, second] = [assertion.make(now).await.unwrap(), assertion.make(now).await.unwrap()]
+            .map(|jwt| decoded(&jwt)[1].clone());
 
         assert_eq!((&first["iss"], &first["n"]), (&Value::from("app"), &Value::from(1)));
         assert_eq!((&first["iat"], &first["exp"]), (&Value::from(1_700_000_000), &Value::from(1_700_000_060)));
@@ -154,17 +163,18 @@ mod tests {
         assert_ne!(first["jti"], second["jti"]);
     }
 
-    #[test]
-    fn a_life_of_part_of_a_second_ends_with_the_next() {
-        let jwt = assertion(&KeyName::default(), Duration::from_millis(500)).make(SystemTime::UNIX_EPOCH).unwrap();
+    #[tokio::test]
+    async fn a_life_of_part_of_a_second_ends_with_the_next() {
+        let jwt =
+            assertion(&KeyName::default(), Duration::from_millis(500)).make(SystemTime::UNIX_EPOCH).await.unwrap();
 
         assert_eq!(decoded(&jwt)[1]["exp"], 1);
     }
 
-    #[test]
-    fn the_head_names_the_key() {
+    #[tokio::test]
+    async fn the_head_names_the_key() {
         let key = KeyName { id: Some("k\"1"), certificate: Some(&[7; 32]) };
-        let jwt = assertion(&key, Duration::from_secs(60)).make(SystemTime::now()).unwrap();
+        let jwt = assertion(&key, Duration::from_secs(60)).make(SystemTime::now()).await.unwrap();
 
         let thumbprint = URL_SAFE_NO_PAD.encode([7; 32]);
         let expected = serde_json::json!({ "alg": "HS256", "typ": "JWT", "kid": "k\"1", "x5t#S256": thumbprint });

@@ -86,7 +86,7 @@ impl Client {
                 self.name(form);
                 form.add_secret("client_secret", secret);
             }
-            Proof::Jwt(assertion) => self.show(&assertion.make(SystemTime::now())?, form),
+            Proof::Jwt(assertion) => self.show(&assertion.make(SystemTime::now()).await?, form),
             Proof::File(path) => self.show(&assertion::read(path).await?, form),
             // The endpoint must know which client the certificate is to be of (RFC 8705 §2).
             Proof::Certificate | Proof::None => self.name(form),

@@ -152,7 +152,7 @@ impl TokenRequest {
 
     /// Writes the request as it goes out this time.
     async fn form(&self, address: &Address, input: &Input<'_>) -> Result<TokenForm, Unready> {
-        let mut form = self.grant.form(input)?;
+        let mut form = self.grant.form(input).await?;
         self.client.authenticate(&mut form).await?;
         self.wanted.write(&mut form);
         if let Some(prover) = &self.prover {

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, Weak};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::blocking;
 use crate::hex::hex;
 use crate::locked::locked;
 use crate::secret::Secret;
@@ -151,6 +152,7 @@ pub(super) fn resolved(path: &Path) -> PathBuf {
 
 /// Reads a state file; `None` if there is none yet. Blocks.
 pub(super) fn read(path: &Path) -> Result<Option<Found>, Unreadable> {
+    let _mark = blocking::mark_reading(path);
     // Without O_NONBLOCK a FIFO in its place would hang the start.
     let file = match OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path) {
         Ok(file) => file,
@@ -169,6 +171,7 @@ pub(super) fn read(path: &Path) -> Result<Option<Found>, Unreadable> {
 
 /// Replaces a state file, so that it is on the disk when this returns. Blocks.
 pub(super) fn write(path: &Path, kept: &Kept) -> io::Result<()> {
+    let _mark = blocking::mark(format!("writing `{}`", path.display()));
     let new = beside(path, ".new");
     // One that a crash has left may be anybody's to read.
     fs::remove_file(&new).or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })?;

@@ -41,7 +41,7 @@ async fn an_idle_worker_lets_go_of_connections_that_a_reload_dropped() {
     let config = |path: &str| format!("services: {{ a: {{ url: 'http://{}{path}' }} }}", service.address);
     let worker = Worker::start(&config(""));
     let context = Rc::clone(&worker.context);
-    spawn_local(async move { context.follow().await });
+    spawn_local(async move { match context.follow().await {} });
     let ask = "GET /a/x HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     assert!(worker.app(ask).await.answer().await.ends_with("/x"));
     until(|| worker.totals("a").idle == 1).await;

@@ -141,7 +141,7 @@ impl Lab {
             reloads: Arc::clone(&reloads),
             queue,
             watcher: Watcher::new(report.watched()),
-            spawn: Box::new(|task| drop(spawn_local(task))),
+            spawn: Box::new(|_, task| drop(spawn_local(task))),
             prepare: prepare(&refuse, &committed),
         };
         spawn_local(reloader.run());

@@ -2,3 +2,4 @@ mod connections;
 mod drain;
 mod lab;
 mod streams;
+mod workers;

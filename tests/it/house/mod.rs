@@ -31,6 +31,7 @@ const GROUND: &[&str] = &[
     "bearer",
     "deadline",
     "digest",
+    "blocking",
     "gather",
     "guard",
     "hex",
@@ -172,6 +173,20 @@ fn transport_starts_no_task() {
         let found = file.places("spawn").into_iter().find(|at| !file.is_test(*at));
         assert_eq!(found.map(|at| file.line(at)), None, "spawn in src/{}", file.name);
     }
+}
+
+/// A task whose end nobody hears of may be one that the process can't do without.
+#[test]
+fn the_server_starts_its_tasks_and_threads_in_one_place() {
+    let mut starts = 0;
+    for file in sources().iter().filter(|file| file.name.starts_with("server/") && file.name != "server/trial.rs") {
+        let calls = ["spawn_local(", "spawn(", "thread::Builder"].iter().flat_map(|call| file.places(call));
+        for at in calls.filter(|at| !file.is_test(*at)) {
+            assert_eq!(file.name, "server/vital.rs", "src/{}:{} starts what may die unheard", file.name, file.line(at));
+            starts += 1;
+        }
+    }
+    assert!(starts > 2, "found only {starts}: the reader of sources is broken");
 }
 
 #[test]

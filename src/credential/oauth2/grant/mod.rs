@@ -106,7 +106,7 @@ impl Grant {
     ///
     /// # Errors
     /// When what it is asked for with can't be made.
-    pub(super) fn form(&self, input: &Input<'_>) -> Result<TokenForm, Unready> {
+    pub(super) async fn form(&self, input: &Input<'_>) -> Result<TokenForm, Unready> {
         let mut form = TokenForm::new(self.grant_type());
         match (self, input) {
             (Self::Password { username, password }, _) => {
@@ -114,7 +114,7 @@ impl Grant {
                 form.add_secret("password", password);
             }
             (_, Input::RefreshToken(lease)) => form.add_secret("refresh_token", lease.token()),
-            (Self::JwtBearer(assertion), _) => form.add_secret("assertion", &assertion.make(SystemTime::now())?),
+            (Self::JwtBearer(assertion), _) => form.add_secret("assertion", &assertion.make(SystemTime::now()).await?),
             (Self::TokenExchange(exchange), input) => exchange.write(input.subject(), &mut form),
             (Self::ClientCredentials | Self::RefreshToken(_), _) => {}
         }

@@ -85,7 +85,7 @@ services:
         let client = Client::compile(method, Some(&self.certificate), &mut report);
         let grant = Grant::compile(method, &Families::default(), &mut report);
         let (client, grant) = (client.expect("a client"), grant.expect("a grant"));
-        let mut form: TokenForm = grant.form(&Input::Nothing).unwrap();
+        let mut form: TokenForm = grant.form(&Input::Nothing).await.unwrap();
         client.authenticate(&mut form).await.unwrap();
         let written = form.finish();
 

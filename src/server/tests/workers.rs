@@ -1,0 +1,93 @@
+//! Threads that carry traffic, and what is seen of them when they no longer do.
+
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use crate::admin::Liveness;
+use crate::config::{Color, Overrides, Source};
+use crate::proxy;
+use crate::reload::Loader;
+use crate::server::pulse::Pulses;
+use crate::server::vital::{Deaths, Vital};
+use crate::server::worker::{Phase, Worker};
+use crate::snapshot::Published;
+use crate::telemetry::metrics::Metrics;
+
+/// Long enough for the slowest machine.
+const SOON: Duration = Duration::from_secs(30);
+
+struct Workers {
+    all: Vec<Worker>,
+    phase: watch::Sender<Phase>,
+    vital: Vital,
+    deaths: Deaths,
+}
+
+fn start(count: usize) -> Workers {
+    let loader = Loader { source: Source::Text("services: {}".to_owned()), overrides: Overrides::default() };
+    let (snapshot, report) = loader.load(None, &<_>::default());
+    let snapshot = snapshot.unwrap_or_else(|| panic!("{}", report.render(Color::Plain)));
+    let (published, metrics) = (Arc::new(Published::new(snapshot)), Arc::new(Metrics::default()));
+    let (vital, deaths) = Vital::new();
+    let (phase, seen) = watch::channel(Phase::Serving);
+    let worker = |number| {
+        let (published, metrics) = (Arc::clone(&published), Arc::clone(&metrics));
+        let context = move || proxy::Context::new(published, metrics, number, count, &Arc::from("test"));
+        Worker::start(number, seen.clone(), &vital, context).expect("a thread")
+    };
+    Workers { all: (0..count).map(worker).collect(), phase, vital, deaths }
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_worker_that_panics_is_heard_of_and_gets_no_connection() {
+    let mut workers = start(2);
+    assert!(workers.all.iter().all(Worker::is_alive));
+
+    workers.all[1].has_done(|| panic!("a fault of ours"));
+
+    let death = timeout(SOON, workers.deaths.first()).await.expect("a death");
+    assert_eq!(death.to_string(), "the thread `worker-1` panicked");
+    timeout(SOON, workers.all[1].ended()).await.expect("its end");
+    assert_eq!([&workers.all[0], &workers.all[1]].map(Worker::is_alive), [true, false]);
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_worker_that_is_cut_ends_as_it_should() {
+    let mut workers = start(1);
+
+    workers.phase.send_replace(Phase::Cut);
+
+    timeout(SOON, workers.all[0].ended()).await.expect("its end");
+    // Told of after that end, had it been told of.
+    workers.vital.finite("what comes after", async { Err("no reason".to_owned()) });
+    let death = timeout(SOON, workers.deaths.first()).await.expect("a death");
+    assert_eq!(death.to_string(), "what comes after can't go on: no reason");
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_worker_that_hangs_is_seen_while_the_others_turn() {
+    let workers = start(2);
+    let liveness = Arc::<Liveness>::default();
+    let pulses = Pulses::new(workers.all.iter().map(Worker::pulse), Arc::clone(&liveness));
+    workers.vital.endless("the look at the workers", pulses.run());
+    let (release, held) = mpsc::channel::<()>();
+
+    workers.all[1].has_done(move || assert!(held.recv().is_err(), "nobody sends"));
+
+    let reason = timeout(SOON, until(|| liveness.reason())).await.expect("it is seen");
+    assert_eq!(*reason, "worker 1 has not turned for 10 s");
+    drop(release);
+    timeout(SOON, until(|| liveness.reason().is_none().then_some(()))).await.expect("it turns again");
+}
+
+async fn until<T>(seen: impl Fn() -> Option<T>) -> T {
+    loop {
+        match seen() {
+            Some(seen) => return seen,
+            None => sleep(Duration::from_millis(5)).await,
+        }
+    }
+}
