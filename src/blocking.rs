@@ -17,7 +17,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout_at};
 use crate::clock::rfc3339;
 
 /// What is under way on some thread, until it is dropped.
-pub(crate) struct Mark(Arc<Work>);
+pub(crate) struct BlockingMark(Arc<Work>);
 
 struct Work {
     what: String,
@@ -27,15 +27,15 @@ struct Work {
 }
 
 /// Says what this thread is about to do: `reading …`.
-pub(crate) fn mark(what: String) -> Mark {
+pub(crate) fn mark(what: String) -> BlockingMark {
     let work = Work { what, since: SystemTime::now(), begun: Instant::now(), told: AtomicBool::new(false) };
     let work = Arc::new(work);
     under_way().push(Arc::clone(&work));
-    Mark(work)
+    BlockingMark(work)
 }
 
 /// As [`mark`], for the reading of a file or folder.
-pub(crate) fn mark_reading(path: &Path) -> Mark {
+pub(crate) fn mark_reading(path: &Path) -> BlockingMark {
     mark(reading(path))
 }
 
@@ -72,7 +72,7 @@ impl Work {
     }
 }
 
-impl Drop for Mark {
+impl Drop for BlockingMark {
     fn drop(&mut self) {
         under_way().retain(|work| !Arc::ptr_eq(work, &self.0));
         if self.0.told.load(Ordering::Acquire) {
@@ -100,7 +100,7 @@ pub(crate) struct Lane {
 
 /// Why a [`Lane`] gave nothing.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Stuck {
+pub(crate) enum LaneError {
     /// It goes on, and what it comes to is lost.
     #[error("{}", longest_hang().unwrap_or_else(|| "it takes too long".to_owned()))]
     Late,
@@ -120,11 +120,11 @@ impl Lane {
         &mut self,
         limit: Duration,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Stuck> {
+    ) -> Result<T, LaneError> {
         let deadline = tokio::time::Instant::now() + limit;
         if let Some(earlier) = &mut self.running {
             // How it ended was for whoever began it to hear.
-            drop(timeout_at(deadline, earlier).await.map_err(|_| Stuck::Late)?);
+            drop(timeout_at(deadline, earlier).await.map_err(|_| LaneError::Late)?);
         }
         let (tell, mut told) = oneshot::channel();
         // With nobody left to tell, what it came to is dropped on that thread: the drop may block like the work.
@@ -137,8 +137,8 @@ impl Lane {
         told.close();
         match (told.try_recv(), ended) {
             (Ok(done), _) => Ok(done),
-            (Err(_), Ok(Err(panic))) => Err(Stuck::Panicked(panic)),
-            (Err(_), _) => Err(Stuck::Late),
+            (Err(_), Ok(Err(panic))) => Err(LaneError::Panicked(panic)),
+            (Err(_), _) => Err(LaneError::Late),
         }
     }
 
@@ -168,11 +168,11 @@ mod tests {
         let mut lane = Lane::default();
         let (release, held) = mpsc::channel::<()>();
         let first = lane.run(AT_ONCE, move || held.recv().is_ok()).await;
-        assert!(matches!(first, Err(Stuck::Late)), "{first:?}");
+        assert!(matches!(first, Err(LaneError::Late)), "{first:?}");
 
         for _ in 0..3 {
             let again = lane.run(AT_ONCE, || panic!("begun beside the one that hangs")).await;
-            assert!(matches!(again, Err(Stuck::Late)), "{again:?}");
+            assert!(matches!(again, Err(LaneError::Late)), "{again:?}");
         }
 
         drop(release);

@@ -33,6 +33,7 @@ pub mod bench;
 mod blocking;
 pub mod cli;
 mod clock;
+mod coalesced_writes;
 mod code;
 pub mod config;
 mod credential;
@@ -40,7 +41,6 @@ mod deadline;
 #[cfg(any(test, feature = "demo"))]
 pub mod demo;
 mod digest;
-mod gather;
 mod guard;
 mod heap;
 mod hex;

@@ -3,9 +3,9 @@
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Uri, request};
 use serde::Serialize;
 
-use super::{Context, Refusal, json};
+use super::{AdminContext, Refusal, json};
 use crate::code::Code;
-use crate::proxy::Body;
+use crate::proxy::ResponseBody;
 use crate::proxy::explain::{Outcome, World};
 
 #[derive(Serialize)]
@@ -26,11 +26,11 @@ struct Explanation {
     /// What the credential puts on the request, values masked.
     injected: Vec<String>,
     /// The routes that came nearest, the winner first.
-    routes: Vec<Considered>,
+    routes: Vec<ConsideredRoute>,
 }
 
 #[derive(Serialize)]
-struct Considered {
+struct ConsideredRoute {
     service: String,
     kind: String,
     route: String,
@@ -42,7 +42,7 @@ struct Considered {
 ///
 /// # Errors
 /// When it describes none.
-pub(super) fn answer(query: &str, cx: &Context) -> Result<Response<Body>, Refusal> {
+pub(super) fn answer(query: &str, cx: &AdminContext) -> Result<Response<ResponseBody>, Refusal> {
     let head = described(query)?;
     let snapshot = cx.published.current().load_full();
     let world = World { config: &snapshot.config, routes: &snapshot.routes, access: &snapshot.access };
@@ -70,7 +70,7 @@ pub(super) fn answer(query: &str, cx: &Context) -> Result<Response<Body>, Refusa
         routes: explained
             .considered
             .iter()
-            .map(|it| Considered {
+            .map(|it| ConsideredRoute {
                 service: name(it.service),
                 kind: it.kind.to_string(),
                 route: it.rule.to_string(),

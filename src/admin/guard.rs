@@ -4,19 +4,19 @@ use http::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method};
 
-use super::{Page, Refusal};
+use super::{AdminPage, Refusal};
 use crate::bearer::bearer;
 use crate::code::Code;
-use crate::proxy::admit::{Page as Sender, loading_ahead, named, origin, shown};
+use crate::proxy::admit::{PageOrigin as Sender, loading_ahead, named, origin, shown};
 use crate::proxy::{Error, Peer};
-use crate::route::authority::Authority;
+use crate::route::authority::RequestAuthority;
 use crate::secret::Secret;
 use crate::snapshot::{Access, Snapshot};
 
 /// The page that a request may have, or why it gets none.
 ///
 /// Whoever is not let in does not hear what there is: a page that is missing is told of last.
-pub(super) fn admit<'a>(head: &'a Parts, peer: Peer, snapshot: &Snapshot) -> Result<Page<'a>, Refusal> {
+pub(super) fn admit<'a>(head: &'a Parts, peer: Peer, snapshot: &Snapshot) -> Result<AdminPage<'a>, Refusal> {
     let admin = snapshot.config.admin.as_ref();
     let token = admin.and_then(|admin| admin.token.as_ref()).map(|token| &token.value);
     let bears_it = token.is_some_and(|token| bears(&head.headers, token));
@@ -26,8 +26,8 @@ pub(super) fn admit<'a>(head: &'a Parts, peer: Peer, snapshot: &Snapshot) -> Res
         Peer::Unix { .. } => {}
         Peer::Tcp(_) => admit_sender(head, &snapshot.access, bears_it)?,
     }
-    let page = Page::at(&head.uri);
-    if token.is_some() && !bears_it && !page.is_some_and(Page::is_probe) {
+    let page = AdminPage::at(&head.uri);
+    if token.is_some() && !bears_it && !page.is_some_and(AdminPage::is_probe) {
         let detail = "send the token of `admin.token` as `Authorization: Bearer`";
         return Err(Refusal::new(Code::Unauthorized, detail).with(WWW_AUTHENTICATE, "Bearer"));
     }
@@ -80,12 +80,12 @@ fn opens_the_console(head: &Parts) -> bool {
 }
 
 /// Whether this origin is the page that the request's own Host serves.
-fn is_own(origin: &str, host: &Authority<'_>) -> bool {
-    let page = origin.strip_prefix("http://").and_then(|page| Authority::parse(page).ok());
+fn is_own(origin: &str, host: &RequestAuthority<'_>) -> bool {
+    let page = origin.strip_prefix("http://").and_then(|page| RequestAuthority::parse(page).ok());
     page.is_some_and(|page| page == *host)
 }
 
-fn written(authority: &Authority<'_>) -> String {
+fn written(authority: &RequestAuthority<'_>) -> String {
     match authority.port {
         Some(port) => format!("{}:{port}", authority.host),
         None => authority.host.to_string(),
@@ -120,7 +120,7 @@ mod tests {
     use http::Request;
 
     use super::*;
-    use crate::config::{Overrides, Source};
+    use crate::config::{ConfigSource, Overrides};
     use crate::reload::Loader;
 
     const TCP: Peer = Peer::Tcp(std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 50_000));
@@ -128,7 +128,7 @@ mod tests {
     const LOCKED: &str = "services: {}\nadmin: { token: sesame }";
 
     fn snapshot(config: &str) -> Snapshot {
-        let loader = Loader { source: Source::Text(config.to_owned()), overrides: Overrides::default() };
+        let loader = Loader { source: ConfigSource::Text(config.to_owned()), overrides: Overrides::default() };
         let (snapshot, report) = loader.load(None, &<_>::default());
         snapshot.unwrap_or_else(|| panic!("{}", report.render(crate::config::Color::Plain)))
     }

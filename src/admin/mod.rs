@@ -20,15 +20,15 @@ use serde_json::{Map, Value};
 
 use crate::clock::Moment;
 use crate::code::Code;
-use crate::proxy::{Arrival, Body, problem};
-use crate::reload::{Outcome, Reloads};
+use crate::proxy::{Arrival, ResponseBody, problem};
+use crate::reload::{ReloadOutcome, Reloads};
 use crate::snapshot::Published;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{ConfigGauges, Gauges};
-use service::Deed;
+use service::ServiceAction;
 
 /// What the admin port knows; filled by `server`.
-pub(crate) struct Context {
+pub(crate) struct AdminContext {
     pub(crate) published: Arc<Published>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) reloads: Arc<Reloads>,
@@ -95,7 +95,7 @@ impl Liveness {
 }
 
 /// Answers a request on the admin port.
-pub(crate) async fn handle(head: &request::Parts, arrival: &Arrival, cx: &Context) -> Response<Body> {
+pub(crate) async fn handle(head: &request::Parts, arrival: &Arrival, cx: &AdminContext) -> Response<ResponseBody> {
     let snapshot = cx.published.current().load_full();
     match guard::admit(head, arrival.peer, &snapshot) {
         Ok(page) => page.answer(cx).await,
@@ -104,8 +104,8 @@ pub(crate) async fn handle(head: &request::Parts, arrival: &Arrival, cx: &Contex
 }
 
 /// Answers a request on the health port: GET and HEAD of `/livez`, `/readyz`, `/metrics`, all else 404.
-pub(crate) async fn health(head: &request::Parts, cx: &Context) -> Response<Body> {
-    match Page::at(&head.uri).filter(|page| page.is_for_machines() && page.takes(&head.method)) {
+pub(crate) async fn health(head: &request::Parts, cx: &AdminContext) -> Response<ResponseBody> {
+    match AdminPage::at(&head.uri).filter(|page| page.is_for_machines() && page.takes(&head.method)) {
         // `/healthz` is another spelling for the admin port alone.
         Some(page) if head.uri.path() != "/healthz" => page.answer(cx).await,
         _ => refuse(Code::NotFound, "this port has /livez, /readyz and /metrics"),
@@ -113,13 +113,13 @@ pub(crate) async fn health(head: &request::Parts, cx: &Context) -> Response<Body
 }
 
 /// Our answer to a request on the admin or health port that could not be taken.
-pub(crate) fn refuse(code: Code, detail: &str) -> Response<Body> {
+pub(crate) fn refuse(code: Code, detail: &str) -> Response<ResponseBody> {
     live(problem::admin(code, detail, Map::new()))
 }
 
 /// What there is on the admin port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Page<'a> {
+enum AdminPage<'a> {
     Live,
     Ready,
     Metrics,
@@ -128,10 +128,10 @@ enum Page<'a> {
     /// What would become of the request that this query describes.
     Explain(&'a str),
     /// A page of the service of this name.
-    Service(&'a str, Deed),
+    Service(&'a str, ServiceAction),
 }
 
-impl<'a> Page<'a> {
+impl<'a> AdminPage<'a> {
     fn at(target: &'a Uri) -> Option<Self> {
         match target.path() {
             "/livez" | "/healthz" => Some(Self::Live),
@@ -142,7 +142,7 @@ impl<'a> Page<'a> {
             "/api/explain" => Some(Self::Explain(target.query().unwrap_or_default())),
             path => {
                 let (name, deed) = path.strip_prefix("/api/services/")?.split_once('/')?;
-                Some(Self::Service(name, Deed::at(deed)?))
+                Some(Self::Service(name, ServiceAction::at(deed)?))
             }
         }
     }
@@ -150,13 +150,13 @@ impl<'a> Page<'a> {
     /// The methods that it has, as `Allow` lists them.
     fn methods(self) -> &'static str {
         match self {
-            Self::Reload | Self::Service(_, Deed::Refresh | Deed::Probe) => "POST",
+            Self::Reload | Self::Service(_, ServiceAction::Refresh | ServiceAction::Probe) => "POST",
             Self::Live
             | Self::Ready
             | Self::Metrics
             | Self::Status
             | Self::Explain(_)
-            | Self::Service(_, Deed::Authorization) => "GET, HEAD",
+            | Self::Service(_, ServiceAction::Authorization) => "GET, HEAD",
         }
     }
 
@@ -176,10 +176,10 @@ impl<'a> Page<'a> {
 
     /// Whether it shows a secret.
     fn hands_out(self) -> bool {
-        matches!(self, Self::Service(_, Deed::Authorization))
+        matches!(self, Self::Service(_, ServiceAction::Authorization))
     }
 
-    async fn answer(self, cx: &Context) -> Response<Body> {
+    async fn answer(self, cx: &AdminContext) -> Response<ResponseBody> {
         match self {
             Self::Live => probe("alive\n", cx.liveness.reason()),
             Self::Ready => probe("ready\n", cx.readiness.reason()),
@@ -212,12 +212,12 @@ impl Refusal {
         Self { field: Some((name, HeaderValue::from_static(value))), ..self }
     }
 
-    fn method(page: Page<'_>) -> Self {
+    fn method(page: AdminPage<'_>) -> Self {
         let allowed = page.methods();
         Self::new(Code::MethodNotAllowed, format!("this page takes {allowed}")).with(ALLOW, allowed)
     }
 
-    fn answer(self) -> Response<Body> {
+    fn answer(self) -> Response<ResponseBody> {
         let mut answer = live(problem::admin(self.code, &self.detail, self.more.map(|more| *more).unwrap_or_default()));
         answer.headers_mut().extend(self.field);
         answer
@@ -225,7 +225,7 @@ impl Refusal {
 }
 
 /// `fine`, or why it is not.
-fn probe(fine: &'static str, reason: Option<Arc<String>>) -> Response<Body> {
+fn probe(fine: &'static str, reason: Option<Arc<String>>) -> Response<ResponseBody> {
     match reason {
         None => text("text/plain; charset=utf-8", fine),
         Some(reason) => refuse(Code::NotReady, &reason),
@@ -238,16 +238,16 @@ struct Reloaded {
     generation: u64,
 }
 
-async fn reload(cx: &Context) -> Response<Body> {
+async fn reload(cx: &AdminContext) -> Response<ResponseBody> {
     let (outcome, generation) = match cx.reloads.request().await {
-        Outcome::Applied { generation } => ("applied", generation),
-        Outcome::Unchanged { generation } => ("unchanged", generation),
-        Outcome::Refused { error } => return refuse(Code::ConfigInvalid, error.trim_end()),
+        ReloadOutcome::Applied { generation } => ("applied", generation),
+        ReloadOutcome::Unchanged { generation } => ("unchanged", generation),
+        ReloadOutcome::Refused { error } => return refuse(Code::ConfigInvalid, error.trim_end()),
     };
     json(StatusCode::OK, &Reloaded { outcome, generation })
 }
 
-fn gauges(cx: &Context) -> Gauges {
+fn gauges(cx: &AdminContext) -> Gauges {
     let snapshot = cx.published.current().load();
     let expiry = |service: &Arc<crate::snapshot::Service>| {
         let expires = service.slots().filter_map(|slot| slot.expires()).min()?;
@@ -268,7 +268,7 @@ fn gauges(cx: &Context) -> Gauges {
     }
 }
 
-fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
+fn json(status: StatusCode, value: &impl Serialize) -> Response<ResponseBody> {
     let Ok(mut body) = serde_json::to_vec_pretty(value) else {
         return refuse(Code::InternalError, "the answer can't be written as JSON");
     };
@@ -278,14 +278,14 @@ fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
     answer
 }
 
-fn text(content_type: &'static str, body: impl Into<bytes::Bytes>) -> Response<Body> {
-    let mut answer = Response::new(Body::whole(body));
+fn text(content_type: &'static str, body: impl Into<bytes::Bytes>) -> Response<ResponseBody> {
+    let mut answer = Response::new(ResponseBody::whole(body));
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     live(answer)
 }
 
 /// What every answer of this port carries.
-fn live(mut answer: Response<Body>) -> Response<Body> {
+fn live(mut answer: Response<ResponseBody>) -> Response<ResponseBody> {
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     answer

@@ -14,14 +14,14 @@ use tokio::time::timeout;
 use super::Refusal;
 use crate::clock::rfc3339;
 use crate::code::Code;
-use crate::credential::{Credential, Slot, Undelivered};
+use crate::credential::{Credential, Slot, WaitError};
 use crate::snapshot::{Identity, Service};
 
 /// A new token, of which everything is said but the token.
 #[derive(Serialize)]
 pub(super) struct Refreshed {
     #[serde(flatten)]
-    token: Described,
+    token: DescribedRefresh,
     /// Of a service that has several.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     identities: Vec<IdentityOutcome>,
@@ -29,7 +29,7 @@ pub(super) struct Refreshed {
 
 /// A token, without itself.
 #[derive(Default, Serialize)]
-struct Described {
+struct DescribedRefresh {
     r#type: Option<String>,
     expires_at: Option<String>,
     /// Seconds.
@@ -45,13 +45,13 @@ struct IdentityOutcome {
     /// `refreshed`, or the code of the error.
     outcome: &'static str,
     #[serde(flatten)]
-    told: Told,
+    told: ToldOutcome,
 }
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Told {
-    Token(Described),
+enum ToldOutcome {
+    Token(DescribedRefresh),
     Failure {
         detail: String,
         /// Seconds.
@@ -61,7 +61,7 @@ enum Told {
 }
 
 /// What became of each slot.
-type Outcomes = HashMap<*const Slot, Result<(), Undelivered>>;
+type Outcomes = HashMap<*const Slot, Result<(), WaitError>>;
 
 /// Gets another token for each identity of the service, some at a time, in no more than one token request may take.
 ///
@@ -84,7 +84,7 @@ pub(super) async fn refresh(service: &Service) -> Result<Refreshed, Refusal> {
     let lone = service.identities.is_lone();
     let told = if lone { Vec::new() } else { tell(service, &failures) };
     match worst(&failures) {
-        None => Ok(Refreshed { token: Described::of(first), identities: told }),
+        None => Ok(Refreshed { token: DescribedRefresh::of(first), identities: told }),
         Some((_, failure)) if lone => Err(failure.clone().into()),
         Some((number, failure)) => {
             let count = failures.iter().flatten().count();
@@ -107,7 +107,7 @@ async fn demand_all(slots: Vec<Arc<Slot>>) -> Outcomes {
     // Of all together: who asked waits for one answer, and it must not take as long as ten thousand requests do.
     let limit = slots.iter().map(|slot| slot.timeout()).max().unwrap_or_default();
     // What is not known by then is told like this.
-    let too_late = |slot| (Arc::as_ptr(slot), Err(Undelivered::TooLate { limit }));
+    let too_late = |slot| (Arc::as_ptr(slot), Err(WaitError::TooLate { limit }));
     let mut outcomes: Outcomes = slots.iter().map(too_late).collect();
     let places = Arc::new(Semaphore::new(AT_ONCE));
     let mut demands = JoinSet::new();
@@ -136,26 +136,26 @@ async fn demand_all(slots: Vec<Arc<Slot>>) -> Outcomes {
 }
 
 /// Why this identity has no other token; `None`: it has one.
-fn failure(identity: &Identity, outcomes: &Outcomes) -> Option<Undelivered> {
+fn failure(identity: &Identity, outcomes: &Outcomes) -> Option<WaitError> {
     let mut of_slots = identity.credential.slots().map(|slot| outcomes.get(&Arc::as_ptr(slot)));
     of_slots.find_map(|outcome| outcome?.as_ref().err().cloned())
 }
 
 /// The failure that the answer is named for: that it was asked for too soon says least.
-fn worst(failures: &[Option<Undelivered>]) -> Option<(usize, &Undelivered)> {
+fn worst(failures: &[Option<WaitError>]) -> Option<(usize, &WaitError)> {
     let numbered = || failures.iter().enumerate().filter_map(|(number, failure)| Some((number, failure.as_ref()?)));
-    numbered().find(|(_, failure)| !matches!(failure, Undelivered::TooSoon)).or_else(|| numbered().next())
+    numbered().find(|(_, failure)| !matches!(failure, WaitError::TooSoon)).or_else(|| numbered().next())
 }
 
-fn tell(service: &Service, failures: &[Option<Undelivered>]) -> Vec<IdentityOutcome> {
+fn tell(service: &Service, failures: &[Option<WaitError>]) -> Vec<IdentityOutcome> {
     let identities = service.identities.all().iter().zip(service.identities.names()).zip(failures).enumerate();
     identities
         .map(|(number, ((identity, name), failure))| {
             let name = name.map(str::to_owned);
             let (outcome, told) = match failure {
-                None => ("refreshed", Told::Token(Described::of(&identity.credential))),
+                None => ("refreshed", ToldOutcome::Token(DescribedRefresh::of(&identity.credential))),
                 Some(failure) => {
-                    let told = Told::Failure { detail: failure.to_string(), retry_after: failure.retry_after() };
+                    let told = ToldOutcome::Failure { detail: failure.to_string(), retry_after: failure.retry_after() };
                     (failure.code().word(), told)
                 }
             };
@@ -171,7 +171,7 @@ fn members(identities: &[IdentityOutcome]) -> Map<String, Value> {
     Map::from_iter([("identities".to_owned(), identities)])
 }
 
-impl Described {
+impl DescribedRefresh {
     fn of(credential: &Credential) -> Self {
         let Some(status) = credential.slot().map(|slot| slot.status()) else { return Self::default() };
         Self {
@@ -183,8 +183,8 @@ impl Described {
     }
 }
 
-impl From<Undelivered> for Refusal {
-    fn from(undelivered: Undelivered) -> Self {
+impl From<WaitError> for Refusal {
+    fn from(undelivered: WaitError) -> Self {
         let field = undelivered.retry_after().map(|seconds| (RETRY_AFTER, HeaderValue::from(seconds)));
         Self { field, ..Self::new(undelivered.code(), undelivered.to_string()) }
     }

@@ -12,19 +12,19 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::refresh::refresh;
-use super::{Context, Refusal, json};
+use super::{AdminContext, Refusal, json};
 use crate::clock::{Moment, rfc3339};
 use crate::code::Code;
 use crate::credential::{self, Attachments, Credential};
 use crate::hex::hex;
-use crate::proxy::Body;
+use crate::proxy::ResponseBody;
 use crate::snapshot::{Identity, Service};
 use crate::tls::Leaf;
-use crate::transport::{self, Found, Outgoing, Probed, Protocol, Step};
+use crate::transport::{self, ConnectStep, Outgoing, ProbeResult, Probed, Protocol};
 
 /// What is done with a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Deed {
+pub(super) enum ServiceAction {
     /// Another token now.
     Refresh,
     /// A connection and a token, to see whether they can be had.
@@ -33,7 +33,7 @@ pub(super) enum Deed {
     Authorization,
 }
 
-impl Deed {
+impl ServiceAction {
     /// What a path below a service's stands for.
     pub(super) fn at(path: &str) -> Option<Self> {
         match path {
@@ -48,12 +48,12 @@ impl Deed {
     ///
     /// # Errors
     /// When there is no such service, or nothing to do for it; when no token can be had.
-    pub(super) async fn answer(self, name: &str, cx: &Context) -> Result<Response<Body>, Refusal> {
+    pub(super) async fn answer(self, name: &str, cx: &AdminContext) -> Result<Response<ResponseBody>, Refusal> {
         let service = cx.published.current().load().service(name).cloned();
         let service = service.ok_or_else(|| Refusal::new(Code::NotFound, "there is no service of this name"))?;
         let answer = match self {
             Self::Refresh => json(StatusCode::OK, &refresh(&service).await?),
-            Self::Probe => json(StatusCode::OK, &Report::of(&service).await),
+            Self::Probe => json(StatusCode::OK, &ProbeReport::of(&service).await),
             Self::Authorization => json(StatusCode::OK, &HandedOut::of(&service).await?),
         };
         Ok(answer)
@@ -62,7 +62,7 @@ impl Deed {
 
 /// What a probe found.
 #[derive(Serialize)]
-struct Report {
+struct ProbeReport {
     service: String,
     /// Whether a request could be sent now.
     ok: bool,
@@ -70,8 +70,8 @@ struct Report {
     /// `h2` or `http/1.1`; `null` where no connection came about.
     protocol: Option<&'static str>,
     tls_version: Option<&'static str>,
-    certificate: Option<Peer>,
-    failures: Vec<Failure>,
+    certificate: Option<PeerCertificate>,
+    failures: Vec<ProbeFailure>,
 }
 
 /// Milliseconds; `null`: it did not come to that, or there is none.
@@ -85,7 +85,7 @@ struct Timings {
 
 /// The service's own certificate.
 #[derive(Serialize)]
-struct Peer {
+struct PeerCertificate {
     subject: String,
     issuer: String,
     not_before: String,
@@ -95,20 +95,20 @@ struct Peer {
 
 /// A phase that failed, and why.
 #[derive(Serialize)]
-struct Failure {
+struct ProbeFailure {
     phase: &'static str,
     code: &'static str,
     detail: String,
 }
 
-impl Report {
+impl ProbeReport {
     async fn of(service: &Arc<Service>) -> Self {
         let Identity { upstream, credential, .. } = service.identities.first();
         let (probed, (token, token_failure)) = tokio::join!(upstream.connector().probe(), obtain(credential));
         let Probed { spent, outcome } = probed;
         let (found, failure) = match outcome {
             Ok(found) => (Some(found), None),
-            Err((step, error)) => (None, Some(Failure::of_connection(step, &error))),
+            Err((step, error)) => (None, Some(ProbeFailure::of_connection(step, &error))),
         };
         let failures: Vec<_> = failure.into_iter().chain(token_failure).collect();
         Self {
@@ -122,33 +122,33 @@ impl Report {
             },
             protocol: found.as_ref().map(|found| alpn(found.protocol)),
             tls_version: found.as_ref().and_then(|found| found.tls_version),
-            certificate: found.and_then(|Found { peer, .. }| peer).map(Peer::of),
+            certificate: found.and_then(|ProbeResult { peer, .. }| peer).map(PeerCertificate::of),
             failures,
         }
     }
 }
 
 /// Waits as a request would until there is a live token; how long that took, `None` without one.
-async fn obtain(credential: &Credential) -> (Option<Duration>, Option<Failure>) {
+async fn obtain(credential: &Credential) -> (Option<Duration>, Option<ProbeFailure>) {
     if let Some(reason) = credential.unavailable() {
-        return (None, Some(Failure::of_token(Code::CredentialUnavailable, reason)));
+        return (None, Some(ProbeFailure::of_token(Code::CredentialUnavailable, reason)));
     }
     let (began, mut has_token) = (Instant::now(), false);
     for slot in credential.slots() {
         if let Err(error) = slot.until_live().await {
-            return (None, Some(Failure::of_token(error.code(), &error.to_string())));
+            return (None, Some(ProbeFailure::of_token(error.code(), &error.to_string())));
         }
         has_token = true;
     }
     (has_token.then(|| began.elapsed()), None)
 }
 
-impl Failure {
-    fn of_connection(step: Step, error: &transport::Error) -> Self {
+impl ProbeFailure {
+    fn of_connection(step: ConnectStep, error: &transport::Error) -> Self {
         let phase = match step {
-            Step::Lookup => "dns",
-            Step::Tcp => "tcp",
-            Step::Tls => "tls",
+            ConnectStep::Lookup => "dns",
+            ConnectStep::Tcp => "tcp",
+            ConnectStep::Tls => "tls",
         };
         Self { phase, code: error.code().word(), detail: error.to_string() }
     }
@@ -158,7 +158,7 @@ impl Failure {
     }
 }
 
-impl Peer {
+impl PeerCertificate {
     fn of(leaf: Leaf) -> Self {
         Self {
             not_before: rfc3339(leaf.not_before),
@@ -206,7 +206,7 @@ impl HandedOut {
             authority: service.authority.clone(),
             target: PathAndQuery::from_static("/"),
             fields: HeaderMap::new(),
-            body: transport::Body::Empty,
+            body: transport::RequestBody::Empty,
         };
         let own = RefCell::new(Attachments::default());
         let behalf = credential.subject_tokens(&outgoing.fields);

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use super::{Context, Listening};
+use super::{AdminContext, Listening};
 use crate::clock::rfc3339;
 use crate::credential::{TokenState, TokenStatus};
 use crate::hex::hex;
@@ -16,19 +16,19 @@ use crate::telemetry::errors::RecentError;
 use crate::tls;
 
 /// The status now.
-pub(super) fn of(cx: &Context) -> Status {
+pub(super) fn of(cx: &AdminContext) -> Status {
     let snapshot = cx.published.current().load_full();
     let history = cx.reloads.history();
     Status {
         version: env!("CARGO_PKG_VERSION"),
         started_at: rfc3339(cx.started_at),
-        config: Config::of(cx, &snapshot, &history),
+        config: ConfigStatus::of(cx, &snapshot, &history),
         certificates: certificates(&snapshot),
         services: snapshot.services.iter().map(|service| ServiceStatus::of(service, cx)).collect(),
         routes: routes(&snapshot),
         listeners: cx.listeners.load().to_vec(),
         reloads: history.applied.iter().map(Reload::of).collect(),
-        errors: cx.metrics.recent().list().iter().map(Failure::of).collect(),
+        errors: cx.metrics.recent().list().iter().map(FailureStatus::of).collect(),
     }
 }
 
@@ -36,17 +36,17 @@ pub(super) fn of(cx: &Context) -> Status {
 pub(super) struct Status {
     version: &'static str,
     started_at: String,
-    config: Config,
-    certificates: Vec<Certificate>,
+    config: ConfigStatus,
+    certificates: Vec<CertificateStatus>,
     services: Vec<ServiceStatus>,
-    routes: Vec<Route>,
+    routes: Vec<RouteStatus>,
     listeners: Vec<Listening>,
     reloads: Vec<Reload>,
-    errors: Vec<Failure>,
+    errors: Vec<FailureStatus>,
 }
 
 #[derive(Debug, Serialize)]
-struct Config {
+struct ConfigStatus {
     path: String,
     generation: u64,
     loaded_at: String,
@@ -54,7 +54,7 @@ struct Config {
 }
 
 #[derive(Debug, Serialize)]
-struct Certificate {
+struct CertificateStatus {
     name: String,
     title: String,
     subject: String,
@@ -75,14 +75,14 @@ struct ServiceStatus {
     url: String,
     auth: String,
     certificate: Option<String>,
-    token: Token,
+    token: TokenJson,
     connections: Connections,
     requests: u64,
     errors: u64,
 }
 
 #[derive(Debug, Serialize)]
-struct Token {
+struct TokenJson {
     state: &'static str,
     r#type: Option<String>,
     expires_at: Option<String>,
@@ -99,7 +99,7 @@ struct Connections {
 }
 
 #[derive(Debug, Serialize)]
-struct Route {
+struct RouteStatus {
     rule: String,
     service: String,
 }
@@ -112,15 +112,15 @@ struct Reload {
 }
 
 #[derive(Debug, Serialize)]
-struct Failure {
+struct FailureStatus {
     time: String,
     service: String,
     code: &'static str,
     detail: String,
 }
 
-impl Config {
-    fn of(cx: &Context, snapshot: &Snapshot, history: &History) -> Self {
+impl ConfigStatus {
+    fn of(cx: &AdminContext, snapshot: &Snapshot, history: &History) -> Self {
         Self {
             path: cx.config_path.clone(),
             generation: snapshot.generation,
@@ -130,7 +130,7 @@ impl Config {
     }
 }
 
-impl Certificate {
+impl CertificateStatus {
     fn of(certificate: &Arc<tls::Certificate>, services: Vec<String>) -> Self {
         let leaf = &certificate.leaf;
         Self {
@@ -149,7 +149,7 @@ impl Certificate {
 }
 
 /// Each certificate, with the services that link it, for themselves or one of their identities.
-fn certificates(snapshot: &Snapshot) -> Vec<Certificate> {
+fn certificates(snapshot: &Snapshot) -> Vec<CertificateStatus> {
     let mut links: HashMap<&str, Vec<String>> = HashMap::new();
     for service in &snapshot.services {
         let of_identities = service.identities.all().iter().filter_map(|identity| identity.certificate.as_ref());
@@ -158,12 +158,13 @@ fn certificates(snapshot: &Snapshot) -> Vec<Certificate> {
             links.entry(name).or_default().push(service.name.to_string());
         }
     }
-    let status = |it: &Arc<tls::Certificate>| Certificate::of(it, links.remove(it.name.as_str()).unwrap_or_default());
+    let status =
+        |it: &Arc<tls::Certificate>| CertificateStatus::of(it, links.remove(it.name.as_str()).unwrap_or_default());
     snapshot.certificates.iter().map(status).collect()
 }
 
 impl ServiceStatus {
-    fn of(service: &Arc<Service>, cx: &Context) -> Self {
+    fn of(service: &Arc<Service>, cx: &AdminContext) -> Self {
         let totals = cx.metrics.totals(service.name.as_str());
         // All identities of a service have its method.
         let credentials = || service.identities.all().iter().map(|identity| &identity.credential);
@@ -175,7 +176,7 @@ impl ServiceStatus {
             url: service.url.to_string(),
             auth: method.unwrap_or_default(),
             certificate: service.certificate.as_ref().map(|certificate| certificate.name.to_string()),
-            token: Token::of(tokens.reduce(together).unwrap_or_else(nothing)),
+            token: TokenJson::of(tokens.reduce(together).unwrap_or_else(nothing)),
             connections: Connections { active: totals.active, idle: totals.idle },
             requests: totals.requests,
             errors: totals.errors,
@@ -183,7 +184,7 @@ impl ServiceStatus {
     }
 }
 
-impl Token {
+impl TokenJson {
     fn of(status: TokenStatus) -> Self {
         Self {
             state: match status.state {
@@ -241,10 +242,10 @@ fn severity(state: TokenState) -> u8 {
     }
 }
 
-fn routes(snapshot: &Snapshot) -> Vec<Route> {
+fn routes(snapshot: &Snapshot) -> Vec<RouteStatus> {
     let route = |rule: &crate::route::Rule| {
         let service = snapshot.services.get(rule.service())?;
-        Some(Route { rule: rule.to_string(), service: service.name.to_string() })
+        Some(RouteStatus { rule: rule.to_string(), service: service.name.to_string() })
     };
     snapshot.routes.rules().iter().filter_map(route).collect()
 }
@@ -255,7 +256,7 @@ impl Reload {
     }
 }
 
-impl Failure {
+impl FailureStatus {
     fn of(entry: &Arc<RecentError>) -> Self {
         Self {
             time: rfc3339(entry.time),
@@ -286,8 +287,8 @@ mod tests {
 
     use super::*;
     use crate::admin::{Readiness, Role};
-    use crate::config::{Color, Overrides, Source};
-    use crate::demo::certificates::{Authority, certificate_pem};
+    use crate::config::{Color, ConfigSource, Overrides};
+    use crate::demo::certificates::{CertificateAuthority, certificate_pem};
     use crate::reload::{Loader, Reloads};
     use crate::snapshot::Published;
     use crate::telemetry::metrics::Metrics;
@@ -306,9 +307,9 @@ routes: [{ path: /pay, service: payments }]
 ";
 
     /// The admin port of a process that loaded `CONFIG` at the beginning of time.
-    fn context() -> Context {
+    fn context() -> AdminContext {
         let folder = tempfile::tempdir().unwrap();
-        let authority = Authority::new("lab").unwrap();
+        let authority = CertificateAuthority::new("lab").unwrap();
         let partner = authority.client("partner").unwrap();
         for (name, text) in [
             ("ca.pem", certificate_pem(authority.certificate())),
@@ -318,12 +319,12 @@ routes: [{ path: /pay, service: payments }]
         ] {
             std::fs::write(folder.path().join(name), text).unwrap();
         }
-        let source = Source::Path(folder.path().join("sidekey.yaml"));
+        let source = ConfigSource::Path(folder.path().join("sidekey.yaml"));
         let (snapshot, report) = Loader { source, overrides: Overrides::default() }.load(None, &<_>::default());
         let mut snapshot = snapshot.unwrap_or_else(|| panic!("{}", report.render(Color::Plain)));
         snapshot.loaded_at = SystemTime::UNIX_EPOCH;
         let traffic = Listening { role: Role::Traffic, address: "127.0.0.1:9800".to_owned() };
-        Context {
+        AdminContext {
             published: Arc::new(Published::new(snapshot)),
             metrics: Arc::new(Metrics::default()),
             reloads: Reloads::new().0,

@@ -16,16 +16,16 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, StatusCode, Version};
 use tokio::task::spawn_local;
 
-use crate::config::{self, Color, Secrets, Source};
+use crate::config::{self, Color, ConfigSource, Secrets};
 use crate::credential::{Slots, SubjectTokens, oauth2};
 use crate::demo::Demo;
 use crate::proxy;
-use crate::proxy::fields::{self, Downward, Instance, Names, Present, Rules, Upward};
-use crate::route::{Form, Question};
+use crate::proxy::fields::{self, FieldNames, Instance, Present, RequestContext, ResponseContext, Rules};
+use crate::route::{Question, TargetForm};
 use crate::server::worker::runtime_of_one_thread;
 use crate::snapshot::{Published, Service, Snapshot};
 use crate::telemetry::metrics::Metrics;
-use crate::transport::{Body, Outgoing};
+use crate::transport::{Outgoing, RequestBody};
 
 /// Finds the route of a `GET` for `path`, and says whether there is one.
 pub fn route(config: &str, path: &str) -> impl Fn() -> bool + use<> {
@@ -33,7 +33,7 @@ pub fn route(config: &str, path: &str) -> impl Fn() -> bool + use<> {
     let path = path.to_owned();
     move || {
         let question = Question {
-            form: Form::Origin,
+            form: TargetForm::Origin,
             host: "localhost",
             port: None,
             local: true,
@@ -48,9 +48,9 @@ pub fn route(config: &str, path: &str) -> impl Fn() -> bool + use<> {
 /// Makes an app's fields those of the request to the first service.
 pub fn request_fields(config: &str) -> impl Fn(HeaderMap) -> HeaderMap + use<> {
     let rules = Rules::compile(&compile(config).services[0]);
-    let (instance, routed_by) = (Instance::new(INSTANCE), Names::default());
+    let (instance, routed_by) = (Instance::new(INSTANCE), FieldNames::default());
     move |mut fields| {
-        let upward = Upward {
+        let upward = RequestContext {
             method: &Method::GET,
             version: Version::HTTP_11,
             chunked: false,
@@ -66,7 +66,7 @@ pub fn request_fields(config: &str) -> impl Fn(HeaderMap) -> HeaderMap + use<> {
 pub fn answer_fields(config: &str) -> impl Fn(HeaderMap) -> HeaderMap + use<> {
     let rules = Rules::compile(&compile(config).services[0]);
     move |mut fields| {
-        let downward = Downward { status: StatusCode::OK, version: Version::HTTP_11, via: None };
+        let downward = ResponseContext { status: StatusCode::OK, version: Version::HTTP_11, via: None };
         fields::answer(&mut fields, downward, &rules).map_or_else(|_| HeaderMap::new(), |()| fields)
     }
 }
@@ -82,7 +82,7 @@ pub fn attach_token() -> impl Fn(HeaderMap) -> HeaderMap + use<> {
     let service = runtime.block_on(async {
         let demo = Demo::start().await.unwrap_or_else(|error| panic!("no demo: {error}"));
         let slots = Slots::default();
-        let snapshot = load_after(&Source::Path(demo.config_path()), None, &slots);
+        let snapshot = load_after(&ConfigSource::Path(demo.config_path()), None, &slots);
         for slot in slots.take_new() {
             spawn_local(oauth2::refresh::run(Arc::downgrade(&slot)));
             slot.first_attempt().await;
@@ -101,7 +101,7 @@ pub fn load(config: &str) -> impl Sized + use<> {
 /// the same in both is one, as after a reload.
 pub fn swap(one: &str, other: &str) -> impl Fn() + use<> {
     let one = compile(one);
-    let other = Arc::new(load_after(&Source::Text(other.to_owned()), Some(&one), &Slots::default()));
+    let other = Arc::new(load_after(&ConfigSource::Text(other.to_owned()), Some(&one), &Slots::default()));
     let published = Arc::new(Published::new(one));
     let one = published.current().load_full();
     let context = proxy::Context::new(Arc::clone(&published), Arc::new(Metrics::default()), 0, 1, INSTANCE);
@@ -127,7 +127,8 @@ fn attach_to(service: Arc<Service>) -> impl Fn(PathAndQuery, HeaderMap) -> Optio
     let attachments = RefCell::default();
     move |target, fields| {
         let (scheme, authority) = (service.scheme, service.authority.clone());
-        let mut outgoing = Outgoing { method: Method::GET, scheme, authority, target, fields, body: Body::Empty };
+        let mut outgoing =
+            Outgoing { method: Method::GET, scheme, authority, target, fields, body: RequestBody::Empty };
         let credential = &service.identities.all()[0].credential;
         is_ready(credential.authorize(&attachments, &SubjectTokens::default(), &mut outgoing)).then_some(outgoing)
     }
@@ -138,10 +139,10 @@ fn is_ready<T, E>(future: impl Future<Output = Result<T, E>>) -> bool {
 }
 
 fn compile(text: &str) -> Snapshot {
-    load_after(&Source::Text(text.to_owned()), None, &Slots::default())
+    load_after(&ConfigSource::Text(text.to_owned()), None, &Slots::default())
 }
 
-fn load_after(source: &Source, previous: Option<&Snapshot>, slots: &Slots) -> Snapshot {
+fn load_after(source: &ConfigSource, previous: Option<&Snapshot>, slots: &Slots) -> Snapshot {
     let (config, mut report) = config::load(source, Secrets::Read);
     let snapshot = config.and_then(|config| Snapshot::compile(config, previous, slots, &mut report));
     snapshot.unwrap_or_else(|| panic!("{}", report.render(Color::Plain)))

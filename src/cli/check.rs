@@ -20,12 +20,12 @@ pub(super) struct CheckArguments {
     #[arg(long, conflicts_with = "no_secrets")]
     online: bool,
     /// How to print what was found.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
+    format: ReportFormat,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum ReportFormat {
     Text,
     /// A list of `{severity, file, line, column, message, help}` on standard output.
     Json,
@@ -55,8 +55,8 @@ pub(super) fn run(arguments: &CheckArguments) -> ExitCode {
         }
     }
     match arguments.format {
-        Format::Text => print_text(&report, &lines),
-        Format::Json => print_json(&report),
+        ReportFormat::Text => print_text(&report, &lines),
+        ReportFormat::Json => print_json(&report),
     }
     match (is_valid, report.has_errors()) {
         (false, _) => ExitCode::from(WRONG),

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use super::FAILED;
 use super::client::get;
 use super::run::end;
-use crate::config::{Level, Overrides, Source};
+use crate::config::{ConfigSource, LogLevel, Overrides};
 use crate::demo::Demo;
 use crate::server::{self, OnHangUp, Options, Started};
 
@@ -34,9 +34,9 @@ pub(super) fn run(arguments: &DemoArguments) -> ExitCode {
 fn show(arguments: &DemoArguments) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let demo = runtime.block_on(Demo::start())?;
-    let overrides = Overrides { log_level: Some(Level::Warn), ..Overrides::default() };
+    let overrides = Overrides { log_level: Some(LogLevel::Warn), ..Overrides::default() };
     // A closed terminal must not leave the demo and its keys behind.
-    let options = Options { source: Source::Path(demo.config_path()), overrides, on_hang_up: OnHangUp::Stop };
+    let options = Options { source: ConfigSource::Path(demo.config_path()), overrides, on_hang_up: OnHangUp::Stop };
     let (started, is_started) = mpsc::channel();
     let server = thread::Builder::new().name("sidekey".to_owned()).spawn(move || {
         server::run(options, move |up| {

@@ -6,10 +6,10 @@ use clap::Args;
 use http::{Method, Uri, request};
 
 use super::{ConfigArgument, FAILED, WRONG};
-use crate::config::{self, Config, Secrets, Service};
+use crate::config::{self, Config, Secrets, ServiceConfig};
 use crate::name::ServiceName;
 use crate::proxy::explain::{Explained, Outcome, World};
-use crate::route::Table;
+use crate::route::RouteTable;
 use crate::snapshot::{Access, compile_routes};
 
 #[derive(Debug, Args)]
@@ -52,7 +52,7 @@ pub(super) fn run(arguments: &ExplainArguments) -> ExitCode {
 /// What decides where a request goes.
 struct Compiled {
     config: Config,
-    routes: Table,
+    routes: RouteTable,
     access: Access,
 }
 
@@ -95,7 +95,7 @@ fn head(arguments: &ExplainArguments) -> request::Parts {
 }
 
 /// The service, the certificate and the credentials, values masked.
-fn injected(name: &ServiceName, service: &Service) -> String {
+fn injected(name: &ServiceName, service: &ServiceConfig) -> String {
     let title = service.title.as_deref().map(|title| format!(" ({title})")).unwrap_or_default();
     let mut text = format!("service    {name}{title}\n");
     if let Some(identities) = &service.identities {
@@ -134,7 +134,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::config::Source;
+    use crate::config::ConfigSource;
 
     #[derive(Parser)]
     struct Line {
@@ -153,7 +153,7 @@ services:
 
     fn explain(line: &str) -> String {
         let arguments = Line::parse_from(["explain"].into_iter().chain(line.split(' '))).explain;
-        let (config, mut report) = config::load(&Source::Text(CONFIG.to_owned()), Secrets::Skip);
+        let (config, mut report) = config::load(&ConfigSource::Text(CONFIG.to_owned()), Secrets::Skip);
         let world = Compiled::compile(config.expect("a config"), &mut report).expect("a world");
         match world.explain(&arguments) {
             Ok(text) => text,

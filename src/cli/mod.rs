@@ -24,7 +24,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Color, Source};
+use crate::config::{Color, ConfigSource};
 
 /// The app speaks plain HTTP to localhost; Sidekey speaks mutual TLS and OAuth 2.0 to the world.
 #[derive(Debug, Parser)]
@@ -67,8 +67,8 @@ struct ConfigArgument {
 
 impl ConfigArgument {
     /// Where the config is, or the exit code when there is none: the reason is printed.
-    fn source(&self) -> Result<Source, ExitCode> {
-        Source::find(self.config.as_deref()).map_err(|none| {
+    fn source(&self) -> Result<ConfigSource, ExitCode> {
+        ConfigSource::find(self.config.as_deref()).map_err(|none| {
             anstream::eprintln!("error: {none}");
             ExitCode::from(WRONG)
         })

@@ -18,10 +18,10 @@ use crate::clock::rfc3339;
 use crate::code::Code;
 use crate::config::Report;
 use crate::credential::Slot;
-use crate::credential::oauth2::{Obtained, Unobtained};
+use crate::credential::oauth2::{ObtainError, Obtained};
 use crate::server::worker::runtime_of_one_thread;
 use crate::snapshot::{Service, Snapshot};
-use crate::transport::{self, Found, Probed};
+use crate::transport::{self, ProbeResult, Probed};
 
 /// Tries every service; what fails is reported at its key. Returns a line for each that is well.
 ///
@@ -42,11 +42,11 @@ pub(super) fn check(snapshot: &Snapshot, report: &mut Report) -> io::Result<Vec<
 
 /// What came of one service.
 struct Tried {
-    tokens: Vec<Rc<Token>>,
+    tokens: Vec<Rc<TriedToken>>,
     probed: Probed,
 }
 
-type Token = Result<Obtained, Unobtained>;
+type TriedToken = Result<Obtained, ObtainError>;
 
 /// All at once, but for no more than [`AT_A_TIME`].
 async fn try_all(snapshot: &Snapshot) -> Vec<Tried> {
@@ -100,7 +100,7 @@ async fn joined<T>(task: JoinHandle<T>) -> T {
     task.await.unwrap_or_else(|error| panic::resume_unwind(error.into_panic()))
 }
 
-fn tokens_of(service: &Service, fetched: &[(&Arc<Slot>, Rc<Token>)]) -> Vec<Rc<Token>> {
+fn tokens_of(service: &Service, fetched: &[(&Arc<Slot>, Rc<TriedToken>)]) -> Vec<Rc<TriedToken>> {
     let of = |slot: &Arc<Slot>| fetched.iter().find(|(known, _)| Arc::ptr_eq(known, slot));
     service.identities.first().credential.slots().filter_map(of).map(|(_, token)| Rc::clone(token)).collect()
 }
@@ -130,7 +130,7 @@ impl Tried {
     }
 }
 
-fn welcome(found: &Found) -> String {
+fn welcome(found: &ProbeResult) -> String {
     match (found.tls_version, &found.peer) {
         (Some(version), Some(peer)) => format!("TLS {version} ok with {}", peer.subject),
         (Some(version), None) => format!("TLS {version} ok"),

@@ -23,10 +23,10 @@ pub(super) struct RunArguments {
     admin: Option<AdminOverride>,
     /// How much to log, instead of the config's `log.level`.
     #[arg(long, value_enum, value_name = "LEVEL", env = "SIDEKEY_LOG_LEVEL", hide_env_values = true)]
-    log_level: Option<Level>,
+    log_level: Option<LevelArgument>,
     /// How to log, instead of the config's `log.format`.
     #[arg(long, value_enum, value_name = "FORMAT", env = "SIDEKEY_LOG_FORMAT", hide_env_values = true)]
-    log_format: Option<Format>,
+    log_format: Option<FormatArgument>,
     /// Threads that carry traffic, instead of the config's `workers`.
     #[arg(long, value_name = "NUMBER", env = "SIDEKEY_WORKERS", value_parser = clap::value_parser!(u16).range(1..=1024), hide_env_values = true)]
     workers: Option<u16>,
@@ -84,7 +84,7 @@ pub(super) fn admin(text: &str) -> Result<AdminOverride, String> {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Level {
+enum LevelArgument {
     Error,
     Warn,
     Info,
@@ -92,29 +92,29 @@ enum Level {
     Trace,
 }
 
-impl From<Level> for config::Level {
-    fn from(level: Level) -> Self {
+impl From<LevelArgument> for config::LogLevel {
+    fn from(level: LevelArgument) -> Self {
         match level {
-            Level::Error => Self::Error,
-            Level::Warn => Self::Warn,
-            Level::Info => Self::Info,
-            Level::Debug => Self::Debug,
-            Level::Trace => Self::Trace,
+            LevelArgument::Error => Self::Error,
+            LevelArgument::Warn => Self::Warn,
+            LevelArgument::Info => Self::Info,
+            LevelArgument::Debug => Self::Debug,
+            LevelArgument::Trace => Self::Trace,
         }
     }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
+enum FormatArgument {
     Text,
     Json,
 }
 
-impl From<Format> for config::Format {
-    fn from(format: Format) -> Self {
+impl From<FormatArgument> for config::LogFormat {
+    fn from(format: FormatArgument) -> Self {
         match format {
-            Format::Text => Self::Text,
-            Format::Json => Self::Json,
+            FormatArgument::Text => Self::Text,
+            FormatArgument::Json => Self::Json,
         }
     }
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{ConfigArgument, FAILED, WRONG};
 use crate::clock::rfc3339;
 use crate::config::{self, Secrets};
-use crate::credential::oauth2::{Obtained, Unobtained};
+use crate::credential::oauth2::{ObtainError, Obtained};
 use crate::credential::{Compact, Slots};
 use crate::legible::{legible, legible_json};
 use crate::server::worker::runtime_of_one_thread;
@@ -84,7 +84,7 @@ fn service_with_token<'s>(snapshot: &'s Snapshot, name: &str) -> Result<&'s Serv
 }
 
 /// The tokens of all its methods that have one.
-async fn fetch(service: &Service) -> Result<Vec<Obtained>, Unobtained> {
+async fn fetch(service: &Service) -> Result<Vec<Obtained>, ObtainError> {
     let mut tokens = Vec::new();
     for slot in service.identities.first().credential.token_slots() {
         tokens.push(slot.obtain().await?);

@@ -13,14 +13,14 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::Secrets;
-use super::command::{Command, Withheld};
+use super::command::{SecretCommand, Withheld};
 use super::exposed::Exposed;
-use super::forgiven::Forgiven;
 use super::mask;
-use super::node::{Entry, Node};
+use super::node::{MappingEntry, Node};
 use super::source::{self, FileAccess, LARGEST_FILE, LARGEST_SECRET, LARGEST_TABLE, UnreadableFile};
+use super::tolerated::ToleratedFailures;
 use super::value::Span;
-use super::watched::{Seen, Watched, WatchedCommand};
+use super::watched::{FoundFile, Watched, WatchedCommand};
 use crate::secret::Secret;
 
 /// How bad it is.
@@ -79,13 +79,13 @@ pub struct Report {
     secrets: Secrets,
     texts: Vec<Text>,
     diagnostics: Vec<Diagnostic>,
-    read: BTreeMap<PathBuf, Seen>,
-    commands: BTreeMap<Command, Ran>,
-    forgiven: Forgiven,
+    read: BTreeMap<PathBuf, FoundFile>,
+    commands: BTreeMap<SecretCommand, Ran>,
+    forgiven: ToleratedFailures,
     /// Why commands of the entry of `auth` that is being read failed, as far as that is forgiven; `None` elsewhere.
     failures: Option<Vec<String>>,
     /// Commands that failed in any of them.
-    failing: BTreeSet<Command>,
+    failing: BTreeSet<SecretCommand>,
     /// What others may do with files, as far as it has been warned of.
     pub(super) exposed: Exposed,
     /// Variables of the environment that the config reads as secrets: what no command inherits. `None` where they are
@@ -138,7 +138,7 @@ impl Report {
             diagnostics: Vec::new(),
             read: BTreeMap::new(),
             commands: BTreeMap::new(),
-            forgiven: Forgiven::none(),
+            forgiven: ToleratedFailures::none(),
             failures: None,
             failing: BTreeSet::new(),
             exposed: Exposed::default(),
@@ -169,7 +169,7 @@ impl Report {
     }
 
     /// Makes a warning of it where one of these commands fails and a service's `auth` names it.
-    pub(super) fn forgiving(mut self, forgiven: Forgiven) -> Self {
+    pub(super) fn forgiving(mut self, forgiven: ToleratedFailures) -> Self {
         self.forgiven = forgiven;
         self
     }
@@ -272,15 +272,15 @@ impl Report {
     }
 
     /// The commands that failed in this load and were forgiven.
-    pub(crate) fn failing(&self) -> Forgiven {
-        Forgiven::these(self.failing.clone())
+    pub(crate) fn failing(&self) -> ToleratedFailures {
+        ToleratedFailures::these(self.failing.clone())
     }
 
     /// Runs a command that the config names at `span`, once in a load however many places name it, and remembers it.
     /// Reports why it failed; `None` if that is forgiven.
     pub(super) fn run(
         &mut self,
-        command: Command,
+        command: SecretCommand,
         refresh: Option<Duration>,
         span: Span,
     ) -> Result<Option<Zeroizing<String>>, Reported> {
@@ -303,7 +303,7 @@ impl Report {
         }
     }
 
-    fn report_failure(&mut self, command: Command, message: String, span: Span) -> Result<(), Reported> {
+    fn report_failure(&mut self, command: SecretCommand, message: String, span: Span) -> Result<(), Reported> {
         match &mut self.failures {
             Some(failures) if self.forgiven.has(&command) => {
                 failures.push(message.clone());
@@ -320,7 +320,7 @@ impl Report {
 
     /// Everything that this load read or tried to read, the config's own files included, and the commands it ran.
     pub fn watched(&self) -> Watched {
-        let command = |(command, ran): (&Command, &Ran)| {
+        let command = |(command, ran): (&SecretCommand, &Ran)| {
             let withheld = self.withheld.clone().unwrap_or_default();
             WatchedCommand::new(command.clone(), ran.refresh, withheld, &ran.outcome)
         };
@@ -337,7 +337,7 @@ impl Report {
 
     fn fetch(&mut self, path: &Path, span: Span, limit: usize) -> Option<source::Content> {
         let content = source::read(path, limit);
-        self.remember(path, Seen::content(content.as_ref().ok().map(|content| content.bytes.as_slice()), limit));
+        self.remember(path, FoundFile::content(content.as_ref().ok().map(|content| content.bytes.as_slice()), limit));
         let content = content.map_err(|reason| self.report_unreadable(path, span, &reason)).ok()?;
         self.warn_of_writable(path, content.access, span);
         Some(content)
@@ -355,11 +355,11 @@ impl Report {
 
     /// Has a file or folder watched that is read elsewhere. What is read there is read after this.
     pub(crate) fn watch(&mut self, path: &Path) {
-        self.read.entry(path.to_owned()).or_insert_with(|| Seen::facts(path));
+        self.read.entry(path.to_owned()).or_insert_with(|| FoundFile::facts(path));
     }
 
     /// Remembers what was found at a path.
-    pub(super) fn remember(&mut self, path: &Path, seen: Seen) {
+    pub(super) fn remember(&mut self, path: &Path, seen: FoundFile) {
         self.read.insert(path.to_owned(), seen);
     }
 }
@@ -413,7 +413,7 @@ impl Report {
     }
 
     /// Masks what is secret in an entry that does not become part of the tree.
-    pub(super) fn mask_entry(&mut self, entry: &Entry) {
+    pub(super) fn mask_entry(&mut self, entry: &MappingEntry) {
         mask::of_entry(entry, &mut |span| self.mask(span));
     }
 

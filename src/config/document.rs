@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::diagnostic::{Report, Reported};
-use super::node::{Entry, Node, Value};
+use super::node::{MappingEntry, Node, Value};
 use super::read::report_repeated;
-use super::source::{self, Source, UnreadableFile};
+use super::source::{self, ConfigSource, UnreadableFile};
 use super::value::Span;
-use super::watched::Seen;
+use super::watched::FoundFile;
 use super::yaml;
 
 /// Reads the whole config as one mapping, without its `x-…` keys.
-pub(super) fn read(source: &Source, report: &mut Report) -> Result<Node, Reported> {
+pub(super) fn read(source: &ConfigSource, report: &mut Report) -> Result<Node, Reported> {
     let files = gather(source, report)?;
     let trees: Vec<Result<Node, Reported>> = files.into_iter().map(|file| parse(file, report)).collect();
     // A file that does not parse may hold the names that the others refer to: nothing more can be said.
@@ -22,29 +22,29 @@ pub(super) fn read(source: &Source, report: &mut Report) -> Result<Node, Reporte
 }
 
 /// Reads the texts, and numbers them.
-fn gather(source: &Source, report: &mut Report) -> Result<Vec<u16>, Reported> {
+fn gather(source: &ConfigSource, report: &mut Report) -> Result<Vec<u16>, Reported> {
     match source {
-        Source::Text(text) => {
+        ConfigSource::Text(text) => {
             Ok(vec![report.add_text("<text>".to_owned(), PathBuf::new(), Zeroizing::new(text.clone()))])
         }
-        Source::StandardInput => {
+        ConfigSource::StandardInput => {
             let text = source::standard_input(LARGEST);
             add("<stdin>".to_owned(), PathBuf::new(), text, report).map(|file| vec![file])
         }
-        Source::Path(path) => gather_path(path, Trust::Named, report),
-        Source::Found(path) => gather_path(path, Trust::Found, report),
+        ConfigSource::Path(path) => gather_path(path, Naming::Named, report),
+        ConfigSource::Found(path) => gather_path(path, Naming::Found, report),
     }
 }
 
 /// Whether somebody said that this is the config.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Trust {
+enum Naming {
     Named,
     /// Then it has to belong to us or root.
     Found,
 }
 
-fn gather_path(path: &Path, trust: Trust, report: &mut Report) -> Result<Vec<u16>, Reported> {
+fn gather_path(path: &Path, trust: Naming, report: &mut Report) -> Result<Vec<u16>, Reported> {
     if path.is_dir() {
         gather_folder(path, trust, report)
     } else {
@@ -52,14 +52,14 @@ fn gather_path(path: &Path, trust: Trust, report: &mut Report) -> Result<Vec<u16
     }
 }
 
-fn gather_folder(folder: &Path, trust: Trust, report: &mut Report) -> Result<Vec<u16>, Reported> {
-    if trust == Trust::Found {
+fn gather_folder(folder: &Path, trust: Naming, report: &mut Report) -> Result<Vec<u16>, Reported> {
+    if trust == Naming::Found {
         source::refuse_foreign_folder(folder)
             .map_err(|reason| refuse_config(folder, PathBuf::new(), &reason, report))?;
     }
     let files = source::list(folder)
         .map_err(|error| refuse_folder(folder, &UnreadableFile::from(error).to_string(), report))?;
-    report.remember(folder, Seen::names(&files, LARGEST));
+    report.remember(folder, FoundFile::names(&files, LARGEST));
     match files.len() {
         0 => Err(refuse_folder(folder, "the folder has no `*.yaml` file", report)),
         1..=MOST_FILES => {
@@ -76,13 +76,13 @@ fn refuse_folder(folder: &Path, reason: &str, report: &mut Report) -> Reported {
     Reported
 }
 
-fn gather_file(path: &Path, trust: Trust, report: &mut Report) -> Result<u16, Reported> {
+fn gather_file(path: &Path, trust: Naming, report: &mut Report) -> Result<u16, Reported> {
     let read = source::read_text(path, LARGEST);
-    report.remember(path, Seen::content(read.as_ref().ok().map(|(text, _)| text.as_bytes()), LARGEST));
+    report.remember(path, FoundFile::content(read.as_ref().ok().map(|(text, _)| text.as_bytes()), LARGEST));
     // What was read is what is asked about, not what stands in its place by now.
     let read = read.and_then(|(text, access)| match trust {
-        Trust::Named => Ok((text, access)),
-        Trust::Found => source::refuse_foreign(path, access).map(|()| (text, access)),
+        Naming::Named => Ok((text, access)),
+        Naming::Found => source::refuse_foreign(path, access).map(|()| (text, access)),
     });
     let folder = path.parent().map(Path::to_owned).unwrap_or_default();
     match read {
@@ -144,7 +144,7 @@ fn parse(file: u16, report: &mut Report) -> Result<Node, Reported> {
 }
 
 fn merge(trees: Vec<Node>, report: &mut Report) -> Result<Node, Reported> {
-    let mut sections: Vec<Entry> = Vec::new();
+    let mut sections: Vec<MappingEntry> = Vec::new();
     let first = trees.first().map_or(Span::NOWHERE, |tree| start_of(tree.span.file));
     for tree in trees {
         let Value::Mapping(entries) = tree.value else { return Err(Reported) };
@@ -159,7 +159,7 @@ fn merge(trees: Vec<Node>, report: &mut Report) -> Result<Node, Reported> {
 }
 
 /// Adds what a later file says to a section: named things and routes come together, all else is said once.
-fn join(section: &mut Entry, later: Entry, report: &mut Report) {
+fn join(section: &mut MappingEntry, later: MappingEntry, report: &mut Report) {
     match (section.key.text.as_str(), &mut section.value.value, later.value.value) {
         ("services" | "certificates", Value::Mapping(named), Value::Mapping(more)) => {
             for entry in more {
@@ -171,7 +171,7 @@ fn join(section: &mut Entry, later: Entry, report: &mut Report) {
         }
         ("routes", Value::Sequence(routes), Value::Sequence(more)) => routes.extend(more),
         (_, _, value) => {
-            let later = Entry { key: later.key, value: Node { value, ..later.value } };
+            let later = MappingEntry { key: later.key, value: Node { value, ..later.value } };
             report_repeated(&later, section.key.span, report);
         }
     }

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::node::{Entry, Node, Value, is_reference};
+use super::node::{MappingEntry, Node, Value, is_reference};
 use super::suggest::distance;
 use super::value::Span;
 
@@ -71,7 +71,7 @@ fn certificate(node: &Node, mask: &mut impl FnMut(Span)) {
 }
 
 /// Masks the secrets of a key and its value.
-pub(super) fn of_entry(entry: &Entry, mask: &mut impl FnMut(Span)) {
+pub(super) fn of_entry(entry: &MappingEntry, mask: &mut impl FnMut(Span)) {
     let key = entry.key.text.as_str();
     if ASSERTIONS.contains(&key) {
         assertion(&entry.value, mask);
@@ -113,7 +113,7 @@ fn values(node: &Node, mask: &mut impl FnMut(Span)) {
 }
 
 /// Whether a secret is said to come with each request.
-fn names_a_field(entries: &[Entry]) -> bool {
+fn names_a_field(entries: &[MappingEntry]) -> bool {
     matches!(entries, [entry] if entry.key.text == "from_header")
 }
 

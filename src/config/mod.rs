@@ -15,7 +15,6 @@ mod csv;
 pub mod diagnostic;
 mod document;
 mod exposed;
-mod forgiven;
 mod json_schema;
 mod mask;
 mod names;
@@ -31,6 +30,7 @@ mod suggest;
 #[cfg(test)]
 mod tests;
 mod text;
+mod tolerated;
 #[cfg(any(test, feature = "bench"))]
 pub(crate) mod trial;
 pub mod value;
@@ -42,17 +42,17 @@ pub(crate) use command::hand_on_open_files;
 pub use diagnostic::{Diagnostic, Report, Severity};
 pub use json_schema::json_schema;
 pub use overrides::{AdminOverride, Overrides};
-pub use render::{Color, Finding};
+pub use render::{Color, JsonFinding};
 pub use schema::*;
 pub(crate) use source::read_as_used;
-pub use source::{NoConfig, Source};
-pub use value::{At, Authority, ListenAddress, Scheme, Span, Url, parse_duration};
+pub use source::{ConfigSource, NoConfig};
+pub use value::{At, ListenAddress, Scheme, Span, Url, UrlAuthority, parse_duration};
 pub use watched::{Watched, WatchedCommand};
 
-pub(crate) use forgiven::Forgiven;
+pub(crate) use tolerated::ToleratedFailures;
 
 use diagnostic::Reported;
-use read::{FromNode, Reader};
+use read::{FromNode, SectionReader};
 
 /// What a load reads beside the config itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,35 +68,39 @@ pub enum Secrets {
 ///
 /// Higher floors go on to compile it with the same report, so that a user sees every problem at once.
 #[must_use]
-pub fn load(source: &Source, secrets: Secrets) -> (Option<Config>, Report) {
+pub fn load(source: &ConfigSource, secrets: Secrets) -> (Option<Config>, Report) {
     load_with(source, secrets, &Overrides::default())
 }
 
 /// As [`load`], with settings that stand above the file.
 #[must_use]
-pub fn load_with(source: &Source, secrets: Secrets, overrides: &Overrides) -> (Option<Config>, Report) {
+pub fn load_with(source: &ConfigSource, secrets: Secrets, overrides: &Overrides) -> (Option<Config>, Report) {
     load_into(Report::new(secrets), source, overrides)
 }
 
 /// As [`load_with`], to be run: a service whose `auth` names one of `forgiven` is loaded although the command fails.
-pub(crate) fn load_to_run(source: &Source, overrides: &Overrides, forgiven: Forgiven) -> (Option<Config>, Report) {
+pub(crate) fn load_to_run(
+    source: &ConfigSource,
+    overrides: &Overrides,
+    forgiven: ToleratedFailures,
+) -> (Option<Config>, Report) {
     load_into(Report::new(Secrets::Read).forgiving(forgiven), source, overrides)
 }
 
-fn load_into(mut report: Report, source: &Source, overrides: &Overrides) -> (Option<Config>, Report) {
+fn load_into(mut report: Report, source: &ConfigSource, overrides: &Overrides) -> (Option<Config>, Report) {
     let config = read_config(source, overrides, &mut report).ok();
     (config, report)
 }
 
-fn read_config(source: &Source, overrides: &Overrides, report: &mut Report) -> Result<Config, Reported> {
+fn read_config(source: &ConfigSource, overrides: &Overrides, report: &mut Report) -> Result<Config, Reported> {
     let tree = document::read(source, report)?;
     if reference::has_command(&tree) {
         // The first command may be run before the last secret is read: it is found out before which variables hold one.
         let mut rehearsal = report.rehearsal();
-        let _unused = Config::from_node(&tree, &mut Reader::new(&tree, &mut rehearsal));
+        let _unused = Config::from_node(&tree, &mut SectionReader::new(&tree, &mut rehearsal));
         report.withhold(rehearsal.secret_variables());
     }
-    let mut config = Config::from_node(&tree, &mut Reader::new(&tree, report))?;
+    let mut config = Config::from_node(&tree, &mut SectionReader::new(&tree, report))?;
     overrides.apply(&mut config);
     check::config(&config, report);
     Ok(config)

@@ -7,7 +7,7 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::diagnostic::Reported;
 use super::node::{Node, quoted};
-use super::read::{FromNode, Reader};
+use super::read::{FromNode, SectionReader};
 use super::reference::{self, Accepts};
 use super::suggest::nearest;
 use crate::name::{CertificateName, ServiceName};
@@ -26,7 +26,7 @@ impl FromIterator<String> for KnownNames {
 }
 
 impl FromNode for CertificateName {
-    fn from_node(node: &Node, reader: &mut Reader<'_>) -> Result<Self, Reported> {
+    fn from_node(node: &Node, reader: &mut SectionReader<'_>) -> Result<Self, Reported> {
         let names = Rc::clone(&reader.certificates);
         let name = existing(node, "certificate", &names, reader)?;
         Self::parse(&name).map_err(|_| Reported)
@@ -38,7 +38,7 @@ impl FromNode for CertificateName {
 }
 
 impl FromNode for ServiceName {
-    fn from_node(node: &Node, reader: &mut Reader<'_>) -> Result<Self, Reported> {
+    fn from_node(node: &Node, reader: &mut SectionReader<'_>) -> Result<Self, Reported> {
         let names = Rc::clone(&reader.services);
         let name = existing(node, "service", &names, reader)?;
         Self::parse(&name).map_err(|_| Reported)
@@ -55,7 +55,7 @@ fn name_schema(generator: &mut SchemaGenerator) -> Schema {
 }
 
 /// Reads a name that one of the known things has.
-fn existing(node: &Node, what: &str, names: &KnownNames, reader: &mut Reader<'_>) -> Result<String, Reported> {
+fn existing(node: &Node, what: &str, names: &KnownNames, reader: &mut SectionReader<'_>) -> Result<String, Reported> {
     let found = reference::text(node, Accepts::Text, &format!("the name of a {what}"), reader.report)?;
     let Some(found) = found else {
         // Under `--no-secrets` a name from elsewhere stands for any that there is.
@@ -69,7 +69,7 @@ fn existing(node: &Node, what: &str, names: &KnownNames, reader: &mut Reader<'_>
     Err(reported)
 }
 
-fn report_missing(node: &Node, what: &str, name: &str, names: &KnownNames, reader: &mut Reader<'_>) -> Reported {
+fn report_missing(node: &Node, what: &str, name: &str, names: &KnownNames, reader: &mut SectionReader<'_>) -> Reported {
     let named = quoted(name);
     let message = match nearest(name, names.as_written.iter().map(String::as_str)) {
         Some(meant) => format!("there is no {what} {named}, did you mean \"{meant}\"?"),

@@ -23,7 +23,7 @@ pub(super) enum Value {
     Null,
     Scalar(Scalar),
     Sequence(Vec<Node>),
-    Mapping(Vec<Entry>),
+    Mapping(Vec<MappingEntry>),
 }
 
 /// A scalar as it was spelled.
@@ -43,7 +43,7 @@ pub(super) enum ScalarKind {
 
 /// A key and its value.
 #[derive(Clone)]
-pub(super) struct Entry {
+pub(super) struct MappingEntry {
     pub(super) key: NodeKey,
     pub(super) value: Node,
 }
@@ -59,7 +59,7 @@ pub(super) struct NodeKey {
 
 impl Node {
     /// The entries, if it is a mapping.
-    pub(super) fn entries(&self) -> Option<&[Entry]> {
+    pub(super) fn entries(&self) -> Option<&[MappingEntry]> {
         match &self.value {
             Value::Mapping(entries) => Some(entries),
             _ => None,
@@ -67,7 +67,7 @@ impl Node {
     }
 
     /// The entry named `key`, if it is a mapping that has one.
-    pub(super) fn entry(&self, key: &str) -> Option<&Entry> {
+    pub(super) fn entry(&self, key: &str) -> Option<&MappingEntry> {
         self.entries()?.iter().find(|entry| entry.key.text == key)
     }
 
@@ -98,8 +98,8 @@ impl Node {
 }
 
 /// Whether a mapping has nothing but the words of a reference.
-pub(super) fn is_reference(entries: &[Entry]) -> bool {
-    let source = |entry: &Entry| matches!(entry.key.text.as_str(), "env" | "file" | "credential" | "command");
+pub(super) fn is_reference(entries: &[MappingEntry]) -> bool {
+    let source = |entry: &MappingEntry| matches!(entry.key.text.as_str(), "env" | "file" | "credential" | "command");
     entries.iter().any(source)
         && entries.iter().all(|entry| source(entry) || matches!(entry.key.text.as_str(), "default" | "refresh"))
 }

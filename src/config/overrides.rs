@@ -1,6 +1,6 @@
 //! What the command line and the environment say instead of the file.
 
-use super::schema::{Admin, Config, Format, Level};
+use super::schema::{AdminConfig, Config, LogFormat, LogLevel};
 use super::value::{At, ListenAddress};
 
 /// Settings that stand above the file: flag, then environment, then file.
@@ -11,9 +11,9 @@ pub struct Overrides {
     /// `--admin`.
     pub admin: Option<AdminOverride>,
     /// `--log-level`.
-    pub log_level: Option<Level>,
+    pub log_level: Option<LogLevel>,
     /// `--log-format`.
-    pub log_format: Option<Format>,
+    pub log_format: Option<LogFormat>,
     /// `--workers`.
     pub workers: Option<usize>,
 }
@@ -36,7 +36,7 @@ impl Overrides {
             None => {}
             Some(AdminOverride::Off) => config.admin = None,
             Some(AdminOverride::Listen(addresses)) => {
-                config.admin.get_or_insert_with(Admin::default).listen = nowhere(addresses);
+                config.admin.get_or_insert_with(AdminConfig::default).listen = nowhere(addresses);
             }
         }
         config.log.level = self.log_level.unwrap_or(config.log.level);

@@ -11,14 +11,14 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 use super::diagnostic::{Report, Reported};
 use super::mask;
 use super::names::KnownNames;
-use super::node::{Entry, Node, ScalarKind, Value, quoted};
+use super::node::{MappingEntry, Node, ScalarKind, Value, quoted};
 use super::reference::{self, Accepts};
 use super::suggest::nearest;
 pub(super) use super::text::{FromText, Wrong};
 use super::value::{At, Span};
 
 /// What a section is read with: where problems go, and the names that references may point to.
-pub(super) struct Reader<'r> {
+pub(super) struct SectionReader<'r> {
     pub(super) report: &'r mut Report,
     pub(super) certificates: Rc<KnownNames>,
     pub(super) services: Rc<KnownNames>,
@@ -30,7 +30,7 @@ pub(super) struct Reader<'r> {
     pub(super) overridden: Option<Node>,
 }
 
-impl<'r> Reader<'r> {
+impl<'r> SectionReader<'r> {
     /// A reader of this tree.
     pub(super) fn new(tree: &Node, report: &'r mut Report) -> Self {
         let names = |section: &str| {
@@ -45,14 +45,14 @@ impl<'r> Reader<'r> {
 /// Something that a node of the file can be read as.
 pub(super) trait FromNode: Sized {
     /// Reads it, and reports what is wrong with it.
-    fn from_node(node: &Node, reader: &mut Reader<'_>) -> Result<Self, Reported>;
+    fn from_node(node: &Node, reader: &mut SectionReader<'_>) -> Result<Self, Reported>;
 
     /// Describes what is accepted, for the JSON Schema.
     fn schema(generator: &mut SchemaGenerator) -> Schema;
 }
 
 impl<T: FromText> FromNode for T {
-    fn from_node(node: &Node, reader: &mut Reader<'_>) -> Result<Self, Reported> {
+    fn from_node(node: &Node, reader: &mut SectionReader<'_>) -> Result<Self, Reported> {
         let Some(text) = reference::text(node, Accepts::Text, T::WHAT, reader.report)? else {
             return Ok(T::placeholder());
         };
@@ -69,7 +69,7 @@ impl<T: FromText> FromNode for T {
 }
 
 impl<T: FromNode> FromNode for At<T> {
-    fn from_node(node: &Node, reader: &mut Reader<'_>) -> Result<Self, Reported> {
+    fn from_node(node: &Node, reader: &mut SectionReader<'_>) -> Result<Self, Reported> {
         Ok(Self { value: T::from_node(node, reader)?, span: node.span })
     }
 
@@ -79,7 +79,7 @@ impl<T: FromNode> FromNode for At<T> {
 }
 
 impl<T: FromNode> FromNode for Option<T> {
-    fn from_node(node: &Node, reader: &mut Reader<'_>) -> Result<Self, Reported> {
+    fn from_node(node: &Node, reader: &mut SectionReader<'_>) -> Result<Self, Reported> {
         T::from_node(node, reader).map(Some)
     }
 
@@ -90,7 +90,7 @@ impl<T: FromNode> FromNode for Option<T> {
 
 /// A list, or one item instead of a list of one.
 impl<T: FromNode> FromNode for Vec<T> {
-    fn from_node(node: &Node, reader: &mut Reader<'_>) -> Result<Self, Reported> {
+    fn from_node(node: &Node, reader: &mut SectionReader<'_>) -> Result<Self, Reported> {
         match &node.value {
             Value::Sequence(items) => Ok(each(items, reader)),
             _ => Ok(vec![T::from_node(node, reader)?]),
@@ -113,7 +113,7 @@ impl<T> From<List<T>> for Vec<T> {
 }
 
 impl<T: FromNode> FromNode for List<T> {
-    fn from_node(node: &Node, reader: &mut Reader<'_>) -> Result<Self, Reported> {
+    fn from_node(node: &Node, reader: &mut SectionReader<'_>) -> Result<Self, Reported> {
         match &node.value {
             Value::Sequence(items) => Ok(Self(each(items, reader))),
             _ => Err(mismatch(node, "a list", reader.report)),
@@ -126,12 +126,12 @@ impl<T: FromNode> FromNode for List<T> {
 }
 
 /// The items that could be read; the others have been reported.
-fn each<T: FromNode>(items: &[Node], reader: &mut Reader<'_>) -> Vec<T> {
+fn each<T: FromNode>(items: &[Node], reader: &mut SectionReader<'_>) -> Vec<T> {
     items.iter().filter_map(|item| T::from_node(item, reader).ok()).collect()
 }
 
 impl FromNode for bool {
-    fn from_node(node: &Node, reader: &mut Reader<'_>) -> Result<Self, Reported> {
+    fn from_node(node: &Node, reader: &mut SectionReader<'_>) -> Result<Self, Reported> {
         match node.scalar() {
             Some(scalar) if scalar.kind == ScalarKind::Bool => Ok(scalar.text.eq_ignore_ascii_case("true")),
             _ => Err(mismatch(node, "`true` or `false`", reader.report)),
@@ -145,12 +145,12 @@ impl FromNode for bool {
 
 /// The key of a mapping whose keys are names of the user's.
 pub(super) trait FromKey: Sized {
-    fn from_key(entry: &Entry, report: &mut Report) -> Result<Self, Reported>;
+    fn from_key(entry: &MappingEntry, report: &mut Report) -> Result<Self, Reported>;
 }
 
 /// A mapping from names to values, in the order of the file.
 impl<K: FromKey, V: FromNode> FromNode for Vec<(K, V)> {
-    fn from_node(node: &Node, reader: &mut Reader<'_>) -> Result<Self, Reported> {
+    fn from_node(node: &Node, reader: &mut SectionReader<'_>) -> Result<Self, Reported> {
         let Some(entries) = node.entries() else { return Err(mismatch(node, "a mapping", reader.report)) };
         let pairs = entries.iter().filter_map(|entry| {
             let key = K::from_key(entry, reader.report);
@@ -167,7 +167,7 @@ impl<K: FromKey, V: FromNode> FromNode for Vec<(K, V)> {
 
 /// Named things; what is wrong with one of them leaves the others.
 impl<K: FromKey + Ord, V: FromNode> FromNode for BTreeMap<K, At<V>> {
-    fn from_node(node: &Node, reader: &mut Reader<'_>) -> Result<Self, Reported> {
+    fn from_node(node: &Node, reader: &mut SectionReader<'_>) -> Result<Self, Reported> {
         let Some(entries) = node.entries() else { return Err(mismatch(node, "a mapping", reader.report)) };
         let mut named = Self::new();
         for entry in entries {
@@ -200,13 +200,13 @@ pub(super) fn mismatch(node: &Node, expected: &str, report: &mut Report) -> Repo
 }
 
 /// The fields of a mapping while a section is read from it.
-pub(super) struct Fields<'n> {
+pub(super) struct SectionFields<'n> {
     node: &'n Node,
-    entries: &'n [Entry],
+    entries: &'n [MappingEntry],
     known: Vec<&'static str>,
 }
 
-impl<'n> Fields<'n> {
+impl<'n> SectionFields<'n> {
     /// Begins to read a section.
     pub(super) fn open(node: &'n Node, report: &mut Report) -> Result<Self, Reported> {
         match node.entries() {
@@ -216,19 +216,23 @@ impl<'n> Fields<'n> {
     }
 
     /// The entry of a key, which is a known one from now on.
-    pub(super) fn entry(&mut self, key: &'static str) -> Option<&'n Entry> {
+    pub(super) fn entry(&mut self, key: &'static str) -> Option<&'n MappingEntry> {
         self.known.push(key);
         self.entries.iter().find(|entry| entry.key.text == key)
     }
 
     /// Reads a field that may be absent.
-    pub(super) fn optional<T: FromNode>(&mut self, key: &'static str, reader: &mut Reader<'_>) -> Option<T> {
+    pub(super) fn optional<T: FromNode>(&mut self, key: &'static str, reader: &mut SectionReader<'_>) -> Option<T> {
         let entry = self.entry(key)?;
         T::from_node(&entry.value, reader).ok()
     }
 
     /// Reads a field that must be there.
-    pub(super) fn required<T: FromNode>(&mut self, key: &'static str, reader: &mut Reader<'_>) -> Result<T, Reported> {
+    pub(super) fn required<T: FromNode>(
+        &mut self,
+        key: &'static str,
+        reader: &mut SectionReader<'_>,
+    ) -> Result<T, Reported> {
         match self.entry(key) {
             Some(entry) => T::from_node(&entry.value, reader),
             None => {
@@ -253,7 +257,7 @@ impl<'n> Fields<'n> {
 }
 
 /// Reports a key that is none of the known ones.
-pub(super) fn report_unknown(entry: &Entry, known: &[&'static str], report: &mut Report) {
+pub(super) fn report_unknown(entry: &MappingEntry, known: &[&'static str], report: &mut Report) {
     let meant = nearest(&entry.key.text, known.iter().copied());
     if meant.is_none_or(mask::may_hold_a_secret) {
         report.mask_all(&entry.value);
@@ -269,7 +273,7 @@ pub(super) fn report_unknown(entry: &Entry, known: &[&'static str], report: &mut
 }
 
 /// A key as it may be quoted. One without a value may be a value without its key, and a secret then.
-pub(super) fn shown_key(entry: &Entry, report: &mut Report) -> String {
+pub(super) fn shown_key(entry: &MappingEntry, report: &mut Report) -> String {
     let key = quoted(&entry.key.text);
     if matches!(entry.value.value, Value::Null) || !key.starts_with('"') {
         report.mask(entry.key.defined);
@@ -279,7 +283,7 @@ pub(super) fn shown_key(entry: &Entry, report: &mut Report) -> String {
 }
 
 /// Reports a key that stands at `first` already.
-pub(super) fn report_repeated(entry: &Entry, first: Span, report: &mut Report) {
+pub(super) fn report_repeated(entry: &MappingEntry, first: Span, report: &mut Report) {
     let key = shown_key(entry, report);
     report
         .error(entry.key.span, format!("key {key} is defined twice"))

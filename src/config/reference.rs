@@ -7,10 +7,10 @@ use std::time::Duration;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use zeroize::Zeroizing;
 
-use super::command::{Command, without_newline};
+use super::command::{SecretCommand, without_newline};
 use super::diagnostic::{Report, Reported};
-use super::node::{Entry, Node, Value};
-use super::read::{FromNode, FromText, Reader, mismatch};
+use super::node::{MappingEntry, Node, Value};
+use super::read::{FromNode, FromText, SectionReader, mismatch};
 use super::source;
 use super::suggest::nearest;
 use super::value::{Positive, Span};
@@ -69,7 +69,7 @@ pub(super) fn text(
 
 /// A text that never leaves this process but where it is meant to go.
 impl FromNode for Secret {
-    fn from_node(node: &Node, reader: &mut Reader<'_>) -> Result<Self, Reported> {
+    fn from_node(node: &Node, reader: &mut SectionReader<'_>) -> Result<Self, Reported> {
         let Some(mut found) = text(node, Accepts::Secret, "a secret", reader.report)? else {
             return Ok(Self::new("placeholder".to_owned()));
         };
@@ -91,7 +91,7 @@ impl FromNode for Secret {
 
 /// A path; a relative one starts at the folder of its file.
 impl FromNode for PathBuf {
-    fn from_node(node: &Node, reader: &mut Reader<'_>) -> Result<Self, Reported> {
+    fn from_node(node: &Node, reader: &mut SectionReader<'_>) -> Result<Self, Reported> {
         let Some(found) = text(node, Accepts::Path, "a path", reader.report)? else {
             return Ok(Self::from("placeholder"));
         };
@@ -153,13 +153,13 @@ enum Reference {
     Credential(String),
     /// The command is `None` where a part of it comes from elsewhere, which is not read.
     Command {
-        command: Option<Command>,
+        command: Option<SecretCommand>,
         refresh: Option<Duration>,
     },
 }
 
 impl Reference {
-    fn parse(node: &Node, entries: &[Entry], accepts: Accepts, report: &mut Report) -> Result<Self, Reported> {
+    fn parse(node: &Node, entries: &[MappingEntry], accepts: Accepts, report: &mut Report) -> Result<Self, Reported> {
         let kind = kind(node, entries, accepts, report)?;
         let default = beside(kind, "default", "env", entries, report)?;
         let refresh = beside(kind, "refresh", "command", entries, report)?;
@@ -200,7 +200,12 @@ impl Reference {
 }
 
 /// The one entry that says where the value comes from.
-fn kind<'e>(node: &Node, entries: &'e [Entry], accepts: Accepts, report: &mut Report) -> Result<&'e Entry, Reported> {
+fn kind<'e>(
+    node: &Node,
+    entries: &'e [MappingEntry],
+    accepts: Accepts,
+    report: &mut Report,
+) -> Result<&'e MappingEntry, Reported> {
     let allowed = accepts.words();
     let mut kinds = entries.iter().filter(|entry| !matches!(entry.key.text.as_str(), "default" | "refresh"));
     let (Some(kind), None) = (kinds.next(), kinds.next()) else {
@@ -248,12 +253,12 @@ impl Accepts {
 
 /// An entry that belongs beside one kind of reference only.
 fn beside<'e>(
-    kind: &Entry,
+    kind: &MappingEntry,
     key: &str,
     belongs: &str,
-    entries: &'e [Entry],
+    entries: &'e [MappingEntry],
     report: &mut Report,
-) -> Result<Option<&'e Entry>, Reported> {
+) -> Result<Option<&'e MappingEntry>, Reported> {
     let entry = entries.iter().find(|entry| entry.key.text == key);
     if let Some(misplaced) = entry.filter(|_| kind.key.text != belongs) {
         report.error(misplaced.key.span, format!("`{key}` belongs beside `{belongs}`")).help("remove it");
@@ -263,7 +268,7 @@ fn beside<'e>(
 }
 
 /// A program and its arguments, each of which may come from elsewhere.
-fn command_of(node: &Node, report: &mut Report) -> Result<Option<Command>, Reported> {
+fn command_of(node: &Node, report: &mut Report) -> Result<Option<SecretCommand>, Reported> {
     let Value::Sequence(items) = &node.value else {
         // Somebody may have written the secret itself here.
         report.mask_all(node);
@@ -286,7 +291,7 @@ fn command_of(node: &Node, report: &mut Report) -> Result<Option<Command>, Repor
         }
         Some(name) => {
             let folder = report.folder(node.span.file).unwrap_or(Path::new(""));
-            Ok(Some(Command::new(name, words.collect(), folder)))
+            Ok(Some(SecretCommand::new(name, words.collect(), folder)))
         }
     }
 }
@@ -389,7 +394,7 @@ fn credential(name: &str, span: Span, report: &mut Report) -> Result<FoundText, 
 }
 
 fn output(
-    command: Command,
+    command: SecretCommand,
     refresh: Option<Duration>,
     span: Span,
     report: &mut Report,

@@ -23,7 +23,7 @@ pub enum Color {
 
 /// A problem for machines: an entry of `check --format json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
+pub struct JsonFinding {
     /// `error` or `warning`.
     pub severity: &'static str,
     /// `null` for what was not written in a file.
@@ -56,7 +56,7 @@ impl Report {
 
     /// Every problem for machines.
     #[must_use]
-    pub fn findings(&self) -> Vec<Finding> {
+    pub fn findings(&self) -> Vec<JsonFinding> {
         self.diagnostics().into_iter().map(|diagnostic| self.finding(diagnostic)).collect()
     }
 
@@ -98,10 +98,10 @@ impl Report {
         }
     }
 
-    fn finding(&self, diagnostic: &Diagnostic) -> Finding {
+    fn finding(&self, diagnostic: &Diagnostic) -> JsonFinding {
         let file = diagnostic.span.and_then(|span| self.file(span.file));
         let place = file.zip(diagnostic.span).map(|(file, span)| file.place(span));
-        Finding {
+        JsonFinding {
             severity: match diagnostic.severity {
                 Severity::Error => "error",
                 Severity::Warning => "warning",
@@ -129,7 +129,7 @@ impl<'d> Mark<'d> {
 }
 
 /// Where a span is, and its line as it may be shown.
-struct Place {
+struct ShownLine {
     line: usize,
     column: usize,
     text: String,
@@ -138,7 +138,7 @@ struct Place {
 }
 
 impl Text {
-    fn place(&self, span: Span) -> Place {
+    fn place(&self, span: Span) -> ShownLine {
         let start = floor(&self.text, span.start as usize);
         let end = floor(&self.text, span.end as usize).max(start);
         let line_start = self.text[..start].rfind('\n').map_or(0, |at| at + 1);
@@ -149,7 +149,7 @@ impl Text {
         let (text, mark) = self.masked(line, mark);
         let line = self.text[..start].matches('\n').count() + 1;
         let column = self.text[line_start..start].chars().count() + 1;
-        Place { line, column, text, mark }
+        ShownLine { line, column, text, mark }
     }
 
     /// The line with one asterisk for each secret character, and the mark moved with the bytes that went away. What nobody

@@ -47,8 +47,8 @@ macro_rules! section {
         impl $name {
             /// Reads the fields; the caller closes the section.
             pub(in crate::config) fn from_fields(
-                fields: &mut $crate::config::read::Fields<'_>,
-                reader: &mut $crate::config::read::Reader<'_>,
+                fields: &mut $crate::config::read::SectionFields<'_>,
+                reader: &mut $crate::config::read::SectionReader<'_>,
             ) -> Result<Self, $crate::config::diagnostic::Reported> {
                 // All fields are read before the first that is missing counts.
                 $(let $field = section!(@read fields, reader, section!(@key $field $($key)?),
@@ -89,9 +89,9 @@ macro_rules! read_section {
         impl $crate::config::read::FromNode for $name {
             fn from_node(
                 node: &$crate::config::node::Node,
-                reader: &mut $crate::config::read::Reader<'_>,
+                reader: &mut $crate::config::read::SectionReader<'_>,
             ) -> Result<Self, $crate::config::diagnostic::Reported> {
-                let mut fields = $crate::config::read::Fields::open(node, reader.report)?;
+                let mut fields = $crate::config::read::SectionFields::open(node, reader.report)?;
                 let section = Self::from_fields(&mut fields, reader);
                 fields.close(reader.report);
                 section

@@ -17,7 +17,7 @@ use crate::blocking;
 
 /// Where the config is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum ConfigSource {
     /// A file, or a directory whose `*.yaml` files are merged in name order.
     Path(PathBuf),
     /// The same in a place where nobody named it: read if it belongs to us or root, for it may name commands, and who
@@ -34,7 +34,7 @@ pub enum Source {
 #[error("no config found at {} or {}; name one with `--config`", PLACES[0], PLACES[1])]
 pub struct NoConfig;
 
-impl Source {
+impl ConfigSource {
     /// Finds the config: what the command line or the environment names (an empty name is none), else
     /// `./sidekey.yaml`, else `/etc/sidekey/sidekey.yaml`.
     ///

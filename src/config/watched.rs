@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::command::{Command, Withheld};
+use super::command::{SecretCommand, Withheld};
 use super::source;
 use crate::digest::{Digest, sha256};
 use crate::secret::Secret;
@@ -13,14 +13,14 @@ use crate::secret::Secret;
 /// What a load has read or tried to read, each with a digest of what it found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watched {
-    read: BTreeMap<PathBuf, Seen>,
+    read: BTreeMap<PathBuf, FoundFile>,
     commands: Vec<WatchedCommand>,
 }
 
 /// A command that a load has run, and what came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WatchedCommand {
-    command: Command,
+    command: SecretCommand,
     refresh: Option<Duration>,
     withheld: Arc<Withheld>,
     /// SHA-256 of what it printed, or why it failed.
@@ -29,7 +29,7 @@ pub struct WatchedCommand {
 
 /// What a load found at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Seen {
+pub(super) struct FoundFile {
     /// SHA-256 of the content, of the names in a directory, or of the fact that there was nothing to read.
     digest: [u8; 32],
     by: By,
@@ -45,7 +45,7 @@ enum By {
 }
 
 impl Watched {
-    pub(super) fn new(read: BTreeMap<PathBuf, Seen>, commands: Vec<WatchedCommand>) -> Self {
+    pub(super) fn new(read: BTreeMap<PathBuf, FoundFile>, commands: Vec<WatchedCommand>) -> Self {
         Self { read, commands }
     }
 
@@ -69,7 +69,7 @@ impl Watched {
 
 impl WatchedCommand {
     pub(super) fn new(
-        command: Command,
+        command: SecretCommand,
         refresh: Option<Duration>,
         withheld: Arc<Withheld>,
         outcome: &Result<Secret, String>,
@@ -101,7 +101,7 @@ impl WatchedCommand {
     }
 }
 
-impl Seen {
+impl FoundFile {
     /// The content of a file; `None` if nothing could be read.
     pub(super) fn content(content: Option<&[u8]>, limit: usize) -> Self {
         let mut digest = Digest::new();
@@ -126,13 +126,13 @@ impl Seen {
     }
 }
 
-fn look(path: &Path, by: By) -> Seen {
-    let By::Content(limit) = by else { return Seen::facts(path) };
+fn look(path: &Path, by: By) -> FoundFile {
+    let By::Content(limit) = by else { return FoundFile::facts(path) };
     match source::list(path) {
-        Ok(files) => Seen::names(&files, limit),
+        Ok(files) => FoundFile::names(&files, limit),
         Err(_) => {
             let content = source::read(path, limit);
-            Seen::content(content.as_ref().ok().map(|content| content.bytes.as_slice()), limit)
+            FoundFile::content(content.as_ref().ok().map(|content| content.bytes.as_slice()), limit)
         }
     }
 }

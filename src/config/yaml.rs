@@ -10,7 +10,7 @@ use serde_saphyr::{Error, Location, MessageFormatter, Options, Spanned};
 use zeroize::Zeroizing;
 
 use super::diagnostic::{Report, Reported};
-use super::node::{Entry, Node, NodeKey, Scalar, ScalarKind, Value};
+use super::node::{MappingEntry, Node, NodeKey, Scalar, ScalarKind, Value};
 use super::read::report_repeated;
 use super::value::Span;
 
@@ -18,7 +18,7 @@ use super::value::Span;
 pub(super) fn parse(file: u16, report: &mut Report) -> Result<Node, Reported> {
     let text = report.text(file);
     let parsed = serde_saphyr::from_str_with_options::<Spanned<Raw>>(&text, options());
-    let source = Source { text: &text, file };
+    let source = YamlText { text: &text, file };
     match parsed {
         Ok(tree) => Ok(source.node(tree, None, report)),
         Err(error) => Err(source.refuse(&error, report)),
@@ -104,12 +104,12 @@ impl<'de> Visitor<'de> for RawVisitor {
 }
 
 /// The text that the crate's locations refer to.
-struct Source<'t> {
+struct YamlText<'t> {
     text: &'t str,
     file: u16,
 }
 
-impl Source<'_> {
+impl YamlText<'_> {
     /// `key` is the place of the node's key, for values that have no text of their own.
     fn node(&self, raw: Spanned<Raw>, key: Option<Span>, report: &mut Report) -> Node {
         let defined = self.span(raw.defined);
@@ -138,13 +138,13 @@ impl Source<'_> {
         self.node(raw, Some(first.unwrap_or(list)), report)
     }
 
-    fn mapping(&self, entries: Vec<(Spanned<Raw>, Spanned<Raw>)>, report: &mut Report) -> Vec<Entry> {
-        let mut unique: Vec<Entry> = Vec::with_capacity(entries.len());
+    fn mapping(&self, entries: Vec<(Spanned<Raw>, Spanned<Raw>)>, report: &mut Report) -> Vec<MappingEntry> {
+        let mut unique: Vec<MappingEntry> = Vec::with_capacity(entries.len());
         let mut places = std::collections::HashMap::new();
         for (key, value) in entries {
             let Some(key) = self.key(key, report) else { continue };
             let value = self.node(value, Some(key.span), report);
-            let entry = Entry { key, value };
+            let entry = MappingEntry { key, value };
             match places.get(&entry.key.text) {
                 Some(&first) => {
                     report_repeated(&entry, first, report);

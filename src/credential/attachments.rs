@@ -13,13 +13,13 @@ use super::Slot;
 /// What a worker has of its own for one credential, by the place of the part that it is of.
 #[derive(Debug, Default)]
 pub(crate) struct Attachments {
-    copies: Vec<Option<Copied>>,
+    copies: Vec<Option<TokenCopy>>,
     /// Where the tokens of subjects are: held weakly, for how many there are is another's affair.
     subjects: HashMap<(usize, [u8; 32]), Weak<Slot>>,
 }
 
 #[derive(Debug)]
-struct Copied {
+struct TokenCopy {
     generation: u64,
     name: HeaderName,
     value: HeaderValue,
@@ -41,7 +41,7 @@ impl Attachments {
         let copy = &mut self.copies[place];
         let copied = match copy {
             Some(copied) if copied.generation == generation => copied,
-            _ => copy.insert(Copied { generation, name: own_name(name), value: value() }),
+            _ => copy.insert(TokenCopy { generation, name: own_name(name), value: value() }),
         };
         fields.insert(copied.name.clone(), copied.value.clone());
     }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
-use super::jws::Unsigned;
-use super::oauth2::Failure;
+use super::jws::SigningError;
+use super::oauth2::TokenFailure;
 use crate::code::Code;
 
 /// Why a request can't be given its credential. It is not sent without one.
@@ -14,22 +14,22 @@ pub(crate) enum Error {
     /// The token endpoint said no.
     #[error("{failure}")]
     Rejected {
-        failure: Arc<Failure>,
+        failure: Arc<TokenFailure>,
         /// Whole seconds to the next attempt, at least 1.
         retry_after: u64,
     },
     /// The token endpoint gave no usable answer.
     #[error("{failure}")]
-    Unavailable { failure: Arc<Failure>, retry_after: u64 },
+    Unavailable { failure: Arc<TokenFailure>, retry_after: u64 },
     /// The token endpoint was not asked: a part of the request is not here, or could not be signed.
     #[error("{failure}")]
-    Unready { failure: Arc<Failure>, retry_after: u64 },
+    Unready { failure: Arc<TokenFailure>, retry_after: u64 },
     /// A secret of the method, read from elsewhere, can't be had.
     #[error("{reason}; it is run again until it gives the secret")]
     NoSecret { reason: Arc<str> },
     /// A proof for the token.
     #[error("{0}")]
-    Unsigned(#[from] Unsigned),
+    Unsigned(#[from] SigningError),
     /// The request does not say on whose behalf it is made.
     #[error("the request has no field `{field}` with the token of the subject on whose behalf it is made")]
     NoSubject { field: HeaderName },

@@ -19,9 +19,9 @@ use super::sensitive::secret_value;
 use super::{Error, Material, Owned};
 use crate::clock::rfc3339;
 use crate::config::Report;
-use crate::config::auth::hmac::{Algorithm, Encoding, Hmac, Piece, TimestampFormat};
+use crate::config::auth::hmac::{Encoding, Hmac, HmacDigest, TemplatePart, TimestampFormat};
 use crate::hex::hex;
-use crate::transport::{Need, Outgoing};
+use crate::transport::{BodyNeed, Outgoing};
 
 /// Signs the requests of one service.
 #[derive(Debug)]
@@ -46,15 +46,15 @@ impl HmacSigner {
 
     fn new(written: &Hmac) -> Self {
         let algorithm = match written.algorithm {
-            Algorithm::Sha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
-            Algorithm::Sha256 => hmac::HMAC_SHA256,
-            Algorithm::Sha512 => hmac::HMAC_SHA512,
+            HmacDigest::Sha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
+            HmacDigest::Sha256 => hmac::HMAC_SHA256,
+            HmacDigest::Sha512 => hmac::HMAC_SHA512,
         };
         let has = |piece| written.template.pieces().contains(&piece);
         Self {
             key: hmac::Key::new(algorithm, written.key.expose()),
-            timed: has(Piece::Timestamp) || written.timestamp_header.is_some(),
-            counted: has(Piece::Nonce) || written.nonce_header.is_some(),
+            timed: has(TemplatePart::Timestamp) || written.timestamp_header.is_some(),
+            counted: has(TemplatePart::Nonce) || written.nonce_header.is_some(),
             written: written.clone(),
         }
     }
@@ -135,24 +135,29 @@ impl Part for HmacSigner {
         self.sign(sending.outgoing)
     }
 
-    fn body_needed(&self) -> Option<Need> {
-        let needed = self.written.template.pieces().contains(&Piece::BodySha256);
-        needed.then_some(Need::Whole { most: self.written.max_signed_body })
+    fn body_needed(&self) -> Option<BodyNeed> {
+        let needed = self.written.template.pieces().contains(&TemplatePart::BodySha256);
+        needed.then_some(BodyNeed::Whole { most: self.written.max_signed_body })
     }
 }
 
-fn update(signature: &mut hmac::Context, piece: &Piece, fresh: &Fresh, outgoing: &Outgoing) -> Result<(), Error> {
+fn update(
+    signature: &mut hmac::Context,
+    piece: &TemplatePart,
+    fresh: &Fresh,
+    outgoing: &Outgoing,
+) -> Result<(), Error> {
     match piece {
-        Piece::Text(text) => signature.update(text.as_bytes()),
-        Piece::Method => signature.update(outgoing.method.as_str().as_bytes()),
-        Piece::Path => signature.update(outgoing.target.path().as_bytes()),
-        Piece::Query => signature.update(outgoing.target.query().unwrap_or_default().as_bytes()),
-        Piece::Host => signature.update(outgoing.authority.as_str().as_bytes()),
-        Piece::Timestamp => signature.update(fresh.timestamp.as_bytes()),
-        Piece::Nonce => signature.update(fresh.nonce.as_bytes()),
-        Piece::BodySha256 => signature.update(body_sha256(&outgoing.body)?.as_bytes()),
-        Piece::ContentLength => signature.update(content_length(outgoing).as_bytes()),
-        Piece::Header(name) => {
+        TemplatePart::Text(text) => signature.update(text.as_bytes()),
+        TemplatePart::Method => signature.update(outgoing.method.as_str().as_bytes()),
+        TemplatePart::Path => signature.update(outgoing.target.path().as_bytes()),
+        TemplatePart::Query => signature.update(outgoing.target.query().unwrap_or_default().as_bytes()),
+        TemplatePart::Host => signature.update(outgoing.authority.as_str().as_bytes()),
+        TemplatePart::Timestamp => signature.update(fresh.timestamp.as_bytes()),
+        TemplatePart::Nonce => signature.update(fresh.nonce.as_bytes()),
+        TemplatePart::BodySha256 => signature.update(body_sha256(&outgoing.body)?.as_bytes()),
+        TemplatePart::ContentLength => signature.update(content_length(outgoing).as_bytes()),
+        TemplatePart::Header(name) => {
             for (number, line) in outgoing.fields.get_all(name).iter().enumerate() {
                 signature.update(if number == 0 { b"" } else { b", " });
                 signature.update(line.as_bytes());
@@ -199,7 +204,7 @@ mod tests {
     use crate::config::Auth;
     use crate::config::auth::Signature;
     use crate::credential::tests::{load, outgoing};
-    use crate::transport::Body;
+    use crate::transport::RequestBody;
 
     /// The signer of a service with these fields in its `auth`.
     fn signer(fields: &str) -> HmacSigner {
@@ -252,7 +257,7 @@ mod tests {
     /// Signs one request under a template, and a text without placeholders: the signatures are the same.
     #[track_caller]
     fn check_template(template: &str, text: &str) {
-        let body = Body::Whole(Some(Bytes::from_static(b"abc")));
+        let body = RequestBody::Whole(Some(Bytes::from_static(b"abc")));
         let fields = [("content-type", "text/plain"), ("x-two", "a"), ("x-two", "b, c")];
         let mut request = Outgoing { method: Method::PUT, body, ..outgoing("/v1//a%2Fb;c?x=%20&y", &fields) };
         request.fields.append("x-two", HeaderValue::from_static("d"));
@@ -324,6 +329,6 @@ mod tests {
     fn only_a_template_with_the_bodys_digest_needs_the_body() {
         assert_eq!(signer("key: k, template: '{path}'").body_needed(), None);
         let needed = signer("key: k, template: '{body_sha256}', max_signed_body: 1MiB").body_needed();
-        assert_eq!(needed, Some(Need::Whole { most: 1 << 20 }));
+        assert_eq!(needed, Some(BodyNeed::Whole { most: 1 << 20 }));
     }
 }

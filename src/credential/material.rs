@@ -10,7 +10,7 @@ use crate::tls::Certificate;
 
 /// What methods are compiled from, beside their own fields.
 pub(crate) struct Material<'a> {
-    pub(crate) service: &'a config::Service,
+    pub(crate) service: &'a config::ServiceConfig,
     pub(crate) certificate: Option<&'a Arc<Certificate>>,
     /// Every certificate, for `auth.certificate: NAME`.
     pub(crate) certificates: &'a BTreeMap<CertificateName, Arc<Certificate>>,

@@ -37,14 +37,14 @@ pub(crate) use error::Error;
 pub(crate) use jws::Compact;
 pub(crate) use material::Material;
 pub(crate) use oauth2::{
-    Claim, FirstTokenLimiter, Slot, Slots, SubjectTokens, Subjects, TlsCache, TokenState, TokenStatus, Unclaimed,
-    Undelivered,
+    Claim, ClaimError, FirstTokenLimiter, Slot, Slots, SubjectTokens, Subjects, TlsCache, TokenState, TokenStatus,
+    WaitError,
 };
 pub(crate) use owned::Owned;
 pub(crate) use stamp::{SentToken, Verdict};
 
 use crate::config::{OnClientAuthorization, Report};
-use crate::transport::{Need, Outgoing};
+use crate::transport::{BodyNeed, Outgoing};
 use digest::Digest;
 use oauth2::{Bearer, Tokens};
 use part::{Part, Sending};
@@ -55,7 +55,7 @@ use parts::AnyPart;
 pub(crate) struct Credential {
     /// Those last that sign what the others put on.
     parts: Vec<AnyPart>,
-    body_needed: Option<Need>,
+    body_needed: Option<BodyNeed>,
     owned: Owned,
     method: String,
     on_client_authorization: OnClientAuthorization,
@@ -73,7 +73,7 @@ impl Credential {
         parts.sort_by_key(AnyPart::is_signer);
         Some(Self {
             owned: owned_by(&parts),
-            body_needed: parts.iter().filter_map(Part::body_needed).reduce(Need::and),
+            body_needed: parts.iter().filter_map(Part::body_needed).reduce(BodyNeed::and),
             parts,
             method: if names.is_empty() { "none".to_owned() } else { names.join(" + ") },
             on_client_authorization: material.service.on_client_authorization,
@@ -124,7 +124,7 @@ impl Credential {
     }
 
     /// How much of the app's body must be in memory before [`Credential::authorize`]; `None`: it need not be looked at.
-    pub(crate) fn body_needed(&self) -> Option<Need> {
+    pub(crate) fn body_needed(&self) -> Option<BodyNeed> {
         self.body_needed
     }
 

@@ -11,7 +11,7 @@ use super::digest::Digest;
 use super::oauth2::{Bearer, Slot, SubjectTokens};
 use super::owned::Owned;
 use super::stamp::SentToken;
-use crate::transport::{Need, Outgoing};
+use crate::transport::{BodyNeed, Outgoing};
 
 /// Something that takes one place of a request.
 pub(super) trait Part {
@@ -31,7 +31,7 @@ pub(super) trait Part {
     async fn put(&self, sending: &mut Sending<'_>) -> Result<(), Error>;
 
     /// What it has to know of the app's body.
-    fn body_needed(&self) -> Option<Need> {
+    fn body_needed(&self) -> Option<BodyNeed> {
         None
     }
 

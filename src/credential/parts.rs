@@ -14,7 +14,7 @@ use super::unavailable::UnavailablePart;
 use super::{Error, aws, fixed, hmac, query};
 use crate::config::auth::{Attachment, Signature};
 use crate::config::{At, Auth, Report};
-use crate::transport::{Need, Outgoing};
+use crate::transport::{BodyNeed, Outgoing};
 
 /// Makes the enum of all kinds of parts, and what is the same for each of them.
 macro_rules! parts {
@@ -94,7 +94,7 @@ macro_rules! parts {
                 }
             }
 
-            fn body_needed(&self) -> Option<Need> {
+            fn body_needed(&self) -> Option<BodyNeed> {
                 match self {
                     $(Self::$put(part) => part.body_needed(),)*
                     $(Self::$sign(part) => part.body_needed(),)*

@@ -9,18 +9,18 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::oauth2::refresh;
 use super::*;
-use crate::config::auth::oauth2::{ClientAuth, Endpoint, EndpointCertificate, Grant, OAuth2, RefreshAhead};
-use crate::config::{self, At, Authority, Config, Scheme, Secrets, Source, Url};
+use crate::config::auth::oauth2::{ClientAuth, EndpointCertificate, EndpointConfig, GrantConfig, OAuth2, RefreshAhead};
+use crate::config::{self, At, Config, ConfigSource, Scheme, Secrets, Url, UrlAuthority};
 use crate::secret::Secret;
-use crate::transport::Body;
+use crate::transport::RequestBody;
 
 /// A method with nothing in it that need not be.
 pub(super) fn oauth2() -> OAuth2 {
-    let authority = Authority { host: "idp.example".to_owned(), port: 443, default_port: true };
+    let authority = UrlAuthority { host: "idp.example".to_owned(), port: 443, default_port: true };
     let url = Url { scheme: Scheme::Https, authority, path: "/token".to_owned(), query: None };
     OAuth2 {
-        grant: Grant::ClientCredentials,
-        endpoint: At::nowhere(Endpoint::Token(url)),
+        grant: GrantConfig::ClientCredentials,
+        endpoint: At::nowhere(EndpointConfig::Token(url)),
         client_id: Some("app".to_owned()),
         client_auth: ClientAuth::Basic(At::nowhere(Secret::new("secret".to_owned()))),
         client_assertion_audience: None,
@@ -43,7 +43,7 @@ pub(super) fn oauth2() -> OAuth2 {
 
 /// Loads a config that has no errors.
 pub(super) fn load(text: String) -> (Config, Report) {
-    let (config, report) = config::load(&Source::Text(text), Secrets::Read);
+    let (config, report) = config::load(&ConfigSource::Text(text), Secrets::Read);
     let messages: Vec<_> = report.diagnostics().iter().map(|diagnostic| diagnostic.message.clone()).collect();
     (config.unwrap_or_else(|| panic!("{messages:?}")), report)
 }
@@ -74,7 +74,7 @@ pub(super) fn outgoing(target: &'static str, fields: &[(&'static str, &'static s
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
             .collect(),
-        body: Body::Empty,
+        body: RequestBody::Empty,
     }
 }
 
@@ -331,9 +331,9 @@ fn only_what_signs_depends_on_the_request_and_needs_its_body() {
     assert_eq!(found(ALL_PLACES.to_owned()), (false, None));
     assert_eq!(found(token_method("")), (false, None));
     assert_eq!(found(format!("auth: {SIGNED}")), (true, None));
-    assert_eq!(found(format!("auth: [{SIGNED}, {body}]")), (true, Some(Need::Whole { most: 1 << 20 })));
-    assert_eq!(found(format!("auth: {s3}")), (true, Some(Need::IfShort { most: 64 << 10 })));
-    assert_eq!(found(format!("auth: [{s3}, {body}]")), (true, Some(Need::Whole { most: 1 << 20 })));
+    assert_eq!(found(format!("auth: [{SIGNED}, {body}]")), (true, Some(BodyNeed::Whole { most: 1 << 20 })));
+    assert_eq!(found(format!("auth: {s3}")), (true, Some(BodyNeed::IfShort { most: 64 << 10 })));
+    assert_eq!(found(format!("auth: [{s3}, {body}]")), (true, Some(BodyNeed::Whole { most: 1 << 20 })));
 }
 
 #[test]

@@ -15,9 +15,9 @@ use time::OffsetDateTime;
 use super::Error;
 
 /// A CA that signs whatever it is asked to.
-pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct CertificateAuthority(CertifiedIssuer<'static, KeyPair>);
 
-impl Authority {
+impl CertificateAuthority {
     /// Makes a CA with a new key.
     pub(crate) fn new(common_name: &str) -> Result<Self, Error> {
         let mut params = named(common_name);

@@ -23,11 +23,11 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::Error;
-use super::certificates::{Authority, Issued};
+use super::certificates::{CertificateAuthority, Issued};
 use crate::tls;
 
 /// What an endpoint says to a request, and to whom.
-pub(super) trait Answer: Send + Sync + 'static {
+pub(super) trait Responder: Send + Sync + 'static {
     /// `caller` is the client's certificate, if it presented one; it was issued by the demo's CA.
     fn answer(&self, request: &Request<Bytes>, caller: Option<&CertificateDer<'static>>) -> Response<Full<Bytes>>;
 }
@@ -40,15 +40,15 @@ pub(super) enum ClientCertificate {
 }
 
 /// A running server.
-pub(super) struct Endpoint {
+pub(super) struct DemoServer {
     pub(super) address: SocketAddr,
     /// Aborts the server, and with it its connections, when it is dropped.
     _running: JoinSet<()>,
 }
 
-impl Endpoint {
+impl DemoServer {
     /// Starts to listen, on the runtime that this runs on.
-    pub(super) async fn start(config: ServerConfig, answers: impl Answer) -> Result<Self, Error> {
+    pub(super) async fn start(config: ServerConfig, answers: impl Responder) -> Result<Self, Error> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(Error::Listen)?;
         let address = listener.local_addr().map_err(Error::Listen)?;
         let mut running = JoinSet::new();
@@ -59,7 +59,7 @@ impl Endpoint {
 
 /// TLS for an endpoint that trusts `authority` alone.
 pub(super) fn server_tls(
-    authority: &Authority,
+    authority: &CertificateAuthority,
     own: &Issued,
     certificate: ClientCertificate,
 ) -> Result<ServerConfig, Error> {
@@ -90,7 +90,7 @@ pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response<Full<B
     response
 }
 
-async fn accept(listener: TcpListener, acceptor: TlsAcceptor, answers: Arc<impl Answer>) {
+async fn accept(listener: TcpListener, acceptor: TlsAcceptor, answers: Arc<impl Responder>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -106,7 +106,7 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, answers: Arc<impl 
 }
 
 /// One client connection; how it ends is the client's affair.
-async fn serve(stream: TcpStream, acceptor: TlsAcceptor, answers: Arc<impl Answer>) -> Result<(), io::Error> {
+async fn serve(stream: TcpStream, acceptor: TlsAcceptor, answers: Arc<impl Responder>) -> Result<(), io::Error> {
     let stream = acceptor.accept(stream).await?;
     let caller = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).cloned();
     let answer = service_fn(|request| respond(request, &*answers, caller.as_ref()));
@@ -115,7 +115,7 @@ async fn serve(stream: TcpStream, acceptor: TlsAcceptor, answers: Arc<impl Answe
 
 async fn respond(
     request: Request<Incoming>,
-    answers: &impl Answer,
+    answers: &impl Responder,
     caller: Option<&CertificateDer<'static>>,
 ) -> Result<Response<Full<Bytes>>, Box<dyn std::error::Error + Send + Sync>> {
     let (head, body) = request.into_parts();

@@ -11,8 +11,8 @@ use http_body_util::Full;
 use rustls_pki_types::CertificateDer;
 use serde_json::json;
 
-use super::endpoint::{Answer, json as answer_json};
-use super::token::{Claims, Confirmation, TokenSigner, now};
+use super::endpoint::{Responder, json as answer_json};
+use super::token::{Confirmation, DemoClaims, TokenSigner, now};
 use crate::secret::Secret;
 
 /// Answers `POST /token`.
@@ -36,7 +36,7 @@ enum Rejection {
     ServerError,
 }
 
-impl Answer for Idp {
+impl Responder for Idp {
     fn answer(&self, request: &Request<Bytes>, caller: Option<&CertificateDer<'static>>) -> Response<Full<Bytes>> {
         if request.uri().path() != TOKEN_PATH {
             return answer_json(StatusCode::NOT_FOUND, &json!({ "error": "not_found" }));
@@ -57,7 +57,7 @@ impl Idp {
         request: &Request<Bytes>,
         caller: Option<&CertificateDer<'static>>,
     ) -> Result<Response<Full<Bytes>>, Rejection> {
-        let form = Form::read(request.body())?;
+        let form = FormFields::read(request.body())?;
         self.authenticate(request, &form)?;
         match form.one("grant_type")? {
             Some("client_credentials") => {}
@@ -70,7 +70,7 @@ impl Idp {
         }
     }
 
-    fn authenticate(&self, request: &Request<Bytes>, form: &Form) -> Result<(), Rejection> {
+    fn authenticate(&self, request: &Request<Bytes>, form: &FormFields) -> Result<(), Rejection> {
         let field = request.headers().get(AUTHORIZATION);
         let (id, secret) = match (field, form.one("client_secret")?) {
             (Some(_), Some(_)) => return Err(Rejection::InvalidRequest("the client authenticates twice")),
@@ -84,7 +84,7 @@ impl Idp {
 
     fn issue(&self, caller: Option<&CertificateDer<'static>>) -> Result<Response<Full<Bytes>>, Rejection> {
         let issued_at = now();
-        let claims = Claims {
+        let claims = DemoClaims {
             iss: "sidekey-demo".to_owned(),
             sub: self.client_id.clone(),
             aud: self.audience.clone(),
@@ -138,9 +138,9 @@ fn form_decoded(text: &str) -> String {
 }
 
 /// The fields of a form.
-struct Form(Vec<(String, String)>);
+struct FormFields(Vec<(String, String)>);
 
-impl Form {
+impl FormFields {
     fn read(body: &[u8]) -> Result<Self, Rejection> {
         std::str::from_utf8(body).map_err(|_| Rejection::InvalidRequest("the form is no UTF-8"))?;
         Ok(Self(form_urlencoded::parse(body).into_owned().collect()))

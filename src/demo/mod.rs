@@ -24,11 +24,11 @@ use std::path::{Path, PathBuf};
 
 use aws_lc_rs::rand;
 
-use self::certificates::{Authority, certificate_pem};
-use self::endpoint::{ClientCertificate, Endpoint, server_tls};
+use self::certificates::{CertificateAuthority, certificate_pem};
+use self::endpoint::{ClientCertificate, DemoServer, server_tls};
 use self::folder::Folder;
 use self::idp::{Idp, TOKEN_PATH};
-use self::service::Service;
+use self::service::DemoService;
 use self::token::TokenSigner;
 use crate::hex::hex;
 use crate::secret::Secret;
@@ -37,9 +37,9 @@ use crate::secret::Secret;
 pub struct Demo {
     folder: Folder,
     #[allow(dead_code, reason = "held for what its drop does")]
-    idp: Endpoint,
+    idp: DemoServer,
     #[allow(dead_code, reason = "held for what its drop does")]
-    service: Endpoint,
+    service: DemoServer,
 }
 
 impl Demo {
@@ -48,14 +48,14 @@ impl Demo {
     /// # Errors
     /// When nothing can be written to the folder for temporary files, or loopback has no port left.
     pub async fn start() -> Result<Self, Error> {
-        let authority = Authority::new("Sidekey demo CA")?;
+        let authority = CertificateAuthority::new("Sidekey demo CA")?;
         let server = authority.server()?;
         let signer = TokenSigner::new()?;
         let client_secret = random_hex()?;
 
-        let service = Service { audience: AUDIENCE.to_owned(), verifier: signer.verifier() };
+        let service = DemoService { audience: AUDIENCE.to_owned(), verifier: signer.verifier() };
         let service_tls = server_tls(&authority, &server, ClientCertificate::Required)?;
-        let service = Endpoint::start(service_tls, service).await?;
+        let service = DemoServer::start(service_tls, service).await?;
 
         let idp = Idp {
             client_id: CLIENT.to_owned(),
@@ -65,7 +65,7 @@ impl Demo {
             signer,
         };
         let idp_tls = server_tls(&authority, &server, ClientCertificate::Optional)?;
-        let idp = Endpoint::start(idp_tls, idp).await?;
+        let idp = DemoServer::start(idp_tls, idp).await?;
 
         let folder = write_files(&authority, &client_secret, &config(&service, &idp))?;
         Ok(Self { folder, idp, service })
@@ -115,7 +115,7 @@ pub enum Error {
     },
 }
 
-fn write_files(authority: &Authority, client_secret: &str, config: &str) -> Result<Folder, Error> {
+fn write_files(authority: &CertificateAuthority, client_secret: &str, config: &str) -> Result<Folder, Error> {
     let app = authority.client(CLIENT)?;
     let folder = Folder::new()?;
     folder.write("ca.pem", &certificate_pem(authority.certificate()))?;
@@ -126,7 +126,7 @@ fn write_files(authority: &Authority, client_secret: &str, config: &str) -> Resu
     Ok(folder)
 }
 
-fn config(service: &Endpoint, idp: &Endpoint) -> String {
+fn config(service: &DemoServer, idp: &DemoServer) -> String {
     format!(
         "\
 listen: 127.0.0.1:0

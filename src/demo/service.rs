@@ -8,17 +8,17 @@ use rustls_pki_types::CertificateDer;
 use serde::Serialize;
 use serde_json::json;
 
-use super::endpoint::{Answer, json as answer_json};
-use super::token::{Claims, TokenVerifier, now};
+use super::endpoint::{Responder, json as answer_json};
+use super::token::{DemoClaims, TokenVerifier, now};
 use crate::tls::Leaf;
 
 /// Answers every method and path.
-pub(super) struct Service {
+pub(super) struct DemoService {
     pub(super) audience: String,
     pub(super) verifier: TokenVerifier,
 }
 
-impl Answer for Service {
+impl Responder for DemoService {
     fn answer(&self, request: &Request<Bytes>, caller: Option<&CertificateDer<'static>>) -> Response<Full<Bytes>> {
         let Some(certificate) = caller else {
             return refuse("no client certificate was presented");
@@ -42,7 +42,7 @@ fn authorization(request: &Request<Bytes>) -> Option<(&str, &str)> {
 
 /// What the service saw of a request; its answer.
 #[derive(Serialize)]
-struct Seen {
+struct SeenRequest {
     method: String,
     path: String,
     client_certificate: Option<String>,
@@ -57,9 +57,9 @@ fn tell(
     certificate: &CertificateDer<'_>,
     scheme: &str,
     token: &str,
-    claims: &Claims,
+    claims: &DemoClaims,
 ) -> Response<Full<Bytes>> {
-    let seen = Seen {
+    let seen = SeenRequest {
         method: request.method().to_string(),
         path: request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned(),
         client_certificate: Leaf::read(certificate).map(|leaf| leaf.subject),

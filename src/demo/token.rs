@@ -16,7 +16,7 @@ use crate::tls::Leaf;
 
 /// What a token says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Claims {
+pub(super) struct DemoClaims {
     pub(super) iss: String,
     pub(super) sub: String,
     pub(super) aud: String,
@@ -52,7 +52,7 @@ impl TokenSigner {
         EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map(Self).map_err(|_| Error::SigningKey)
     }
 
-    pub(super) fn sign(&self, claims: &Claims) -> Result<String, Error> {
+    pub(super) fn sign(&self, claims: &DemoClaims) -> Result<String, Error> {
         let header = serde_json::json!({ "alg": "ES256", "typ": "at+jwt" });
         let claims = serde_json::to_vec(claims).map_err(|_| Error::SigningKey)?;
         let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(claims));
@@ -89,7 +89,7 @@ impl TokenVerifier {
         audience: &str,
         certificate: &CertificateDer<'_>,
         now: u64,
-    ) -> Result<Claims, RefusedToken> {
+    ) -> Result<DemoClaims, RefusedToken> {
         let claims = self.claims(token).ok_or(RefusedToken::NotOurs)?;
         if claims.aud != audience {
             return Err(RefusedToken::Audience);
@@ -104,7 +104,7 @@ impl TokenVerifier {
     }
 
     /// The claims, if the signature is good. The header is not asked for the algorithm: there is only one.
-    fn claims(&self, token: &str) -> Option<Claims> {
+    fn claims(&self, token: &str) -> Option<DemoClaims> {
         let (signed, signature) = token.rsplit_once('.')?;
         let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
         self.0.verify(signed.as_bytes(), &signature).ok()?;

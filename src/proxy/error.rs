@@ -9,8 +9,8 @@ use http::Method;
 use crate::code::Code;
 use crate::guard::Panicked;
 use crate::legible::excerpt;
-use crate::route::target::Refused;
-use crate::snapshot::Unidentified;
+use crate::route::target::TargetError;
+use crate::snapshot::IdentityError;
 use crate::transport::BodyError;
 use crate::{credential, transport, upstream};
 
@@ -44,7 +44,7 @@ pub(crate) enum Error {
     #[error("the request has more than one `Host` field")]
     HostRepeated,
     #[error("`Host: {}`", excerpt(.value))]
-    HostMalformed { value: String, source: Refused },
+    HostMalformed { value: String, source: TargetError },
     #[error("`Host: {}` is no local name; {}", excerpt(.value), allowing_host(.host))]
     Host { value: String, host: String },
     /// A service's own; the second text names the ways to get to it.
@@ -59,7 +59,7 @@ pub(crate) enum Error {
     #[error("the request has been here before: `Via` has this very process, so a service's `url` leads back to it")]
     Loop,
     #[error(transparent)]
-    Target(#[from] Refused),
+    Target(#[from] TargetError),
     #[error("no route fits `{}` at `{}`; `sidekey explain` shows which there are", excerpt(.path), excerpt(.host))]
     NoRoute { host: String, path: String },
     #[error("the service's `allow` has no place for {} {}", excerpt(.method.as_str()), excerpt(.path))]
@@ -73,7 +73,7 @@ pub(crate) enum Error {
     #[error("`{name}` is empty, and `on_client_authorization: keep` is set: send it with a value, or not at all")]
     ClientCredentialEmpty { name: String },
     #[error(transparent)]
-    Identity(#[from] Unidentified),
+    Identity(#[from] IdentityError),
     #[error(transparent)]
     Credential(#[from] credential::Error),
     #[error(transparent)]
@@ -111,7 +111,7 @@ impl Error {
             | Self::NotAllowed { .. } => Code::Forbidden,
             Self::Connect | Self::Method { .. } => Code::MethodNotAllowed,
             Self::Coding => Code::NotImplemented,
-            Self::Target(Refused::TooLong) => Code::HeadersTooLarge,
+            Self::Target(TargetError::TooLong) => Code::HeadersTooLarge,
             Self::Form
             | Self::HostMissing
             | Self::HostRepeated
@@ -213,10 +213,10 @@ mod tests {
 
     #[test]
     fn a_detail_names_its_causes_once() {
-        let error = Error::HostMalformed { value: "a b".to_owned(), source: Refused::Host };
+        let error = Error::HostMalformed { value: "a b".to_owned(), source: TargetError::Host };
 
         assert_eq!(error.detail(), "`Host: a b`: the host is malformed");
-        assert_eq!(Error::from(Refused::DotSegment).detail(), "the path has a dot segment");
+        assert_eq!(Error::from(TargetError::DotSegment).detail(), "the path has a dot segment");
     }
 
     #[test]

@@ -9,10 +9,10 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, Method, Response, StatusCode, request};
 use hyper::body::Body as _;
 
-use super::timing::{Awaited, ServerTiming};
-use super::upload::Upload;
+use super::timing::{ExchangePhase, ServerTiming};
+use super::upload::UploadWatch;
 use super::view::{ServiceHalf, View};
-use super::{Arrival, Body, Error};
+use super::{Arrival, Error, ResponseBody};
 use crate::clock::Moment;
 use crate::code::Code;
 use crate::config::AccessLog;
@@ -24,7 +24,7 @@ use crate::telemetry::metrics::Numbers;
 
 /// What is known of an exchange while it goes on. Dropping it ends the exchange: with the answer's body, or with the
 /// request of an app that left.
-pub(super) struct Exchange {
+pub(super) struct ExchangeRecord {
     pub(super) view: Rc<View>,
     pub(super) arrival: Rc<Arrival>,
     /// Times out whatever it waits for: a connection has other time-outs, of its own.
@@ -32,7 +32,7 @@ pub(super) struct Exchange {
     half: Option<Rc<ServiceHalf>>,
     /// Whether the app sends a body.
     uploads: bool,
-    upload: Option<Rc<Upload>>,
+    upload: Option<Rc<UploadWatch>>,
     began: Instant,
     /// ConnectTimings waiting for others.
     waited: Duration,
@@ -45,7 +45,7 @@ pub(super) struct Exchange {
     failure: Option<(Code, String)>,
 }
 
-impl Exchange {
+impl ExchangeRecord {
     /// The head stays here, in its box: in the futures of the phases it would be moved with
     /// each of them.
     pub(super) fn begin(
@@ -80,15 +80,15 @@ impl Exchange {
     }
 
     /// Follows the app's body, if there is one.
-    pub(super) fn upload(&mut self, half: &ServiceHalf) -> Option<Rc<Upload>> {
-        self.upload = self.uploads.then(|| Upload::new(&self.deadline, half.service.timeouts));
+    pub(super) fn upload(&mut self, half: &ServiceHalf) -> Option<Rc<UploadWatch>> {
+        self.upload = self.uploads.then(|| UploadWatch::new(&self.deadline, half.service.timeouts));
         self.upload.clone()
     }
 
     /// Awaits what is not our own work: its time is no overhead of ours.
     ///
     /// `others` come pinned: by value they would stand twice in the future of every request.
-    pub(super) async fn wait_for<F: Future>(&mut self, what: Awaited, mut others: Pin<&mut F>) -> F::Output {
+    pub(super) async fn wait_for<F: Future>(&mut self, what: ExchangePhase, mut others: Pin<&mut F>) -> F::Output {
         let mut since = None;
         let output = poll_fn(|cx| {
             let polled = others.as_mut().poll(cx);
@@ -125,7 +125,7 @@ impl Exchange {
     }
 
     /// The answer's head goes to the app.
-    pub(super) fn answered(mut self: Box<Self>, mut answer: Response<Body>) -> Response<Body> {
+    pub(super) fn answered(mut self: Box<Self>, mut answer: Response<ResponseBody>) -> Response<ResponseBody> {
         if self.half.is_none() {
             self.numbers().started();
         }
@@ -205,7 +205,7 @@ impl Exchange {
     }
 }
 
-impl Drop for Exchange {
+impl Drop for ExchangeRecord {
     fn drop(&mut self) {
         // The next exchange of the connection may be lent the same.
         self.deadline.disarm();

@@ -6,13 +6,13 @@
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Version, header, request};
 
-use super::admit::{Admission, Door, Named};
-use super::fields::{self, Instance, Names, Rules, Upward, Written};
+use super::admit::{AccessCheck, Admission, Named};
+use super::fields::{self, FieldNames, Instance, RequestContext, Rules, WrittenRules};
 use super::{Error, find, target};
-use crate::config::{self, Config, Pick, Url};
+use crate::config::{self, Config, PickConfig, Url};
 use crate::credential::Owned;
 use crate::name::ServiceName;
-use crate::route::Table;
+use crate::route::RouteTable;
 use crate::route::allow::Allow;
 use crate::route::explain::Considered;
 use crate::route::target::base_path;
@@ -22,7 +22,7 @@ use crate::snapshot::{Access, pick_written};
 #[derive(Clone, Copy)]
 pub(crate) struct World<'w> {
     pub(crate) config: &'w Config,
-    pub(crate) routes: &'w Table,
+    pub(crate) routes: &'w RouteTable,
     pub(crate) access: &'w Access,
 }
 
@@ -30,7 +30,7 @@ pub(crate) struct World<'w> {
 pub(crate) struct Explained<'w> {
     pub(crate) outcome: Outcome,
     /// The one that it is for, as far as that was found out.
-    pub(crate) service: Option<(&'w ServiceName, &'w config::Service)>,
+    pub(crate) service: Option<(&'w ServiceName, &'w config::ServiceConfig)>,
     /// The routes that came nearest, the winner first; none, where it is refused before any is looked for.
     pub(crate) considered: Vec<Considered<'w>>,
 }
@@ -58,14 +58,14 @@ impl<'w> World<'w> {
     }
 
     /// The service's name, by its place in order of name.
-    pub(crate) fn service(&self, place: usize) -> Option<(&'w ServiceName, &'w config::Service)> {
+    pub(crate) fn service(&self, place: usize) -> Option<(&'w ServiceName, &'w config::ServiceConfig)> {
         self.config.services.iter().nth(place).map(|(name, service)| (name, &service.value))
     }
 
     /// As `carry` does; the two must ask the same in the same order.
     fn follow(&self, head: &request::Parts, explained: &mut Explained<'w>) -> Result<Option<String>, Error> {
         let instance = Instance::new(NOBODY);
-        let door = Door { access: self.access, routes: self.routes, instance: &instance };
+        let door = AccessCheck { access: self.access, routes: self.routes, instance: &instance };
         let (named, present) = match door.admit(head, door.presumed())? {
             Admission::Carry(named, present) => (named, present),
             Admission::AnswerOptions => return Ok(None),
@@ -80,13 +80,13 @@ impl<'w> World<'w> {
 
         let identities = service.identities.as_ref();
         identities.map_or(Ok(()), |identities| pick_written(identities, &head.headers))?;
-        let upward = Upward {
+        let upward = RequestContext {
             method: &head.method,
             version: head.version,
             chunked: false,
             instance: &instance,
             present,
-            routed_by: &Names::default(),
+            routed_by: &FieldNames::default(),
         };
         fields::request(&mut head.headers.clone(), upward, &rules(service, allow.as_ref()))?;
         Ok(Some(url_of(url, &sent)))
@@ -109,13 +109,13 @@ fn with_host(head: &request::Parts) -> request::Parts {
     head
 }
 
-fn rules(service: &config::Service, allow: Option<&Allow>) -> Rules {
+fn rules(service: &config::ServiceConfig, allow: Option<&Allow>) -> Rules {
     let methods = service.auth.iter().map(|auth| &auth.value);
-    Rules::of_written(&Written {
+    Rules::of_written(&WrittenRules {
         owned: &Owned::written(methods),
         identity_field: service.identities.as_ref().and_then(|identities| match &identities.pick {
-            Pick::Header(name) => Some(&name.value),
-            Pick::RoundRobin | Pick::Connection => None,
+            PickConfig::Header(name) => Some(&name.value),
+            PickConfig::RoundRobin | PickConfig::Connection => None,
         }),
         allow,
         request: &service.headers,

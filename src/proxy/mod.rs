@@ -33,7 +33,7 @@ use http::uri::PathAndQuery;
 use http::{Response, Version, request};
 
 pub(crate) use error::Error;
-pub(crate) use relay::{Body, Broken};
+pub(crate) use relay::{ResponseBody, ResponseBodyError};
 pub(crate) use view::{Context, turns_away};
 
 use crate::deadline::ExchangeDeadline;
@@ -41,12 +41,12 @@ use crate::guard::guarded;
 use crate::incoming::IncomingBody;
 use crate::name::ServiceName;
 use crate::route::allow::Allow;
-use crate::route::{self, Match, Table};
+use crate::route::{self, Match, RouteTable};
 use admit::{Admission, Named};
-use exchange::Exchange;
+use exchange::ExchangeRecord;
 use principal::Principal;
 use send::Request as Sending;
-use timing::Awaited;
+use timing::ExchangePhase;
 
 /// What is known of the app's connection.
 pub(crate) struct Arrival {
@@ -105,9 +105,9 @@ pub(crate) fn handle(
     arrival: Rc<Arrival>,
     deadline: Rc<ExchangeDeadline>,
     cx: &Context,
-) -> impl Future<Output = Response<Body>> + use<> {
+) -> impl Future<Output = Response<ResponseBody>> + use<> {
     // One view for the whole request: a reload halfway must not mix two configs.
-    let mut exchange = Exchange::begin(head, &body, arrival, deadline, cx.view());
+    let mut exchange = ExchangeRecord::begin(head, &body, arrival, deadline, cx.view());
     async move {
         let outcome = guarded(pin!(carry(body, &mut exchange))).await;
         let answer = match outcome.unwrap_or_else(|panicked| Err(panicked.into())) {
@@ -121,7 +121,7 @@ pub(crate) fn handle(
     }
 }
 
-async fn carry(body: IncomingBody, exchange: &mut Exchange) -> Result<Response<Body>, Error> {
+async fn carry(body: IncomingBody, exchange: &mut ExchangeRecord) -> Result<Response<ResponseBody>, Error> {
     let view = Rc::clone(&exchange.view);
     let caller = view.door().recognize(&mut exchange.head, exchange.arrival.peer)?;
     let head = &exchange.head;
@@ -149,19 +149,19 @@ async fn carry(body: IncomingBody, exchange: &mut Exchange) -> Result<Response<B
     if may_look_whole(exchange) {
         // In a box: few answers are held back, and the others need no room for it.
         let held = Box::pin(relay::hold_back(relay::relay(response, via, half, &exchange.deadline)?));
-        return exchange.wait_for(Awaited::Service, pin!(held)).await;
+        return exchange.wait_for(ExchangePhase::Service, pin!(held)).await;
     }
     relay::relay(response, via, half, &exchange.deadline)
 }
 
 /// Whether the app could not tell half of an answer from all of it: HTTP/1.0 ends one without a length with the
 /// connection, and a unix socket has no reset.
-fn may_look_whole(exchange: &Exchange) -> bool {
+fn may_look_whole(exchange: &ExchangeRecord) -> bool {
     exchange.head.version == Version::HTTP_10 && matches!(exchange.arrival.peer, Peer::Unix { .. })
 }
 
 /// Finds the route.
-fn find<'t>(routes: &'t Table, head: &request::Parts, named: &Named<'_>) -> Result<Match<'t>, Error> {
+fn find<'t>(routes: &'t RouteTable, head: &request::Parts, named: &Named<'_>) -> Result<Match<'t>, Error> {
     let found = routes.find(&named.question(head));
     found.ok_or_else(|| Error::NoRoute { host: named.authority.host.to_string(), path: head.uri.path().to_owned() })
 }

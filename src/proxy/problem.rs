@@ -7,8 +7,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::exchange::Exchange;
-use super::{Body, Error, date};
+use super::exchange::ExchangeRecord;
+use super::{Error, ResponseBody, date};
 use crate::code::Code;
 
 /// The body of a problem (RFC 9457).
@@ -25,7 +25,7 @@ struct Problem<'a> {
 }
 
 /// Tells the app why there is no answer of the service.
-pub(super) fn answer(error: &Error, exchange: &Exchange) -> Response<Body> {
+pub(super) fn answer(error: &Error, exchange: &ExchangeRecord) -> Response<ResponseBody> {
     let (code, detail) = (error.code(), error.detail());
     let mut answer = if exchange.wants_grpc() {
         for_grpc(code, &detail)
@@ -39,13 +39,13 @@ pub(super) fn answer(error: &Error, exchange: &Exchange) -> Response<Body> {
         fields.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     if exchange.method() == Method::HEAD {
-        *answer.body_mut() = Body::whole("");
+        *answer.body_mut() = ResponseBody::whole("");
     }
     answer
 }
 
 /// Answers with a problem outside of any exchange: a request too broken to parse, a head that came too slowly.
-pub(crate) fn bare(code: Code, detail: &str) -> Response<Body> {
+pub(crate) fn bare(code: Code, detail: &str) -> Response<ResponseBody> {
     let mut answer = for_http(code, detail, "", Map::new());
     explain(answer.headers_mut(), code);
     proxy_status(answer.headers_mut(), code);
@@ -55,13 +55,13 @@ pub(crate) fn bare(code: Code, detail: &str) -> Response<Body> {
 /// Answers with a problem on the admin port, which is no proxy and says nothing of one.
 ///
 /// `more` are members of the problem beside its own.
-pub(crate) fn admin(code: Code, detail: &str, more: Map<String, Value>) -> Response<Body> {
+pub(crate) fn admin(code: Code, detail: &str, more: Map<String, Value>) -> Response<ResponseBody> {
     for_http(code, detail, "", more)
 }
 
 /// Answers an `OPTIONS` that asks about Sidekey itself (RFC 9110 §9.3.7).
-pub(super) fn options() -> Response<Body> {
-    let mut answer = Response::new(Body::whole(""));
+pub(super) fn options() -> Response<ResponseBody> {
+    let mut answer = Response::new(ResponseBody::whole(""));
     *answer.status_mut() = StatusCode::NO_CONTENT;
     let fields = answer.headers_mut();
     fields.insert(ALLOW, HeaderValue::from_static(CARRIED));
@@ -69,14 +69,14 @@ pub(super) fn options() -> Response<Body> {
     answer
 }
 
-fn for_http(code: Code, detail: &str, service: &str, more: Map<String, Value>) -> Response<Body> {
+fn for_http(code: Code, detail: &str, service: &str, more: Map<String, Value>) -> Response<ResponseBody> {
     let status = code.status();
     let r#type = format!("urn:sidekey:error:{}", code.word());
     let problem = Problem { r#type, title: code.title(), status: status.as_u16(), detail, service, more };
     // Nothing in it can fail to be written; the status would say the most of it even then.
     let json = serde_json::to_vec(&problem).unwrap_or_default();
     let length = json.len();
-    let mut answer = Response::new(Body::whole(json));
+    let mut answer = Response::new(ResponseBody::whole(json));
     *answer.status_mut() = status;
     let fields = answer.headers_mut();
     fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -86,8 +86,8 @@ fn for_http(code: Code, detail: &str, service: &str, more: Map<String, Value>) -
 }
 
 /// A trailers-only answer: the client looks at `grpc-status` alone.
-fn for_grpc(code: Code, detail: &str) -> Response<Body> {
-    let mut answer = Response::new(Body::whole(""));
+fn for_grpc(code: Code, detail: &str) -> Response<ResponseBody> {
+    let mut answer = Response::new(ResponseBody::whole(""));
     let fields = answer.headers_mut();
     fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     fields.insert(&GRPC_STATUS, HeaderValue::from_static(grpc_status(code.status())));
@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     /// The head's fields but `date`, sorted, then the body.
-    async fn text(answer: Response<Body>) -> String {
+    async fn text(answer: Response<ResponseBody>) -> String {
         let (mut head, body) = answer.into_parts();
         head.headers.remove(DATE).expect("every answer of ours has a date");
         let mut fields: Vec<_> =

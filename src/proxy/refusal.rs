@@ -5,12 +5,12 @@ use std::time::Duration;
 use http::Response;
 
 use super::view::Context;
-use super::{Body, problem};
+use super::{ResponseBody, problem};
 use crate::code::Code;
 
 impl Context {
     /// Our answer to a request that could not be taken, counted and listed like every other.
-    pub(crate) fn refuse(&self, code: Code, detail: &str) -> Response<Body> {
+    pub(crate) fn refuse(&self, code: Code, detail: &str) -> Response<ResponseBody> {
         let answer = problem::bare(code, detail);
         let numbers = &self.worker.unrouted;
         numbers.started();

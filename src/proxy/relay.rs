@@ -13,20 +13,20 @@ use http::{HeaderMap, Response, StatusCode, Version};
 use hyper::body::{Body as _, Frame, SizeHint};
 
 use super::Error;
-use super::exchange::Exchange;
-use super::fields::{self, Downward, Instance};
+use super::exchange::ExchangeRecord;
+use super::fields::{self, Instance, ResponseContext};
 use super::view::ServiceHalf;
 use crate::deadline::ExchangeDeadline;
 use crate::upstream::{self, PooledBody};
 
 /// The body of an answer to the app or to the admin's client: one of our own, or the service's as it arrives.
-pub(crate) struct Body {
-    kind: Kind,
+pub(crate) struct ResponseBody {
+    kind: ResponseKind,
     /// Ends with the body; none for what is no request of the proxy's.
-    exchange: Option<Box<Exchange>>,
+    exchange: Option<Box<ExchangeRecord>>,
 }
 
-enum Kind {
+enum ResponseKind {
     Whole(Option<Bytes>),
     /// Nothing, though the head says how long it would be: a 304.
     Absent {
@@ -47,7 +47,7 @@ struct Relayed {
 /// Why an answer's body broke off: the client's connection is reset then.
 #[derive(Debug, thiserror::Error)]
 #[error("the answer broke off")]
-pub(crate) struct Broken;
+pub(crate) struct ResponseBodyError;
 
 /// Makes the service's answer the app's.
 ///
@@ -58,19 +58,19 @@ pub(super) fn relay(
     via: Option<&Instance>,
     half: &ServiceHalf,
     deadline: &Rc<ExchangeDeadline>,
-) -> Result<Response<Body>, Error> {
+) -> Result<Response<ResponseBody>, Error> {
     let (mut head, body) = response.into_parts();
-    let downward = Downward { status: head.status, version: head.version, via };
+    let downward = ResponseContext { status: head.status, version: head.version, via };
     fields::answer(&mut head.headers, downward, &half.rules)?;
     // What the service speaks is between it and us.
     head.version = Version::HTTP_11;
 
     let absent = if head.status == StatusCode::NOT_MODIFIED { declared(&head.headers) } else { None };
     let kind = match absent {
-        Some(length) => Kind::Absent { length },
-        None => Kind::Relayed(Relayed::new(body, deadline, half)),
+        Some(length) => ResponseKind::Absent { length },
+        None => ResponseKind::Relayed(Relayed::new(body, deadline, half)),
     };
-    Ok(Response::from_parts(head, Body { kind, exchange: None }))
+    Ok(Response::from_parts(head, ResponseBody { kind, exchange: None }))
 }
 
 /// Holds back what the app could not tell from a whole answer if it broke off: its end is the end of the connection, and
@@ -79,39 +79,42 @@ pub(super) fn relay(
 ///
 /// # Errors
 /// When it breaks off before that.
-pub(super) async fn hold_back(answer: Response<Body>) -> Result<Response<Body>, Error> {
+pub(super) async fn hold_back(answer: Response<ResponseBody>) -> Result<Response<ResponseBody>, Error> {
     if answer.body().size_hint().exact().is_some() {
         return Ok(answer);
     }
     let (head, body) = answer.into_parts();
     let mut relayed = match body.kind {
-        Kind::Relayed(relayed) => relayed,
-        kind => return Ok(Response::from_parts(head, Body { kind, ..body })),
+        ResponseKind::Relayed(relayed) => relayed,
+        kind => return Ok(Response::from_parts(head, ResponseBody { kind, ..body })),
     };
     let mut held = BytesMut::new();
     while held.len() <= HELD_BYTES {
         match poll_fn(|cx| relayed.poll_frame(cx)).await.transpose()? {
             // HTTP/1.0 has no trailers.
             Some(frame) => held.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
-            None => return Ok(Response::from_parts(head, Body::whole(held))),
+            None => return Ok(Response::from_parts(head, ResponseBody::whole(held))),
         }
     }
-    Ok(Response::from_parts(head, Body { kind: Kind::Held(Box::new((held.freeze(), relayed))), exchange: None }))
+    Ok(Response::from_parts(
+        head,
+        ResponseBody { kind: ResponseKind::Held(Box::new((held.freeze(), relayed))), exchange: None },
+    ))
 }
 
 fn declared(fields: &HeaderMap) -> Option<u64> {
     fields.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-impl Body {
+impl ResponseBody {
     /// An answer of our own.
     pub(crate) fn whole(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
-        Self { kind: Kind::Whole(Some(bytes).filter(|bytes| !bytes.is_empty())), exchange: None }
+        Self { kind: ResponseKind::Whole(Some(bytes).filter(|bytes| !bytes.is_empty())), exchange: None }
     }
 
     /// Ends `exchange` when it ends.
-    pub(super) fn of(mut self, exchange: Box<Exchange>) -> Self {
+    pub(super) fn of(mut self, exchange: Box<ExchangeRecord>) -> Self {
         self.exchange = Some(exchange);
         self
     }
@@ -137,18 +140,18 @@ impl Relayed {
     }
 }
 
-impl hyper::body::Body for Body {
+impl hyper::body::Body for ResponseBody {
     type Data = Bytes;
-    type Error = Broken;
+    type Error = ResponseBodyError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseBodyError>>> {
         let this = self.get_mut();
         let polled = match &mut this.kind {
-            Kind::Whole(bytes) => return Poll::Ready(bytes.take().map(Frame::data).map(Ok)),
-            Kind::Absent { .. } => return Poll::Ready(None),
-            Kind::Relayed(relayed) => relayed.poll_frame(cx),
-            Kind::Held(held) if held.0.is_empty() => held.1.poll_frame(cx),
-            Kind::Held(held) => return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut held.0))))),
+            ResponseKind::Whole(bytes) => return Poll::Ready(bytes.take().map(Frame::data).map(Ok)),
+            ResponseKind::Absent { .. } => return Poll::Ready(None),
+            ResponseKind::Relayed(relayed) => relayed.poll_frame(cx),
+            ResponseKind::Held(held) if held.0.is_empty() => held.1.poll_frame(cx),
+            ResponseKind::Held(held) => return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut held.0))))),
         };
         polled.map(|next| match (next?, &mut this.exchange) {
             (Ok(mut frame), exchange) => {
@@ -159,27 +162,27 @@ impl hyper::body::Body for Body {
             }
             (Err(error), exchange) => {
                 exchange.iter_mut().for_each(|exchange| exchange.failed(&error));
-                Some(Err(Broken))
+                Some(Err(ResponseBodyError))
             }
         })
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
-            Kind::Whole(bytes) => bytes.is_none(),
+            ResponseKind::Whole(bytes) => bytes.is_none(),
             // hyper writes the length of a 304 only if a body seems to follow; it never asks for it.
-            Kind::Absent { .. } => false,
-            Kind::Relayed(relayed) => relayed.body.is_end_stream(),
-            Kind::Held(held) => held.0.is_empty() && held.1.body.is_end_stream(),
+            ResponseKind::Absent { .. } => false,
+            ResponseKind::Relayed(relayed) => relayed.body.is_end_stream(),
+            ResponseKind::Held(held) => held.0.is_empty() && held.1.body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
-            Kind::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
-            Kind::Absent { length } => SizeHint::with_exact(*length),
-            Kind::Relayed(relayed) => relayed.body.size_hint(),
-            Kind::Held(_) => SizeHint::default(),
+            ResponseKind::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            ResponseKind::Absent { length } => SizeHint::with_exact(*length),
+            ResponseKind::Relayed(relayed) => relayed.body.size_hint(),
+            ResponseKind::Held(_) => SizeHint::default(),
         }
     }
 }
@@ -187,7 +190,7 @@ impl hyper::body::Body for Body {
 /// So much of an answer without a length is held back for an app that could not tell its half from the whole.
 const HELD_BYTES: usize = 1 << 20;
 
-impl fmt::Debug for Body {
+impl fmt::Debug for ResponseBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Body").field(&self.size_hint()).finish()
     }

@@ -17,8 +17,8 @@ use http::{HeaderMap, StatusCode};
 use crate::clock::Backoff;
 use crate::code::Code;
 use crate::config::Retry;
-use crate::transport::{Body, Kept};
-use crate::upstream::{Failure, Reached};
+use crate::transport::{ReplayBuffer, RequestBody};
+use crate::upstream::{Reached, SendFailure};
 
 /// What may still be done for one request.
 pub(super) struct Allowance {
@@ -31,7 +31,7 @@ pub(super) struct Allowance {
 
 /// Another sending of a request.
 pub(super) struct Again {
-    pub(super) body: Body,
+    pub(super) body: RequestBody,
     /// Not before so long.
     pub(super) pause: Option<Duration>,
 }
@@ -44,10 +44,10 @@ impl Allowance {
     /// After a sending that brought no answer.
     pub(super) fn after_failure(
         &mut self,
-        failure: &Failure,
+        failure: &SendFailure,
         retry: &Retry,
         is_idempotent: bool,
-        kept: &Kept,
+        kept: &ReplayBuffer,
     ) -> Option<Again> {
         let may = match failure.reached {
             Reached::NoConnection => retry.on_connect && !is_verdict(failure.error.code()),
@@ -71,7 +71,7 @@ impl Allowance {
         fields: &HeaderMap,
         retry: &Retry,
         left: Option<Duration>,
-        kept: &Kept,
+        kept: &ReplayBuffer,
     ) -> Option<Again> {
         if self.retries == 0 || !retry.on_status.contains(&status.as_u16()) {
             return None;
@@ -85,7 +85,7 @@ impl Allowance {
     }
 
     /// After a token that the service calls dead: whether it may be replaced for this request.
-    pub(super) fn take_renewal(&mut self, kept: &Kept) -> bool {
+    pub(super) fn take_renewal(&mut self, kept: &ReplayBuffer) -> bool {
         let may = self.renewals > 0 && kept.is_whole();
         self.renewals -= u32::from(may);
         may
@@ -93,13 +93,13 @@ impl Allowance {
 
     /// With another proof. A second one would be refused as the first was: RFC 9449 §9 has the service say what is wrong
     /// with it.
-    pub(super) fn another_proof(&mut self, kept: &Kept) -> Option<Again> {
+    pub(super) fn another_proof(&mut self, kept: &ReplayBuffer) -> Option<Again> {
         let body = if self.proofs > 0 { kept.again() } else { None };
         self.proofs = 0;
         body.map(Again::at_once)
     }
 
-    fn another(&mut self, kept: &Kept) -> Option<Body> {
+    fn another(&mut self, kept: &ReplayBuffer) -> Option<RequestBody> {
         let body = if self.retries > 0 { kept.again() } else { None };
         self.retries -= u32::from(body.is_some());
         body
@@ -111,7 +111,7 @@ impl Allowance {
 }
 
 impl Again {
-    pub(super) fn at_once(body: Body) -> Self {
+    pub(super) fn at_once(body: RequestBody) -> Self {
         Self { body, pause: None }
     }
 }
@@ -166,7 +166,7 @@ mod tests {
         let retry = Retry { attempts, on_status: vec![503], ..Retry::default() };
         let fields = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(value))]);
         let mut allowance = Allowance::new(&retry);
-        let (_, kept) = Body::nothing();
+        let (_, kept) = RequestBody::nothing();
         std::iter::from_fn(|| {
             allowance.after_status(StatusCode::SERVICE_UNAVAILABLE, &fields, &retry, left, &kept)?.pause
         })
@@ -196,9 +196,9 @@ mod tests {
     fn without_an_answer_it_is_at_once_and_then_later_and_later() {
         let retry = Retry { attempts: 4, ..Retry::default() };
         let mut allowance = Allowance::new(&retry);
-        let (_, kept) = Body::nothing();
+        let (_, kept) = RequestBody::nothing();
         let error = transport::Error::Terminated("gone".to_owned()).into();
-        let failure = Failure { error, reached: Reached::Reset };
+        let failure = SendFailure { error, reached: Reached::Reset };
 
         let pauses: Vec<_> = std::iter::from_fn(|| allowance.after_failure(&failure, &retry, true, &kept))
             .map(|again| again.pause)

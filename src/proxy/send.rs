@@ -15,17 +15,17 @@ use tokio::task::spawn_local;
 use tokio::time::sleep;
 
 use super::Error;
-use super::exchange::Exchange;
-use super::fields::{self, AppsCredential, Names, Present, Upward};
+use super::exchange::ExchangeRecord;
+use super::fields::{self, AppsCredential, FieldNames, Present, RequestContext};
 use super::principal::Principal;
 use super::retry::{Again, Allowance};
-use super::timing::Awaited;
-use super::upload::Upload;
+use super::timing::ExchangePhase;
+use super::upload::UploadWatch;
 use super::view::ServiceHalf;
 use crate::credential::{SentToken, Verdict};
 use crate::deadline::Deadline;
 use crate::incoming::IncomingBody;
-use crate::transport::{Body, Gate, Kept, Need, Outgoing};
+use crate::transport::{BodyNeed, ContinueGate, Outgoing, ReplayBuffer, RequestBody};
 use crate::upstream::{self, Choice, Pool, PooledBody, Timing};
 
 /// A request on its way to its service, and what is kept of it to send it again.
@@ -38,14 +38,14 @@ pub(super) struct Request {
     target: Option<PathAndQuery>,
     /// The app's own credential, where the config keeps it.
     apps_own: AppsCredential,
-    kept: Kept,
-    upload: Option<Rc<Upload>>,
+    kept: ReplayBuffer,
+    upload: Option<Rc<UploadWatch>>,
 }
 
 /// Why one sending brought no answer.
-enum Unanswered {
+enum SendError {
     /// It may be worth another one.
-    Failed(upstream::Failure),
+    Failed(upstream::SendFailure),
     /// The time is up.
     Expired(Error),
 }
@@ -61,15 +61,16 @@ impl Request {
         target: PathAndQuery,
         present: Present,
         half: &ServiceHalf,
-        exchange: &mut Exchange,
+        exchange: &mut ExchangeRecord,
     ) -> Result<Self, Error> {
         let (upload, view) = (exchange.upload(half), Rc::clone(&exchange.view));
         let head = &mut exchange.head;
         let chunked = !incoming.is_end_stream() && incoming.size_hint().exact().is_none();
         let (instance, routed_by) = (&view.worker.instance, &*view.routed_by);
-        let upward = Upward { method: &head.method, version: head.version, chunked, instance, present, routed_by };
+        let upward =
+            RequestContext { method: &head.method, version: head.version, chunked, instance, present, routed_by };
         let apps_own = fields::request(&mut head.headers, upward, &half.rules)?;
-        let (body, kept) = Body::app(incoming, BODY_BYTES_KEPT);
+        let (body, kept) = RequestBody::app(incoming, BODY_BYTES_KEPT);
         let body = followed(body, upload.as_ref(), half, &view.routed_by);
         let restored = half.rules.touches_target().then(|| target.clone());
         let outgoing = Outgoing {
@@ -90,7 +91,7 @@ impl Request {
     pub(super) async fn send(
         &mut self,
         half: &ServiceHalf,
-        exchange: &mut Exchange,
+        exchange: &mut ExchangeRecord,
     ) -> Result<Response<PooledBody>, Error> {
         let deadline = Rc::clone(&exchange.deadline);
         let mut allowance = Allowance::new(&half.service.retry);
@@ -104,7 +105,7 @@ impl Request {
             let upload = self.upload.as_deref();
             let timing = Cell::new(Timing::default());
             let attempted = attempt(&mut self.outgoing, choice, upload, half, self.who.pool(), &deadline, &timing);
-            let sent = exchange.wait_for(Awaited::Service, pin!(attempted)).await;
+            let sent = exchange.wait_for(ExchangePhase::Service, pin!(attempted)).await;
             exchange.waited_for_connection(timing.get().waited);
             // What is not the app's answer is let go of here, before anything is waited for: its connection, or its stream,
             // is free for others meanwhile.
@@ -116,8 +117,8 @@ impl Request {
                         return Ok(response);
                     }
                 },
-                Err(Unanswered::Expired(error)) => return Err(error),
-                Err(Unanswered::Failed(failure)) => {
+                Err(SendError::Expired(error)) => return Err(error),
+                Err(SendError::Failed(failure)) => {
                     // Where one connection was found dead too late, others that are idle may be so too.
                     choice = Choice::NotIdle;
                     let is_idempotent = self.outgoing.method.is_idempotent();
@@ -130,26 +131,26 @@ impl Request {
             if let Some(pause) = again.pause {
                 // In a box: few requests are sent again, and the others need no room for it.
                 let pausing = Box::pin(sleep(pause));
-                exchange.wait_for(Awaited::Service, pin!(pausing)).await;
+                exchange.wait_for(ExchangePhase::Service, pin!(pausing)).await;
             }
             self.renew(again.body, half, exchange);
         }
     }
 
     /// Reads as much of the app's body into memory as its signature is over. An app that waits for a `100` is sent one.
-    async fn gather(&mut self, need: Need, half: &ServiceHalf, exchange: &mut Exchange) -> Result<(), Error> {
+    async fn gather(&mut self, need: BodyNeed, half: &ServiceHalf, exchange: &mut ExchangeRecord) -> Result<(), Error> {
         let Some(upload) = self.upload.clone().filter(|_| !self.apps_own.is_all_of(&half.rules)) else {
             return Ok(());
         };
         let deadline = Rc::clone(&exchange.deadline);
-        let (body, view) = (std::mem::replace(&mut self.outgoing.body, Body::Empty), Rc::clone(&exchange.view));
+        let (body, view) = (std::mem::replace(&mut self.outgoing.body, RequestBody::Empty), Rc::clone(&exchange.view));
         let mut gathering = pin!(body.gather(need, &view.worker.held_bodies));
         upload.gathering();
         let gathered = poll_fn(|cx| match gathering.as_mut().poll(cx) {
             Poll::Ready(outcome) => Poll::Ready(outcome.map_err(Error::from)),
             Poll::Pending => deadline.poll_expired(cx).map(|_| Err(Error::BodyStalled)),
         });
-        let body = exchange.wait_for(Awaited::App, pin!(gathered)).await;
+        let body = exchange.wait_for(ExchangePhase::App, pin!(gathered)).await;
         upload.gathered();
         self.outgoing.body = body?;
         self.frame_anew();
@@ -159,28 +160,32 @@ impl Request {
     /// What is in memory waits for nobody's `100`, and says how long it is unless trailers follow.
     fn frame_anew(&mut self) {
         let Outgoing { fields, body, .. } = &mut self.outgoing;
-        if matches!(body, Body::Stream(_)) {
+        if matches!(body, RequestBody::Stream(_)) {
             return;
         }
         fields.remove(EXPECT);
-        if matches!(body, Body::Again(_)) && !fields.contains_key(TRAILER) {
+        if matches!(body, RequestBody::Again(_)) && !fields.contains_key(TRAILER) {
             fields.remove(TRANSFER_ENCODING);
         }
     }
 
     /// Sets the credential, but for what the app set itself and may.
-    async fn authorize(&mut self, half: &ServiceHalf, exchange: &mut Exchange) -> Result<Option<SentToken>, Error> {
+    async fn authorize(
+        &mut self,
+        half: &ServiceHalf,
+        exchange: &mut ExchangeRecord,
+    ) -> Result<Option<SentToken>, Error> {
         if self.apps_own.is_all_of(&half.rules) {
             return Ok(None);
         }
         let authorized = self.who.authorize(&mut self.outgoing);
-        let stamp = exchange.wait_for(Awaited::Credential, pin!(authorized)).await?;
+        let stamp = exchange.wait_for(ExchangePhase::Credential, pin!(authorized)).await?;
         self.apps_own.put_back(&mut self.outgoing.fields);
         Ok(Some(stamp))
     }
 
     /// Makes it ready for another sending: as before the first, with this body.
-    fn renew(&mut self, body: Body, half: &ServiceHalf, exchange: &Exchange) {
+    fn renew(&mut self, body: RequestBody, half: &ServiceHalf, exchange: &ExchangeRecord) {
         let Outgoing { target, fields, .. } = &mut self.outgoing;
         if let Some(unchanged) = &self.target {
             target.clone_from(unchanged);
@@ -189,7 +194,7 @@ impl Request {
         half.rules.withdraw(fields);
         self.apps_own.put_back(fields);
         // What is in memory waits for nobody's `100`.
-        if !matches!(body, Body::Stream(_)) {
+        if !matches!(body, RequestBody::Stream(_)) {
             fields.remove(EXPECT);
         }
         self.outgoing.body = followed(body, self.upload.as_ref(), half, &exchange.view.routed_by);
@@ -197,7 +202,12 @@ impl Request {
 }
 
 /// A body of which its exchange hears, and whose trailers say nothing that they must not.
-fn followed(body: Body, upload: Option<&Rc<Upload>>, half: &ServiceHalf, routed_by: &Rc<Names>) -> Body {
+fn followed(
+    body: RequestBody,
+    upload: Option<&Rc<UploadWatch>>,
+    half: &ServiceHalf,
+    routed_by: &Rc<FieldNames>,
+) -> RequestBody {
     match upload {
         Some(upload) => body.screened(fields::screen_routed(&half.rules.screen, routed_by)).observed(upload.observer()),
         None => body,
@@ -208,12 +218,12 @@ fn followed(body: Body, upload: Option<&Rc<Upload>>, half: &ServiceHalf, routed_
 async fn attempt(
     outgoing: &mut Outgoing,
     choice: Choice,
-    upload: Option<&Upload>,
+    upload: Option<&UploadWatch>,
     half: &ServiceHalf,
     pool: &Rc<Pool>,
     deadline: &Deadline,
     timing: &Cell<Timing>,
-) -> Result<Response<PooledBody>, Unanswered> {
+) -> Result<Response<PooledBody>, SendError> {
     let response_limit = half.service.timeouts.response;
     // The connection's own time-outs run until there is one.
     deadline.disarm();
@@ -226,7 +236,7 @@ async fn attempt(
             if let Some(upload) = upload {
                 upload.answered();
             }
-            return Poll::Ready(outcome.map_err(Unanswered::Failed));
+            return Poll::Ready(outcome.map_err(SendError::Failed));
         }
         let was_sent = std::mem::replace(&mut sent, timing.get().sent);
         match (was_sent, sent) {
@@ -246,25 +256,25 @@ async fn attempt(
             }
             _ => {}
         }
-        let expired = || upload.map_or(Error::ResponseTimeout, Upload::expired);
-        deadline.poll_expired(cx).map(|_| Err(Unanswered::Expired(expired())))
+        let expired = || upload.map_or(Error::ResponseTimeout, UploadWatch::expired);
+        deadline.poll_expired(cx).map(|_| Err(SendError::Expired(expired())))
     })
     .await
 }
 
 /// Holds the app's body back if the app waits to hear whether the service wants it.
-fn gated(outgoing: &mut Outgoing) -> Option<Gate> {
+fn gated(outgoing: &mut Outgoing) -> Option<ContinueGate> {
     let waits = outgoing.fields.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
     if !waits {
         return None;
     }
-    let gate = Gate::default();
+    let gate = ContinueGate::default();
     outgoing.body.hold(gate.clone());
     Some(gate)
 }
 
 /// RFC 9110 §10.1.1: a service that knows no `100` must not be waited for.
-fn open_in_time(gate: Gate) {
+fn open_in_time(gate: ContinueGate) {
     spawn_local(async move {
         sleep(CONTINUE_AWAITED).await;
         gate.open();
@@ -278,7 +288,7 @@ async fn after_answer(
     request: &Request,
     half: &ServiceHalf,
     allowance: &mut Allowance,
-    exchange: &mut Exchange,
+    exchange: &mut ExchangeRecord,
 ) -> Option<Again> {
     let (credential, kept) = (request.who.credential(), &request.kept);
     if let Some(stamp) = stamp {
@@ -292,7 +302,7 @@ async fn after_answer(
                 }
                 // In a box: few requests come here, and the others need no room for it.
                 let replacing = Box::pin(credential.replace(&stamp));
-                let replaced = exchange.wait_for(Awaited::Credential, pin!(replacing)).await;
+                let replaced = exchange.wait_for(ExchangePhase::Credential, pin!(replacing)).await;
                 // The body may have gone on in the meantime, to a service that reads on after its 401.
                 let body = if replaced { kept.again() } else { None };
                 return body.map(Again::at_once);

@@ -16,7 +16,7 @@ pub(super) struct ServerTiming {
 
 /// What is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Awaited {
+pub(super) enum ExchangePhase {
     Credential,
     /// A connection, then the answer's head.
     Service,
@@ -25,11 +25,11 @@ pub(super) enum Awaited {
 }
 
 impl ServerTiming {
-    pub(super) fn add(&mut self, what: Awaited, waited: Duration) {
+    pub(super) fn add(&mut self, what: ExchangePhase, waited: Duration) {
         match what {
-            Awaited::Credential => self.credential += waited,
-            Awaited::Service => self.service += waited,
-            Awaited::App => {}
+            ExchangePhase::Credential => self.credential += waited,
+            ExchangePhase::Service => self.service += waited,
+            ExchangePhase::App => {}
         }
     }
 
@@ -57,10 +57,10 @@ mod tests {
     fn the_waits_are_told_in_milliseconds_and_a_connections_making_is_no_time_of_the_services() {
         let mut timing = ServerTiming::default();
 
-        timing.add(Awaited::Credential, Duration::from_micros(1_500));
-        timing.add(Awaited::Service, Duration::from_millis(30));
+        timing.add(ExchangePhase::Credential, Duration::from_micros(1_500));
+        timing.add(ExchangePhase::Service, Duration::from_millis(30));
         timing.connected_after(Duration::from_millis(10));
-        timing.add(Awaited::Service, Duration::from_millis(2));
+        timing.add(ExchangePhase::Service, Duration::from_millis(2));
         timing.connected_after(Duration::ZERO);
 
         let told = timing.tell(Duration::from_micros(42));

@@ -17,15 +17,15 @@ use crate::transport::{Observer, Passage};
 
 /// Follows one app's body, and arms the exchange's deadline as it moves.
 #[derive(Debug)]
-pub(super) struct Upload {
+pub(super) struct UploadWatch {
     deadline: Rc<ExchangeDeadline>,
     timeouts: Timeouts,
     last: Cell<Passage>,
-    phase: Cell<Phase>,
+    phase: Cell<UploadPhase>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum UploadPhase {
     /// There is no connection yet: its own time-out runs.
     Connecting,
     /// It is read into memory, before there is a connection.
@@ -36,13 +36,13 @@ enum Phase {
     Over,
 }
 
-impl Upload {
+impl UploadWatch {
     pub(super) fn new(deadline: &Rc<ExchangeDeadline>, timeouts: Timeouts) -> Rc<Self> {
         Rc::new(Self {
             deadline: Rc::clone(deadline),
             timeouts,
             last: Cell::new(Passage::Moved),
-            phase: Cell::new(Phase::Connecting),
+            phase: Cell::new(UploadPhase::Connecting),
         })
     }
 
@@ -54,34 +54,34 @@ impl Upload {
 
     /// It is read into memory, for what has to know all of it.
     pub(super) fn gathering(&self) {
-        self.phase.set(Phase::Gathering);
+        self.phase.set(UploadPhase::Gathering);
         self.arm();
     }
 
     /// What can be read ahead was read.
     pub(super) fn gathered(&self) {
-        self.phase.set(Phase::Connecting);
+        self.phase.set(UploadPhase::Connecting);
         self.deadline.disarm();
     }
 
     /// There is a connection.
     pub(super) fn sent(&self) {
-        self.phase.set(Phase::Sent);
+        self.phase.set(UploadPhase::Sent);
         self.arm();
     }
 
     /// There is none any more: the one that there was had been dead.
     pub(super) fn not_sent(&self) {
-        self.phase.set(Phase::Connecting);
+        self.phase.set(UploadPhase::Connecting);
     }
 
     /// The answer's head came, maybe before the body's end.
     pub(super) fn answered(&self) {
-        self.phase.set(Phase::Answered);
+        self.phase.set(UploadPhase::Answered);
     }
 
     pub(super) fn over(&self) {
-        self.phase.set(Phase::Over);
+        self.phase.set(UploadPhase::Over);
     }
 
     /// Whether the request's last byte went on.
@@ -107,9 +107,9 @@ impl Upload {
 
     fn arm(&self) {
         match self.phase.get() {
-            Phase::Connecting | Phase::Over => {}
-            Phase::Sent if self.has_ended() => self.deadline.arm(self.timeouts.response),
-            Phase::Gathering | Phase::Sent | Phase::Answered => self.deadline.arm(self.timeouts.idle),
+            UploadPhase::Connecting | UploadPhase::Over => {}
+            UploadPhase::Sent if self.has_ended() => self.deadline.arm(self.timeouts.response),
+            UploadPhase::Gathering | UploadPhase::Sent | UploadPhase::Answered => self.deadline.arm(self.timeouts.idle),
         }
     }
 }

@@ -17,14 +17,14 @@ use arc_swap::{ArcSwap, Cache};
 use http::HeaderMap;
 use http::uri::Authority;
 
-use super::admit::Door;
-use super::fields::{Instance, Names, Rules};
+use super::admit::AccessCheck;
+use super::fields::{FieldNames, Instance, Rules};
 use super::{Arrival, Error, Peer};
 use crate::clock::Moment;
 use crate::code::Code;
 use crate::config::{AccessLog, Limits};
 use crate::credential::{Attachments, own_name};
-use crate::snapshot::{Access, Identity, Published, Service, Snapshot, Unidentified};
+use crate::snapshot::{Access, Identity, IdentityError, Published, Service, Snapshot};
 use crate::telemetry::errors::Recent;
 use crate::telemetry::metrics::{Metrics, Numbers};
 use crate::transport::HeldBodies;
@@ -35,7 +35,7 @@ pub(crate) struct Context {
     published: Arc<Published>,
     newest: RefCell<Cache<Current, Arc<Snapshot>>>,
     view: RefCell<Rc<View>>,
-    pub(super) worker: Rc<Worker>,
+    pub(super) worker: Rc<WorkerShared>,
 }
 
 /// The worker's halves for one snapshot.
@@ -44,8 +44,8 @@ pub(crate) struct View {
     /// In the order of the snapshot's services, which is that of their names.
     pub(super) halves: Vec<Rc<ServiceHalf>>,
     /// The fields that routes go by: no trailer may say them.
-    pub(super) routed_by: Rc<Names>,
-    pub(super) worker: Rc<Worker>,
+    pub(super) routed_by: Rc<FieldNames>,
+    pub(super) worker: Rc<WorkerShared>,
 }
 
 /// The worker's half of one service.
@@ -71,7 +71,7 @@ pub(super) struct IdentityHalf {
 }
 
 /// What stays with the worker whatever is published.
-pub(super) struct Worker {
+pub(super) struct WorkerShared {
     metrics: Arc<Metrics>,
     number: usize,
     workers: usize,
@@ -93,7 +93,7 @@ impl Context {
         workers: usize,
         instance: &str,
     ) -> Self {
-        let worker = Rc::new(Worker {
+        let worker = Rc::new(WorkerShared {
             unrouted: metrics.numbers(worker, ""),
             recent: Arc::clone(metrics.recent()),
             instance: Instance::new(instance),
@@ -156,12 +156,12 @@ impl View {
     }
 
     /// Who may ask under this snapshot.
-    pub(super) fn door(&self) -> Door<'_> {
+    pub(super) fn door(&self) -> AccessCheck<'_> {
         let Snapshot { access, routes, .. } = &*self.snapshot;
-        Door { access, routes, instance: &self.worker.instance }
+        AccessCheck { access, routes, instance: &self.worker.instance }
     }
 
-    fn build(snapshot: Arc<Snapshot>, worker: &Rc<Worker>, old: &[Rc<ServiceHalf>]) -> Self {
+    fn build(snapshot: Arc<Snapshot>, worker: &Rc<WorkerShared>, old: &[Rc<ServiceHalf>]) -> Self {
         let halves = snapshot.services.iter().map(|service| {
             half_of(service, old).cloned().unwrap_or_else(|| Rc::new(ServiceHalf::new(service, worker, old)))
         });
@@ -193,7 +193,7 @@ fn half_named<'a>(service: &Service, halves: &'a [Rc<ServiceHalf>]) -> Option<&'
 }
 
 impl ServiceHalf {
-    fn new(service: &Arc<Service>, worker: &Worker, old: &[Rc<Self>]) -> Self {
+    fn new(service: &Arc<Service>, worker: &WorkerShared, old: &[Rc<Self>]) -> Self {
         let all = service.identities.all();
         let half = Self {
             numbers: worker.metrics.numbers(worker.number, service.name.as_str()),
@@ -216,7 +216,7 @@ impl ServiceHalf {
     ///
     /// # Errors
     /// When the app has to say, and does not.
-    pub(super) fn identity(&self, fields: &HeaderMap, arrival: &Arrival) -> Result<&Rc<IdentityHalf>, Unidentified> {
+    pub(super) fn identity(&self, fields: &HeaderMap, arrival: &Arrival) -> Result<&Rc<IdentityHalf>, IdentityError> {
         let service = &self.service;
         let turn = || self.turn.replace(self.turn.get().wrapping_add(1));
         let connection = |arrived: &AtomicUsize| arrival.number_at(&service.name, arrived);

@@ -4,12 +4,12 @@
 //! the admin port) waits in one queue. Loading and compiling happen on a thread of their own; workers notice nothing
 //! until the new snapshot is published.
 
+mod command_refresh;
 mod rotation;
 #[cfg(test)]
 mod tests;
-mod trail;
-mod turns;
 pub(crate) mod watch;
+mod watched_folders;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::watch::Watcher;
 use crate::blocking::Lane;
-use crate::config::{self, Color, Config, Forgiven, Overrides, Report, Source};
+use crate::config::{self, Color, Config, ConfigSource, Overrides, Report, ToleratedFailures};
 use crate::credential::{Slots, oauth2};
 use crate::heap;
 use crate::locked::locked;
@@ -40,19 +40,19 @@ pub(crate) type Prepare = Box<dyn FnMut(&Arc<Config>) -> Result<Box<dyn FnOnce()
 /// Where the config comes from, the same at each load.
 #[derive(Clone, Debug)]
 pub(crate) struct Loader {
-    pub(crate) source: Source,
+    pub(crate) source: ConfigSource,
     pub(crate) overrides: Overrides,
 }
 
 /// Asks for reloads and shows what became of them; shared with the admin port.
 pub(crate) struct Reloads {
-    queue: mpsc::UnboundedSender<Asked>,
+    queue: mpsc::UnboundedSender<OutcomeSender>,
     history: Mutex<History>,
 }
 
 /// What a reload came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum ReloadOutcome {
     Applied {
         generation: u64,
     },
@@ -87,7 +87,7 @@ pub(crate) struct Applied {
 }
 
 /// Somebody who waits for the outcome.
-type Asked = oneshot::Sender<Outcome>;
+type OutcomeSender = oneshot::Sender<ReloadOutcome>;
 
 /// The task that reloads.
 pub(crate) struct Reloader {
@@ -96,7 +96,7 @@ pub(crate) struct Reloader {
     pub(crate) slots: Arc<Slots>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) reloads: Arc<Reloads>,
-    pub(crate) queue: mpsc::UnboundedReceiver<Asked>,
+    pub(crate) queue: mpsc::UnboundedReceiver<OutcomeSender>,
     pub(crate) watcher: Watcher,
     pub(crate) spawn: Spawn,
     pub(crate) prepare: Prepare,
@@ -106,7 +106,7 @@ impl Loader {
     /// Loads and compiles; `None` if there is an error, which the report then holds. Blocks.
     pub(crate) fn load(&self, previous: Option<&Snapshot>, slots: &Slots) -> (Option<Snapshot>, Report) {
         // A start must not depend on what a command asks; a reload costs no service the secret that it has.
-        let forgiven = previous.map_or_else(Forgiven::any, |previous| previous.failing.clone());
+        let forgiven = previous.map_or_else(ToleratedFailures::any, |previous| previous.failing.clone());
         let (config, mut report) = config::load_to_run(&self.source, &self.overrides, forgiven);
         let snapshot = config.and_then(|config| Snapshot::compile(config, previous, slots, &mut report));
         // The system's certificates leave 90 KiB of freed heap behind, the trees and texts of 500 services 2 MiB.
@@ -117,16 +117,16 @@ impl Loader {
 
 impl Reloads {
     /// Makes the queue; the receiving end is the [`Reloader`]'s.
-    pub(crate) fn new() -> (Arc<Self>, mpsc::UnboundedReceiver<Asked>) {
+    pub(crate) fn new() -> (Arc<Self>, mpsc::UnboundedReceiver<OutcomeSender>) {
         let (queue, receiver) = mpsc::unbounded_channel();
         let history = History { last_success: Some(SystemTime::now()), ..History::default() };
         (Arc::new(Self { queue, history: Mutex::new(history) }), receiver)
     }
 
     /// Asks for a reload and waits for its outcome.
-    pub(crate) async fn request(&self) -> Outcome {
+    pub(crate) async fn request(&self) -> ReloadOutcome {
         let (asked, outcome) = oneshot::channel();
-        let ended = || Outcome::Refused { error: "the process is ending".to_owned() };
+        let ended = || ReloadOutcome::Refused { error: "the process is ending".to_owned() };
         if self.queue.send(asked).is_err() {
             return ended();
         }
@@ -144,16 +144,16 @@ impl Reloads {
 }
 
 impl History {
-    fn note(&mut self, outcome: &Outcome, difference: Option<Difference>) {
+    fn note(&mut self, outcome: &ReloadOutcome, difference: Option<Difference>) {
         let now = SystemTime::now();
         match outcome {
-            Outcome::Refused { error } => {
+            ReloadOutcome::Refused { error } => {
                 self.count_refused += 1;
                 self.last_error = Some(error.clone());
                 return;
             }
-            Outcome::Unchanged { .. } => self.count_unchanged += 1,
-            Outcome::Applied { generation } => {
+            ReloadOutcome::Unchanged { .. } => self.count_unchanged += 1,
+            ReloadOutcome::Applied { generation } => {
                 self.count_applied += 1;
                 let difference = difference.unwrap_or_default();
                 self.applied.push_back(Applied { generation: *generation, time: now, difference });
@@ -186,7 +186,7 @@ impl Reloader {
                 waiting.push(asked);
             }
             let outcome = self.reload(&mut wanted, &mut loading).await;
-            if let (Outcome::Unchanged { generation }, [_, ..]) = (&outcome, &waiting[..]) {
+            if let (ReloadOutcome::Unchanged { generation }, [_, ..]) = (&outcome, &waiting[..]) {
                 // Whoever forces a reload wants to know that it was one. The watcher looks for nobody.
                 tracing::info!(generation, "reloaded: nothing has changed");
             }
@@ -199,7 +199,7 @@ impl Reloader {
 
     /// `wanted` is what the last load came to. What is published may lag behind it, where a service waits for a token
     /// before it switches: a load that finds the same again must not begin that anew.
-    async fn reload(&mut self, wanted: &mut Arc<Snapshot>, loading: &mut Lane) -> Outcome {
+    async fn reload(&mut self, wanted: &mut Arc<Snapshot>, loading: &mut Lane) -> ReloadOutcome {
         let (loader, slots, previous) = (Arc::clone(&self.loader), Arc::clone(&self.slots), Arc::clone(wanted));
         let load = move || {
             let (snapshot, report) = loader.load(Some(&previous), &slots);
@@ -219,12 +219,14 @@ impl Reloader {
                         }
                         decided
                     }
-                    Err(unclaimed) => (Outcome::Refused { error: format!("error: {unclaimed}") }, None),
+                    Err(unclaimed) => (ReloadOutcome::Refused { error: format!("error: {unclaimed}") }, None),
                 }
             }
-            Err(stuck) => (Outcome::Refused { error: format!("error: loading the config failed: {stuck}") }, None),
+            Err(stuck) => {
+                (ReloadOutcome::Refused { error: format!("error: loading the config failed: {stuck}") }, None)
+            }
         };
-        if let Outcome::Refused { error } = &outcome {
+        if let ReloadOutcome::Refused { error } = &outcome {
             tracing::error!("the config is refused, the old one goes on serving\n{}", error.trim_end());
         }
         self.reloads.lock().note(&outcome, difference);
@@ -237,14 +239,14 @@ impl Reloader {
         new: Option<Snapshot>,
         claims: &mut Option<ClaimedState>,
         report: &Report,
-    ) -> (Outcome, Option<Difference>) {
+    ) -> (ReloadOutcome, Option<Difference>) {
         let said = report.render(Color::Plain);
-        let Some(new) = new else { return (Outcome::Refused { error: said }, None) };
+        let Some(new) = new else { return (ReloadOutcome::Refused { error: said }, None) };
         warn_of(&said);
         let difference = Difference::between(wanted, &new);
         if difference.is_empty() {
             self.hurry(wanted);
-            return (Outcome::Unchanged { generation: wanted.generation }, None);
+            return (ReloadOutcome::Unchanged { generation: wanted.generation }, None);
         }
         let generation = new.generation;
         match (self.prepare)(&new.config) {
@@ -255,12 +257,12 @@ impl Reloader {
                 self.publish(wanted);
                 commit();
             }
-            Err(error) => return (Outcome::Refused { error }, None),
+            Err(error) => return (ReloadOutcome::Refused { error }, None),
         }
         for line in difference.lines() {
             tracing::info!(generation, "reloaded: {line}");
         }
-        (Outcome::Applied { generation }, Some(difference))
+        (ReloadOutcome::Applied { generation }, Some(difference))
     }
 
     fn publish(&self, new: &Arc<Snapshot>) {

@@ -22,19 +22,19 @@ use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::trail;
-use super::turns::Turns;
-use crate::blocking::{self, Lane, Stuck};
+use super::command_refresh::CommandRefreshes;
+use super::watched_folders;
+use crate::blocking::{self, Lane, LaneError};
 use crate::config::Watched;
 
 /// Watches what a load has read and run.
 pub(crate) struct Watcher {
-    files: Files,
-    turns: Turns,
+    files: WatchedFiles,
+    turns: CommandRefreshes,
 }
 
 /// Watches the files.
-struct Files {
+struct WatchedFiles {
     watched: Watched,
     stirred: Arc<Notify>,
     /// Something may have changed that nobody has looked at yet.
@@ -59,13 +59,13 @@ enum Notifications {
 impl Watcher {
     /// Watches what a load has just read.
     pub(crate) fn new(watched: Watched) -> Self {
-        Self { turns: Turns::new(&watched), files: Files::new(watched) }
+        Self { turns: CommandRefreshes::new(&watched), files: WatchedFiles::new(watched) }
     }
 
     /// Watches what the next load has just read, a failed one too: other paths perhaps, and other directories on the
     /// way to them.
     pub(crate) fn watch(&mut self, watched: Watched) {
-        self.turns = Turns::new(&watched);
+        self.turns = CommandRefreshes::new(&watched);
         self.files.watch(watched);
     }
 
@@ -80,7 +80,7 @@ impl Watcher {
     }
 }
 
-impl Files {
+impl WatchedFiles {
     fn new(watched: Watched) -> Self {
         let stirred = Arc::new(Notify::new());
         Self {
@@ -157,9 +157,9 @@ impl Files {
         match self.looking.run(LOOK_WITHIN, move || before.again() != before).await {
             Ok(is_different) => is_different,
             // Looked at again at the next turn, once what hangs is through; a load now would hang in the same place.
-            Err(Stuck::Late) => false,
+            Err(LaneError::Late) => false,
             // Taken for a change: the load will meet it again, and say so.
-            Err(Stuck::Panicked(_)) => true,
+            Err(LaneError::Panicked(_)) => true,
         }
     }
 
@@ -176,7 +176,7 @@ impl Files {
 /// They are made anew for each load: a watch belongs to an inode, and the path that it was made for may lead to
 /// another one by now. Blocks.
 fn notifications(watched: &Watched, stirred: &Arc<Notify>) -> notify::Result<RecommendedWatcher> {
-    let directories: BTreeSet<PathBuf> = watched.paths().flat_map(trail::directories).collect();
+    let directories: BTreeSet<PathBuf> = watched.paths().flat_map(watched_folders::directories).collect();
     let stirred = Arc::clone(stirred);
     let mut watcher = notify::recommended_watcher(move |event| {
         if is_of_interest(&event) {
@@ -232,8 +232,8 @@ mod tests {
     }
 
     /// A watcher of `path` that has nothing left to look at.
-    async fn watcher(path: &Path) -> Files {
-        let mut watcher = Files::new(load(path));
+    async fn watcher(path: &Path) -> WatchedFiles {
+        let mut watcher = WatchedFiles::new(load(path));
         watcher.arm().await;
         watcher.settle().await;
         assert!(!watcher.is_different().await, "nothing has changed yet");
@@ -314,7 +314,7 @@ mod tests {
         let watched = load(&path);
         fs::write(&path, "two").unwrap();
 
-        let mut watcher = Files::new(watched);
+        let mut watcher = WatchedFiles::new(watched);
 
         assert!(timeout(SOON, watcher.changed()).await.is_ok());
     }

@@ -15,10 +15,10 @@ pub(crate) struct Allow {
 
 /// A pattern's segments.
 #[derive(Debug)]
-struct Pattern(Vec<Segment>);
+struct Pattern(Vec<PatternSegment>);
 
 #[derive(Debug)]
-enum Segment {
+enum PatternSegment {
     /// `**`: any number of segments, also none.
     Any,
     /// The pieces between the `*`s of one segment; a single piece has to be equal.
@@ -27,7 +27,7 @@ enum Segment {
 
 impl Allow {
     /// Reads it, and reports patterns that nothing under this base path can match.
-    pub(crate) fn compile(written: &config::Allow, base_path: &str, report: &mut Report) -> Self {
+    pub(crate) fn compile(written: &config::AllowConfig, base_path: &str, report: &mut Report) -> Self {
         let allow = Self::read(written);
         let idle = written.paths.iter().zip(&allow.paths).filter(|(_, pattern)| !pattern.reaches_under(base_path));
         for (path, _) in idle {
@@ -38,7 +38,7 @@ impl Allow {
         allow
     }
 
-    pub(crate) fn read(written: &config::Allow) -> Self {
+    pub(crate) fn read(written: &config::AllowConfig) -> Self {
         let paths = written.paths.iter().map(|path| Pattern::compile(&path.value)).collect();
         Self { methods: written.methods.clone(), paths }
     }
@@ -63,8 +63,8 @@ impl Allow {
 impl Pattern {
     fn compile(written: &str) -> Self {
         let segments = written.split('/').skip(1).map(|segment| match segment {
-            "**" => Segment::Any,
-            pieces => Segment::Pieces(pieces.split('*').map(str::to_owned).collect()),
+            "**" => PatternSegment::Any,
+            pieces => PatternSegment::Pieces(pieces.split('*').map(str::to_owned).collect()),
         });
         Self(segments.collect())
     }
@@ -82,17 +82,17 @@ impl Pattern {
 }
 
 /// Greedy with one step back, so that a pattern with many `**` takes no exponential time.
-fn fits(pattern: &[Segment], path: &[&str]) -> bool {
+fn fits(pattern: &[PatternSegment], path: &[&str]) -> bool {
     let (mut at, mut on) = (0, 0);
     let mut retry: Option<(usize, usize)> = None;
     while on < path.len() {
         match pattern.get(at) {
-            Some(Segment::Any) => {
+            Some(PatternSegment::Any) => {
                 retry = Some((at, on));
                 at += 1;
                 continue;
             }
-            Some(Segment::Pieces(pieces)) if segment_fits(pieces, path[on]) => {
+            Some(PatternSegment::Pieces(pieces)) if segment_fits(pieces, path[on]) => {
                 at += 1;
                 on += 1;
                 continue;
@@ -105,15 +105,15 @@ fn fits(pattern: &[Segment], path: &[&str]) -> bool {
         at = any + 1;
         on = taken + 1;
     }
-    pattern[at..].iter().all(|rest| matches!(rest, Segment::Any))
+    pattern[at..].iter().all(|rest| matches!(rest, PatternSegment::Any))
 }
 
 /// Whether `pattern` fits `path`, or `path` with some more segments. Once the segments are used up there is always a
 /// rest that fits; until then the first `**` takes all of them.
-fn reaches_under(pattern: &[Segment], path: &[&str]) -> bool {
+fn reaches_under(pattern: &[PatternSegment], path: &[&str]) -> bool {
     match (pattern, path) {
-        (_, []) | ([Segment::Any, ..], _) => true,
-        ([Segment::Pieces(pieces), pattern @ ..], [segment, path @ ..]) => {
+        (_, []) | ([PatternSegment::Any, ..], _) => true,
+        ([PatternSegment::Pieces(pieces), pattern @ ..], [segment, path @ ..]) => {
             segment_fits(pieces, segment) && reaches_under(pattern, path)
         }
         ([], _) => false,
@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn a_pattern_that_the_base_path_rules_out_is_reported() {
         let idle = |pattern: &str, base_path: &str| {
-            let written = config::Allow { methods: Vec::new(), paths: vec![At::nowhere(pattern.to_owned())] };
+            let written = config::AllowConfig { methods: Vec::new(), paths: vec![At::nowhere(pattern.to_owned())] };
             let mut report = Report::new(config::Secrets::Read);
             Allow::compile(&written, base_path, &mut report);
             report.render(config::Color::Plain)

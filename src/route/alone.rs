@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::Kind;
+use super::RouteKind;
 use super::index::Index;
 use super::rule::{HostPattern, Rule};
 
@@ -24,7 +24,7 @@ struct Tenant {
 impl Alone {
     pub(super) fn new(rules: &[Rule], index: &Index) -> Self {
         let mut tenants: HashMap<Box<str>, Option<Tenant>> = HashMap::new();
-        for rule in rules.iter().filter(|rule| rule.kind != Kind::ForwardProxy) {
+        for rule in rules.iter().filter(|rule| rule.kind != RouteKind::ForwardProxy) {
             let HostPattern::Exact(host) = &rule.host else { continue };
             let takes_all = rule.path.is_empty() && rule.methods.is_empty() && rule.headers.is_empty();
             let tenant = Tenant { service: rule.service, takes_all };

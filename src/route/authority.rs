@@ -6,29 +6,29 @@
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
-use super::target::Refused;
+use super::target::TargetError;
 
 /// A host, and the port if one was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Authority<'a> {
+pub(crate) struct RequestAuthority<'a> {
     /// Lower case, without a trailing dot; an IPv6 address has no brackets.
     pub(crate) host: Cow<'a, str>,
     pub(crate) port: Option<u16>,
 }
 
-impl<'a> Authority<'a> {
+impl<'a> RequestAuthority<'a> {
     /// Reads `host`, `host:port`, `[v6]` or `[v6]:port`; allocates nothing for a name that is in its one spelling.
     ///
     /// # Errors
     /// When there is userinfo, or the host or the port is malformed. Stricter than RFC 3986 §3.2.2, which allows
     /// percent-encodings and `!$&'()*+,;=` in a name: none of ours has them, and others might decode them.
-    pub(crate) fn parse(text: &'a str) -> Result<Self, Refused> {
+    pub(crate) fn parse(text: &'a str) -> Result<Self, TargetError> {
         if text.contains('@') {
-            return Err(Refused::Userinfo);
+            return Err(TargetError::Userinfo);
         }
         let (host, port) = match text.strip_prefix('[') {
             Some(bracketed) => {
-                let (address, after) = bracketed.split_once(']').ok_or(Refused::Host)?;
+                let (address, after) = bracketed.split_once(']').ok_or(TargetError::Host)?;
                 (ipv6(address)?, after)
             }
             None => {
@@ -40,33 +40,33 @@ impl<'a> Authority<'a> {
     }
 }
 
-fn ipv6(address: &str) -> Result<Cow<'_, str>, Refused> {
-    let parsed: Ipv6Addr = address.parse().map_err(|_| Refused::Host)?;
+fn ipv6(address: &str) -> Result<Cow<'_, str>, TargetError> {
+    let parsed: Ipv6Addr = address.parse().map_err(|_| TargetError::Host)?;
     Ok(parsed.to_string().into())
 }
 
-fn name_or_ipv4(text: &str) -> Result<Cow<'_, str>, Refused> {
+fn name_or_ipv4(text: &str) -> Result<Cow<'_, str>, TargetError> {
     let name = text.strip_suffix('.').unwrap_or(text);
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     let labels_filled = name.split('.').all(|label| !label.is_empty());
     if name.len() > LONGEST_NAME || !labels_filled || !name.bytes().all(allowed) {
-        return Err(Refused::Host);
+        return Err(TargetError::Host);
     }
     let is_lower = !name.bytes().any(|byte| byte.is_ascii_uppercase());
     Ok(if is_lower { name.into() } else { name.to_ascii_lowercase().into() })
 }
 
 /// Reads what follows the host: nothing, `:` or `:port` (an empty port is no port, RFC 3986 §3.2.3).
-fn read_port(after: &str) -> Result<Option<u16>, Refused> {
+fn read_port(after: &str) -> Result<Option<u16>, TargetError> {
     if after.is_empty() || after == ":" {
         return Ok(None);
     }
-    let digits = after.strip_prefix(':').ok_or(Refused::Port)?;
+    let digits = after.strip_prefix(':').ok_or(TargetError::Port)?;
     // `u16::from_str` would take a leading `+`.
     if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(Refused::Port);
+        return Err(TargetError::Port);
     }
-    digits.parse().map(Some).map_err(|_| Refused::Port)
+    digits.parse().map(Some).map_err(|_| TargetError::Port)
 }
 
 /// What DNS allows, in bytes. It also bounds how many suffixes of a host the table looks up.
@@ -78,13 +78,13 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, host: &str, port: Option<u16>) {
-        let parsed = Authority::parse(text);
-        assert_eq!(parsed, Ok(Authority { host: host.into(), port }), "{text:?}");
+        let parsed = RequestAuthority::parse(text);
+        assert_eq!(parsed, Ok(RequestAuthority { host: host.into(), port }), "{text:?}");
     }
 
     #[track_caller]
     fn check_refused(text: &str, why: &str) {
-        let refused = Authority::parse(text).expect_err(text);
+        let refused = RequestAuthority::parse(text).expect_err(text);
         assert_eq!(refused.to_string(), why, "{text:?}");
     }
 
@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn a_name_in_its_one_spelling_is_not_copied() {
         for text in ["localhost:9800", "api.partner.example.", "127.0.0.1:9800"] {
-            let parsed = Authority::parse(text).expect(text);
+            let parsed = RequestAuthority::parse(text).expect(text);
 
             assert!(matches!(parsed.host, Cow::Borrowed(_)), "{text:?}");
         }

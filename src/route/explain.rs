@@ -4,14 +4,14 @@
 use std::cmp::Reverse;
 use std::fmt;
 
-use super::obstacle::{AskedRoute, Obstacle};
+use super::mismatch::{AskedRoute, Mismatch};
 use super::rule::{Rank, Rule};
-use super::{Kind, Question, Table};
+use super::{Question, RouteKind, RouteTable};
 
 /// A rule that was considered.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Considered<'t> {
-    pub(crate) kind: Kind,
+    pub(crate) kind: RouteKind,
     /// Place of its service.
     pub(crate) service: usize,
     /// What it asks for, as text.
@@ -26,7 +26,7 @@ pub(crate) enum RouteVerdict<'t> {
     /// It fits, and the winner says more about the request.
     LessSpecific(Advantage),
     /// It does not fit.
-    PassedOver(Obstacle<'t>),
+    PassedOver(Mismatch<'t>),
 }
 
 /// What the winner has more of; the first in this order decides.
@@ -39,7 +39,7 @@ pub(crate) enum Advantage {
     Explicit,
 }
 
-impl Table {
+impl RouteTable {
     /// The rules that came nearest to this request, the winner first; at most 50.
     pub(crate) fn consider(&self, question: &Question<'_>) -> Vec<Considered<'_>> {
         let asked = self.asked(question);

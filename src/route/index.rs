@@ -7,9 +7,9 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::obstacle::{AskedRoute, Reach, Site, only, unless_default};
+use super::mismatch::{AskedRoute, Reach, RouteOrigin, only, unless_default};
 use super::rule::{HostPattern, Rule};
-use super::{Kind, Question};
+use super::{Question, RouteKind};
 
 /// The rules by host and path; it holds their places in a sorted list.
 #[derive(Debug, Default)]
@@ -23,7 +23,7 @@ pub(super) struct Index {
 
 impl Index {
     /// `rules` are in their order, see [`Rule::order`].
-    pub(super) fn new(rules: &[Rule], sites: &[Site]) -> Self {
+    pub(super) fn new(rules: &[Rule], sites: &[RouteOrigin]) -> Self {
         let mut index = Self::default();
         for site in sites {
             index.authorities.entry(site.host.clone()).or_default().entry(site.port).or_default();
@@ -34,11 +34,11 @@ impl Index {
         index
     }
 
-    fn paths_for(&mut self, rule: &Rule, sites: &[Site]) -> &mut Paths {
+    fn paths_for(&mut self, rule: &Rule, sites: &[RouteOrigin]) -> &mut Paths {
         match &rule.host {
             HostPattern::Any => &mut self.any,
             HostPattern::Suffix(suffix) => self.suffixes.entry(suffix.clone()).or_default(),
-            HostPattern::Exact(host) if rule.kind == Kind::ForwardProxy => {
+            HostPattern::Exact(host) if rule.kind == RouteKind::ForwardProxy => {
                 let ports = self.authorities.entry(host.clone()).or_default();
                 ports.entry(sites[rule.service].port).or_default()
             }

@@ -11,10 +11,10 @@ pub(crate) mod allow;
 mod alone;
 pub(crate) mod authority;
 pub(crate) mod explain;
-mod fault;
 mod index;
-mod obstacle;
+mod mismatch;
 mod rule;
+mod rule_problem;
 pub(crate) mod target;
 #[cfg(any(test, feature = "bench"))]
 pub(crate) mod trial;
@@ -24,25 +24,25 @@ use std::fmt;
 
 use http::{HeaderMap, HeaderName, Method};
 
-use crate::config::{At, Report, Route, Url};
+use crate::config::{At, Report, RouteConfig, Url};
 use crate::name::ServiceName;
 
 use alone::Alone;
-use fault::{RouteFinding, shared_site, undecided};
 use index::Index;
-use obstacle::{AskedRoute, Reach, Site};
+use mismatch::{AskedRoute, Reach, RouteOrigin};
 pub(crate) use rule::Rule;
+use rule_problem::{RouteFinding, shared_site, undecided};
 
 /// All routes, explicit and default. Services are known by their place in the list that `compile` was given.
 #[derive(Debug)]
-pub(crate) struct Table {
+pub(crate) struct RouteTable {
     /// In order, see [`Rule::order`].
     rules: Vec<Rule>,
     index: Index,
     /// The hosts that lead to one service and no other.
     alone: Alone,
     /// Where each service is.
-    sites: Vec<Site>,
+    sites: Vec<RouteOrigin>,
     names: Vec<ServiceName>,
 }
 
@@ -55,7 +55,7 @@ pub(crate) struct Destination<'a> {
 
 /// How the request names its target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
+pub(crate) enum TargetForm {
     /// `GET /payments/orders`, with a `Host` field, or HTTP/2 with `:authority`.
     Origin,
     /// `GET http://api.partner.example/v1/orders`. If it names no service and its host is local, the table reads it
@@ -66,7 +66,7 @@ pub(crate) enum Form {
 /// What is asked.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Question<'a> {
-    pub(crate) form: Form,
+    pub(crate) form: TargetForm,
     /// Host of the request as [`authority::Authority::parse`] spells it (`Host` field, `:authority`, or the target's
     /// authority).
     pub(crate) host: &'a str,
@@ -85,7 +85,7 @@ pub(crate) struct Question<'a> {
 pub(crate) struct Match<'t> {
     /// Place of the service in the list given to [`Table::compile`].
     pub(crate) service: usize,
-    pub(crate) kind: Kind,
+    pub(crate) kind: RouteKind,
     /// Bytes of the request's path to drop before the rest is appended to the base path.
     pub(crate) strip: usize,
     /// The stripped prefix (`/payments`), `""` if nothing is stripped: what `Location` and cookie paths map back to.
@@ -96,7 +96,7 @@ pub(crate) struct Match<'t> {
 
 /// Which rule it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Kind {
+pub(crate) enum RouteKind {
     /// Number of the entry in `routes`, from 0.
     Explicit(usize),
     DefaultPath,
@@ -104,7 +104,7 @@ pub(crate) enum Kind {
     ForwardProxy,
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for RouteKind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Explicit(number) => write!(formatter, "routes[{number}]"),
@@ -115,10 +115,14 @@ impl fmt::Display for Kind {
     }
 }
 
-impl Table {
+impl RouteTable {
     /// Builds the table, and reports routes that no request can fit, and two explicit ones that one request could fit
     /// while nothing decides. `routes[n].1` is the place of its service in `services`.
-    pub(crate) fn compile(services: &[Destination<'_>], routes: &[(&At<Route>, usize)], report: &mut Report) -> Self {
+    pub(crate) fn compile(
+        services: &[Destination<'_>],
+        routes: &[(&At<RouteConfig>, usize)],
+        report: &mut Report,
+    ) -> Self {
         let (table, findings) = Self::build(services, routes);
         for finding in findings {
             finding.report(report);
@@ -162,7 +166,7 @@ impl Table {
 
     /// Whether one service alone has the authority `host:port`, for absolute-form.
     pub(crate) fn has_one_service(&self, host: &str, port: Option<u16>) -> bool {
-        let port = obstacle::unless_default(port);
+        let port = mismatch::unless_default(port);
         self.sites.iter().filter(|site| *site.host == *host && site.port == port).count() == 1
     }
 
@@ -176,7 +180,7 @@ impl Table {
     pub(crate) fn ways_in(&self, host: &str) -> Option<String> {
         let place = self.sites.iter().position(|site| *site.host == *host)?;
         let (site, name) = (&self.sites[place], &self.names[place]);
-        let is_proxied = self.rules.iter().any(|rule| rule.kind == Kind::ForwardProxy && rule.service == place);
+        let is_proxied = self.rules.iter().any(|rule| rule.kind == RouteKind::ForwardProxy && rule.service == place);
         let whole_url = match is_proxied {
             true => format!("which counts in a whole URL only: send `{site}/…` as the target, or"),
             false => "which counts where a route says so:".to_owned(),
@@ -189,15 +193,15 @@ impl Table {
     fn asked<'q>(&'q self, question: &'q Question<'q>) -> AskedRoute<'q> {
         let names_service = || self.is_service_authority(question.host, question.port);
         let reach = match question.form {
-            Form::Absolute if names_service() => Reach::Own,
+            TargetForm::Absolute if names_service() => Reach::Own,
             _ if question.local => Reach::Local,
             _ => Reach::Named,
         };
         AskedRoute { question, reach, sites: &self.sites }
     }
 
-    fn build(services: &[Destination<'_>], routes: &[(&At<Route>, usize)]) -> (Self, Vec<RouteFinding>) {
-        let sites: Vec<_> = services.iter().map(Site::of).collect();
+    fn build(services: &[Destination<'_>], routes: &[(&At<RouteConfig>, usize)]) -> (Self, Vec<RouteFinding>) {
+        let sites: Vec<_> = services.iter().map(RouteOrigin::of).collect();
         let (mut rules, mut findings) = explicit_rules(routes);
         let (defaults, shared) = default_rules(services, &sites);
         findings.extend(shared);
@@ -210,7 +214,7 @@ impl Table {
     }
 }
 
-fn explicit_rules(routes: &[(&At<Route>, usize)]) -> (Vec<Rule>, Vec<RouteFinding>) {
+fn explicit_rules(routes: &[(&At<RouteConfig>, usize)]) -> (Vec<Rule>, Vec<RouteFinding>) {
     let mut rules = Vec::with_capacity(routes.len());
     let mut findings = Vec::new();
     for (number, (route, service)) in routes.iter().enumerate() {
@@ -225,10 +229,10 @@ fn explicit_rules(routes: &[(&At<Route>, usize)]) -> (Vec<Rule>, Vec<RouteFindin
 }
 
 /// The default routes of each service, and the services that have none of one kind because another is in the same place.
-fn default_rules(services: &[Destination<'_>], sites: &[Site]) -> (Vec<Rule>, Vec<RouteFinding>) {
+fn default_rules(services: &[Destination<'_>], sites: &[RouteOrigin]) -> (Vec<Rule>, Vec<RouteFinding>) {
     let mut rules = Vec::new();
     let mut findings = Vec::new();
-    let mut by_site: BTreeMap<&Site, Vec<usize>> = BTreeMap::new();
+    let mut by_site: BTreeMap<&RouteOrigin, Vec<usize>> = BTreeMap::new();
     for (place, service) in services.iter().enumerate().filter(|(_, service)| service.default_routes) {
         rules.push(Rule::default_path(place, service));
         rules.push(Rule::default_host(place, service));

@@ -5,16 +5,16 @@ use std::fmt;
 
 use http::{HeaderName, HeaderValue, Method};
 
-use super::fault::{Fault, RouteFinding};
-use super::obstacle::Site;
-use super::{Destination, Kind, target};
-use crate::config::{At, Route, Span};
+use super::mismatch::RouteOrigin;
+use super::rule_problem::{RouteFinding, RuleProblem};
+use super::{Destination, RouteKind, target};
+use crate::config::{At, RouteConfig, Span};
 use crate::spelling::folded_name;
 
 /// A route as the table holds it, explicit or default.
 #[derive(Debug)]
 pub(crate) struct Rule {
-    pub(super) kind: Kind,
+    pub(super) kind: RouteKind,
     /// Where it was written; a default route, where its service's URL was.
     pub(super) span: Span,
     /// Place of its service.
@@ -67,13 +67,13 @@ impl Rule {
     ///
     /// # Errors
     /// When no request could have its path.
-    pub(super) fn explicit(number: usize, written: &At<Route>, service: usize) -> Result<Self, RouteFinding> {
+    pub(super) fn explicit(number: usize, written: &At<RouteConfig>, service: usize) -> Result<Self, RouteFinding> {
         let At { value: route, span } = written;
         let mut headers: Vec<_> =
             route.headers.iter().map(|(name, value)| (as_compared(name), value.clone())).collect();
         headers.sort_by(|a, b| a.0.as_str().cmp(b.0.as_str()).then_with(|| a.1.cmp(&b.1)));
         Ok(Self {
-            kind: Kind::Explicit(number),
+            kind: RouteKind::Explicit(number),
             span: *span,
             service,
             host: route.host.as_ref().map_or(HostPattern::Any, |host| HostPattern::read(&host.value)),
@@ -87,22 +87,22 @@ impl Rule {
     /// `/NAME`, stripped.
     pub(super) fn default_path(service: usize, of: &Destination<'_>) -> Self {
         let path = format!("/{}", of.name).into();
-        Self { path, strips: true, ..Self::default_route(Kind::DefaultPath, service, of, HostPattern::Any) }
+        Self { path, strips: true, ..Self::default_route(RouteKind::DefaultPath, service, of, HostPattern::Any) }
     }
 
     /// `NAME.localhost`.
     pub(super) fn default_host(service: usize, of: &Destination<'_>) -> Self {
         let host = format!("{}.localhost", of.name).into();
-        Self::default_route(Kind::DefaultHost, service, of, HostPattern::Exact(host))
+        Self::default_route(RouteKind::DefaultHost, service, of, HostPattern::Exact(host))
     }
 
     /// Everything under the service's own URL.
-    pub(super) fn forward_proxy(service: usize, of: &Destination<'_>, site: &Site) -> Self {
+    pub(super) fn forward_proxy(service: usize, of: &Destination<'_>, site: &RouteOrigin) -> Self {
         let host = HostPattern::Exact(site.host.clone());
-        Self { path: site.base_path.clone(), ..Self::default_route(Kind::ForwardProxy, service, of, host) }
+        Self { path: site.base_path.clone(), ..Self::default_route(RouteKind::ForwardProxy, service, of, host) }
     }
 
-    fn default_route(kind: Kind, service: usize, of: &Destination<'_>, host: HostPattern) -> Self {
+    fn default_route(kind: RouteKind, service: usize, of: &Destination<'_>, host: HostPattern) -> Self {
         let span = of.url.span;
         Self { kind, span, service, host, path: "".into(), methods: [].into(), headers: [].into(), strips: false }
     }
@@ -113,7 +113,7 @@ impl Rule {
             path_bytes: self.path.len(),
             names_methods: !self.methods.is_empty(),
             headers: self.headers.len(),
-            is_explicit: matches!(self.kind, Kind::Explicit(_)),
+            is_explicit: matches!(self.kind, RouteKind::Explicit(_)),
         }
     }
 
@@ -175,7 +175,7 @@ fn read_path(written: &At<String>) -> Result<&str, RouteFinding> {
     let Err(refused) = target::check(&written.value) else {
         return Ok(written.value.strip_suffix('/').unwrap_or(&written.value));
     };
-    Err(RouteFinding { span: written.span, fault: Fault::Path(refused) })
+    Err(RouteFinding { span: written.span, fault: RuleProblem::Path(refused) })
 }
 
 /// Whether `path` lies under `prefix`: is the same, or goes on with a slash.
@@ -193,7 +193,7 @@ impl fmt::Display for Rule {
             HostPattern::Exact(host) => write!(formatter, "host `{host}`, path `{path}`")?,
         }
         if !self.methods.is_empty() {
-            write!(formatter, ", {}", Listed(&self.methods))?;
+            write!(formatter, ", {}", MethodList(&self.methods))?;
         }
         // Names only: a value may be a secret.
         self.header_names().try_for_each(|name| write!(formatter, ", header `{name}`"))
@@ -201,9 +201,9 @@ impl fmt::Display for Rule {
 }
 
 /// `GET or POST`.
-pub(super) struct Listed<'a>(pub(super) &'a [Method]);
+pub(super) struct MethodList<'a>(pub(super) &'a [Method]);
 
-impl fmt::Display for Listed<'_> {
+impl fmt::Display for MethodList<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().enumerate().try_for_each(|(place, method)| {
             let separator = if place == 0 { "" } else { " or " };

@@ -15,7 +15,7 @@ use crate::config::Url;
 
 /// Why a request's target is refused: with 400, but [`Refused::TooLong`] as a head that is too large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Refused {
+pub(crate) enum TargetError {
     #[error("the path does not start with `/`")]
     NoSlash,
     #[error("the path starts with `//`")]
@@ -47,18 +47,18 @@ pub(crate) enum Refused {
 /// # Errors
 /// When it has a dot segment in any spelling, `//` at its start, a `\`, `%00`, a control or non-ASCII byte, or a broken
 /// percent-encoding. All else could only name what it says, and survives.
-pub(crate) fn check(path: &str) -> Result<(), Refused> {
+pub(crate) fn check(path: &str) -> Result<(), TargetError> {
     if !path.starts_with('/') {
-        return Err(Refused::NoSlash);
+        return Err(TargetError::NoSlash);
     }
     if path.starts_with("//") {
-        return Err(Refused::DoubleSlash);
+        return Err(TargetError::DoubleSlash);
     }
     // Most paths have neither a dot nor an encoding: one pass over the bytes is all they cost.
     match survey(path.as_bytes())? {
-        Seen { dots: false, encodings: false } => Ok(()),
-        Seen { encodings: false, .. } => refuse_dot_segments(path.bytes()),
-        Seen { .. } => refuse_encoded_dot_segments(path.as_bytes()),
+        PathScan { dots: false, encodings: false } => Ok(()),
+        PathScan { encodings: false, .. } => refuse_dot_segments(path.bytes()),
+        PathScan { .. } => refuse_encoded_dot_segments(path.as_bytes()),
     }
 }
 
@@ -67,12 +67,12 @@ pub(crate) fn check(path: &str) -> Result<(), Refused> {
 ///
 /// # Errors
 /// When what is left starts with `//`, or all of it together is too long.
-pub(crate) fn build(asked: &PathAndQuery, found: &Match<'_>, base_path: &str) -> Result<PathAndQuery, Refused> {
+pub(crate) fn build(asked: &PathAndQuery, found: &Match<'_>, base_path: &str) -> Result<PathAndQuery, TargetError> {
     let base_path = if found.prepend { base_path } else { "" };
     let path = asked.path();
     let rest = path.get(found.strip..).unwrap_or_default();
     if rest.starts_with("//") {
-        return Err(Refused::DoubleSlash);
+        return Err(TargetError::DoubleSlash);
     }
     // An absolute-form may have a query and no path.
     if base_path.is_empty() && rest.len() == path.len() && asked.as_str().starts_with('/') {
@@ -86,7 +86,7 @@ pub(crate) fn base_path(url: &Url) -> &str {
     url.path.strip_suffix('/').unwrap_or(&url.path)
 }
 
-fn join(base_path: &str, rest: &str, query: Option<&str>) -> Result<PathAndQuery, Refused> {
+fn join(base_path: &str, rest: &str, query: Option<&str>) -> Result<PathAndQuery, TargetError> {
     let rest = if base_path.is_empty() && rest.is_empty() { "/" } else { rest };
     let mut joined = BytesMut::with_capacity(base_path.len() + rest.len() + query.map_or(0, |query| query.len() + 1));
     joined.put_slice(base_path.as_bytes());
@@ -96,32 +96,32 @@ fn join(base_path: &str, rest: &str, query: Option<&str>) -> Result<PathAndQuery
         joined.put_slice(query.as_bytes());
     }
     // Each part was parsed before: only their length can be wrong.
-    PathAndQuery::from_maybe_shared(joined.freeze()).map_err(|_| Refused::TooLong)
+    PathAndQuery::from_maybe_shared(joined.freeze()).map_err(|_| TargetError::TooLong)
 }
 
 /// What a path has that needs a closer look.
 #[derive(Default)]
-struct Seen {
+struct PathScan {
     dots: bool,
     encodings: bool,
 }
 
 /// Refuses single bytes and broken encodings, in one pass.
-fn survey(path: &[u8]) -> Result<Seen, Refused> {
-    let mut seen = Seen::default();
+fn survey(path: &[u8]) -> Result<PathScan, TargetError> {
+    let mut seen = PathScan::default();
     for (at, byte) in path.iter().enumerate() {
         match byte {
             b'.' => seen.dots = true,
             b'%' => {
                 seen.encodings = true;
-                let pair = path.get(at + 1..at + 3).ok_or(Refused::BrokenEncoding)?;
-                if encoded(pair[0], pair[1]).ok_or(Refused::BrokenEncoding)? == 0 {
-                    return Err(Refused::Nul);
+                let pair = path.get(at + 1..at + 3).ok_or(TargetError::BrokenEncoding)?;
+                if encoded(pair[0], pair[1]).ok_or(TargetError::BrokenEncoding)? == 0 {
+                    return Err(TargetError::Nul);
                 }
             }
-            b'\\' => return Err(Refused::Backslash),
-            0x00..=0x1f | 0x7f => return Err(Refused::Control),
-            0x80.. => return Err(Refused::NotAscii),
+            b'\\' => return Err(TargetError::Backslash),
+            0x00..=0x1f | 0x7f => return Err(TargetError::Control),
+            0x80.. => return Err(TargetError::NotAscii),
             _ => {}
         }
     }
@@ -129,24 +129,26 @@ fn survey(path: &[u8]) -> Result<Seen, Refused> {
 }
 
 /// Looks at the path as a service sees it that decodes it, and as one does behind a gateway that has decoded it before.
-fn refuse_encoded_dot_segments(path: &[u8]) -> Result<(), Refused> {
+fn refuse_encoded_dot_segments(path: &[u8]) -> Result<(), TargetError> {
     let once: Cow<'_, [u8]> = percent_decode(path).into();
     refuse_dot_segments(once.iter().copied())?;
     refuse_dot_segments(percent_decode(&once))
 }
 
-fn refuse_dot_segments(path: impl Iterator<Item = u8>) -> Result<(), Refused> {
+fn refuse_dot_segments(path: impl Iterator<Item = u8>) -> Result<(), TargetError> {
     let end = std::iter::once(b'/');
-    let mut segment = Segment::Empty;
+    let mut segment = SegmentKind::Empty;
     for byte in path.chain(end) {
         segment = match (segment, byte) {
             // Servlet containers drop `;parameters` before they resolve dots, and who decodes too early ends the path at
             // `?` or `#`, which stand here only encoded.
-            (Segment::Dot | Segment::Dots, b'/' | b'\\' | b';' | b'?' | b'#') => return Err(Refused::DotSegment),
-            (_, b'/' | b'\\') => Segment::Empty,
-            (Segment::Empty, b'.') => Segment::Dot,
-            (Segment::Dot, b'.') => Segment::Dots,
-            _ => Segment::Ordinary,
+            (SegmentKind::Dot | SegmentKind::Dots, b'/' | b'\\' | b';' | b'?' | b'#') => {
+                return Err(TargetError::DotSegment);
+            }
+            (_, b'/' | b'\\') => SegmentKind::Empty,
+            (SegmentKind::Empty, b'.') => SegmentKind::Dot,
+            (SegmentKind::Dot, b'.') => SegmentKind::Dots,
+            _ => SegmentKind::Ordinary,
         };
     }
     Ok(())
@@ -154,7 +156,7 @@ fn refuse_dot_segments(path: impl Iterator<Item = u8>) -> Result<(), Refused> {
 
 /// What a segment is as far as it was read.
 #[derive(Clone, Copy)]
-enum Segment {
+enum SegmentKind {
     Empty,
     /// `.`
     Dot,
@@ -172,7 +174,7 @@ fn encoded(high: u8, low: u8) -> Option<u8> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::Kind;
+    use super::super::RouteKind;
     use super::super::trial::stays_under;
     use super::*;
 
@@ -259,9 +261,9 @@ mod tests {
         assert_eq!(built.as_ref().map(PathAndQuery::as_str), Ok(expected), "{asked:?}");
     }
 
-    fn build_from(asked: &str, strip: usize, base_path: &str) -> Result<PathAndQuery, Refused> {
+    fn build_from(asked: &str, strip: usize, base_path: &str) -> Result<PathAndQuery, TargetError> {
         let asked = PathAndQuery::from_maybe_shared(asked.to_owned().into_bytes()).expect("a path and query");
-        let found = Match { service: 0, kind: Kind::DefaultPath, strip, prefix: "", prepend: true };
+        let found = Match { service: 0, kind: RouteKind::DefaultPath, strip, prefix: "", prepend: true };
         build(&asked, &found, base_path)
     }
 
@@ -280,7 +282,7 @@ mod tests {
     #[test]
     fn a_path_that_starts_with_two_slashes_once_stripped_is_refused() {
         for base_path in ["", "/v1"] {
-            assert_eq!(build_from("/pay//evil.example", 4, base_path), Err(Refused::DoubleSlash));
+            assert_eq!(build_from("/pay//evil.example", 4, base_path), Err(TargetError::DoubleSlash));
         }
     }
 
@@ -288,7 +290,7 @@ mod tests {
     fn a_target_that_outgrows_its_limit_is_refused() {
         let asked = format!("/{}", "a".repeat(65_530));
 
-        assert_eq!(build_from(&asked, 0, "/v1/").map(|built| built.as_str().len()), Err(Refused::TooLong));
+        assert_eq!(build_from(&asked, 0, "/v1/").map(|built| built.as_str().len()), Err(TargetError::TooLong));
         assert_eq!(build_from(&asked, 0, "/v1").map(|built| built.as_str().len()), Ok(65_534));
     }
 

@@ -4,7 +4,7 @@ use http::uri::PathAndQuery;
 use percent_encoding::percent_decode;
 
 use super::target::{build, check};
-use super::{Kind, Match};
+use super::{Match, RouteKind};
 
 /// Panics unless a target that is let through is sent byte for byte, and names a place under the base path to every
 /// service, however it reads paths. Says whether it is let through.
@@ -15,7 +15,7 @@ pub(crate) fn nothing_leaves_the_base_path(bytes: &[u8]) -> bool {
     }
     let first_segment = asked.path()[1..].find('/').map_or(asked.path().len(), |slash| 1 + slash);
     for strip in [0, first_segment] {
-        let found = Match { service: 0, kind: Kind::DefaultPath, strip, prefix: "", prepend: true };
+        let found = Match { service: 0, kind: RouteKind::DefaultPath, strip, prefix: "", prepend: true };
         // What is too long, or starts with `//` now, is refused here.
         let Ok(sent) = build(&asked, &found, "/base/path") else { continue };
 

@@ -15,10 +15,10 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 
 use super::connection::ThreadShared;
-use super::listener::{self, Socket};
-use super::stream::{Detached, Stream};
-use super::vital::{Due, End};
-use super::worker::Worker;
+use super::listener::{self, ListeningSocket};
+use super::stream::{ClientStream, Detached};
+use super::vital::{Due, VitalEnd};
+use super::worker::RunningWorker;
 use crate::deadline::TICK;
 use crate::locked::locked;
 use crate::proxy::Peer;
@@ -26,10 +26,10 @@ use crate::proxy::Peer;
 /// A connection that was accepted on this thread.
 #[derive(Debug)]
 pub(crate) struct Accepted {
-    pub(crate) stream: Stream,
+    pub(crate) stream: ClientStream,
     pub(crate) peer: Peer,
     /// Its place among `limits.connections`.
-    pub(crate) place: Place,
+    pub(crate) place: ConnectionSlot,
 }
 
 /// A connection on its way to another thread: no runtime watches it.
@@ -37,7 +37,7 @@ pub(crate) struct Accepted {
 pub(crate) struct HandedOver {
     socket: Detached,
     peer: Peer,
-    place: Place,
+    place: ConnectionSlot,
 }
 
 impl Accepted {
@@ -56,13 +56,13 @@ impl HandedOver {
     /// # Errors
     /// When the runtime can't watch it: the connection is lost then.
     pub(crate) fn receive(self) -> io::Result<Accepted> {
-        Ok(Accepted { stream: Stream::attach(self.socket)?, peer: self.peer, place: self.place })
+        Ok(Accepted { stream: ClientStream::attach(self.socket)?, peer: self.peer, place: self.place })
     }
 }
 
 /// How many connections may be open; a reload may change it.
 #[derive(Debug)]
-pub(crate) struct Gate {
+pub(crate) struct ConnectionLimit {
     places: Arc<Semaphore>,
     /// As it was last set; locked while it changes, and never for a connection.
     limit: Mutex<usize>,
@@ -74,13 +74,13 @@ pub(crate) struct Gate {
 
 /// The place of an open connection among `limits.connections`.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct ConnectionSlot {
     /// Here until it is dropped.
     permit: Option<OwnedSemaphorePermit>,
-    gate: Arc<Gate>,
+    gate: Arc<ConnectionLimit>,
 }
 
-impl Gate {
+impl ConnectionLimit {
     pub(crate) fn new(capacity: usize) -> Self {
         Self {
             places: Arc::new(Semaphore::new(capacity)),
@@ -122,19 +122,19 @@ impl Gate {
     }
 
     /// A place, once one is free.
-    async fn place(self: &Arc<Self>) -> Place {
+    async fn place(self: &Arc<Self>) -> ConnectionSlot {
         // Invariant: nothing ever closes the semaphore.
         #[allow(clippy::expect_used)]
         self.taken_by(Arc::clone(&self.places).acquire_owned().await.expect("an open semaphore"))
     }
 
-    fn place_now(self: &Arc<Self>) -> Option<Place> {
+    fn place_now(self: &Arc<Self>) -> Option<ConnectionSlot> {
         Arc::clone(&self.places).try_acquire_owned().ok().map(|permit| self.taken_by(permit))
     }
 
-    fn taken_by(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Place {
+    fn taken_by(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> ConnectionSlot {
         self.taken.fetch_add(1, Ordering::AcqRel);
-        Place { permit: Some(permit), gate: Arc::clone(self) }
+        ConnectionSlot { permit: Some(permit), gate: Arc::clone(self) }
     }
 
     /// Whether one of the places in excess was left, to be taken away or spared by the caller.
@@ -145,7 +145,7 @@ impl Gate {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let Some(permit) = self.permit.take() else { return };
         if self.gate.takes_one_away() {
@@ -165,7 +165,7 @@ impl Drop for Place {
 pub(crate) enum Carriers {
     /// On this thread.
     Here(Rc<ThreadShared>),
-    Workers(Rc<[Worker]>),
+    Workers(Rc<[RunningWorker]>),
 }
 
 impl Carriers {
@@ -183,7 +183,7 @@ impl Carriers {
                     longest = longest.max(silence.map(|ticks| (ticks, worker.number())));
                 }
                 let quietest = longest.and_then(|(_, number)| workers.get(number));
-                quietest.into_iter().for_each(Worker::dismiss_longest_silent);
+                quietest.into_iter().for_each(RunningWorker::dismiss_longest_silent);
             }
         }
     }
@@ -201,12 +201,12 @@ pub(crate) enum Stop {
 
 /// Accepts from `socket` until `stop` says so, then what is left in its queue. Told of as [`NAME`].
 pub(crate) async fn run(
-    socket: Arc<Socket>,
-    gate: Arc<Gate>,
+    socket: Arc<ListeningSocket>,
+    gate: Arc<ConnectionLimit>,
     mut stop: watch::Receiver<Stop>,
     carriers: Carriers,
     serve: impl Fn(Accepted),
-) -> End {
+) -> VitalEnd {
     let listener =
         Listener::watch(&socket).map_err(|error| format!("{} can't be watched: {error}", socket.address()))?;
     loop {
@@ -233,7 +233,12 @@ pub(crate) async fn run(
 }
 
 /// The clients in the queue were told that they are connected.
-async fn empty_queue(socket: &Socket, gate: &Arc<Gate>, carriers: &Carriers, serve: &impl Fn(Accepted)) {
+async fn empty_queue(
+    socket: &ListeningSocket,
+    gate: &Arc<ConnectionLimit>,
+    carriers: &Carriers,
+    serve: &impl Fn(Accepted),
+) {
     // No longer than the queue is: a client that keeps connecting must not keep it open.
     for _ in 0..listener::BACKLOG {
         // The system is asked, and not the runtime, which knows only of those that came before it last looked.
@@ -242,14 +247,14 @@ async fn empty_queue(socket: &Socket, gate: &Arc<Gate>, carriers: &Carriers, ser
     }
 }
 
-fn accept_now(socket: &Socket) -> io::Result<(Stream, Peer)> {
+fn accept_now(socket: &ListeningSocket) -> io::Result<(ClientStream, Peer)> {
     match socket {
-        Socket::Tcp(listener) => {
+        ListeningSocket::Tcp(listener) => {
             let (stream, peer) = listener.accept()?;
             stream.set_nonblocking(true)?;
             of_tcp(net::TcpStream::from_std(stream)?, peer)
         }
-        Socket::Unix(listener, _) => {
+        ListeningSocket::Unix(listener, _) => {
             let (stream, _) = listener.accept()?;
             stream.set_nonblocking(true)?;
             of_unix(net::UnixStream::from_std(stream)?)
@@ -257,19 +262,19 @@ fn accept_now(socket: &Socket) -> io::Result<(Stream, Peer)> {
     }
 }
 
-fn of_tcp(stream: net::TcpStream, peer: SocketAddr) -> io::Result<(Stream, Peer)> {
+fn of_tcp(stream: net::TcpStream, peer: SocketAddr) -> io::Result<(ClientStream, Peer)> {
     // Parts of a streamed answer must not wait for the acknowledgement of the part before.
     stream.set_nodelay(true)?;
-    Ok((Stream::Tcp(stream), Peer::Tcp(peer)))
+    Ok((ClientStream::Tcp(stream), Peer::Tcp(peer)))
 }
 
-fn of_unix(stream: net::UnixStream) -> io::Result<(Stream, Peer)> {
+fn of_unix(stream: net::UnixStream) -> io::Result<(ClientStream, Peer)> {
     let uid = stream.peer_cred()?.uid();
-    Ok((Stream::Unix(stream), Peer::Unix { uid }))
+    Ok((ClientStream::Unix(stream), Peer::Unix { uid }))
 }
 
 /// A place, the first that is free: whoever is silent is no reason to wait.
-async fn place_for(gate: &Arc<Gate>, carriers: &Carriers) -> Place {
+async fn place_for(gate: &Arc<ConnectionLimit>, carriers: &Carriers) -> ConnectionSlot {
     loop {
         if let Some(place) = gate.place_now() {
             return place;
@@ -289,14 +294,14 @@ enum Listener {
 }
 
 impl Listener {
-    fn watch(socket: &Socket) -> io::Result<Self> {
+    fn watch(socket: &ListeningSocket) -> io::Result<Self> {
         Ok(match socket {
-            Socket::Tcp(listener) => Self::Tcp(net::TcpListener::from_std(listener.try_clone()?)?),
-            Socket::Unix(listener, _) => Self::Unix(net::UnixListener::from_std(listener.try_clone()?)?),
+            ListeningSocket::Tcp(listener) => Self::Tcp(net::TcpListener::from_std(listener.try_clone()?)?),
+            ListeningSocket::Unix(listener, _) => Self::Unix(net::UnixListener::from_std(listener.try_clone()?)?),
         })
     }
 
-    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Stream, Peer)>> {
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(ClientStream, Peer)>> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = ready!(listener.poll_accept(cx))?;
@@ -335,9 +340,9 @@ mod tests {
     use crate::config::ListenAddress;
 
     /// How many of three who have connected are served by a loop that is stopped before it has begun.
-    async fn served(stop: Stop, socket: &Arc<Socket>) -> usize {
+    async fn served(stop: Stop, socket: &Arc<ListeningSocket>) -> usize {
         let (_stop, stopped) = watch::channel(stop);
-        let (gate, here) = (Arc::new(Gate::new(10)), Carriers::Here(Rc::default()));
+        let (gate, here) = (Arc::new(ConnectionLimit::new(10)), Carriers::Here(Rc::default()));
         let served = Cell::new(0);
         let ended = run(Arc::clone(socket), gate, stopped, here, |_| served.set(served.get() + 1)).await;
         assert_eq!(ended, Ok(Due));
@@ -355,13 +360,13 @@ mod tests {
         assert_eq!(served(Stop::Closing, socket).await, 3);
     }
 
-    fn has_room(gate: &Arc<Gate>) -> bool {
+    fn has_room(gate: &Arc<ConnectionLimit>) -> bool {
         gate.place_now().is_some()
     }
 
     #[tokio::test]
     async fn places_over_a_lowered_limit_go_as_they_come_free() {
-        let gate = Arc::new(Gate::new(3));
+        let gate = Arc::new(ConnectionLimit::new(3));
         let mut places = vec![gate.place().await, gate.place().await, gate.place().await];
 
         gate.resize(1);
@@ -377,7 +382,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_limit_that_is_raised_again_spares_what_was_to_go() {
-        let gate = Arc::new(Gate::new(3));
+        let gate = Arc::new(ConnectionLimit::new(3));
         let mut places = vec![gate.place().await, gate.place().await, gate.place().await];
 
         gate.resize(1);
@@ -390,7 +395,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_last_place_that_is_given_back_is_heard_of() {
-        let gate = Arc::new(Gate::new(3));
+        let gate = Arc::new(ConnectionLimit::new(3));
         let places = [gate.place().await, gate.place().await];
         let emptied = tokio::spawn({
             let gate = Arc::clone(&gate);

@@ -5,22 +5,22 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::accept::{self, Accepted, Carriers, Gate, Stop};
+use super::accept::{self, Accepted, Carriers, ConnectionLimit, Stop};
 use super::connection::{self, Port, ThreadShared};
-use super::listener::Socket;
-use super::ports::{Admin, Health};
+use super::listener::ListeningSocket;
+use super::ports::{AdminPort, Health};
 use super::sockets::Serve;
 use super::vital::{Vital, passing};
-use super::worker::Worker;
+use super::worker::RunningWorker;
 use crate::admin::{self, Role};
 
 /// Sends each connection to where it is served.
 #[derive(Clone)]
 pub(crate) struct Background {
-    workers: Rc<[Worker]>,
+    workers: Rc<[RunningWorker]>,
     /// Of the traffic ports.
-    gate: Arc<Gate>,
-    admin: Rc<admin::Context>,
+    gate: Arc<ConnectionLimit>,
+    admin: Rc<admin::AdminContext>,
     /// Of the admin port and of the health port, each its own: who takes every connection of the one must not lock
     /// anybody out of the other.
     operators: RoleShared,
@@ -31,7 +31,7 @@ pub(crate) struct Background {
 /// What the connections of one role share that are carried here.
 #[derive(Clone)]
 struct RoleShared {
-    gate: Arc<Gate>,
+    gate: Arc<ConnectionLimit>,
     floor: Rc<ThreadShared>,
     vital: Vital,
 }
@@ -39,9 +39,9 @@ struct RoleShared {
 impl Background {
     /// `places`: how many connections each of the two other roles may have.
     pub(crate) fn new(
-        workers: Rc<[Worker]>,
-        gate: Arc<Gate>,
-        admin: Rc<admin::Context>,
+        workers: Rc<[RunningWorker]>,
+        gate: Arc<ConnectionLimit>,
+        admin: Rc<admin::AdminContext>,
         places: usize,
         vital: &Vital,
     ) -> Self {
@@ -54,7 +54,7 @@ impl Background {
         let this = self.clone();
         Box::new(move |role, socket, stop| match role {
             Role::Traffic => this.serve_traffic(socket, stop),
-            Role::Admin => this.operators.serve(socket, stop, Rc::new(Admin(Rc::clone(&this.admin)))),
+            Role::Admin => this.operators.serve(socket, stop, Rc::new(AdminPort(Rc::clone(&this.admin)))),
             Role::Health => this.probes.serve(socket, stop, Rc::new(Health(Rc::clone(&this.admin)))),
         })
     }
@@ -72,7 +72,7 @@ impl Background {
     }
 
     /// A lone worker accepts by itself; of several, the one with the fewest connections gets the next.
-    fn serve_traffic(&self, socket: Arc<Socket>, stop: watch::Receiver<Stop>) {
+    fn serve_traffic(&self, socket: Arc<ListeningSocket>, stop: watch::Receiver<Stop>) {
         let gate = Arc::clone(&self.gate);
         if let [lone] = &*self.workers {
             return lone.accept(socket, gate, stop);
@@ -99,10 +99,10 @@ impl RoleShared {
         let floor = Rc::new(ThreadShared::default());
         let swept = Rc::clone(&floor);
         vital.endless("the background's sweep", async move { swept.sweep.run().await });
-        Self { gate: Arc::new(Gate::new(places)), floor, vital: vital.clone() }
+        Self { gate: Arc::new(ConnectionLimit::new(places)), floor, vital: vital.clone() }
     }
 
-    fn serve<P: Port>(&self, socket: Arc<Socket>, stop: watch::Receiver<Stop>, port: Rc<P>) {
+    fn serve<P: Port>(&self, socket: Arc<ListeningSocket>, stop: watch::Receiver<Stop>, port: Rc<P>) {
         let floor = Rc::clone(&self.floor);
         let here = Carriers::Here(Rc::clone(&floor));
         self.vital.finite(

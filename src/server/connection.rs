@@ -26,15 +26,15 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 
-use super::parting::{self, BrokenRequest};
+use super::error_reply::{self, BrokenRequest};
 use super::persistence::RequestPersistence;
 use super::progress::{Between, Io, Progress, Tracked, Waits};
-use super::stream::Stream;
+use super::stream::ClientStream;
 use crate::code::Code;
 use crate::config::Limits;
 use crate::deadline::{ConnectionDeadline, Deadline, ExchangeDeadline, Sweep, TICK};
 use crate::incoming::IncomingBody;
-use crate::proxy::{Arrival, Body, DrainPhase, Peer};
+use crate::proxy::{Arrival, DrainPhase, Peer, ResponseBody};
 
 /// What answers the requests of a port: the proxy, the admin API, the health probes.
 pub(crate) trait Port: 'static {
@@ -46,7 +46,7 @@ pub(crate) trait Port: 'static {
         body: IncomingBody,
         arrival: &Rc<Arrival>,
         deadline: &Rc<ExchangeDeadline>,
-    ) -> impl Future<Output = Response<Body>> + use<Self>;
+    ) -> impl Future<Output = Response<ResponseBody>> + use<Self>;
 
     /// The limits now: a reload may change them.
     fn limits(&self) -> Limits;
@@ -55,7 +55,7 @@ pub(crate) trait Port: 'static {
     fn turns_away(&self, peer: Peer) -> Option<(Code, String)>;
 
     /// Our answer to a request that could not be taken: too broken to parse, too large, too slow.
-    fn refuse(&self, code: Code, detail: &str, peer: Peer) -> Response<Body>;
+    fn refuse(&self, code: Code, detail: &str, peer: Peer) -> Response<ResponseBody>;
 }
 
 /// What the connections of one thread share.
@@ -69,20 +69,20 @@ pub(crate) struct ThreadShared {
 }
 
 /// Serves one client connection until it ends.
-pub(crate) async fn serve<P: Port>(mut stream: Stream, peer: Peer, port: Rc<P>, floor: Rc<ThreadShared>) {
+pub(crate) async fn serve<P: Port>(mut stream: ClientStream, peer: Peer, port: Rc<P>, floor: Rc<ThreadShared>) {
     let deadline = floor.sweep.connection();
     if let Some(refusal) = port.turns_away(peer) {
-        return Box::pin(parting::turned_away(&*port, stream, refusal, peer, &deadline)).await;
+        return Box::pin(error_reply::turned_away(&*port, stream, refusal, peer, &deadline)).await;
     }
     let arrival = Rc::new(Arrival { peer, drain: Rc::clone(&floor.drain), numbers: RefCell::default() });
     let mut since = Since::Accepted(deadline.now());
     // The first request may be the only one.
-    let mut habit = Habit::Rare;
+    let mut habit = ParkPolicy::Rare;
     loop {
         let began = deadline.now();
         let Parked::Readable = parked(&stream, since, &deadline, &port.limits(), &floor).await else { return };
         if since == Since::Answered {
-            habit = if deadline.now() - began >= RARE_AFTER { Habit::Rare } else { Habit::Steady };
+            habit = if deadline.now() - began >= RARE_AFTER { ParkPolicy::Rare } else { ParkPolicy::Steady };
         }
         // In a box, so that a parked task does not carry its room.
         match Box::pin(awake(stream, since, habit, &port, &arrival, &deadline, &floor)).await {
@@ -95,14 +95,14 @@ pub(crate) async fn serve<P: Port>(mut stream: Stream, peer: Peer, port: Rc<P>, 
 /// Serves a connection with something to read until it is idle, or ends it. Says with the idle socket since when it
 /// waits.
 async fn awake<P: Port>(
-    mut stream: Stream,
+    mut stream: ClientStream,
     mut since: Since,
-    mut habit: Habit,
+    mut habit: ParkPolicy,
     port: &Rc<P>,
     arrival: &Rc<Arrival>,
     deadline: &ConnectionDeadline,
     floor: &ThreadShared,
-) -> Option<(Stream, Since)> {
+) -> Option<(ClientStream, Since)> {
     // Lent to one exchange after the other; a parked connection has none.
     let of_exchanges = floor.sweep.exchange();
     let mut replay = Bytes::new();
@@ -111,7 +111,7 @@ async fn awake<P: Port>(
         let (io, progress) = Io::new(stream, replay, &of_exchanges);
         let mut connection = builder(&limits).serve_connection(TokioIo::new(io), exchanges(port, arrival, &progress));
         let waits = (Waits::Exchange, 0);
-        let mut driver = Driver { progress: &progress, deadline, limits: &limits, floor, since, habit, waits };
+        let mut driver = HttpDriver { progress: &progress, deadline, limits: &limits, floor, since, habit, waits };
         let end = poll_fn(|cx| driver.poll(&mut connection, cx)).await;
 
         let parts = connection.into_parts();
@@ -120,23 +120,23 @@ async fn awake<P: Port>(
             since = Since::Answered;
         }
         match end {
-            End::Idle(between) => {
+            ConnectionEnd::Idle(between) => {
                 floor.parkings.set(floor.parkings.get() + u32::from(since == Since::Answered));
                 (stream, replay) = (socket.serve_again(between), join(parts.read_buf, unread));
                 if replay.is_empty() {
                     return Some((stream, since));
                 }
                 // The next head is here already.
-                habit = Habit::Steady;
+                habit = ParkPolicy::Steady;
                 continue;
             }
-            End::Closed if progress.was_closed() => {}
-            End::Closed => socket.close(&[], deadline).await,
-            End::Unread | End::Gone => socket.reset(),
-            End::TooSlow => parting::too_slow(&**port, socket, arrival.peer, deadline).await,
-            End::Failed(error) => {
+            ConnectionEnd::Closed if progress.was_closed() => {}
+            ConnectionEnd::Closed => socket.close(&[], deadline).await,
+            ConnectionEnd::Unread | ConnectionEnd::Gone => socket.reset(),
+            ConnectionEnd::TooSlow => error_reply::too_slow(&**port, socket, arrival.peer, deadline).await,
+            ConnectionEnd::Failed(error) => {
                 let broken = BrokenRequest { error: &error, read: &join(parts.read_buf, unread) };
-                parting::failed(&**port, socket, &progress, broken, arrival.peer, deadline).await;
+                error_reply::failed(&**port, socket, &progress, broken, arrival.peer, deadline).await;
             }
         }
         return None;
@@ -194,7 +194,7 @@ fn builder(limits: &Limits) -> http1::Builder {
 
 /// Waits for the next bytes. Nothing but the socket and this task is held meanwhile.
 async fn parked(
-    stream: &Stream,
+    stream: &ClientStream,
     since: Since,
     deadline: &ConnectionDeadline,
     limits: &Limits,
@@ -233,27 +233,27 @@ async fn parked(
 }
 
 /// Polls hyper's connection, and finds out what it waits for.
-struct Driver<'a> {
+struct HttpDriver<'a> {
     progress: &'a Progress,
     /// The connection's: what an exchange waits for is its own affair.
     deadline: &'a ConnectionDeadline,
     limits: &'a Limits,
     floor: &'a ThreadShared,
     since: Since,
-    habit: Habit,
+    habit: ParkPolicy,
     /// What was waited for at the last poll, and after how many steps.
     waits: (Waits, u32),
 }
 
-impl Driver<'_> {
-    fn poll<S: Exchanges>(&mut self, connection: &mut Connection<S>, cx: &mut Context<'_>) -> Poll<End> {
+impl HttpDriver<'_> {
+    fn poll<S: Exchanges>(&mut self, connection: &mut HttpConnection<S>, cx: &mut Context<'_>) -> Poll<ConnectionEnd> {
         // First, so that what the client sent before it heard of the drain is read and answered.
         if let Poll::Ready(end) = Pin::new(&mut *connection).poll(cx) {
-            return Poll::Ready(end.map_or_else(End::Failed, |()| End::Closed));
+            return Poll::Ready(end.map_or_else(ConnectionEnd::Failed, |()| ConnectionEnd::Closed));
         }
         self.look();
         match self.waits.0 {
-            Waits::Exchange if self.progress.is_gone() => Poll::Ready(End::Gone),
+            Waits::Exchange if self.progress.is_gone() => Poll::Ready(ConnectionEnd::Gone),
             Waits::Exchange => {
                 let deadline = self.progress.exchange().deadline();
                 // hyper may have polled nothing that did: a long exchange looks for its client.
@@ -262,11 +262,11 @@ impl Driver<'_> {
             }
             Waits::Flush => self.poll_unread(self.deadline, cx),
             // hyper closes a connection of whose body nobody reads the rest: somebody does.
-            Waits::Rest => self.deadline.poll_expired(cx).map(|_| End::Closed),
-            Waits::Nothing => Poll::Ready(End::Closed),
-            Waits::Head => self.deadline.poll_expired(cx).map(|_| End::TooSlow),
+            Waits::Rest => self.deadline.poll_expired(cx).map(|_| ConnectionEnd::Closed),
+            Waits::Nothing => Poll::Ready(ConnectionEnd::Closed),
+            Waits::Head => self.deadline.poll_expired(cx).map(|_| ConnectionEnd::TooSlow),
             Waits::Idle => {
-                let waits = self.floor.drain.get() == DrainPhase::Ahead && self.habit == Habit::Steady;
+                let waits = self.floor.drain.get() == DrainPhase::Ahead && self.habit == ParkPolicy::Steady;
                 if waits {
                     ready!(self.deadline.poll_expired(cx));
                 }
@@ -307,23 +307,27 @@ impl Driver<'_> {
     /// A client that reads nothing of its answer is waited for as long as for a piece of it. hyper asks for no more of
     /// the body meanwhile, so that the proxy can't tell: whose deadline runs, the exchange's or after it the connection's,
     /// is given its whole time again here, and nowhere else but by its owner.
-    fn poll_unread(&self, deadline: &Deadline, cx: &mut Context<'_>) -> Poll<End> {
+    fn poll_unread(&self, deadline: &Deadline, cx: &mut Context<'_>) -> Poll<ConnectionEnd> {
         if !self.progress.is_full() {
             return Poll::Pending;
         }
         if self.progress.take_moved() {
             deadline.rearm();
         }
-        deadline.poll_expired(cx).map(|_| End::Unread)
+        deadline.poll_expired(cx).map(|_| ConnectionEnd::Unread)
     }
 
     /// Between two messages hyper only marks its connection closed, without a byte sent.
-    fn take_apart<S: Exchanges>(&mut self, connection: &mut Connection<S>, cx: &mut Context<'_>) -> Poll<End> {
+    fn take_apart<S: Exchanges>(
+        &mut self,
+        connection: &mut HttpConnection<S>,
+        cx: &mut Context<'_>,
+    ) -> Poll<ConnectionEnd> {
         Pin::new(&mut *connection).graceful_shutdown();
         let closed = ready!(Pin::new(connection).poll(cx));
         // Asked for after hyper's last move, so that no exchange can have begun in it.
-        let idle = || self.progress.between().map_or(End::Closed, End::Idle);
-        Poll::Ready(closed.map_or_else(End::Failed, |()| idle()))
+        let idle = || self.progress.between().map_or(ConnectionEnd::Closed, ConnectionEnd::Idle);
+        Poll::Ready(closed.map_or_else(ConnectionEnd::Failed, |()| idle()))
     }
 }
 
@@ -338,10 +342,10 @@ fn join(read: Bytes, unread: Bytes) -> Bytes {
     joined.freeze()
 }
 
-type Connection<S> = http1::Connection<TokioIo<Io>, S>;
+type HttpConnection<S> = http1::Connection<TokioIo<Io>, S>;
 
 /// How hyper's connection ended.
-enum End {
+enum ConnectionEnd {
     /// Taken apart between two messages.
     Idle(Between),
     /// After its last answer, or because the client closed.
@@ -370,7 +374,7 @@ enum Since {
 
 /// How a connection is used: one that pauses between requests is parked at once.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Habit {
+enum ParkPolicy {
     Rare,
     Steady,
 }
@@ -400,7 +404,7 @@ mod tests {
             _: IncomingBody,
             _: &Rc<Arrival>,
             _: &Rc<ExchangeDeadline>,
-        ) -> impl Future<Output = Response<Body>> + use<> {
+        ) -> impl Future<Output = Response<ResponseBody>> + use<> {
             ready(problem::bare(Code::NotFound, "nobody is here"))
         }
 
@@ -412,7 +416,7 @@ mod tests {
             None
         }
 
-        fn refuse(&self, code: Code, detail: &str, _: Peer) -> Response<Body> {
+        fn refuse(&self, code: Code, detail: &str, _: Peer) -> Response<ResponseBody> {
             problem::bare(code, detail)
         }
     }
@@ -421,7 +425,7 @@ mod tests {
     async fn the_task_of_a_connection_is_small() {
         let (ours, _) = tokio::net::UnixStream::pair().unwrap();
         let served =
-            serve(Stream::Unix(ours), Peer::Unix { uid: 0 }, Rc::new(Nobody), Rc::new(ThreadShared::default()));
+            serve(ClientStream::Unix(ours), Peer::Unix { uid: 0 }, Rc::new(Nobody), Rc::new(ThreadShared::default()));
 
         let bytes = size_of_val(&served);
 

@@ -82,7 +82,7 @@ fn field_line(number: usize, line: &[u8]) -> Option<String> {
     let line = match line_end(line) {
         Ok(line) => line,
         // The last one may be cut off; nothing is wrong with that.
-        Err(Unended) => line,
+        Err(HeadNotEnded) => line,
     };
     if line.is_empty() {
         return None;
@@ -110,11 +110,11 @@ fn field_line(number: usize, line: &[u8]) -> Option<String> {
 }
 
 /// There is no line end.
-struct Unended;
+struct HeadNotEnded;
 
 /// A line without its end, CR LF or LF.
-fn line_end(line: &[u8]) -> Result<&[u8], Unended> {
-    let line = line.strip_suffix(b"\n").ok_or(Unended)?;
+fn line_end(line: &[u8]) -> Result<&[u8], HeadNotEnded> {
+    let line = line.strip_suffix(b"\n").ok_or(HeadNotEnded)?;
     Ok(line.strip_suffix(b"\r").unwrap_or(line))
 }
 

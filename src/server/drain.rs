@@ -11,12 +11,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
-use super::accept::Gate;
+use super::accept::ConnectionLimit;
 use super::background::Background;
 use super::lifecycle::{Draining, Lifecycle};
 use super::sockets::Sockets;
 use super::vital::passing;
-use super::worker::{Phase, Worker};
+use super::worker::{Phase, RunningWorker};
 use super::{Error, OnHangUp};
 use crate::admin::Role;
 use crate::credential::Slots;
@@ -33,9 +33,9 @@ pub(super) struct Drain {
     pub(super) lifecycle: Rc<Lifecycle>,
     pub(super) sockets: Rc<RefCell<Sockets>>,
     pub(super) background: Background,
-    pub(super) gate: Arc<Gate>,
+    pub(super) gate: Arc<ConnectionLimit>,
     pub(super) phase: watch::Sender<Phase>,
-    pub(super) workers: Rc<[Worker]>,
+    pub(super) workers: Rc<[RunningWorker]>,
 }
 
 /// The signals that are listened to.
@@ -101,7 +101,7 @@ impl Drain {
             tracing::info!("drained");
             return Ok(());
         };
-        let connections: usize = self.workers.iter().map(Worker::open).sum();
+        let connections: usize = self.workers.iter().map(RunningWorker::open).sum();
         tracing::warn!(cause, connections, "a second signal: cut what was still open");
         tokio::select! {
             () = self.end_at_once(&draining) => {}
@@ -165,7 +165,7 @@ impl Drain {
     /// Cuts what is still open.
     async fn cut(&self, limit: Duration) {
         self.phase.send_replace(Phase::Cut);
-        if !all_end(self.workers.iter().map(Worker::ended), limit).await {
+        if !all_end(self.workers.iter().map(RunningWorker::ended), limit).await {
             tracing::error!("a worker does not end: the process ends without it");
         }
     }

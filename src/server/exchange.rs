@@ -7,7 +7,7 @@ use http::Response;
 
 use super::persistence::{Persistence, RequestPersistence};
 use crate::deadline::ExchangeDeadline;
-use crate::proxy::{Body, DrainPhase};
+use crate::proxy::{DrainPhase, ResponseBody};
 
 /// An exchange: its deadline, how much of its request has been read, and whether its answer closes.
 ///
@@ -35,7 +35,7 @@ impl ServedExchange {
     }
 
     /// The answer's head is here: says in it whether another request may follow.
-    pub(super) fn answered(&self, answer: &mut Response<Body>, drain: DrainPhase) -> Persistence {
+    pub(super) fn answered(&self, answer: &mut Response<ResponseBody>, drain: DrainPhase) -> Persistence {
         self.answering.set(true);
         self.asked.borrow().persist(answer, drain)
     }

@@ -32,9 +32,9 @@ pub(crate) struct Lifecycle {
 }
 
 /// The service manager: told one thing after the other, by a thread that may wait for as long as it does not listen.
-struct Manager(mpsc::UnboundedSender<Told>);
+struct Manager(mpsc::UnboundedSender<ManagerMessage>);
 
-enum Told {
+enum ManagerMessage {
     States(Vec<NotifyState<'static>>),
     /// All before this was told.
     So(oneshot::Sender<()>),
@@ -129,7 +129,7 @@ impl Lifecycle {
     pub(crate) async fn told(&self) {
         let Some(Manager(queue)) = &self.manager else { return };
         let (all, told) = oneshot::channel();
-        if queue.send(Told::So(all)).is_ok() {
+        if queue.send(ManagerMessage::So(all)).is_ok() {
             drop(told.await);
         }
     }
@@ -137,7 +137,7 @@ impl Lifecycle {
     fn tell(&self, states: impl Into<Vec<NotifyState<'static>>>) {
         if let Some(Manager(queue)) = &self.manager {
             // The other end lives as long as the background.
-            let _ending = queue.send(Told::States(states.into()));
+            let _ending = queue.send(ManagerMessage::States(states.into()));
         }
     }
 
@@ -161,11 +161,11 @@ impl Manager {
 }
 
 /// One after the other: what is told late must not overtake what was to be told before it.
-async fn pass_on(mut told: mpsc::UnboundedReceiver<Told>) {
+async fn pass_on(mut told: mpsc::UnboundedReceiver<ManagerMessage>) {
     while let Some(next) = told.recv().await {
         match next {
-            Told::States(states) => drop(spawn_blocking(move || notify(&states)).await),
-            Told::So(all) => drop(all.send(())),
+            ManagerMessage::States(states) => drop(spawn_blocking(move || notify(&states)).await),
+            ManagerMessage::So(all) => drop(all.send(())),
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::config::ListenAddress;
 
 /// An open listening socket.
 #[derive(Debug)]
-pub(crate) enum Socket {
+pub(crate) enum ListeningSocket {
     Tcp(TcpListener),
     /// With the path to remove when it is closed; `None` if it was inherited.
     Unix(UnixListener, Option<PathBuf>),
@@ -26,7 +26,7 @@ pub(crate) enum Socket {
 /// An address that can't be listened on.
 #[derive(Debug, thiserror::Error)]
 #[error("can't listen on {address}: {}", reason(.source))]
-pub(crate) struct Unbound {
+pub(crate) struct BindError {
     pub(crate) address: String,
     pub(crate) source: io::Error,
 }
@@ -36,7 +36,11 @@ pub(crate) struct Unbound {
 ///
 /// # Errors
 /// When the address is in use, is not this machine's, or may not be used. What is open is as it was then.
-pub(crate) fn bind(address: &ListenAddress, unix_mode: u32, ours: &[Arc<Socket>]) -> Result<Vec<Arc<Socket>>, Unbound> {
+pub(crate) fn bind(
+    address: &ListenAddress,
+    unix_mode: u32,
+    ours: &[Arc<ListeningSocket>],
+) -> Result<Vec<Arc<ListeningSocket>>, BindError> {
     let tcp = |address: SocketAddr| {
         let open = ours.iter().find(|socket| socket.tcp_address() == Some(address) && address.port() != 0);
         open.map_or_else(|| bind_tcp(address, ours).map(Arc::new), |socket| Ok(Arc::clone(socket)))
@@ -49,10 +53,10 @@ pub(crate) fn bind(address: &ListenAddress, unix_mode: u32, ours: &[Arc<Socket>]
             None => bind_unix(path, unix_mode).map(|socket| vec![Arc::new(socket)]),
         },
     };
-    bound.map_err(|source| Unbound { address: address.to_string(), source })
+    bound.map_err(|source| BindError { address: address.to_string(), source })
 }
 
-impl Socket {
+impl ListeningSocket {
     /// Where it listens, as status and logs show it.
     pub(crate) fn address(&self) -> String {
         match self {
@@ -68,7 +72,7 @@ impl Socket {
     }
 }
 
-impl Socket {
+impl ListeningSocket {
     fn tcp(&self) -> Option<&TcpListener> {
         match self {
             Self::Tcp(socket) => Some(socket),
@@ -148,7 +152,7 @@ impl Socket {
     }
 }
 
-impl Drop for Socket {
+impl Drop for ListeningSocket {
     fn drop(&mut self) {
         if let Self::Unix(_, Some(path)) = self {
             // One that somebody else removed is as gone.
@@ -158,7 +162,10 @@ impl Drop for Socket {
 }
 
 /// `127.0.0.1` and, where there is IPv6, `[::1]`, on one port.
-fn bind_localhost(port: u16, bind: impl Fn(SocketAddr) -> io::Result<Arc<Socket>>) -> io::Result<Vec<Arc<Socket>>> {
+fn bind_localhost(
+    port: u16,
+    bind: impl Fn(SocketAddr) -> io::Result<Arc<ListeningSocket>>,
+) -> io::Result<Vec<Arc<ListeningSocket>>> {
     let mut tries = if port == 0 { PORTS_TRIED } else { 1 };
     loop {
         tries -= 1;
@@ -183,7 +190,7 @@ fn has_no_ipv6(error: &io::Error) -> bool {
 /// So one takes another's place without a moment in which there is neither. The kernel has that where all of them say
 /// `SO_REUSEPORT` as the new one is bound. They don't at any other time: a second process by mistake should hear that the address
 /// is in use, and not get a share of the connections.
-fn bind_tcp(address: SocketAddr, ours: &[Arc<Socket>]) -> io::Result<Socket> {
+fn bind_tcp(address: SocketAddr, ours: &[Arc<ListeningSocket>]) -> io::Result<ListeningSocket> {
     let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // A restart must not wait for the connections of the last run to leave TIME_WAIT.
     socket.set_reuse_address(true)?;
@@ -201,7 +208,7 @@ fn bind_tcp(address: SocketAddr, ours: &[Arc<Socket>]) -> io::Result<Socket> {
     socket.listen(BACKLOG)?;
     drop(sharing);
     socket.set_nonblocking(true)?;
-    Ok(Socket::Tcp(socket.into()))
+    Ok(ListeningSocket::Tcp(socket.into()))
 }
 
 /// Sockets that share a port with whoever asks, until this is dropped.
@@ -218,7 +225,7 @@ impl Drop for Sharing<'_> {
 }
 
 /// Binds beside the path and renames: nobody sees the socket with wrong permissions, and a stale one is replaced.
-fn bind_unix(path: &Path, mode: u32) -> io::Result<Socket> {
+fn bind_unix(path: &Path, mode: u32) -> io::Result<ListeningSocket> {
     refuse_what_is_in_use(path)?;
     // Drawn, for in two containers that share a folder both processes are number 1.
     let beside = path.with_extension(format!("{:08x}.new", fastrand::u32(..)));
@@ -233,7 +240,7 @@ fn bind_unix(path: &Path, mode: u32) -> io::Result<Socket> {
         let _left = fs::remove_file(&beside);
         return Err(error);
     }
-    Ok(Socket::Unix(socket.into(), Some(path.to_owned())))
+    Ok(ListeningSocket::Unix(socket.into(), Some(path.to_owned())))
 }
 
 /// Binds a socket that nobody can connect to whom `mode` keeps out, not for a moment: on Linux the file gets what mode
@@ -286,7 +293,7 @@ mod tests {
     #[test]
     fn an_address_in_use_is_said_to_be() {
         let first = bind(&ListenAddress::Localhost { port: 0 }, 0o600, &[]).expect("a free port");
-        let Socket::Tcp(listener) = &*first[0] else { panic!("{first:?}") };
+        let ListeningSocket::Tcp(listener) = &*first[0] else { panic!("{first:?}") };
         let taken = ListenAddress::Tcp(listener.local_addr().expect("an address"));
 
         let error = bind(&taken, 0o600, &[]).expect_err("the port is taken");

@@ -17,10 +17,10 @@ pub(crate) mod connection;
 mod descriptors;
 mod diagnosis;
 mod drain;
+pub(crate) mod error_reply;
 mod exchange;
 pub(crate) mod lifecycle;
 pub(crate) mod listener;
-pub(crate) mod parting;
 mod persistence;
 pub(crate) mod ports;
 pub(crate) mod progress;
@@ -41,14 +41,14 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use crate::config::{Overrides, Report, Source};
+use crate::config::{ConfigSource, Overrides, Report};
 use crate::guard::{Panicked, guarded};
 
 /// What to run.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Where the config is.
-    pub source: Source,
+    pub source: ConfigSource,
     /// What stands above the file.
     pub overrides: Overrides,
     /// What `SIGHUP` asks for.

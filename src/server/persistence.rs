@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, Response, Version, request};
 use hyper::body::Body as _;
 
 use crate::incoming::{BodyEnd, IncomingBody};
-use crate::proxy::{Body, DrainPhase};
+use crate::proxy::{DrainPhase, ResponseBody};
 
 /// Whether a connection persists after an exchange (RFC 9112 §9.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl RequestPersistence {
     ///
     /// A body that is not read to its end by now may never be, and what follows it can't be told from it. So that is the
     /// end, even where the rest is read a moment later.
-    pub(super) fn persist(&self, answer: &mut Response<Body>, drain: DrainPhase) -> Persistence {
+    pub(super) fn persist(&self, answer: &mut Response<ResponseBody>, drain: DrainPhase) -> Persistence {
         let persists = self.persists
             && drain == DrainPhase::Ahead
             && self.body.is_reached()

@@ -12,7 +12,7 @@ use crate::code::Code;
 use crate::config::Limits;
 use crate::deadline::ExchangeDeadline;
 use crate::incoming::IncomingBody;
-use crate::proxy::{self, Arrival, Body, Peer};
+use crate::proxy::{self, Arrival, Peer, ResponseBody};
 use crate::telemetry::limit::LineLimit;
 
 impl Port for proxy::Context {
@@ -22,7 +22,7 @@ impl Port for proxy::Context {
         body: IncomingBody,
         arrival: &Rc<Arrival>,
         deadline: &Rc<ExchangeDeadline>,
-    ) -> impl Future<Output = Response<Body>> + use<> {
+    ) -> impl Future<Output = Response<ResponseBody>> + use<> {
         proxy::handle(head, body, Rc::clone(arrival), Rc::clone(deadline), self)
     }
 
@@ -34,7 +34,7 @@ impl Port for proxy::Context {
         self.turns_away(peer)
     }
 
-    fn refuse(&self, code: Code, detail: &str, peer: Peer) -> Response<Body> {
+    fn refuse(&self, code: Code, detail: &str, peer: Peer) -> Response<ResponseBody> {
         if self.view().logs_refusals() {
             log(code, detail, peer);
         }
@@ -43,16 +43,16 @@ impl Port for proxy::Context {
 }
 
 /// The admin port.
-pub(crate) struct Admin(pub(crate) Rc<admin::Context>);
+pub(crate) struct AdminPort(pub(crate) Rc<admin::AdminContext>);
 
-impl Port for Admin {
+impl Port for AdminPort {
     fn answer(
         self: &Rc<Self>,
         head: request::Parts,
         _: IncomingBody,
         arrival: &Rc<Arrival>,
         _: &Rc<ExchangeDeadline>,
-    ) -> impl Future<Output = Response<Body>> + use<> {
+    ) -> impl Future<Output = Response<ResponseBody>> + use<> {
         let (context, arrival) = (Rc::clone(&self.0), Rc::clone(arrival));
         async move { admin::handle(&head, &arrival, &context).await }
     }
@@ -65,14 +65,14 @@ impl Port for Admin {
         proxy::turns_away(&self.0.published.current().load().access, peer)
     }
 
-    fn refuse(&self, code: Code, detail: &str, peer: Peer) -> Response<Body> {
+    fn refuse(&self, code: Code, detail: &str, peer: Peer) -> Response<ResponseBody> {
         log(code, detail, peer);
         admin::refuse(code, detail)
     }
 }
 
 /// The health port.
-pub(crate) struct Health(pub(crate) Rc<admin::Context>);
+pub(crate) struct Health(pub(crate) Rc<admin::AdminContext>);
 
 impl Port for Health {
     fn answer(
@@ -81,7 +81,7 @@ impl Port for Health {
         _: IncomingBody,
         _: &Rc<Arrival>,
         _: &Rc<ExchangeDeadline>,
-    ) -> impl Future<Output = Response<Body>> + use<> {
+    ) -> impl Future<Output = Response<ResponseBody>> + use<> {
         let context = Rc::clone(&self.0);
         async move { admin::health(&head, &context).await }
     }
@@ -94,7 +94,7 @@ impl Port for Health {
         None
     }
 
-    fn refuse(&self, code: Code, detail: &str, peer: Peer) -> Response<Body> {
+    fn refuse(&self, code: Code, detail: &str, peer: Peer) -> Response<ResponseBody> {
         log(code, detail, peer);
         admin::refuse(code, detail)
     }

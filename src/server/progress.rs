@@ -20,14 +20,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::exchange::ServedExchange;
 use super::persistence::{Persistence, RequestPersistence, RequestRest};
-use super::stream::Stream;
+use super::stream::ClientStream;
 use crate::deadline::{ConnectionDeadline, ExchangeDeadline};
-use crate::proxy::{Body, Broken, DrainPhase};
+use crate::proxy::{DrainPhase, ResponseBody, ResponseBodyError};
 
 /// How far one client connection is.
 #[derive(Debug)]
 pub(crate) struct Progress {
-    state: Cell<State>,
+    state: Cell<ProgressState>,
     /// The one that goes on now, if one does: HTTP/1 has one after the other.
     exchange: ServedExchange,
     /// Bytes have come since the last exchange: the next head has begun.
@@ -58,7 +58,7 @@ pub(crate) struct Progress {
 ///
 /// Nothing leads on from `Over`, and nothing but [`Persistence::Again`] past it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum ProgressState {
     /// A head may follow: all that was asked was read to its end and answered.
     Between,
     Exchange(Persistence),
@@ -93,7 +93,7 @@ pub(crate) enum Waits {
 impl Progress {
     fn new(deadline: Rc<ExchangeDeadline>) -> Self {
         Self {
-            state: Cell::new(State::Between),
+            state: Cell::new(ProgressState::Between),
             exchange: ServedExchange::new(deadline),
             head: Cell::new(false),
             swallowed: Cell::new(false),
@@ -108,10 +108,10 @@ impl Progress {
 
     /// A request was taken. `false`: the last answer has left already, and this is none.
     pub(super) fn begin(&self, asked: RequestPersistence) -> bool {
-        let may_begin = matches!(self.state.get(), State::Between | State::Leaving(Persistence::Again));
+        let may_begin = matches!(self.state.get(), ProgressState::Between | ProgressState::Leaving(Persistence::Again));
         if may_begin {
             // Until it is known to persist, it does not.
-            self.state.set(State::Exchange(Persistence::Last(RequestRest::Unwanted)));
+            self.state.set(ProgressState::Exchange(Persistence::Last(RequestRest::Unwanted)));
             self.exchange.begin(asked);
             self.head.set(false);
             self.exchanges.set(self.exchanges.get().wrapping_add(1));
@@ -120,23 +120,23 @@ impl Progress {
     }
 
     /// The answer's head is here, and says whether another request may follow.
-    pub(super) fn answered(&self, answer: &mut Response<Body>, drain: DrainPhase) {
-        self.state.set(State::Exchange(self.exchange.answered(answer, drain)));
+    pub(super) fn answered(&self, answer: &mut Response<ResponseBody>, drain: DrainPhase) {
+        self.state.set(ProgressState::Exchange(self.exchange.answered(answer, drain)));
     }
 
     /// hyper has all of the answer.
     fn leave(&self) {
-        if let State::Exchange(persistence) = self.state.get() {
-            self.state.set(State::Leaving(persistence));
+        if let ProgressState::Exchange(persistence) = self.state.get() {
+            self.state.set(ProgressState::Leaving(persistence));
         }
     }
 
     /// Bytes came with no exchange under way.
     fn received(&self) {
         match self.state.get() {
-            State::Exchange(_) => {}
-            State::Between | State::Leaving(Persistence::Again) => self.head.set(true),
-            State::Leaving(Persistence::Last(_)) | State::Over(_) => {
+            ProgressState::Exchange(_) => {}
+            ProgressState::Between | ProgressState::Leaving(Persistence::Again) => self.head.set(true),
+            ProgressState::Leaving(Persistence::Last(_)) | ProgressState::Over(_) => {
                 self.late_reads.set(self.late_reads.get().wrapping_add(1));
             }
         }
@@ -145,12 +145,12 @@ impl Progress {
     /// What the connection waits for now.
     pub(crate) fn waits(&self) -> Waits {
         match self.state.get() {
-            State::Exchange(_) => Waits::Exchange,
-            State::Leaving(_) => Waits::Flush,
-            State::Over(RequestRest::Wanted) => Waits::Rest,
-            State::Over(RequestRest::Unwanted) => Waits::Nothing,
-            State::Between if self.head.get() => Waits::Head,
-            State::Between => Waits::Idle,
+            ProgressState::Exchange(_) => Waits::Exchange,
+            ProgressState::Leaving(_) => Waits::Flush,
+            ProgressState::Over(RequestRest::Wanted) => Waits::Rest,
+            ProgressState::Over(RequestRest::Unwanted) => Waits::Nothing,
+            ProgressState::Between if self.head.get() => Waits::Head,
+            ProgressState::Between => Waits::Idle,
         }
     }
 
@@ -161,7 +161,7 @@ impl Progress {
 
     /// Whether every request that came was answered to its end.
     pub(crate) fn is_between(&self) -> bool {
-        self.state.get() == State::Between
+        self.state.get() == ProgressState::Between
     }
 
     /// Whether the client closed the connection between two messages: nobody is left to hear of anything.
@@ -171,7 +171,7 @@ impl Progress {
 
     /// Whether all that was answered has left: what ends now, ends in peace.
     pub(crate) fn is_answered(&self) -> bool {
-        matches!(self.state.get(), State::Between | State::Over(_))
+        matches!(self.state.get(), ProgressState::Between | ProgressState::Over(_))
     }
 
     /// How many exchanges have begun.
@@ -217,16 +217,16 @@ impl Progress {
 
 /// A socket that carried exchanges. It can be closed; it is served again only where no request is left half read.
 #[derive(Debug)]
-pub(crate) struct Used(Stream);
+pub(crate) struct Used(ClientStream);
 
 impl Used {
     /// A socket that will carry none.
-    pub(crate) fn new(stream: Stream) -> Self {
+    pub(crate) fn new(stream: ClientStream) -> Self {
         Self(stream)
     }
 
     /// The socket, for another request.
-    pub(crate) fn serve_again(self, _: Between) -> Stream {
+    pub(crate) fn serve_again(self, _: Between) -> ClientStream {
         self.0
     }
 
@@ -249,14 +249,14 @@ impl Used {
 #[derive(Debug)]
 pub(crate) struct Io {
     /// `None` once the stream was taken out.
-    stream: Option<Stream>,
+    stream: Option<ClientStream>,
     replay: Bytes,
     progress: Rc<Progress>,
 }
 
 impl Io {
     /// A socket between two messages, and what was read of the next one; `deadline` is lent to its exchanges.
-    pub(crate) fn new(stream: Stream, replay: Bytes, deadline: &Rc<ExchangeDeadline>) -> (Self, Rc<Progress>) {
+    pub(crate) fn new(stream: ClientStream, replay: Bytes, deadline: &Rc<ExchangeDeadline>) -> (Self, Rc<Progress>) {
         let progress = Rc::new(Progress::new(Rc::clone(deadline)));
         progress.head.set(!replay.is_empty());
         (Self { stream: Some(stream), replay, progress: Rc::clone(&progress) }, progress)
@@ -267,7 +267,7 @@ impl Io {
         (self.stream.take().map(Used), std::mem::take(&mut self.replay))
     }
 
-    fn stream(&mut self) -> io::Result<Pin<&mut Stream>> {
+    fn stream(&mut self) -> io::Result<Pin<&mut ClientStream>> {
         self.stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
@@ -335,18 +335,18 @@ impl AsyncWrite for Io {
         // hyper flushes whenever it is polled and its own buffer is empty, and a socket has no buffer to flush.
         let Self { progress, stream, .. } = self.get_mut();
         match progress.state.get() {
-            State::Leaving(Persistence::Again) => progress.state.set(State::Between),
-            State::Leaving(Persistence::Last(rest)) => {
-                progress.state.set(State::Over(rest));
+            ProgressState::Leaving(Persistence::Again) => progress.state.set(ProgressState::Between),
+            ProgressState::Leaving(Persistence::Last(rest)) => {
+                progress.state.set(ProgressState::Over(rest));
                 // At once: an app that reads until the end waits for it, whatever it still sends.
-                stream.iter().for_each(Stream::close_sending_side);
+                stream.iter().for_each(ClientStream::close_sending_side);
             }
-            State::Exchange(_) if progress.exchange.is_silent() => {
+            ProgressState::Exchange(_) if progress.exchange.is_silent() => {
                 // hyper itself looks no further than the end of the request (`half_close`).
                 let gone = stream.as_ref().is_some_and(|stream| stream.poll_gone(cx).is_ready());
                 progress.gone.set(gone);
             }
-            State::Exchange(_) | State::Between | State::Over(_) => {}
+            ProgressState::Exchange(_) | ProgressState::Between | ProgressState::Over(_) => {}
         }
         Poll::Ready(Ok(()))
     }
@@ -370,21 +370,21 @@ impl Drop for Io {
 /// An answer's body that ends the exchange when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Tracked {
-    body: Body,
+    body: ResponseBody,
     exchange: Rc<Progress>,
 }
 
 impl Tracked {
-    pub(crate) fn new(body: Body, exchange: Rc<Progress>) -> Self {
+    pub(crate) fn new(body: ResponseBody, exchange: Rc<Progress>) -> Self {
         Self { body, exchange }
     }
 }
 
 impl hyper::body::Body for Tracked {
     type Data = Bytes;
-    type Error = Broken;
+    type Error = ResponseBodyError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseBodyError>>> {
         Pin::new(&mut self.get_mut().body).poll_frame(cx)
     }
 

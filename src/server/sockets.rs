@@ -13,18 +13,18 @@ use tokio::sync::watch;
 
 use super::accept::Stop;
 use super::lifecycle::{Draining, RightToChange};
-use super::listener::{self, Socket, Unbound};
+use super::listener::{self, BindError, ListeningSocket};
 use crate::admin::{Listening, Role};
 use crate::config::{At, Config, ListenAddress};
 
 /// What has connections of a role from now on; `stop` ends it.
-pub(crate) type Serve = Box<dyn Fn(Role, Arc<Socket>, watch::Receiver<Stop>)>;
+pub(crate) type Serve = Box<dyn Fn(Role, Arc<ListeningSocket>, watch::Receiver<Stop>)>;
 
 /// Every open listening socket of the process.
 pub(crate) struct Sockets {
     open: Vec<Open>,
     /// Those that are not wanted any more, while their queues are emptied.
-    closing: Vec<Weak<Socket>>,
+    closing: Vec<Weak<ListeningSocket>>,
     /// Sockets that the service manager handed over stand in for `listen`, whatever a reload says.
     inherited: Inherited,
     serve: Serve,
@@ -62,7 +62,7 @@ struct RoleSocket {
     role: Role,
     /// `None`: it was inherited.
     address: Option<ListenAddress>,
-    socket: Arc<Socket>,
+    socket: Arc<ListeningSocket>,
     /// The socket of `address` itself is a wider one, which would take its connections if this one were closed.
     is_covered: bool,
 }
@@ -76,7 +76,7 @@ pub(crate) struct Plan {
 
 impl Sockets {
     /// No socket yet, but for those that were inherited.
-    pub(crate) fn new(inherited: Vec<Socket>, serve: Serve, shown: Arc<ArcSwap<Vec<Listening>>>) -> Self {
+    pub(crate) fn new(inherited: Vec<ListeningSocket>, serve: Serve, shown: Arc<ArcSwap<Vec<Listening>>>) -> Self {
         let stands_in = if inherited.is_empty() { Inherited::No } else { Inherited::Yes };
         let mut sockets = Self { open: Vec::new(), closing: Vec::new(), inherited: stands_in, serve, shown };
         for socket in inherited {
@@ -90,7 +90,7 @@ impl Sockets {
     ///
     /// # Errors
     /// When an address can't be bound: all is as it was then.
-    pub(crate) fn prepare(&self, config: &Config, right: RightToChange) -> Result<Plan, Unbound> {
+    pub(crate) fn prepare(&self, config: &Config, right: RightToChange) -> Result<Plan, BindError> {
         self.refuse_exposed(config)?;
         let unix_mode = config.access.unix_mode.value;
         let ours = self.ours();
@@ -151,14 +151,14 @@ impl Sockets {
     }
 
     /// The sockets that a config may have: also one that a config before has let go of, and whose queue is not empty yet.
-    fn ours(&self) -> Vec<Arc<Socket>> {
+    fn ours(&self) -> Vec<Arc<ListeningSocket>> {
         let open = self.open.iter().filter(|open| open.listener.address.is_some());
         let open = open.map(|open| Arc::clone(&open.listener.socket));
         open.chain(self.closing.iter().filter_map(Weak::upgrade)).collect()
     }
 
     /// The sockets of an address without a port of its own: they have one that nobody could ask for again.
-    fn chosen_by_system(&self, role: Role, address: &ListenAddress) -> Vec<Arc<Socket>> {
+    fn chosen_by_system(&self, role: Role, address: &ListenAddress) -> Vec<Arc<ListeningSocket>> {
         let is_it = |open: &&Open| open.listener.role == role && open.listener.address.as_ref() == Some(address);
         let open = self.open.iter().filter(|_| address.port().is_none());
         open.filter(is_it).map(|open| Arc::clone(&open.listener.socket)).collect()
@@ -180,29 +180,29 @@ impl Sockets {
     }
 
     /// A socket that was handed over is open to the network on the same terms as one of `listen`.
-    fn refuse_exposed(&self, config: &Config) -> Result<(), Unbound> {
+    fn refuse_exposed(&self, config: &Config) -> Result<(), BindError> {
         let exposed = self.inherited().find(|socket| socket.is_remote());
         match exposed {
             Some(socket) if !(config.access.allow_remote && config.access.token.is_some()) => {
                 let reason = "not a loopback address: set `access.allow_remote: true` and `access.token`";
-                Err(Unbound { address: socket.address(), source: io::Error::other(reason) })
+                Err(BindError { address: socket.address(), source: io::Error::other(reason) })
             }
             _ => Ok(()),
         }
     }
 
     /// Traffic arrives there, and nobody else has taken the address.
-    fn refuse_inherited(&self, address: &ListenAddress) -> Result<(), Unbound> {
+    fn refuse_inherited(&self, address: &ListenAddress) -> Result<(), BindError> {
         match self.inherited().find(|socket| socket.overlaps(address)) {
             Some(socket) => {
                 let reason = format!("the service manager has handed over {}, for traffic", socket.address());
-                Err(Unbound { address: address.to_string(), source: io::Error::other(reason) })
+                Err(BindError { address: address.to_string(), source: io::Error::other(reason) })
             }
             None => Ok(()),
         }
     }
 
-    fn inherited(&self) -> impl Iterator<Item = &Arc<Socket>> {
+    fn inherited(&self) -> impl Iterator<Item = &Arc<ListeningSocket>> {
         let inherited = self.open.iter().filter(|open| open.listener.address.is_none());
         inherited.map(|open| &open.listener.socket)
     }

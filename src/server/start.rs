@@ -12,26 +12,26 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch};
 
-use super::accept::Gate;
+use super::accept::ConnectionLimit;
 use super::background::Background;
 use super::descriptors::{self, Capacity};
 use super::drain;
 use super::lifecycle::Lifecycle;
-use super::listener::Socket;
+use super::listener::ListeningSocket;
 use super::pulse::Pulses;
 use super::sockets::Sockets;
 use super::vital::{Due, Vital};
-use super::worker::{Phase, Worker};
+use super::worker::{Phase, RunningWorker};
 use super::{Error, OnHangUp, Options, Started};
 use crate::admin::{self, Readiness, Role};
 use crate::blocking;
-use crate::config::{self, Color, Config, Ready, Source};
+use crate::config::{self, Color, Config, ConfigSource, Ready};
 use crate::credential::{Slot, Slots};
 use crate::proxy;
 use crate::reload::watch::Watcher;
 use crate::reload::{Loader, Prepare, Reloader, Reloads, Spawn, warn_of};
 use crate::snapshot::{Published, Snapshot};
-use crate::telemetry::log::{self, Flush, Log};
+use crate::telemetry::log::{self, Flush, LogSettings};
 use crate::telemetry::metrics::Metrics;
 
 /// A config that was loaded and compiled, before anything is opened.
@@ -40,9 +40,9 @@ pub(super) struct Start {
     slots: Arc<Slots>,
     snapshot: Snapshot,
     watched: config::Watched,
-    inherited: Vec<io::Result<Socket>>,
+    inherited: Vec<io::Result<ListeningSocket>>,
     on_hang_up: OnHangUp,
-    log: Log,
+    log: LogSettings,
     /// Writes what is left of the log when the server has ended.
     _flush: Flush,
 }
@@ -53,7 +53,7 @@ impl Start {
         let loader = Arc::new(Loader { source: options.source, overrides: options.overrides });
         let slots = Arc::new(Slots::default());
         // The config may name commands, which these are not for.
-        let inherited = Socket::inherited();
+        let inherited = ListeningSocket::inherited();
         let (snapshot, report) = loader.load(None, &slots);
         let Some(snapshot) = snapshot else { return Err(Error::Config(Box::new(report))) };
         let (log, flush) = log::start(log_settings(&snapshot.config));
@@ -79,7 +79,7 @@ impl Start {
         let lifecycle = Rc::new(Lifecycle::new(Arc::clone(&readiness)));
         lifecycle.waits_for("the ports are being opened");
         let listening = Arc::new(ArcSwap::from_pointee(Vec::new()));
-        let admin = Rc::new(admin::Context {
+        let admin = Rc::new(admin::AdminContext {
             published: Arc::clone(&published),
             metrics: Arc::clone(&metrics),
             reloads: Arc::clone(&reloads),
@@ -92,11 +92,11 @@ impl Start {
 
         let (phase, _) = watch::channel(Phase::Serving);
         let capacity = capacity(&config, descriptors);
-        let gate = Arc::new(Gate::new(capacity.traffic));
-        let workers: Rc<[Worker]> = start_workers(&config, &published, &metrics, &phase, &vital)?.into();
-        vital.endless("the look at the workers", Pulses::new(workers.iter().map(Worker::pulse), liveness).run());
+        let gate = Arc::new(ConnectionLimit::new(capacity.traffic));
+        let workers: Rc<[RunningWorker]> = start_workers(&config, &published, &metrics, &phase, &vital)?.into();
+        vital.endless("the look at the workers", Pulses::new(workers.iter().map(RunningWorker::pulse), liveness).run());
         let background = Background::new(Rc::clone(&workers), Arc::clone(&gate), admin, capacity.others, &vital);
-        let mut sockets = Sockets::new(Socket::usable(self.inherited), background.serve(), listening);
+        let mut sockets = Sockets::new(ListeningSocket::usable(self.inherited), background.serve(), listening);
         // Invariant: nobody has asked it to end before it listens.
         #[allow(clippy::expect_used)]
         let right = lifecycle.right_to_change().expect("a process that starts");
@@ -155,14 +155,14 @@ fn start_workers(
     metrics: &Arc<Metrics>,
     phase: &watch::Sender<Phase>,
     vital: &Vital,
-) -> Result<Vec<Worker>, Error> {
+) -> Result<Vec<RunningWorker>, Error> {
     let cores = || thread::available_parallelism().map_or(1, usize::from);
     let count = config.workers.unwrap_or_else(cores);
     let instance: Arc<str> = format!("{:08x}", fastrand::u32(..)).into();
     let start = |number| {
         let (published, metrics, instance) = (Arc::clone(published), Arc::clone(metrics), Arc::clone(&instance));
         let context = move || proxy::Context::new(published, metrics, number, count, &instance);
-        Worker::start(number, phase.subscribe(), vital, context).map_err(Error::from)
+        RunningWorker::start(number, phase.subscribe(), vital, context).map_err(Error::from)
     };
     (0..count).map(start).collect()
 }
@@ -171,9 +171,9 @@ fn start_workers(
 fn prepare(
     lifecycle: &Rc<Lifecycle>,
     sockets: &Rc<RefCell<Sockets>>,
-    gate: &Arc<Gate>,
+    gate: &Arc<ConnectionLimit>,
     descriptors: u64,
-    log: Log,
+    log: LogSettings,
 ) -> Prepare {
     let (lifecycle, sockets, gate) = (Rc::clone(lifecycle), Rc::clone(sockets), Arc::clone(gate));
     Box::new(move |config| {
@@ -278,24 +278,24 @@ fn own_words(message: &str) -> &str {
 
 fn log_settings(config: &Config) -> log::Settings {
     let level = match config.log.level {
-        config::Level::Error => tracing::Level::ERROR,
-        config::Level::Warn => tracing::Level::WARN,
-        config::Level::Info => tracing::Level::INFO,
-        config::Level::Debug => tracing::Level::DEBUG,
-        config::Level::Trace => tracing::Level::TRACE,
+        config::LogLevel::Error => tracing::Level::ERROR,
+        config::LogLevel::Warn => tracing::Level::WARN,
+        config::LogLevel::Info => tracing::Level::INFO,
+        config::LogLevel::Debug => tracing::Level::DEBUG,
+        config::LogLevel::Trace => tracing::Level::TRACE,
     };
     let format = config.log.format.map(|format| match format {
-        config::Format::Text => log::Format::Text,
-        config::Format::Json => log::Format::Json,
+        config::LogFormat::Text => log::LineFormat::Text,
+        config::LogFormat::Json => log::LineFormat::Json,
     });
     log::Settings { level, format }
 }
 
-fn describe(source: &Source) -> String {
+fn describe(source: &ConfigSource) -> String {
     match source {
-        Source::Path(path) | Source::Found(path) => path.display().to_string(),
-        Source::StandardInput => "-".to_owned(),
-        Source::Text(_) => "text".to_owned(),
+        ConfigSource::Path(path) | ConfigSource::Found(path) => path.display().to_string(),
+        ConfigSource::StandardInput => "-".to_owned(),
+        ConfigSource::Text(_) => "text".to_owned(),
     }
 }
 

@@ -11,12 +11,12 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::coalesced_writes;
 use crate::deadline::{ConnectionDeadline, Expired, TICK};
-use crate::gather;
 
 /// A client's socket.
 #[derive(Debug)]
-pub(crate) enum Stream {
+pub(crate) enum ClientStream {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
@@ -28,7 +28,7 @@ pub(crate) enum Detached {
     Unix(std::os::unix::net::UnixStream),
 }
 
-impl Stream {
+impl ClientStream {
     /// Takes it from the runtime of this thread.
     pub(crate) fn detach(self) -> io::Result<Detached> {
         match self {
@@ -127,7 +127,7 @@ impl Stream {
     }
 }
 
-impl AsyncRead for Stream {
+impl AsyncRead for ClientStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
@@ -136,7 +136,7 @@ impl AsyncRead for Stream {
     }
 }
 
-impl AsyncWrite for Stream {
+impl AsyncWrite for ClientStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
@@ -150,8 +150,8 @@ impl AsyncWrite for Stream {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Tcp(stream) => gather::poll_write_all(Pin::new(stream), cx, slices),
-            Self::Unix(stream) => gather::poll_write_all(Pin::new(stream), cx, slices),
+            Self::Tcp(stream) => coalesced_writes::poll_write_all(Pin::new(stream), cx, slices),
+            Self::Unix(stream) => coalesced_writes::poll_write_all(Pin::new(stream), cx, slices),
         }
     }
 

@@ -16,16 +16,16 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::task::{JoinHandle, spawn_local, yield_now};
 
 use super::connection::{self, Port, ThreadShared};
-use super::stream::Stream;
+use super::stream::ClientStream;
 use crate::code::Code;
 use crate::config::Limits;
 use crate::deadline::ExchangeDeadline;
 use crate::incoming::IncomingBody;
-use crate::proxy::{Arrival, Body, Peer};
+use crate::proxy::{Arrival, Peer, ResponseBody};
 
 /// Bytes that the client sends in one write, and what happens before the next.
 #[derive(Clone, Debug)]
-pub(crate) struct Piece {
+pub(crate) struct TrialPiece {
     pub(crate) bytes: Vec<u8>,
     pub(crate) pause: Pause,
 }
@@ -40,16 +40,16 @@ pub(crate) enum Pause {
 
 /// A client's socket.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Socket {
+pub(crate) enum TrialSocket {
     Tcp,
     Unix,
 }
 
 /// What came of it.
 #[derive(Debug)]
-pub(crate) struct Outcome {
+pub(crate) struct TrialOutcome {
     /// In the order in which they were asked.
-    pub(crate) asked: Vec<Asked>,
+    pub(crate) asked: Vec<TrialRequest>,
     /// All that the client got.
     pub(crate) got: Vec<u8>,
     /// How its connection ended, if not in peace.
@@ -58,7 +58,7 @@ pub(crate) struct Outcome {
 
 /// One request, as the port saw it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Asked {
+pub(crate) struct TrialRequest {
     pub(crate) line: String,
     /// What was read of its body, and whether that is all of it.
     pub(crate) body: Vec<u8>,
@@ -67,21 +67,25 @@ pub(crate) struct Asked {
 
 /// Answers by path: `/unread…` without a look at the body, `/early…` before it is read, all others after that.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger(RefCell<Vec<Asked>>);
+pub(crate) struct Ledger(RefCell<Vec<TrialRequest>>);
 
 impl Ledger {
     /// Answers one request.
-    pub(crate) async fn answer(self: Rc<Self>, head: http::request::Parts, body: IncomingBody) -> Response<Body> {
+    pub(crate) async fn answer(
+        self: Rc<Self>,
+        head: http::request::Parts,
+        body: IncomingBody,
+    ) -> Response<ResponseBody> {
         let line = format!("{} {}", head.method, head.uri);
         let number = self.0.borrow().len();
         let (unread, early) = (line.contains(" /unread"), line.contains(" /early"));
-        self.0.borrow_mut().push(Asked { line: line.clone(), body: Vec::new(), whole: unread });
+        self.0.borrow_mut().push(TrialRequest { line: line.clone(), body: Vec::new(), whole: unread });
         if early {
             spawn_local(self.read(number, body));
         } else if !unread {
             self.read(number, body).await;
         }
-        Response::new(Body::whole(format!("{number} {line}")))
+        Response::new(ResponseBody::whole(format!("{number} {line}")))
     }
 
     async fn read(self: Rc<Self>, number: usize, mut body: IncomingBody) {
@@ -94,7 +98,7 @@ impl Ledger {
         self.0.borrow_mut()[number].whole = true;
     }
 
-    pub(crate) fn take(&self) -> Vec<Asked> {
+    pub(crate) fn take(&self) -> Vec<TrialRequest> {
         self.0.take()
     }
 }
@@ -106,7 +110,7 @@ impl Port for Ledger {
         body: IncomingBody,
         _: &Rc<Arrival>,
         _: &Rc<ExchangeDeadline>,
-    ) -> impl Future<Output = Response<Body>> + use<> {
+    ) -> impl Future<Output = Response<ResponseBody>> + use<> {
         Rc::clone(self).answer(head, body)
     }
 
@@ -118,40 +122,40 @@ impl Port for Ledger {
         None
     }
 
-    fn refuse(&self, code: Code, detail: &str, _: Peer) -> Response<Body> {
-        let mut answer = Response::new(Body::whole(detail.to_owned()));
+    fn refuse(&self, code: Code, detail: &str, _: Peer) -> Response<ResponseBody> {
+        let mut answer = Response::new(ResponseBody::whole(detail.to_owned()));
         *answer.status_mut() = code.status();
         answer
     }
 }
 
 /// Plays the client's side and serves it. Must run on a local runtime.
-pub(crate) async fn play(socket: Socket, pieces: &[Piece]) -> io::Result<Outcome> {
+pub(crate) async fn play(socket: TrialSocket, pieces: &[TrialPiece]) -> io::Result<TrialOutcome> {
     let (floor, port) = (Rc::new(ThreadShared::default()), Rc::new(Ledger::default()));
     let serve = |stream, peer| spawn_local(connection::serve(stream, peer, Rc::clone(&port), Rc::clone(&floor)));
     let (got, error) = match socket {
-        Socket::Tcp => {
+        TrialSocket::Tcp => {
             let listener = TcpListener::bind("127.0.0.1:0").await?;
             let client = TcpStream::connect(listener.local_addr()?).await?;
             client.set_nodelay(true)?;
             let (accepted, peer) = listener.accept().await?;
             let (reading, writing) = client.into_split();
-            converse(reading, writing, pieces, &floor, serve(Stream::Tcp(accepted), Peer::Tcp(peer))).await
+            converse(reading, writing, pieces, &floor, serve(ClientStream::Tcp(accepted), Peer::Tcp(peer))).await
         }
-        Socket::Unix => {
+        TrialSocket::Unix => {
             let (client, accepted) = UnixStream::pair()?;
             let (reading, writing) = client.into_split();
-            converse(reading, writing, pieces, &floor, serve(Stream::Unix(accepted), Peer::Unix { uid: 0 })).await
+            converse(reading, writing, pieces, &floor, serve(ClientStream::Unix(accepted), Peer::Unix { uid: 0 })).await
         }
     };
-    Ok(Outcome { asked: port.take(), got, error })
+    Ok(TrialOutcome { asked: port.take(), got, error })
 }
 
 /// Writes the script while everything that comes is read.
 async fn converse(
     mut reading: impl AsyncReadExt + Unpin + 'static,
     mut writing: impl AsyncWriteExt + Unpin,
-    pieces: &[Piece],
+    pieces: &[TrialPiece],
     floor: &ThreadShared,
     served: JoinHandle<()>,
 ) -> (Vec<u8>, Option<io::ErrorKind>) {
@@ -190,7 +194,7 @@ async fn converse(
 /// hyper's own server reads in them at once, each with its answer, and nothing after an answer that says `close`. Says
 /// whether there is a request in them.
 pub(crate) async fn no_request_is_made_up(bytes: &[u8], cuts: &[u8]) -> io::Result<bool> {
-    let socket = if cuts.len().is_multiple_of(2) { Socket::Tcp } else { Socket::Unix };
+    let socket = if cuts.len().is_multiple_of(2) { TrialSocket::Tcp } else { TrialSocket::Unix };
     let outcome = play(socket, &cut(bytes, cuts)).await?;
     let theirs = asked_of_hyper(bytes).await?;
     let shown = || format!("{outcome:?}, {theirs:?}, cut {cuts:?}: {}", bytes.escape_ascii());
@@ -212,7 +216,7 @@ pub(crate) async fn no_request_is_made_up(bytes: &[u8], cuts: &[u8]) -> io::Resu
 }
 
 /// One byte of `cuts` for each piece: six bits of its length, two of the pause after it.
-fn cut(bytes: &[u8], cuts: &[u8]) -> Vec<Piece> {
+fn cut(bytes: &[u8], cuts: &[u8]) -> Vec<TrialPiece> {
     let mut cuts = cuts.iter().copied().filter(|cut| cut >> 2 > 0).cycle();
     let mut rest = bytes;
     let mut pieces = Vec::new();
@@ -221,14 +225,14 @@ fn cut(bytes: &[u8], cuts: &[u8]) -> Vec<Piece> {
         let length = usize::from(cut >> 2).min(rest.len());
         let pause = if cut & 3 == 3 { Pause::Ticks(3) } else { Pause::Turns(u32::from(cut & 3) * 4) };
         let (piece, after) = rest.split_at(if cut == u8::MAX { rest.len() } else { length });
-        pieces.push(Piece { bytes: piece.to_vec(), pause });
+        pieces.push(TrialPiece { bytes: piece.to_vec(), pause });
         rest = after;
     }
     pieces
 }
 
 /// What hyper's own server asks the port, given these bytes at once.
-pub(crate) async fn asked_of_hyper(bytes: &[u8]) -> io::Result<Vec<Asked>> {
+pub(crate) async fn asked_of_hyper(bytes: &[u8]) -> io::Result<Vec<TrialRequest>> {
     // Room for all answers: what hyper can not flush it may try to write behind.
     let (mut client, server) = tokio::io::duplex(bytes.len() + ROOM_FOR_ANSWERS);
     client.write_all(bytes).await?;

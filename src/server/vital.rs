@@ -40,11 +40,11 @@ pub(crate) struct Deaths(mpsc::UnboundedReceiver<Death>);
 #[error("{name} {cause}")]
 pub(crate) struct Death {
     name: Cow<'static, str>,
-    cause: Cause,
+    cause: EndCause,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-enum Cause {
+enum EndCause {
     /// The panic hook has logged the place and the message.
     #[error("panicked")]
     Panicked,
@@ -57,7 +57,7 @@ enum Cause {
 pub(crate) struct Due;
 
 /// How a finite task ended: when it was to, or for this reason before that.
-pub(crate) type End = Result<Due, String>;
+pub(crate) type VitalEnd = Result<Due, String>;
 
 impl Vital {
     /// Nothing is started yet.
@@ -72,11 +72,11 @@ impl Vital {
     }
 
     /// Starts a task, on this thread's runtime, that has an end of its own.
-    pub(crate) fn finite(&self, name: impl Into<Cow<'static, str>>, task: impl Future<Output = End> + 'static) {
+    pub(crate) fn finite(&self, name: impl Into<Cow<'static, str>>, task: impl Future<Output = VitalEnd> + 'static) {
         let (this, name) = (self.clone(), name.into());
         spawn_local(async move {
             let ended = guarded(pin!(task)).await;
-            this.hear(name, ended.map_err(|_| Cause::Panicked));
+            this.hear(name, ended.map_err(|_| EndCause::Panicked));
         });
     }
 
@@ -84,20 +84,20 @@ impl Vital {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub(crate) fn thread(&self, name: String, body: impl FnOnce() -> End + Send + 'static) -> io::Result<()> {
+    pub(crate) fn thread(&self, name: String, body: impl FnOnce() -> VitalEnd + Send + 'static) -> io::Result<()> {
         let (this, label) = (self.clone(), format!("the thread `{name}`"));
         thread::Builder::new().name(name).spawn(move || {
             // What it leaves half-changed is of no use to anybody: the process ends.
             let ended = catch_unwind(AssertUnwindSafe(body));
-            this.hear(label.into(), ended.map_err(|_| Cause::Panicked));
+            this.hear(label.into(), ended.map_err(|_| EndCause::Panicked));
         })?;
         Ok(())
     }
 
-    fn hear(&self, name: Cow<'static, str>, ended: Result<End, Cause>) {
+    fn hear(&self, name: Cow<'static, str>, ended: Result<VitalEnd, EndCause>) {
         let cause = match ended {
             Ok(Ok(Due)) => return,
-            Ok(Err(reason)) => Cause::Stopped(reason),
+            Ok(Err(reason)) => EndCause::Stopped(reason),
             Err(cause) => cause,
         };
         let death = Death { name, cause };

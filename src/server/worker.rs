@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::accept::{self, Accepted, Carriers, Gate, HandedOver, Stop};
+use super::accept::{self, Accepted, Carriers, ConnectionLimit, HandedOver, Stop};
 use super::connection::{self, ThreadShared};
-use super::listener::Socket;
+use super::listener::ListeningSocket;
 use super::pulse::{BEAT, Pulse};
 use super::vital::{Due, Vital, passing};
 use crate::clock::Moment;
@@ -30,7 +30,7 @@ pub(crate) enum Phase {
 
 /// A running worker.
 #[derive(Debug)]
-pub(crate) struct Worker {
+pub(crate) struct RunningWorker {
     number: usize,
     orders: mpsc::UnboundedSender<Order>,
     /// Connections that it carries.
@@ -45,8 +45,8 @@ enum Order {
     Serve(HandedOver),
     /// The lone worker accepts by itself: no connection changes threads.
     Accept {
-        socket: Arc<Socket>,
-        gate: Arc<Gate>,
+        socket: Arc<ListeningSocket>,
+        gate: Arc<ConnectionLimit>,
         stop: watch::Receiver<Stop>,
     },
     /// To say for how many ticks the connection has been silent that has been so for longest.
@@ -58,7 +58,7 @@ enum Order {
     Do(Box<dyn FnOnce() + Send>),
 }
 
-impl Worker {
+impl RunningWorker {
     /// Starts the thread, whose end before [`Phase::Cut`] is that of the process; `context` is called on it.
     ///
     /// # Errors
@@ -137,7 +137,7 @@ impl Worker {
     }
 
     /// Lets it accept from `socket` by itself.
-    pub(crate) fn accept(&self, socket: Arc<Socket>, gate: Arc<Gate>, stop: watch::Receiver<Stop>) {
+    pub(crate) fn accept(&self, socket: Arc<ListeningSocket>, gate: Arc<ConnectionLimit>, stop: watch::Receiver<Stop>) {
         self.order(Order::Accept { socket, gate, stop });
     }
 

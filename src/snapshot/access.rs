@@ -17,13 +17,13 @@ use crate::secret::Secret;
 pub(crate) struct Access {
     /// Beside `localhost` and loopback addresses.
     hosts: HashSet<String>,
-    origins: Listed<String>,
+    origins: NamedUsers<String>,
     /// Whether people may look at services by host.
     browsers: bool,
     /// Of `listen`: an origin with one of them is our own.
     ports: Vec<u16>,
     token: Option<Secret>,
-    users: Listed<u32>,
+    users: NamedUsers<u32>,
 }
 
 /// Why a name is a local one, under which every route counts.
@@ -38,7 +38,7 @@ pub(crate) enum LocalName {
 
 /// Who is named, where "all" can be said too.
 #[derive(Debug)]
-enum Listed<T> {
+enum NamedUsers<T> {
     All,
     Only(HashSet<T>),
 }
@@ -46,7 +46,11 @@ enum Listed<T> {
 impl Access {
     /// Resolves names of users to numbers, which asks the system and may take as long as its directory service does.
     /// `None`: a user that can't be resolved has been reported.
-    pub(crate) fn compile(written: &config::Access, listen: &[At<ListenAddress>], report: &mut Report) -> Option<Self> {
+    pub(crate) fn compile(
+        written: &config::AccessConfig,
+        listen: &[At<ListenAddress>],
+        report: &mut Report,
+    ) -> Option<Self> {
         let (access, findings) = Self::build(written, listen);
         for (span, fault) in &findings {
             report.error(*span, fault.to_string()).help("a number is taken as a uid and not looked up");
@@ -65,14 +69,14 @@ impl Access {
     /// Whether a page of this origin, as its browser wrote it, may call.
     pub(crate) fn allows_origin(&self, origin: &str) -> bool {
         match &self.origins {
-            Listed::All => true,
-            Listed::Only(named) => named.contains(origin),
+            NamedUsers::All => true,
+            NamedUsers::Only(named) => named.contains(origin),
         }
     }
 
     /// Whether any page may, with or without an `Origin`: then nothing else that a browser says is looked at either.
     pub(crate) fn any_origin(&self) -> bool {
-        matches!(self.origins, Listed::All)
+        matches!(self.origins, NamedUsers::All)
     }
 
     /// Whether people may look at services with a browser, under a name that one service alone has.
@@ -93,29 +97,29 @@ impl Access {
     /// Whether this user may use a unix socket that its mode lets them open.
     pub(crate) fn admits_uid(&self, uid: u32) -> bool {
         match &self.users {
-            Listed::All => true,
-            Listed::Only(named) => named.contains(&uid),
+            NamedUsers::All => true,
+            NamedUsers::Only(named) => named.contains(&uid),
         }
     }
 
-    fn build(written: &config::Access, listen: &[At<ListenAddress>]) -> (Self, Vec<(Span, Fault)>) {
+    fn build(written: &config::AccessConfig, listen: &[At<ListenAddress>]) -> (Self, Vec<(Span, UserError)>) {
         let texts = |written: &[At<String>]| written.iter().map(|text| text.value.clone()).collect::<HashSet<_>>();
         let (users, findings) = resolve(&written.unix_users);
         let origins: HashSet<String> =
             texts(&written.origins).iter().map(|origin| as_sent(origin).to_owned()).collect();
         let access = Self {
             hosts: texts(&written.hosts),
-            origins: if origins.contains("*") { Listed::All } else { Listed::Only(origins) },
+            origins: if origins.contains("*") { NamedUsers::All } else { NamedUsers::Only(origins) },
             browsers: written.browsers,
             ports: listen.iter().filter_map(|address| address.value.port()).collect(),
             token: written.token.as_ref().map(|token| token.value.clone()),
-            users: if written.unix_users.is_empty() { Listed::All } else { Listed::Only(users) },
+            users: if written.unix_users.is_empty() { NamedUsers::All } else { NamedUsers::Only(users) },
         };
         (access, findings)
     }
 }
 
-fn resolve(users: &[At<String>]) -> (HashSet<u32>, Vec<(Span, Fault)>) {
+fn resolve(users: &[At<String>]) -> (HashSet<u32>, Vec<(Span, UserError)>) {
     let mut uids = HashSet::new();
     let mut findings = Vec::new();
     for At { value, span } in users {
@@ -127,14 +131,14 @@ fn resolve(users: &[At<String>]) -> (HashSet<u32>, Vec<(Span, Fault)>) {
     (uids, findings)
 }
 
-fn uid_of(written: &str) -> Result<u32, Fault> {
+fn uid_of(written: &str) -> Result<u32, UserError> {
     if let Ok(uid) = written.parse() {
         return Ok(uid);
     }
     match User::from_name(written) {
         Ok(Some(user)) => Ok(user.uid.as_raw()),
-        Ok(None) => Err(Fault::UnknownUser(written.to_owned())),
-        Err(errno) => Err(Fault::UserLookUp(written.to_owned(), errno)),
+        Ok(None) => Err(UserError::UnknownUser(written.to_owned())),
+        Err(errno) => Err(UserError::UserLookUp(written.to_owned(), errno)),
     }
 }
 
@@ -145,7 +149,7 @@ fn is_loopback(host: &str) -> bool {
 
 /// Why a user can't be resolved.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-enum Fault {
+enum UserError {
     #[error("this system has no user `{0}`")]
     UnknownUser(String),
     #[error("the user `{0}` can't be looked up: {1}")]
@@ -166,7 +170,7 @@ mod tests {
         texts.iter().map(|text| At { value: (*text).to_owned(), span: Span::default() }).collect()
     }
 
-    fn build(written: config::Access) -> Access {
+    fn build(written: config::AccessConfig) -> Access {
         let (access, findings) = Access::build(&written, &[]);
         assert_eq!(findings, []);
         access
@@ -175,7 +179,7 @@ mod tests {
     #[test]
     fn a_local_name_is_localhost_a_loopback_address_or_a_listed_host() {
         let access =
-            build(config::Access { hosts: at(&["sidekey.internal", "10.0.0.7", "fd00::1"]), ..<_>::default() });
+            build(config::AccessConfig { hosts: at(&["sidekey.internal", "10.0.0.7", "fd00::1"]), ..<_>::default() });
         let trusted = ["localhost", "payments.localhost", "127.0.0.1", "127.255.0.9", "::1"];
         let foreign = ["localhost.example", "xlocalhost", "128.0.0.1", "0.0.0.0", "::", "127.1", "2130706433", "::2"];
         let mapped = ["::ffff:127.0.0.1", "::ffff:7f00:1", "::127.0.0.1", "::ffff:10.0.0.7"];
@@ -196,7 +200,7 @@ mod tests {
     fn the_ports_of_the_config_are_our_own() {
         let listen = ["localhost:9800", "unix:/run/a.sock", "[::1]:9801", "127.0.0.1:0"];
         let listen = listen.map(|text| At::nowhere(text.parse().expect("an address")));
-        let (access, _) = Access::build(&config::Access::default(), &listen);
+        let (access, _) = Access::build(&config::AccessConfig::default(), &listen);
 
         assert!(access.listens_on(9800) && access.listens_on(9801));
         assert!(!access.listens_on(9802) && !access.listens_on(0));
@@ -204,8 +208,8 @@ mod tests {
 
     #[test]
     fn no_page_may_call_unless_its_origin_is_listed() {
-        let none = build(config::Access::default());
-        let one = build(config::Access { origins: at(&["https://app.example", "null"]), ..<_>::default() });
+        let none = build(config::AccessConfig::default());
+        let one = build(config::AccessConfig { origins: at(&["https://app.example", "null"]), ..<_>::default() });
 
         assert!(!none.allows_origin("https://app.example") && !none.any_origin());
         assert!(one.allows_origin("https://app.example") && one.allows_origin("null") && !one.any_origin());
@@ -213,7 +217,7 @@ mod tests {
             [("https://a.example:443", "https://a.example"), ("http://a.example:80", "http://a.example")]
         {
             assert!(
-                build(config::Access { origins: at(&[written]), ..<_>::default() }).allows_origin(sent),
+                build(config::AccessConfig { origins: at(&[written]), ..<_>::default() }).allows_origin(sent),
                 "{written}"
             );
         }
@@ -224,15 +228,15 @@ mod tests {
 
     #[test]
     fn a_star_lets_every_page_call() {
-        let access = build(config::Access { origins: at(&["https://app.example", "*"]), ..<_>::default() });
+        let access = build(config::AccessConfig { origins: at(&["https://app.example", "*"]), ..<_>::default() });
 
         assert!(access.any_origin() && access.allows_origin("https://evil.example"));
     }
 
     #[test]
     fn listed_users_alone_may_use_a_unix_socket() {
-        let all = build(config::Access::default());
-        let some = build(config::Access { unix_users: at(&["root", "1234"]), ..<_>::default() });
+        let all = build(config::AccessConfig::default());
+        let some = build(config::AccessConfig { unix_users: at(&["root", "1234"]), ..<_>::default() });
 
         assert!(all.admits_uid(0) && all.admits_uid(4242));
         assert!(some.admits_uid(0) && some.admits_uid(1234) && !some.admits_uid(1235));
@@ -241,7 +245,7 @@ mod tests {
     #[test]
     fn the_token_is_kept_and_not_shown() {
         let token = At { value: Secret::new("hunter2".to_owned()), span: Span::default() };
-        let access = build(config::Access { token: Some(token), ..<_>::default() });
+        let access = build(config::AccessConfig { token: Some(token), ..<_>::default() });
 
         assert!(access.token().is_some_and(|token| token.is(b"hunter2")));
         assert!(!format!("{access:?}").contains("hunter2"));
@@ -249,7 +253,7 @@ mod tests {
 
     #[test]
     fn each_user_that_the_system_does_not_know_is_reported() {
-        let written = config::Access { unix_users: at(&["no-such-user-here", "root", "-1"]), ..<_>::default() };
+        let written = config::AccessConfig { unix_users: at(&["no-such-user-here", "root", "-1"]), ..<_>::default() };
 
         let (_, findings) = Access::build(&written, &[]);
 

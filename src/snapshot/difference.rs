@@ -21,11 +21,11 @@ pub(crate) struct Difference {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Change {
     pub(crate) name: String,
-    pub(crate) kind: Kind,
+    pub(crate) kind: ChangeKind,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum ChangeKind {
     Added,
     Removed,
     /// A certificate whose files hold another one.
@@ -34,13 +34,13 @@ pub(crate) enum Kind {
         /// As they are written.
         keys: Vec<&'static str>,
         /// `None`: it had no token.
-        token: Option<Token>,
+        token: Option<TokenChange>,
     },
 }
 
 /// What became of a service's token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Token {
+pub(crate) enum TokenChange {
     Kept,
     Dropped,
     /// Of several identities, some are kept.
@@ -75,17 +75,17 @@ impl fmt::Display for Change {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "`{}` ", self.name)?;
         let (keys, token) = match &self.kind {
-            Kind::Added => return formatter.write_str("added"),
-            Kind::Removed => return formatter.write_str("removed"),
-            Kind::Rotated => return formatter.write_str("rotated"),
-            Kind::Changed { keys, token } => (keys, token),
+            ChangeKind::Added => return formatter.write_str("added"),
+            ChangeKind::Removed => return formatter.write_str("removed"),
+            ChangeKind::Rotated => return formatter.write_str("rotated"),
+            ChangeKind::Changed { keys, token } => (keys, token),
         };
         write!(formatter, "changed ({})", keys.join(", "))?;
         match token {
             None => Ok(()),
-            Some(Token::Kept) => formatter.write_str(", token kept"),
-            Some(Token::Dropped) => formatter.write_str(", token dropped"),
-            Some(Token::Partly) => formatter.write_str(", some tokens dropped"),
+            Some(TokenChange::Kept) => formatter.write_str(", token kept"),
+            Some(TokenChange::Dropped) => formatter.write_str(", token dropped"),
+            Some(TokenChange::Partly) => formatter.write_str(", some tokens dropped"),
         }
     }
 }
@@ -95,27 +95,27 @@ fn services(old: &Snapshot, new: &Snapshot) -> Vec<Change> {
     for service in &new.services {
         let name = service.name.to_string();
         match old.service(&name) {
-            None => changes.push(Change { name, kind: Kind::Added }),
+            None => changes.push(Change { name, kind: ChangeKind::Added }),
             Some(known) if Arc::ptr_eq(known, service) => {}
             Some(known) => {
-                let kind = Kind::Changed { keys: known.changed_keys(service), token: token(known, service) };
+                let kind = ChangeKind::Changed { keys: known.changed_keys(service), token: token(known, service) };
                 changes.push(Change { name, kind });
             }
         }
     }
     let gone = old.services.iter().filter(|service| new.service(service.name.as_str()).is_none());
-    changes.extend(gone.map(|service| Change { name: service.name.to_string(), kind: Kind::Removed }));
+    changes.extend(gone.map(|service| Change { name: service.name.to_string(), kind: ChangeKind::Removed }));
     changes
 }
 
-fn token(old: &Service, new: &Service) -> Option<Token> {
+fn token(old: &Service, new: &Service) -> Option<TokenChange> {
     let had: HashSet<_> = old.slots().map(Arc::as_ptr).collect();
     let has: HashSet<_> = new.slots().map(Arc::as_ptr).collect();
     match had.intersection(&has).count() {
         _ if had.is_empty() => None,
-        0 => Some(Token::Dropped),
-        kept if kept == had.len() => Some(Token::Kept),
-        _ => Some(Token::Partly),
+        0 => Some(TokenChange::Dropped),
+        kept if kept == had.len() => Some(TokenChange::Kept),
+        _ => Some(TokenChange::Partly),
     }
 }
 
@@ -124,15 +124,17 @@ fn certificates(old: &Snapshot, new: &Snapshot) -> Vec<Change> {
     for certificate in &new.certificates {
         let name = certificate.name.to_string();
         match old.certificate(&name) {
-            None => changes.push(Change { name, kind: Kind::Added }),
+            None => changes.push(Change { name, kind: ChangeKind::Added }),
             Some(known) if Arc::ptr_eq(known, certificate) => {}
-            Some(known) if !known.same_material(certificate) => changes.push(Change { name, kind: Kind::Rotated }),
+            Some(known) if !known.same_material(certificate) => {
+                changes.push(Change { name, kind: ChangeKind::Rotated })
+            }
             // The same one under another title: all else is its material.
-            Some(_) => changes.push(Change { name, kind: Kind::Changed { keys: vec!["title"], token: None } }),
+            Some(_) => changes.push(Change { name, kind: ChangeKind::Changed { keys: vec!["title"], token: None } }),
         }
     }
     let gone = old.certificates.iter().filter(|known| new.certificate(known.name.as_str()).is_none());
-    changes.extend(gone.map(|known| Change { name: known.name.to_string(), kind: Kind::Removed }));
+    changes.extend(gone.map(|known| Change { name: known.name.to_string(), kind: ChangeKind::Removed }));
     changes
 }
 

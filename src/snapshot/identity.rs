@@ -48,7 +48,7 @@ enum Pick {
 
 /// Why a request has no identity.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Unidentified {
+pub(crate) enum IdentityError {
     #[error("`{name}` is missing: it names the identity to send this as")]
     Missing { name: HeaderName },
     #[error("`{name}` was sent more than once")]
@@ -60,7 +60,7 @@ pub(crate) enum Unidentified {
 /// What identities are compiled from.
 pub(super) struct Parts<'a> {
     pub(super) name: &'a ServiceName,
-    pub(super) service: &'a config::Service,
+    pub(super) service: &'a config::ServiceConfig,
     pub(super) certificates: &'a BTreeMap<CertificateName, Arc<Certificate>>,
     pub(super) slots: &'a Slots,
 }
@@ -69,12 +69,12 @@ impl Identities {
     /// `None`: one of them is missing, which has been reported or is not read.
     pub(super) fn compile(parts: &Parts<'_>, report: &mut Report) -> Option<Self> {
         let Some(written) = &parts.service.identities else {
-            let own = Identity::compile(parts, parts.service, &mut Common::default(), report)?;
+            let own = Identity::compile(parts, parts.service, &mut IdentitiesShared::default(), report)?;
             return Some(Self::new(vec![own], Pick::Lone));
         };
         let first_tokens = Some(parts.slots.first_tokens(parts.name));
-        let mut common = Common { first_tokens, ..Common::default() };
-        let mut service = config::Service { identities: None, ..parts.service.clone() };
+        let mut common = IdentitiesShared { first_tokens, ..IdentitiesShared::default() };
+        let mut service = config::ServiceConfig { identities: None, ..parts.service.clone() };
         let mut all = Vec::with_capacity(written.sets.len());
         for set in written.sets.iter() {
             service.auth.clone_from(&set.auth);
@@ -145,7 +145,7 @@ impl Identities {
         fields: &HeaderMap,
         turn: impl FnOnce() -> usize,
         connection: impl FnOnce(&AtomicUsize) -> usize,
-    ) -> Result<usize, Unidentified> {
+    ) -> Result<usize, IdentityError> {
         self.pick.place(fields, self.all.len(), turn, connection)
     }
 
@@ -189,17 +189,17 @@ fn named(
     places: &HashMap<String, usize>,
     count: usize,
     fields: &HeaderMap,
-) -> Result<usize, Unidentified> {
+) -> Result<usize, IdentityError> {
     let mut sent = fields.get_all(name).iter();
-    let Some(value) = sent.next() else { return Err(Unidentified::Missing { name: name.clone() }) };
+    let Some(value) = sent.next() else { return Err(IdentityError::Missing { name: name.clone() }) };
     if sent.next().is_some() {
-        return Err(Unidentified::Repeated { name: name.clone() });
+        return Err(IdentityError::Repeated { name: name.clone() });
     }
     let place = std::str::from_utf8(value.as_bytes()).ok().and_then(|text| {
         let is_number = |place: &usize| *place < count && place.to_string() == text;
         places.get(text).copied().or_else(|| text.parse().ok().filter(is_number))
     });
-    place.ok_or_else(|| Unidentified::Unknown { name: name.clone() })
+    place.ok_or_else(|| IdentityError::Unknown { name: name.clone() })
 }
 
 /// Whether a request with these fields says as whom it is sent, where it has to. Those of sets that were not read are not
@@ -207,11 +207,11 @@ fn named(
 ///
 /// # Errors
 /// As [`Identities::pick`].
-pub(crate) fn pick_written(written: &config::Identities, fields: &HeaderMap) -> Result<(), Unidentified> {
+pub(crate) fn pick_written(written: &config::IdentitiesConfig, fields: &HeaderMap) -> Result<(), IdentityError> {
     let known = written.sets.len();
     let picked = Pick::compile(written).place(fields, known.max(1), || 0, |_| 0);
     match picked {
-        Err(Unidentified::Unknown { .. }) if known == 0 => Ok(()),
+        Err(IdentityError::Unknown { .. }) if known == 0 => Ok(()),
         picked => picked.map(drop),
     }
 }
@@ -223,7 +223,7 @@ impl Pick {
         count: usize,
         turn: impl FnOnce() -> usize,
         connection: impl FnOnce(&AtomicUsize) -> usize,
-    ) -> Result<usize, Unidentified> {
+    ) -> Result<usize, IdentityError> {
         let number = match self {
             Self::Lone => return Ok(0),
             Self::InTurn => turn(),
@@ -233,11 +233,11 @@ impl Pick {
         Ok(number % count)
     }
 
-    fn compile(written: &config::Identities) -> Self {
+    fn compile(written: &config::IdentitiesConfig) -> Self {
         match &written.pick {
-            config::Pick::RoundRobin => Self::InTurn,
-            config::Pick::Connection => Self::ByConnection { arrived: AtomicUsize::new(0) },
-            config::Pick::Header(name) => {
+            config::PickConfig::RoundRobin => Self::InTurn,
+            config::PickConfig::Connection => Self::ByConnection { arrived: AtomicUsize::new(0) },
+            config::PickConfig::Header(name) => {
                 let names = written.sets.iter().enumerate();
                 let places = names.filter_map(|(place, set)| Some((set.name.as_ref()?.value.clone(), place)));
                 Self::ByField { name: name.value.clone(), places: places.collect() }
@@ -248,18 +248,23 @@ impl Pick {
 
 /// What the identities of one service have together while they are compiled.
 #[derive(Default)]
-struct Common {
-    tls: Known,
+struct IdentitiesShared {
+    tls: TlsByCertificate,
     tls_of_token_endpoints: TlsCache,
     /// `None`: a service that is itself alone, and waits for nobody.
     first_tokens: Option<Arc<FirstTokenLimiter>>,
 }
 
 /// The TLS of connections to the service, by the fingerprint of the certificate: it is the same for all who present it.
-type Known = HashMap<Option<[u8; 32]>, Option<ClientTls>>;
+type TlsByCertificate = HashMap<Option<[u8; 32]>, Option<ClientTls>>;
 
 impl Identity {
-    fn compile(parts: &Parts<'_>, service: &config::Service, common: &mut Common, report: &mut Report) -> Option<Self> {
+    fn compile(
+        parts: &Parts<'_>,
+        service: &config::ServiceConfig,
+        common: &mut IdentitiesShared,
+        report: &mut Report,
+    ) -> Option<Self> {
         let &Parts { certificates, slots, .. } = parts;
         let linked = service.certificate.as_ref().map(|named| certificates.get(&named.value));
         let certificate = linked.flatten();
@@ -286,9 +291,9 @@ impl Identity {
 }
 
 fn compile_upstream(
-    service: &config::Service,
+    service: &config::ServiceConfig,
     certificate: Option<&Arc<Certificate>>,
-    known: &mut Known,
+    known: &mut TlsByCertificate,
     report: &mut Report,
 ) -> Option<Upstream> {
     let url = &service.url;

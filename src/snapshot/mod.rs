@@ -18,11 +18,11 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
 pub(crate) use access::{Access, LocalName};
-pub(crate) use identity::{Identity, Unidentified, pick_written};
+pub(crate) use identity::{Identity, IdentityError, pick_written};
 pub(crate) use service::Service;
 
-use crate::config::{At, Config, Forgiven, Report, Span};
-use crate::credential::{Claim, Credential, Slot, Slots, Subjects, Unclaimed};
+use crate::config::{At, Config, Report, Span, ToleratedFailures};
+use crate::credential::{Claim, ClaimError, Credential, Slot, Slots, Subjects};
 use crate::name::CertificateName;
 use crate::route::{self, Destination};
 use crate::tls::Certificate;
@@ -35,14 +35,14 @@ pub(crate) struct Snapshot {
     pub(crate) loaded_at: SystemTime,
     /// In order of name; `route::Match::service` is a place in here.
     pub(crate) services: Vec<Arc<Service>>,
-    pub(crate) routes: Arc<route::Table>,
+    pub(crate) routes: Arc<route::RouteTable>,
     pub(crate) access: Arc<Access>,
     /// In order of name.
     pub(crate) certificates: Vec<Arc<Certificate>>,
     /// As written: for listeners, logs, limits, and the next difference.
     pub(crate) config: Arc<Config>,
     /// Commands that gave no secret: what depends on them is in this snapshot without one.
-    pub(crate) failing: Forgiven,
+    pub(crate) failing: ToleratedFailures,
 }
 
 /// What outlives the process, had for one snapshot. Dropping it gives it back, as if nobody had asked.
@@ -155,7 +155,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// When it is another process's, or can't be read: nothing is left behind then.
-    pub(crate) fn claim(&self) -> Result<ClaimedState, Unclaimed> {
+    pub(crate) fn claim(&self) -> Result<ClaimedState, ClaimError> {
         let claims: Result<Vec<_>, _> = self.slots().into_iter().map(|(slot, _)| slot.claim()).collect();
         Ok(ClaimedState(claims?.into_iter().flatten().collect()))
     }
@@ -246,7 +246,7 @@ fn refuse_shared_state(services: &[Option<Arc<Service>>], config: &Config, repor
 }
 
 /// Compiles the routes; services are known by their place in order of name.
-pub(crate) fn compile_routes(config: &Config, report: &mut Report) -> route::Table {
+pub(crate) fn compile_routes(config: &Config, report: &mut Report) -> route::RouteTable {
     let destinations: Vec<_> = config
         .services
         .iter()
@@ -256,9 +256,9 @@ pub(crate) fn compile_routes(config: &Config, report: &mut Report) -> route::Tab
             default_routes: service.value.default_routes,
         })
         .collect();
-    let place = |route: &At<crate::config::Route>| {
+    let place = |route: &At<crate::config::RouteConfig>| {
         destinations.binary_search_by(|destination| destination.name.cmp(&route.value.service.value)).ok()
     };
     let routes: Vec<_> = config.routes.iter().filter_map(|route| Some((route, place(route)?))).collect();
-    route::Table::compile(&destinations, &routes, report)
+    route::RouteTable::compile(&destinations, &routes, report)
 }

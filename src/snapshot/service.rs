@@ -35,14 +35,14 @@ pub(crate) struct Service {
     pub(crate) server_timing: bool,
     pub(crate) ready: Ready,
     /// What it was compiled from, for the next difference.
-    written: config::Service,
+    written: config::ServiceConfig,
 }
 
 impl Service {
     /// Joins the parts of a service; `None` if one of them is missing, which has been reported or is not read.
     pub(crate) fn compile(
         name: &ServiceName,
-        written: &At<config::Service>,
+        written: &At<config::ServiceConfig>,
         certificates: &BTreeMap<CertificateName, Arc<Certificate>>,
         slots: &Slots,
         report: &mut Report,
@@ -129,7 +129,7 @@ pub(super) fn same_certificate(one: Option<&Arc<Certificate>>, other: Option<&Ar
     }
 }
 
-fn authority(service: &config::Service, report: &mut Report) -> Option<uri::Authority> {
+fn authority(service: &config::ServiceConfig, report: &mut Report) -> Option<uri::Authority> {
     let parsed = service.url.value.authority.to_string().parse();
     if parsed.is_err() {
         report.error(service.url.span, "the host of this url can't be sent as a `Host`");

@@ -63,7 +63,7 @@ struct Scrape {
 
 impl Collector for Scrape {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut page = Page(encoder);
+        let mut page = Exposition(encoder);
         self.traffic(&mut page)?;
         self.upstream(&mut page)?;
         self.tokens_and_certificates(&mut page)?;
@@ -73,7 +73,7 @@ impl Collector for Scrape {
 }
 
 impl Scrape {
-    fn traffic(&self, page: &mut Page<'_>) -> fmt::Result {
+    fn traffic(&self, page: &mut Exposition<'_>) -> fmt::Result {
         let mut family = page.family(
             "sidekey_requests",
             "Requests by service and by the HTTP status that the app got",
@@ -105,7 +105,7 @@ impl Scrape {
         self.histogram(page, "sidekey_overhead_seconds", help, OVERHEAD_BOUNDS, |sum| &sum.overhead)
     }
 
-    fn upstream(&self, page: &mut Page<'_>) -> fmt::Result {
+    fn upstream(&self, page: &mut Exposition<'_>) -> fmt::Result {
         let help = "New connections to the service: name look-up, TCP and TLS together";
         self.histogram(page, "sidekey_upstream_connect_seconds", help, CONNECT_BOUNDS, |sum| &sum.connect)?;
         let help = "Connections to the service that carry a request (active) or wait for one (idle)";
@@ -117,7 +117,7 @@ impl Scrape {
         Ok(())
     }
 
-    fn tokens_and_certificates(&self, page: &mut Page<'_>) -> fmt::Result {
+    fn tokens_and_certificates(&self, page: &mut Exposition<'_>) -> fmt::Result {
         let help = "Token requests by outcome; one that services share counts under each of them";
         let mut family = page.family("sidekey_token_requests", help, MetricType::Counter)?;
         for (service, counts) in &self.tokens {
@@ -138,7 +138,7 @@ impl Scrape {
         Ok(())
     }
 
-    fn config(&self, page: &mut Page<'_>) -> fmt::Result {
+    fn config(&self, page: &mut Exposition<'_>) -> fmt::Result {
         let config = &self.gauges.config;
         page.gauge("sidekey_config_generation", "Number of the config that is in use", Some(config.generation))?;
         page.gauge(
@@ -161,7 +161,7 @@ impl Scrape {
         Ok(())
     }
 
-    fn process(&self, page: &mut Page<'_>) -> fmt::Result {
+    fn process(&self, page: &mut Exposition<'_>) -> fmt::Result {
         let help = "Log lines that were dropped because standard error did not take them in time";
         page.counter("sidekey_log_lines_dropped", help, Some(log::lines_dropped() as f64))?;
         let mut build = page.family("sidekey_build", "The version that is running", MetricType::Info)?;
@@ -181,7 +181,7 @@ impl Scrape {
 
     fn histogram(
         &self,
-        page: &mut Page<'_>,
+        page: &mut Exposition<'_>,
         name: &str,
         help: &str,
         bounds: &[Duration],
@@ -206,9 +206,9 @@ impl Scrape {
 }
 
 /// The text as it grows, one metric family after the other.
-struct Page<'a>(DescriptorEncoder<'a>);
+struct Exposition<'a>(DescriptorEncoder<'a>);
 
-impl Page<'_> {
+impl Exposition<'_> {
     fn family<'s>(&'s mut self, name: &'s str, help: &str, kind: MetricType) -> Result<MetricEncoder<'s>, fmt::Error> {
         self.0.encode_descriptor(name, help, None, kind)
     }

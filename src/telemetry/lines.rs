@@ -12,21 +12,21 @@ use crate::legible::{legible_json, legible_lines};
 pub(super) struct Lines<W>(pub(super) W);
 
 impl<'w, W: MakeWriter<'w>> MakeWriter<'w> for Lines<W> {
-    type Writer = Line<W::Writer>;
+    type Writer = LegibleLine<W::Writer>;
 
     fn make_writer(&'w self) -> Self::Writer {
-        Line(self.0.make_writer())
+        LegibleLine(self.0.make_writer())
     }
 
     fn make_writer_for(&'w self, metadata: &Metadata<'_>) -> Self::Writer {
-        Line(self.0.make_writer_for(metadata))
+        LegibleLine(self.0.make_writer_for(metadata))
     }
 }
 
 /// One line, which comes in one piece.
-pub(super) struct Line<W>(W);
+pub(super) struct LegibleLine<W>(W);
 
-impl<W: Write> Write for Line<W> {
+impl<W: Write> Write for LegibleLine<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         // Nearly all are. What is ASCII and no text has been escaped by who formatted the event.
         if line.is_ascii() {

@@ -28,19 +28,19 @@ use super::lines::Lines;
 pub(crate) struct Settings {
     pub(crate) level: Level,
     /// `None`: JSON when standard error is no terminal.
-    pub(crate) format: Option<Format>,
+    pub(crate) format: Option<LineFormat>,
 }
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Format {
+pub(crate) enum LineFormat {
     Text,
     Json,
 }
 
 /// The log of this process, as far as it can be changed.
 #[derive(Clone, Debug)]
-pub(crate) struct Log {
+pub(crate) struct LogSettings {
     /// `None`: `RUST_LOG` decides.
     filter: Option<reload::Handle<EnvFilter, Registry>>,
     json: Arc<AtomicBool>,
@@ -67,7 +67,7 @@ impl Drop for Flush {
 }
 
 /// Starts the log on standard error. A second call in one process (tests) changes nothing.
-pub(crate) fn start(settings: Settings) -> (Log, Flush) {
+pub(crate) fn start(settings: Settings) -> (LogSettings, Flush) {
     let (queue, guard) = NonBlockingBuilder::default()
         .buffered_lines_limit(QUEUED_LINES)
         .lossy(true)
@@ -91,7 +91,7 @@ pub(crate) fn lines_dropped() -> usize {
     DROPPED.get().map_or(0, ErrorCounter::dropped_lines)
 }
 
-impl Log {
+impl LogSettings {
     /// Takes another level and format from now on.
     pub(crate) fn change(&self, settings: Settings) {
         self.json.store(settings.is_json(), Ordering::Relaxed);
@@ -105,7 +105,7 @@ impl Log {
 impl Settings {
     fn is_json(self) -> bool {
         match self.format {
-            Some(format) => format == Format::Json,
+            Some(format) => format == LineFormat::Json,
             None => !io::stderr().is_terminal(),
         }
     }
@@ -151,7 +151,12 @@ fn ours_at(level: Level) -> EnvFilter {
     EnvFilter::new(format!("{theirs},sidekey={level}"))
 }
 
-fn build<W>(settings: Settings, levels: Levels, colors: Colors, writer: W) -> (Log, impl Subscriber + Send + Sync)
+fn build<W>(
+    settings: Settings,
+    levels: Levels,
+    colors: Colors,
+    writer: W,
+) -> (LogSettings, impl Subscriber + Send + Sync)
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
@@ -163,29 +168,29 @@ where
         Levels::RustLog(filter) => (reload::Layer::new(filter).0, None),
     };
     let json = Arc::new(AtomicBool::new(settings.is_json()));
-    let lines = fmt::layer().event_format(Line::new(Arc::clone(&json))).with_ansi(colors == Colors::Yes);
+    let lines = fmt::layer().event_format(EventFormat::new(Arc::clone(&json))).with_ansi(colors == Colors::Yes);
     let subscriber = tracing_subscriber::registry().with(filter).with(lines.with_writer(Lines(writer)));
-    (Log { filter: handle, json }, subscriber)
+    (LogSettings { filter: handle, json }, subscriber)
 }
 
 /// Writes one event in the format of the moment.
 ///
 /// One format that can look two ways, and not two formats that take turns: fields of open spans are kept as the format
 /// that saw them open wrote them, and would be missing after the turn.
-struct Line {
+struct EventFormat {
     json: Arc<AtomicBool>,
     as_text: fmt::format::Format<Full>,
     as_json: fmt::format::Format<Json>,
 }
 
-impl Line {
+impl EventFormat {
     fn new(json: Arc<AtomicBool>) -> Self {
         let as_json = fmt::format().json().flatten_event(true).with_current_span(false).with_span_list(false);
         Self { json, as_text: fmt::format().with_target(false), as_json }
     }
 }
 
-impl<S, N> FormatEvent<S, N> for Line
+impl<S, N> FormatEvent<S, N> for EventFormat
 where
     S: Subscriber + for<'lookup> LookupSpan<'lookup>,
     N: for<'writer> FormatFields<'writer> + 'static,
@@ -212,8 +217,8 @@ mod tests {
 
     use super::*;
 
-    const TEXT: Settings = Settings { level: Level::INFO, format: Some(Format::Text) };
-    const JSON: Settings = Settings { level: Level::INFO, format: Some(Format::Json) };
+    const TEXT: Settings = Settings { level: Level::INFO, format: Some(LineFormat::Text) };
+    const JSON: Settings = Settings { level: Level::INFO, format: Some(LineFormat::Json) };
 
     #[derive(Clone, Default)]
     struct Page(Arc<Mutex<Vec<u8>>>);
@@ -243,7 +248,7 @@ mod tests {
     }
 
     /// What `say` leaves on the page.
-    fn written(settings: Settings, rust_log: Option<&str>, say: impl FnOnce(&Log)) -> String {
+    fn written(settings: Settings, rust_log: Option<&str>, say: impl FnOnce(&LogSettings)) -> String {
         let page = Page::default();
         let (levels, _) = Levels::choose(rust_log, settings.level);
         let (log, subscriber) = build(settings, levels, Colors::No, page.clone());
@@ -280,8 +285,9 @@ mod tests {
 
     #[test]
     fn nothing_in_a_line_can_mislead_the_eye() {
-        let say =
-            |_: &Log| tracing::info!(path = "/a\u{202e}b", "cannot read {}", "left\u{202e}right\u{200b} Łódź\u{9b}");
+        let say = |_: &LogSettings| {
+            tracing::info!(path = "/a\u{202e}b", "cannot read {}", "left\u{202e}right\u{200b} Łódź\u{9b}")
+        };
 
         let text = written(TEXT, None, say);
         let json = written(JSON, None, say);
@@ -300,9 +306,9 @@ mod tests {
     fn level_and_format_change_while_it_is_written() {
         let lines = written(TEXT, None, |log| {
             tracing::debug!("one");
-            log.change(Settings { level: Level::DEBUG, format: Some(Format::Json) });
+            log.change(Settings { level: Level::DEBUG, format: Some(LineFormat::Json) });
             tracing::debug!("two");
-            log.change(Settings { level: Level::ERROR, format: Some(Format::Text) });
+            log.change(Settings { level: Level::ERROR, format: Some(LineFormat::Text) });
             tracing::warn!("three");
         });
 
@@ -314,7 +320,7 @@ mod tests {
     fn rust_log_overrides_the_level_also_after_a_change() {
         let lines = written(TEXT, Some("sidekey=debug"), |log| {
             tracing::debug!("one");
-            log.change(Settings { level: Level::ERROR, format: Some(Format::Text) });
+            log.change(Settings { level: Level::ERROR, format: Some(LineFormat::Text) });
             tracing::debug!("two");
         });
 
@@ -331,7 +337,7 @@ mod tests {
 
     #[test]
     fn libraries_say_no_more_than_warnings_whatever_the_level() {
-        let settings = Settings { level: Level::TRACE, format: Some(Format::Text) };
+        let settings = Settings { level: Level::TRACE, format: Some(LineFormat::Text) };
 
         let lines = written(settings, None, |_| {
             tracing::trace!(target: "h2::codec", "send");

@@ -20,12 +20,12 @@ pub(super) struct Tally(AtomicU64);
 /// service that knows more gets eight more.
 #[derive(Debug, Default)]
 pub(super) struct Statuses {
-    places: [Place; 8],
+    places: [SeriesIndex; 8],
     more: OnceLock<Box<Self>>,
 }
 
 #[derive(Debug, Default)]
-struct Place {
+struct SeriesIndex {
     /// 0: free.
     status: AtomicU16,
     count: Tally,

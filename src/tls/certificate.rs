@@ -8,9 +8,9 @@ use std::time::SystemTime;
 use rustls::sign::{CertifiedKey, SigningKey};
 use rustls_pki_types::CertificateDer;
 
+use super::certificate_error::CertificateError;
 pub(crate) use super::leaf::Leaf;
 use super::leaf::public_key;
-use super::unusable::Unusable;
 use super::{key, pem, pkcs12};
 use crate::config::{self, At, Report, Span, WrittenMaterial};
 use crate::name::CertificateName;
@@ -30,13 +30,13 @@ impl Certificate {
     /// `None` without a word where the report reads no secrets.
     pub(crate) fn compile(
         name: &CertificateName,
-        written: &At<config::Certificate>,
+        written: &At<config::CertificateConfig>,
         report: &mut Report,
     ) -> Option<Arc<Self>> {
         if !report.reads_secrets() {
             return None;
         }
-        let mut reading = Reading { name, written: &written.value, report };
+        let mut reading = CertificateReader { name, written: &written.value, report };
         let (leaf, presented) = reading.read()?;
         let title = written.value.title.clone().unwrap_or_else(|| name.to_string());
         Some(Arc::new(Self { name: name.clone(), title, leaf, presented: Arc::new(presented) }))
@@ -50,13 +50,13 @@ impl Certificate {
 }
 
 /// One certificate while its files are read.
-struct Reading<'a> {
+struct CertificateReader<'a> {
     name: &'a CertificateName,
-    written: &'a config::Certificate,
+    written: &'a config::CertificateConfig,
     report: &'a mut Report,
 }
 
-impl Reading<'_> {
+impl CertificateReader<'_> {
     fn read(&mut self) -> Option<(Leaf, CertifiedKey)> {
         let (file, presented) = match &self.written.material {
             WrittenMaterial::Pem { chain, key } => (chain, self.pem(chain, key)?),
@@ -103,7 +103,7 @@ impl Reading<'_> {
         let mut facts = Vec::with_capacity(chain.len());
         for (place, certificate) in chain.iter().enumerate() {
             let Some(read) = Leaf::read(certificate) else {
-                self.refuse(file, &Unusable::DamagedCertificate { number: place + 1 });
+                self.refuse(file, &CertificateError::DamagedCertificate { number: place + 1 });
                 return None;
             };
             facts.push(read);
@@ -125,7 +125,7 @@ impl Reading<'_> {
         }
     }
 
-    fn refuse(&mut self, file: &At<PathBuf>, unusable: &Unusable) {
+    fn refuse(&mut self, file: &At<PathBuf>, unusable: &CertificateError) {
         let span = self.span_of(unusable).unwrap_or(file.span);
         let message = self.message(unusable);
         let diagnostic = self.report.error(span, message);
@@ -135,8 +135,9 @@ impl Reading<'_> {
     }
 
     /// The place of the passphrase, where that is what is wrong.
-    fn span_of(&self, unusable: &Unusable) -> Option<Span> {
-        let is_about_passphrase = matches!(unusable, Unusable::PassphraseWrong | Unusable::PassphraseNotNeeded);
+    fn span_of(&self, unusable: &CertificateError) -> Option<Span> {
+        let is_about_passphrase =
+            matches!(unusable, CertificateError::PassphraseWrong | CertificateError::PassphraseNotNeeded);
         let passphrase = self.written.passphrase.as_ref().filter(|_| is_about_passphrase)?;
         Some(passphrase.span)
     }
@@ -196,7 +197,7 @@ mod tests {
     use super::super::openssl::Openssl;
     use super::*;
     use crate::config::{Secrets, Severity};
-    use crate::demo::certificates::{Authority, Issued, certificate_pem, named};
+    use crate::demo::certificates::{CertificateAuthority, Issued, certificate_pem, named};
     use crate::secret::Secret;
 
     /// The files of one certificate, `partner`.
@@ -237,7 +238,7 @@ mod tests {
         fn compile_as(&self, material: WrittenMaterial, secrets: Secrets) -> (Option<Arc<Certificate>>, Report) {
             let passphrase =
                 self.passphrase.map(|text| At { value: Secret::new(text.to_owned()), span: place("passphrase") });
-            let value = config::Certificate { title: None, material, passphrase };
+            let value = config::CertificateConfig { title: None, material, passphrase };
             let mut report = Report::new(secrets);
             let name = CertificateName::parse("partner").unwrap();
             let certificate = Certificate::compile(&name, &At { value, span: Span::default() }, &mut report);
@@ -262,7 +263,7 @@ mod tests {
     }
 
     fn issue(common_name: &str) -> Issued {
-        Authority::new("Test CA").unwrap().client(common_name).unwrap()
+        CertificateAuthority::new("Test CA").unwrap().client(common_name).unwrap()
     }
 
     #[track_caller]
@@ -302,7 +303,7 @@ mod tests {
 
     #[test]
     fn a_chain_that_does_not_begin_with_the_leaf_is_refused() {
-        let authority = Authority::new("Test CA").unwrap();
+        let authority = CertificateAuthority::new("Test CA").unwrap();
         let issued = authority.client("partner").unwrap();
         let chain = [certificate_pem(authority.certificate()), certificate_pem(&issued.certificate)].concat();
 
@@ -316,7 +317,7 @@ mod tests {
     #[test]
     fn certificates_that_did_not_issue_each_other_are_warned_of() {
         let issued = issue("partner");
-        let stranger = certificate_pem(Authority::new("Another CA").unwrap().certificate());
+        let stranger = certificate_pem(CertificateAuthority::new("Another CA").unwrap().certificate());
         let chain = [certificate_pem(&issued.certificate), stranger].concat();
 
         let (certificate, report) = Files::of(&chain, &issued.key_pem()).compile();
@@ -360,7 +361,7 @@ mod tests {
         let mut params = named("partner");
         params.not_after = OffsetDateTime::from_unix_timestamp(1_700_000_000).unwrap();
         params.not_before = params.not_after - Duration::from_secs(60);
-        let issued = Authority::new("Test CA").unwrap().issue(&params).unwrap();
+        let issued = CertificateAuthority::new("Test CA").unwrap().issue(&params).unwrap();
 
         let (certificate, report) = Files::of(&certificate_pem(&issued.certificate), &issued.key_pem()).compile();
 

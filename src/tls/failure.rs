@@ -11,7 +11,7 @@ use crate::clock::rfc3339;
 
 /// Why a TLS connection failed: what our side refused, what the other side refused, what is no TLS, and the rest.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Failure {
+pub(crate) enum TlsFailure {
     /// The service's certificate did not pass.
     #[error("{0}")]
     Certificate(String),
@@ -26,7 +26,7 @@ pub(crate) enum Failure {
     Io(io::Error),
 }
 
-impl Failure {
+impl TlsFailure {
     /// Sorts what a handshake, a read or a write ended with.
     pub(crate) fn of(error: io::Error) -> Self {
         Self::within(&error).unwrap_or(Self::Io(error))
@@ -193,10 +193,10 @@ mod tests {
         let alert = Error::AlertReceived(AlertDescription::CertificateRequired);
         let wrapped = Wrapped(io::Error::other(io::Error::new(io::ErrorKind::InvalidData, alert)));
 
-        let found = Failure::within(&wrapped);
+        let found = TlsFailure::within(&wrapped);
 
-        assert!(matches!(found, Some(Failure::Alert(text)) if text.contains("certificate_required")));
-        assert!(Failure::within(&io::Error::other("no TLS at all")).is_none());
+        assert!(matches!(found, Some(TlsFailure::Alert(text)) if text.contains("certificate_required")));
+        assert!(TlsFailure::within(&io::Error::other("no TLS at all")).is_none());
     }
 
     #[test]

@@ -15,8 +15,8 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use zeroize::Zeroizing;
 
+use super::certificate_error::CertificateError;
 use super::pem;
-use super::unusable::Unusable;
 use crate::config::{At, Report};
 use crate::secret::Secret;
 
@@ -24,14 +24,14 @@ use crate::secret::Secret;
 ///
 /// # Errors
 /// When there is none or more than one, when the passphrase does not fit, and when the key can't be used.
-pub(super) fn read(file: &[u8], passphrase: Option<&Secret>) -> Result<Arc<dyn SigningKey>, Unusable> {
+pub(super) fn read(file: &[u8], passphrase: Option<&Secret>) -> Result<Arc<dyn SigningKey>, CertificateError> {
     let label = label_of_the_key(file)?;
     match (label, passphrase) {
         (ENCRYPTED, Some(passphrase)) => signing(decrypt(file, passphrase)?),
-        (ENCRYPTED, None) => Err(Unusable::PassphraseMissing),
-        _ if is_traditionally_encrypted(file) => Err(Unusable::OldEncryption),
-        _ if !PLAIN.contains(&label) => Err(Unusable::UnsupportedKey),
-        (_, Some(_)) => Err(Unusable::PassphraseNotNeeded),
+        (ENCRYPTED, None) => Err(CertificateError::PassphraseMissing),
+        _ if is_traditionally_encrypted(file) => Err(CertificateError::OldEncryption),
+        _ if !PLAIN.contains(&label) => Err(CertificateError::UnsupportedKey),
+        (_, Some(_)) => Err(CertificateError::PassphraseNotNeeded),
         (_, None) => signing(PrivateKeyDer::from_pem_slice(file).map_err(pem::damaged)?),
     }
 }
@@ -48,10 +48,10 @@ pub(crate) fn compile(file: &At<PathBuf>, report: &mut Report) -> Option<Arc<dyn
     read(&text, None).map_err(|unusable| report_unusable(file, &unusable, report)).ok()
 }
 
-fn report_unusable(file: &At<PathBuf>, unusable: &Unusable, report: &mut Report) {
+fn report_unusable(file: &At<PathBuf>, unusable: &CertificateError, report: &mut Report) {
     let path = file.value.display();
     let (message, help) = match unusable {
-        Unusable::PassphraseMissing | Unusable::OldEncryption => (
+        CertificateError::PassphraseMissing | CertificateError::OldEncryption => (
             "the private key is encrypted, and nothing here takes a passphrase".to_owned(),
             Some(format!("keep it unencrypted, for this user alone: openssl pkey -in {path} -out NEW")),
         ),
@@ -64,24 +64,24 @@ fn report_unusable(file: &At<PathBuf>, unusable: &Unusable, report: &mut Report)
 }
 
 /// Takes over a PKCS#8 key that a container held.
-pub(super) fn from_pkcs8(der: &[u8]) -> Result<Arc<dyn SigningKey>, Unusable> {
+pub(super) fn from_pkcs8(der: &[u8]) -> Result<Arc<dyn SigningKey>, CertificateError> {
     signing(PrivatePkcs8KeyDer::from(der.to_vec()).into())
 }
 
-fn label_of_the_key(file: &[u8]) -> Result<&str, Unusable> {
+fn label_of_the_key(file: &[u8]) -> Result<&str, CertificateError> {
     let mut labels = pem::labels(file).filter(|label| label.ends_with("PRIVATE KEY"));
     let label = labels.next().ok_or_else(|| no_key(file))?;
     match labels.count() {
         0 => Ok(label),
-        more => Err(Unusable::SeveralKeys(1 + more)),
+        more => Err(CertificateError::SeveralKeys(1 + more)),
     }
 }
 
-fn no_key(file: &[u8]) -> Unusable {
+fn no_key(file: &[u8]) -> CertificateError {
     if pem::is_flattened(file) {
-        Unusable::DamagedPem(pem::FLATTENED)
+        CertificateError::DamagedPem(pem::FLATTENED)
     } else {
-        Unusable::NoKey { found: pem::found(file) }
+        CertificateError::NoKey { found: pem::found(file) }
     }
 }
 
@@ -90,36 +90,37 @@ fn is_traditionally_encrypted(file: &[u8]) -> bool {
     file.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"Proc-Type: 4,ENCRYPTED"))
 }
 
-fn decrypt(file: &[u8], passphrase: &Secret) -> Result<PrivateKeyDer<'static>, Unusable> {
+fn decrypt(file: &[u8], passphrase: &Secret) -> Result<PrivateKeyDer<'static>, CertificateError> {
     let der = encrypted_section(file)?;
-    let encrypted = EncryptedPrivateKeyInfoRef::try_from(der.as_slice()).map_err(|_| Unusable::OldEncryption)?;
-    let scheme = encrypted.encryption_algorithm.pbes2().ok_or(Unusable::OldEncryption)?;
+    let encrypted =
+        EncryptedPrivateKeyInfoRef::try_from(der.as_slice()).map_err(|_| CertificateError::OldEncryption)?;
+    let scheme = encrypted.encryption_algorithm.pbes2().ok_or(CertificateError::OldEncryption)?;
     if !is_affordable(&scheme.kdf) {
-        return Err(Unusable::TooCostly);
+        return Err(CertificateError::TooCostly);
     }
     let key = encrypted.decrypt(passphrase.expose()).map_err(unopened)?;
     Ok(PrivatePkcs8KeyDer::from(key.as_bytes().to_vec()).into())
 }
 
-fn unopened(error: pkcs8::Error) -> Unusable {
+fn unopened(error: pkcs8::Error) -> CertificateError {
     match error {
         // A wrong passphrase yields bytes without valid padding, or now and then with it, but no DER.
         pkcs8::Error::EncryptedPrivateKey(pkcs5::Error::DecryptFailed) | pkcs8::Error::Asn1(_) => {
-            Unusable::PassphraseWrong
+            CertificateError::PassphraseWrong
         }
-        _ => Unusable::OldEncryption,
+        _ => CertificateError::OldEncryption,
     }
 }
 
 /// The body of the encrypted section, which rustls-pki-types takes for none of its own.
-fn encrypted_section(file: &[u8]) -> Result<Vec<u8>, Unusable> {
+fn encrypted_section(file: &[u8]) -> Result<Vec<u8>, CertificateError> {
     let lines = file.split(|byte| matches!(byte, b'\n' | b'\r')).map(<[u8]>::trim_ascii);
     let body = lines
         .skip_while(|line| *line != b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
         .skip(1)
         .take_while(|line| !line.starts_with(b"-----END "));
     let body: Vec<u8> = body.flatten().copied().collect();
-    STANDARD.decode(body).map_err(|_| Unusable::DamagedPem("a section is no base64"))
+    STANDARD.decode(body).map_err(|_| CertificateError::DamagedPem("a section is no base64"))
 }
 
 /// A file must not stop a load for minutes or take a small container's memory.
@@ -135,8 +136,8 @@ fn is_affordable(kdf: &Kdf) -> bool {
     }
 }
 
-fn signing(key: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, Unusable> {
-    any_supported_type(&Zeroizing::new(key)).map_err(|_| Unusable::UnsupportedKey)
+fn signing(key: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, CertificateError> {
+    any_supported_type(&Zeroizing::new(key)).map_err(|_| CertificateError::UnsupportedKey)
 }
 
 const ENCRYPTED: &str = "ENCRYPTED PRIVATE KEY";
@@ -155,7 +156,7 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(file: &[u8], passphrase: Option<&str>, expected: Result<Algorithm, Unusable>) {
+    fn check(file: &[u8], passphrase: Option<&str>, expected: Result<Algorithm, CertificateError>) {
         let passphrase = passphrase.map(|text| Secret::new(text.to_owned()));
         let read = read(file, passphrase.as_ref()).map(|key| key.algorithm());
         assert_eq!(read, expected, "{}", String::from_utf8_lossy(file));
@@ -187,14 +188,14 @@ mod tests {
             let key = openssl.read("key");
 
             check(&key, Some("horse"), Ok(Algorithm::ECDSA));
-            check(&key, Some("mule"), Err(Unusable::PassphraseWrong));
-            check(&key, None, Err(Unusable::PassphraseMissing));
+            check(&key, Some("mule"), Err(CertificateError::PassphraseWrong));
+            check(&key, None, Err(CertificateError::PassphraseMissing));
         }
     }
 
     #[test]
     fn a_passphrase_for_a_key_that_needs_none_is_refused() {
-        check(&p256(&Openssl::new()), Some("horse"), Err(Unusable::PassphraseNotNeeded));
+        check(&p256(&Openssl::new()), Some("horse"), Err(CertificateError::PassphraseNotNeeded));
     }
 
     #[test]
@@ -207,10 +208,10 @@ mod tests {
         openssl.run("ec -in out -aes256 -passout pass:horse -out traditional");
 
         for file in ["triple-des", "version-1", "sha-1", "traditional"] {
-            check(&openssl.read(file), Some("horse"), Err(Unusable::OldEncryption));
+            check(&openssl.read(file), Some("horse"), Err(CertificateError::OldEncryption));
         }
         assert_eq!(
-            Unusable::OldEncryption.help("tls/app.key".as_ref()).unwrap(),
+            CertificateError::OldEncryption.help("tls/app.key".as_ref()).unwrap(),
             "encrypt it anew: openssl pkcs8 -topk8 -v2 aes-256-cbc -in tls/app.key -out NEW"
         );
     }
@@ -233,7 +234,7 @@ mod tests {
         }
 
         let pem = pkcs8::der::pem::encode_string(ENCRYPTED, pkcs8::LineEnding::LF, &dear).unwrap();
-        check(pem.as_bytes(), Some("horse"), Err(Unusable::TooCostly));
+        check(pem.as_bytes(), Some("horse"), Err(CertificateError::TooCostly));
     }
 
     /// Where the lengths of the sequences stand that contain the byte at `inside`.
@@ -259,7 +260,7 @@ mod tests {
         p256(&openssl);
         openssl.run("req -x509 -key out -subj /CN=app -out certificate");
         openssl.run("pkey -in out -outform DER -out der");
-        let no_key = |found: Option<&str>| Err(Unusable::NoKey { found: found.map(str::to_owned) });
+        let no_key = |found: Option<&str>| Err(CertificateError::NoKey { found: found.map(str::to_owned) });
 
         check(&openssl.read("certificate"), None, no_key(Some("CERTIFICATE")));
         check(&openssl.read("der"), None, no_key(Some("DER")));
@@ -272,7 +273,7 @@ mod tests {
         let openssl = Openssl::new();
         let two = [p256(&openssl), p256(&openssl)].concat();
 
-        check(&two, None, Err(Unusable::SeveralKeys(2)));
+        check(&two, None, Err(CertificateError::SeveralKeys(2)));
     }
 
     #[test]
@@ -284,9 +285,9 @@ mod tests {
         let half = good[..good.len() / 2].to_owned();
         let flat = good.replace('\n', "");
         for file in [damaged, half, flat] {
-            assert!(matches!(read(file.as_bytes(), None), Err(Unusable::DamagedPem(_))), "{file}");
+            assert!(matches!(read(file.as_bytes(), None), Err(CertificateError::DamagedPem(_))), "{file}");
         }
-        check(&openssl.make("genpkey -algorithm ed448 -out out"), None, Err(Unusable::UnsupportedKey));
-        check(&openssl.make("genrsa -out out 1024"), None, Err(Unusable::UnsupportedKey));
+        check(&openssl.make("genpkey -algorithm ed448 -out out"), None, Err(CertificateError::UnsupportedKey));
+        check(&openssl.make("genrsa -out out 1024"), None, Err(CertificateError::UnsupportedKey));
     }
 }

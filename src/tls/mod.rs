@@ -5,6 +5,7 @@
 //! is one of four [`Failure`]s. Leaves dialing to `transport`.
 
 mod certificate;
+mod certificate_error;
 mod distinguished;
 mod failure;
 mod key;
@@ -19,7 +20,6 @@ mod tests;
 #[cfg(any(test, feature = "bench"))]
 pub(crate) mod trial;
 mod trust;
-mod unusable;
 mod verify;
 
 use std::sync::{Arc, LazyLock};
@@ -31,11 +31,11 @@ use rustls::{SupportedProtocolVersion, version};
 use rustls_pki_types::{InvalidDnsNameError, ServerName};
 
 pub(crate) use certificate::{Certificate, Leaf};
-pub(crate) use failure::Failure;
+pub(crate) use failure::TlsFailure;
 pub(crate) use key::compile as private_key;
 
-use self::trust::Trust;
-use self::verify::Verifier;
+use self::trust::TrustAnchors;
+use self::verify::ServerVerifier;
 use crate::config::{self, At, HttpVersion, Report, Span, TlsVersion};
 use crate::digest::Digest;
 
@@ -51,10 +51,10 @@ pub(crate) struct ClientTls {
 
 /// All of a [`ClientTls`] but the name of the server, for endpoints that are learnt of later.
 #[derive(Clone, Debug)]
-pub(crate) struct Nameless {
+pub(crate) struct TlsTemplate {
     tls: config::Tls,
     /// `None`: the config says that nobody is checked.
-    trust: Option<Trust>,
+    trust: Option<TrustAnchors>,
     certificate: Option<Arc<Certificate>>,
     version: HttpVersion,
 }
@@ -73,7 +73,7 @@ impl ClientTls {
         report: &mut Report,
     ) -> Option<Self> {
         let server_name = report_name(written.map(|written| &written.value), host, place, report);
-        let nameless = Nameless::compile(written, certificate, version, place, report);
+        let nameless = TlsTemplate::compile(written, certificate, version, place, report);
         Some(nameless?.named(server_name?))
     }
 
@@ -86,7 +86,7 @@ impl ClientTls {
 
     fn new(
         tls: &config::Tls,
-        trust: Option<&Trust>,
+        trust: Option<&TrustAnchors>,
         server_name: ServerName<'static>,
         certificate: Option<&Arc<Certificate>>,
         version: HttpVersion,
@@ -99,7 +99,7 @@ impl ClientTls {
     }
 }
 
-impl Nameless {
+impl TlsTemplate {
     /// Builds it for endpoints of which one was written at `place`; as [`ClientTls::compile`] does.
     pub(crate) fn compile(
         written: Option<&At<config::Tls>>,
@@ -115,7 +115,7 @@ impl Nameless {
         if !report.reads_secrets() {
             return None;
         }
-        let trust = if tls.danger_skip_verification { None } else { Some(Trust::compile(&tls, place, report)?) };
+        let trust = if tls.danger_skip_verification { None } else { Some(TrustAnchors::compile(&tls, place, report)?) };
         Some(Self { tls, trust, certificate: certificate.cloned(), version })
     }
 
@@ -161,14 +161,18 @@ fn warn_of_danger(written: &At<config::Tls>, report: &mut Report) {
     }
 }
 
-fn unnegotiated(tls: &config::Tls, trust: Option<&Trust>, certificate: Option<&Arc<Certificate>>) -> ClientConfig {
+fn unnegotiated(
+    tls: &config::Tls,
+    trust: Option<&TrustAnchors>,
+    certificate: Option<&Arc<Certificate>>,
+) -> ClientConfig {
     let pins = tls.pin_sha256.iter().map(|pin| pin.value).collect();
     let builder =
         ClientConfig::builder_with_provider(Arc::clone(provider())).with_protocol_versions(versions(tls.min_version));
     // Invariant: it fails only for a provider without a cipher suite for a version, and aws-lc-rs has some for both.
     #[allow(clippy::expect_used)]
     let builder = builder.expect("cipher suites").dangerous();
-    let builder = builder.with_custom_certificate_verifier(Arc::new(Verifier::new(trust, pins)));
+    let builder = builder.with_custom_certificate_verifier(Arc::new(ServerVerifier::new(trust, pins)));
     match certificate {
         Some(certificate) => {
             let resolver = SingleCertAndKey::from(Arc::clone(&certificate.presented));
@@ -196,7 +200,7 @@ fn alpn(version: HttpVersion) -> &'static [&'static [u8]] {
 
 fn fingerprint(
     tls: &config::Tls,
-    trust: Option<&Trust>,
+    trust: Option<&TrustAnchors>,
     server_name: &ServerName<'_>,
     certificate: Option<&Arc<Certificate>>,
     version: HttpVersion,

@@ -5,7 +5,7 @@
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::{Error, PemObject};
 
-use super::unusable::{DER, Unusable};
+use super::certificate_error::{CertificateError, DER};
 
 /// The labels of all sections, in order: `CERTIFICATE`, `ENCRYPTED PRIVATE KEY`, ….
 pub(super) fn labels(pem: &[u8]) -> impl Iterator<Item = &str> {
@@ -24,21 +24,21 @@ pub(super) fn is_flattened(pem: &[u8]) -> bool {
 }
 
 /// All certificates, in order; at least one.
-pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Unusable> {
+pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
     if is_flattened(pem) {
-        return Err(Unusable::DamagedPem(FLATTENED));
+        return Err(CertificateError::DamagedPem(FLATTENED));
     }
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     let certificates = certificates.map_err(damaged)?;
     if certificates.is_empty() {
-        return Err(Unusable::NoCertificate { found: found(pem) });
+        return Err(CertificateError::NoCertificate { found: found(pem) });
     }
     Ok(certificates)
 }
 
 /// An error of the decoder in words of our own.
-pub(super) fn damaged(error: Error) -> Unusable {
-    Unusable::DamagedPem(match error {
+pub(super) fn damaged(error: Error) -> CertificateError {
+    CertificateError::DamagedPem(match error {
         Error::IllegalSectionStart { .. } => FLATTENED,
         Error::MissingSectionEnd { .. } => "a section does not end",
         Error::Base64Decode(_) => "a section is no base64",
@@ -79,6 +79,6 @@ mod tests {
 
         assert!(is_flattened(pem));
         assert_eq!(found(pem), None);
-        assert_eq!(certificates(pem).unwrap_err(), Unusable::DamagedPem(FLATTENED));
+        assert_eq!(certificates(pem).unwrap_err(), CertificateError::DamagedPem(FLATTENED));
     }
 }

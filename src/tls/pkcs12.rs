@@ -10,9 +10,9 @@ use p12_keystore::{Certificate, Pkcs12Archive};
 use rustls::sign::SigningKey;
 use rustls_pki_types::CertificateDer;
 
+use super::certificate_error::CertificateError;
 use super::key;
 use super::leaf::public_key;
-use super::unusable::Unusable;
 use crate::secret::Secret;
 
 /// A key and its chain, leaf first, self-signed roots left out.
@@ -23,32 +23,35 @@ pub(super) struct Contents {
 }
 
 /// Opens a file; without a passphrase it is tried with an empty one.
-pub(super) fn read(file: &[u8], passphrase: Option<&Secret>) -> Result<Contents, Unusable> {
+pub(super) fn read(file: &[u8], passphrase: Option<&Secret>) -> Result<Contents, CertificateError> {
     let archive = Pkcs12Archive::from_pkcs12(file, passphrase.map_or("", Secret::expose))
         .map_err(|error| unreadable(&error, passphrase))?;
     let key = match archive.keys.as_slice() {
-        [] => return Err(Unusable::NoKey { found: None }),
+        [] => return Err(CertificateError::NoKey { found: None }),
         [only] => key::from_pkcs8(only.key.as_der())?,
-        several => return Err(Unusable::SeveralKeys(several.len())),
+        several => return Err(CertificateError::SeveralKeys(several.len())),
     };
     let certificates: Vec<_> = archive.certs.iter().map(|bag| &bag.cert).collect();
     let chain = chain_of(&*key, &certificates)?;
     Ok(Contents { chain, key })
 }
 
-fn unreadable(error: &Error, passphrase: Option<&Secret>) -> Unusable {
+fn unreadable(error: &Error, passphrase: Option<&Secret>) -> CertificateError {
     match (error, passphrase) {
-        (Error::MacError(_) | Error::UnpadError, Some(_)) => Unusable::PassphraseWrong,
-        (Error::MacError(_) | Error::UnpadError, None) => Unusable::PassphraseMissing,
-        (error, _) => Unusable::UnreadablePkcs12(error.to_string()),
+        (Error::MacError(_) | Error::UnpadError, Some(_)) => CertificateError::PassphraseWrong,
+        (Error::MacError(_) | Error::UnpadError, None) => CertificateError::PassphraseMissing,
+        (error, _) => CertificateError::UnreadablePkcs12(error.to_string()),
     }
 }
 
 /// The certificate of `key`, then each one's issuer: bags come in any order, and not every tool links them by id.
-fn chain_of(key: &dyn SigningKey, certificates: &[&Certificate]) -> Result<Vec<CertificateDer<'static>>, Unusable> {
-    let ours = key.public_key().ok_or(Unusable::UnsupportedKey)?;
+fn chain_of(
+    key: &dyn SigningKey,
+    certificates: &[&Certificate],
+) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+    let ours = key.public_key().ok_or(CertificateError::UnsupportedKey)?;
     let leaf = certificates.iter().find(|certificate| public_key(certificate.as_der()) == Some(ours.as_ref()));
-    let mut chain = vec![*leaf.ok_or(Unusable::NoCertificateOfKey)?];
+    let mut chain = vec![*leaf.ok_or(CertificateError::NoCertificateOfKey)?];
     while let Some(issuer) = issuer_of(chain[chain.len() - 1], certificates) {
         // Two CAs that certify each other would lead round and round.
         if chain.contains(&issuer) {
@@ -90,7 +93,7 @@ mod tests {
         openssl.make(&format!("pkcs12 -export -inkey key -in leaf -certfile others -out out {with}"))
     }
 
-    fn open(file: &[u8], passphrase: Option<&str>) -> Result<Vec<String>, Unusable> {
+    fn open(file: &[u8], passphrase: Option<&str>) -> Result<Vec<String>, CertificateError> {
         let passphrase = passphrase.map(|text| Secret::new(text.to_owned()));
         let contents = read(file, passphrase.as_ref())?;
         Ok(contents.chain.iter().map(|certificate| Leaf::read(certificate).unwrap().subject).collect())
@@ -119,8 +122,8 @@ mod tests {
         for with in ["", " -legacy"] {
             let file = export(&openssl, &format!("-passout pass:horse{with}"));
 
-            assert_eq!(open(&file, Some("mule")).unwrap_err(), Unusable::PassphraseWrong, "{with}");
-            assert_eq!(open(&file, None).unwrap_err(), Unusable::PassphraseMissing, "{with}");
+            assert_eq!(open(&file, Some("mule")).unwrap_err(), CertificateError::PassphraseWrong, "{with}");
+            assert_eq!(open(&file, None).unwrap_err(), CertificateError::PassphraseMissing, "{with}");
         }
     }
 
@@ -130,15 +133,15 @@ mod tests {
         let only_key = openssl.make("pkcs12 -export -inkey key -nocerts -passout pass: -out out");
         let only_certificates = openssl.make("pkcs12 -export -nokeys -in leaf -passout pass: -out out");
 
-        assert_eq!(open(&only_key, None).unwrap_err(), Unusable::NoCertificateOfKey);
-        assert_eq!(open(&only_certificates, None).unwrap_err(), Unusable::NoKey { found: None });
+        assert_eq!(open(&only_key, None).unwrap_err(), CertificateError::NoCertificateOfKey);
+        assert_eq!(open(&only_certificates, None).unwrap_err(), CertificateError::NoKey { found: None });
     }
 
     #[test]
     fn what_is_no_pkcs12_is_refused_with_a_reason() {
         let pem = chain().read("leaf");
         for file in [&pem[..], b"", b"\x30\x03\x02\x01"] {
-            assert!(matches!(open(file, Some("horse")), Err(Unusable::UnreadablePkcs12(_))), "{file:?}");
+            assert!(matches!(open(file, Some("horse")), Err(CertificateError::UnreadablePkcs12(_))), "{file:?}");
         }
     }
 }

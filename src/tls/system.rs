@@ -13,14 +13,14 @@ use std::sync::Mutex;
 use rustls_native_certs::{CertificateResult, ErrorKind, load_certs_from_paths, load_native_certs};
 
 use super::pem;
-use super::trust::Trust;
+use super::trust::TrustAnchors;
 use crate::blocking;
 use crate::config::{Report, Span};
 use crate::digest::Digest;
 use crate::locked::locked;
 
 /// The system's roots, at least one; `place` is where the URL stands that needs them.
-pub(super) fn roots(place: Span, report: &mut Report) -> Option<Trust> {
+pub(super) fn roots(place: Span, report: &mut Report) -> Option<TrustAnchors> {
     static PARSED: Parsed = Parsed::nothing();
     let places = Places::named_by(|name| std::env::var_os(name), place, report)?;
     // Before they are read: what changes in between is found by the next look.
@@ -29,14 +29,14 @@ pub(super) fn roots(place: Span, report: &mut Report) -> Option<Trust> {
 }
 
 /// The last set of roots, and the stamp of what it was parsed from.
-struct Parsed(Mutex<Option<([u8; 32], Trust)>>);
+struct Parsed(Mutex<Option<([u8; 32], TrustAnchors)>>);
 
 impl Parsed {
     const fn nothing() -> Self {
         Self(Mutex::new(None))
     }
 
-    fn roots(&self, places: &Places, place: Span, report: &mut Report) -> Option<Trust> {
+    fn roots(&self, places: &Places, place: Span, report: &mut Report) -> Option<TrustAnchors> {
         let stamp = places.stamp();
         let mut parsed = locked(&self.0);
         if let Some((of, trust)) = &*parsed
@@ -107,13 +107,13 @@ impl Places {
         stamp.finish()
     }
 
-    fn load(&self, place: Span, report: &mut Report) -> Option<Trust> {
+    fn load(&self, place: Span, report: &mut Report) -> Option<TrustAnchors> {
         let _mark = blocking::mark("reading the root certificates of this machine".to_owned());
         let loaded = match self {
             Self::Default => load_native_certs(),
             Self::Named { file, folders } => load(file.as_deref(), folders),
         };
-        let trust = Trust::new(loaded.certs, None);
+        let trust = TrustAnchors::new(loaded.certs, None);
         if trust.roots.is_empty() {
             self.report_none(loaded.errors.first(), place, report);
             return None;
@@ -195,7 +195,7 @@ mod tests {
 
     use super::*;
     use crate::config::Secrets;
-    use crate::demo::certificates::{Authority, certificate_pem};
+    use crate::demo::certificates::{CertificateAuthority, certificate_pem};
 
     /// The variables, and the cache that they lead to.
     struct Environment {
@@ -211,7 +211,7 @@ mod tests {
         }
 
         /// The roots, or the first thing that is wrong.
-        fn roots(&self) -> Result<Trust, String> {
+        fn roots(&self) -> Result<TrustAnchors, String> {
             let mut report = Report::new(Secrets::Read);
             let variable = |name: &str| if name == FILE { self.file.clone() } else { self.folders.clone() };
             let places = Places::named_by(variable, Span::default(), &mut report);
@@ -221,7 +221,7 @@ mod tests {
     }
 
     fn ca() -> String {
-        certificate_pem(Authority::new("Test CA").unwrap().certificate())
+        certificate_pem(CertificateAuthority::new("Test CA").unwrap().certificate())
     }
 
     #[test]

@@ -16,13 +16,13 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use super::leaf::public_key;
 use super::*;
 use crate::config::Secrets;
-use crate::demo::certificates::{Authority, Issued, named};
+use crate::demo::certificates::{CertificateAuthority, Issued, named};
 use crate::digest::sha256;
 use crate::name::CertificateName;
 
 /// A CA, a server of it for loopback names, and a client that trusts it.
 struct Lab {
-    authority: Authority,
+    authority: CertificateAuthority,
     server: Issued,
     written: config::Tls,
     host: &'static str,
@@ -32,7 +32,7 @@ struct Lab {
 
 impl Lab {
     fn new() -> Self {
-        let authority = Authority::new("Test CA").unwrap();
+        let authority = CertificateAuthority::new("Test CA").unwrap();
         let server = authority.server().unwrap();
         let (written, host) = (config::Tls::default(), "localhost");
         Self { authority, server, written, host, certificate: None, version: HttpVersion::Auto }
@@ -42,8 +42,8 @@ impl Lab {
         self.client_that_trusts(&self.authority)
     }
 
-    fn client_that_trusts(&self, authority: &Authority) -> ClientTls {
-        let trust = Trust::new(vec![authority.certificate().clone()], None);
+    fn client_that_trusts(&self, authority: &CertificateAuthority) -> ClientTls {
+        let trust = TrustAnchors::new(vec![authority.certificate().clone()], None);
         let trust = (!self.written.danger_skip_verification).then_some(&trust);
         let server_name = ServerName::try_from(self.host).unwrap();
         ClientTls::new(&self.written, trust, server_name, self.certificate.as_ref(), self.version)
@@ -91,7 +91,7 @@ fn pinned(pin: [u8; 32]) -> Vec<At<[u8; 32]>> {
 }
 
 /// Shakes hands and reads one byte: what a server of TLS 1.3 thinks of our certificate comes after the handshake.
-async fn shake(client: &ClientTls, server: ServerConfig) -> Result<TlsStream<DuplexStream>, Failure> {
+async fn shake(client: &ClientTls, server: ServerConfig) -> Result<TlsStream<DuplexStream>, TlsFailure> {
     let (near, far) = duplex(64 << 10);
     let server = async {
         if let Ok(mut stream) = TlsAcceptor::from(Arc::new(server)).accept(far).await {
@@ -99,7 +99,7 @@ async fn shake(client: &ClientTls, server: ServerConfig) -> Result<TlsStream<Dup
         }
     };
     let (answer, ()) = tokio::join!(first_byte(client, near), server);
-    answer.map_err(Failure::of)
+    answer.map_err(TlsFailure::of)
 }
 
 async fn first_byte(client: &ClientTls, near: DuplexStream) -> std::io::Result<TlsStream<DuplexStream>> {
@@ -110,9 +110,9 @@ async fn first_byte(client: &ClientTls, near: DuplexStream) -> std::io::Result<T
 }
 
 #[track_caller]
-fn refused<T>(answer: Result<T, Failure>) -> String {
+fn refused<T>(answer: Result<T, TlsFailure>) -> String {
     match answer.map(drop).unwrap_err() {
-        Failure::Certificate(text) => text,
+        TlsFailure::Certificate(text) => text,
         other => panic!("no certificate error: {other:?}"),
     }
 }
@@ -142,7 +142,7 @@ async fn the_key_exchange_is_post_quantum_where_the_service_can() {
 #[tokio::test]
 async fn a_service_of_another_ca_is_not_trusted() {
     let lab = Lab::new();
-    let client = lab.client_that_trusts(&Authority::new("Another CA").unwrap());
+    let client = lab.client_that_trusts(&CertificateAuthority::new("Another CA").unwrap());
 
     let text = refused(shake(&client, lab.server()).await);
 
@@ -193,7 +193,7 @@ async fn a_pin_admits_the_one_key_and_names_the_key_it_refuses() {
 async fn a_pin_does_not_replace_the_ca() {
     let mut lab = Lab::new();
     lab.written.pin_sha256 = pinned(lab.pin());
-    let client = lab.client_that_trusts(&Authority::new("Another CA").unwrap());
+    let client = lab.client_that_trusts(&CertificateAuthority::new("Another CA").unwrap());
 
     refused(shake(&client, lab.server()).await);
 }
@@ -243,7 +243,7 @@ async fn a_service_that_misses_our_certificate_says_so_by_an_alert() {
     let failure = shake(&lab.client(), lab.server_that_wants_a_certificate(&version::TLS13)).await.map(drop);
 
     let text = match failure.unwrap_err() {
-        Failure::Alert(text) => text,
+        TlsFailure::Alert(text) => text,
         other => panic!("{other:?}"),
     };
     assert_eq!(
@@ -265,14 +265,14 @@ async fn what_speaks_no_tls_is_told_from_what_breaks_off() {
             far
         };
         let (answer, _far) = tokio::join!(first_byte(&client, near), server);
-        Failure::of(answer.map(drop).unwrap_err())
+        TlsFailure::of(answer.map(drop).unwrap_err())
     };
 
     let plain = answer(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
     let gone = answer(b"").await;
 
-    assert!(matches!(&plain, Failure::Protocol(text) if text.contains("begins with http://")), "{plain:?}");
-    assert!(matches!(&gone, Failure::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof), "{gone:?}");
+    assert!(matches!(&plain, TlsFailure::Protocol(text) if text.contains("begins with http://")), "{plain:?}");
+    assert!(matches!(&gone, TlsFailure::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof), "{gone:?}");
 }
 
 #[tokio::test]
@@ -313,7 +313,7 @@ fn a_fingerprint_covers_all_that_makes_a_client() {
         |lab| lab.written.min_version = Some(TlsVersion::Tls13),
         |lab| lab.written.pin_sha256 = pinned([7; 32]),
         |lab| lab.certificate = Some(certificate(&lab.authority.client("app").unwrap())),
-        |lab| lab.authority = Authority::new("Test CA").unwrap(),
+        |lab| lab.authority = CertificateAuthority::new("Test CA").unwrap(),
         |lab| lab.written.danger_skip_verification = true,
     ];
     let mut seen = vec![lab.client().fingerprint];
@@ -331,7 +331,7 @@ fn a_fingerprint_covers_all_that_makes_a_client() {
 
 #[test]
 fn a_certificate_is_the_same_as_long_as_its_chain_is() {
-    let authority = Authority::new("Test CA").unwrap();
+    let authority = CertificateAuthority::new("Test CA").unwrap();
     let issued = authority.client("app").unwrap();
     let renewed = authority.client("app").unwrap();
 

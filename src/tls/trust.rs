@@ -6,21 +6,21 @@ use std::sync::Arc;
 use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 
+use super::certificate_error::CertificateError;
 use super::pem;
 use super::system;
-use super::unusable::Unusable;
 use crate::config::{self, At, Report, Span};
 use crate::digest::Digest;
 
 /// A set of CAs, never empty where it is used.
 #[derive(Clone, Debug)]
-pub(super) struct Trust {
+pub(super) struct TrustAnchors {
     pub(super) roots: Arc<RootCertStore>,
     /// Over the certificates, in their order.
     pub(super) fingerprint: [u8; 32],
 }
 
-impl Trust {
+impl TrustAnchors {
     /// Reads the CAs that `tls` names; `place` is where the endpoint's URL stands.
     pub(super) fn compile(tls: &config::Tls, place: Span, report: &mut Report) -> Option<Self> {
         if tls.ca.is_empty() {
@@ -62,7 +62,7 @@ fn usable(
 ) -> Option<Vec<CertificateDer<'static>>> {
     let damaged = certificates.iter().position(|certificate| !is_root(certificate));
     let Some(place) = damaged else { return Some(certificates) };
-    let unusable = Unusable::DamagedCertificate { number: place + 1 };
+    let unusable = CertificateError::DamagedCertificate { number: place + 1 };
     let good: Vec<_> = certificates.into_iter().filter(is_root).collect();
     if good.is_empty() {
         return refuse(file, &unusable, report);
@@ -75,7 +75,7 @@ fn is_root(certificate: &CertificateDer<'static>) -> bool {
     RootCertStore::empty().add(certificate.clone()).is_ok()
 }
 
-fn refuse<T>(file: &At<PathBuf>, unusable: &Unusable, report: &mut Report) -> Option<T> {
+fn refuse<T>(file: &At<PathBuf>, unusable: &CertificateError, report: &mut Report) -> Option<T> {
     let diagnostic = report.error(file.span, format!("ca: {unusable}"));
     if let Some(help) = unusable.help(&file.value) {
         diagnostic.help(help);
@@ -91,7 +91,7 @@ mod tests {
 
     use super::*;
     use crate::config::Secrets;
-    use crate::demo::certificates::{Authority, certificate_pem};
+    use crate::demo::certificates::{CertificateAuthority, certificate_pem};
 
     /// What a load makes of a CA file: the number of roots, and what it says.
     fn compile(file: &[u8]) -> (Option<usize>, Vec<String>) {
@@ -102,14 +102,14 @@ mod tests {
         let tls = config::Tls { ca, ..config::Tls::default() };
         let mut report = Report::new(Secrets::Read);
 
-        let trust = Trust::compile(&tls, Span::default(), &mut report);
+        let trust = TrustAnchors::compile(&tls, Span::default(), &mut report);
 
         let said = report.diagnostics().iter().map(|diagnostic| diagnostic.message.clone()).collect();
         (trust.map(|trust| trust.roots.len()), said)
     }
 
     fn ca() -> String {
-        certificate_pem(Authority::new("Test CA").unwrap().certificate())
+        certificate_pem(CertificateAuthority::new("Test CA").unwrap().certificate())
     }
 
     const DAMAGED: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";

@@ -12,12 +12,12 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::leaf::public_key;
 use super::provider;
-use super::trust::Trust;
+use super::trust::TrustAnchors;
 use crate::digest::sha256;
 
 /// What a service's certificate must pass. The handshake's signatures are checked whatever the config says.
 #[derive(Debug)]
-pub(super) struct Verifier {
+pub(super) struct ServerVerifier {
     /// `None`: `danger_skip_verification`.
     chain: Option<Arc<WebPkiServerVerifier>>,
     /// Empty: any key will do.
@@ -25,8 +25,8 @@ pub(super) struct Verifier {
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl Verifier {
-    pub(super) fn new(trust: Option<&Trust>, pins: Vec<[u8; 32]>) -> Self {
+impl ServerVerifier {
+    pub(super) fn new(trust: Option<&TrustAnchors>, pins: Vec<[u8; 32]>) -> Self {
         let algorithms = provider().signature_verification_algorithms;
         Self { chain: trust.map(chain_verifier), pins, algorithms }
     }
@@ -43,7 +43,7 @@ impl Verifier {
     }
 }
 
-fn chain_verifier(trust: &Trust) -> Arc<WebPkiServerVerifier> {
+fn chain_verifier(trust: &TrustAnchors) -> Arc<WebPkiServerVerifier> {
     let built = WebPkiServerVerifier::builder_with_provider(Arc::clone(&trust.roots), Arc::clone(provider())).build();
     // Invariant: building fails for a store without roots and for bad revocation lists; `Trust` is never empty, and
     // there are no lists.
@@ -56,7 +56,7 @@ fn chain_verifier(trust: &Trust) -> Arc<WebPkiServerVerifier> {
 #[error("its key has the pin {0}, which is none of `pin_sha256`")]
 pub(super) struct PinMismatch(String);
 
-impl ServerCertVerifier for Verifier {
+impl ServerCertVerifier for ServerVerifier {
     fn verify_server_cert(
         &self,
         leaf: &CertificateDer<'_>,

@@ -13,42 +13,42 @@ use bytes::Bytes;
 use http::HeaderMap;
 use hyper::body::{Body as _, Frame, SizeHint};
 
+use super::continue_gate::ContinueGate;
 use super::copied::Copied;
-use super::gate::Gate;
 use super::held::HeldBodies;
 use crate::incoming::IncomingBody;
 
 /// The body of an [`Outgoing`](super::Outgoing).
 ///
 /// Its length is exact where it is known, so that both protocols frame it right.
-pub(crate) enum Body {
+pub(crate) enum RequestBody {
     Empty,
     /// Whole in memory: a token request's form.
     Whole(Option<Bytes>),
     /// The app's, as it arrives.
-    Stream(Stream),
+    Stream(AppBody),
     /// The app's again, from memory. In a box: few are, and every request would have room for it.
     Again(Box<Copied>),
     /// The app's, whose first bytes are in memory already.
-    Resumed(Box<(Copied, Stream)>),
+    Resumed(Box<(Copied, AppBody)>),
 }
 
 /// The app's body: passes frames on and keeps the first bytes, so that they can be sent again.
-pub(crate) struct Stream {
+pub(crate) struct AppBody {
     record: Rc<RefCell<Record>>,
     attempt: u32,
-    gate: Option<Gate>,
-    screen: Option<Screen>,
+    gate: Option<ContinueGate>,
+    screen: Option<TrailerFilter>,
     observer: Option<Observer>,
 }
 
 /// What was kept of an app's body: shared with the [`Stream`] that fills it.
 #[derive(Clone)]
-pub(crate) struct Kept(Option<Rc<RefCell<Record>>>);
+pub(crate) struct ReplayBuffer(Option<Rc<RefCell<Record>>>);
 
 /// How much of an app's body must be in memory before the request is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Need {
+pub(crate) enum BodyNeed {
     /// All of it; the request is not sent if that is more than so many bytes.
     Whole { most: usize },
     /// All of it if that is no more than so many bytes, else nothing.
@@ -56,7 +56,7 @@ pub(crate) enum Need {
 }
 
 /// Takes out of trailers what must not go on.
-pub(crate) type Screen = Rc<dyn Fn(&mut HeaderMap)>;
+pub(crate) type TrailerFilter = Rc<dyn Fn(&mut HeaderMap)>;
 
 /// Is told how the app's body gets on.
 pub(crate) type Observer = Rc<dyn Fn(Passage)>;
@@ -80,7 +80,7 @@ pub(crate) enum BodyError {
     /// It goes out in another attempt now.
     #[error("the app's body was taken back")]
     TakenBack,
-    /// There is more of it than [`Need::Whole`] allows.
+    /// There is more of it than [`BodyNeed::Whole`] allows.
     #[error("the body is longer than {most} bytes")]
     TooLong { most: usize },
     /// It was to be held in memory, and what others hold leaves no room for it.
@@ -108,7 +108,7 @@ enum Taken {
     TooMuch,
 }
 
-impl Need {
+impl BodyNeed {
     /// No more than so many bytes, whatever is needed.
     fn within(self, bytes: usize) -> Self {
         match self {
@@ -129,34 +129,34 @@ impl Need {
     }
 }
 
-impl Body {
+impl RequestBody {
     /// The app's body; keeps up to `keep_bytes` of it. Framing of the original decides between `Empty` and `Stream`.
-    pub(crate) fn app(incoming: impl Into<IncomingBody>, keep_bytes: usize) -> (Self, Kept) {
+    pub(crate) fn app(incoming: impl Into<IncomingBody>, keep_bytes: usize) -> (Self, ReplayBuffer) {
         let incoming = incoming.into();
         if incoming.is_end_stream() {
-            return (Self::Empty, Kept(None));
+            return (Self::Empty, ReplayBuffer(None));
         }
         let known_too_long = incoming.size_hint().lower() > keep_bytes as u64;
         let taken = if known_too_long { Taken::TooMuch } else { Taken::Nothing };
         let record = Rc::new(RefCell::new(Record { incoming, taken, keep_bytes, attempt: 0 }));
-        (Self::Stream(Stream::new(&record)), Kept(Some(record)))
+        (Self::Stream(AppBody::new(&record)), ReplayBuffer(Some(record)))
     }
 
     /// That of a request without one.
     #[cfg(test)]
-    pub(crate) fn nothing() -> (Self, Kept) {
-        (Self::Empty, Kept(None))
+    pub(crate) fn nothing() -> (Self, ReplayBuffer) {
+        (Self::Empty, ReplayBuffer(None))
     }
 
     /// Holds the app's body back until `gate` opens; on HTTP/2, where no `100` is heard, it is opened at once.
-    pub(crate) fn hold(&mut self, gate: Gate) {
+    pub(crate) fn hold(&mut self, gate: ContinueGate) {
         if let Self::Stream(stream) = self {
             stream.gate = Some(gate);
         }
     }
 
     /// Sends the app's trailers through `screen` first.
-    pub(crate) fn screened(mut self, screen: Screen) -> Self {
+    pub(crate) fn screened(mut self, screen: TrailerFilter) -> Self {
         if let Self::Stream(stream) = &mut self {
             stream.screen = Some(screen);
         }
@@ -175,11 +175,11 @@ impl Body {
     ///
     /// # Errors
     /// When it breaks off, is too long, or `held` has no room for it: at once if its sender said how long it is.
-    pub(crate) async fn gather(self, need: Need, held: &Arc<HeldBodies>) -> Result<Self, BodyError> {
+    pub(crate) async fn gather(self, need: BodyNeed, held: &Arc<HeldBodies>) -> Result<Self, BodyError> {
         let Self::Stream(mut stream) = self else { return Ok(self) };
         // For one that is longer than all that may be held there will never be room.
         let need = need.within(held.most_bytes());
-        let (Need::Whole { most } | Need::IfShort { most }) = need;
+        let (BodyNeed::Whole { most } | BodyNeed::IfShort { most }) = need;
         let announced = stream.record.borrow().incoming.size_hint().lower();
         if announced > most as u64 {
             return stream.resume(need, Copied::default());
@@ -220,7 +220,7 @@ impl Body {
         true
     }
 
-    pub(super) fn gate(&self) -> Option<&Gate> {
+    pub(super) fn gate(&self) -> Option<&ContinueGate> {
         match self {
             Self::Stream(stream) => stream.gate.as_ref(),
             Self::Empty | Self::Whole(_) | Self::Again(_) | Self::Resumed(_) => None,
@@ -228,7 +228,7 @@ impl Body {
     }
 }
 
-impl Kept {
+impl ReplayBuffer {
     /// Whether nothing of the body is lost now: then [`Kept::again`] has it.
     pub(crate) fn is_whole(&self) -> bool {
         let Some(record) = &self.0 else { return true };
@@ -237,19 +237,19 @@ impl Kept {
 
     /// The whole body again, if nothing of it is lost: all of it arrived and fitted, or none of it was taken yet. One
     /// that nobody has taken from yet is taken back from the attempt before.
-    pub(crate) fn again(&self) -> Option<Body> {
-        let Some(record) = &self.0 else { return Some(Body::Empty) };
+    pub(crate) fn again(&self) -> Option<RequestBody> {
+        let Some(record) = &self.0 else { return Some(RequestBody::Empty) };
         match &record.borrow().taken {
             Taken::Nothing => {}
-            Taken::All(copy) => return Some(Body::Again(Box::new(copy.clone()))),
+            Taken::All(copy) => return Some(RequestBody::Again(Box::new(copy.clone()))),
             Taken::Part(_) | Taken::TooMuch => return None,
         }
         record.borrow_mut().attempt += 1;
-        Some(Body::Stream(Stream::new(record)))
+        Some(RequestBody::Stream(AppBody::new(record)))
     }
 }
 
-impl hyper::body::Body for Body {
+impl hyper::body::Body for RequestBody {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -291,24 +291,24 @@ impl hyper::body::Body for Body {
     }
 }
 
-impl Stream {
+impl AppBody {
     fn new(record: &Rc<RefCell<Record>>) -> Self {
         Self { record: Rc::clone(record), attempt: record.borrow().attempt, gate: None, screen: None, observer: None }
     }
 
     /// It was read to its end: what came of it is all of it.
-    fn keep_all(&self, gathered: Copied) -> Body {
+    fn keep_all(&self, gathered: Copied) -> RequestBody {
         let gathered = gathered.in_one_piece();
         self.record.borrow_mut().taken = Taken::All(gathered.clone());
-        Body::Again(Box::new(gathered))
+        RequestBody::Again(Box::new(gathered))
     }
 
     /// There is more than may be gathered: what was read of it is sent once, and the rest as it comes.
-    fn resume(self, need: Need, gathered: Copied) -> Result<Body, BodyError> {
+    fn resume(self, need: BodyNeed, gathered: Copied) -> Result<RequestBody, BodyError> {
         match need {
-            Need::Whole { most } => Err(BodyError::TooLong { most }),
-            Need::IfShort { .. } if gathered.is_empty() => Ok(Body::Stream(self)),
-            Need::IfShort { .. } => Ok(Body::Resumed(Box::new((gathered, self)))),
+            BodyNeed::Whole { most } => Err(BodyError::TooLong { most }),
+            BodyNeed::IfShort { .. } if gathered.is_empty() => Ok(RequestBody::Stream(self)),
+            BodyNeed::IfShort { .. } => Ok(RequestBody::Resumed(Box::new((gathered, self)))),
         }
     }
 
@@ -332,7 +332,7 @@ impl Record {
     fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
-        screen: Option<&Screen>,
+        screen: Option<&TrailerFilter>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let mut frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
         match &mut frame {
@@ -384,14 +384,14 @@ impl Taken {
     }
 }
 
-impl fmt::Debug for Kept {
+impl fmt::Debug for ReplayBuffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Kept").finish_non_exhaustive()
     }
 }
 
 /// Says how much, never what: a token request's form holds a secret.
-impl fmt::Debug for Body {
+impl fmt::Debug for RequestBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self {
             Self::Empty => "Empty",

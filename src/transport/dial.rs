@@ -13,11 +13,11 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, Sleep, sleep, timeout_at};
 use tokio_rustls::TlsConnector;
 
-use super::wire::{Stream, Wire};
-use super::{Endpoint, Error};
+use super::wire::{Wire, WireStream};
+use super::{DialTarget, Error};
+use crate::coalesced_writes::Gathering;
 use crate::config::HttpVersion;
-use crate::gather::Gathering;
-use crate::tls::{ClientTls, Failure};
+use crate::tls::{ClientTls, TlsFailure};
 
 /// What a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub(super) struct Dialed {
 }
 
 /// Connects to the endpoint, all within its limit. `spent` is told of each step that was come through.
-pub(super) async fn dial(endpoint: &Endpoint, spent: &Cell<ConnectTimings>) -> Result<Dialed, Error> {
+pub(super) async fn dial(endpoint: &DialTarget, spent: &Cell<ConnectTimings>) -> Result<Dialed, Error> {
     let began = Instant::now();
     let deadline = endpoint.connect_limit.map(|limit| began + limit);
 
@@ -55,19 +55,23 @@ pub(super) async fn dial(endpoint: &Endpoint, spent: &Cell<ConnectTimings>) -> R
     Ok(Dialed { wire: Wire::new(stream), protocol })
 }
 
-async fn look_up(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, Error> {
+async fn look_up(endpoint: &DialTarget) -> Result<Vec<SocketAddr>, Error> {
     let failed = |reason: String| Error::Lookup { host: endpoint.host.clone(), reason };
     let found = lookup_host((endpoint.host.as_str(), endpoint.port)).await;
     let addresses: Vec<_> = found.map_err(|error| failed(error.to_string()))?.collect();
     if addresses.is_empty() { Err(failed("it has no address".to_owned())) } else { Ok(addresses) }
 }
 
-async fn connect(endpoint: &Endpoint, addresses: &[SocketAddr], spent: &Cell<ConnectTimings>) -> Result<Stream, Error> {
+async fn connect(
+    endpoint: &DialTarget,
+    addresses: &[SocketAddr],
+    spent: &Cell<ConnectTimings>,
+) -> Result<WireStream, Error> {
     let began = Instant::now();
     let tcp = first_of(addresses).await.map_err(|error| Error::unconnected(endpoint.address(), &error))?;
     prepare(&tcp);
     spent.set(ConnectTimings { tcp: Some(began.elapsed()), ..spent.get() });
-    let Some(tls) = &endpoint.tls else { return Ok(Stream::Plain(tcp)) };
+    let Some(tls) = &endpoint.tls else { return Ok(WireStream::Plain(tcp)) };
 
     let began = Instant::now();
     let stream = shake(tls, tcp).await?;
@@ -75,17 +79,17 @@ async fn connect(endpoint: &Endpoint, addresses: &[SocketAddr], spent: &Cell<Con
     Ok(stream)
 }
 
-async fn shake(tls: &ClientTls, tcp: TcpStream) -> Result<Stream, Error> {
+async fn shake(tls: &ClientTls, tcp: TcpStream) -> Result<WireStream, Error> {
     let connector = TlsConnector::from(tls.config.clone());
-    let stream = connector.connect(tls.server_name.clone(), Gathering(tcp)).await.map_err(Failure::of)?;
-    Ok(Stream::Tls(Box::new(stream)))
+    let stream = connector.connect(tls.server_name.clone(), Gathering(tcp)).await.map_err(TlsFailure::of)?;
+    Ok(WireStream::Tls(Box::new(stream)))
 }
 
 /// What ALPN chose, or prior knowledge.
-fn protocol(endpoint: &Endpoint, stream: &Stream) -> Result<Protocol, Error> {
+fn protocol(endpoint: &DialTarget, stream: &WireStream) -> Result<Protocol, Error> {
     let chosen = match stream {
-        Stream::Plain(_) => None,
-        Stream::Tls(stream) => stream.get_ref().1.alpn_protocol(),
+        WireStream::Plain(_) => None,
+        WireStream::Tls(stream) => stream.get_ref().1.alpn_protocol(),
     };
     match (endpoint.version, &endpoint.tls) {
         (HttpVersion::Http2, None) => Ok(Protocol::Http2),
@@ -185,11 +189,11 @@ async fn by<F: Future>(deadline: Option<Instant>, future: F) -> Option<F::Output
     }
 }
 
-fn lookup_too_long(endpoint: &Endpoint) -> Error {
+fn lookup_too_long(endpoint: &DialTarget) -> Error {
     Error::LookupTimeout { host: endpoint.host.clone(), limit: endpoint.connect_limit.unwrap_or_default() }
 }
 
-pub(super) fn connect_too_long(endpoint: &Endpoint) -> Error {
+pub(super) fn connect_too_long(endpoint: &DialTarget) -> Error {
     let limit = endpoint.connect_limit.unwrap_or_default();
     Error::Timeout { address: endpoint.address(), reason: format!("`timeouts.connect` is {limit:?}") }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use crate::code::Code;
-use crate::tls::Failure;
+use crate::tls::TlsFailure;
 
 /// Why there is no connection, or no answer on it. `Clone`, as requests that wait for one connection share its failure.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -86,13 +86,13 @@ impl Error {
     }
 }
 
-impl From<Failure> for Error {
-    fn from(failure: Failure) -> Self {
+impl From<TlsFailure> for Error {
+    fn from(failure: TlsFailure) -> Self {
         match failure {
-            Failure::Certificate(text) => Self::Certificate(text),
-            Failure::Alert(text) => Self::Alert(text),
-            Failure::Protocol(text) => Self::Tls(text),
-            Failure::Io(error) => Self::Terminated(error.to_string()),
+            TlsFailure::Certificate(text) => Self::Certificate(text),
+            TlsFailure::Alert(text) => Self::Alert(text),
+            TlsFailure::Protocol(text) => Self::Tls(text),
+            TlsFailure::Io(error) => Self::Terminated(error.to_string()),
         }
     }
 }

@@ -11,19 +11,19 @@ use hyper::body::{Body, Frame, SizeHint};
 use super::dial::{ConnectTimings, Dialed, Protocol};
 use super::error::Unsent;
 use super::h2::{self, Inflow};
-use super::{Endpoint, Error, Http1Connection, Http2Handle, Outflow, Outgoing};
+use super::{DialTarget, Error, Http1Connection, Http2Handle, Outflow, Outgoing};
 
 /// A new connection.
 pub(crate) struct Connected {
     pub(crate) sender: Sender,
     /// Must be polled (spawned) for an HTTP/2 connection to move: it owns the socket. Ends when the connection does, or soon
     /// after the last that could use it; dropped before that it breaks off what runs.
-    pub(crate) driver: Option<Driver>,
+    pub(crate) driver: Option<ConnectionDriver>,
     pub(crate) spent: ConnectTimings,
 }
 
 /// What carries the bytes of an HTTP/2 connection.
-pub(crate) type Driver = Pin<Box<dyn Future<Output = ()>>>;
+pub(crate) type ConnectionDriver = Pin<Box<dyn Future<Output = ()>>>;
 
 /// Sends requests on one connection: one at a time (HTTP/1.1), or many, each by a clone of [`Http2Handle`] (HTTP/2).
 pub(crate) enum Sender {
@@ -32,7 +32,7 @@ pub(crate) enum Sender {
 }
 
 /// An answer's body.
-pub(crate) enum Answer {
+pub(crate) enum AnswerBody {
     /// All of it, and none of it is left on the connection.
     Whole(Bytes),
     /// To be read from the HTTP/1.1 connection on which its head came.
@@ -41,13 +41,17 @@ pub(crate) enum Answer {
 }
 
 /// An answer's body and the connection that it comes on.
-pub(crate) struct Reading<'a> {
+pub(crate) struct AnswerReading<'a> {
     sender: &'a mut Sender,
-    answer: Answer,
+    answer: AnswerBody,
 }
 
 /// Speaks what was negotiated.
-pub(super) async fn handshake(dialed: Dialed, spent: ConnectTimings, endpoint: &Endpoint) -> Result<Connected, Error> {
+pub(super) async fn handshake(
+    dialed: Dialed,
+    spent: ConnectTimings,
+    endpoint: &DialTarget,
+) -> Result<Connected, Error> {
     let Dialed { wire, protocol } = dialed;
     match protocol {
         Protocol::Http1 => {
@@ -69,7 +73,7 @@ impl Sender {
     /// # Errors
     ///
     /// When no head of an answer comes; it may be sent again as far as [`Unsent`] says.
-    pub(crate) async fn send(&mut self, outgoing: &mut Outgoing) -> Result<Response<Answer>, Unsent> {
+    pub(crate) async fn send(&mut self, outgoing: &mut Outgoing) -> Result<Response<AnswerBody>, Unsent> {
         match self {
             Self::Http1(http1) => poll_fn(|cx| http1.poll_send(outgoing, cx)).await,
             Self::Http2(handle) => handle.send(outgoing).await,
@@ -77,8 +81,8 @@ impl Sender {
     }
 
     /// The body of an answer that came on this connection.
-    pub(crate) fn read(&mut self, answer: Answer) -> Reading<'_> {
-        Reading { sender: self, answer }
+    pub(crate) fn read(&mut self, answer: AnswerBody) -> AnswerReading<'_> {
+        AnswerReading { sender: self, answer }
     }
 
     /// What the connection speaks.
@@ -90,7 +94,7 @@ impl Sender {
     }
 }
 
-impl Answer {
+impl AnswerBody {
     /// The rest of a request that was answered before its end on HTTP/2, for a task that sees to it. Left here, it goes on
     /// while the answer is read.
     pub(crate) fn take_outflow(&mut self) -> Option<Box<Outflow>> {
@@ -134,7 +138,7 @@ impl Answer {
     }
 }
 
-impl Body for Reading<'_> {
+impl Body for AnswerReading<'_> {
     type Data = Bytes;
     type Error = Error;
 

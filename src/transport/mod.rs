@@ -6,17 +6,17 @@
 
 mod body;
 mod bounds;
+mod continue_gate;
 mod copied;
 mod dial;
 mod error;
-mod gate;
 mod h1;
 mod h2;
 mod held;
 mod http;
 mod outgoing;
 mod probe;
-mod spare;
+mod scratch;
 #[cfg(test)]
 pub(crate) mod tests;
 mod wire;
@@ -25,18 +25,18 @@ use std::cell::Cell;
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
-pub(crate) use self::body::{Body, BodyError, Kept, Need, Observer, Passage, Screen};
+pub(crate) use self::body::{BodyError, BodyNeed, Observer, Passage, ReplayBuffer, RequestBody, TrailerFilter};
+pub(crate) use self::continue_gate::ContinueGate;
 pub(crate) use self::dial::{ConnectTimings, Protocol};
 pub(crate) use self::error::{Error, Unsent};
-pub(crate) use self::gate::Gate;
 #[cfg(any(test, feature = "bench"))]
 pub(crate) use self::h1::trial::{pieces_make_no_difference, reuse_is_earned};
 pub(crate) use self::h1::{AtRest, Http1Connection};
 pub(crate) use self::h2::{Http2Handle, Outflow};
 pub(crate) use self::held::HeldBodies;
-pub(crate) use self::http::{Answer, Connected, Driver, Reading, Sender};
+pub(crate) use self::http::{AnswerBody, AnswerReading, Connected, ConnectionDriver, Sender};
 pub(crate) use self::outgoing::Outgoing;
-pub(crate) use self::probe::{Found, Probed, Step};
+pub(crate) use self::probe::{ConnectStep, ProbeResult, Probed};
 
 use crate::config::{HttpVersion, Scheme, Url};
 use crate::digest::Digest;
@@ -44,11 +44,11 @@ use crate::tls::ClientTls;
 
 /// Makes connections to one endpoint: a service's url, or a token endpoint. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Connector(Arc<Endpoint>);
+pub(crate) struct Connector(Arc<DialTarget>);
 
 /// Where connections go, and how.
 #[derive(Clone)]
-struct Endpoint {
+struct DialTarget {
     host: String,
     port: u16,
     tls: Option<ClientTls>,
@@ -79,7 +79,7 @@ impl Connector {
         debug_assert_eq!(tls.is_some(), url.scheme == Scheme::Https, "https and only https has TLS");
         let (host, port) = (url.authority.host.clone(), url.authority.port);
         let told = Arc::new(Once::new());
-        Self(Arc::new(Endpoint { host, port, tls, version, connect_limit, spelling, told }))
+        Self(Arc::new(DialTarget { host, port, tls, version, connect_limit, spelling, told }))
     }
 
     /// Looks up, connects, shakes hands, speaks HTTP/1.1 or HTTP/2 as negotiated.
@@ -130,7 +130,7 @@ impl Connector {
     }
 }
 
-impl Endpoint {
+impl DialTarget {
     /// `host:port`, for people.
     fn address(&self) -> String {
         if self.host.contains(':') {

@@ -7,7 +7,7 @@ use http::uri::{self, Authority, PathAndQuery, Uri};
 use http::{HeaderMap, HeaderValue, Method, Request, Version};
 use hyper::body::Body as _;
 
-use super::{Body, spare};
+use super::{RequestBody, scratch};
 use crate::config::Scheme;
 
 /// A request on its way to a service or a token endpoint: what `authorize` completes and `Sender::send` writes.
@@ -22,7 +22,7 @@ pub(crate) struct Outgoing {
     /// Path and query, byte for byte; `*` for `OPTIONS *`.
     pub(crate) target: PathAndQuery,
     pub(crate) fields: HeaderMap,
-    pub(crate) body: Body,
+    pub(crate) body: RequestBody,
 }
 
 impl Outgoing {
@@ -60,7 +60,7 @@ impl Outgoing {
 
     /// It was sent for the last time: the memory of its fields is for those of the next answer.
     pub(crate) fn recycle(&mut self) {
-        spare::keep_fields(std::mem::take(&mut self.fields));
+        scratch::keep_fields(std::mem::take(&mut self.fields));
     }
 }
 

@@ -13,18 +13,18 @@ use tokio::time::timeout;
 use super::dial::{self, Dialed};
 use super::dial::{ConnectTimings, Protocol};
 use super::wire::Wire;
-use super::{Endpoint, Error};
+use super::{DialTarget, Error};
 use crate::tls::{self, Leaf};
 
 /// What became of it.
 pub(crate) struct Probed {
     pub(crate) spent: ConnectTimings,
     /// What is there, or the step that failed.
-    pub(crate) outcome: Result<Found, (Step, Error)>,
+    pub(crate) outcome: Result<ProbeResult, (ConnectStep, Error)>,
 }
 
 /// Who is there, and what is spoken with it.
-pub(crate) struct Found {
+pub(crate) struct ProbeResult {
     pub(crate) protocol: Protocol,
     /// `None` without TLS.
     pub(crate) tls_version: Option<&'static str>,
@@ -34,36 +34,36 @@ pub(crate) struct Found {
 
 /// A step on the way to a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum ConnectStep {
     Lookup,
     Tcp,
     Tls,
 }
 
 /// Makes a connection and lets go of it.
-pub(super) async fn probe(endpoint: &Endpoint) -> Probed {
+pub(super) async fn probe(endpoint: &DialTarget) -> Probed {
     // A resumed session would show neither side's certificate to the other.
     let tls = endpoint.tls.as_ref().map(tls::ClientTls::unresumed);
-    let endpoint = Endpoint { tls, ..endpoint.clone() };
+    let endpoint = DialTarget { tls, ..endpoint.clone() };
     let spent = Cell::default();
     let dialed = timeout(LONGEST, dial::dial(&endpoint, &spent)).await.unwrap_or_else(|_| Err(too_long(&endpoint)));
     let outcome = match dialed {
-        Ok(dialed) => meet(dialed).await.map_err(|error| (Step::Tls, error)),
-        Err(error) => Err((Step::after(spent.get(), &endpoint), error)),
+        Ok(dialed) => meet(dialed).await.map_err(|error| (ConnectStep::Tls, error)),
+        Err(error) => Err((ConnectStep::after(spent.get(), &endpoint), error)),
     };
     Probed { spent: spent.get(), outcome }
 }
 
-fn too_long(endpoint: &Endpoint) -> Error {
+fn too_long(endpoint: &DialTarget) -> Error {
     Error::Timeout { address: endpoint.address(), reason: format!("a probe waits for {LONGEST:?}") }
 }
 
-async fn meet(dialed: Dialed) -> Result<Found, Error> {
+async fn meet(dialed: Dialed) -> Result<ProbeResult, Error> {
     let Dialed { mut wire, protocol } = dialed;
     if wire.tls().and_then(|tls| tls.protocol_version()) == Some(ProtocolVersion::TLSv1_3) {
         hear(&mut wire).await?;
     }
-    let found = Found {
+    let found = ProbeResult {
         protocol,
         tls_version: wire.tls().and_then(|tls| tls.protocol_version()).map(version),
         peer: wire.tls().and_then(|tls| Leaf::read(tls.peer_certificates()?.first()?)),
@@ -86,7 +86,7 @@ fn poll_word(wire: &mut Wire, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
             Poll::Ready(Err(Error::Terminated("it closed the connection after the handshake".to_owned())))
         }
         Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
-        Poll::Ready(Err(error)) => Poll::Ready(Err(tls::Failure::of(error).into())),
+        Poll::Ready(Err(error)) => Poll::Ready(Err(tls::TlsFailure::of(error).into())),
         Poll::Pending if wire.tls().is_some_and(|tls| tls.tls13_tickets_received() > 0) => Poll::Ready(Ok(())),
         Poll::Pending => Poll::Pending,
     }
@@ -101,9 +101,9 @@ fn version(version: ProtocolVersion) -> &'static str {
     }
 }
 
-impl Step {
+impl ConnectStep {
     /// The first that was not come through.
-    fn after(spent: ConnectTimings, endpoint: &Endpoint) -> Self {
+    fn after(spent: ConnectTimings, endpoint: &DialTarget) -> Self {
         match spent {
             ConnectTimings { lookup: None, .. } => Self::Lookup,
             ConnectTimings { tcp: None, .. } => Self::Tcp,

@@ -9,21 +9,21 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use crate::gather::{self, Gathering};
+use crate::coalesced_writes::{self, Gathering};
 
 /// A connection's stream. Dropped without a shutdown it ends in a reset: a body that broke off must not look whole.
 pub(super) struct Wire {
-    stream: Stream,
+    stream: WireStream,
     shut_down: bool,
 }
 
-pub(super) enum Stream {
+pub(super) enum WireStream {
     Plain(TcpStream),
     Tls(Box<TlsStream<Gathering<TcpStream>>>),
 }
 
 impl Wire {
-    pub(super) fn new(stream: Stream) -> Self {
+    pub(super) fn new(stream: WireStream) -> Self {
         Self { stream, shut_down: false }
     }
 
@@ -41,16 +41,16 @@ impl Wire {
     /// Whether TLS has something that was not read yet.
     fn holds_news(&self) -> bool {
         match &self.stream {
-            Stream::Plain(_) => false,
-            Stream::Tls(tls) => !tls.get_ref().1.wants_read(),
+            WireStream::Plain(_) => false,
+            WireStream::Tls(tls) => !tls.get_ref().1.wants_read(),
         }
     }
 
     /// The TLS of the connection, if it has some.
     pub(super) fn tls(&self) -> Option<&ClientConnection> {
         match &self.stream {
-            Stream::Plain(_) => None,
-            Stream::Tls(tls) => Some(tls.get_ref().1),
+            WireStream::Plain(_) => None,
+            WireStream::Tls(tls) => Some(tls.get_ref().1),
         }
     }
 
@@ -61,8 +61,8 @@ impl Wire {
 
     fn tcp(&self) -> &TcpStream {
         match &self.stream {
-            Stream::Plain(tcp) => tcp,
-            Stream::Tls(tls) => &tls.get_ref().0.0,
+            WireStream::Plain(tcp) => tcp,
+            WireStream::Tls(tls) => &tls.get_ref().0.0,
         }
     }
 }
@@ -70,8 +70,8 @@ impl Wire {
 impl AsyncRead for Wire {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+            WireStream::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            WireStream::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
         }
     }
 }
@@ -79,8 +79,8 @@ impl AsyncRead for Wire {
 impl AsyncWrite for Wire {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.get_mut().stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+            WireStream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            WireStream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
 
@@ -90,22 +90,22 @@ impl AsyncWrite for Wire {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match &mut self.get_mut().stream {
-            Stream::Plain(stream) => gather::poll_write_all(Pin::new(stream), cx, slices),
-            Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            WireStream::Plain(stream) => coalesced_writes::poll_write_all(Pin::new(stream), cx, slices),
+            WireStream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
         match &self.stream {
-            Stream::Plain(stream) => stream.is_write_vectored(),
-            Stream::Tls(stream) => stream.is_write_vectored(),
+            WireStream::Plain(stream) => stream.is_write_vectored(),
+            WireStream::Tls(stream) => stream.is_write_vectored(),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            WireStream::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            WireStream::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -113,8 +113,8 @@ impl AsyncWrite for Wire {
         let this = self.get_mut();
         this.shut_down = true;
         match &mut this.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            WireStream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            WireStream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

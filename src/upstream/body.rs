@@ -7,21 +7,21 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 
-use super::lease::Lease;
-use crate::transport::{Answer, Error};
+use super::lease::ConnectionLease;
+use crate::transport::{AnswerBody, Error};
 
 /// The service's answer body; gives its connection back to the pool when it ends, and closes it when it is
 /// dropped before that or breaks off.
 pub(crate) struct PooledBody {
-    answer: Answer,
+    answer: AnswerBody,
     /// Gone as soon as nothing of the answer is left on the connection.
-    lease: Option<Lease>,
+    lease: Option<ConnectionLease>,
 }
 
 impl PooledBody {
-    pub(super) fn new(answer: Answer, lease: Lease) -> Self {
+    pub(super) fn new(answer: AnswerBody, lease: ConnectionLease) -> Self {
         let mut body = Self { answer, lease: Some(lease) };
-        let is_read = matches!(body.answer, Answer::Whole(_)) || body.is_over();
+        let is_read = matches!(body.answer, AnswerBody::Whole(_)) || body.is_over();
         if is_read {
             body.end();
         }

@@ -14,21 +14,21 @@ use super::Pool;
 use super::permits::Place;
 use super::streams::Shared;
 use crate::clock::Moment;
-use crate::transport::{Answer, AtRest, ConnectTimings, Http1Connection, Http2Handle, Outflow, Outgoing, Unsent};
+use crate::transport::{AnswerBody, AtRest, ConnectTimings, Http1Connection, Http2Handle, Outflow, Outgoing, Unsent};
 
 /// An open HTTP/1.1 connection: one request's ([`Busy`]), or nobody's ([`Resting`]). Only an exchange that ended on both
 /// sides makes the former the latter again.
-pub(super) struct Connection<H> {
+pub(super) struct PooledConnection<H> {
     http: H,
     pub(super) born: Moment,
     place: Place,
 }
 
 /// Whoever uses it moves its bytes.
-pub(super) type Busy = Connection<Box<Http1Connection>>;
+pub(super) type Busy = PooledConnection<Box<Http1Connection>>;
 
 /// Free for any request.
-pub(super) type Resting = Connection<AtRest>;
+pub(super) type Resting = PooledConnection<AtRest>;
 
 /// One request's place on an HTTP/2 connection, until both its answer and the request itself have ended.
 struct Seat {
@@ -40,7 +40,7 @@ struct Seat {
 ///
 /// Unused, it gives the connection back when it is dropped. Used, it ends the exchange: an HTTP/1.1 connection is
 /// reset, as nobody knows what still comes on it, and an HTTP/2 stream frees its place.
-pub(super) struct Lease {
+pub(super) struct ConnectionLease {
     pool: Rc<Pool>,
     carrier: Option<Carrier>,
     used: bool,
@@ -54,13 +54,13 @@ enum Carrier {
     Whole(Busy),
     /// The request was answered before its end. A task writes the rest of it, and beside it somebody may read the
     /// answer; nobody gives the connection back.
-    Last(Rc<Last>, AbortHandle),
+    Last(Rc<ConnectionUse>, AbortHandle),
     /// Beside it a task may write the rest of a request that was answered before its end.
     Stream(Rc<Seat>, Http2Handle, Option<AbortHandle>),
 }
 
 /// An HTTP/1.1 connection with the last exchange that it carries.
-struct Last(RefCell<Busy>);
+struct ConnectionUse(RefCell<Busy>);
 
 impl Busy {
     pub(super) fn new(http: Box<Http1Connection>, place: Place, born: Moment) -> Self {
@@ -70,14 +70,14 @@ impl Busy {
     /// The connection without its request, if that has ended so that another may follow; else it is closed.
     fn into_rest(self) -> Option<Resting> {
         let Self { http, born, place } = self;
-        Some(Connection { http: http.into_rest()?, born, place })
+        Some(PooledConnection { http: http.into_rest()?, born, place })
     }
 }
 
 impl Resting {
     pub(super) fn rouse(self) -> Busy {
         let Self { http, born, place } = self;
-        Connection { http: http.rouse(), born, place }
+        PooledConnection { http: http.rouse(), born, place }
     }
 
     /// Whether no request may be sent on it, as far as is known.
@@ -119,7 +119,7 @@ async fn write_on(rest: impl Remainder, limit: Option<Duration>) {
     }
 }
 
-impl Remainder for Rc<Last> {
+impl Remainder for Rc<ConnectionUse> {
     fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.0.borrow_mut().http.poll_upload(cx)
     }
@@ -167,7 +167,7 @@ impl Drop for Seat {
     }
 }
 
-impl Lease {
+impl ConnectionLease {
     pub(super) fn whole(pool: Rc<Pool>, connection: Busy, made: Option<ConnectTimings>) -> Self {
         Self::new(pool, Carrier::Whole(connection), made)
     }
@@ -182,7 +182,7 @@ impl Lease {
         Self { pool, carrier: Some(carrier), used: false, unheard_since: None, made }
     }
 
-    pub(super) async fn send(&mut self, outgoing: &mut Outgoing) -> Result<Response<Answer>, Unsent> {
+    pub(super) async fn send(&mut self, outgoing: &mut Outgoing) -> Result<Response<AnswerBody>, Unsent> {
         self.used = true;
         // Invariant: only `end` and `drop` take the carrier, and nothing is sent after them.
         #[allow(clippy::expect_used)]
@@ -201,7 +201,7 @@ impl Lease {
 
     /// Lets a request whose answer came before its end go on in a task of its own: an app may read nothing of the
     /// answer until it has sent all, while the service sends more than buffers hold.
-    pub(super) fn write_on(&mut self, answer: &mut Answer) {
+    pub(super) fn write_on(&mut self, answer: &mut AnswerBody) {
         if let Some(Carrier::Stream(seat, _, task)) = &mut self.carrier {
             let limit = self.pool.idle_timeout();
             let rest = answer.take_outflow().map(|outflow| {
@@ -213,7 +213,7 @@ impl Lease {
         }
         let early = |carrier: &mut Carrier| matches!(carrier, Carrier::Whole(busy) if busy.http.is_uploading());
         let Some(Carrier::Whole(busy)) = self.carrier.take_if(early) else { return };
-        let last = Rc::new(Last(RefCell::new(busy)));
+        let last = Rc::new(ConnectionUse(RefCell::new(busy)));
         let rest = spawn_local(write_on(Rc::clone(&last), self.pool.idle_timeout()));
         self.carrier = Some(Carrier::Last(last, rest.abort_handle()));
     }
@@ -260,7 +260,7 @@ impl Lease {
     }
 }
 
-impl Drop for Lease {
+impl Drop for ConnectionLease {
     fn drop(&mut self) {
         match self.carrier.take() {
             None => {}

@@ -22,8 +22,8 @@ use std::time::Duration;
 pub(crate) use self::body::PooledBody;
 pub(crate) use self::pool::Pool;
 
-use self::lease::Lease;
-use self::permits::Permits;
+use self::lease::ConnectionLease;
+use self::permits::ConnectionPermits;
 use self::queue::Queue;
 use crate::code::Code;
 use crate::config;
@@ -33,13 +33,13 @@ use crate::transport::{self, Connector, Spelling, Unsent};
 /// The shared half: where connections go, and how many there may be over all workers.
 pub(crate) struct Upstream {
     connector: Connector,
-    pool: config::Pool,
-    permits: Permits,
+    pool: config::PoolConfig,
+    permits: ConnectionPermits,
 }
 
 /// Why no answer came.
 #[derive(Debug)]
-pub(crate) struct Failure {
+pub(crate) struct SendFailure {
     pub(crate) error: Error,
     /// How far the request had come: what may be sent again.
     pub(crate) reached: Reached,
@@ -89,15 +89,15 @@ pub(crate) struct Timing {
 
 impl Upstream {
     /// Joins the service's url, TLS, pool and timeouts.
-    pub(crate) fn compile(written: &config::Service, tls: Option<ClientTls>) -> Self {
+    pub(crate) fn compile(written: &config::ServiceConfig, tls: Option<ClientTls>) -> Self {
         let spelling = if written.headers.title_case { Spelling::TitleCase } else { Spelling::LowerCase };
         let limit = written.timeouts.connect;
         let connector = Connector::new(&written.url.value, tls, written.http_version, limit, spelling);
         Self::new(connector, written.pool)
     }
 
-    fn new(connector: Connector, pool: config::Pool) -> Self {
-        Self { connector, pool, permits: Permits::new(pool.max_connections) }
+    fn new(connector: Connector, pool: config::PoolConfig) -> Self {
+        Self { connector, pool, permits: ConnectionPermits::new(pool.max_connections) }
     }
 
     /// Makes its connections.
@@ -106,7 +106,7 @@ impl Upstream {
     }
 
     /// Why a request waited in vain, by what goes on for the others.
-    fn out_of_time(&self, queue: &Queue<Lease>) -> Error {
+    fn out_of_time(&self, queue: &Queue<ConnectionLease>) -> Error {
         match queue.last_failure() {
             _ if queue.is_dialing() => self.connector.timed_out().into(),
             Some(error) if !queue.awaits_permit() => error.clone().into(),
@@ -120,7 +120,7 @@ impl Upstream {
     }
 }
 
-impl Failure {
+impl SendFailure {
     /// There was no connection for it.
     fn unconnected(error: Error) -> Self {
         let reached = match error {

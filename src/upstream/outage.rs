@@ -14,12 +14,12 @@ pub(super) struct Outage {
     /// Attempts with an earlier ticket ran beside the one that failed last: their failures are the same one.
     counted: Ticket,
     pub(super) error: transport::Error,
-    ends_with: Proof,
+    ends_with: Recovery,
 }
 
 /// What shows that a service is back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Proof {
+pub(super) enum Recovery {
     Handshake,
     /// It shook hands before it refused: with TLS 1.3 our certificate is judged after our side of the handshake ended.
     Answer,
@@ -27,7 +27,7 @@ pub(super) enum Proof {
 
 impl Outage {
     /// `next`: the ticket of whatever comes after this failure.
-    pub(super) fn begin(error: transport::Error, ends_with: Proof, next: Ticket, now: Moment) -> Self {
+    pub(super) fn begin(error: transport::Error, ends_with: Recovery, next: Ticket, now: Moment) -> Self {
         let mut backoff = Backoff::new(SHORTEST, LONGEST);
         let due = now + backoff.next(Duration::ZERO);
         Self { backoff, due, counted: next, error, ends_with }
@@ -37,24 +37,24 @@ impl Outage {
     pub(super) fn go_on(
         &mut self,
         error: transport::Error,
-        ends_with: Proof,
+        ends_with: Recovery,
         began: Ticket,
         next: Ticket,
         now: Moment,
     ) {
         (self.error, self.ends_with) = (error, ends_with);
         // A refusal after the handshake was counted at the handshake's end.
-        if ends_with == Proof::Handshake && began >= self.counted {
+        if ends_with == Recovery::Handshake && began >= self.counted {
             self.wait_longer(next, now);
         }
     }
 
     /// Whether a handshake ends it. If not, others wait as if it had failed, until an answer comes.
     pub(super) fn ends_with_handshake(&mut self, next: Ticket, now: Moment) -> bool {
-        if self.ends_with == Proof::Answer {
+        if self.ends_with == Recovery::Answer {
             self.wait_longer(next, now);
         }
-        self.ends_with == Proof::Handshake
+        self.ends_with == Recovery::Handshake
     }
 
     fn wait_longer(&mut self, next: Ticket, now: Moment) {

@@ -15,7 +15,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use crate::clock::Moment;
 
 /// The permits of one upstream, which all workers share.
-pub(super) struct Permits {
+pub(super) struct ConnectionPermits {
     left: Arc<Semaphore>,
     /// How many workers stand in line.
     waiting: AtomicUsize,
@@ -38,9 +38,9 @@ pub(super) struct Place {
 }
 
 /// One worker's place in the line for a permit.
-struct InLine<'a>(&'a Permits);
+struct InLine<'a>(&'a ConnectionPermits);
 
-impl Permits {
+impl ConnectionPermits {
     pub(super) fn new(connections: usize) -> Self {
         let left = Arc::new(Semaphore::new(connections.clamp(1, Semaphore::MAX_PERMITS)));
         Self { left, waiting: AtomicUsize::new(0), joined: Notify::new() }
@@ -84,7 +84,7 @@ impl Permits {
 }
 
 impl<'a> InLine<'a> {
-    fn join(permits: &'a Permits) -> Self {
+    fn join(permits: &'a ConnectionPermits) -> Self {
         permits.waiting.fetch_add(1, Ordering::Relaxed);
         // Idle connections of other workers hold permits: they give them up now.
         permits.joined.notify_waiters();

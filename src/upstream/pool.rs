@@ -31,12 +31,12 @@ use tokio::time::{Instant, timeout};
 
 use super::count::Count;
 use super::idle::IdleConnections;
-use super::lease::{Busy, Lease, Resting};
-use super::outage::Proof;
+use super::lease::{Busy, ConnectionLease, Resting};
+use super::outage::Recovery;
 use super::permits::Share;
-use super::queue::{Next, Outcome, Queue, Ticket};
+use super::queue::{Next, Queue, Ticket, WaitOutcome};
 use super::streams::{Shared, SharedConnections};
-use super::{Choice, Error, Failure, PooledBody, Timing, Upstream, tasks};
+use super::{Choice, Error, PooledBody, SendFailure, Timing, Upstream, tasks};
 use crate::clock::Moment;
 use crate::telemetry::metrics::Numbers;
 use crate::transport::{self, Connected, Outgoing, Sender};
@@ -50,7 +50,7 @@ pub(crate) struct Pool {
     pub(super) idle: RefCell<IdleConnections>,
     /// HTTP/2.
     pub(super) shared: RefCell<SharedConnections>,
-    pub(super) queue: RefCell<Queue<Lease>>,
+    pub(super) queue: RefCell<Queue<ConnectionLease>>,
     pub(super) share: Share,
     /// When the sweep came last: precise enough for lifetimes, and no clock is read for a request.
     now: Cell<Moment>,
@@ -89,13 +89,13 @@ impl Pool {
         outgoing: &mut Outgoing,
         choice: Choice,
         timing: &Cell<Timing>,
-    ) -> Result<Response<PooledBody>, Failure> {
+    ) -> Result<Response<PooledBody>, SendFailure> {
         // Each round takes one dead connection out of the pool, so it can't be more than there are.
         let mut replaceable = self.idle.borrow().most();
         loop {
             let mut lease = match self.lease(choice, timing).await {
                 Ok(lease) => lease,
-                Err(error) => return Err(Failure::unconnected(error)),
+                Err(error) => return Err(SendFailure::unconnected(error)),
             };
             timing.set(Timing { sent: true, ..timing.get() });
             let first_use = lease.made.map(|_| self.queue.borrow_mut().draw());
@@ -113,7 +113,7 @@ impl Pool {
             };
             let replace = unsent.whole && lease.made.is_none() && replaceable > 0;
             if !replace {
-                return Err(Failure::unanswered(unsent));
+                return Err(SendFailure::unanswered(unsent));
             }
             replaceable -= 1;
             // The service has not been asked anything yet: what is waited for now is a connection again, under the
@@ -147,7 +147,7 @@ impl Pool {
     }
 
     /// A connection: one that is free, or else the first that comes.
-    async fn lease(&self, choice: Choice, timing: &Cell<Timing>) -> Outcome<Lease> {
+    async fn lease(&self, choice: Choice, timing: &Cell<Timing>) -> WaitOutcome<ConnectionLease> {
         if let Some(lease) = self.free(choice) {
             self.count();
             return Ok(lease);
@@ -163,7 +163,7 @@ impl Pool {
         Ok(lease)
     }
 
-    fn free(&self, choice: Choice) -> Option<Lease> {
+    fn free(&self, choice: Choice) -> Option<ConnectionLease> {
         if let Some(stream) = self.free_stream() {
             return Some(stream);
         }
@@ -171,16 +171,16 @@ impl Pool {
             return None;
         }
         let connection = self.idle.borrow_mut().take()?;
-        Some(Lease::whole(self.rc()?, connection.rouse(), None))
+        Some(ConnectionLease::whole(self.rc()?, connection.rouse(), None))
     }
 
-    fn free_stream(&self) -> Option<Lease> {
+    fn free_stream(&self) -> Option<ConnectionLease> {
         let mut shared = self.shared.borrow_mut();
         let roomy = shared.with_room()?;
-        Some(Lease::stream(self.rc()?, roomy))
+        Some(ConnectionLease::stream(self.rc()?, roomy))
     }
 
-    async fn wait(&self) -> Outcome<Lease> {
+    async fn wait(&self) -> WaitOutcome<ConnectionLease> {
         let (ticket, outcome) = self.queue.borrow_mut().join();
         let _place = InQueue { pool: self, ticket };
         // After it has joined: a connection is made only for somebody who waits.
@@ -207,7 +207,7 @@ impl Pool {
         } else if self.queue.borrow().is_empty() {
             self.shelve(connection);
         } else if let Some(pool) = self.rc() {
-            self.hand_over(Lease::whole(pool, connection.rouse(), None));
+            self.hand_over(ConnectionLease::whole(pool, connection.rouse(), None));
         }
         self.count();
     }
@@ -234,7 +234,7 @@ impl Pool {
     }
 
     /// Gives a connection to the request that waited longest, or keeps it.
-    fn hand_over(&self, mut lease: Lease) {
+    fn hand_over(&self, mut lease: ConnectionLease) {
         while let Some(tell) = self.first_waiting() {
             // A lease comes back if the request left in this moment.
             let Err(Ok(back)) = tell.send(Ok(lease)) else { return };
@@ -246,7 +246,7 @@ impl Pool {
     }
 
     /// On its own, so that the queue is not borrowed while a lease is told of: dropped, it comes back here.
-    fn first_waiting(&self) -> Option<oneshot::Sender<Outcome<Lease>>> {
+    fn first_waiting(&self) -> Option<oneshot::Sender<WaitOutcome<ConnectionLease>>> {
         self.queue.borrow_mut().first()
     }
 
@@ -313,7 +313,7 @@ impl Pool {
             Err(error) => {
                 // Before the others are told: one of them may go on to make the next attempt.
                 drop(permit);
-                self.queue.borrow_mut().failed(ticket, &error, Proof::Handshake, Moment::now());
+                self.queue.borrow_mut().failed(ticket, &error, Recovery::Handshake, Moment::now());
             }
         }
         self.dial_for_waiting();
@@ -334,14 +334,14 @@ impl Pool {
         match sender {
             Sender::Http1(http) => {
                 if let Some(pool) = self.rc() {
-                    self.hand_over(Lease::whole(pool, Busy::new(http, place, now), Some(spent)));
+                    self.hand_over(ConnectionLease::whole(pool, Busy::new(http, place, now), Some(spent)));
                 }
             }
             Sender::Http2(sender) => {
                 let shared = Shared::start(sender, driver, place, now);
                 self.shared.borrow_mut().add(Rc::clone(&shared));
                 if let Some(pool) = self.rc() {
-                    let mut first = Lease::stream(pool, &shared);
+                    let mut first = ConnectionLease::stream(pool, &shared);
                     first.made = Some(spent);
                     self.hand_over(first);
                 }

@@ -19,13 +19,13 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use super::Error;
-use super::outage::{Outage, Proof};
+use super::outage::{Outage, Recovery};
 use crate::clock::Moment;
 use crate::transport::{self, Protocol};
 
 /// One worker's waiting requests, in order of arrival, and its attempts to connect. `T` is what they wait for.
 pub(super) struct Queue<T> {
-    waiting: VecDeque<Waiting<T>>,
+    waiting: VecDeque<QueuedRequest<T>>,
     dials: Vec<Dial>,
     /// Stands in line for a permit.
     permit_waiter: Option<AbortHandle>,
@@ -50,11 +50,11 @@ pub(super) enum Next {
 pub(super) struct Ticket(u64);
 
 /// What a waiting request is told.
-pub(super) type Outcome<T> = Result<T, Error>;
+pub(super) type WaitOutcome<T> = Result<T, Error>;
 
-struct Waiting<T> {
+struct QueuedRequest<T> {
     ticket: Ticket,
-    tell: oneshot::Sender<Outcome<T>>,
+    tell: oneshot::Sender<WaitOutcome<T>>,
 }
 
 struct Dial {
@@ -84,10 +84,10 @@ impl<T> Queue<T> {
     }
 
     /// Puts a request at the end.
-    pub(super) fn join(&mut self) -> (Ticket, oneshot::Receiver<Outcome<T>>) {
+    pub(super) fn join(&mut self) -> (Ticket, oneshot::Receiver<WaitOutcome<T>>) {
         let (tell, outcome) = oneshot::channel();
         let ticket = self.draw();
-        self.waiting.push_back(Waiting { ticket, tell });
+        self.waiting.push_back(QueuedRequest { ticket, tell });
         (ticket, outcome)
     }
 
@@ -100,7 +100,7 @@ impl<T> Queue<T> {
     }
 
     /// The request that waited longest, to be told.
-    pub(super) fn first(&mut self) -> Option<oneshot::Sender<Outcome<T>>> {
+    pub(super) fn first(&mut self) -> Option<oneshot::Sender<WaitOutcome<T>>> {
         let first = self.waiting.pop_front()?;
         self.dismiss_if_idle();
         Some(first.tell)
@@ -158,13 +158,13 @@ impl<T> Queue<T> {
         match error {
             None => self.outage = None,
             // The handshake's failure, heard late: each request would make a connection of its own to hear it again.
-            Some(alert @ transport::Error::Alert(_)) => self.failed(began, alert, Proof::Answer, now()),
+            Some(alert @ transport::Error::Alert(_)) => self.failed(began, alert, Recovery::Answer, now()),
             Some(_) => {}
         }
     }
 
     /// What was tried under this ticket failed: tells those who are to know.
-    pub(super) fn failed(&mut self, began: Ticket, error: &transport::Error, until: Proof, now: Moment) {
+    pub(super) fn failed(&mut self, began: Ticket, error: &transport::Error, until: Recovery, now: Moment) {
         let longer = self.waiting.partition_point(|waiting| waiting.ticket < began);
         let told = match &mut self.outage {
             Some(outage) => {
@@ -273,7 +273,7 @@ mod tests {
         let _waiting: Vec<_> = (0..100).map(|_| queue.join()).collect();
 
         let all_at_once = dial_as_wanted(&mut queue, now);
-        all_at_once.iter().for_each(|dial| fail(&mut queue, *dial, Proof::Handshake, now));
+        all_at_once.iter().for_each(|dial| fail(&mut queue, *dial, Recovery::Handshake, now));
         let _more: Vec<_> = (0..100).map(|_| queue.join()).collect();
 
         // Sixteen that failed together are one failure.
@@ -289,7 +289,7 @@ mod tests {
         let (mut queue, mut now) = (Queue::<()>::new(Some(Protocol::Http1)), Moment::now());
         let mut pause = |queue: &mut Queue<()>| {
             let _waiting = queue.join();
-            dial_as_wanted(queue, now).into_iter().for_each(|dial| fail(queue, dial, Proof::Handshake, now));
+            dial_as_wanted(queue, now).into_iter().for_each(|dial| fail(queue, dial, Recovery::Handshake, now));
             let _waiting = queue.join();
             let due = paused_until(queue, now);
             due.since(std::mem::replace(&mut now, due))
@@ -311,7 +311,7 @@ mod tests {
         let began = queue.draw();
         let _waiting: Vec<_> = (0..100).map(|_| queue.join()).collect();
 
-        fail(&mut queue, began, Proof::Answer, now);
+        fail(&mut queue, began, Recovery::Answer, now);
         let due = paused_until(&queue, now);
         dial_as_wanted(&mut queue, due).into_iter().for_each(|dial| queue.dial_ended(dial));
         queue.succeeded(Protocol::Http1, due);
@@ -319,7 +319,7 @@ mod tests {
         let longer = paused_until(&queue, due);
         assert!(longer > due);
         let used = queue.draw();
-        fail(&mut queue, used, Proof::Answer, due);
+        fail(&mut queue, used, Recovery::Answer, due);
         queue.join();
         assert_eq!(paused_until(&queue, due), longer);
         queue.used_first(Ticket(0), None, Moment::now);
@@ -352,7 +352,7 @@ mod tests {
         let second = dial_as_wanted(&mut queue, due)[0];
         let mut late = queue.join().1;
 
-        fail(&mut queue, second, Proof::Handshake, due);
+        fail(&mut queue, second, Recovery::Handshake, due);
 
         early.iter_mut().for_each(|waiting| assert!(waiting.try_recv().unwrap().is_err()));
         assert!(matches!(late.try_recv(), Err(TryRecvError::Empty)));
@@ -400,10 +400,10 @@ mod tests {
     fn fail_one(queue: &mut Queue<()>, now: Moment) {
         let dial = dial_as_wanted(queue, now)[0];
         queue.dials.clear();
-        fail(queue, dial, Proof::Handshake, now);
+        fail(queue, dial, Recovery::Handshake, now);
     }
 
-    fn fail(queue: &mut Queue<()>, began: Ticket, until: Proof, now: Moment) {
+    fn fail(queue: &mut Queue<()>, began: Ticket, until: Recovery, now: Moment) {
         queue.dial_ended(began);
         queue.failed(began, &transport::Error::Terminated("gone".to_owned()), until, now);
     }

@@ -7,7 +7,7 @@ use tokio::task::spawn_local;
 
 use super::permits::Place;
 use crate::clock::Moment;
-use crate::transport::{Driver, Http2Handle};
+use crate::transport::{ConnectionDriver, Http2Handle};
 
 /// An open HTTP/2 connection, whose bytes are moved by a task of its own, and how many requests it carries.
 pub(super) struct Shared {
@@ -27,7 +27,7 @@ pub(super) struct SharedConnections(Vec<Rc<Shared>>);
 impl Shared {
     /// Starts the task that drives it, which has the socket, and with it the place: a service that has stopped reading
     /// counts for as long as it takes up one.
-    pub(super) fn start(sender: Http2Handle, driver: Option<Driver>, place: Place, born: Moment) -> Rc<Self> {
+    pub(super) fn start(sender: Http2Handle, driver: Option<ConnectionDriver>, place: Place, born: Moment) -> Rc<Self> {
         spawn_local(async move {
             if let Some(driver) = driver {
                 driver.await;

@@ -2,19 +2,19 @@
 
 use http::HeaderName;
 
-use super::{AnyText, Auth, Certificate, Method, attachment};
+use super::{AnyText, Auth, CertificateUse, MethodRow, attachment};
 use crate::config::diagnostic::Reported;
 use crate::config::node::Node;
-use crate::config::read::{Fields, Reader, Wrong};
+use crate::config::read::{SectionFields, SectionReader, Wrong};
 use crate::config::section::section;
 use crate::config::value::At;
 use crate::secret::Secret;
 
-pub(super) const METHOD: Method =
-    Method { name: "api_key", certificate: Certificate::Allowed, keys: Keys::properties, read };
+pub(super) const METHOD: MethodRow =
+    MethodRow { name: "api_key", certificate: CertificateUse::Allowed, keys: ApiKeyKeys::properties, read };
 
 section! {
-    struct Keys {
+    struct ApiKeyKeys {
         /// The key.
         key: At<Secret>,
         /// The field that carries the key.
@@ -28,8 +28,8 @@ section! {
     }
 }
 
-fn read(fields: &mut Fields<'_>, node: &Node, reader: &mut Reader<'_>) -> Result<Option<Auth>, Reported> {
-    let Keys { key, header, query, cookie, prefix } = Keys::from_fields(fields, reader)?;
+fn read(fields: &mut SectionFields<'_>, node: &Node, reader: &mut SectionReader<'_>) -> Result<Option<Auth>, Reported> {
+    let ApiKeyKeys { key, header, query, cookie, prefix } = ApiKeyKeys::from_fields(fields, reader)?;
     let written = ["header", "query", "cookie"].iter().filter(|key| node.entry(key).is_some()).count();
     if written != 1 {
         let wrong = Wrong::new("an API key goes to exactly one place");

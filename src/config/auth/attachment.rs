@@ -4,7 +4,7 @@ use http::{HeaderName, header};
 
 use super::{Auth, check_value};
 use crate::config::diagnostic::Reported;
-use crate::config::read::{Reader, Wrong};
+use crate::config::read::{SectionReader, Wrong};
 use crate::config::value::{At, Span};
 use crate::secret::Secret;
 
@@ -68,7 +68,7 @@ pub(super) fn basic(
     username: At<String>,
     password: At<Secret>,
     span: Span,
-    reader: &mut Reader<'_>,
+    reader: &mut SectionReader<'_>,
 ) -> Result<At<Attachment>, Reported> {
     if username.value.contains(':') {
         // RFC 7617 §2: what follows the first colon is the password.
@@ -83,7 +83,11 @@ pub(super) fn basic(
 }
 
 /// `Authorization: Bearer`, written at `span`.
-pub(super) fn bearer(token: At<Secret>, span: Span, reader: &mut Reader<'_>) -> Result<At<Attachment>, Reported> {
+pub(super) fn bearer(
+    token: At<Secret>,
+    span: Span,
+    reader: &mut SectionReader<'_>,
+) -> Result<At<Attachment>, Reported> {
     header(At { value: header::AUTHORIZATION, span }, "Bearer ".to_owned(), token, reader)
 }
 
@@ -92,7 +96,7 @@ pub(super) fn header(
     name: At<HeaderName>,
     prefix: String,
     value: At<Secret>,
-    reader: &mut Reader<'_>,
+    reader: &mut SectionReader<'_>,
 ) -> Result<At<Attachment>, Reported> {
     check_value(&value, &prefix, reader)?;
     Ok(At { value: Attachment::Header { name: name.value, prefix, value: value.value }, span: name.span })
@@ -108,7 +112,7 @@ pub(super) fn cookie(
     name: At<String>,
     prefix: String,
     value: At<Secret>,
-    reader: &mut Reader<'_>,
+    reader: &mut SectionReader<'_>,
 ) -> Result<At<Attachment>, Reported> {
     let octet = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b',' | b';' | b'\\');
     if HeaderName::from_bytes(name.value.as_bytes()).is_err() {

@@ -1,18 +1,18 @@
 //! `basic` (RFC 7617).
 
-use super::{Auth, Certificate, Method, attachment};
+use super::{Auth, CertificateUse, MethodRow, attachment};
 use crate::config::diagnostic::Reported;
 use crate::config::node::Node;
-use crate::config::read::{Fields, Reader};
+use crate::config::read::{SectionFields, SectionReader};
 use crate::config::section::section;
 use crate::config::value::At;
 use crate::secret::Secret;
 
-pub(super) const METHOD: Method =
-    Method { name: "basic", certificate: Certificate::Allowed, keys: Keys::properties, read };
+pub(super) const METHOD: MethodRow =
+    MethodRow { name: "basic", certificate: CertificateUse::Allowed, keys: BasicKeys::properties, read };
 
 section! {
-    struct Keys {
+    struct BasicKeys {
         /// The user; has no colon.
         username: At<String>,
         /// The password.
@@ -20,8 +20,8 @@ section! {
     }
 }
 
-fn read(fields: &mut Fields<'_>, node: &Node, reader: &mut Reader<'_>) -> Result<Option<Auth>, Reported> {
-    let Keys { username, password } = Keys::from_fields(fields, reader)?;
+fn read(fields: &mut SectionFields<'_>, node: &Node, reader: &mut SectionReader<'_>) -> Result<Option<Auth>, Reported> {
+    let BasicKeys { username, password } = BasicKeys::from_fields(fields, reader)?;
     let basic = attachment::basic(username, password, node.span, reader)?;
     Ok(Some(Auth::fixed(METHOD.name, vec![basic])))
 }

@@ -1,25 +1,25 @@
 //! `bearer` (RFC 6750) with a token that does not change.
 
-use super::{Auth, Certificate, Method, attachment};
+use super::{Auth, CertificateUse, MethodRow, attachment};
 use crate::config::diagnostic::Reported;
 use crate::config::node::Node;
-use crate::config::read::{Fields, Reader};
+use crate::config::read::{SectionFields, SectionReader};
 use crate::config::section::section;
 use crate::config::value::At;
 use crate::secret::Secret;
 
-pub(super) const METHOD: Method =
-    Method { name: "bearer", certificate: Certificate::Allowed, keys: Keys::properties, read };
+pub(super) const METHOD: MethodRow =
+    MethodRow { name: "bearer", certificate: CertificateUse::Allowed, keys: BearerKeys::properties, read };
 
 section! {
-    struct Keys {
+    struct BearerKeys {
         /// The token.
         token: At<Secret>,
     }
 }
 
-fn read(fields: &mut Fields<'_>, node: &Node, reader: &mut Reader<'_>) -> Result<Option<Auth>, Reported> {
-    let Keys { token } = Keys::from_fields(fields, reader)?;
+fn read(fields: &mut SectionFields<'_>, node: &Node, reader: &mut SectionReader<'_>) -> Result<Option<Auth>, Reported> {
+    let BearerKeys { token } = BearerKeys::from_fields(fields, reader)?;
     let bearer = attachment::bearer(token, node.span, reader)?;
     Ok(Some(Auth::fixed(METHOD.name, vec![bearer])))
 }

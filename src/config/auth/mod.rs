@@ -30,7 +30,7 @@ pub use signature::Signature;
 use super::diagnostic::Reported;
 use super::json_schema::{self, Property};
 use super::node::{Node, Value};
-use super::read::{Fields, FromNode, FromText, Reader, Wrong};
+use super::read::{FromNode, FromText, SectionFields, SectionReader, Wrong};
 use super::reference::{self, Accepts};
 use super::section::one_of;
 use super::value::{At, Url, header_value};
@@ -47,12 +47,12 @@ pub enum Auth {
     /// A signature over each request.
     Signs(Signature),
     /// A method one of whose commands failed.
-    Unavailable(Unavailable),
+    Unavailable(NotBuiltIn),
 }
 
 /// A method whose secret can't be had now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unavailable {
+pub struct NotBuiltIn {
     /// What the config calls the method.
     pub name: &'static str,
     /// As it was read, with placeholders for secrets: good for its other fields only.
@@ -71,7 +71,7 @@ impl From<Methods> for Vec<At<Auth>> {
 }
 
 impl FromNode for Methods {
-    fn from_node(node: &Node, reader: &mut Reader<'_>) -> Result<Self, Reported> {
+    fn from_node(node: &Node, reader: &mut SectionReader<'_>) -> Result<Self, Reported> {
         if reader.overridden.is_some() {
             return Ok(Self(Vec::new()));
         }
@@ -105,7 +105,7 @@ pub(super) fn entries(node: &Node) -> &[Node] {
 }
 
 /// The keys that an entry of `auth` may have beside `type`; `None` if its method is unknown or can't be known.
-pub(super) fn keys(entry: &Node, reader: &mut Reader<'_>) -> Option<Vec<&'static str>> {
+pub(super) fn keys(entry: &Node, reader: &mut SectionReader<'_>) -> Option<Vec<&'static str>> {
     let name = MethodName::from_node(&entry.entry("type")?.value, reader).ok()?.0?;
     let method = METHODS.iter().find(|method| method.name == name)?;
     Some((method.keys)(&mut SchemaGenerator::default()).iter().map(|property| property.key).collect())
@@ -113,7 +113,7 @@ pub(super) fn keys(entry: &Node, reader: &mut Reader<'_>) -> Option<Vec<&'static
 
 /// Describes an `auth` that `identities` complete: any of its keys but `type` may be missing.
 pub(super) fn schema_of_overridden(generator: &mut SchemaGenerator) -> Schema {
-    let lenient = |method: &Method| {
+    let lenient = |method: &MethodRow| {
         let mut schema = method.schema(generator);
         schema.insert("required".to_owned(), serde_json::json!(["type"]));
         schema
@@ -126,26 +126,26 @@ pub(super) fn schema_of_overridden(generator: &mut SchemaGenerator) -> Schema {
 }
 
 /// What a config may say in `type`.
-struct Method {
+struct MethodRow {
     name: &'static str,
-    certificate: Certificate,
+    certificate: CertificateUse,
     /// The keys beside `type`.
     keys: fn(&mut SchemaGenerator) -> Vec<Property>,
     /// `None` for `{type: none}`.
-    read: fn(&mut Fields<'_>, &Node, &mut Reader<'_>) -> Result<Option<Auth>, Reported>,
+    read: fn(&mut SectionFields<'_>, &Node, &mut SectionReader<'_>) -> Result<Option<Auth>, Reported>,
 }
 
 /// Whether a method may stand beside the certificate of its service.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Certificate {
+enum CertificateUse {
     Allowed,
     Refused,
 }
 
-const NONE: Method =
-    Method { name: "none", certificate: Certificate::Allowed, keys: |_| Vec::new(), read: |_, _, _| Ok(None) };
+const NONE: MethodRow =
+    MethodRow { name: "none", certificate: CertificateUse::Allowed, keys: |_| Vec::new(), read: |_, _, _| Ok(None) };
 
-const METHODS: [Method; 16] = [
+const METHODS: [MethodRow; 16] = [
     NONE,
     basic::METHOD,
     bearer::METHOD,
@@ -164,7 +164,7 @@ const METHODS: [Method; 16] = [
     canada_post::METHOD,
 ];
 
-impl Method {
+impl MethodRow {
     fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
         let mut properties = (self.keys)(generator);
         let about = "The authentication method.";
@@ -172,7 +172,12 @@ impl Method {
         json_schema::object(properties)
     }
 
-    fn read(&self, fields: &mut Fields<'_>, node: &Node, reader: &mut Reader<'_>) -> Result<Option<Auth>, Reported> {
+    fn read(
+        &self,
+        fields: &mut SectionFields<'_>,
+        node: &Node,
+        reader: &mut SectionReader<'_>,
+    ) -> Result<Option<Auth>, Reported> {
         reader.report.begin_method();
         let read = (self.read)(fields, node, reader);
         let failures = reader.report.end_method();
@@ -180,7 +185,7 @@ impl Method {
             return read;
         }
         let unavailable =
-            |method| Unavailable { name: self.name, method: Box::new(method), reason: failures.join("; ") };
+            |method| NotBuiltIn { name: self.name, method: Box::new(method), reason: failures.join("; ") };
         Ok(read?.map(|method| Auth::Unavailable(unavailable(method))))
     }
 }
@@ -191,7 +196,7 @@ impl Auth {
         match self {
             Self::OAuth2(oauth2) => Some(oauth2),
             Self::Static(_) | Self::Signs(_) => None,
-            Self::Unavailable(Unavailable { method, .. }) => method.oauth2(),
+            Self::Unavailable(NotBuiltIn { method, .. }) => method.oauth2(),
         }
     }
 
@@ -200,13 +205,13 @@ impl Auth {
         match self {
             Self::Signs(signature) => signature.method().sts_url(),
             Self::Static(_) | Self::OAuth2(_) => None,
-            Self::Unavailable(Unavailable { method, .. }) => method.sts_url(),
+            Self::Unavailable(NotBuiltIn { method, .. }) => method.sts_url(),
         }
     }
 
     /// Reads an entry; `None` for `{type: none}`.
-    fn read(node: &Node, reader: &mut Reader<'_>) -> Result<Option<Self>, Reported> {
-        let mut fields = Fields::open(node, reader.report)?;
+    fn read(node: &Node, reader: &mut SectionReader<'_>) -> Result<Option<Self>, Reported> {
+        let mut fields = SectionFields::open(node, reader.report)?;
         let Some(name) = fields.required::<MethodName>("type", reader)?.0 else {
             // The method comes from elsewhere, which `--no-secrets` does not read: nothing can be said about it.
             reader.auth_unknown = true;
@@ -217,7 +222,7 @@ impl Auth {
         };
         let read = method.read(&mut fields, node, reader);
         fields.close(reader.report);
-        if method.certificate == Certificate::Refused && reader.links_certificate {
+        if method.certificate == CertificateUse::Refused && reader.links_certificate {
             return Err(unknown::refuse_certificate(&name, node, reader));
         }
         read
@@ -228,7 +233,7 @@ impl Auth {
 struct MethodName(Option<String>);
 
 impl FromNode for MethodName {
-    fn from_node(node: &Node, reader: &mut Reader<'_>) -> Result<Self, Reported> {
+    fn from_node(node: &Node, reader: &mut SectionReader<'_>) -> Result<Self, Reported> {
         let text = reference::text(node, Accepts::Text, "an authentication method", reader.report)?;
         Ok(Self(text.map(|found| (*found.value).clone())))
     }
@@ -239,7 +244,7 @@ impl FromNode for MethodName {
 }
 
 /// Refuses a secret that can't be the value of a field.
-fn check_value(secret: &At<Secret>, prefix: &str, reader: &mut Reader<'_>) -> Result<(), Reported> {
+fn check_value(secret: &At<Secret>, prefix: &str, reader: &mut SectionReader<'_>) -> Result<(), Reported> {
     let value = zeroize::Zeroizing::new(format!("{prefix}{}", secret.value.expose()));
     header_value(&value).map(drop).map_err(|wrong| wrong.report(secret.span, reader.report))
 }

@@ -4,7 +4,7 @@ use std::iter;
 
 use http::{HeaderName, header};
 
-use super::{Attachment, Auth, OAuth2, Static, Unavailable};
+use super::{Attachment, Auth, NotBuiltIn, OAuth2, Static};
 use crate::config::diagnostic::Report;
 use crate::config::value::{At, Span};
 use crate::spelling::folded_name;
@@ -101,7 +101,7 @@ fn places_of(method: &Auth, span: Span) -> Vec<(RequestPlace, Span)> {
             let names = iter::once(oauth2.token_header.as_str()).chain(proof);
             names.map(|name| (RequestPlace::header(name), span)).collect()
         }
-        Auth::Unavailable(Unavailable { method, .. }) => places_of(method, span),
+        Auth::Unavailable(NotBuiltIn { method, .. }) => places_of(method, span),
         Auth::Signs(signature) => signature.method().places(span),
     }
 }
@@ -145,7 +145,7 @@ impl Auth {
                 let proof = oauth2.dpop.then(|| HeaderName::from_static("dpop"));
                 iter::once(oauth2.token_header.clone()).chain(proof).collect()
             }
-            Self::Unavailable(Unavailable { method, .. }) => method.fields(),
+            Self::Unavailable(NotBuiltIn { method, .. }) => method.fields(),
             Self::Signs(signature) => signature.method().fields(),
         }
     }
@@ -154,7 +154,7 @@ impl Auth {
     pub(crate) fn subject_field(&self) -> Option<&HeaderName> {
         match self {
             Self::OAuth2(oauth2) => oauth2.grant.subject_field(),
-            Self::Unavailable(Unavailable { method, .. }) => method.subject_field(),
+            Self::Unavailable(NotBuiltIn { method, .. }) => method.subject_field(),
             Self::Static(_) | Self::Signs(_) => None,
         }
     }
@@ -202,7 +202,7 @@ impl Auth {
                 let proof = dpop.then(|| "dpop: *** (a proof of its own for each sending)".to_owned());
                 iter::once(token).chain(proof).collect()
             }
-            Self::Unavailable(Unavailable { method, .. }) => method.masked(),
+            Self::Unavailable(NotBuiltIn { method, .. }) => method.masked(),
             Self::Signs(signature) => signature.method().masked(),
         }
     }

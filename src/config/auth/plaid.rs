@@ -2,19 +2,19 @@
 
 use http::HeaderName;
 
-use super::{Auth, Certificate, Method, attachment};
+use super::{Auth, CertificateUse, MethodRow, attachment};
 use crate::config::diagnostic::Reported;
 use crate::config::node::Node;
-use crate::config::read::{Fields, Reader};
+use crate::config::read::{SectionFields, SectionReader};
 use crate::config::section::section;
 use crate::config::value::At;
 use crate::secret::Secret;
 
-pub(super) const METHOD: Method =
-    Method { name: "plaid", certificate: Certificate::Refused, keys: Keys::properties, read };
+pub(super) const METHOD: MethodRow =
+    MethodRow { name: "plaid", certificate: CertificateUse::Refused, keys: PlaidKeys::properties, read };
 
 section! {
-    struct Keys {
+    struct PlaidKeys {
         /// The client's id.
         client_id: At<Secret>,
         /// The client's secret.
@@ -22,8 +22,8 @@ section! {
     }
 }
 
-fn read(fields: &mut Fields<'_>, node: &Node, reader: &mut Reader<'_>) -> Result<Option<Auth>, Reported> {
-    let Keys { client_id, secret } = Keys::from_fields(fields, reader)?;
+fn read(fields: &mut SectionFields<'_>, node: &Node, reader: &mut SectionReader<'_>) -> Result<Option<Auth>, Reported> {
+    let PlaidKeys { client_id, secret } = PlaidKeys::from_fields(fields, reader)?;
     let mut header = |name, value| {
         let name = At { value: HeaderName::from_static(name), span: node.span };
         attachment::header(name, String::new(), value, reader)

@@ -4,11 +4,11 @@
 use super::METHODS;
 use crate::config::diagnostic::Reported;
 use crate::config::node::Node;
-use crate::config::read::Reader;
+use crate::config::read::SectionReader;
 use crate::config::suggest::nearest;
 
 /// Refuses an entry whose method is none.
-pub(super) fn refuse(name: &str, node: &Node, reader: &mut Reader<'_>) -> Reported {
+pub(super) fn refuse(name: &str, node: &Node, reader: &mut SectionReader<'_>) -> Reported {
     let span = node.entry("type").map_or(node.span, |entry| entry.value.span);
     if NO_HTTP.contains(&name) {
         reader
@@ -28,7 +28,7 @@ pub(super) fn refuse(name: &str, node: &Node, reader: &mut Reader<'_>) -> Report
 }
 
 /// Refuses a method whose vendor knows no client certificates.
-pub(super) fn refuse_certificate(name: &str, node: &Node, reader: &mut Reader<'_>) -> Reported {
+pub(super) fn refuse_certificate(name: &str, node: &Node, reader: &mut SectionReader<'_>) -> Reported {
     let span = node.entry("type").map_or(node.span, |entry| entry.value.span);
     reader
         .report

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::config::diagnostic::Report;
-use crate::config::schema::{Access, Config};
+use crate::config::schema::{AccessConfig, Config};
 use crate::config::value::header_value;
 
 pub(super) fn check(config: &Config, report: &mut Report) {
@@ -35,7 +35,7 @@ fn check_tokens(config: &Config, report: &mut Report) {
 }
 
 /// A client that is given the token in a URL may send it as it is encoded there, and then shows another one.
-fn check_token_in_url(access: &Access, report: &mut Report) {
+fn check_token_in_url(access: &AccessConfig, report: &mut Report) {
     let Some(token) = &access.token else { return };
     if !token.value.expose().bytes().all(stands_in_url) {
         report
@@ -54,7 +54,7 @@ fn stands_in_url(byte: u8) -> bool {
 }
 
 /// A page that knows no token is refused all the same.
-fn check_origins(access: &Access, report: &mut Report) {
+fn check_origins(access: &AccessConfig, report: &mut Report) {
     let star = access.origins.iter().find(|origin| origin.value == "*");
     let Some(star) = star.filter(|_| access.token.is_none()) else { return };
     report.warning(star.span, "any web page may use the proxy: nothing that browsers send is refused").help(
@@ -64,7 +64,7 @@ fn check_origins(access: &Access, report: &mut Report) {
 }
 
 /// Under these names a browser says little of itself, so a page may be taken for an app.
-fn check_hosts(access: &Access, report: &mut Report) {
+fn check_hosts(access: &AccessConfig, report: &mut Report) {
     for host in &access.hosts {
         if host.value.parse().is_ok_and(leads_here) {
             report
@@ -92,7 +92,7 @@ fn needs_no_entry(host: &str) -> bool {
         || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
-fn check_unix_mode(access: &Access, report: &mut Report) {
+fn check_unix_mode(access: &AccessConfig, report: &mut Report) {
     let mode = &access.unix_mode;
     if mode.value & WRITE_OF_OTHERS != 0 && access.unix_users.is_empty() {
         report

@@ -6,12 +6,12 @@ mod routes;
 use super::auth;
 use super::auth::oauth2::{ClientAuth, EndpointCertificate, OAuth2};
 use super::diagnostic::Report;
-use super::read::Reader;
-use super::schema::{Config, Service};
+use super::read::SectionReader;
+use super::schema::{Config, ServiceConfig};
 use super::value::{At, ListenAddress, Scheme, Span, Url};
 
 /// Checks a service.
-pub(super) fn service(service: &Service, reader: &mut Reader<'_>) {
+pub(super) fn service(service: &ServiceConfig, reader: &mut SectionReader<'_>) {
     if reader.auth_unknown {
         // What is said below would follow from a method that could not be read, and has been reported.
         return;
@@ -34,7 +34,7 @@ pub(super) fn config(config: &Config, report: &mut Report) {
     routes::check(config, report);
 }
 
-fn check_plaintext(service: &Service, report: &mut Report) {
+fn check_plaintext(service: &ServiceConfig, report: &mut Report) {
     if service.allow_plaintext_credentials {
         return;
     }
@@ -56,7 +56,7 @@ fn check_plaintext(service: &Service, report: &mut Report) {
     }
 }
 
-fn check_certificate(service: &Service, report: &mut Report) {
+fn check_certificate(service: &ServiceConfig, report: &mut Report) {
     if let Some(certificate) = &service.certificate {
         let at_endpoint = oauth2(service)
             .any(|method| method.certificate == EndpointCertificate::OfService && uses_certificate(method));
@@ -85,7 +85,7 @@ fn uses_certificate(method: &OAuth2) -> bool {
     signs || method.endpoint.value.url().scheme == Scheme::Https
 }
 
-fn check_tls(service: &Service, report: &mut Report) {
+fn check_tls(service: &ServiceConfig, report: &mut Report) {
     let Some(tls) = &service.tls else { return };
     let at_endpoint = oauth2(service).any(|method| method.tls.is_none())
         || sts_urls(service).any(|url| url.value.scheme == Scheme::Https);
@@ -97,12 +97,12 @@ fn check_tls(service: &Service, report: &mut Report) {
     }
 }
 
-fn oauth2(service: &Service) -> impl Iterator<Item = &OAuth2> {
+fn oauth2(service: &ServiceConfig) -> impl Iterator<Item = &OAuth2> {
     service.auth.iter().filter_map(|method| method.value.oauth2())
 }
 
 /// Where keys are asked for that a method signs with.
-fn sts_urls(service: &Service) -> impl Iterator<Item = &At<Url>> {
+fn sts_urls(service: &ServiceConfig) -> impl Iterator<Item = &At<Url>> {
     service.auth.iter().filter_map(|method| method.value.sts_url())
 }
 

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::config::diagnostic::Report;
-use crate::config::schema::{Config, Route, Service};
+use crate::config::schema::{Config, RouteConfig, ServiceConfig};
 use crate::config::value::{At, ListenAddress};
 use crate::name::ServiceName;
 
@@ -18,7 +18,7 @@ pub(super) fn check(config: &Config, report: &mut Report) {
 }
 
 /// The admin port trusts who comes from this machine: through the proxy everybody would.
-fn check_admin_port(service: &Service, config: &Config, report: &mut Report) {
+fn check_admin_port(service: &ServiceConfig, config: &Config, report: &mut Report) {
     let authority = &service.url.value.authority;
     let admin = config.admin.iter().flat_map(|admin| &admin.listen);
     let is_ours = |address: &At<ListenAddress>| leads_to(&authority.host, authority.port, &address.value);
@@ -48,7 +48,7 @@ fn leads_to(host: &str, port: u16, listener: &ListenAddress) -> bool {
 }
 
 /// Under such a name a browser says nothing of itself without TLS, and its owner may point it here (DNS rebinding).
-fn check_suffix(route: &Route, report: &mut Report) {
+fn check_suffix(route: &RouteConfig, report: &mut Report) {
     let Some(host) = &route.host else { return };
     // Nobody can have a name under `localhost`: browsers ask no DNS for it.
     if host.value.starts_with("*.") && !host.value.ends_with(".localhost") {
@@ -62,8 +62,8 @@ fn check_suffix(route: &Route, report: &mut Report) {
 }
 
 /// An explicit route wins over a default one, and whoever calls the other service by its name then gets to this one.
-fn check_default_routes(route: &At<Route>, config: &Config, report: &mut Report) {
-    let At { value: Route { path, host, methods, headers, service, .. }, span } = route;
+fn check_default_routes(route: &At<RouteConfig>, config: &Config, report: &mut Report) {
+    let At { value: RouteConfig { path, host, methods, headers, service, .. }, span } = route;
     // One that asks for more parts requests among services: that is what it is for.
     if !methods.is_empty() || !headers.is_empty() {
         return;
@@ -90,7 +90,7 @@ fn check_default_routes(route: &At<Route>, config: &Config, report: &mut Report)
 /// Which default route of a service a route without `methods` and `headers` wins over, as a whole.
 fn taken_from(
     name: &ServiceName,
-    service: &Service,
+    service: &ServiceConfig,
     host: Option<&str>,
     path: &str,
     config: &Config,
@@ -109,13 +109,13 @@ fn taken_from(
 }
 
 /// Host and base path: where a service is, but for the port, which no route asks for.
-fn site(service: &Service) -> (&str, &str) {
+fn site(service: &ServiceConfig) -> (&str, &str) {
     let url = &service.url.value;
     (&url.authority.host, url.path.strip_suffix('/').unwrap_or(&url.path))
 }
 
 /// Services that share their place have no forward-proxy route, and an explicit one is what helps there.
-fn is_alone_there(service: &Service, config: &Config) -> bool {
+fn is_alone_there(service: &ServiceConfig, config: &Config) -> bool {
     let others = config.services.values().filter(|other| other.value.default_routes);
     others.filter(|other| site(&other.value) == site(service)).count() == 1
 }

@@ -36,7 +36,7 @@ use crate::secret::Secret;
 
 /// A program, its arguments, and where it runs.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Command {
+pub(super) struct SecretCommand {
     /// As it was written.
     name: String,
     /// Looked for in `PATH` if it has no slash.
@@ -56,7 +56,7 @@ pub(crate) fn hand_on_open_files(soft: rlim_t, hard: rlim_t) {
 pub(super) type Withheld = BTreeSet<String>;
 
 /// Arguments are no place for secrets, and hold them all the same.
-impl fmt::Debug for Command {
+impl fmt::Debug for SecretCommand {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Command").field("name", &self.name).finish_non_exhaustive()
     }
@@ -85,7 +85,7 @@ pub(super) enum CommandFailure {
     Empty,
 }
 
-impl Command {
+impl SecretCommand {
     /// A program with its arguments, which runs in `folder`.
     pub(super) fn new(name: String, arguments: Vec<String>, folder: &Path) -> Self {
         let program = PathBuf::from(&name);
@@ -169,12 +169,12 @@ struct Running {
     is_reaped: bool,
     stdout: Option<ChildStdout>,
     stderr: Option<ChildStderr>,
-    printed: Kept,
-    said: Kept,
+    printed: OutputBuffer,
+    said: OutputBuffer,
 }
 
 impl Running {
-    fn start(command: &Command, withheld: &Withheld) -> Result<Self, CommandFailure> {
+    fn start(command: &SecretCommand, withheld: &Withheld) -> Result<Self, CommandFailure> {
         let mut child = command.spawn(withheld).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => CommandFailure::Missing,
             io::ErrorKind::PermissionDenied => CommandFailure::Denied,
@@ -182,7 +182,7 @@ impl Running {
         })?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         // One byte more tells what is too large from what is just not.
-        let (printed, said) = (Kept::new(LARGEST + 1), Kept::new(SAID));
+        let (printed, said) = (OutputBuffer::new(LARGEST + 1), OutputBuffer::new(SAID));
         Ok(Self { child, is_reaped: false, stdout, stderr, printed, said })
     }
 
@@ -283,12 +283,12 @@ fn patience(longest: Duration) -> PollTimeout {
 }
 
 /// The beginning of what comes through a pipe, in memory that never moves: a copy left behind would not be wiped.
-struct Kept {
+struct OutputBuffer {
     memory: Zeroizing<Vec<u8>>,
     length: usize,
 }
 
-impl Kept {
+impl OutputBuffer {
     fn new(most: usize) -> Self {
         Self { memory: Zeroizing::new(vec![0; most]), length: 0 }
     }

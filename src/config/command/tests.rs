@@ -7,8 +7,8 @@ use super::*;
 
 const SECRET: &str = "hunter2";
 
-fn shell(script: &str) -> Command {
-    Command::new("sh".to_owned(), vec!["-c".to_owned(), script.to_owned()], Path::new(""))
+fn shell(script: &str) -> SecretCommand {
+    SecretCommand::new("sh".to_owned(), vec!["-c".to_owned(), script.to_owned()], Path::new(""))
 }
 
 #[track_caller]
@@ -59,7 +59,7 @@ fn what_is_said_is_shortened_and_escaped() {
 fn a_program_that_can_not_be_run_says_why() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("locked"), "#!/bin/sh\necho hunter2\n").unwrap();
-    let run = |name: &str| Command::new(name.to_owned(), Vec::new(), folder.path()).run(&Withheld::new());
+    let run = |name: &str| SecretCommand::new(name.to_owned(), Vec::new(), folder.path()).run(&Withheld::new());
     let failure = |name: &str| run(name).unwrap_err().to_string();
 
     assert_eq!(failure("sidekey-test-no-such-program"), "can't be run: no such program");
@@ -76,7 +76,7 @@ fn a_program_with_a_slash_starts_at_the_folder_and_runs_in_it() {
     fs::set_permissions(&script, fs::Permissions::from_mode(0o700)).unwrap();
     fs::write(folder.path().join("secret"), SECRET).unwrap();
 
-    let secret = Command::new("./script".to_owned(), Vec::new(), name).run(&Withheld::new());
+    let secret = SecretCommand::new("./script".to_owned(), Vec::new(), name).run(&Withheld::new());
 
     assert_eq!(secret.unwrap().expose(), SECRET);
 }
@@ -85,7 +85,7 @@ fn a_program_with_a_slash_starts_at_the_folder_and_runs_in_it() {
 fn no_shell_has_a_part_in_it() {
     let argument = "$HOME; `id` > *".to_owned();
 
-    let secret = Command::new("echo".to_owned(), vec![argument.clone()], Path::new("")).run(&Withheld::new());
+    let secret = SecretCommand::new("echo".to_owned(), vec![argument.clone()], Path::new("")).run(&Withheld::new());
 
     assert_eq!(secret.unwrap().expose(), argument);
 }
@@ -109,7 +109,7 @@ fn a_command_that_is_too_slow_is_gone_with_all_that_it_started() {
     let folder = tempfile::tempdir().unwrap();
     // The grandchild holds the FIFO open for as long as it lives.
     let script = "mkfifo held; (exec 3<>held; echo begun >begun; sleep 60) & wait";
-    let command = Command { folder: folder.path().to_owned(), ..shell(script) };
+    let command = SecretCommand { folder: folder.path().to_owned(), ..shell(script) };
 
     let failure = command.run_within(Duration::from_secs(1), &Withheld::new()).unwrap_err();
 
@@ -135,7 +135,7 @@ fn is_held(fifo: &Path) -> bool {
 #[track_caller]
 fn check_held(script: &str, expected: Result<&str, &str>) {
     let folder = tempfile::tempdir().unwrap();
-    let command = Command { folder: folder.path().to_owned(), ..shell(script) };
+    let command = SecretCommand { folder: folder.path().to_owned(), ..shell(script) };
 
     let ran = command.run(&Withheld::new()).map_err(|failure| failure.to_string());
 
@@ -165,7 +165,7 @@ fn a_command_that_prints_too_much_is_gone_with_all_that_it_started() {
     let folder = tempfile::tempdir().unwrap();
     // It does not mind that nobody listens: only a signal ends it.
     let script = "mkfifo held; (trap '' PIPE; exec 3<>held; while :; do cat /dev/zero 2>/dev/null; done) & wait";
-    let command = Command { folder: folder.path().to_owned(), ..shell(script) };
+    let command = SecretCommand { folder: folder.path().to_owned(), ..shell(script) };
 
     let failure = command.run(&Withheld::new()).unwrap_err();
 

@@ -4,7 +4,7 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 
 use crate::config::diagnostic::Reported;
 use crate::config::node::Node;
-use crate::config::read::{FromNode, FromText, Reader, Wrong};
+use crate::config::read::{FromNode, FromText, SectionReader, Wrong};
 use crate::config::section::{read_section, section};
 use crate::config::value::{At, Host, ListenAddress, Mode};
 use crate::secret::Secret;
@@ -13,7 +13,7 @@ section! {
     with defaults
     /// `admin`.
     #[derive(Clone, Debug, PartialEq, Eq)]
-    pub struct Admin {
+    pub struct AdminConfig {
         /// Where the admin API and the metrics are.
         pub listen: Vec<At<ListenAddress>> = vec![At::nowhere(ListenAddress::Localhost { port: 9900 })],
         /// Asked for as `Authorization: Bearer`; required for an address that is not loopback.
@@ -25,28 +25,28 @@ section! {
     }
 }
 
-read_section!(Admin);
+read_section!(AdminConfig);
 
 /// `admin` as it is written: a section, or `off`.
-pub(super) struct AdminOrOff(Option<Admin>);
+pub(super) struct AdminOrOff(Option<AdminConfig>);
 
-impl From<AdminOrOff> for Option<Admin> {
+impl From<AdminOrOff> for Option<AdminConfig> {
     fn from(admin: AdminOrOff) -> Self {
         admin.0
     }
 }
 
 impl FromNode for AdminOrOff {
-    fn from_node(node: &Node, reader: &mut Reader<'_>) -> Result<Self, Reported> {
+    fn from_node(node: &Node, reader: &mut SectionReader<'_>) -> Result<Self, Reported> {
         match node.scalar() {
             Some(scalar) if *scalar.text == "off" => Ok(Self(None)),
             Some(_) => Err(Wrong::new("expected a mapping or `off`").report(node.span, reader.report)),
-            None => Ok(Self(Some(Admin::from_node(node, reader)?))),
+            None => Ok(Self(Some(AdminConfig::from_node(node, reader)?))),
         }
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "anyOf": [Admin::schema(generator), { "const": "off" }] })
+        json_schema!({ "anyOf": [AdminConfig::schema(generator), { "const": "off" }] })
     }
 }
 
@@ -54,7 +54,7 @@ section! {
     with defaults
     /// `access`: who may use the proxy.
     #[derive(Clone, Debug, PartialEq, Eq)]
-    pub struct Access {
+    pub struct AccessConfig {
         /// Lets `listen` name addresses that other machines reach; needs `token`.
         pub allow_remote: bool = false,
         /// Names beside `localhost` under which all routes count; lower case, without a trailing dot.
@@ -72,7 +72,7 @@ section! {
     }
 }
 
-read_section!(Access);
+read_section!(AccessConfig);
 
 /// A list of texts of one kind, each kept as a `String`.
 macro_rules! texts {
@@ -86,7 +86,7 @@ macro_rules! texts {
         }
 
         impl FromNode for $name {
-            fn from_node(node: &Node, reader: &mut Reader<'_>) -> Result<Self, Reported> {
+            fn from_node(node: &Node, reader: &mut SectionReader<'_>) -> Result<Self, Reported> {
                 FromNode::from_node(node, reader).map(Self)
             }
 
@@ -98,12 +98,12 @@ macro_rules! texts {
 }
 
 texts!(Hosts, Host);
-texts!(Origins, Origin);
+texts!(Origins, ListedOrigin);
 
 /// The origin of a web page (RFC 6454), or `*`.
-struct Origin(String);
+struct ListedOrigin(String);
 
-impl FromText for Origin {
+impl FromText for ListedOrigin {
     const WHAT: &'static str = "an origin";
 
     fn from_text(text: &str) -> Result<Self, Wrong> {

@@ -7,14 +7,14 @@ use schemars::{Schema, SchemaGenerator};
 use crate::config::diagnostic::{Report, Reported};
 use crate::config::json_schema;
 use crate::config::node::Node;
-use crate::config::read::{Fields, FromNode, Reader};
+use crate::config::read::{FromNode, SectionFields, SectionReader};
 use crate::config::section::section;
 use crate::config::value::{At, Span};
 use crate::secret::Secret;
 
 /// An entry of `certificates`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Certificate {
+pub struct CertificateConfig {
     /// For people; by default the name.
     pub title: Option<String>,
     /// The files.
@@ -38,7 +38,7 @@ pub enum WrittenMaterial {
 }
 
 section! {
-    struct Keys {
+    struct CertificateKeys {
         /// For people; by default the name.
         title: Option<String> = None,
         /// PEM file with the certificates, leaf first.
@@ -52,10 +52,10 @@ section! {
     }
 }
 
-impl FromNode for Certificate {
-    fn from_node(node: &Node, reader: &mut Reader<'_>) -> Result<Self, Reported> {
-        let mut fields = Fields::open(node, reader.report)?;
-        let keys = Keys::from_fields(&mut fields, reader);
+impl FromNode for CertificateConfig {
+    fn from_node(node: &Node, reader: &mut SectionReader<'_>) -> Result<Self, Reported> {
+        let mut fields = SectionFields::open(node, reader.report)?;
+        let keys = CertificateKeys::from_fields(&mut fields, reader);
         fields.close(reader.report);
         let keys = keys?;
         // A field that could not be read is there all the same, and has been reported.
@@ -77,7 +77,7 @@ impl FromNode for Certificate {
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
-        json_schema::object(Keys::properties(generator))
+        json_schema::object(CertificateKeys::properties(generator))
     }
 }
 

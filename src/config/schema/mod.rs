@@ -13,14 +13,16 @@ mod traffic;
 
 use std::collections::BTreeMap;
 
-pub use access::{Access, Admin};
-pub use certificate::{Certificate, WrittenMaterial};
-pub use identities::{Identities, IdentitySet, Pick};
-pub use process::{AccessLog, Format, Level, Limits, Log, Shutdown};
-pub use route::Route;
-pub use service::{Allow, HttpVersion, OnClientAuthorization, Ready, RequestHeaders, ResponseHeaders, Service};
+pub use access::{AccessConfig, AdminConfig};
+pub use certificate::{CertificateConfig, WrittenMaterial};
+pub use identities::{IdentitiesConfig, IdentitySet, PickConfig};
+pub use process::{AccessLog, Limits, LogConfig, LogFormat, LogLevel, Shutdown};
+pub use route::RouteConfig;
+pub use service::{
+    AllowConfig, HttpVersion, OnClientAuthorization, Ready, RequestHeaders, ResponseHeaders, ServiceConfig,
+};
 pub use tls::{Tls, TlsVersion};
-pub use traffic::{Pool, Retry, Timeouts};
+pub use traffic::{PoolConfig, Retry, Timeouts};
 
 use super::read::List;
 use super::section::{read_section, section};
@@ -35,11 +37,11 @@ section! {
         /// Where apps reach the proxy: one address or a list of `host:port` and `unix:/path`.
         pub listen: Vec<At<ListenAddress>> = vec![At::nowhere(ListenAddress::Localhost { port: 9800 })],
         /// The admin port, or `off`; `None` is `off`.
-        pub admin: Option<Admin> as AdminOrOff = Some(Admin::default()),
+        pub admin: Option<AdminConfig> as AdminOrOff = Some(AdminConfig::default()),
         /// Who may use the proxy.
-        pub access: Access = Access::default(),
+        pub access: AccessConfig = AccessConfig::default(),
         /// What is logged, and how.
-        pub log: Log = Log::default(),
+        pub log: LogConfig = LogConfig::default(),
         /// Limits of client connections.
         pub limits: Limits = Limits::default(),
         /// What happens between the signal to stop and the end.
@@ -47,11 +49,11 @@ section! {
         /// Threads that carry traffic; by default as many as the process has cores.
         pub workers: Option<usize> as InRange<1, 1024> = None,
         /// Client certificates by name, linked from services.
-        pub certificates: BTreeMap<CertificateName, At<Certificate>> = BTreeMap::new(),
+        pub certificates: BTreeMap<CertificateName, At<CertificateConfig>> = BTreeMap::new(),
         /// Services by their permanent name.
-        pub services: BTreeMap<ServiceName, At<Service>>,
+        pub services: BTreeMap<ServiceName, At<ServiceConfig>>,
         /// Routes beside the default ones; their order does not matter.
-        pub routes: Vec<At<Route>> as List<At<Route>> = Vec::new(),
+        pub routes: Vec<At<RouteConfig>> as List<At<RouteConfig>> = Vec::new(),
     }
 }
 

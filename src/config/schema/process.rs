@@ -9,22 +9,22 @@ section! {
     with defaults
     /// `log`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub struct Log {
+    pub struct LogConfig {
         /// The least serious lines that are written.
-        pub level: Level = Level::Info,
+        pub level: LogLevel = LogLevel::Info,
         /// By default `json` when standard error is no terminal.
-        pub format: Option<Format> = None,
+        pub format: Option<LogFormat> = None,
         /// Which requests get a line.
         pub access: AccessLog = AccessLog::Errors,
     }
 }
 
-read_section!(Log);
+read_section!(LogConfig);
 
 words! {
     /// `log.level`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub enum Level ("a log level") {
+    pub enum LogLevel ("a log level") {
         /// What failed.
         "error" => Error,
         /// What will fail if nobody acts.
@@ -41,7 +41,7 @@ words! {
 words! {
     /// `log.format`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub enum Format ("a log format") {
+    pub enum LogFormat ("a log format") {
         /// For people.
         "text" => Text,
         /// For machines, one object a line.

@@ -5,14 +5,14 @@ use http::{HeaderName, HeaderValue, Method};
 use crate::config::diagnostic::Reported;
 use crate::config::json_schema;
 use crate::config::node::Node;
-use crate::config::read::{Fields, FromNode, FromText, Reader, Wrong};
+use crate::config::read::{FromNode, FromText, SectionFields, SectionReader, Wrong};
 use crate::config::section::section;
 use crate::config::value::{At, HeaderFields, Host};
 use crate::name::ServiceName;
 
 /// An entry of `routes`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Route {
+pub struct RouteConfig {
     /// A prefix that starts with `/`.
     pub path: Option<At<String>>,
     /// Exact, or `*.suffix`; lower case, no trailing dot, no port.
@@ -28,11 +28,11 @@ pub struct Route {
 }
 
 section! {
-    struct Keys {
+    struct RouteKeys {
         /// A prefix of the path, matched on whole segments.
-        path: Option<At<Prefix>> = None,
+        path: Option<At<PathPrefix>> = None,
         /// The request's host, exact or `*.suffix`.
-        host: Option<At<HostPattern>> = None,
+        host: Option<At<WrittenHostPattern>> = None,
         /// The request's method.
         methods: Vec<Method> = Vec::new(),
         /// Fields that the request must have, with their values.
@@ -44,10 +44,10 @@ section! {
     }
 }
 
-impl FromNode for Route {
-    fn from_node(node: &Node, reader: &mut Reader<'_>) -> Result<Self, Reported> {
-        let mut fields = Fields::open(node, reader.report)?;
-        let keys = Keys::from_fields(&mut fields, reader);
+impl FromNode for RouteConfig {
+    fn from_node(node: &Node, reader: &mut SectionReader<'_>) -> Result<Self, Reported> {
+        let mut fields = SectionFields::open(node, reader.report)?;
+        let keys = RouteKeys::from_fields(&mut fields, reader);
         fields.close(reader.report);
         let keys = keys?;
         Ok(Self {
@@ -61,14 +61,14 @@ impl FromNode for Route {
     }
 
     fn schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        json_schema::object(Keys::properties(generator))
+        json_schema::object(RouteKeys::properties(generator))
     }
 }
 
 /// The beginning of a path.
-struct Prefix(String);
+struct PathPrefix(String);
 
-impl FromText for Prefix {
+impl FromText for PathPrefix {
     const WHAT: &'static str = "the beginning of a path";
 
     fn from_text(text: &str) -> Result<Self, Wrong> {
@@ -91,9 +91,9 @@ impl FromText for Prefix {
 }
 
 /// A host, or `*.suffix`.
-struct HostPattern(String);
+struct WrittenHostPattern(String);
 
-impl FromText for HostPattern {
+impl FromText for WrittenHostPattern {
     const WHAT: &'static str = "a host or `*.suffix`";
 
     fn from_text(text: &str) -> Result<Self, Wrong> {

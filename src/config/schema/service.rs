@@ -3,14 +3,14 @@
 use http::{HeaderName, HeaderValue, Method};
 use schemars::{Schema, SchemaGenerator};
 
-use super::identities::{self, Identities};
-use super::{Pool, Retry, Timeouts, Tls};
+use super::identities::{self, IdentitiesConfig};
+use super::{PoolConfig, Retry, Timeouts, Tls};
 use crate::config::auth::{self, Auth, Methods};
 use crate::config::check;
 use crate::config::diagnostic::Reported;
 use crate::config::json_schema;
 use crate::config::node::{Node, Value};
-use crate::config::read::{Fields, FromNode, FromText, Reader, Wrong};
+use crate::config::read::{FromNode, FromText, SectionFields, SectionReader, Wrong};
 use crate::config::section::{read_section, section, words};
 use crate::config::value::{At, HeaderFields, ServiceUrl, Url};
 use crate::name::CertificateName;
@@ -18,7 +18,7 @@ use crate::name::CertificateName;
 section! {
     /// An entry of `services`.
     #[derive(Clone, Debug, PartialEq, Eq)]
-    pub struct Service {
+    pub struct ServiceConfig {
         /// For people; by default the name. It may change, the name may not.
         pub title: Option<String> = None,
         /// `https://` or `http://`, host, optional port and base path.
@@ -34,7 +34,7 @@ section! {
         /// Whether the service is reached by `/NAME/…`, `NAME.localhost` and as a forward proxy.
         pub default_routes: bool = true,
         /// Anything else is answered with 403 and never sent; `None`: all is sent.
-        pub allow: Option<Allow> = None,
+        pub allow: Option<AllowConfig> = None,
         /// Changes of the request's fields.
         pub headers: RequestHeaders = RequestHeaders::default(),
         /// Changes of the answer's fields.
@@ -48,10 +48,10 @@ section! {
         /// When a request is sent again.
         pub retry: Retry = Retry::default(),
         /// Connections to the service.
-        pub pool: Pool = Pool::default(),
+        pub pool: PoolConfig = PoolConfig::default(),
         /// For load tests: who the service is called as, one after the other; by default as itself alone. Then `auth` is
         /// that of the first.
-        pub identities: Option<Identities> = None,
+        pub identities: Option<IdentitiesConfig> = None,
         /// Adds `Server-Timing` to answers: where the time of each request went.
         pub server_timing: bool = false,
         /// `required`: `/readyz` waits for this service's first token.
@@ -59,9 +59,9 @@ section! {
     }
 }
 
-impl FromNode for Service {
-    fn from_node(node: &Node, reader: &mut Reader<'_>) -> Result<Self, Reported> {
-        let mut fields = Fields::open(node, reader.report)?;
+impl FromNode for ServiceConfig {
+    fn from_node(node: &Node, reader: &mut SectionReader<'_>) -> Result<Self, Reported> {
+        let mut fields = SectionFields::open(node, reader.report)?;
         reader.links_certificate = node.entry("certificate").is_some();
         reader.auth_unknown = false;
         let auth = node.entry("auth").map(|entry| &entry.value);
@@ -92,7 +92,7 @@ impl FromNode for Service {
     }
 }
 
-impl Service {
+impl ServiceConfig {
     /// The keys, as they are written, in which another version of this service differs.
     #[must_use]
     pub fn changed_keys(&self, other: &Self) -> Vec<&'static str> {
@@ -185,7 +185,7 @@ read_section!(RequestHeaders, ResponseHeaders);
 
 /// `allow`: anything else is answered with 403 and never sent. An empty list allows all.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Allow {
+pub struct AllowConfig {
     /// Methods that are sent.
     pub methods: Vec<Method>,
     /// Patterns of paths that are sent: `*` within a segment, `**` any number of segments, also none.
@@ -204,8 +204,8 @@ section! {
 
 read_section!(AllowKeys);
 
-impl FromNode for Allow {
-    fn from_node(node: &Node, reader: &mut Reader<'_>) -> Result<Self, Reported> {
+impl FromNode for AllowConfig {
+    fn from_node(node: &Node, reader: &mut SectionReader<'_>) -> Result<Self, Reported> {
         let keys = AllowKeys::from_node(node, reader)?;
         for key in ["methods", "paths"] {
             let entry = node

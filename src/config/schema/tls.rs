@@ -8,7 +8,7 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 
 use crate::config::diagnostic::Reported;
 use crate::config::node::Node;
-use crate::config::read::{FromNode, FromText, Reader, Wrong};
+use crate::config::read::{FromNode, FromText, SectionReader, Wrong};
 use crate::config::section::{read_section, section, words};
 use crate::config::value::{At, Host};
 
@@ -55,7 +55,7 @@ impl From<ServerName> for Option<At<String>> {
 }
 
 impl FromNode for ServerName {
-    fn from_node(node: &Node, reader: &mut Reader<'_>) -> Result<Self, Reported> {
+    fn from_node(node: &Node, reader: &mut SectionReader<'_>) -> Result<Self, Reported> {
         FromNode::from_node(node, reader).map(Self)
     }
 

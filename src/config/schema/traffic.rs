@@ -6,7 +6,7 @@ use schemars::{Schema, SchemaGenerator};
 
 use crate::config::diagnostic::Reported;
 use crate::config::node::Node;
-use crate::config::read::{FromNode, Reader};
+use crate::config::read::{FromNode, SectionReader};
 use crate::config::section::{read_section, section, words};
 use crate::config::value::{InRange, OrOff};
 
@@ -82,7 +82,7 @@ impl Default for Retry {
 }
 
 impl FromNode for Retry {
-    fn from_node(node: &Node, reader: &mut Reader<'_>) -> Result<Self, Reported> {
+    fn from_node(node: &Node, reader: &mut SectionReader<'_>) -> Result<Self, Reported> {
         RetryKeys::from_node(node, reader).map(Self::from)
     }
 
@@ -95,7 +95,7 @@ section! {
     with defaults
     /// `pool`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub struct Pool {
+    pub struct PoolConfig {
         /// Idle connections kept, shared out among the workers, one each at least.
         pub max_idle: usize as InRange<0, 1_000_000> = 64,
         /// How long an idle connection is kept; `None`: off.
@@ -107,4 +107,4 @@ section! {
     }
 }
 
-read_section!(Pool);
+read_section!(PoolConfig);

@@ -1,6 +1,6 @@
 //! The report for machines, and settings that stand above the file.
 
-use super::super::{AdminOverride, Color, ListenAddress, Overrides, Secrets, Source, load_with};
+use super::super::{AdminOverride, Color, ConfigSource, ListenAddress, Overrides, Secrets, load_with};
 use super::invalid;
 
 #[test]
@@ -31,7 +31,7 @@ fn problems_come_in_the_order_of_the_file() {
 
 #[test]
 fn a_flag_stands_above_the_file_and_is_checked_like_it() {
-    let text = Source::Text("services: {}\nlisten: localhost:1\nadmin: off".to_owned());
+    let text = ConfigSource::Text("services: {}\nlisten: localhost:1\nadmin: off".to_owned());
     let flags = |listen: &str| Overrides {
         listen: vec![listen.parse::<ListenAddress>().unwrap()],
         admin: Some(AdminOverride::Listen(vec!["localhost:3".parse().unwrap()])),

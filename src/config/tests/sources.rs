@@ -6,7 +6,9 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::time::Duration;
 
-use super::super::{Color, Config, Forgiven, Overrides, Report, Secrets, Severity, Source, load, load_to_run};
+use super::super::{
+    Color, Config, ConfigSource, Overrides, Report, Secrets, Severity, ToleratedFailures, load, load_to_run,
+};
 use super::{check_messages, valid};
 use crate::config::Auth;
 use crate::config::auth::Attachment;
@@ -14,7 +16,7 @@ use crate::config::auth::Attachment;
 const BEARER: &str = "services: { a: { url: 'https://a.example', auth: { type: bearer, token: { file: secret } } } }";
 
 fn load_file(path: &Path) -> (Option<Config>, Report) {
-    load(&Source::Path(path.to_owned()), Secrets::Read)
+    load(&ConfigSource::Path(path.to_owned()), Secrets::Read)
 }
 
 #[track_caller]
@@ -35,10 +37,10 @@ fn write_secret(path: &Path, secret: &str, mode: u32) {
 
 #[test]
 fn an_empty_name_of_a_config_counts_as_none() {
-    let find = |named: Option<&str>| Source::find(named.map(OsStr::new)).map_err(|error| error.to_string());
+    let find = |named: Option<&str>| ConfigSource::find(named.map(OsStr::new)).map_err(|error| error.to_string());
 
-    assert_eq!(find(Some("a.yaml")), Ok(Source::Path("a.yaml".into())));
-    assert_eq!(find(Some("-")), Ok(Source::StandardInput));
+    assert_eq!(find(Some("a.yaml")), Ok(ConfigSource::Path("a.yaml".into())));
+    assert_eq!(find(Some("-")), Ok(ConfigSource::StandardInput));
     // Neither place has a config where tests run.
     let none = "no config found at ./sidekey.yaml or /etc/sidekey/sidekey.yaml; name one with `--config`";
     assert_eq!(find(None), Err(none.to_owned()));
@@ -257,7 +259,7 @@ services:
       - { type: headers, set: { X-Other: { command: [/nowhere/program, { env: SIDEKEY_TEST_UNSET }], refresh: 1m } } }
 ";
 
-    let (config, report) = load(&Source::Text(text.to_owned()), Secrets::Skip);
+    let (config, report) = load(&ConfigSource::Text(text.to_owned()), Secrets::Skip);
 
     assert_eq!(report.render(Color::Plain), "");
     assert!(config.is_some());
@@ -320,13 +322,13 @@ services:
   a: { url: 'https://a.example', auth: { type: bearer, token: { command: [sh, -c, 'echo hunter2; exit 3'] } } }
 ";
 
-fn load_forgiving(text: &str, forgiven: Forgiven) -> (Option<Config>, Report) {
-    load_to_run(&Source::Text(text.to_owned()), &Overrides::default(), forgiven)
+fn load_forgiving(text: &str, forgiven: ToleratedFailures) -> (Option<Config>, Report) {
+    load_to_run(&ConfigSource::Text(text.to_owned()), &Overrides::default(), forgiven)
 }
 
 #[test]
 fn a_start_forgives_a_command_of_a_method_and_says_what_is_missing() {
-    let (config, report) = load_forgiving(FAILING, Forgiven::any());
+    let (config, report) = load_forgiving(FAILING, ToleratedFailures::any());
 
     assert_eq!(
         report.render(Color::Plain),
@@ -348,20 +350,20 @@ fn a_start_forgives_a_command_of_a_method_and_says_what_is_missing() {
 
 #[test]
 fn a_reload_forgives_only_commands_that_failed_before() {
-    let (_, before) = load_forgiving(FAILING, Forgiven::any());
+    let (_, before) = load_forgiving(FAILING, ToleratedFailures::any());
 
     assert!(!load_forgiving(FAILING, before.failing()).1.has_errors());
     let (_, report) = load_forgiving(&FAILING.replace("exit 3", "exit 4"), before.failing());
     assert!(report.has_errors());
     assert_eq!(report.diagnostics()[0].message, "the command `sh` ended with status 4");
-    assert!(load_forgiving(FAILING, Forgiven::none()).1.has_errors());
+    assert!(load_forgiving(FAILING, ToleratedFailures::none()).1.has_errors());
 }
 
 #[test]
 fn a_command_outside_of_a_method_is_never_forgiven() {
     let text = format!("{FAILING}access: {{ token: {{ command: ['false'] }} }}\n");
 
-    let (_, report) = load_forgiving(&text, Forgiven::any());
+    let (_, report) = load_forgiving(&text, ToleratedFailures::any());
 
     let severe: Vec<_> = report.diagnostics().iter().map(|found| (found.severity, found.message.as_str())).collect();
     assert_eq!(
@@ -387,7 +389,7 @@ services:
           client_secret: { command: ['false'] }, token_header: X-Token }
 ";
 
-    let (_, report) = load_forgiving(text, Forgiven::any());
+    let (_, report) = load_forgiving(text, ToleratedFailures::any());
 
     let errors = report.diagnostics().into_iter().filter(|found| found.severity == Severity::Error);
     let errors: Vec<_> = errors.map(|error| error.message.as_str()).collect();

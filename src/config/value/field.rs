@@ -7,8 +7,8 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::At;
 use crate::config::diagnostic::{Report, Reported};
-use crate::config::node::{Entry, Node};
-use crate::config::read::{FromKey, FromNode, FromText, Reader, Wrong, mismatch};
+use crate::config::node::{MappingEntry, Node};
+use crate::config::read::{FromKey, FromNode, FromText, SectionReader, Wrong, mismatch};
 use crate::name::{CertificateName, ServiceName};
 
 /// A host as it is compared: lower case, without a trailing dot, brackets or port.
@@ -160,13 +160,13 @@ impl FromText for String {
 }
 
 impl FromKey for String {
-    fn from_key(entry: &Entry, report: &mut Report) -> Result<Self, Reported> {
+    fn from_key(entry: &MappingEntry, report: &mut Report) -> Result<Self, Reported> {
         <Self as FromText>::from_text(&entry.key.text).map_err(|wrong| wrong.report(entry.key.span, report))
     }
 }
 
 impl FromKey for At<HeaderName> {
-    fn from_key(entry: &Entry, report: &mut Report) -> Result<Self, Reported> {
+    fn from_key(entry: &MappingEntry, report: &mut Report) -> Result<Self, Reported> {
         let span = entry.key.span;
         HeaderName::from_text(&entry.key.text)
             .map(|value| Self { value, span })
@@ -175,13 +175,13 @@ impl FromKey for At<HeaderName> {
 }
 
 impl FromKey for CertificateName {
-    fn from_key(entry: &Entry, report: &mut Report) -> Result<Self, Reported> {
+    fn from_key(entry: &MappingEntry, report: &mut Report) -> Result<Self, Reported> {
         Self::parse(&entry.key.text).map_err(|wrong| Wrong::new(wrong).report(entry.key.span, report))
     }
 }
 
 impl FromKey for ServiceName {
-    fn from_key(entry: &Entry, report: &mut Report) -> Result<Self, Reported> {
+    fn from_key(entry: &MappingEntry, report: &mut Report) -> Result<Self, Reported> {
         Self::parse(&entry.key.text).map_err(|wrong| Wrong::new(wrong).report(entry.key.span, report))
     }
 }
@@ -202,7 +202,7 @@ impl<V> From<Fields<V>> for Vec<(HeaderName, V)> {
 }
 
 impl<V: FromNode> FromNode for Fields<V> {
-    fn from_node(node: &Node, reader: &mut Reader<'_>) -> Result<Self, Reported> {
+    fn from_node(node: &Node, reader: &mut SectionReader<'_>) -> Result<Self, Reported> {
         let Some(entries) = node.entries() else { return Err(mismatch(node, "a mapping", reader.report)) };
         let mut names: Vec<At<HeaderName>> = Vec::new();
         let mut fields = Vec::new();

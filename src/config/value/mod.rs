@@ -8,7 +8,7 @@ mod url;
 
 pub use address::ListenAddress;
 pub use duration::parse_duration;
-pub use url::{Authority, Issuer, Scheme, Url};
+pub use url::{Issuer, Scheme, Url, UrlAuthority};
 
 pub(super) use duration::{OrOff, Positive};
 pub(super) use field::{Fields as HeaderFields, Host, header_value};

@@ -6,13 +6,13 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 use super::At;
 use crate::config::diagnostic::Reported;
 use crate::config::node::{Node, ScalarKind};
-use crate::config::read::{FromNode, FromText, Reader, Wrong, mismatch};
+use crate::config::read::{FromNode, FromText, SectionReader, Wrong, mismatch};
 
 /// A whole number from `LEAST` to `MOST`, written as a number.
 pub(in crate::config) struct InRange<const LEAST: usize, const MOST: usize>(usize);
 
 impl<const LEAST: usize, const MOST: usize> FromNode for InRange<LEAST, MOST> {
-    fn from_node(node: &Node, reader: &mut Reader<'_>) -> Result<Self, Reported> {
+    fn from_node(node: &Node, reader: &mut SectionReader<'_>) -> Result<Self, Reported> {
         let Some(scalar) = node.scalar().filter(|scalar| scalar.kind == ScalarKind::Number) else {
             return Err(mismatch(node, "a number", reader.report));
         };
@@ -84,7 +84,7 @@ impl<const LEAST: usize, const MOST: usize> From<Size<LEAST, MOST>> for usize {
 pub(in crate::config) struct StatusNumber(pub(in crate::config) StatusCode);
 
 impl FromNode for StatusNumber {
-    fn from_node(node: &Node, reader: &mut Reader<'_>) -> Result<Self, Reported> {
+    fn from_node(node: &Node, reader: &mut SectionReader<'_>) -> Result<Self, Reported> {
         let number = InRange::<400, 599>::from_node(node, reader)?.0;
         let status = u16::try_from(number).ok().and_then(|number| StatusCode::from_u16(number).ok());
         status.map(Self).ok_or(Reported)

@@ -24,7 +24,7 @@ pub enum Scheme {
 
 /// Host and port of a URL. The host is lower case, without a trailing dot; an IPv6 address has no brackets.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Authority {
+pub struct UrlAuthority {
     /// A name or an IP address.
     pub host: String,
     /// The port as written, or the scheme's default.
@@ -39,7 +39,7 @@ pub struct Url {
     /// What comes before `://`.
     pub scheme: Scheme,
     /// Host and port.
-    pub authority: Authority,
+    pub authority: UrlAuthority,
     /// The path as written, `""` if there is none; a trailing slash is kept.
     pub path: String,
     /// Only a token endpoint may have one.
@@ -62,7 +62,7 @@ impl fmt::Display for Url {
 }
 
 /// As `Host` and `:authority` have it: an IPv6 address in brackets, no default port.
-impl fmt::Display for Authority {
+impl fmt::Display for UrlAuthority {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
         write!(formatter, "{open}{}{close}", self.host)?;
@@ -175,7 +175,7 @@ impl FromText for EndpointUrl {
 }
 
 fn placeholder() -> Url {
-    let authority = Authority { host: "placeholder.invalid".to_owned(), port: 443, default_port: true };
+    let authority = UrlAuthority { host: "placeholder.invalid".to_owned(), port: 443, default_port: true };
     Url { scheme: Scheme::Https, authority, path: String::new(), query: None }
 }
 
@@ -201,7 +201,7 @@ fn parse(text: &str) -> Result<Url, Wrong> {
     Ok(Url { scheme, authority, path: path.to_owned(), query: query.map(str::to_owned) })
 }
 
-fn parse_authority(text: &str, scheme: Scheme) -> Result<Authority, Wrong> {
+fn parse_authority(text: &str, scheme: Scheme) -> Result<UrlAuthority, Wrong> {
     if text.contains('@') {
         return Err(Wrong::new("a URL does not carry a user or a password").help("use `auth: { type: basic, … }`"));
     }
@@ -215,7 +215,7 @@ fn parse_authority(text: &str, scheme: Scheme) -> Result<Authority, Wrong> {
         None => default,
         Some(port) => parse_port(port)?,
     };
-    Ok(Authority { host: host(name)?, port, default_port: port == default })
+    Ok(UrlAuthority { host: host(name)?, port, default_port: port == default })
 }
 
 fn parse_port(text: &str) -> Result<u16, Wrong> {

@@ -19,11 +19,11 @@ use crate::clock::Moment;
 use crate::config::auth::aws::{AwsKey, WebIdentity};
 use crate::config::{HttpVersion, Report, Scheme};
 use crate::credential::digest::Digest;
-use crate::credential::oauth2::answer::{Answer, Granted};
-use crate::credential::oauth2::call::{Address, Patience};
-use crate::credential::oauth2::entry::{Key, trust_of};
-use crate::credential::oauth2::failure::{Failure, Kind, Unready};
-use crate::credential::oauth2::origin::Origin;
+use crate::credential::oauth2::answer::{Granted, TokenAnswer};
+use crate::credential::oauth2::call::{Address, TimeBudget};
+use crate::credential::oauth2::entry::{EntryKey, trust_of};
+use crate::credential::oauth2::failure::{FailureKind, NotAsked, TokenFailure};
+use crate::credential::oauth2::origin::UrlOrigin;
 use crate::credential::oauth2::policy::RefreshPolicy;
 use crate::credential::oauth2::source::{Fetch, TokenSource};
 use crate::credential::oauth2::spellings::Spellings;
@@ -31,13 +31,13 @@ use crate::credential::oauth2::{Slot, as_used};
 use crate::credential::{Error, Material};
 use crate::secret::Secret;
 use crate::tls::ClientTls;
-use crate::transport::Body;
+use crate::transport::RequestBody;
 
 /// Keys that are lent to one service.
 #[derive(Debug)]
 pub(super) struct Lent {
     slot: Arc<Slot>,
-    entry: Key,
+    entry: EntryKey,
     /// Held for the slot: it counts as long as this is here.
     _policy: Arc<RefreshPolicy>,
 }
@@ -82,7 +82,7 @@ struct Sts {
 
 impl Sts {
     /// With all that decides which keys it lends.
-    fn compile(written: &WebIdentity, material: &Material<'_>, report: &mut Report) -> Option<(Self, Key)> {
+    fn compile(written: &WebIdentity, material: &Material<'_>, report: &mut Report) -> Option<(Self, EntryKey)> {
         let url = &written.sts_url.value;
         let tls = match url.scheme {
             Scheme::Http => None,
@@ -96,7 +96,7 @@ impl Sts {
         digest.list(tls.iter().map(|tls| tls.fingerprint.as_slice()));
         let parts = [url.to_string(), written.role_arn.clone(), written.token_file.to_string_lossy().into_owned()];
         digest.list([b"sts".as_slice()].into_iter().chain(parts.iter().map(String::as_bytes)));
-        let address = Address::of(url, tls, Origin::Sts);
+        let address = Address::of(url, tls, UrlOrigin::Sts);
         if address.is_err() {
             report.error(written.sts_url.span, "a request can't be sent to this URL");
         }
@@ -104,18 +104,18 @@ impl Sts {
         Some((Self { address: address.ok()?, role_arn, token_file }, digest.finish()))
     }
 
-    async fn exchange(&self, timeout: Duration) -> Result<Granted, Failure> {
-        let patience = Patience::of(timeout);
+    async fn exchange(&self, timeout: Duration) -> Result<Granted, TokenFailure> {
+        let patience = TimeBudget::of(timeout);
         let token = patience.keep(self.token()).await.unwrap_or_else(|| Err(self.unreadable("it takes too long")));
-        let token = token.map_err(|unready| Failure::unready(self.host(), unready))?;
+        let token = token.map_err(|unready| TokenFailure::unready(self.host(), unready))?;
         let form = self.form(&token);
-        let body = Body::Whole(Some(Bytes::copy_from_slice(form.expose().as_bytes())));
+        let body = RequestBody::Whole(Some(Bytes::copy_from_slice(form.expose().as_bytes())));
         let heard = self.address.ask(Method::POST, fields(), body, patience).await?;
         self.read(&heard.answer(), &Spellings::of([token.expose()]), heard.sent)
     }
 
     /// The workload's token, as it is now.
-    async fn token(&self) -> Result<Secret, Unready> {
+    async fn token(&self) -> Result<Secret, NotAsked> {
         let token = as_used::read(&self.token_file).await.map_err(|reason| self.unreadable(&reason))?;
         match std::str::from_utf8(&token) {
             Ok(token) if !token.is_empty() => Ok(Secret::new(token.to_owned())),
@@ -123,8 +123,8 @@ impl Sts {
         }
     }
 
-    fn unreadable(&self, reason: &str) -> Unready {
-        Unready {
+    fn unreadable(&self, reason: &str) -> NotAsked {
+        NotAsked {
             what: format!("`token_file` at `{}` can't be used: {reason}", self.token_file.display()),
             help: "check that whoever puts the token there is running; it is read anew at each attempt",
         }
@@ -144,7 +144,7 @@ impl Sts {
         Secret::new(form.finish())
     }
 
-    fn read(&self, answer: &Answer<'_>, secrets: &Spellings, sent: Moment) -> Result<Granted, Failure> {
+    fn read(&self, answer: &TokenAnswer<'_>, secrets: &Spellings, sent: Moment) -> Result<Granted, TokenFailure> {
         let text = answer.body.and_then(|body| std::str::from_utf8(body).ok()).unwrap_or_default();
         if answer.status != StatusCode::OK {
             return Err(self.refusal(answer.status, text, secrets));
@@ -163,7 +163,7 @@ impl Sts {
     }
 
     /// STS says what it has against us in `Code` and `Message`.
-    fn refusal(&self, status: StatusCode, text: &str, secrets: &Spellings) -> Failure {
+    fn refusal(&self, status: StatusCode, text: &str, secrets: &Spellings) -> TokenFailure {
         let said = ["Code", "Message"].map(|name| element(text, name).unwrap_or_default());
         let [code, message] = [(&said[0], 80), (&said[1], 200)].map(|(words, longest)| secrets.quote(words, longest));
         let passing = ["Throttling", "ThrottlingException", "IDPCommunicationError", "RequestLimitExceeded"];
@@ -173,13 +173,13 @@ impl Sts {
             (false, true) => format!("answered with {}: {code}", status.as_u16()),
             (false, false) => format!("answered with {}: {code}, {message}", status.as_u16()),
         };
-        let kind = if rejected { Kind::Rejected } else { Kind::Unavailable };
+        let kind = if rejected { FailureKind::Rejected } else { FailureKind::Unavailable };
         let help = if rejected { "check `role_arn`, and whom the role trusts" } else { "it will be asked again" };
-        Failure { kind, ..self.unavailable(what, help) }
+        TokenFailure { kind, ..self.unavailable(what, help) }
     }
 
-    fn unavailable(&self, what: String, help: &'static str) -> Failure {
-        Failure { kind: Kind::Unavailable, endpoint: self.host().to_owned(), what, help, retry_after: None }
+    fn unavailable(&self, what: String, help: &'static str) -> TokenFailure {
+        TokenFailure { kind: FailureKind::Unavailable, endpoint: self.host().to_owned(), what, help, retry_after: None }
     }
 }
 
@@ -235,22 +235,22 @@ const LONGEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Authority, Url};
+    use crate::config::{Url, UrlAuthority};
 
     fn sts() -> Sts {
-        let authority = Authority { host: "sts.example".to_owned(), port: 80, default_port: true };
+        let authority = UrlAuthority { host: "sts.example".to_owned(), port: 80, default_port: true };
         let url = Url { scheme: Scheme::Http, authority, path: "/".to_owned(), query: None };
-        let address = Address::of(&url, None, Origin::Sts).expect("an address");
+        let address = Address::of(&url, None, UrlOrigin::Sts).expect("an address");
         Sts { address, role_arn: "arn".to_owned(), token_file: PathBuf::from("token") }
     }
 
-    fn read(status: u16, date: Option<&str>, body: &str) -> Result<Granted, Failure> {
+    fn read(status: u16, date: Option<&str>, body: &str) -> Result<Granted, TokenFailure> {
         let mut fields = HeaderMap::new();
         if let Some(date) = date {
             fields.insert(DATE, HeaderValue::from_str(date).expect("a date"));
         }
         let status = StatusCode::from_u16(status).expect("a status");
-        let answer = Answer { status, fields: &fields, body: Some(body.as_bytes()) };
+        let answer = TokenAnswer { status, fields: &fields, body: Some(body.as_bytes()) };
         sts().read(&answer, &Spellings::of(["ey.J.w"]), Moment::now())
     }
 
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(status: u16, body: &str, kind: Kind, what: &str) {
+    fn check(status: u16, body: &str, kind: FailureKind, what: &str) {
         let failure = read(status, None, body).expect_err("no key");
 
         assert_eq!((failure.kind, failure.what.as_str()), (kind, what), "{status} {body}");
@@ -284,18 +284,18 @@ mod tests {
         check(
             400,
             &error("ExpiredTokenException", "old ey.J.w"),
-            Kind::Rejected,
+            FailureKind::Rejected,
             "answered with 400: ExpiredTokenException, old ***",
         );
-        check(403, &error("AccessDenied", ""), Kind::Rejected, "answered with 403: AccessDenied");
+        check(403, &error("AccessDenied", ""), FailureKind::Rejected, "answered with 403: AccessDenied");
         check(
             400,
             &error("IDPCommunicationError", "a"),
-            Kind::Unavailable,
+            FailureKind::Unavailable,
             "answered with 400: IDPCommunicationError, a",
         );
-        check(500, "", Kind::Unavailable, "answered with 500");
-        check(200, "<html>", Kind::Unavailable, "answered without a key");
-        check(200, &KEY.replace("ASIA", "A B"), Kind::Unavailable, "answered with a key that can't be sent");
+        check(500, "", FailureKind::Unavailable, "answered with 500");
+        check(200, "<html>", FailureKind::Unavailable, "answered without a key");
+        check(200, &KEY.replace("ASIA", "A B"), FailureKind::Unavailable, "answered with a key that can't be sent");
     }
 }

@@ -25,21 +25,21 @@ use rustls_pki_types::{PrivateKeyDer, PrivateSec1KeyDer};
 
 pub(crate) use compact::Compact;
 
-use crate::config::auth::oauth2::Algorithm;
+use crate::config::auth::oauth2::JwsAlgorithm;
 use crate::config::{At, Report, Span};
 use crate::digest::sha256;
 use crate::secret::Secret;
 
 /// Signs JWTs with one key in one way. Cheap to use, not to make.
 #[derive(Debug)]
-pub(super) struct Signer {
+pub(super) struct JwsSigner {
     /// The `alg` of what it signs.
     pub(super) algorithm: &'static str,
-    key: Key,
+    key: JwsKey,
 }
 
 /// A key that is parsed.
-enum Key {
+enum JwsKey {
     /// With its public half, a SubjectPublicKeyInfo.
     Private { signer: Box<dyn rustls::sign::Signer>, public: Vec<u8> },
     /// Shared with who verifies.
@@ -49,14 +49,14 @@ enum Key {
 /// No random number could be had, or the key is no key after all.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("the signature could not be made")]
-pub(crate) struct Unsigned;
+pub(crate) struct SigningError;
 
-impl Signer {
+impl JwsSigner {
     /// Signs with a private key, in the usual way of its kind if `algorithm` is `None`; `place` is where the key was
     /// named. `None`: what is wrong has been reported.
     pub(super) fn compile(
         key: &dyn SigningKey,
-        algorithm: Option<At<Algorithm>>,
+        algorithm: Option<At<JwsAlgorithm>>,
         place: Span,
         report: &mut Report,
     ) -> Option<Self> {
@@ -77,7 +77,7 @@ impl Signer {
     pub(super) fn with_secret(secret: &Secret) -> Self {
         Self {
             algorithm: "HS256",
-            key: Key::Secret(Box::new(hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes()))),
+            key: JwsKey::Secret(Box::new(hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes()))),
         }
     }
 
@@ -85,18 +85,19 @@ impl Signer {
     ///
     /// # Errors
     /// When the system has no random numbers.
-    pub(super) fn generate() -> Result<Self, Unsigned> {
-        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).map_err(|_| Unsigned)?;
+    pub(super) fn generate() -> Result<Self, SigningError> {
+        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).map_err(|_| SigningError)?;
         // Wiped as it is dropped.
-        let der: EcPrivateKeyRfc5915Der<'_> = pair.private_key().as_der().map_err(|_| Unsigned)?;
-        let key = any_ecdsa_type(&PrivateKeyDer::Sec1(PrivateSec1KeyDer::from(der.as_ref()))).map_err(|_| Unsigned)?;
-        Self::with_private_key(&*key, way(Algorithm::Es256)).ok_or(Unsigned)
+        let der: EcPrivateKeyRfc5915Der<'_> = pair.private_key().as_der().map_err(|_| SigningError)?;
+        let key =
+            any_ecdsa_type(&PrivateKeyDer::Sec1(PrivateSec1KeyDer::from(der.as_ref()))).map_err(|_| SigningError)?;
+        Self::with_private_key(&*key, way(JwsAlgorithm::Es256)).ok_or(SigningError)
     }
 
     /// The public half of a key on P-256 as a JWK with the members that it must have, in the order and form that
     /// [`thumbprint`] wants; `None`: it is another kind of key.
     pub(super) fn public_jwk(&self) -> Option<String> {
-        let Key::Private { signer, public } = &self.key else { return None };
+        let JwsKey::Private { signer, public } = &self.key else { return None };
         let is_p256 = signer.scheme() == SignatureScheme::ECDSA_NISTP256_SHA256;
         let (rest, y) = public.split_last_chunk::<32>().filter(|_| is_p256)?;
         let (_, x) = rest.split_last_chunk::<32>()?;
@@ -108,14 +109,14 @@ impl Signer {
     fn with_private_key(key: &dyn SigningKey, way: &Way) -> Option<Self> {
         let signer = key.choose_scheme(&[way.scheme])?;
         let public = key.public_key()?.as_ref().to_vec();
-        Some(Self { algorithm: way.name, key: Key::Private { signer, public } })
+        Some(Self { algorithm: way.name, key: JwsKey::Private { signer, public } })
     }
 
     /// Signs a JWT with this head and these claims, each of them JSON.
     ///
     /// # Errors
     /// When the system has no random numbers.
-    pub(super) fn sign(&self, head: &str, claims: &str) -> Result<Secret, Unsigned> {
+    pub(super) fn sign(&self, head: &str, claims: &str) -> Result<Secret, SigningError> {
         // One allocation: a longer one in its place would leave a copy behind that nobody wipes.
         let mut jws = String::with_capacity((head.len() + claims.len()).div_ceil(3) * 4 + ROOM_FOR_SIGNATURE);
         URL_SAFE_NO_PAD.encode_string(head, &mut jws);
@@ -129,29 +130,29 @@ impl Signer {
 
     /// Whether a signature takes longer than a shared thread should be held up.
     pub(super) fn takes_long(&self) -> bool {
-        matches!(self.key, Key::Private { .. })
+        matches!(self.key, JwsKey::Private { .. })
     }
 
     /// Says which key and algorithm these are, and nothing of what is secret in the key: for the digest of an entry.
     pub(super) fn identity(&self) -> Vec<u8> {
         let mut identity = self.algorithm.as_bytes().to_vec();
         match &self.key {
-            Key::Private { public, .. } => identity.extend_from_slice(public),
-            Key::Secret(key) => identity.extend_from_slice(hmac::sign(key, b"sidekey: which secret").as_ref()),
+            JwsKey::Private { public, .. } => identity.extend_from_slice(public),
+            JwsKey::Secret(key) => identity.extend_from_slice(hmac::sign(key, b"sidekey: which secret").as_ref()),
         }
         identity
     }
 
-    fn signature(&self, message: &[u8]) -> Result<Vec<u8>, Unsigned> {
+    fn signature(&self, message: &[u8]) -> Result<Vec<u8>, SigningError> {
         match &self.key {
-            Key::Private { signer, .. } => {
-                let signature = signer.sign(message).map_err(|_| Unsigned)?;
+            JwsKey::Private { signer, .. } => {
+                let signature = signer.sign(message).map_err(|_| SigningError)?;
                 match number_length(signer.scheme()) {
-                    Some(length) => fixed(&signature, length).ok_or(Unsigned),
+                    Some(length) => fixed(&signature, length).ok_or(SigningError),
                     None => Ok(signature),
                 }
             }
-            Key::Secret(key) => Ok(hmac::sign(key, message).as_ref().to_vec()),
+            JwsKey::Secret(key) => Ok(hmac::sign(key, message).as_ref().to_vec()),
         }
     }
 }
@@ -163,7 +164,7 @@ pub(super) fn thumbprint(jwk: &str) -> String {
 }
 
 /// Nothing of a key.
-impl fmt::Debug for Key {
+impl fmt::Debug for JwsKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("***")
     }
@@ -183,7 +184,7 @@ fn fitting(key: &dyn SigningKey) -> Vec<&'static Way> {
     WAYS.iter().filter(|way| key.choose_scheme(&[way.scheme]).is_some()).collect()
 }
 
-fn way(algorithm: Algorithm) -> &'static Way {
+fn way(algorithm: JwsAlgorithm) -> &'static Way {
     &WAYS[algorithm as usize]
 }
 

@@ -20,9 +20,9 @@ fn generated(kind: &'static rcgen::SignatureAlgorithm) -> Arc<dyn SigningKey> {
     any_supported_type(&PrivatePkcs8KeyDer::from(der).into()).unwrap()
 }
 
-fn signer(key: &dyn SigningKey, algorithm: Option<Algorithm>) -> Signer {
+fn signer(key: &dyn SigningKey, algorithm: Option<JwsAlgorithm>) -> JwsSigner {
     let mut report = Report::new(Secrets::Read);
-    Signer::compile(key, algorithm.map(At::nowhere), Span::NOWHERE, &mut report).expect("a signer")
+    JwsSigner::compile(key, algorithm.map(At::nowhere), Span::NOWHERE, &mut report).expect("a signer")
 }
 
 /// Its algorithm, what it signs, and the signature.
@@ -32,7 +32,7 @@ fn parts(jws: &Secret) -> (String, Vec<u8>) {
 }
 
 #[track_caller]
-fn check_exact(signer: &Signer, head: &str, claims: &str, expected: &str) {
+fn check_exact(signer: &JwsSigner, head: &str, claims: &str, expected: &str) {
     assert_eq!(signer.sign(head, claims).unwrap().expose(), expected);
 }
 
@@ -41,7 +41,8 @@ fn the_example_of_rfc_7515_with_a_secret_comes_out_byte_for_byte() {
     let secret = "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow";
     let secret = URL_SAFE_NO_PAD.decode(secret).unwrap();
     // No text, as a secret of ours would be.
-    let signer = Signer { algorithm: "HS256", key: Key::Secret(Box::new(hmac::Key::new(hmac::HMAC_SHA256, &secret))) };
+    let signer =
+        JwsSigner { algorithm: "HS256", key: JwsKey::Secret(Box::new(hmac::Key::new(hmac::HMAC_SHA256, &secret))) };
 
     let expected =
         format!("eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.{CLAIMS}.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk");
@@ -72,7 +73,7 @@ fn the_example_of_rfc_8037_comes_out_byte_for_byte() {
 #[test]
 fn the_key_of_rfc_7515_on_p_521_verifies_our_signature_as_it_does_theirs() {
     let signer = signer(&*from_pem(RFC_7515_A4), None);
-    let Key::Private { public, .. } = &signer.key else { panic!("no private key") };
+    let JwsKey::Private { public, .. } = &signer.key else { panic!("no private key") };
     let key = UnparsedPublicKey::new(&signature::ECDSA_P521_SHA512_FIXED, public);
 
     let (signed, ours) = parts(&signer.sign(r#"{"alg":"ES512"}"#, "Payload").unwrap());
@@ -85,7 +86,7 @@ fn the_key_of_rfc_7515_on_p_521_verifies_our_signature_as_it_does_theirs() {
 }
 
 #[track_caller]
-fn check(key: &dyn SigningKey, algorithm: Algorithm, length: usize, verifier: &'static dyn VerificationAlgorithm) {
+fn check(key: &dyn SigningKey, algorithm: JwsAlgorithm, length: usize, verifier: &'static dyn VerificationAlgorithm) {
     let signer = signer(key, Some(algorithm));
     let public = key.public_key().unwrap();
     // Numbers with leading zeros come up within a few hundred signatures, and must keep their length.
@@ -101,18 +102,18 @@ fn check(key: &dyn SigningKey, algorithm: Algorithm, length: usize, verifier: &'
 #[test]
 fn every_algorithm_signs_what_its_public_key_verifies() {
     let rsa = from_pem(RFC_7515_A2);
-    check(&*rsa, Algorithm::Rs256, 256, &signature::RSA_PKCS1_2048_8192_SHA256);
-    check(&*rsa, Algorithm::Rs384, 256, &signature::RSA_PKCS1_2048_8192_SHA384);
-    check(&*rsa, Algorithm::Rs512, 256, &signature::RSA_PKCS1_2048_8192_SHA512);
-    check(&*rsa, Algorithm::Ps256, 256, &signature::RSA_PSS_2048_8192_SHA256);
-    check(&*rsa, Algorithm::Ps384, 256, &signature::RSA_PSS_2048_8192_SHA384);
-    check(&*rsa, Algorithm::Ps512, 256, &signature::RSA_PSS_2048_8192_SHA512);
+    check(&*rsa, JwsAlgorithm::Rs256, 256, &signature::RSA_PKCS1_2048_8192_SHA256);
+    check(&*rsa, JwsAlgorithm::Rs384, 256, &signature::RSA_PKCS1_2048_8192_SHA384);
+    check(&*rsa, JwsAlgorithm::Rs512, 256, &signature::RSA_PKCS1_2048_8192_SHA512);
+    check(&*rsa, JwsAlgorithm::Ps256, 256, &signature::RSA_PSS_2048_8192_SHA256);
+    check(&*rsa, JwsAlgorithm::Ps384, 256, &signature::RSA_PSS_2048_8192_SHA384);
+    check(&*rsa, JwsAlgorithm::Ps512, 256, &signature::RSA_PSS_2048_8192_SHA512);
     let p256 = generated(&rcgen::PKCS_ECDSA_P256_SHA256);
-    check(&*p256, Algorithm::Es256, 64, &signature::ECDSA_P256_SHA256_FIXED);
+    check(&*p256, JwsAlgorithm::Es256, 64, &signature::ECDSA_P256_SHA256_FIXED);
     let p384 = generated(&rcgen::PKCS_ECDSA_P384_SHA384);
-    check(&*p384, Algorithm::Es384, 96, &signature::ECDSA_P384_SHA384_FIXED);
-    check(&*from_pem(RFC_7515_A4), Algorithm::Es512, 132, &signature::ECDSA_P521_SHA512_FIXED);
-    check(&*from_pem(RFC_8037_A1), Algorithm::EdDsa, 64, &signature::ED25519);
+    check(&*p384, JwsAlgorithm::Es384, 96, &signature::ECDSA_P384_SHA384_FIXED);
+    check(&*from_pem(RFC_7515_A4), JwsAlgorithm::Es512, 132, &signature::ECDSA_P521_SHA512_FIXED);
+    check(&*from_pem(RFC_8037_A1), JwsAlgorithm::EdDsa, 64, &signature::ED25519);
 }
 
 #[test]
@@ -127,11 +128,11 @@ fn a_key_signs_in_the_usual_way_of_its_kind() {
 }
 
 #[track_caller]
-fn check_misfit(key: &str, algorithm: Algorithm, expected: [&str; 2]) {
+fn check_misfit(key: &str, algorithm: JwsAlgorithm, expected: [&str; 2]) {
     let mut report = Report::new(Secrets::Read);
     let (written, place) = (Span { file: 0, start: 1, end: 2 }, Span { file: 0, start: 3, end: 4 });
 
-    let signer = Signer::compile(&*from_pem(key), Some(At { value: algorithm, span: written }), place, &mut report);
+    let signer = JwsSigner::compile(&*from_pem(key), Some(At { value: algorithm, span: written }), place, &mut report);
 
     assert!(signer.is_none());
     let said: Vec<_> = report.diagnostics().into_iter().map(|said| (said.span, &*said.message)).collect();
@@ -143,9 +144,9 @@ fn check_misfit(key: &str, algorithm: Algorithm, expected: [&str; 2]) {
 #[test]
 fn an_algorithm_of_another_kind_of_key_is_refused_with_those_that_fit() {
     let rsa = "the key signs by RS256, RS384, RS512, PS256, PS384, PS512";
-    check_misfit(RFC_7515_A2, Algorithm::Es256, ["`ES256` does not fit the key", rsa]);
-    check_misfit(RFC_7515_A4, Algorithm::Es256, ["`ES256` does not fit the key", "the key signs by ES512"]);
-    check_misfit(RFC_8037_A1, Algorithm::Ps256, ["`PS256` does not fit the key", "the key signs by EdDSA"]);
+    check_misfit(RFC_7515_A2, JwsAlgorithm::Es256, ["`ES256` does not fit the key", rsa]);
+    check_misfit(RFC_7515_A4, JwsAlgorithm::Es256, ["`ES256` does not fit the key", "the key signs by ES512"]);
+    check_misfit(RFC_8037_A1, JwsAlgorithm::Ps256, ["`PS256` does not fit the key", "the key signs by EdDSA"]);
 }
 
 #[test]
@@ -173,7 +174,7 @@ fn the_thumbprints_of_rfc_7638_and_rfc_9449_come_out() {
 
 #[test]
 fn a_key_that_is_made_here_shows_the_public_half_that_verifies() {
-    let signer = Signer::generate().unwrap();
+    let signer = JwsSigner::generate().unwrap();
 
     let jwk: serde_json::Value = serde_json::from_str(&signer.public_jwk().unwrap()).unwrap();
     let (signed, signature) = parts(&signer.sign("{}", "{}").unwrap());
@@ -183,17 +184,17 @@ fn a_key_that_is_made_here_shows_the_public_half_that_verifies() {
     let key = UnparsedPublicKey::new(&signature::ECDSA_P256_SHA256_FIXED, point);
     key.verify(signed.as_bytes(), &signature).unwrap();
     assert_eq!((jwk["kty"].as_str(), jwk["crv"].as_str()), (Some("EC"), Some("P-256")));
-    assert_ne!(signer.public_jwk(), Signer::generate().unwrap().public_jwk());
+    assert_ne!(signer.public_jwk(), JwsSigner::generate().unwrap().public_jwk());
     assert_eq!(self::signer(&*from_pem(RFC_8037_A1), None).public_jwk(), None);
 }
 
 #[test]
 fn an_identity_tells_keys_and_algorithms_apart_and_shows_no_secret() {
     let rsa = from_pem(RFC_7515_A2);
-    let secret = |text: &str| Signer::with_secret(&Secret::new(text.to_owned()));
+    let secret = |text: &str| JwsSigner::with_secret(&Secret::new(text.to_owned()));
     let identities = [
         signer(&*rsa, None).identity(),
-        signer(&*rsa, Some(Algorithm::Ps256)).identity(),
+        signer(&*rsa, Some(JwsAlgorithm::Ps256)).identity(),
         signer(&*from_pem(RFC_7515_A4), None).identity(),
         secret("one").identity(),
         secret("two").identity(),

@@ -15,8 +15,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::failure::{Failure, Kind};
-use super::origin::Origin;
+use super::failure::{FailureKind, TokenFailure};
+use super::origin::UrlOrigin;
 use super::spellings::Spellings;
 use crate::clock::Moment;
 use crate::credential::Compact;
@@ -36,7 +36,7 @@ pub(crate) struct Granted {
 }
 
 /// What came back.
-pub(in crate::credential) struct Answer<'a> {
+pub(in crate::credential) struct TokenAnswer<'a> {
     pub(in crate::credential) status: StatusCode,
     pub(in crate::credential) fields: &'a HeaderMap,
     /// `None`: longer than [`LARGEST_ANSWER`].
@@ -44,14 +44,14 @@ pub(in crate::credential) struct Answer<'a> {
 }
 
 /// What was asked for, and how: what an answer is held against.
-pub(super) struct Asked<'a> {
+pub(super) struct AnswerExpectation<'a> {
     pub(super) endpoint: &'a str,
     pub(super) secrets: &'a Spellings,
     /// Fingerprint of the certificate that the endpoint saw.
     pub(super) certificate: Option<[u8; 32]>,
     /// Thumbprint of the key that the token is to be bound to (RFC 9449).
     pub(super) proof_key: Option<&'a str>,
-    pub(super) origin: Origin,
+    pub(super) origin: UrlOrigin,
     pub(super) sent: Moment,
 }
 
@@ -62,8 +62,12 @@ pub(super) const LARGEST_ANSWER: usize = 64 * 1024;
 ///
 /// # Errors
 /// When it holds no usable token: see [`Kind`] for who can do something about it.
-pub(super) fn read(answer: &Answer<'_>, asked: &Asked<'_>, now: SystemTime) -> Result<Granted, Failure> {
-    let wire: Option<Wire> = readable(answer).and_then(object);
+pub(super) fn read(
+    answer: &TokenAnswer<'_>,
+    asked: &AnswerExpectation<'_>,
+    now: SystemTime,
+) -> Result<Granted, TokenFailure> {
+    let wire: Option<AnswerMembers> = readable(answer).and_then(object);
     match wire {
         Some(wire) if answer.status == StatusCode::OK && wire.error.is_null() => granted(wire, asked, now),
         Some(wire) if !wire.error.is_null() => Err(asked.complaint(answer, &wire, now)),
@@ -72,7 +76,7 @@ pub(super) fn read(answer: &Answer<'_>, asked: &Asked<'_>, now: SystemTime) -> R
 }
 
 /// The refresh token that came with the answer, whatever else is wrong with it. One that could not be sent is none.
-pub(super) fn refresh_token(answer: &Answer<'_>) -> Option<Secret> {
+pub(super) fn refresh_token(answer: &TokenAnswer<'_>) -> Option<Secret> {
     let wire: Rotation = readable(answer).filter(|_| answer.status == StatusCode::OK).and_then(object)?;
     if !wire.error.is_null() || wire.refresh_token.is_null() {
         return None;
@@ -84,7 +88,7 @@ pub(super) fn refresh_token(answer: &Answer<'_>) -> Option<Secret> {
 /// that an odd one is judged by itself and does not take the others with it.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Wire {
+struct AnswerMembers {
     access_token: Value,
     token_type: Value,
     expires_in: Value,
@@ -105,7 +109,7 @@ struct Rotation {
 /// endpoint that we trust has just handed it to us.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Claims {
+struct AccessTokenClaims {
     exp: Value,
     iat: Value,
     cnf: Value,
@@ -113,7 +117,7 @@ struct Claims {
 
 /// The body, if it can be read as it is: we ask for `identity`, so a compressed one is nobody's wish, and a few bytes
 /// of it could unpack to gigabytes.
-pub(super) fn readable<'a>(answer: &Answer<'a>) -> Option<&'a [u8]> {
+pub(super) fn readable<'a>(answer: &TokenAnswer<'a>) -> Option<&'a [u8]> {
     if is_compressed(answer.fields) { None } else { answer.body }
 }
 
@@ -127,7 +131,7 @@ pub(super) fn object<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     starts_as_object.then(|| serde_json::from_slice(bytes).ok()).flatten()
 }
 
-fn granted(wire: Wire, asked: &Asked<'_>, now: SystemTime) -> Result<Granted, Failure> {
+fn granted(wire: AnswerMembers, asked: &AnswerExpectation<'_>, now: SystemTime) -> Result<Granted, TokenFailure> {
     let access_token = token(wire.access_token, "access_token").map_err(|what| asked.unusable(what))?;
     expect_type(&wire.token_type, asked)?;
     let claims = claims(access_token.expose());
@@ -161,7 +165,7 @@ fn token(value: Value, member: &str) -> Result<Secret, String> {
 }
 
 /// A type that is missing counts as Bearer.
-fn expect_type(token_type: &Value, asked: &Asked<'_>) -> Result<(), Failure> {
+fn expect_type(token_type: &Value, asked: &AnswerExpectation<'_>) -> Result<(), TokenFailure> {
     let (expected, help) = match asked.proof_key {
         None => ("Bearer", HELP_ENDPOINT),
         Some(_) => ("DPoP", HELP_DPOP),
@@ -178,14 +182,19 @@ fn expect_type(token_type: &Value, asked: &Asked<'_>) -> Result<(), Failure> {
     if found.eq_ignore_ascii_case("n_a") {
         let what =
             format!("answered with a token of type `N_A`, which is no access token and can't be sent as {expected}");
-        return Err(Failure { help: HELP_REQUESTED_TYPE, ..asked.unusable(what) });
+        return Err(TokenFailure { help: HELP_REQUESTED_TYPE, ..asked.unusable(what) });
     }
     let name = asked.secrets.quote(found, LONGEST_WORD);
-    Err(asked.failure(Kind::Unavailable, format!("answered with a token of type `{name}`, not {expected}"), help, None))
+    Err(asked.failure(
+        FailureKind::Unavailable,
+        format!("answered with a token of type `{name}`, not {expected}"),
+        help,
+        None,
+    ))
 }
 
 /// A token that is bound to a certificate is worth nothing beside another (RFC 8705 §3).
-fn expect_same_certificate(claims: &Claims, asked: &Asked<'_>) -> Result<(), Failure> {
+fn expect_same_certificate(claims: &AccessTokenClaims, asked: &AnswerExpectation<'_>) -> Result<(), TokenFailure> {
     let Some(thumbprint) = claims.cnf.get("x5t#S256") else { return Ok(()) };
     let bound_to = thumbprint.as_str().and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
     let ours = asked.certificate.as_ref().map(<[u8; 32]>::as_slice);
@@ -193,28 +202,28 @@ fn expect_same_certificate(claims: &Claims, asked: &Asked<'_>) -> Result<(), Fai
         return Ok(());
     }
     let what = "answered with a token that is bound to another certificate (`cnf.x5t#S256`)".to_owned();
-    Err(Failure { help: HELP_CERTIFICATE, ..asked.unusable(what) })
+    Err(TokenFailure { help: HELP_CERTIFICATE, ..asked.unusable(what) })
 }
 
 /// A token that is bound to a key is worth nothing with the proofs of another (RFC 9449 §6.1).
-fn expect_same_key(claims: &Claims, asked: &Asked<'_>) -> Result<(), Failure> {
+fn expect_same_key(claims: &AccessTokenClaims, asked: &AnswerExpectation<'_>) -> Result<(), TokenFailure> {
     match (asked.proof_key, claims.cnf.get("jkt")) {
         (Some(ours), Some(thumbprint)) if thumbprint.as_str() != Some(ours) => {
             let what = "answered with a token that is bound to another key (`cnf.jkt`)".to_owned();
-            Err(asked.failure(Kind::Unavailable, what, HELP_DPOP, None))
+            Err(asked.failure(FailureKind::Unavailable, what, HELP_DPOP, None))
         }
         _ => Ok(()),
     }
 }
 
 /// Whether the endpoint wants a proof with the nonce of this answer (RFC 9449 §8).
-pub(super) fn wants_nonce(answer: &Answer<'_>) -> bool {
-    let wire: Option<Wire> = readable(answer).and_then(object);
+pub(super) fn wants_nonce(answer: &TokenAnswer<'_>) -> bool {
+    let wire: Option<AnswerMembers> = readable(answer).and_then(object);
     answer.status == StatusCode::BAD_REQUEST && wire.is_some_and(|wire| wire.error == "use_dpop_nonce")
 }
 
 /// The claims of a JWT; empty for any other token.
-fn claims(token: &str) -> Claims {
+fn claims(token: &str) -> AccessTokenClaims {
     let payload = Compact::of(token).and_then(|jwt| jwt.payload());
     payload.as_deref().and_then(object).unwrap_or_default()
 }
@@ -231,7 +240,7 @@ fn stated_life(expires_in: &Value) -> Option<Duration> {
 }
 
 /// `exp − iat`, or what is left by the wall clock of a JWT that does not say when it was issued.
-fn claimed_life(claims: &Claims, now: SystemTime) -> Option<Duration> {
+fn claimed_life(claims: &AccessTokenClaims, now: SystemTime) -> Option<Duration> {
     let expires = claims.exp.as_f64()?;
     let wall = || now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     Some(seconds_of(expires - claims.iat.as_f64().unwrap_or_else(wall)))
@@ -242,19 +251,19 @@ fn seconds_of(seconds: f64) -> Duration {
     Duration::from_secs_f64(seconds.max(0.0).min(LONGEST_LIFE.as_secs_f64()))
 }
 
-impl Asked<'_> {
+impl AnswerExpectation<'_> {
     /// The endpoint said what it did not like (RFC 6749 §5.2).
-    fn complaint(&self, answer: &Answer<'_>, wire: &Wire, now: SystemTime) -> Failure {
+    fn complaint(&self, answer: &TokenAnswer<'_>, wire: &AnswerMembers, now: SystemTime) -> TokenFailure {
         let error = wire.error.as_str().unwrap_or_default();
         let mut what = format!("answered {} `{}`", answer.status.as_u16(), self.secrets.quote(error, LONGEST_WORD));
         if let Some(description) = wire.error_description.as_str() {
             what += &format!(" ({})", self.secrets.quote(description, LONGEST_DESCRIPTION));
         }
         let kind = match error {
-            "temporarily_unavailable" | "server_error" => Kind::Unavailable,
-            _ => kind_of(answer.status, Kind::Rejected),
+            "temporarily_unavailable" | "server_error" => FailureKind::Unavailable,
+            _ => kind_of(answer.status, FailureKind::Rejected),
         };
-        let is_about_jwt = kind == Kind::Rejected && matches!(error, "invalid_client" | "invalid_grant");
+        let is_about_jwt = kind == FailureKind::Rejected && matches!(error, "invalid_client" | "invalid_grant");
         let help = match help_for(kind, error, answer.status) {
             _ if is_about_jwt && clocks_differ(answer.fields, now) => HELP_CLOCKS,
             help => help,
@@ -263,17 +272,17 @@ impl Asked<'_> {
     }
 
     /// The answer has nothing in it that we can read.
-    fn no_answer(&self, answer: &Answer<'_>, now: SystemTime) -> Failure {
+    fn no_answer(&self, answer: &TokenAnswer<'_>, now: SystemTime) -> TokenFailure {
         let status = answer.status.as_u16();
         let what = match answer {
-            Answer { body: None, .. } => format!("answered {status} with more than 64 KiB"),
-            Answer { fields, .. } if is_compressed(fields) => {
+            TokenAnswer { body: None, .. } => format!("answered {status} with more than 64 KiB"),
+            TokenAnswer { fields, .. } if is_compressed(fields) => {
                 format!("answered {status} compressed, though it was asked not to (`Accept-Encoding: identity`)")
             }
-            Answer { body: Some([]), .. } => format!("answered {status} with an empty body"),
-            Answer { fields, .. } => format!("answered {status} with {}", self.content(fields)),
+            TokenAnswer { body: Some([]), .. } => format!("answered {status} with an empty body"),
+            TokenAnswer { fields, .. } => format!("answered {status} with {}", self.content(fields)),
         };
-        let kind = kind_of(answer.status, Kind::Unavailable);
+        let kind = kind_of(answer.status, FailureKind::Unavailable);
         self.failure(kind, what, help_for(kind, "", answer.status), retry_after(answer.fields, now))
     }
 
@@ -283,34 +292,40 @@ impl Asked<'_> {
         format!("something that is no token answer in JSON{}", named.unwrap_or_default())
     }
 
-    fn unusable(&self, what: String) -> Failure {
-        self.failure(Kind::Unavailable, what, HELP_ENDPOINT, None)
+    fn unusable(&self, what: String) -> TokenFailure {
+        self.failure(FailureKind::Unavailable, what, HELP_ENDPOINT, None)
     }
 
-    fn failure(&self, kind: Kind, what: String, help: &'static str, retry_after: Option<Duration>) -> Failure {
+    fn failure(
+        &self,
+        kind: FailureKind,
+        what: String,
+        help: &'static str,
+        retry_after: Option<Duration>,
+    ) -> TokenFailure {
         let help = match (self.origin, help) {
-            (Origin::Metadata, HELP_ENDPOINT | HELP_REDIRECT | HELP_ADDRESS) => HELP_METADATA,
+            (UrlOrigin::Metadata, HELP_ENDPOINT | HELP_REDIRECT | HELP_ADDRESS) => HELP_METADATA,
             _ => help,
         };
-        Failure { kind, endpoint: self.endpoint.to_owned(), what, help, retry_after }
+        TokenFailure { kind, endpoint: self.endpoint.to_owned(), what, help, retry_after }
     }
 }
 
 /// Whose turn it is after this status; `at_200` decides where the status says nothing.
-fn kind_of(status: StatusCode, at_200: Kind) -> Kind {
+fn kind_of(status: StatusCode, at_200: FailureKind) -> FailureKind {
     match status.as_u16() {
         200 => at_200,
-        400 | 401 | 403 | 404 | 405 => Kind::Rejected,
-        _ => Kind::Unavailable,
+        400 | 401 | 403 | 404 | 405 => FailureKind::Rejected,
+        _ => FailureKind::Unavailable,
     }
 }
 
-fn help_for(kind: Kind, error: &str, status: StatusCode) -> &'static str {
+fn help_for(kind: FailureKind, error: &str, status: StatusCode) -> &'static str {
     match (kind, error, status.as_u16()) {
         (_, _, 300..=399) => HELP_REDIRECT,
         (_, _, 429) => "it is asked too often, raise its limit for this client",
-        (Kind::Unavailable, _, 200) => HELP_ENDPOINT,
-        (Kind::Unavailable, ..) => "it will be asked again",
+        (FailureKind::Unavailable, _, 200) => HELP_ENDPOINT,
+        (FailureKind::Unavailable, ..) => "it will be asked again",
         (_, "invalid_client", _) => "check `client_id`, `client_secret` and `client_auth`",
         (_, "invalid_scope", _) => "check `scope`, and which scopes this client may have",
         (_, "invalid_grant", _) => HELP_GRANT,

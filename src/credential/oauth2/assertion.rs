@@ -14,15 +14,15 @@ use serde_json::{Map, Value};
 use tokio::task::spawn_blocking;
 
 use super::as_used;
-use super::failure::Unready;
+use super::failure::NotAsked;
 use crate::config::auth::oauth2::OAuth2;
 use crate::credential::digest::Digest;
-use crate::credential::jws::{Signer, Unsigned};
+use crate::credential::jws::{JwsSigner, SigningError};
 use crate::secret::Secret;
 
 /// Makes JWTs that differ in their times and names only.
-pub(super) struct Assertion {
-    signer: Arc<Signer>,
+pub(super) struct AssertionMaker {
+    signer: Arc<JwsSigner>,
     /// JSON.
     head: String,
     /// All that stay the same.
@@ -39,10 +39,10 @@ pub(super) struct KeyName<'a> {
     pub(super) certificate: Option<&'a [u8; 32]>,
 }
 
-impl Assertion {
+impl AssertionMaker {
     /// Makes JWTs that `signer` signs, with these claims and a life of `lifetime`.
     pub(super) fn new(
-        signer: Signer,
+        signer: JwsSigner,
         key: &KeyName<'_>,
         claims: impl IntoIterator<Item = (String, Value)>,
         lifetime: Duration,
@@ -55,7 +55,7 @@ impl Assertion {
     ///
     /// # Errors
     /// When the system has no random numbers.
-    pub(super) async fn make(&self, now: SystemTime) -> Result<Secret, Unready> {
+    pub(super) async fn make(&self, now: SystemTime) -> Result<Secret, NotAsked> {
         let issued = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         // Whole seconds: not everybody reads others, though a NumericDate may have a fraction.
         let expires = issued.as_secs() + self.lifetime.as_secs() + u64::from(self.lifetime.subsec_nanos() > 0);
@@ -70,7 +70,7 @@ impl Assertion {
         }
         // RSA takes milliseconds, and a thousand subjects may ask at once: all that is shared waits on this thread.
         let signed = spawn_blocking(move || signer.sign(&head, &claims)).await;
-        Ok(signed.map_err(|_| Unsigned)??)
+        Ok(signed.map_err(|_| SigningError)??)
     }
 
     /// Digests all that decides whom the endpoint takes it to be from, and how long it lives.
@@ -92,7 +92,7 @@ pub(super) fn audience(written: &OAuth2) -> String {
 ///
 /// # Errors
 /// When there is none.
-pub(super) async fn read(path: &Path) -> Result<Secret, Unready> {
+pub(super) async fn read(path: &Path) -> Result<Secret, NotAsked> {
     let jwt = as_used::read(path).await.map_err(|reason| unreadable(path, &reason))?;
     match std::str::from_utf8(&jwt) {
         Ok("") => Err(unreadable(path, "it is empty")),
@@ -101,7 +101,7 @@ pub(super) async fn read(path: &Path) -> Result<Secret, Unready> {
     }
 }
 
-fn head(signer: &Signer, key: &KeyName<'_>) -> String {
+fn head(signer: &JwsSigner, key: &KeyName<'_>) -> String {
     let mut head = Map::new();
     head.insert("alg".to_owned(), signer.algorithm.into());
     head.insert("typ".to_owned(), "JWT".into());
@@ -115,21 +115,21 @@ fn head(signer: &Signer, key: &KeyName<'_>) -> String {
 }
 
 /// A `jti` that nobody had before.
-pub(super) fn fresh_name() -> Result<String, Unsigned> {
+pub(super) fn fresh_name() -> Result<String, SigningError> {
     let mut name = [0; 16];
-    rand::fill(&mut name).map_err(|_| Unsigned)?;
+    rand::fill(&mut name).map_err(|_| SigningError)?;
     Ok(URL_SAFE_NO_PAD.encode(name))
 }
 
-impl From<Unsigned> for Unready {
-    fn from(unsigned: Unsigned) -> Self {
+impl From<SigningError> for NotAsked {
+    fn from(unsigned: SigningError) -> Self {
         Self { what: format!("its JWT could not be made: {unsigned}"), help: "it will be tried again" }
     }
 }
 
-fn unreadable(path: &Path, reason: &str) -> Unready {
+fn unreadable(path: &Path, reason: &str) -> NotAsked {
     let what = format!("`client_assertion` at `{}` can't be used: {reason}", path.display());
-    Unready { what, help: "check that whoever puts the JWT there is running; it is read anew at each attempt" }
+    NotAsked { what, help: "check that whoever puts the JWT there is running; it is read anew at each attempt" }
 }
 
 #[cfg(test)]
@@ -144,9 +144,9 @@ mod tests {
         [(); 2].map(|()| serde_json::from_slice(&URL_SAFE_NO_PAD.decode(parts.next().unwrap()).unwrap()).unwrap())
     }
 
-    fn assertion(key: &KeyName<'_>, lifetime: Duration) -> Assertion {
-        let signer = Signer::with_secret(&Secret::new("s".repeat(32)));
-        Assertion::new(signer, key, [("iss".to_owned(), "app".into()), ("n".to_owned(), 1.into())], lifetime)
+    fn assertion(key: &KeyName<'_>, lifetime: Duration) -> AssertionMaker {
+        let signer = JwsSigner::with_secret(&Secret::new("s".repeat(32)));
+        AssertionMaker::new(signer, key, [("iss".to_owned(), "app".into()), ("n".to_owned(), 1.into())], lifetime)
     }
 
     #[tokio::test]

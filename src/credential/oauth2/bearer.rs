@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::dpop::{self, Prover, Resource};
-use super::entry::{Entry, Key, Tokens};
+use super::entry::{Entry, EntryKey, Tokens};
 use super::policy::RefreshPolicy;
 use super::slot::Slot;
 use super::state::Token;
@@ -26,7 +26,7 @@ use crate::transport::Outgoing;
 #[derive(Debug)]
 pub(in crate::credential) struct Bearer {
     tokens: Tokens,
-    entry: Key,
+    entry: EntryKey,
     field: HeaderName,
     /// Empty: the bare token.
     prefix: String,

@@ -12,16 +12,16 @@ use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
 
-use super::answer::{Answer, LARGEST_ANSWER};
+use super::answer::{LARGEST_ANSWER, TokenAnswer};
 use super::connections::Owner;
 use super::dpop::Resource;
-use super::failure::{Failure, Kind};
-use super::origin::Origin;
+use super::failure::{FailureKind, TokenFailure};
+use super::origin::UrlOrigin;
 use crate::clock::Moment;
 use crate::code::Code;
 use crate::config::{HttpVersion, Scheme, Url};
 use crate::tls::ClientTls;
-use crate::transport::{Body, Connected, Connector, Error, Outgoing, Reading, Sender, Spelling};
+use crate::transport::{AnswerReading, Connected, Connector, Error, Outgoing, RequestBody, Sender, Spelling};
 
 /// Where a request goes.
 pub(in crate::credential) struct Address {
@@ -29,13 +29,13 @@ pub(in crate::credential) struct Address {
     scheme: Scheme,
     authority: Authority,
     target: PathAndQuery,
-    origin: Origin,
+    origin: UrlOrigin,
     connections: Owner,
 }
 
 /// The time that one attempt to get a token may take in all.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::credential) struct Patience {
+pub(in crate::credential) struct TimeBudget {
     pub(in crate::credential) timeout: Duration,
     deadline: Instant,
 }
@@ -52,7 +52,7 @@ pub(in crate::credential) struct Heard {
 
 impl Address {
     /// `tls` is there for `https` and only for that.
-    pub(in crate::credential) fn of(url: &Url, tls: Option<ClientTls>, origin: Origin) -> Result<Self, InvalidUri> {
+    pub(in crate::credential) fn of(url: &Url, tls: Option<ClientTls>, origin: UrlOrigin) -> Result<Self, InvalidUri> {
         // The time for a connection is part of the time for the request, which `ask` keeps.
         let connector = Connector::new(url, tls, HttpVersion::Auto, None, Spelling::LowerCase);
         let (authority, target) = (authority(url)?, target(url)?);
@@ -64,7 +64,7 @@ impl Address {
         self.authority.as_str()
     }
 
-    pub(in crate::credential) fn origin(&self) -> Origin {
+    pub(in crate::credential) fn origin(&self) -> UrlOrigin {
         self.origin
     }
 
@@ -77,9 +77,9 @@ impl Address {
         &self,
         method: Method,
         fields: HeaderMap,
-        body: Body,
-        patience: Patience,
-    ) -> Result<Heard, Failure> {
+        body: RequestBody,
+        patience: TimeBudget,
+    ) -> Result<Heard, TokenFailure> {
         let Some(connected) = patience.keep(self.connector.connect()).await else {
             return Err(self.late(patience.timeout, "for a connection"));
         };
@@ -104,13 +104,13 @@ impl Address {
         kept: Sender,
         method: Method,
         fields: HeaderMap,
-        body: Body,
-        patience: Patience,
-    ) -> Option<Result<Heard, Failure>> {
+        body: RequestBody,
+        patience: TimeBudget,
+    ) -> Option<Result<Heard, TokenFailure>> {
         self.exchange(kept, self.outgoing(method, fields, body), patience).await.ok()
     }
 
-    fn outgoing(&self, method: Method, fields: HeaderMap, body: Body) -> Outgoing {
+    fn outgoing(&self, method: Method, fields: HeaderMap, body: RequestBody) -> Outgoing {
         let (target, authority) = (self.target.clone(), self.authority.clone());
         Outgoing { method, scheme: self.scheme, authority, target, fields, body }
     }
@@ -121,8 +121,8 @@ impl Address {
         &self,
         mut sender: Sender,
         mut outgoing: Outgoing,
-        patience: Patience,
-    ) -> Result<Result<Heard, Failure>, Error> {
+        patience: TimeBudget,
+    ) -> Result<Result<Heard, TokenFailure>, Error> {
         let heard = patience.keep(self.hear(&mut outgoing, &mut sender)).await;
         let heard = heard.unwrap_or_else(|| Ok(Err(self.late(patience.timeout, "for its whole answer"))))?;
         if heard.is_ok() {
@@ -132,29 +132,29 @@ impl Address {
         Ok(heard)
     }
 
-    async fn hear(&self, outgoing: &mut Outgoing, sender: &mut Sender) -> Result<Result<Heard, Failure>, Error> {
+    async fn hear(&self, outgoing: &mut Outgoing, sender: &mut Sender) -> Result<Result<Heard, TokenFailure>, Error> {
         let sent = Moment::now();
         let (head, body) = sender.send(outgoing).await.map_err(|unsent| unsent.error)?.into_parts();
         let body = bounded(sender.read(body)).await.map_err(|error| self.broken_off(&error));
         Ok(body.map(|body| Heard { status: head.status, fields: head.headers, body, sent }))
     }
 
-    fn late(&self, timeout: Duration, what: &str) -> Failure {
+    fn late(&self, timeout: Duration, what: &str) -> TokenFailure {
         let what = format!("made us wait {what} until `timeout` ({timeout:?}) was over");
         let help = match self.origin {
-            Origin::Written => "check that `token_url` can be reached from here",
-            Origin::Issuer => "check that `issuer` can be reached from here",
-            Origin::Sts => "check that `sts_url` can be reached from here",
-            Origin::Metadata => "check that what the metadata of `issuer` names can be reached from here",
+            UrlOrigin::Written => "check that `token_url` can be reached from here",
+            UrlOrigin::Issuer => "check that `issuer` can be reached from here",
+            UrlOrigin::Sts => "check that `sts_url` can be reached from here",
+            UrlOrigin::Metadata => "check that what the metadata of `issuer` names can be reached from here",
         };
         self.unavailable(what, help)
     }
 
-    fn unreachable(&self, error: &Error) -> Failure {
+    fn unreachable(&self, error: &Error) -> TokenFailure {
         self.unavailable(format!("gave no answer: {error}"), self.help_for(error.code()))
     }
 
-    fn broken_off(&self, error: &Error) -> Failure {
+    fn broken_off(&self, error: &Error) -> TokenFailure {
         let what = match error {
             Error::Incomplete(reason) => format!("broke its answer off: {reason}"),
             error => format!("broke its answer off: {error}"),
@@ -162,24 +162,24 @@ impl Address {
         self.unavailable(what, "it will be asked again")
     }
 
-    fn unavailable(&self, what: String, help: &'static str) -> Failure {
-        Failure { kind: Kind::Unavailable, endpoint: self.host().to_owned(), what, help, retry_after: None }
+    fn unavailable(&self, what: String, help: &'static str) -> TokenFailure {
+        TokenFailure { kind: FailureKind::Unavailable, endpoint: self.host().to_owned(), what, help, retry_after: None }
     }
 
     fn help_for(&self, code: Code) -> &'static str {
         let [name, port, scheme] = match self.origin {
-            Origin::Written => [
+            UrlOrigin::Written => [
                 "check the host of `token_url`",
                 "check that it is up, and host and port of `token_url`",
                 "check whether `token_url` should start with http:// or https://",
             ],
-            Origin::Issuer => [
+            UrlOrigin::Issuer => [
                 "check the host of `issuer`",
                 "check that it is up, and host and port of `issuer`",
                 "check whether `issuer` should start with http:// or https://",
             ],
-            Origin::Metadata => ["the metadata of `issuer` names it, and will be read again"; 3],
-            Origin::Sts => [
+            UrlOrigin::Metadata => ["the metadata of `issuer` names it, and will be read again"; 3],
+            UrlOrigin::Sts => [
                 "check the host of `sts_url`",
                 "check that it is up, and host and port of `sts_url`",
                 "check whether `sts_url` should start with http:// or https://",
@@ -196,7 +196,7 @@ impl Address {
     }
 }
 
-impl Patience {
+impl TimeBudget {
     pub(in crate::credential) fn of(timeout: Duration) -> Self {
         Self { timeout, deadline: Instant::now() + timeout }
     }
@@ -213,13 +213,13 @@ impl Patience {
 }
 
 impl Heard {
-    pub(in crate::credential) fn answer(&self) -> Answer<'_> {
+    pub(in crate::credential) fn answer(&self) -> TokenAnswer<'_> {
         let body = self.body.as_ref().map(|body| body.as_slice());
-        Answer { status: self.status, fields: &self.fields, body }
+        TokenAnswer { status: self.status, fields: &self.fields, body }
     }
 }
 
-async fn bounded(mut body: Reading<'_>) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+async fn bounded(mut body: AnswerReading<'_>) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
     // Never grows, so no unwiped copy of a token is left behind.
     let mut whole = Zeroizing::new(Vec::with_capacity(LARGEST_ANSWER));
     while let Some(frame) = body.frame().await {

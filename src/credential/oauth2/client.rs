@@ -8,13 +8,13 @@ use base64::engine::general_purpose::STANDARD;
 use form_urlencoded::byte_serialize;
 use http::header::AUTHORIZATION;
 
-use super::assertion::{self, Assertion, KeyName};
-use super::failure::Unready;
+use super::assertion::{self, AssertionMaker, KeyName};
+use super::failure::NotAsked;
 use super::form::TokenForm;
 use crate::config::auth::oauth2::{ClientAuth, ClientKey, OAuth2};
 use crate::config::{At, Report};
 use crate::credential::digest::Digest;
-use crate::credential::jws::Signer;
+use crate::credential::jws::JwsSigner;
 use crate::secret::Secret;
 use crate::tls::{self, Certificate};
 
@@ -22,15 +22,15 @@ use crate::tls::{self, Certificate};
 pub(super) struct Client {
     /// Only a grant that needs none may lack it.
     id: Option<String>,
-    proof: Proof,
+    proof: ClientProof,
 }
 
 /// What the client authenticates with.
-enum Proof {
+enum ClientProof {
     Basic(Secret),
     Post(Secret),
     /// A JWT of our own (RFC 7523 §2.2).
-    Jwt(Box<Assertion>),
+    Jwt(Box<AssertionMaker>),
     /// A JWT that somebody else made, in this file.
     File(PathBuf),
     /// The connection has it (RFC 8705 §2).
@@ -43,13 +43,13 @@ impl Client {
     /// without the secrets.
     pub(super) fn compile(written: &OAuth2, certificate: Option<&Certificate>, report: &mut Report) -> Option<Self> {
         let proof = match &written.client_auth {
-            ClientAuth::Basic(secret) => Proof::Basic(secret.value.clone()),
-            ClientAuth::Post(secret) => Proof::Post(secret.value.clone()),
-            ClientAuth::SecretJwt(secret) => Proof::Jwt(Box::new(by_secret(secret, written, report))),
-            ClientAuth::PrivateKeyJwt(key) => Proof::Jwt(Box::new(by_key(key, written, certificate, report)?)),
-            ClientAuth::Assertion(file) => Proof::File(file.value.clone()),
-            ClientAuth::TlsClientAuth => Proof::Certificate,
-            ClientAuth::None => Proof::None,
+            ClientAuth::Basic(secret) => ClientProof::Basic(secret.value.clone()),
+            ClientAuth::Post(secret) => ClientProof::Post(secret.value.clone()),
+            ClientAuth::SecretJwt(secret) => ClientProof::Jwt(Box::new(by_secret(secret, written, report))),
+            ClientAuth::PrivateKeyJwt(key) => ClientProof::Jwt(Box::new(by_key(key, written, certificate, report)?)),
+            ClientAuth::Assertion(file) => ClientProof::File(file.value.clone()),
+            ClientAuth::TlsClientAuth => ClientProof::Certificate,
+            ClientAuth::None => ClientProof::None,
         };
         Some(Self { id: written.client_id.clone(), proof })
     }
@@ -58,15 +58,15 @@ impl Client {
     pub(super) fn digest(&self, digest: &mut Digest) {
         digest.list(self.id.iter().map(String::as_bytes));
         let (kind, secret) = match &self.proof {
-            Proof::Basic(secret) => ("basic", secret.expose().as_bytes()),
-            Proof::Post(secret) => ("post", secret.expose().as_bytes()),
-            Proof::Jwt(_) => ("jwt", [].as_slice()),
-            Proof::File(path) => ("assertion", path.as_os_str().as_encoded_bytes()),
-            Proof::Certificate => ("tls_client_auth", [].as_slice()),
-            Proof::None => ("none", [].as_slice()),
+            ClientProof::Basic(secret) => ("basic", secret.expose().as_bytes()),
+            ClientProof::Post(secret) => ("post", secret.expose().as_bytes()),
+            ClientProof::Jwt(_) => ("jwt", [].as_slice()),
+            ClientProof::File(path) => ("assertion", path.as_os_str().as_encoded_bytes()),
+            ClientProof::Certificate => ("tls_client_auth", [].as_slice()),
+            ClientProof::None => ("none", [].as_slice()),
         };
         digest.list([kind.as_bytes(), secret].into_iter());
-        if let Proof::Jwt(assertion) = &self.proof {
+        if let ClientProof::Jwt(assertion) = &self.proof {
             assertion.digest(digest);
         }
     }
@@ -75,21 +75,21 @@ impl Client {
     ///
     /// # Errors
     /// When the JWT that does it can't be had.
-    pub(super) async fn authenticate(&self, form: &mut TokenForm) -> Result<(), Unready> {
+    pub(super) async fn authenticate(&self, form: &mut TokenForm) -> Result<(), NotAsked> {
         match &self.proof {
-            Proof::Basic(secret) => {
+            ClientProof::Basic(secret) => {
                 let pair = basic_pair(self.id.as_deref().unwrap_or_default(), secret);
                 let basic = Secret::of_parts(|| ["Basic ", pair.expose()].into_iter());
                 form.set_field(&AUTHORIZATION, basic.expose(), [pair, secret.clone()]);
             }
-            Proof::Post(secret) => {
+            ClientProof::Post(secret) => {
                 self.name(form);
                 form.add_secret("client_secret", secret);
             }
-            Proof::Jwt(assertion) => self.show(&assertion.make(SystemTime::now()).await?, form),
-            Proof::File(path) => self.show(&assertion::read(path).await?, form),
+            ClientProof::Jwt(assertion) => self.show(&assertion.make(SystemTime::now()).await?, form),
+            ClientProof::File(path) => self.show(&assertion::read(path).await?, form),
             // The endpoint must know which client the certificate is to be of (RFC 8705 §2).
-            Proof::Certificate | Proof::None => self.name(form),
+            ClientProof::Certificate | ClientProof::None => self.name(form),
         }
         Ok(())
     }
@@ -107,13 +107,13 @@ impl Client {
     }
 }
 
-fn by_secret(secret: &At<Secret>, written: &OAuth2, report: &mut Report) -> Assertion {
+fn by_secret(secret: &At<Secret>, written: &OAuth2, report: &mut Report) -> AssertionMaker {
     if report.reads_secrets() && secret.value.expose().len() < SHORTEST_SECRET {
         report
             .warning(secret.span, "`client_secret` is shorter than HS256 wants: 32 bytes (RFC 7518 §3.2)")
             .help("an endpoint may refuse it; have a longer one issued");
     }
-    of_client(Signer::with_secret(&secret.value), &KeyName::default(), written)
+    of_client(JwsSigner::with_secret(&secret.value), &KeyName::default(), written)
 }
 
 fn by_key(
@@ -121,25 +121,25 @@ fn by_key(
     written: &OAuth2,
     certificate: Option<&Certificate>,
     report: &mut Report,
-) -> Option<Assertion> {
+) -> Option<AssertionMaker> {
     let mut name = KeyName { id: key.id.as_deref(), certificate: None };
     let signer = match &key.file {
-        Some(file) => Signer::compile(&*tls::private_key(file, report)?, key.algorithm, file.span, report)?,
+        Some(file) => JwsSigner::compile(&*tls::private_key(file, report)?, key.algorithm, file.span, report)?,
         None => {
             let certificate = certificate?;
             name.certificate = Some(&certificate.leaf.sha256);
-            Signer::compile(&*certificate.presented.key, key.algorithm, key.span, report)?
+            JwsSigner::compile(&*certificate.presented.key, key.algorithm, key.span, report)?
         }
     };
     Some(of_client(signer, &name, written))
 }
 
 /// The JWT of a client that vouches for itself (RFC 7523 §3, OpenID Connect Core §9).
-fn of_client(signer: Signer, key: &KeyName<'_>, written: &OAuth2) -> Assertion {
+fn of_client(signer: JwsSigner, key: &KeyName<'_>, written: &OAuth2) -> AssertionMaker {
     let id = written.client_id.clone().unwrap_or_default();
     let audience = written.client_assertion_audience.clone().unwrap_or_else(|| assertion::audience(written));
     let claims = [("iss", id.clone()), ("sub", id), ("aud", audience)];
-    Assertion::new(signer, key, claims.map(|(name, claim)| (name.to_owned(), claim.into())), LIFE_OF_CLIENT_JWT)
+    AssertionMaker::new(signer, key, claims.map(|(name, claim)| (name.to_owned(), claim.into())), LIFE_OF_CLIENT_JWT)
 }
 
 /// Id and secret as RFC 6749 §2.3.1 wants them: each encoded as a form's value is, and only then joined.

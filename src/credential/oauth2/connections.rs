@@ -24,12 +24,12 @@ use crate::transport::{AtRest, Http2Handle, Sender};
 pub(super) struct Owner(u64);
 
 /// A connection that carries no request.
-struct Idle {
-    connection: Resting,
+struct IdleConnection {
+    connection: RestingConnection,
     since: Instant,
 }
 
-enum Resting {
+enum RestingConnection {
     Http1(AtRest),
     Http2(Http2Handle),
 }
@@ -48,20 +48,20 @@ impl Owner {
         KEPT.with_borrow_mut(|kept| {
             let idle = kept.get_mut(&self)?;
             // The others are no younger: what is at hand is in use, and the rest grows old and goes.
-            std::iter::from_fn(|| idle.pop()).find_map(Idle::rouse)
+            std::iter::from_fn(|| idle.pop()).find_map(IdleConnection::rouse)
         })
     }
 
     /// Keeps it for the next request, if another may follow on it.
     pub(super) fn keep(self, sender: Sender) {
-        let Some(connection) = Resting::of(sender) else { return };
+        let Some(connection) = RestingConnection::of(sender) else { return };
         KEPT.with_borrow_mut(|kept| {
             // Whoever has any is swept: the list and its sweeper come and go together.
             let idle = kept.entry(self).or_insert_with(|| {
                 spawn_local(Sweeper(self).run());
                 Vec::new()
             });
-            idle.push(Idle { connection, since: Instant::now() });
+            idle.push(IdleConnection { connection, since: Instant::now() });
         });
     }
 }
@@ -89,20 +89,22 @@ impl Drop for Sweeper {
     }
 }
 
-impl Idle {
+impl IdleConnection {
     /// `None`: it is closed, as far as is known, or so old that the endpoint may be about to close it.
     fn rouse(self) -> Option<Sender> {
         if self.since.elapsed() >= KEPT_FOR {
             return None;
         }
         match self.connection {
-            Resting::Http1(mut connection) => (!connection.is_closed()).then(|| Sender::Http1(connection.rouse())),
-            Resting::Http2(connection) => (!connection.is_closed()).then_some(Sender::Http2(connection)),
+            RestingConnection::Http1(mut connection) => {
+                (!connection.is_closed()).then(|| Sender::Http1(connection.rouse()))
+            }
+            RestingConnection::Http2(connection) => (!connection.is_closed()).then_some(Sender::Http2(connection)),
         }
     }
 }
 
-impl Resting {
+impl RestingConnection {
     /// `None`: what came on it has not ended, or was the last.
     fn of(sender: Sender) -> Option<Self> {
         match sender {
@@ -113,7 +115,7 @@ impl Resting {
 }
 
 thread_local! {
-    static KEPT: RefCell<HashMap<Owner, Vec<Idle>>> = RefCell::default();
+    static KEPT: RefCell<HashMap<Owner, Vec<IdleConnection>>> = RefCell::default();
 }
 
 /// Less than any server of repute keeps an idle connection: five seconds.

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 
-use super::failure::{Failure, Kind};
+use super::failure::{FailureKind, TokenFailure};
 use super::state::State;
 use crate::clock::Moment;
 use crate::telemetry::metrics::{TokenNumbers, TokenOutcome};
@@ -23,7 +23,7 @@ pub(super) struct Sums {
     pub(super) requests: u64,
     pub(super) failures: u64,
     /// Why the last attempt failed; `None`: it did not, or there was none.
-    pub(super) failure: Option<Arc<Failure>>,
+    pub(super) failure: Option<Arc<TokenFailure>>,
     /// When the last of the tokens that were had expires.
     pub(super) expires: Option<Moment>,
     pub(super) refreshed_at: Option<SystemTime>,
@@ -65,10 +65,10 @@ impl Sums {
     }
 }
 
-fn outcome(failure: Option<&Failure>) -> TokenOutcome {
+fn outcome(failure: Option<&TokenFailure>) -> TokenOutcome {
     match failure.map(|failure| failure.kind) {
         None => TokenOutcome::Ok,
-        Some(Kind::Rejected) => TokenOutcome::Rejected,
-        Some(Kind::Unavailable | Kind::Unready) => TokenOutcome::Unavailable,
+        Some(FailureKind::Rejected) => TokenOutcome::Rejected,
+        Some(FailureKind::Unavailable | FailureKind::Unready) => TokenOutcome::Unavailable,
     }
 }

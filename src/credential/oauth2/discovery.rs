@@ -15,18 +15,18 @@ use std::time::{Duration, SystemTime};
 use http::Method;
 
 use super::answer;
-use super::call::{Address, Patience};
-use super::failure::{Failure, Kind};
+use super::call::{Address, TimeBudget};
+use super::failure::{FailureKind, TokenFailure};
 use super::form::plain_fields;
-use super::metadata::{self, Expected, Metadata, Unfit};
-use super::origin::Origin;
+use super::metadata::{self, Expected, Metadata, MetadataError};
+use super::origin::UrlOrigin;
 use crate::clock::Moment;
 use crate::config::auth::oauth2::{ClientAuth, OAuth2};
 use crate::config::value::Issuer;
 use crate::config::{Scheme, Url};
 use crate::locked::locked;
-use crate::tls::Nameless;
-use crate::transport::Body;
+use crate::tls::TlsTemplate;
+use crate::transport::RequestBody;
 
 /// Finds the token endpoint of one issuer.
 pub(super) struct Discovery {
@@ -37,12 +37,12 @@ pub(super) struct Discovery {
     methods: &'static [&'static str],
     warned: AtomicBool,
     /// Locked for a moment by the loops of the background, and never by a worker.
-    found: Mutex<Option<Found>>,
+    found: Mutex<Option<Discovered>>,
     looking: tokio::sync::Mutex<()>,
 }
 
 #[derive(Clone)]
-struct Found {
+struct Discovered {
     address: Arc<Address>,
     /// From then on it is looked for again.
     until: Moment,
@@ -50,7 +50,7 @@ struct Found {
 
 /// A place without metadata.
 struct Miss {
-    unfit: Unfit,
+    unfit: MetadataError,
     /// How long the issuer asks to be left alone.
     retry_after: Option<Duration>,
 }
@@ -58,7 +58,7 @@ struct Miss {
 /// What must be known beside the issuer to go where it says.
 pub(super) struct Means {
     /// For whatever host.
-    pub(super) tls: Nameless,
+    pub(super) tls: TlsTemplate,
     /// Whether a plain endpoint of another machine will do.
     pub(super) plaintext: bool,
     /// Whether the endpoint is shown a certificate.
@@ -68,7 +68,7 @@ pub(super) struct Means {
 impl Discovery {
     /// `None`: a request can't be sent to this issuer.
     pub(super) fn new(issuer: &Issuer, written: &OAuth2, means: Means) -> Option<Self> {
-        let [first, second] = well_known(&issuer.url).map(|url| address(&url, &means.tls, Origin::Issuer));
+        let [first, second] = well_known(&issuer.url).map(|url| address(&url, &means.tls, UrlOrigin::Issuer));
         Some(Self {
             issuer: issuer.clone(),
             places: [first?, second?],
@@ -86,7 +86,7 @@ impl Discovery {
     }
 
     /// The token endpoint: the one that was found, or what can be found now.
-    pub(super) async fn find(&self, patience: Patience) -> Result<Arc<Address>, Failure> {
+    pub(super) async fn find(&self, patience: TimeBudget) -> Result<Arc<Address>, TokenFailure> {
         let known = self.known();
         let (known, patience) = match known {
             Some(found) if Moment::now() < found.until => return Ok(found.address),
@@ -116,45 +116,45 @@ impl Discovery {
         }
     }
 
-    fn known(&self) -> Option<Found> {
+    fn known(&self) -> Option<Discovered> {
         self.lock().clone()
     }
 
     fn keep(&self, address: Arc<Address>, kept: Duration) -> Arc<Address> {
-        *self.lock() = Some(Found { address: Arc::clone(&address), until: Moment::now() + kept });
+        *self.lock() = Some(Discovered { address: Arc::clone(&address), until: Moment::now() + kept });
         address
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Found>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Discovered>> {
         locked(&self.found)
     }
 
-    async fn discover(&self, patience: Patience) -> Result<Arc<Address>, Failure> {
+    async fn discover(&self, patience: TimeBudget) -> Result<Arc<Address>, TokenFailure> {
         let metadata = self.metadata(patience).await?;
         self.warn_of_methods(&metadata);
-        let address = address(&metadata.token_endpoint, &self.means.tls, Origin::Metadata).ok_or_else(|| {
+        let address = address(&metadata.token_endpoint, &self.means.tls, UrlOrigin::Metadata).ok_or_else(|| {
             let what = "names a `token_endpoint` that can't be asked".to_owned();
-            self.failed(Kind::Rejected, what, "set `token_url` instead of `issuer`")
+            self.failed(FailureKind::Rejected, what, "set `token_url` instead of `issuer`")
         })?;
         tracing::info!(target: LOG, issuer = self.host(), endpoint = address.host(), "token endpoint discovered");
         Ok(Arc::new(address))
     }
 
     /// Of two failures that which says more is told: that nothing is there says least.
-    async fn metadata(&self, patience: Patience) -> Result<Metadata, Failure> {
+    async fn metadata(&self, patience: TimeBudget) -> Result<Metadata, TokenFailure> {
         let first = match self.read(&self.places[0], patience).await? {
             Ok(metadata) => return Ok(metadata),
             Err(unfit) => unfit,
         };
         match (first, self.read(&self.places[1], patience).await?) {
             (_, Ok(metadata)) => Ok(metadata),
-            (Miss { unfit: Unfit::Absent, .. }, Err(second)) => Err(self.failure(1, second)),
+            (Miss { unfit: MetadataError::Absent, .. }, Err(second)) => Err(self.failure(1, second)),
             (first, Err(_)) => Err(self.failure(0, first)),
         }
     }
 
-    async fn read(&self, place: &Address, patience: Patience) -> Result<Result<Metadata, Miss>, Failure> {
-        let heard = place.ask(Method::GET, plain_fields(), Body::Empty, patience).await?;
+    async fn read(&self, place: &Address, patience: TimeBudget) -> Result<Result<Metadata, Miss>, TokenFailure> {
+        let heard = place.ask(Method::GET, plain_fields(), RequestBody::Empty, patience).await?;
         let expected = Expected {
             issuer: &self.issuer.written,
             scheme: self.issuer.url.scheme,
@@ -165,24 +165,24 @@ impl Discovery {
         Ok(metadata::read(&heard.answer(), &expected).map_err(|unfit| Miss { unfit, retry_after: retry_after() }))
     }
 
-    fn failure(&self, place: usize, miss: Miss) -> Failure {
+    fn failure(&self, place: usize, miss: Miss) -> TokenFailure {
         let [first, second] = [0, 1].map(|place| self.places[place].resource().path);
         match miss.unfit {
-            Unfit::Absent => {
+            MetadataError::Absent => {
                 let what = format!("has no metadata, neither at {first} nor at {second}");
-                self.failed(Kind::Rejected, what, "check `issuer`, or set `token_url` instead")
+                self.failed(FailureKind::Rejected, what, "check `issuer`, or set `token_url` instead")
             }
-            Unfit::Unusable(what) => {
+            MetadataError::Unusable(what) => {
                 let what = format!("{what} at {}", [first, second][place]);
-                let failure = self.failed(Kind::Unavailable, what, "check that `issuer` has its metadata there");
-                Failure { retry_after: miss.retry_after, ..failure }
+                let failure = self.failed(FailureKind::Unavailable, what, "check that `issuer` has its metadata there");
+                TokenFailure { retry_after: miss.retry_after, ..failure }
             }
-            Unfit::Wrong(what, help) => self.failed(Kind::Rejected, what, help),
+            MetadataError::Wrong(what, help) => self.failed(FailureKind::Rejected, what, help),
         }
     }
 
-    fn failed(&self, kind: Kind, what: String, help: &'static str) -> Failure {
-        Failure { kind, endpoint: self.host().to_owned(), what, help, retry_after: None }
+    fn failed(&self, kind: FailureKind, what: String, help: &'static str) -> TokenFailure {
+        TokenFailure { kind, endpoint: self.host().to_owned(), what, help, retry_after: None }
     }
 
     /// Once: the endpoint itself has the last word.
@@ -201,7 +201,7 @@ impl Discovery {
 }
 
 /// `None`: no request can be sent there.
-fn address(url: &Url, tls: &Nameless, origin: Origin) -> Option<Address> {
+fn address(url: &Url, tls: &TlsTemplate, origin: UrlOrigin) -> Option<Address> {
     let tls = match url.scheme {
         Scheme::Http => None,
         Scheme::Https => Some(tls.of(&url.authority.host)?),
@@ -239,11 +239,11 @@ const LOG: &str = "sidekey::token";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Authority;
+    use crate::config::UrlAuthority;
 
     #[track_caller]
     fn check(path: &str, first: &str, second: &str) {
-        let authority = Authority { host: "idp.example".to_owned(), port: 8443, default_port: false };
+        let authority = UrlAuthority { host: "idp.example".to_owned(), port: 8443, default_port: false };
         let issuer = Url { scheme: Scheme::Https, authority, path: path.to_owned(), query: None };
 
         let places = well_known(&issuer).map(|url| url.to_string());

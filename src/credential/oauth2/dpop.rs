@@ -18,7 +18,7 @@ use super::assertion::fresh_name;
 use super::challenge;
 use crate::config::Scheme;
 use crate::credential::Verdict;
-use crate::credential::jws::{Signer, Unsigned, thumbprint};
+use crate::credential::jws::{JwsSigner, SigningError, thumbprint};
 use crate::credential::sensitive::secret_value;
 use crate::digest::sha256;
 use crate::secret::Secret;
@@ -36,7 +36,7 @@ pub(super) struct Prover {
 
 /// The key that the tokens of one entry are bound to.
 pub(crate) struct ProofKey {
-    signer: Signer,
+    signer: JwsSigner,
     /// Of each proof.
     head: String,
     thumbprint: String,
@@ -75,7 +75,7 @@ impl Prover {
         method: &str,
         resource: Resource<'_>,
         token: Option<&Secret>,
-    ) -> Result<HeaderValue, Unsigned> {
+    ) -> Result<HeaderValue, SigningError> {
         let nonce = self.nonce.load();
         self.key.prove(method, resource, token, nonce.as_deref().map(String::as_str))
     }
@@ -108,7 +108,7 @@ impl ProofKey {
     pub(super) fn generate() -> Self {
         // Invariant: it fails only where the machine has no randomness, and nothing here works without.
         #[allow(clippy::expect_used)]
-        let signer = Signer::generate().expect("a new key");
+        let signer = JwsSigner::generate().expect("a new key");
         let jwk = signer.public_jwk().unwrap_or_default();
         let head = format!(r#"{{"typ":"dpop+jwt","alg":"{}","jwk":{jwk}}}"#, signer.algorithm);
         Self { signer, head, thumbprint: thumbprint(&jwk) }
@@ -125,8 +125,8 @@ impl ProofKey {
         resource: Resource<'_>,
         token: Option<&Secret>,
         nonce: Option<&str>,
-    ) -> Result<HeaderValue, Unsigned> {
-        let claims = Claims {
+    ) -> Result<HeaderValue, SigningError> {
+        let claims = ProofClaims {
             jti: fresh_name()?,
             htm: method,
             htu: resource.to_string(),
@@ -134,7 +134,7 @@ impl ProofKey {
             ath: token.map(|token| hashed(token.expose().as_bytes())),
             nonce,
         };
-        let claims = serde_json::to_string(&claims).map_err(|_| Unsigned)?;
+        let claims = serde_json::to_string(&claims).map_err(|_| SigningError)?;
         let proof = self.signer.sign(&self.head, &claims)?;
         // It is no secret, but marked as one: HTTP/2 would keep a copy of each for a repetition that never comes.
         Ok(secret_value(proof.expose()))
@@ -143,7 +143,7 @@ impl ProofKey {
 
 /// RFC 9449 §4.2.
 #[derive(Serialize)]
-struct Claims<'a> {
+struct ProofClaims<'a> {
     jti: String,
     htm: &'a str,
     htu: String,

@@ -10,30 +10,30 @@ use super::call::Address;
 use super::discovery::{Discovery, Means};
 use super::first_tokens::FirstTokenLimiter;
 use super::grant::Families;
-use super::origin::Origin;
+use super::origin::UrlOrigin;
 use super::request::TokenRequest;
 use super::request_limiter::SharedPlaces;
 use super::slot::Slot;
 use super::subjects::Subjects;
 use super::token_endpoint::TokenEndpoint;
-use crate::config::auth::oauth2::{Endpoint, EndpointCertificate, OAuth2};
+use crate::config::auth::oauth2::{EndpointCertificate, EndpointConfig, OAuth2};
 use crate::config::{self, At, HttpVersion, Report, Scheme, Tls};
 use crate::credential::Material;
 use crate::credential::digest::Digest;
 use crate::locked::locked;
 use crate::name::ServiceName;
-use crate::tls::{Certificate, ClientTls, Nameless};
+use crate::tls::{Certificate, ClientTls, TlsTemplate};
 
 /// Where a token comes from, how it is asked for, and with which TLS.
 pub(in crate::credential) struct Entry {
-    pub(super) key: Key,
+    pub(super) key: EntryKey,
     certificate: Option<[u8; 32]>,
     request: TokenRequest,
     first_tokens: Option<Arc<FirstTokenLimiter>>,
 }
 
 /// SHA-256 over every part of an [`Entry`].
-pub(in crate::credential) type Key = [u8; 32];
+pub(in crate::credential) type EntryKey = [u8; 32];
 
 /// Where an entry's tokens are.
 #[derive(Clone, Debug)]
@@ -47,8 +47,8 @@ pub(in crate::credential) enum Tokens {
 /// Every live slot by its entry's key: outlives snapshots, holds slots weakly.
 #[derive(Default)]
 pub(crate) struct Slots {
-    slots: Known<Slot>,
-    subjects: Known<Subjects>,
+    slots: WeakMap<Slot>,
+    subjects: WeakMap<Subjects>,
     families: Families,
     /// Of services with many identities: they outlive a reload, so that those before and after it are ten together.
     first_tokens: Mutex<HashMap<ServiceName, Weak<FirstTokenLimiter>>>,
@@ -57,13 +57,13 @@ pub(crate) struct Slots {
 }
 
 /// What is known by its entry's key, for as long as somebody else holds it.
-struct Known<T> {
+struct WeakMap<T> {
     all: Mutex<All<T>>,
     new: Mutex<Vec<Weak<T>>>,
 }
 
 struct All<T> {
-    by_key: HashMap<Key, Weak<T>>,
+    by_key: HashMap<EntryKey, Weak<T>>,
     /// At this many, those that are gone are looked for: at each new one, ten thousand would take a second.
     full: usize,
 }
@@ -126,7 +126,7 @@ impl Slots {
     }
 
     /// The slot of what this key stands for.
-    pub(in crate::credential) fn slot_of(&self, key: Key, make: impl FnOnce() -> Slot) -> Arc<Slot> {
+    pub(in crate::credential) fn slot_of(&self, key: EntryKey, make: impl FnOnce() -> Slot) -> Arc<Slot> {
         self.slots.get(key, make)
     }
 
@@ -143,7 +143,7 @@ impl Slots {
     }
 }
 
-impl<T> Known<T> {
+impl<T> WeakMap<T> {
     fn take_new(&self) -> Vec<Arc<T>> {
         let new = std::mem::take(&mut *locked(&self.new));
         // Those of a config that was refused are gone already.
@@ -151,7 +151,7 @@ impl<T> Known<T> {
     }
 
     /// The one that is there, or a new one.
-    fn get(&self, key: Key, make: impl FnOnce() -> T) -> Arc<T> {
+    fn get(&self, key: EntryKey, make: impl FnOnce() -> T) -> Arc<T> {
         let mut all = locked(&self.all);
         if let Some(known) = all.by_key.get(&key).and_then(Weak::upgrade) {
             return known;
@@ -170,7 +170,7 @@ impl<T> Known<T> {
     }
 }
 
-impl<T> Default for Known<T> {
+impl<T> Default for WeakMap<T> {
     fn default() -> Self {
         Self { all: Mutex::new(All { by_key: HashMap::new(), full: 0 }), new: Mutex::default() }
     }
@@ -186,7 +186,7 @@ fn endpoint(
     let At { value: endpoint, span } = &written.endpoint;
     let trust = written.tls.clone().or_else(|| material.service.tls.as_ref().map(trust_of));
     let place = match endpoint {
-        Endpoint::Token(url) => {
+        EndpointConfig::Token(url) => {
             let host = &url.authority.host;
             let tls = match url.scheme {
                 Scheme::Http => None,
@@ -197,13 +197,13 @@ fn endpoint(
                 }
             };
             let fingerprint = tls.as_ref().map(|tls| tls.fingerprint);
-            Address::of(url, tls, Origin::Written)
+            Address::of(url, tls, UrlOrigin::Written)
                 .ok()
                 .map(|address| (TokenEndpoint::Configured(Arc::new(address)), fingerprint))
         }
-        Endpoint::Issuer(issuer) => {
+        EndpointConfig::Issuer(issuer) => {
             // For a plain issuer too: its endpoint may be another's.
-            let tls = Nameless::compile(trust.as_ref(), certificate, HttpVersion::Auto, *span, report)?;
+            let tls = TlsTemplate::compile(trust.as_ref(), certificate, HttpVersion::Auto, *span, report)?;
             let means = Means {
                 tls,
                 plaintext: material.service.allow_plaintext_credentials,
@@ -256,8 +256,8 @@ fn digest_endpoint(
     let endpoint = &written.endpoint.value;
     let url = endpoint.url();
     let issuer = match endpoint {
-        Endpoint::Token(_) => None,
-        Endpoint::Issuer(issuer) => Some(issuer.written.as_bytes()),
+        EndpointConfig::Token(_) => None,
+        EndpointConfig::Issuer(issuer) => Some(issuer.written.as_bytes()),
     };
     let is_issuer = issuer.is_some();
     digest.list(issuer.into_iter());

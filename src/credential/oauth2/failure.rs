@@ -10,8 +10,8 @@ use crate::code::Code;
 /// One token request that brought no token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{endpoint} {what}; {help}")]
-pub(crate) struct Failure {
-    pub(in crate::credential) kind: Kind,
+pub(crate) struct TokenFailure {
+    pub(in crate::credential) kind: FailureKind,
     /// Host and port of the token endpoint.
     pub(in crate::credential) endpoint: String,
     pub(in crate::credential) what: String,
@@ -22,7 +22,7 @@ pub(crate) struct Failure {
 
 /// Whether asking again could help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum FailureKind {
     /// The endpoint understood and said no: somebody must change the config, or the client's registration.
     Rejected,
     /// No usable answer: it may come right by itself.
@@ -33,24 +33,24 @@ pub(crate) enum Kind {
 
 /// Why a token request could not be written.
 #[derive(Debug)]
-pub(in crate::credential) struct Unready {
+pub(in crate::credential) struct NotAsked {
     pub(in crate::credential) what: String,
     pub(in crate::credential) help: &'static str,
 }
 
-impl Failure {
+impl TokenFailure {
     /// The request could not be written.
-    pub(in crate::credential) fn unready(endpoint: &str, Unready { what, help }: Unready) -> Self {
+    pub(in crate::credential) fn unready(endpoint: &str, NotAsked { what, help }: NotAsked) -> Self {
         let what = format!("was not asked: {what}");
-        Self { kind: Kind::Unready, endpoint: endpoint.to_owned(), what, help, retry_after: None }
+        Self { kind: FailureKind::Unready, endpoint: endpoint.to_owned(), what, help, retry_after: None }
     }
 
     /// The word of our answer to a request that got no token because of this.
     pub(crate) fn code(&self) -> Code {
         match self.kind {
-            Kind::Rejected => Code::TokenRejected,
-            Kind::Unavailable => Code::TokenUnavailable,
-            Kind::Unready => Code::CredentialUnavailable,
+            FailureKind::Rejected => Code::TokenRejected,
+            FailureKind::Unavailable => Code::TokenUnavailable,
+            FailureKind::Unready => Code::CredentialUnavailable,
         }
     }
 

@@ -19,7 +19,7 @@ pub(super) struct TokenForm {
 }
 
 /// A token request that is ready to go.
-pub(super) struct Written {
+pub(super) struct WrittenRequest {
     /// Wiped when the last that holds it is gone.
     pub(super) body: Bytes,
     pub(super) fields: HeaderMap,
@@ -59,11 +59,11 @@ impl TokenForm {
         self.fields.insert(&FIELD, proof);
     }
 
-    pub(super) fn finish(self) -> Written {
+    pub(super) fn finish(self) -> WrittenRequest {
         // Encoded in one go, for all of it is known by now: a form that grew would leave copies of its secrets behind.
         let body = Bytes::from_owner(Secret::of_parts(|| self.parts()));
         let secrets = Spellings::of(self.secrets.iter().map(Secret::expose));
-        Written { body, fields: self.fields, secrets }
+        WrittenRequest { body, fields: self.fields, secrets }
     }
 
     /// The form as it is sent, in pieces.

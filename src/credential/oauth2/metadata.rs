@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::answer::{Answer, is_compressed, object, readable};
+use super::answer::{TokenAnswer, is_compressed, object, readable};
 use super::spellings::Spellings;
 use crate::config::{Scheme, Url};
 
@@ -31,7 +31,7 @@ pub(super) struct Expected<'a> {
 
 /// Why a document says nothing that we could use.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Unfit {
+pub(super) enum MetadataError {
     /// There is none here.
     Absent,
     /// What is here can't be read, now.
@@ -41,18 +41,18 @@ pub(super) enum Unfit {
 }
 
 /// Reads what was found at one of the places where an issuer may have its metadata.
-pub(super) fn read(answer: &Answer<'_>, expected: &Expected<'_>) -> Result<Metadata, Unfit> {
+pub(super) fn read(answer: &TokenAnswer<'_>, expected: &Expected<'_>) -> Result<Metadata, MetadataError> {
     match answer.status.as_u16() {
         200 => {}
         408 | 429 => return Err(unusable(answer.status, "")),
-        400..=499 => return Err(Unfit::Absent),
+        400..=499 => return Err(MetadataError::Absent),
         300..=399 => return Err(unusable(answer.status, ", and redirects are not followed")),
         _ => return Err(unusable(answer.status, "")),
     }
     let document: Option<Document> = readable(answer).and_then(object);
     let document = document.ok_or_else(|| match answer {
-        Answer { body: None, .. } => unusable(answer.status, " with more than 64 KiB"),
-        Answer { fields, .. } if is_compressed(fields) => unusable(answer.status, " compressed"),
+        TokenAnswer { body: None, .. } => unusable(answer.status, " with more than 64 KiB"),
+        TokenAnswer { fields, .. } if is_compressed(fields) => unusable(answer.status, " compressed"),
         _ => unusable(answer.status, " with something that is no metadata in JSON"),
     })?;
     expect_issuer(&document.issuer, expected)?;
@@ -71,31 +71,31 @@ struct Document {
 }
 
 /// One issuer must not speak for another (RFC 8414 §3.3).
-fn expect_issuer(found: &Value, expected: &Expected<'_>) -> Result<(), Unfit> {
+fn expect_issuer(found: &Value, expected: &Expected<'_>) -> Result<(), MetadataError> {
     match found.as_str() {
         Some(issuer) if issuer == expected.issuer => Ok(()),
         Some(issuer) => {
             let what = format!("has the metadata of the issuer `{}`, not of `{}`", quote(issuer), expected.issuer);
-            Err(Unfit::Wrong(what, "write `issuer` exactly as its metadata does"))
+            Err(MetadataError::Wrong(what, "write `issuer` exactly as its metadata does"))
         }
-        None => Err(Unfit::Wrong("has metadata that name no `issuer`".to_owned(), HELP_TOKEN_URL)),
+        None => Err(MetadataError::Wrong("has metadata that name no `issuer`".to_owned(), HELP_TOKEN_URL)),
     }
 }
 
-fn token_endpoint(document: &Document, expected: &Expected<'_>) -> Result<Url, Unfit> {
+fn token_endpoint(document: &Document, expected: &Expected<'_>) -> Result<Url, MetadataError> {
     // RFC 8705 §5: a client with a certificate goes where one is asked for.
     let alias = document.mtls_endpoint_aliases.get("token_endpoint").filter(|_| expected.certificate);
     let Some(named) = alias.unwrap_or(&document.token_endpoint).as_str() else {
-        return Err(Unfit::Wrong("names no `token_endpoint` in its metadata".to_owned(), HELP_TOKEN_URL));
+        return Err(MetadataError::Wrong("names no `token_endpoint` in its metadata".to_owned(), HELP_TOKEN_URL));
     };
     let Some(url) = Url::endpoint(named) else {
         let what = format!("names a `token_endpoint` that can't be asked: `{}`", quote(named));
-        return Err(Unfit::Wrong(what, HELP_TOKEN_URL));
+        return Err(MetadataError::Wrong(what, HELP_TOKEN_URL));
     };
     let downgrade = expected.scheme == Scheme::Https && url.scheme == Scheme::Http;
     if downgrade || (url.is_exposed() && !expected.plaintext) {
         let what = format!("names a `token_endpoint` without TLS: `{}`", quote(named));
-        return Err(Unfit::Wrong(what, "credentials are not sent there; set `token_url` instead of `issuer`"));
+        return Err(MetadataError::Wrong(what, "credentials are not sent there; set `token_url` instead of `issuer`"));
     }
     Ok(url)
 }
@@ -105,8 +105,8 @@ fn auth_methods(value: Value) -> Option<Vec<String>> {
     Some(methods.iter().filter_map(Value::as_str).map(quote).collect())
 }
 
-fn unusable(status: StatusCode, more: &str) -> Unfit {
-    Unfit::Unusable(format!("answered {}{more}", status.as_u16()))
+fn unusable(status: StatusCode, more: &str) -> MetadataError {
+    MetadataError::Unusable(format!("answered {}{more}", status.as_u16()))
 }
 
 /// No secret of ours was sent for a document, so none can be in it.
@@ -131,9 +131,9 @@ mod tests {
         Expected { issuer: ISSUER, scheme: Scheme::Https, plaintext: false, certificate: false }
     }
 
-    fn answered(status: u16, body: &[u8], expected: &Expected<'_>) -> Result<Metadata, Unfit> {
+    fn answered(status: u16, body: &[u8], expected: &Expected<'_>) -> Result<Metadata, MetadataError> {
         let status = StatusCode::from_u16(status).expect("a status");
-        read(&Answer { status, fields: &HeaderMap::new(), body: Some(body) }, expected)
+        read(&TokenAnswer { status, fields: &HeaderMap::new(), body: Some(body) }, expected)
     }
 
     #[track_caller]
@@ -147,7 +147,7 @@ mod tests {
     fn check_wrong(document: &Value, expected: &Expected<'_>, text: &str) {
         let unfit = answered(200, document.to_string().as_bytes(), expected).expect_err("nothing to follow");
 
-        let Unfit::Wrong(what, help) = unfit else { panic!("{unfit:?}") };
+        let MetadataError::Wrong(what, help) = unfit else { panic!("{unfit:?}") };
         assert_eq!(format!("{what}; {help}"), text, "{document}");
     }
 
@@ -222,22 +222,22 @@ mod tests {
     }
 
     #[track_caller]
-    fn check_unfit(status: u16, body: &[u8], unfit: Unfit) {
+    fn check_unfit(status: u16, body: &[u8], unfit: MetadataError) {
         assert_eq!(answered(status, body, &expected()), Err(unfit), "{status}");
     }
 
     #[test]
     fn what_is_no_document_is_none() {
-        let unusable = |what: &str| Unfit::Unusable(what.to_owned());
+        let unusable = |what: &str| MetadataError::Unusable(what.to_owned());
         for status in [400, 401, 403, 404, 405, 410] {
-            check_unfit(status, b"{}", Unfit::Absent);
+            check_unfit(status, b"{}", MetadataError::Absent);
         }
         check_unfit(200, b"<html>", unusable("answered 200 with something that is no metadata in JSON"));
         check_unfit(200, b"[]", unusable("answered 200 with something that is no metadata in JSON"));
         check_unfit(302, b"", unusable("answered 302, and redirects are not followed"));
         check_unfit(429, b"", unusable("answered 429"));
         check_unfit(503, b"", unusable("answered 503"));
-        let long = Answer { status: StatusCode::OK, fields: &HeaderMap::new(), body: None };
+        let long = TokenAnswer { status: StatusCode::OK, fields: &HeaderMap::new(), body: None };
         assert_eq!(read(&long, &expected()), Err(unusable("answered 200 with more than 64 KiB")));
     }
 

@@ -3,9 +3,9 @@
 use std::time::{Duration, SystemTime};
 
 use super::dpop::token_type;
-use super::failure::Failure;
+use super::failure::TokenFailure;
 use super::slot::Slot;
-use super::state_file::Unclaimed;
+use super::state_file::ClaimError;
 use crate::secret::Secret;
 
 /// A token, and all that is known of it.
@@ -22,12 +22,12 @@ pub(crate) struct Obtained {
 
 /// Why a command gets no token.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Unobtained {
+pub(crate) enum ObtainError {
     /// What it is asked for with belongs to another process.
     #[error(transparent)]
-    Unclaimed(#[from] Unclaimed),
+    Unclaimed(#[from] ClaimError),
     #[error(transparent)]
-    Failed(#[from] Failure),
+    Failed(#[from] TokenFailure),
 }
 
 impl Slot {
@@ -35,7 +35,7 @@ impl Slot {
     ///
     /// # Errors
     /// When the endpoint gives none, or may not be asked by this process.
-    pub(crate) async fn obtain(&self) -> Result<Obtained, Unobtained> {
+    pub(crate) async fn obtain(&self) -> Result<Obtained, ObtainError> {
         if let Some(claim) = self.claim()? {
             claim.commit();
         }
@@ -53,7 +53,7 @@ impl Slot {
     }
 }
 
-impl Unobtained {
+impl ObtainError {
     /// What happened.
     pub(crate) fn what(&self) -> String {
         match self {

@@ -2,7 +2,7 @@
 
 /// How the address came into the config: what a failure tells people to look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::credential) enum Origin {
+pub(in crate::credential) enum UrlOrigin {
     /// It is `token_url`.
     Written,
     /// It is a place of `issuer`.

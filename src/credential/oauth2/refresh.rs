@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::answer::Granted;
-use super::failure::{Failure, Kind};
+use super::failure::{FailureKind, TokenFailure};
 use super::request_limiter::RequestPermit;
 use super::schedule::{APART, Novelty, Schedule};
 use super::signals::RefreshSignals;
@@ -54,7 +54,7 @@ struct Refresher {
 }
 
 /// What an attempt holds while others wait in line for it.
-type Permits = (Option<OwnedSemaphorePermit>, Option<RequestPermit>);
+type FirstTokenPermits = (Option<OwnedSemaphorePermit>, Option<RequestPermit>);
 
 impl Refresher {
     fn of(slot: Weak<Slot>) -> Option<Self> {
@@ -136,7 +136,7 @@ impl Refresher {
     }
 
     /// Waits in line if this would be the first token of one of many, or that of one of many subjects.
-    async fn enter(&self) -> Option<Permits> {
+    async fn enter(&self) -> Option<FirstTokenPermits> {
         let slot = self.slot.upgrade()?;
         let state = slot.state();
         let first_tokens = slot.first_tokens.clone().filter(|_| state.token.is_none());
@@ -170,7 +170,7 @@ impl Refresher {
         Some(slot.policies.timeout())
     }
 
-    fn end(&mut self, fetched: Result<Granted, Failure>) -> Option<()> {
+    fn end(&mut self, fetched: Result<Granted, TokenFailure>) -> Option<()> {
         let slot = self.slot.upgrade()?;
         let before = slot.state();
         match fetched {
@@ -191,9 +191,9 @@ impl Refresher {
         tokio::time::timeout(left, self.signals.wake.notified()).await.ok();
     }
 
-    fn unavailable(&self, what: &str, help: &'static str) -> Failure {
+    fn unavailable(&self, what: &str, help: &'static str) -> TokenFailure {
         let endpoint = self.source.host().to_owned();
-        Failure { kind: Kind::Unavailable, endpoint, what: what.to_owned(), help, retry_after: None }
+        TokenFailure { kind: FailureKind::Unavailable, endpoint, what: what.to_owned(), help, retry_after: None }
     }
 
     fn succeed(&mut self, slot: &Slot, before: &State, mut granted: Granted) {
@@ -215,7 +215,7 @@ impl Refresher {
         slot.store(state);
     }
 
-    fn fail(&mut self, slot: &Slot, before: &State, failure: Failure) {
+    fn fail(&mut self, slot: &Slot, before: &State, failure: TokenFailure) {
         let now = Moment::now();
         self.schedule.failed(&failure, now);
         let retry_in = self.schedule.due().map_or(0, |due| due.since(now).as_secs());

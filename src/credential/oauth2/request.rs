@@ -8,22 +8,22 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderName, Method};
 
-use super::answer::{self, Asked, Granted};
-use super::call::{Address, Heard, Patience};
+use super::answer::{self, AnswerExpectation, Granted};
+use super::call::{Address, Heard, TimeBudget};
 use super::client::Client;
 use super::dpop::{ProofKey, Prover};
-use super::failure::{Failure, Unready};
-use super::form::{TokenForm, Written};
+use super::failure::{NotAsked, TokenFailure};
+use super::form::{TokenForm, WrittenRequest};
 use super::grant::{Claim, Families, Grant, Input};
 use super::source::{Fetch, TokenSource};
-use super::state_file::Unclaimed;
+use super::state_file::ClaimError;
 use super::token_endpoint::TokenEndpoint;
 use crate::config::Report;
 use crate::config::auth::OAuth2;
 use crate::credential::digest::Digest;
 use crate::secret::Secret;
 use crate::tls::Certificate;
-use crate::transport::Body;
+use crate::transport::RequestBody;
 
 /// The token request of one entry, made anew each time it is sent.
 pub(super) struct TokenRequest {
@@ -80,9 +80,9 @@ impl TokenRequest {
     }
 
     /// One token request, on behalf of `subject` where requests say who that is.
-    pub(super) async fn exchange(&self, timeout: Duration, subject: Option<&Secret>) -> Result<Granted, Failure> {
+    pub(super) async fn exchange(&self, timeout: Duration, subject: Option<&Secret>) -> Result<Granted, TokenFailure> {
         let mut input = self.grant.input(subject).await;
-        let patience = Patience::of(timeout);
+        let patience = TimeBudget::of(timeout);
         let address = self.endpoint.find(patience).await?;
         let mut sent = self.send(&address, &input, patience).await?;
         if self.prover.is_some() && answer::wants_nonce(&sent.1.answer()) {
@@ -101,15 +101,15 @@ impl TokenRequest {
         &self,
         address: &Address,
         input: &Input<'_>,
-        patience: Patience,
-    ) -> Result<(Written, Heard), Failure> {
+        patience: TimeBudget,
+    ) -> Result<(WrittenRequest, Heard), TokenFailure> {
         let (written, heard) = match self.send_on_kept(address, input, patience).await? {
             Some((written, heard)) => (written, heard),
             None => {
                 // Written anew, though one may have been written for a connection that was lost: an endpoint that got it
                 // all the same would not take the same JWT or proof twice.
                 let written = self.write(address, input, patience).await?;
-                let (fields, form) = (written.fields.clone(), Body::Whole(Some(written.body.clone())));
+                let (fields, form) = (written.fields.clone(), RequestBody::Whole(Some(written.body.clone())));
                 let heard = address.ask(Method::POST, fields, form, patience).await;
                 (written, heard)
             }
@@ -127,8 +127,8 @@ impl TokenRequest {
         &self,
         address: &Address,
         input: &Input<'_>,
-        patience: Patience,
-    ) -> Result<Option<(Written, Result<Heard, Failure>)>, Failure> {
+        patience: TimeBudget,
+    ) -> Result<Option<(WrittenRequest, Result<Heard, TokenFailure>)>, TokenFailure> {
         // A refresh token may be good only once: what is lost with one must not be asked again, so it is never put on a
         // connection that may be about to close. All other requests may be made twice.
         if self.is_heard_out() {
@@ -136,22 +136,30 @@ impl TokenRequest {
         }
         let Some(kept) = address.kept() else { return Ok(None) };
         let written = self.write(address, input, patience).await?;
-        let (fields, form) = (written.fields.clone(), Body::Whole(Some(written.body.clone())));
+        let (fields, form) = (written.fields.clone(), RequestBody::Whole(Some(written.body.clone())));
         let heard = address.ask_on(kept, Method::POST, fields, form, patience).await;
         Ok(heard.map(|heard| (written, heard)))
     }
 
     /// The request, in no more than the time that is left.
-    async fn write(&self, address: &Address, input: &Input<'_>, patience: Patience) -> Result<Written, Failure> {
+    async fn write(
+        &self,
+        address: &Address,
+        input: &Input<'_>,
+        patience: TimeBudget,
+    ) -> Result<WrittenRequest, TokenFailure> {
         let Some(form) = patience.keep(self.form(address, input)).await else {
             let what = format!("the request could not be written until `timeout` ({:?}) was over", patience.timeout);
-            return Err(Failure::unready(self.host(), Unready { what, help: "check the disk of `client_assertion`" }));
+            return Err(TokenFailure::unready(
+                self.host(),
+                NotAsked { what, help: "check the disk of `client_assertion`" },
+            ));
         };
-        Ok(form.map_err(|unready| Failure::unready(self.host(), unready))?.finish())
+        Ok(form.map_err(|unready| TokenFailure::unready(self.host(), unready))?.finish())
     }
 
     /// Writes the request as it goes out this time.
-    async fn form(&self, address: &Address, input: &Input<'_>) -> Result<TokenForm, Unready> {
+    async fn form(&self, address: &Address, input: &Input<'_>) -> Result<TokenForm, NotAsked> {
         let mut form = self.grant.form(input).await?;
         self.client.authenticate(&mut form).await?;
         self.wanted.write(&mut form);
@@ -161,8 +169,8 @@ impl TokenRequest {
         Ok(form)
     }
 
-    fn asked<'a>(&'a self, address: &'a Address, written: &'a Written, heard: &Heard) -> Asked<'a> {
-        Asked {
+    fn asked<'a>(&'a self, address: &'a Address, written: &'a WrittenRequest, heard: &Heard) -> AnswerExpectation<'a> {
+        AnswerExpectation {
             endpoint: address.host(),
             secrets: &written.secrets,
             certificate: self.certificate,
@@ -190,7 +198,7 @@ impl TokenSource for TokenRequest {
         self.grant.refresh_token().is_some()
     }
 
-    fn claim(&self) -> Result<Option<Claim>, Unclaimed> {
+    fn claim(&self) -> Result<Option<Claim>, ClaimError> {
         self.grant.refresh_token().map_or(Ok(None), |token| token.claim())
     }
 
@@ -243,7 +251,7 @@ mod tests {
     use super::*;
     use crate::config::auth::oauth2::ClientAuth;
     use crate::config::{At, Scheme, Secrets, Url};
-    use crate::credential::oauth2::origin::Origin;
+    use crate::credential::oauth2::origin::UrlOrigin;
     use crate::credential::tests::oauth2;
 
     fn secret(text: &str) -> At<Secret> {
@@ -251,9 +259,9 @@ mod tests {
     }
 
     /// The request that this method makes.
-    fn written(method: &OAuth2) -> Written {
+    fn written(method: &OAuth2) -> WrittenRequest {
         let url = Url { scheme: Scheme::Http, ..method.endpoint.value.url().clone() };
-        let address = Arc::new(Address::of(&url, None, Origin::Written).expect("an address"));
+        let address = Arc::new(Address::of(&url, None, UrlOrigin::Written).expect("an address"));
         let mut report = Report::new(Secrets::Read);
         let endpoint = TokenEndpoint::Configured(Arc::clone(&address));
         let request = TokenRequest::compile(method, endpoint, None, &Families::default(), &mut report);

@@ -13,7 +13,7 @@
 
 use std::time::Duration;
 
-use super::failure::{Failure, Kind};
+use super::failure::{FailureKind, TokenFailure};
 use super::state::Token;
 use crate::clock::{Backoff, Moment};
 
@@ -80,14 +80,14 @@ impl Schedule {
     }
 
     /// The request brought none.
-    pub(super) fn failed(&mut self, failure: &Failure, now: Moment) {
+    pub(super) fn failed(&mut self, failure: &TokenFailure, now: Moment) {
         self.failing = true;
         self.spaced = now + APART;
 
         let asked = failure.retry_after.unwrap_or_default().min(LONGEST_ASKED);
         let backoff = match failure.kind {
-            Kind::Rejected => &mut self.after_rejection,
-            Kind::Unavailable | Kind::Unready => &mut self.after_outage,
+            FailureKind::Rejected => &mut self.after_rejection,
+            FailureKind::Unavailable | FailureKind::Unready => &mut self.after_outage,
         };
         self.due = Some(now + backoff.next(asked));
         self.replaceable = self.replaceable.max(self.spaced).max(now + asked);
@@ -158,9 +158,9 @@ mod tests {
         Token { generation: 1, access_token: Secret::new("token".to_owned()), sent, life: seconds(life) }
     }
 
-    fn failure(kind: Kind, retry_after: Option<u64>) -> Failure {
+    fn failure(kind: FailureKind, retry_after: Option<u64>) -> TokenFailure {
         let retry_after = retry_after.map(Duration::from_secs);
-        Failure { kind, endpoint: "idp".to_owned(), what: "failed".to_owned(), help: "wait", retry_after }
+        TokenFailure { kind, endpoint: "idp".to_owned(), what: "failed".to_owned(), help: "wait", retry_after }
     }
 
     /// A token fetched in no time, with this `chance`: seconds until it is refreshed.
@@ -237,7 +237,7 @@ mod tests {
 
     /// After `times` failures in a row: the least and the most seconds to the next attempt.
     #[track_caller]
-    fn check_backoff(kind: Kind, retry_after: Option<u64>, times: usize, least: f64, most: f64) {
+    fn check_backoff(kind: FailureKind, retry_after: Option<u64>, times: usize, least: f64, most: f64) {
         let start = Moment::now();
         let mut schedule = Schedule::new(start);
 
@@ -249,28 +249,28 @@ mod tests {
 
     #[test]
     fn failures_back_off_from_a_second_or_ten_to_a_minute() {
-        check_backoff(Kind::Unavailable, None, 1, 1.0, 2.0);
-        check_backoff(Kind::Unavailable, None, 3, 4.0, 8.0);
-        check_backoff(Kind::Unavailable, None, 20, 60.0, 60.0);
-        check_backoff(Kind::Unready, None, 2, 2.0, 4.0);
-        check_backoff(Kind::Rejected, None, 1, 10.0, 20.0);
-        check_backoff(Kind::Rejected, None, 2, 20.0, 40.0);
-        check_backoff(Kind::Rejected, None, 20, 60.0, 60.0);
+        check_backoff(FailureKind::Unavailable, None, 1, 1.0, 2.0);
+        check_backoff(FailureKind::Unavailable, None, 3, 4.0, 8.0);
+        check_backoff(FailureKind::Unavailable, None, 20, 60.0, 60.0);
+        check_backoff(FailureKind::Unready, None, 2, 2.0, 4.0);
+        check_backoff(FailureKind::Rejected, None, 1, 10.0, 20.0);
+        check_backoff(FailureKind::Rejected, None, 2, 20.0, 40.0);
+        check_backoff(FailureKind::Rejected, None, 20, 60.0, 60.0);
     }
 
     #[test]
     fn what_the_endpoint_asks_for_is_honored_up_to_five_minutes() {
-        check_backoff(Kind::Unavailable, Some(30), 1, 30.0, 30.0);
-        check_backoff(Kind::Unavailable, Some(0), 1, 1.0, 2.0);
-        check_backoff(Kind::Rejected, Some(2), 1, 10.0, 20.0);
-        check_backoff(Kind::Unavailable, Some(86_400), 1, 300.0, 300.0);
+        check_backoff(FailureKind::Unavailable, Some(30), 1, 30.0, 30.0);
+        check_backoff(FailureKind::Unavailable, Some(0), 1, 1.0, 2.0);
+        check_backoff(FailureKind::Rejected, Some(2), 1, 10.0, 20.0);
+        check_backoff(FailureKind::Unavailable, Some(86_400), 1, 300.0, 300.0);
     }
 
     #[test]
     fn requests_do_not_hurry_a_retry_but_a_changed_config_does() {
         let start = Moment::now();
         let mut schedule = Schedule::new(start);
-        schedule.failed(&failure(Kind::Unavailable, Some(120)), start);
+        schedule.failed(&failure(FailureKind::Unavailable, Some(120)), start);
 
         schedule.wanted(start + seconds(5.0));
         assert_eq!(schedule.due(), Some(start + seconds(120.0)));
@@ -283,7 +283,7 @@ mod tests {
     fn a_demand_waits_for_nothing() {
         let start = Moment::now();
         let mut schedule = Schedule::new(start);
-        schedule.failed(&failure(Kind::Rejected, Some(120)), start);
+        schedule.failed(&failure(FailureKind::Rejected, Some(120)), start);
 
         schedule.demanded(start + seconds(0.1));
 
@@ -332,7 +332,7 @@ mod tests {
     fn a_dead_token_does_not_disturb_an_endpoint_that_asked_to_be_left_alone() {
         let start = Moment::now();
         let mut schedule = Schedule::new(start);
-        schedule.failed(&failure(Kind::Unavailable, Some(60)), start);
+        schedule.failed(&failure(FailureKind::Unavailable, Some(60)), start);
 
         assert!(!schedule.rejected(start + seconds(59.0)));
         assert!(schedule.rejected(start + seconds(60.0)));
@@ -342,10 +342,10 @@ mod tests {
     fn a_success_starts_the_back_off_over() {
         let start = Moment::now();
         let mut schedule = Schedule::new(start);
-        (0..8).for_each(|_| schedule.failed(&failure(Kind::Unavailable, None), start));
+        (0..8).for_each(|_| schedule.failed(&failure(FailureKind::Unavailable, None), start));
 
         schedule.succeeded(&token(start, 100.0), Novelty::New, seconds(20.0), 0.5, start);
-        schedule.failed(&failure(Kind::Unavailable, None), start);
+        schedule.failed(&failure(FailureKind::Unavailable, None), start);
 
         let wait = schedule.due().expect("a retry").since(start);
         assert!(wait <= seconds(2.0), "{wait:?}");

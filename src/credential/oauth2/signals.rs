@@ -8,7 +8,7 @@
 use super::sync::{AtomicBool, AtomicU64, AtomicUsize, Notify, Ordering};
 
 /// Somebody who waits for an attempt to end, until this is dropped.
-pub(super) struct Waiting<'a>(&'a RefreshSignals);
+pub(super) struct TokenWait<'a>(&'a RefreshSignals);
 
 /// What the refresher is asked for.
 #[derive(Debug, Default)]
@@ -34,9 +34,9 @@ impl RefreshSignals {
     }
 
     /// Whoever waits is counted first and says what for then: see [`RefreshSignals::withdraw`].
-    pub(super) fn waiting(&self) -> Waiting<'_> {
+    pub(super) fn waiting(&self) -> TokenWait<'_> {
         self.waiting.fetch_add(1, Ordering::AcqRel);
-        Waiting(self)
+        TokenWait(self)
     }
 
     /// Takes back the wish for an attempt if nobody waits any more. `false`: somebody does.
@@ -90,7 +90,7 @@ impl RefreshSignals {
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for TokenWait<'_> {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::AcqRel);
     }

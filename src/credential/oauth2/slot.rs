@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 use super::counts::Counts;
 use super::dpop::token_type;
-use super::failure::{Failure, Kind};
+use super::failure::{FailureKind, TokenFailure};
 use super::first_tokens::FirstTokenLimiter;
 use super::grant::Claim;
 use super::latest::Latest;
@@ -28,7 +28,7 @@ use super::request_limiter::RequestLimiter;
 use super::signals::RefreshSignals;
 use super::source::TokenSource;
 use super::state::{State, Token, TokenStatus};
-use super::state_file::Unclaimed;
+use super::state_file::ClaimError;
 use crate::clock::Moment;
 use crate::code::Code;
 use crate::credential::Error;
@@ -57,7 +57,7 @@ pub(crate) struct Slot {
 
 /// Why there is no other token, though somebody demanded one.
 #[derive(Clone, Debug, thiserror::Error)]
-pub(crate) enum Undelivered {
+pub(crate) enum WaitError {
     #[error("another token was asked for less than a second ago")]
     TooSoon,
     /// Of many that are asked for together.
@@ -67,7 +67,7 @@ pub(crate) enum Undelivered {
     Failed(#[from] Error),
 }
 
-impl Undelivered {
+impl WaitError {
     /// The word of the answer.
     pub(crate) fn code(&self) -> Code {
         match self {
@@ -177,11 +177,11 @@ impl Slot {
     }
 
     /// Whether another token may be demanded now, which is then counted as done: at most once a second.
-    pub(crate) fn may_demand(&self) -> Result<(), Undelivered> {
+    pub(crate) fn may_demand(&self) -> Result<(), WaitError> {
         let now = Moment::now();
         let mut last = locked(&self.demanded);
         if last.is_some_and(|last| now.since(last) < BETWEEN_DEMANDS) {
-            return Err(Undelivered::TooSoon);
+            return Err(WaitError::TooSoon);
         }
         *last = Some(now);
         Ok(())
@@ -192,7 +192,7 @@ impl Slot {
     ///
     /// # Errors
     /// When that attempt fails or does not end in time, which leaves the token in hand.
-    pub(crate) async fn demand(&self) -> Result<(), Undelivered> {
+    pub(crate) async fn demand(&self) -> Result<(), WaitError> {
         let before = self.state();
         let state = if before.abandoned {
             before
@@ -239,7 +239,7 @@ impl Slot {
             (what, "send fewer requests of new subjects at a time, or ask for an endpoint that answers sooner")
         };
         let endpoint = self.source.host().to_owned();
-        let failure = Failure { kind: Kind::Unavailable, endpoint, what, help, retry_after: None };
+        let failure = TokenFailure { kind: FailureKind::Unavailable, endpoint, what, help, retry_after: None };
         Error::Unavailable { failure: Arc::new(failure), retry_after: 1 }
     }
 
@@ -283,7 +283,7 @@ impl Slot {
     ///
     /// # Errors
     /// When it is another process's, or can't be read.
-    pub(crate) fn claim(&self) -> Result<Option<Claim>, Unclaimed> {
+    pub(crate) fn claim(&self) -> Result<Option<Claim>, ClaimError> {
         self.source.claim()
     }
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use super::answer::Granted;
 use super::dpop::ProofKey;
-use super::failure::Failure;
+use super::failure::TokenFailure;
 use super::grant::Claim;
-use super::state_file::Unclaimed;
+use super::state_file::ClaimError;
 use crate::clock::Moment;
 
 /// Where tokens of one entry come from.
@@ -41,7 +41,7 @@ pub(crate) trait TokenSource: Send + Sync {
     }
 
     /// Has what outlives the process for this process alone, once that is committed. Blocks.
-    fn claim(&self) -> Result<Option<Claim>, Unclaimed> {
+    fn claim(&self) -> Result<Option<Claim>, ClaimError> {
         Ok(None)
     }
 
@@ -57,4 +57,4 @@ pub(crate) trait TokenSource: Send + Sync {
 }
 
 /// A token request on its way.
-pub(crate) type Fetch<'a> = Pin<Box<dyn Future<Output = Result<Granted, Failure>> + 'a>>;
+pub(crate) type Fetch<'a> = Pin<Box<dyn Future<Output = Result<Granted, TokenFailure>> + 'a>>;

@@ -37,7 +37,7 @@ impl Spellings {
     fn strip(&self, words: &str) -> String {
         let mut found = Vec::new();
         if !self.0.is_empty() {
-            self.find(&Reading::plain(words), DEEPEST, &mut found);
+            self.find(&DecodedWords::plain(words), DEEPEST, &mut found);
         }
         found.sort_by_key(|range| (range.start, range.end));
         let mut stripped = String::with_capacity(words.len());
@@ -55,7 +55,7 @@ impl Spellings {
     }
 
     /// Finds the secrets in a reading of the words, and in what becomes of it when it is decoded up to `depth` times.
-    fn find(&self, reading: &Reading, depth: usize, found: &mut Vec<Range<usize>>) {
+    fn find(&self, reading: &DecodedWords, depth: usize, found: &mut Vec<Range<usize>>) {
         for secret in self.0.iter().map(|secret| secret.expose().as_bytes()) {
             if secret.len() >= reading.shortest {
                 found.extend(reading.places(secret));
@@ -77,7 +77,7 @@ impl Spellings {
 }
 
 /// The words, or what they are when something in them is decoded.
-struct Reading {
+struct DecodedWords {
     bytes: Zeroizing<Vec<u8>>,
     /// Where in the words each byte comes from.
     origins: Vec<Range<usize>>,
@@ -85,7 +85,7 @@ struct Reading {
     shortest: usize,
 }
 
-impl Reading {
+impl DecodedWords {
     fn plain(words: &str) -> Self {
         let bytes = Zeroizing::new(words.as_bytes().to_vec());
         Self { bytes, origins: (0..words.len()).map(|at| at..at + 1).collect(), shortest: 1 }

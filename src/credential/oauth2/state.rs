@@ -23,7 +23,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::failure::{Failure, Kind};
+use super::failure::{FailureKind, TokenFailure};
 use crate::clock::Moment;
 use crate::credential::Error;
 use crate::secret::Secret;
@@ -45,7 +45,7 @@ pub(in crate::credential) struct State {
     /// The last token that was had; it may have expired.
     pub(in crate::credential) token: Option<Arc<Token>>,
     /// Why the last attempt failed; `None`: it did not, or there was none.
-    pub(in crate::credential) failure: Option<Arc<Failure>>,
+    pub(in crate::credential) failure: Option<Arc<TokenFailure>>,
     pub(in crate::credential) in_flight: bool,
     /// The next attempt will replace a token that the service called dead.
     pub(in crate::credential) replacing: bool,
@@ -131,15 +131,15 @@ impl State {
     }
 
     /// What a request is told that gets no token because of this.
-    pub(in crate::credential) fn error(&self, failure: &Arc<Failure>, now: Moment) -> Error {
+    pub(in crate::credential) fn error(&self, failure: &Arc<TokenFailure>, now: Moment) -> Error {
         let wait = self.due.map_or(Duration::ZERO, |due| due.since(now));
         // Whole seconds, rounded up: who comes back then finds that attempt made.
         let retry_after = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         let (failure, retry_after) = (Arc::clone(failure), retry_after.max(1));
         match failure.kind {
-            Kind::Rejected => Error::Rejected { failure, retry_after },
-            Kind::Unavailable => Error::Unavailable { failure, retry_after },
-            Kind::Unready => Error::Unready { failure, retry_after },
+            FailureKind::Rejected => Error::Rejected { failure, retry_after },
+            FailureKind::Unavailable => Error::Unavailable { failure, retry_after },
+            FailureKind::Unready => Error::Unready { failure, retry_after },
         }
     }
 

@@ -23,7 +23,7 @@ use crate::secret::Secret;
 
 /// What a state file holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Kept {
+pub(super) struct RefreshState {
     /// SHA-256 of the refresh token that the config had: with another one in the config, this is of no more use.
     pub(super) config: [u8; 32],
     pub(super) refresh_token: Secret,
@@ -31,15 +31,15 @@ pub(super) struct Kept {
 
 /// A state file as it was found.
 #[derive(Debug)]
-pub(super) struct Found {
-    pub(super) kept: Kept,
+pub(super) struct StoredState {
+    pub(super) kept: RefreshState,
     /// Whether others than its owner may read it.
     pub(super) is_public: bool,
 }
 
 /// Why a state file can't be read. Going on without it would lose the only refresh token that is still good.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Unreadable {
+pub(crate) enum StateFileError {
     #[error("it is no regular file")]
     NotRegular,
     #[error("it holds something other than a state that Sidekey has written")]
@@ -50,16 +50,16 @@ pub(crate) enum Unreadable {
 
 /// Why a state can't be had for this process alone.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Unclaimed {
+pub(crate) enum ClaimError {
     #[error("the state file `{}` is in use by another process{}", .path.display(), named(*.process))]
     InUse { path: PathBuf, process: Option<u32> },
     #[error("the state file `{}` can't be read: {why}", .path.display())]
-    Unreadable { path: PathBuf, why: Unreadable },
+    Unreadable { path: PathBuf, why: StateFileError },
 }
 
 /// Why there is no lock.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unlocked {
+pub(super) enum LockError {
     #[error("it is in use by another process{}", named(*.process))]
     InUse { process: Option<u32> },
     #[error("{0}")]
@@ -88,7 +88,7 @@ impl Locks {
     ///
     /// # Errors
     /// When another process holds it, or the file beside can't be made.
-    pub(super) fn take(&self, path: &Path) -> Result<Arc<Lock>, Unlocked> {
+    pub(super) fn take(&self, path: &Path) -> Result<Arc<Lock>, LockError> {
         let mut held = locked(&self.0);
         if let Some(lock) = held.get(path).and_then(Weak::upgrade) {
             return Ok(lock);
@@ -101,7 +101,7 @@ impl Locks {
 }
 
 impl Lock {
-    fn take(path: PathBuf) -> Result<Self, Unlocked> {
+    fn take(path: PathBuf) -> Result<Self, LockError> {
         loop {
             let is_new = !path.exists();
             let file = lock(&path)?;
@@ -122,7 +122,7 @@ impl Lock {
     }
 
     /// Replaces the state at `path`, whose lock this is, unless it is that of somebody who came after `turn`. Blocks.
-    pub(super) fn write(&self, path: &Path, turn: u64, kept: impl FnOnce() -> Kept) -> io::Result<()> {
+    pub(super) fn write(&self, path: &Path, turn: u64, kept: impl FnOnce() -> RefreshState) -> io::Result<()> {
         let mut owner = locked(&self.owner);
         if *owner > turn {
             return Ok(());
@@ -151,7 +151,7 @@ pub(super) fn resolved(path: &Path) -> PathBuf {
 }
 
 /// Reads a state file; `None` if there is none yet. Blocks.
-pub(super) fn read(path: &Path) -> Result<Option<Found>, Unreadable> {
+pub(super) fn read(path: &Path) -> Result<Option<StoredState>, StateFileError> {
     let _mark = blocking::mark_reading(path);
     // Without O_NONBLOCK a FIFO in its place would hang the start.
     let file = match OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path) {
@@ -161,16 +161,16 @@ pub(super) fn read(path: &Path) -> Result<Option<Found>, Unreadable> {
     };
     let metadata = file.metadata()?;
     if !metadata.is_file() {
-        return Err(Unreadable::NotRegular);
+        return Err(StateFileError::NotRegular);
     }
     let mut text = Zeroizing::new(Vec::with_capacity(LARGEST_STATE));
     file.take(LARGEST_STATE as u64).read_to_end(&mut text)?;
-    let kept = parse(&text).ok_or(Unreadable::Garbage)?;
-    Ok(Some(Found { kept, is_public: metadata.permissions().mode() & OTHERS != 0 }))
+    let kept = parse(&text).ok_or(StateFileError::Garbage)?;
+    Ok(Some(StoredState { kept, is_public: metadata.permissions().mode() & OTHERS != 0 }))
 }
 
 /// Replaces a state file, so that it is on the disk when this returns. Blocks.
-pub(super) fn write(path: &Path, kept: &Kept) -> io::Result<()> {
+pub(super) fn write(path: &Path, kept: &RefreshState) -> io::Result<()> {
     let _mark = blocking::mark(format!("writing `{}`", path.display()));
     let new = beside(path, ".new");
     // One that a crash has left may be anybody's to read.
@@ -184,14 +184,14 @@ pub(super) fn write(path: &Path, kept: &Kept) -> io::Result<()> {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Wire<'a> {
+struct StateFileMembers<'a> {
     /// In hexadecimal digits.
     config: Cow<'a, str>,
     refresh_token: Cow<'a, str>,
 }
 
-fn text(kept: &Kept) -> io::Result<Zeroizing<Vec<u8>>> {
-    let wire = Wire { config: hex(&kept.config).into(), refresh_token: kept.refresh_token.expose().into() };
+fn text(kept: &RefreshState) -> io::Result<Zeroizing<Vec<u8>>> {
+    let wire = StateFileMembers { config: hex(&kept.config).into(), refresh_token: kept.refresh_token.expose().into() };
     // Never grows, so no unwiped copy is left behind.
     let mut text = Zeroizing::new(Vec::with_capacity(LARGEST_STATE));
     serde_json::to_writer(&mut *text, &wire)?;
@@ -199,8 +199,8 @@ fn text(kept: &Kept) -> io::Result<Zeroizing<Vec<u8>>> {
     Ok(text)
 }
 
-fn parse(text: &[u8]) -> Option<Kept> {
-    let wire: Wire<'_> = serde_json::from_slice(text).ok()?;
+fn parse(text: &[u8]) -> Option<RefreshState> {
+    let wire: StateFileMembers<'_> = serde_json::from_slice(text).ok()?;
     let digits = |at: usize| wire.config.get(at * 2..at * 2 + 2).and_then(|two| u8::from_str_radix(two, 16).ok());
     let mut config = [0; 32];
     for (at, byte) in config.iter_mut().enumerate() {
@@ -208,7 +208,7 @@ fn parse(text: &[u8]) -> Option<Kept> {
     }
     let whole = wire.config.len() == 64 && !wire.refresh_token.is_empty();
     let refresh_token = Secret::new(wire.refresh_token.into_owned());
-    whole.then_some(Kept { config, refresh_token })
+    whole.then_some(RefreshState { config, refresh_token })
 }
 
 /// The file of this name and ending in the same folder.
@@ -218,13 +218,13 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
     name.into()
 }
 
-fn lock(path: &Path) -> Result<File, Unlocked> {
+fn lock(path: &Path) -> Result<File, LockError> {
     let mut open = OpenOptions::new();
     open.read(true).write(true).create(true).truncate(false).mode(PRIVATE).custom_flags(libc::O_NOFOLLOW);
     let mut file = open.open(path)?;
     match file.try_lock() {
         Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(Unlocked::InUse { process: process(&mut file) }),
+        Err(TryLockError::WouldBlock) => return Err(LockError::InUse { process: process(&mut file) }),
         Err(TryLockError::Error(error)) => return Err(error.into()),
     }
     // For people: the lock itself is the kernel's.
@@ -252,8 +252,8 @@ const OTHERS: u32 = 0o077;
 mod tests {
     use super::*;
 
-    fn kept(token: &str) -> Kept {
-        Kept { config: [0xab; 32], refresh_token: Secret::new(token.to_owned()) }
+    fn kept(token: &str) -> RefreshState {
+        RefreshState { config: [0xab; 32], refresh_token: Secret::new(token.to_owned()) }
     }
 
     #[test]
@@ -315,9 +315,9 @@ mod tests {
         ] {
             fs::write(&path, &text).unwrap();
 
-            assert!(matches!(read(&path), Err(Unreadable::Garbage)), "{text}");
+            assert!(matches!(read(&path), Err(StateFileError::Garbage)), "{text}");
         }
-        assert!(matches!(read(folder.path()), Err(Unreadable::NotRegular)));
+        assert!(matches!(read(folder.path()), Err(StateFileError::NotRegular)));
     }
 
     #[test]

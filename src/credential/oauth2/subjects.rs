@@ -22,7 +22,7 @@ use tokio::time::{MissedTickBehavior, timeout};
 use super::answer;
 use super::counts::Counts;
 use super::dpop::{ProofKey, token_type};
-use super::failure::{Failure, Kind};
+use super::failure::{FailureKind, TokenFailure};
 use super::policy::RefreshPolicies;
 use super::refresh;
 use super::request::TokenRequest;
@@ -42,12 +42,12 @@ pub(crate) struct Subjects {
     asks: mpsc::UnboundedSender<Ask>,
     /// Until the keeper takes it.
     inbox: Mutex<Option<mpsc::UnboundedReceiver<Ask>>>,
-    common: Common,
+    common: SubjectsShared,
 }
 
 /// What the slots of all subjects have together.
 #[derive(Clone)]
-struct Common {
+struct SubjectsShared {
     request: Arc<TokenRequest>,
     certificate: Option<[u8; 32]>,
     policies: Arc<RefreshPolicies>,
@@ -65,7 +65,7 @@ impl Subjects {
     /// Their token requests wait for each other, and for places among those that all such entries share.
     pub(super) fn new(request: TokenRequest, certificate: Option<[u8; 32]>, places: &SharedPlaces) -> Self {
         let (asks, inbox) = mpsc::unbounded_channel();
-        let common = Common {
+        let common = SubjectsShared {
             request: Arc::new(request),
             certificate,
             policies: Arc::default(),
@@ -105,7 +105,7 @@ impl Subjects {
 
     fn unavailable(&self, what: String, help: &'static str) -> Error {
         let endpoint = self.common.request.host().to_owned();
-        let failure = Failure { kind: Kind::Unavailable, endpoint, what, help, retry_after: None };
+        let failure = TokenFailure { kind: FailureKind::Unavailable, endpoint, what, help, retry_after: None };
         Error::Unavailable { failure: Arc::new(failure), retry_after: 1 }
     }
 
@@ -155,7 +155,7 @@ impl fmt::Debug for Subjects {
 
 /// Holds the slots.
 struct Keeper {
-    common: Common,
+    common: SubjectsShared,
     slots: HashMap<[u8; 32], Arc<Slot>>,
 }
 
@@ -182,7 +182,7 @@ impl Keeper {
         if self.slots.len() >= MOST {
             self.make_room(Moment::now());
         }
-        let Common { request, certificate, policies, limiter, counts } = self.common.clone();
+        let SubjectsShared { request, certificate, policies, limiter, counts } = self.common.clone();
         let source = OnBehalf::new(request, subject.token);
         let slot = Arc::new(Slot::of_subject(Arc::new(source), certificate, policies, limiter, counts));
         tokio::task::spawn_local(refresh::run(Arc::downgrade(&slot)));

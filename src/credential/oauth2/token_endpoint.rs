@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::call::{Address, Heard, Patience};
+use super::call::{Address, Heard, TimeBudget};
 use super::discovery::Discovery;
-use super::failure::Failure;
+use super::failure::TokenFailure;
 
 /// Where token requests go.
 pub(super) enum TokenEndpoint {
@@ -27,7 +27,7 @@ impl TokenEndpoint {
     ///
     /// # Errors
     /// When the issuer does not say, and never has.
-    pub(super) async fn find(&self, patience: Patience) -> Result<Arc<Address>, Failure> {
+    pub(super) async fn find(&self, patience: TimeBudget) -> Result<Arc<Address>, TokenFailure> {
         match self {
             Self::Configured(address) => Ok(Arc::clone(address)),
             Self::Discovered(discovery) => discovery.find(patience).await,
@@ -35,7 +35,7 @@ impl TokenEndpoint {
     }
 
     /// Learns from what came of a token request: an endpoint that is not there may have moved.
-    pub(super) fn learn(&self, outcome: &Result<Heard, Failure>) {
+    pub(super) fn learn(&self, outcome: &Result<Heard, TokenFailure>) {
         let Self::Discovered(discovery) = self else { return };
         let gone = outcome.as_ref().map_or(true, |heard| matches!(heard.status.as_u16(), 404 | 405 | 410));
         if gone {

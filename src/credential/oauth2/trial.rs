@@ -8,10 +8,10 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE, DATE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::json;
 
-use super::answer::{self, Answer, Asked, Granted};
-use super::failure::Failure;
-use super::metadata::{self, Expected, Unfit};
-use super::origin::Origin;
+use super::answer::{self, AnswerExpectation, Granted, TokenAnswer};
+use super::failure::TokenFailure;
+use super::metadata::{self, Expected, MetadataError};
+use super::origin::UrlOrigin;
 use super::spellings::Spellings;
 use crate::clock::Moment;
 use crate::config::{Scheme, Url};
@@ -34,7 +34,7 @@ pub(crate) fn an_answer_is_a_token_or_a_reason(bytes: &[u8]) -> bool {
         }
         Err(failure) => expect_legible(&failure.what, body),
     }
-    let rotated = answer::refresh_token(&Answer { status: status(how), fields: &fields(how), body: Some(body) });
+    let rotated = answer::refresh_token(&TokenAnswer { status: status(how), fields: &fields(how), body: Some(body) });
     assert!(rotated.is_none_or(|token| token.expose().bytes().all(|byte| byte.is_ascii_graphic())));
     read.is_ok()
 }
@@ -45,7 +45,7 @@ pub(crate) fn metadata_lead_to_no_worse_place(bytes: &[u8]) -> bool {
     let (how, body) = split(bytes);
     let scheme = if how & 8 != 0 { Scheme::Http } else { Scheme::Https };
     let expected = Expected { issuer: ISSUER, scheme, plaintext: false, certificate: how & 32 != 0 };
-    let read = metadata::read(&Answer { status: status(how), fields: &fields(how), body: Some(body) }, &expected);
+    let read = metadata::read(&TokenAnswer { status: status(how), fields: &fields(how), body: Some(body) }, &expected);
     match &read {
         Ok(found) => {
             let url = &found.token_endpoint;
@@ -56,8 +56,8 @@ pub(crate) fn metadata_lead_to_no_worse_place(bytes: &[u8]) -> bool {
             assert_eq!(document["issuer"], ISSUER, "{}", body.escape_ascii());
             found.auth_methods.iter().flatten().for_each(|method| expect_legible(method, body));
         }
-        Err(Unfit::Absent) => {}
-        Err(Unfit::Unusable(what) | Unfit::Wrong(what, _)) => expect_legible(what, body),
+        Err(MetadataError::Absent) => {}
+        Err(MetadataError::Unusable(what) | MetadataError::Wrong(what, _)) => expect_legible(what, body),
     }
     read.is_ok()
 }
@@ -87,12 +87,12 @@ fn fields(how: u8) -> HeaderMap {
     fields
 }
 
-fn read(status: StatusCode, fields: &HeaderMap, body: &[u8], proof_key: Option<&str>) -> Result<Granted, Failure> {
+fn read(status: StatusCode, fields: &HeaderMap, body: &[u8], proof_key: Option<&str>) -> Result<Granted, TokenFailure> {
     let secrets = Spellings::of([SECRET]);
-    let (endpoint, origin, sent) = ("https://idp.example/token", Origin::Written, Moment::now());
-    let asked = Asked { endpoint, secrets: &secrets, certificate: None, proof_key, origin, sent };
+    let (endpoint, origin, sent) = ("https://idp.example/token", UrlOrigin::Written, Moment::now());
+    let asked = AnswerExpectation { endpoint, secrets: &secrets, certificate: None, proof_key, origin, sent };
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
-    answer::read(&Answer { status, fields, body: Some(body) }, &asked, now)
+    answer::read(&TokenAnswer { status, fields, body: Some(body) }, &asked, now)
 }
 
 fn expect_same_again(granted: &Granted, proof_key: Option<&str>, body: &[u8]) {

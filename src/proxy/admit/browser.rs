@@ -8,11 +8,11 @@
 use http::header::{HeaderMap, HeaderName, HeaderValue, ORIGIN, USER_AGENT};
 use http::request;
 
-use super::{Door, Named};
+use super::{AccessCheck, Named};
 use crate::proxy::Error;
 use crate::proxy::fields::Present;
-use crate::route::Form;
-use crate::route::authority::Authority;
+use crate::route::TargetForm;
+use crate::route::authority::RequestAuthority;
 use crate::snapshot::LocalName;
 
 /// Whether a browser may have sent this, so that it has to be looked at more closely.
@@ -22,7 +22,7 @@ pub(super) fn may_have_sent(head: &request::Parts, present: Present, name: Optio
     present.is_of_browser() || (name != Some(LocalName::OfThisMachine) && called_like_one(&head.headers).is_some())
 }
 
-impl Door<'_> {
+impl AccessCheck<'_> {
     /// Lets a browser's request in, or says why not.
     ///
     /// # Errors
@@ -34,8 +34,8 @@ impl Door<'_> {
         let fields = &head.headers;
         let page = origin(fields, |origin| self.access.allows_origin(origin));
         match page.map_err(|value| self.strange_page(value, head, named))? {
-            Page::Listed => return Ok(()),
-            Page::Unnamed => {}
+            PageOrigin::Listed => return Ok(()),
+            PageOrigin::Unnamed => {}
         }
         let refused = |name, value| Err(self.refusal(name, value, head, named));
         if let Some((name, value)) = loading_ahead(fields) {
@@ -51,9 +51,9 @@ impl Door<'_> {
     /// Whether this name leads to several services: to a browser they are one origin, so that a page of one reads all
     /// others, with their credentials.
     pub(super) fn is_shared(&self, named: &Named<'_>) -> bool {
-        let Authority { host, port } = &named.authority;
+        let RequestAuthority { host, port } = &named.authority;
         // In a whole URL the authority of one service leads nowhere else, whatever other routes its host has.
-        let is_own = named.form == Form::Absolute && self.routes.has_one_service(host, *port);
+        let is_own = named.form == TargetForm::Absolute && self.routes.has_one_service(host, *port);
         !is_own && !self.routes.has_alone(host, named.local)
     }
 
@@ -108,7 +108,7 @@ impl Door<'_> {
 
     /// Whether this is the origin of a page that came through us.
     fn is_ours(&self, origin: &str, named: &Named<'_>) -> bool {
-        let page = origin.split_once("://").and_then(|(_, authority)| Authority::parse(authority).ok());
+        let page = origin.split_once("://").and_then(|(_, authority)| RequestAuthority::parse(authority).ok());
         page.is_some_and(|page| {
             let is_our_name = self.access.local_name(&page.host).is_some() || self.routes.has_host(&page.host);
             let is_our_port = page.port == named.authority.port || self.access.listens_on(page.port.unwrap_or(80));
@@ -121,20 +121,20 @@ impl Door<'_> {
 ///
 /// # Errors
 /// An `Origin` that `allowed` does not allow.
-pub(crate) fn origin(fields: &HeaderMap, allowed: impl Fn(&str) -> bool) -> Result<Page, &HeaderValue> {
-    let mut page = Page::Unnamed;
+pub(crate) fn origin(fields: &HeaderMap, allowed: impl Fn(&str) -> bool) -> Result<PageOrigin, &HeaderValue> {
+    let mut page = PageOrigin::Unnamed;
     for origin in fields.get_all(ORIGIN) {
         if !origin.to_str().is_ok_and(&allowed) {
             return Err(origin);
         }
-        page = Page::Listed;
+        page = PageOrigin::Listed;
     }
     Ok(page)
 }
 
 /// What `Origin` says of the sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Page {
+pub(crate) enum PageOrigin {
     Listed,
     /// It names no page: an app, or a browser that leaves `Origin` out.
     Unnamed,
@@ -165,7 +165,7 @@ fn called_like_one(fields: &HeaderMap) -> Option<&HeaderValue> {
 
 /// Whether it is of the form that `access.origins` takes.
 fn is_one_origin(text: &str) -> bool {
-    text.split_once("://").is_some_and(|(_, authority)| Authority::parse(authority).is_ok())
+    text.split_once("://").is_some_and(|(_, authority)| RequestAuthority::parse(authority).is_ok())
 }
 
 /// A value as it may be shown: ASCII, and no longer than a line or two.

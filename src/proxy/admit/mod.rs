@@ -20,18 +20,18 @@ use zeroize::Zeroizing;
 use super::fields::{Instance, Name, Present, forwards, is_chunked};
 use super::{Error, Peer};
 use crate::bearer::bearer;
-use crate::route::authority::Authority;
-use crate::route::target::{self, Refused};
-use crate::route::{Form, Question, Table};
+use crate::route::authority::RequestAuthority;
+use crate::route::target::{self, TargetError};
+use crate::route::{Question, RouteTable, TargetForm};
 use crate::secret::Secret;
 use crate::snapshot::{Access, LocalName};
-pub(crate) use browser::{Page, loading_ahead, origin, shown};
+pub(crate) use browser::{PageOrigin, loading_ahead, origin, shown};
 
 /// What decides who may ask.
 #[derive(Clone, Copy)]
-pub(super) struct Door<'v> {
+pub(super) struct AccessCheck<'v> {
     pub(super) access: &'v Access,
-    pub(super) routes: &'v Table,
+    pub(super) routes: &'v RouteTable,
     pub(super) instance: &'v Instance,
 }
 
@@ -47,8 +47,8 @@ pub(super) enum Admission<'r> {
 /// How a request names where it wants to go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Named<'r> {
-    pub(crate) form: Form,
-    pub(crate) authority: Authority<'r>,
+    pub(crate) form: TargetForm,
+    pub(crate) authority: RequestAuthority<'r>,
     /// Whether the host counts as a local name, under which every route is in reach.
     pub(crate) local: bool,
     /// Whether people may look at services with a browser, and this name is that of several: none of them may take the
@@ -74,11 +74,11 @@ impl Named<'_> {
 /// Who sent a request. There is none but by [`Door::recognize`], which takes our token off the request: so nobody goes on
 /// who has not been asked for it, and it goes on with nobody.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Caller(Trust);
+pub(super) struct Caller(SenderTrust);
 
 /// How far the sender is trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Trust {
+enum SenderTrust {
     /// No browser gets to a unix socket.
     Unix,
     /// It knows the token, which no web page does.
@@ -87,7 +87,7 @@ enum Trust {
     Near,
 }
 
-impl Door<'_> {
+impl AccessCheck<'_> {
     /// Tells who sent a request, and takes the token of `access` out of it where it could be taken for the app's own
     /// credential. `Proxy-Authorization` goes with all that is meant for us.
     ///
@@ -99,21 +99,21 @@ impl Door<'_> {
             // Whether it is asked for or not, and shown elsewhere or not: none must be sent on. In absolute-form, whose
             // client knows of a proxy, it does not count there.
             let taken_out = take_out(token, &mut head.headers);
-            taken_out && form == Form::Origin || shown_to_proxy(token, &head.headers)
+            taken_out && form == TargetForm::Origin || shown_to_proxy(token, &head.headers)
         });
         match (peer, shown, form) {
-            (Peer::Unix { uid }, ..) if self.access.admits_uid(uid) => Ok(Caller(Trust::Unix)),
+            (Peer::Unix { uid }, ..) if self.access.admits_uid(uid) => Ok(Caller(SenderTrust::Unix)),
             (Peer::Unix { uid }, ..) => Err(Error::UnixUser { uid }),
-            (Peer::Tcp(_), None, _) => Ok(Caller(Trust::Near)),
-            (Peer::Tcp(_), Some(true), _) => Ok(Caller(Trust::Token)),
-            (Peer::Tcp(_), Some(false), Form::Origin) => Err(Error::Token),
-            (Peer::Tcp(_), Some(false), Form::Absolute) => Err(Error::ProxyToken),
+            (Peer::Tcp(_), None, _) => Ok(Caller(SenderTrust::Near)),
+            (Peer::Tcp(_), Some(true), _) => Ok(Caller(SenderTrust::Token)),
+            (Peer::Tcp(_), Some(false), TargetForm::Origin) => Err(Error::Token),
+            (Peer::Tcp(_), Some(false), TargetForm::Absolute) => Err(Error::ProxyToken),
         }
     }
 
     /// Somebody at a TCP port who shows the token, where one is asked for: for a request that nobody has sent.
     pub(super) fn presumed(&self) -> Caller {
-        Caller(if self.access.token().is_some() { Trust::Token } else { Trust::Near })
+        Caller(if self.access.token().is_some() { SenderTrust::Token } else { SenderTrust::Near })
     }
 
     /// Lets a request in, or says why not.
@@ -129,10 +129,10 @@ impl Door<'_> {
         if present.has(Name::TransferEncoding) && !is_chunked(&head.headers) {
             return Err(Error::Coding);
         }
-        let named = if trust == Trust::Unix { named_leniently(head)? } else { named(head)? };
+        let named = if trust == SenderTrust::Unix { named_leniently(head)? } else { named(head)? };
         let name = self.access.local_name(&named.authority.host);
         let mut named = self.reachable(named, name, head, trust)?;
-        if trust != Trust::Unix {
+        if trust != SenderTrust::Unix {
             if browser::may_have_sent(head, present, name) {
                 self.admit_browser(head, &named)?;
             }
@@ -154,15 +154,15 @@ impl Door<'_> {
         named: Named<'r>,
         name: Option<LocalName>,
         head: &request::Parts,
-        trust: Trust,
+        trust: SenderTrust,
     ) -> Result<Named<'r>, Error> {
         let host = &*named.authority.host;
         let local_name = named.local || name.is_some();
         // In absolute-form a strange host finds no route; only local names are read like a plain path.
-        if named.form == Form::Absolute {
+        if named.form == TargetForm::Absolute {
             return Ok(Named { local: local_name, ..named });
         }
-        let local = local_name || trust != Trust::Near;
+        let local = local_name || trust != SenderTrust::Near;
         if local || self.routes.has_host(host) {
             return Ok(Named { local, ..named });
         }
@@ -190,7 +190,7 @@ pub(crate) fn named(head: &request::Parts) -> Result<Named<'_>, Error> {
         return named_by_target(&head.uri);
     }
     match field {
-        Some(authority) => Ok(Named { form: Form::Origin, authority, local: false, shares_origin: false }),
+        Some(authority) => Ok(Named { form: TargetForm::Origin, authority, local: false, shares_origin: false }),
         None if head.version == Version::HTTP_10 => Ok(local_name()),
         None => Err(Error::HostMissing),
     }
@@ -202,35 +202,35 @@ fn named_leniently(head: &request::Parts) -> Result<Named<'_>, Error> {
         return named_by_target(&head.uri);
     }
     match host_field(&head.headers) {
-        Ok(Some(authority)) => Ok(Named { form: Form::Origin, authority, local: true, shares_origin: false }),
+        Ok(Some(authority)) => Ok(Named { form: TargetForm::Origin, authority, local: true, shares_origin: false }),
         Ok(None) | Err(_) => Ok(local_name()),
     }
 }
 
 fn named_by_target(target: &uri::Uri) -> Result<Named<'_>, Error> {
     let (Some(scheme), Some(authority)) = (target.scheme(), target.authority()) else { return Err(Error::Form) };
-    let authority = Authority::parse(authority.as_str())?;
+    let authority = RequestAuthority::parse(authority.as_str())?;
     if ![uri::Scheme::HTTP, uri::Scheme::HTTPS].contains(scheme) {
         return Err(Error::NoRoute { host: authority.host.into_owned(), path: target.path().to_owned() });
     }
-    Ok(Named { form: Form::Absolute, authority, local: false, shares_origin: false })
+    Ok(Named { form: TargetForm::Absolute, authority, local: false, shares_origin: false })
 }
 
 /// The one `Host` field, if there is one.
-fn host_field(fields: &HeaderMap) -> Result<Option<Authority<'_>>, Error> {
+fn host_field(fields: &HeaderMap) -> Result<Option<RequestAuthority<'_>>, Error> {
     let mut sent = fields.get_all(HOST).iter();
     let Some(value) = sent.next() else { return Ok(None) };
     if sent.next().is_some() {
         return Err(Error::HostRepeated);
     }
     let malformed = |source| Error::HostMalformed { value: shown(value), source };
-    let text = value.to_str().map_err(|_| malformed(Refused::Host))?;
-    Authority::parse(text).map(Some).map_err(malformed)
+    let text = value.to_str().map_err(|_| malformed(TargetError::Host))?;
+    RequestAuthority::parse(text).map(Some).map_err(malformed)
 }
 
 fn local_name() -> Named<'static> {
-    let authority = Authority { host: Cow::Borrowed("localhost"), port: None };
-    Named { form: Form::Origin, authority, local: true, shares_origin: false }
+    let authority = RequestAuthority { host: Cow::Borrowed("localhost"), port: None };
+    Named { form: TargetForm::Origin, authority, local: true, shares_origin: false }
 }
 
 fn carried(method: &Method) -> Result<(), Error> {
@@ -248,8 +248,8 @@ fn asks_about_us(head: &request::Parts) -> bool {
 }
 
 /// How the target is written. Authority-form is a proxy's affair too.
-fn form_of(head: &request::Parts) -> Form {
-    if head.uri.authority().is_some() { Form::Absolute } else { Form::Origin }
+fn form_of(head: &request::Parts) -> TargetForm {
+    if head.uri.authority().is_some() { TargetForm::Absolute } else { TargetForm::Origin }
 }
 
 /// Takes the token out of `Authorization`; whether it was there. A line that is not exactly ours is the app's own.

@@ -12,7 +12,7 @@ use crate::spelling::same_field;
 
 /// What decides about the fields of an answer.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Downward<'a> {
+pub(crate) struct ResponseContext<'a> {
     pub(crate) status: StatusCode,
     /// The protocol in which the service answered.
     pub(crate) version: Version,
@@ -24,7 +24,7 @@ pub(crate) struct Downward<'a> {
 ///
 /// # Errors
 /// When the body has a transfer coding that we cannot take off: the app would take it for the content.
-pub(crate) fn answer(fields: &mut HeaderMap, answer: Downward<'_>, rules: &Rules) -> Result<(), Error> {
+pub(crate) fn answer(fields: &mut HeaderMap, answer: ResponseContext<'_>, rules: &Rules) -> Result<(), Error> {
     let present = Present::of(fields);
     if present.has(Name::TransferEncoding) {
         if !is_chunked(fields) {

@@ -35,10 +35,10 @@ fn is_ours(member: &[u8]) -> bool {
 /// What stands between the commas; one inside of a string parts nothing. Where a string does not end, every comma
 /// does: who reads such a line at all may read it so.
 fn members(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut reader = Reader::default();
+    let mut reader = MemberReader::default();
     line.iter().for_each(|byte| reader.take(*byte));
     let strings_end = !reader.in_string;
-    let mut reader = Reader::default();
+    let mut reader = MemberReader::default();
     line.split(move |byte| {
         reader.take(*byte);
         *byte == b',' && !(reader.in_string && strings_end)
@@ -47,12 +47,12 @@ fn members(line: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// Knows whether it is inside of a string.
 #[derive(Default)]
-struct Reader {
+struct MemberReader {
     in_string: bool,
     is_escaped: bool,
 }
 
-impl Reader {
+impl MemberReader {
     fn take(&mut self, byte: u8) {
         match byte {
             _ if self.is_escaped => self.is_escaped = false,

@@ -19,13 +19,13 @@ use std::rc::Rc;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-pub(crate) use answer::{Downward, answer, leave_shared_origin_alone};
+pub(crate) use answer::{ResponseContext, answer, leave_shared_origin_alone};
 pub(super) use apps_credential::AppsCredential;
-pub(crate) use names::Names;
+pub(crate) use names::FieldNames;
 pub(super) use present::Name;
 pub(crate) use present::Present;
 pub(super) use request::forwards;
-pub(crate) use request::{Upward, request};
+pub(crate) use request::{RequestContext, request};
 pub(crate) use via::Instance;
 
 use crate::config::{self, OnClientAuthorization};
@@ -33,7 +33,7 @@ use crate::credential::{Owned, own_name, own_value};
 use crate::route::allow::Allow;
 use crate::snapshot::Service;
 use crate::spelling::same_field;
-use crate::transport::Screen;
+use crate::transport::TrailerFilter;
 use member::remove_ours;
 use names::remove_where;
 use present::is_of_one_connection;
@@ -43,16 +43,16 @@ use request::names_a_sender;
 /// touches no reference count that other workers touch.
 pub(crate) struct Rules {
     /// The fields that only the service's credential sets, and those that are meant for it alone.
-    owned: Names,
+    owned: FieldNames,
     /// Of these, the ones in which the app may not, or may, have its own say: `on_client_authorization`.
-    contested: Names,
+    contested: FieldNames,
     /// What no request of an app may say in its head.
-    unsaid: Names,
+    unsaid: FieldNames,
     /// What the app's trailers go through, and which those are that it takes out beside [`NO_TRAILERS`].
-    pub(super) screen: Screen,
-    untrailed: Rc<Names>,
+    pub(super) screen: TrailerFilter,
+    untrailed: Rc<FieldNames>,
     /// What the service's trailers go through.
-    pub(super) answer_screen: Screen,
+    pub(super) answer_screen: TrailerFilter,
     /// Whether the credential sets nothing but these.
     owns_fields_only: bool,
     on_client_authorization: OnClientAuthorization,
@@ -61,7 +61,7 @@ pub(crate) struct Rules {
 }
 
 /// What of a service decides about its fields.
-pub(super) struct Written<'a> {
+pub(super) struct WrittenRules<'a> {
     pub(super) owned: &'a Owned,
     /// In which the app names the identity.
     pub(super) identity_field: Option<&'a HeaderName>,
@@ -72,7 +72,7 @@ pub(super) struct Written<'a> {
 }
 
 /// What rules are made from.
-struct Terms {
+struct FieldRuleInputs {
     owned: Vec<HeaderName>,
     contested: Vec<HeaderName>,
     /// What `allow` has looked at goes by no other field.
@@ -88,12 +88,12 @@ struct Terms {
 struct Changes {
     set: Vec<(HeaderName, HeaderValue)>,
     /// Those that are removed, and those that are set.
-    named: Names,
+    named: FieldNames,
 }
 
 impl Rules {
     pub(crate) fn compile(service: &Service) -> Self {
-        Self::of_written(&Written {
+        Self::of_written(&WrittenRules {
             owned: service.identities.owned(),
             identity_field: service.identities.field(),
             allow: service.allow.as_ref(),
@@ -104,13 +104,13 @@ impl Rules {
     }
 
     /// The same, of a service that was not compiled.
-    pub(super) fn of_written(service: &Written<'_>) -> Self {
+    pub(super) fn of_written(service: &WrittenRules<'_>) -> Self {
         let credential = service.owned;
         let owned = credential.fields.iter().chain(&credential.subjects).map(own_name);
         // A subject's token is asked for, wherever it comes: it is no credential for the service.
         let contested = credential.fields.iter().filter(|name| !credential.subjects.contains(name));
         let (request, answer) = (service.request, service.answer);
-        Self::of(Terms {
+        Self::of(FieldRuleInputs {
             owned: owned.collect(),
             contested: contested.map(own_name).collect(),
             renaming: service.allow.map(renaming).unwrap_or_default(),
@@ -128,10 +128,10 @@ impl Rules {
         })
     }
 
-    fn of(terms: Terms) -> Self {
-        let unsaid: Names = terms.owned.iter().chain(&terms.renaming).chain(&FRAMING).map(own_name).collect();
+    fn of(terms: FieldRuleInputs) -> Self {
+        let unsaid: FieldNames = terms.owned.iter().chain(&terms.renaming).chain(&FRAMING).map(own_name).collect();
         let untrailed = unsaid.iter().chain(terms.request.named.iter()).map(own_name).collect();
-        let untrailed: Rc<Names> = Rc::new(untrailed);
+        let untrailed: Rc<FieldNames> = Rc::new(untrailed);
         Self {
             owned: terms.owned.into_iter().collect(),
             contested: terms.contested.into_iter().collect(),
@@ -167,7 +167,7 @@ fn renaming(allow: &Allow) -> Vec<HeaderName> {
 
 /// `screen`, and beside it no field that decides about a route: a service that takes trailers for fields would read another
 /// request than the one that was routed.
-pub(super) fn screen_routed(screen: &Screen, routed_by: &Rc<Names>) -> Screen {
+pub(super) fn screen_routed(screen: &TrailerFilter, routed_by: &Rc<FieldNames>) -> TrailerFilter {
     let screen = Rc::clone(screen);
     if routed_by.is_empty() {
         return screen;
@@ -179,12 +179,12 @@ pub(super) fn screen_routed(screen: &Screen, routed_by: &Rc<Names>) -> Screen {
     })
 }
 
-fn screen(untrailed: Rc<Names>) -> Screen {
+fn screen(untrailed: Rc<FieldNames>) -> TrailerFilter {
     Rc::new(move |trailers| remove_where(trailers, |name| is_no_trailer_of_apps(name, &untrailed)))
 }
 
 /// Takes out of an answer's trailers what no trailer may be, and what `response_headers` speak of.
-fn answer_screen(named: Names) -> Screen {
+fn answer_screen(named: FieldNames) -> TrailerFilter {
     Rc::new(move |trailers| {
         remove_where(trailers, |name| is_no_trailer(name) || named.has(name));
         remove_ours_everywhere(trailers);
@@ -261,7 +261,7 @@ fn is_no_trailer(name: &str) -> bool {
 }
 
 /// The same for one of an app's, to whom more is forbidden: a service that takes trailers for fields would believe it.
-fn is_no_trailer_of_apps(name: &str, untrailed: &Names) -> bool {
+fn is_no_trailer_of_apps(name: &str, untrailed: &FieldNames) -> bool {
     is_no_trailer(name) || names_a_sender(name) || untrailed.has(name)
 }
 

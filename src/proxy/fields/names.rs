@@ -6,13 +6,13 @@ use crate::spelling::same_field;
 
 /// A few names. A worker's own copies, so that using one touches no reference count that other workers touch.
 #[derive(Debug, Default)]
-pub(crate) struct Names {
+pub(crate) struct FieldNames {
     names: Box<[HeaderName]>,
     /// How long they are, a bit for each length: nearly every field of a head is ruled out by this one look.
     lengths: u64,
 }
 
-impl Names {
+impl FieldNames {
     pub(super) fn has(&self, name: &str) -> bool {
         self.lengths & length_bit(name) != 0 && self.names.iter().any(|one| same_field(name, one.as_str()))
     }
@@ -30,7 +30,7 @@ impl Names {
     }
 }
 
-impl FromIterator<HeaderName> for Names {
+impl FromIterator<HeaderName> for FieldNames {
     fn from_iter<I: IntoIterator<Item = HeaderName>>(names: I) -> Self {
         let names: Box<[_]> = names.into_iter().collect();
         let lengths = names.iter().fold(0, |all, name| all | length_bit(name.as_str()));
@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn a_name_is_found_under_any_spelling_whatever_its_length() {
         let long = "x-".repeat(40);
-        let names: Names =
+        let names: FieldNames =
             ["x-api-key", "cookie", &long].map(|name| HeaderName::try_from(name).unwrap()).into_iter().collect();
 
         for name in ["x-api-key", "X_Api.Key", "cookie", &long, &long.replace('-', "_").to_uppercase()] {

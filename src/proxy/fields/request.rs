@@ -6,7 +6,8 @@ use http::header::{
 use http::{Method, Version};
 
 use super::{
-    AppsCredential, Instance, Name, Names, Present, Rules, is_no_trailer_of_apps, list, remove_hop_by_hop, remove_where,
+    AppsCredential, FieldNames, Instance, Name, Present, Rules, is_no_trailer_of_apps, list, remove_hop_by_hop,
+    remove_where,
 };
 use crate::config::OnClientAuthorization;
 use crate::proxy::Error;
@@ -14,7 +15,7 @@ use crate::spelling::same_field;
 
 /// What of a request decides about its fields.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Upward<'a> {
+pub(crate) struct RequestContext<'a> {
     pub(crate) method: &'a Method,
     pub(crate) version: Version,
     /// Whether the length of its body is known only when it ends.
@@ -23,14 +24,18 @@ pub(crate) struct Upward<'a> {
     /// Which of the fields that we have to do with are there: `admit` has looked.
     pub(crate) present: Present,
     /// The fields that decide about any route.
-    pub(crate) routed_by: &'a Names,
+    pub(crate) routed_by: &'a FieldNames,
 }
 
 /// Makes an app's fields those of the request that goes to the service; only the credential is missing then.
 ///
 /// # Errors
 /// When the app sent what our credential owns and the config rejects that, or keeps it and it can't be kept.
-pub(crate) fn request(fields: &mut HeaderMap, request: Upward<'_>, rules: &Rules) -> Result<AppsCredential, Error> {
+pub(crate) fn request(
+    fields: &mut HeaderMap,
+    request: RequestContext<'_>,
+    rules: &Rules,
+) -> Result<AppsCredential, Error> {
     let present = request.present;
     // Looked at before what `Connection` names is gone.
     match rules.on_client_authorization {
@@ -106,7 +111,7 @@ pub(super) fn names_a_sender(name: &str) -> bool {
 }
 
 /// Takes out of `Trailer` what no trailer may be, so that an HTTP/1.1 connection does not write it.
-fn announce_trailers(fields: &mut HeaderMap, routed_by: &Names, rules: &Rules) {
+fn announce_trailers(fields: &mut HeaderMap, routed_by: &FieldNames, rules: &Rules) {
     let refused = |name: &str| is_no_trailer_of_apps(name, &rules.untrailed) || routed_by.has(name);
     if !fields.get_all(TRAILER).iter().flat_map(list).any(refused) {
         return;
@@ -118,7 +123,7 @@ fn announce_trailers(fields: &mut HeaderMap, routed_by: &Names, rules: &Rules) {
     }
 }
 
-fn frame(fields: &mut HeaderMap, request: Upward<'_>) {
+fn frame(fields: &mut HeaderMap, request: RequestContext<'_>) {
     if request.chunked {
         // Also where it is sent again from memory and its length is known: so it keeps its framing, and its trailers.
         fields.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));

@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::{JoinHandle, spawn_local, yield_now};
 
-use crate::config::{self, Secrets, Source};
+use crate::config::{self, ConfigSource, Secrets};
 use crate::credential::Slots;
 use crate::deadline::Sweep;
 use crate::incoming::IncomingBody;
@@ -137,7 +137,7 @@ impl App {
 }
 
 fn compile(yaml: &str, previous: Option<&Snapshot>) -> Snapshot {
-    let (config, mut report) = config::load(&Source::Text(yaml.to_owned()), Secrets::Read);
+    let (config, mut report) = config::load(&ConfigSource::Text(yaml.to_owned()), Secrets::Read);
     let config = config.expect("a valid config");
     Snapshot::compile(config, previous, &Slots::default(), &mut report).expect("a config that compiles")
 }

@@ -22,9 +22,9 @@ use tokio::net::TcpListener;
 use tokio::task::{LocalSet, spawn_local};
 use tokio_rustls::TlsAcceptor;
 
-use crate::config::{Color, Config, Overrides, Source};
+use crate::config::{Color, Config, ConfigSource, Overrides};
 use crate::credential::Slots;
-use crate::demo::certificates::{Authority, certificate_pem};
+use crate::demo::certificates::{CertificateAuthority, certificate_pem};
 use crate::reload::watch::Watcher;
 use crate::reload::{Loader, Reloader, Reloads};
 use crate::snapshot::{Published, Service, Snapshot};
@@ -33,7 +33,7 @@ use crate::tls;
 
 pub(super) struct Lab {
     folder: TempDir,
-    authority: Authority,
+    authority: CertificateAuthority,
     idp: Rc<Idp>,
 }
 
@@ -73,7 +73,7 @@ pub(super) async fn until<T>(what: &str, mut seen: impl FnMut() -> Option<T>) ->
 impl Lab {
     /// A folder with a certificate called `partner`; the endpoint works.
     pub(super) async fn start() -> Self {
-        let authority = Authority::new("lab").unwrap();
+        let authority = CertificateAuthority::new("lab").unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let idp = Rc::new(Idp { address: listener.local_addr().unwrap(), works: Cell::new(true) });
         spawn_local(serve(listener, acceptor(&authority), Rc::clone(&idp)));
@@ -108,7 +108,7 @@ impl Lab {
     }
 
     fn loader(&self) -> Loader {
-        let source = Source::Path(self.path("sidekey.yaml"));
+        let source = ConfigSource::Path(self.path("sidekey.yaml"));
         Loader { source, overrides: Overrides::default() }
     }
 
@@ -180,7 +180,7 @@ fn prepare(refuse: &Rc<RefCell<Option<String>>>, committed: &Rc<Cell<usize>>) ->
     })
 }
 
-fn acceptor(authority: &Authority) -> TlsAcceptor {
+fn acceptor(authority: &CertificateAuthority) -> TlsAcceptor {
     let own = authority.server().unwrap();
     let roots = Arc::new(authority.roots().unwrap());
     let verifier = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(tls::provider()));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::lab::{Lab, run, until};
-use crate::reload::Outcome;
+use crate::reload::ReloadOutcome;
 
 const ONE: &str = "services: { payments: { url: 'http://localhost' } }\n";
 const TWO: &str = "services: { payments: { url: 'http://localhost' }, orders: { url: 'http://localhost:81' } }\n";
@@ -42,7 +42,7 @@ fn a_config_that_cannot_be_used_changes_nothing_and_says_why() {
             lab.config(broken);
             let outcome = running.reloads.request().await;
 
-            let Outcome::Refused { error } = outcome else { panic!("{broken:?} was taken: {outcome:?}") };
+            let ReloadOutcome::Refused { error } = outcome else { panic!("{broken:?} was taken: {outcome:?}") };
             assert!(error.contains(why), "{broken:?}: {error}");
             assert_eq!(running.reloads.history().last_error, Some(error));
             assert!(Arc::ptr_eq(&before, &running.snapshot()), "{broken:?}");
@@ -76,7 +76,7 @@ fn the_same_again_is_no_new_generation() {
 
         let outcome = running.reloads.request().await;
 
-        assert_eq!(outcome, Outcome::Unchanged { generation: 1 });
+        assert_eq!(outcome, ReloadOutcome::Unchanged { generation: 1 });
         assert_eq!(running.reloads.history().count_unchanged, 1);
         assert_eq!(running.committed.get(), 0);
     });
@@ -92,12 +92,12 @@ fn what_cannot_be_prepared_refuses_the_whole_reload() {
 
         lab.config(TWO);
         let refused = running.reloads.request().await;
-        assert_eq!(refused, Outcome::Refused { error: "error: 127.0.0.1:1 is in use".to_owned() });
+        assert_eq!(refused, ReloadOutcome::Refused { error: "error: 127.0.0.1:1 is in use".to_owned() });
         assert!(running.snapshot().service("orders").is_none());
 
         *running.refuse.borrow_mut() = None;
         let applied = running.reloads.request().await;
-        assert_eq!(applied, Outcome::Applied { generation: 2 });
+        assert_eq!(applied, ReloadOutcome::Applied { generation: 2 });
         assert_eq!(running.committed.get(), 1);
     });
 }
@@ -112,9 +112,9 @@ fn whoever_asks_while_a_reload_runs_gets_an_answer_of_their_own() {
 
         let (first, second) = tokio::join!(running.reloads.request(), running.reloads.request());
 
-        assert_eq!(first, Outcome::Applied { generation: 2 });
+        assert_eq!(first, ReloadOutcome::Applied { generation: 2 });
         assert!(
-            matches!(second, Outcome::Applied { generation: 2 } | Outcome::Unchanged { generation: 2 }),
+            matches!(second, ReloadOutcome::Applied { generation: 2 } | ReloadOutcome::Unchanged { generation: 2 }),
             "{second:?}"
         );
     });
@@ -157,7 +157,7 @@ fn a_command_that_fails_at_the_start_leaves_its_service_without_credential_until
 
         lab.config(&format!("{FROM_COMMAND}# later\n"));
         let outcome = running.reloads.request().await;
-        assert_eq!(outcome, Outcome::Unchanged { generation: 1 }, "what fails is no reason to refuse all else");
+        assert_eq!(outcome, ReloadOutcome::Unchanged { generation: 1 }, "what fails is no reason to refuse all else");
         lab.write("secret", "hunter2");
 
         until("the secret", || unavailable().is_none().then_some(())).await;
@@ -177,7 +177,7 @@ fn a_command_that_gave_a_secret_and_fails_refuses_the_reload() {
         std::fs::remove_file(lab.path("secret")).unwrap();
         let outcome = running.reloads.request().await;
 
-        let Outcome::Refused { error } = outcome else { panic!("{outcome:?}") };
+        let ReloadOutcome::Refused { error } = outcome else { panic!("{outcome:?}") };
         assert!(error.contains("the command `cat` ended with status 1: cat: secret: No such file"), "{error}");
         assert!(Arc::ptr_eq(&before, &running.snapshot()));
         lab.write("secret", "hunter2");

@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use super::lab::{Lab, Running, run, until};
-use crate::reload::Outcome;
+use crate::reload::ReloadOutcome;
 use crate::snapshot::{Service, Snapshot};
 
 const CONFIG: &str = "
@@ -92,7 +92,7 @@ fn a_reload_of_the_same_does_not_disturb_a_switch() {
 
         let outcome = running.reloads.request().await;
 
-        assert!(matches!(outcome, Outcome::Unchanged { .. }), "{outcome:?}");
+        assert!(matches!(outcome, ReloadOutcome::Unchanged { .. }), "{outcome:?}");
         lab.idp_works(true);
         until("the switch", || {
             (fingerprint(&running.service("payments")) != fingerprint(old.service("payments")?)).then_some(())

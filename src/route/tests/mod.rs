@@ -6,13 +6,13 @@ mod tables;
 use http::{HeaderName, HeaderValue};
 
 use super::*;
-use crate::config::{Authority, Scheme, Span};
+use crate::config::{Scheme, Span, UrlAuthority};
 
 /// Services and routes as a config would have them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Written {
     services: Vec<(ServiceName, At<Url>, bool)>,
-    routes: Vec<(At<Route>, usize)>,
+    routes: Vec<(At<RouteConfig>, usize)>,
 }
 
 /// One entry of `routes`; empty: not named.
@@ -41,7 +41,7 @@ impl Written {
     pub(super) fn route(mut self, entry: Entry<'_>, service: &str) -> Self {
         let place = self.services.iter().position(|(name, ..)| name.as_str() == service).expect(service);
         let text = |text: &str| (!text.is_empty()).then(|| at(text.to_owned()));
-        let route = Route {
+        let route = RouteConfig {
             path: text(entry.path),
             host: text(entry.host),
             methods: entry.methods.iter().map(|method| method.parse().expect("a method")).collect(),
@@ -53,18 +53,18 @@ impl Written {
         self
     }
 
-    pub(super) fn build(&self) -> (Table, Vec<String>) {
+    pub(super) fn build(&self) -> (RouteTable, Vec<String>) {
         let services: Vec<_> = self
             .services
             .iter()
             .map(|(name, url, default_routes)| Destination { name, url, default_routes: *default_routes })
             .collect();
         let routes: Vec<_> = self.routes.iter().map(|(route, service)| (route, *service)).collect();
-        let (table, findings) = Table::build(&services, &routes);
+        let (table, findings) = RouteTable::build(&services, &routes);
         (table, findings.into_iter().map(|finding| finding.fault.to_string()).collect())
     }
 
-    fn table(&self) -> Table {
+    fn table(&self) -> RouteTable {
         let (table, findings) = self.build();
         assert_eq!(findings, Vec::<String>::new());
         table
@@ -83,16 +83,16 @@ fn read_url(text: &str) -> Url {
     let (scheme, rest) = text.split_once("://").expect("a scheme");
     let (scheme, default) = if scheme == "https" { (Scheme::Https, 443) } else { (Scheme::Http, 80) };
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let authority = authority::Authority::parse(authority).expect("an authority");
+    let authority = authority::RequestAuthority::parse(authority).expect("an authority");
     let port = authority.port.unwrap_or(default);
-    let authority = Authority { host: authority.host.into(), port, default_port: port == default };
+    let authority = UrlAuthority { host: authority.host.into(), port, default_port: port == default };
     Url { scheme, authority, path: path.to_owned(), query: None }
 }
 
 /// A request, with all that a question borrows.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
-    form: Form,
+    form: TargetForm,
     host: String,
     port: Option<u16>,
     local: bool,
@@ -108,9 +108,9 @@ impl Request {
         let method = words.next().expect("a method").parse().expect("a method");
         let target = words.next().expect("a target");
         let (scheme, rest) = target.split_once("//").expect("a host");
-        let form = if scheme.is_empty() { Form::Origin } else { Form::Absolute };
+        let form = if scheme.is_empty() { TargetForm::Origin } else { TargetForm::Absolute };
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        let authority = authority::Authority::parse(authority).expect("an authority");
+        let authority = authority::RequestAuthority::parse(authority).expect("an authority");
         let host = authority.host.into_owned();
         let local = host == "localhost" || host.ends_with(".localhost");
         let path = if path.is_empty() { "/" } else { path }.to_owned();

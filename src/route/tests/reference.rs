@@ -10,7 +10,7 @@ fn naive(written: &Written, request: &Request) -> Option<(usize, bool)> {
     let own = |(_, url, _): &(ServiceName, At<Url>, bool)| {
         let port = |port: u16| if port == 443 { 80 } else { port };
         let authority = &url.value.authority;
-        request.form == Form::Absolute
+        request.form == TargetForm::Absolute
             && authority.host == request.host
             && port(authority.port) == port(request.port.unwrap_or(80))
     };

@@ -292,7 +292,7 @@ fn each_of_many_tenants_has_its_route() {
     for (number, tenant) in tenants.iter().enumerate() {
         let request = Request::read(&format!("GET //localhost/p x-tenant:{tenant} x-all:1"));
         let found = table.find(&request.question());
-        assert_eq!(found.map(|found| found.kind), Some(Kind::Explicit(number)), "{tenant}");
+        assert_eq!(found.map(|found| found.kind), Some(RouteKind::Explicit(number)), "{tenant}");
     }
 }
 
@@ -305,10 +305,10 @@ fn the_match_names_the_stripped_prefix() {
         (found.kind, found.prefix.to_owned(), found.strip, found.prepend)
     };
 
-    assert_eq!(found("GET //localhost/pay/x"), (Kind::Explicit(0), "/pay".to_owned(), 4, true));
-    assert_eq!(found("GET //localhost/payments/x"), (Kind::DefaultPath, "/payments".to_owned(), 9, true));
-    assert_eq!(found("GET //payments.localhost/x"), (Kind::DefaultHost, String::new(), 0, true));
-    assert_eq!(found("GET http://api.partner.example/v1"), (Kind::ForwardProxy, String::new(), 0, false));
+    assert_eq!(found("GET //localhost/pay/x"), (RouteKind::Explicit(0), "/pay".to_owned(), 4, true));
+    assert_eq!(found("GET //localhost/payments/x"), (RouteKind::DefaultPath, "/payments".to_owned(), 9, true));
+    assert_eq!(found("GET //payments.localhost/x"), (RouteKind::DefaultHost, String::new(), 0, true));
+    assert_eq!(found("GET http://api.partner.example/v1"), (RouteKind::ForwardProxy, String::new(), 0, false));
 }
 
 #[test]

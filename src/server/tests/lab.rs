@@ -15,9 +15,9 @@ use crate::code::Code;
 use crate::config::Limits;
 use crate::deadline::ExchangeDeadline;
 use crate::incoming::IncomingBody;
-use crate::proxy::{Arrival, Body, DrainPhase, Peer};
+use crate::proxy::{Arrival, DrainPhase, Peer, ResponseBody};
 use crate::server::connection::{self, Port, ThreadShared};
-use crate::server::stream::Stream;
+use crate::server::stream::ClientStream;
 
 /// Answers each request with its method, path and body.
 #[derive(Default)]
@@ -31,12 +31,17 @@ pub(super) struct Echo {
 }
 
 impl Echo {
-    async fn echo(self: Rc<Self>, head: request::Parts, body: IncomingBody, arrival: Rc<Arrival>) -> Response<Body> {
+    async fn echo(
+        self: Rc<Self>,
+        head: request::Parts,
+        body: IncomingBody,
+        arrival: Rc<Arrival>,
+    ) -> Response<ResponseBody> {
         self.asked.borrow_mut().push(head.uri.path().to_owned());
         match head.uri.path() {
             "/held" => self.gate.notified().await,
             "/panic" => panic!("a fault of ours"),
-            "/large" => return Response::new(Body::whole(vec![b'x'; 32 << 20])),
+            "/large" => return Response::new(ResponseBody::whole(vec![b'x'; 32 << 20])),
             "/early" => {
                 // Reads on for as long as the app sends, as a service may that has answered already.
                 let port = Rc::clone(&self);
@@ -48,18 +53,18 @@ impl Echo {
                         port.late.borrow_mut().push_str(&text);
                     }
                 });
-                return Response::new(Body::whole("early"));
+                return Response::new(ResponseBody::whole("early"));
             }
-            "/unread" => return Response::new(Body::whole("unread")),
+            "/unread" => return Response::new(ResponseBody::whole("unread")),
             "/close" => {
                 arrival.drain.set(DrainPhase::Begun);
-                return Response::new(Body::whole("closed"));
+                return Response::new(ResponseBody::whole("closed"));
             }
             _ => {}
         }
         let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
         let text = format!("{} {} {}", head.method, head.uri.path(), String::from_utf8_lossy(&body));
-        Response::new(Body::whole(text))
+        Response::new(ResponseBody::whole(text))
     }
 }
 
@@ -70,7 +75,7 @@ impl Port for Echo {
         body: IncomingBody,
         arrival: &Rc<Arrival>,
         _: &Rc<ExchangeDeadline>,
-    ) -> impl Future<Output = Response<Body>> + use<> {
+    ) -> impl Future<Output = Response<ResponseBody>> + use<> {
         Rc::clone(self).echo(head, body, Rc::clone(arrival))
     }
 
@@ -82,8 +87,8 @@ impl Port for Echo {
         None
     }
 
-    fn refuse(&self, code: Code, detail: &str, _: Peer) -> Response<Body> {
-        let mut answer = Response::new(Body::whole(format!("{}: {detail}", code.word())));
+    fn refuse(&self, code: Code, detail: &str, _: Peer) -> Response<ResponseBody> {
+        let mut answer = Response::new(ResponseBody::whole(format!("{}: {detail}", code.word())));
         *answer.status_mut() = code.status();
         answer
     }
@@ -103,7 +108,7 @@ impl Lab {
         let socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (accepted, peer) = listener.accept().await.unwrap();
         let (port, floor) = (Rc::clone(&self.port), Rc::clone(&self.floor));
-        let served = spawn_local(connection::serve(Stream::Tcp(accepted), Peer::Tcp(peer), port, floor));
+        let served = spawn_local(connection::serve(ClientStream::Tcp(accepted), Peer::Tcp(peer), port, floor));
         Client { socket, served }
     }
 

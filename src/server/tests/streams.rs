@@ -2,7 +2,7 @@
 //! what was written up to the first request after which the connection can't persist, and nothing else.
 
 use crate::server::trial::{
-    Asked, Outcome, Pause, Piece, Socket, answers, asked_of_hyper, no_request_is_made_up, play,
+    Pause, TrialOutcome, TrialPiece, TrialRequest, TrialSocket, answers, asked_of_hyper, no_request_is_made_up, play,
 };
 
 /// One request of a stream, and what a reader of RFC 9112 makes of it.
@@ -34,7 +34,7 @@ async fn no_stream_of_requests_is_ever_taken_for_another() {
     let count = std::env::var("SIDEKEY_TEST_STREAMS").ok().and_then(|count| count.parse().ok()).unwrap_or(600);
     for seed in 0..count {
         let mut random = fastrand::Rng::with_seed(seed);
-        let socket = if random.bool() { Socket::Tcp } else { Socket::Unix };
+        let socket = if random.bool() { TrialSocket::Tcp } else { TrialSocket::Unix };
         let stream = stream(&mut random);
         let bytes: Vec<u8> = stream.iter().flat_map(|request| request.bytes.clone()).collect();
 
@@ -65,7 +65,7 @@ async fn no_bytes_make_up_a_request() {
     }
 }
 
-fn lines(asked: &[Asked]) -> Vec<String> {
+fn lines(asked: &[TrialRequest]) -> Vec<String> {
     asked.iter().map(|one| one.line.clone()).collect()
 }
 
@@ -76,7 +76,7 @@ fn until_the_last(stream: &[Written]) -> &[Written] {
 }
 
 #[track_caller]
-fn check_asked(asked: &[Asked], expected: &[Written], shown: &impl Fn() -> String) {
+fn check_asked(asked: &[TrialRequest], expected: &[Written], shown: &impl Fn() -> String) {
     let requests: Vec<_> = expected
         .iter()
         .filter_map(|request| match &request.expected {
@@ -96,7 +96,7 @@ fn check_asked(asked: &[Asked], expected: &[Written], shown: &impl Fn() -> Strin
 
 /// One answer for each request, the last one says so, and the connection ends in peace.
 #[track_caller]
-fn check_answers(outcome: &Outcome, expected: &[Written], shown: &impl Fn() -> String) {
+fn check_answers(outcome: &TrialOutcome, expected: &[Written], shown: &impl Fn() -> String) {
     assert_eq!(outcome.error, None, "{}", shown());
     let answers = answers(&outcome.got);
     assert_eq!(answers.len(), expected.len(), "{answers:#?}, {}", shown());
@@ -184,7 +184,7 @@ fn chunks(body: &[u8], random: &mut fastrand::Rng) -> Vec<u8> {
 }
 
 /// The bytes cut anywhere, mostly into a few pieces, with pauses that are mostly none.
-fn pieces(bytes: &[u8], random: &mut fastrand::Rng) -> Vec<Piece> {
+fn pieces(bytes: &[u8], random: &mut fastrand::Rng) -> Vec<TrialPiece> {
     let mut pieces = Vec::new();
     let mut rest = bytes;
     while !rest.is_empty() {
@@ -195,7 +195,7 @@ fn pieces(bytes: &[u8], random: &mut fastrand::Rng) -> Vec<Piece> {
             1..4 => Pause::Turns(random.u32(1..30)),
             _ => Pause::Turns(0),
         };
-        pieces.push(Piece { bytes: piece.to_vec(), pause });
+        pieces.push(TrialPiece { bytes: piece.to_vec(), pause });
         rest = after;
     }
     pieces

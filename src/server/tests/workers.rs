@@ -7,12 +7,12 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::admin::Liveness;
-use crate::config::{Color, Overrides, Source};
+use crate::config::{Color, ConfigSource, Overrides};
 use crate::proxy;
 use crate::reload::Loader;
 use crate::server::pulse::Pulses;
 use crate::server::vital::{Deaths, Vital};
-use crate::server::worker::{Phase, Worker};
+use crate::server::worker::{Phase, RunningWorker};
 use crate::snapshot::Published;
 use crate::telemetry::metrics::Metrics;
 
@@ -20,14 +20,14 @@ use crate::telemetry::metrics::Metrics;
 const SOON: Duration = Duration::from_secs(30);
 
 struct Workers {
-    all: Vec<Worker>,
+    all: Vec<RunningWorker>,
     phase: watch::Sender<Phase>,
     vital: Vital,
     deaths: Deaths,
 }
 
 fn start(count: usize) -> Workers {
-    let loader = Loader { source: Source::Text("services: {}".to_owned()), overrides: Overrides::default() };
+    let loader = Loader { source: ConfigSource::Text("services: {}".to_owned()), overrides: Overrides::default() };
     let (snapshot, report) = loader.load(None, &<_>::default());
     let snapshot = snapshot.unwrap_or_else(|| panic!("{}", report.render(Color::Plain)));
     let (published, metrics) = (Arc::new(Published::new(snapshot)), Arc::new(Metrics::default()));
@@ -36,7 +36,7 @@ fn start(count: usize) -> Workers {
     let worker = |number| {
         let (published, metrics) = (Arc::clone(&published), Arc::clone(&metrics));
         let context = move || proxy::Context::new(published, metrics, number, count, &Arc::from("test"));
-        Worker::start(number, seen.clone(), &vital, context).expect("a thread")
+        RunningWorker::start(number, seen.clone(), &vital, context).expect("a thread")
     };
     Workers { all: (0..count).map(worker).collect(), phase, vital, deaths }
 }
@@ -44,14 +44,14 @@ fn start(count: usize) -> Workers {
 #[tokio::test(flavor = "local")]
 async fn a_worker_that_panics_is_heard_of_and_gets_no_connection() {
     let mut workers = start(2);
-    assert!(workers.all.iter().all(Worker::is_alive));
+    assert!(workers.all.iter().all(RunningWorker::is_alive));
 
     workers.all[1].has_done(|| panic!("a fault of ours"));
 
     let death = timeout(SOON, workers.deaths.first()).await.expect("a death");
     assert_eq!(death.to_string(), "the thread `worker-1` panicked");
     timeout(SOON, workers.all[1].ended()).await.expect("its end");
-    assert_eq!([&workers.all[0], &workers.all[1]].map(Worker::is_alive), [true, false]);
+    assert_eq!([&workers.all[0], &workers.all[1]].map(RunningWorker::is_alive), [true, false]);
 }
 
 #[tokio::test(flavor = "local")]
@@ -71,7 +71,7 @@ async fn a_worker_that_is_cut_ends_as_it_should() {
 async fn a_worker_that_hangs_is_seen_while_the_others_turn() {
     let workers = start(2);
     let liveness = Arc::<Liveness>::default();
-    let pulses = Pulses::new(workers.all.iter().map(Worker::pulse), Arc::clone(&liveness));
+    let pulses = Pulses::new(workers.all.iter().map(RunningWorker::pulse), Arc::clone(&liveness));
     workers.vital.endless("the look at the workers", pulses.run());
     let (release, held) = mpsc::channel::<()>();
 

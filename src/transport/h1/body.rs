@@ -9,7 +9,7 @@ use crate::transport::bounds::HEAD_BYTES;
 
 /// What is still to come of an answer's body.
 #[derive(Debug)]
-pub(super) enum Rest {
+pub(super) enum AnswerRest {
     Over,
     Length(u64),
     Chunked(Chunk),
@@ -30,7 +30,7 @@ pub(super) enum Chunk {
     Ready(HeaderMap),
 }
 
-impl Rest {
+impl AnswerRest {
     pub(super) fn chunked() -> Self {
         Self::Chunked(Chunk::Size)
     }

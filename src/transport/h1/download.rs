@@ -9,11 +9,11 @@ use http::{HeaderMap, Method, StatusCode};
 use hyper::body::Frame;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::body::Rest;
+use super::body::AnswerRest;
 use super::head::{self, Head};
 use super::upload::WrittenToEnd;
 use crate::transport::bounds::{HEAD_BYTES, INTERIM_ANSWERS};
-use crate::transport::{Error, spare};
+use crate::transport::{Error, scratch};
 
 /// What was read of an answer, and how much of it was understood. Does not care in which pieces it came.
 pub(super) struct Download {
@@ -22,7 +22,7 @@ pub(super) struct Download {
     /// How much of it was found to hold no end of a head.
     looked: usize,
     interim: u32,
-    state: State,
+    state: ReadState,
 }
 
 /// ```text
@@ -30,7 +30,7 @@ pub(super) struct Download {
 ///     ▲        └────────────► answered (the last)     │
 ///     └───────────────────────────────────────────────┘
 /// ```
-enum State {
+enum ReadState {
     /// No request was sent on this connection yet.
     Fresh,
     /// The request is being written.
@@ -40,7 +40,7 @@ enum State {
     /// The head was taken, and this is to come of the body. With the proof that the request had been written to its end
     /// *before*, if the head says that another may follow. A service that answers sooner may never read the rest, and
     /// would take it for the next request (RFC 9112 §9.3): whatever becomes of that rest, the proof can't be had any more.
-    Answered(Rest, Option<WrittenToEnd>),
+    Answered(AnswerRest, Option<WrittenToEnd>),
     /// There is no such answer, or it broke off.
     Broken,
 }
@@ -48,51 +48,51 @@ enum State {
 impl Download {
     /// Of a connection that was not used yet.
     pub(super) fn none() -> Self {
-        Self { read: BytesMut::new(), looked: 0, interim: 0, state: State::Fresh }
+        Self { read: BytesMut::new(), looked: 0, interim: 0, state: ReadState::Fresh }
     }
 
     /// A request is sent.
     pub(super) fn begin(&mut self) {
-        (self.looked, self.interim, self.state) = (0, 0, State::Asking);
+        (self.looked, self.interim, self.state) = (0, 0, ReadState::Asking);
     }
 
     /// The request was written to its end: of use only if that is before its answer.
     pub(super) fn asked(&mut self, written: WrittenToEnd) {
-        if matches!(self.state, State::Asking) {
-            self.state = State::Asked(written);
+        if matches!(self.state, ReadState::Asking) {
+            self.state = ReadState::Asked(written);
         }
     }
 
     pub(super) fn is_fresh(&self) -> bool {
-        matches!(self.state, State::Fresh)
+        matches!(self.state, ReadState::Fresh)
     }
 
     pub(super) fn is_awaited(&self) -> bool {
-        matches!(self.state, State::Asking | State::Asked(_))
+        matches!(self.state, ReadState::Asking | ReadState::Asked(_))
     }
 
     /// Whether there is no answer of which anything is to come.
     pub(super) fn is_over(&self) -> bool {
         match &self.state {
-            State::Fresh => true,
-            State::Answered(rest, _) => rest.is_over(),
-            State::Asking | State::Asked(_) | State::Broken => false,
+            ReadState::Fresh => true,
+            ReadState::Answered(rest, _) => rest.is_over(),
+            ReadState::Asking | ReadState::Asked(_) | ReadState::Broken => false,
         }
     }
 
     /// Whether another request may follow on the connection now: bytes that nobody asked for forbid it.
     pub(super) fn is_reusable(&self) -> bool {
         let ended_well = match &self.state {
-            State::Fresh => true,
-            State::Answered(rest, Some(WrittenToEnd { .. })) => rest.is_over(),
-            State::Answered(_, None) | State::Asking | State::Asked(_) | State::Broken => false,
+            ReadState::Fresh => true,
+            ReadState::Answered(rest, Some(WrittenToEnd { .. })) => rest.is_over(),
+            ReadState::Answered(_, None) | ReadState::Asking | ReadState::Asked(_) | ReadState::Broken => false,
         };
         ended_well && self.is_empty()
     }
 
     /// Whether a request was written to its end, and not answered yet.
     pub(super) fn is_asked(&self) -> bool {
-        matches!(self.state, State::Asked(_))
+        matches!(self.state, ReadState::Asked(_))
     }
 
     /// Whether the answer was announced by an interim one.
@@ -108,22 +108,22 @@ impl Download {
     /// No other request may follow.
     pub(super) fn forbid(&mut self) {
         match &mut self.state {
-            State::Fresh => self.state = State::Answered(Rest::Over, None),
-            State::Answered(_, written) => *written = None,
-            State::Asking | State::Asked(_) | State::Broken => {}
+            ReadState::Fresh => self.state = ReadState::Answered(AnswerRest::Over, None),
+            ReadState::Answered(_, written) => *written = None,
+            ReadState::Asking | ReadState::Asked(_) | ReadState::Broken => {}
         }
     }
 
     /// Nothing that comes will be understood.
     pub(super) fn break_off(&mut self) {
-        self.state = State::Broken;
+        self.state = ReadState::Broken;
     }
 
     /// How many bytes are to come of the body, if that is certain.
     pub(super) fn exact(&self) -> Option<u64> {
         match &self.state {
-            State::Answered(rest, _) => rest.exact(),
-            State::Fresh | State::Asking | State::Asked(_) | State::Broken => None,
+            ReadState::Answered(rest, _) => rest.exact(),
+            ReadState::Fresh | ReadState::Asking | ReadState::Asked(_) | ReadState::Broken => None,
         }
     }
 
@@ -164,12 +164,12 @@ impl Download {
             return Err(Error::Protocol("it switches protocols, which nobody asked for".to_owned()));
         }
         let mut rest = head.rest(method)?;
-        let written = match std::mem::replace(&mut self.state, State::Broken) {
-            State::Asked(written) if head.keeps_alive() => Some(written),
+        let written = match std::mem::replace(&mut self.state, ReadState::Broken) {
+            ReadState::Asked(written) if head.keeps_alive() => Some(written),
             _ => None,
         };
         let whole = rest.whole(&mut self.read);
-        self.state = State::Answered(rest, written);
+        self.state = ReadState::Answered(rest, written);
         self.spare_buffer();
         Ok((head, whole))
     }
@@ -180,7 +180,7 @@ impl Download {
     ///
     /// When it breaks off.
     pub(super) fn take_frame(&mut self) -> Result<Option<Frame<Bytes>>, Error> {
-        let State::Answered(rest, _) = &mut self.state else { return Ok(None) };
+        let ReadState::Answered(rest, _) = &mut self.state else { return Ok(None) };
         let taken = rest.next(&mut self.read);
         self.spare_buffer();
         taken.map_err(|malformed| Error::Incomplete(malformed.0.to_owned()))
@@ -192,7 +192,7 @@ impl Download {
     ///
     /// When the body is not at its end.
     pub(super) fn close(&mut self) -> Result<(), Error> {
-        let State::Answered(rest, written) = &mut self.state else { return Ok(()) };
+        let ReadState::Answered(rest, written) = &mut self.state else { return Ok(()) };
         *written = None;
         rest.close().map_err(|malformed| Error::Incomplete(malformed.0.to_owned()))
     }
@@ -209,7 +209,7 @@ impl Download {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
         if self.read.capacity() == 0 {
-            self.read = spare::buffer();
+            self.read = scratch::buffer();
         }
         let (least, most) = if self.is_awaited() { HEAD_ROOM } else { BODY_ROOM };
         if self.read.capacity() - self.read.len() < least {
@@ -225,7 +225,7 @@ impl Download {
     /// Holds no memory for nothing.
     fn spare_buffer(&mut self) {
         if self.read.is_empty() {
-            spare::keep_buffer(std::mem::take(&mut self.read));
+            scratch::keep_buffer(std::mem::take(&mut self.read));
         }
     }
 }

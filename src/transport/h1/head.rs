@@ -12,7 +12,7 @@ use httparse::{Header, ParserConfig, Status};
 use hyper::body::Body as _;
 use hyper::ext::ReasonPhrase;
 
-use super::body::Rest;
+use super::body::AnswerRest;
 use crate::transport::bounds::{HEAD_BYTES, HEAD_FIELDS};
 use crate::transport::{Outgoing, Spelling};
 
@@ -138,7 +138,7 @@ fn has_body_by_nature(method: &Method) -> bool {
 /// When there will be no head of HTTP/1.x, whatever else comes, or one that is too large.
 pub(super) fn parse(read: &mut BytesMut, fields: &mut HeaderMap) -> Result<Option<Head>, Malformed> {
     let mut lines = [MaybeUninit::uninit(); HEAD_FIELDS];
-    let mut places = [Place::default(); HEAD_FIELDS];
+    let mut places = [FieldSpan::default(); HEAD_FIELDS];
     let mut answer = httparse::Response::new(&mut []);
     let parsed = ParserConfig::default().parse_response_with_uninit_headers(&mut answer, read, &mut lines);
     let bytes = match parsed {
@@ -153,7 +153,7 @@ pub(super) fn parse(read: &mut BytesMut, fields: &mut HeaderMap) -> Result<Optio
     let reason = reason.and_then(|reason| ReasonPhrase::try_from(reason.as_bytes()).ok());
     let count = answer.headers.len();
     for (place, line) in places.iter_mut().zip(answer.headers.iter()) {
-        *place = Place::of(line, read);
+        *place = FieldSpan::of(line, read);
     }
 
     let text = read.split_to(bytes).freeze();
@@ -238,17 +238,17 @@ impl Head {
     }
 
     /// What follows the head (RFC 9112 §6.3, in its order).
-    pub(super) fn rest(&self, method: &Method) -> Result<Rest, Malformed> {
+    pub(super) fn rest(&self, method: &Method) -> Result<AnswerRest, Malformed> {
         let bodiless = [StatusCode::NO_CONTENT, StatusCode::RESET_CONTENT, StatusCode::NOT_MODIFIED];
         if *method == Method::HEAD || bodiless.contains(&self.status) {
-            return Ok(Rest::Over);
+            return Ok(AnswerRest::Over);
         }
         match (self.coding, self.length) {
-            (Some(Coding::Chunked), _) if self.version == Version::HTTP_11 => Ok(Rest::chunked()),
+            (Some(Coding::Chunked), _) if self.version == Version::HTTP_11 => Ok(AnswerRest::chunked()),
             (Some(_), _) => Err(Malformed("its transfer coding is not the one of HTTP/1.1, `chunked`")),
-            (None, Some(0)) => Ok(Rest::Over),
-            (None, Some(length)) => Ok(Rest::Length(length)),
-            (None, None) => Ok(Rest::UntilClose),
+            (None, Some(0)) => Ok(AnswerRest::Over),
+            (None, Some(length)) => Ok(AnswerRest::Length(length)),
+            (None, None) => Ok(AnswerRest::UntilClose),
         }
     }
 
@@ -276,9 +276,9 @@ impl Head {
 
 /// Where a field stands in what was read: name and value, each from and to.
 #[derive(Clone, Copy, Default)]
-struct Place([u32; 4]);
+struct FieldSpan([u32; 4]);
 
-impl Place {
+impl FieldSpan {
     fn of(line: &Header<'_>, read: &[u8]) -> Self {
         let name = line.name.as_ptr().addr() - read.as_ptr().addr();
         let value = line.value.as_ptr().addr() - read.as_ptr().addr();

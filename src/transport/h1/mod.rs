@@ -33,12 +33,12 @@ use hyper::body::{Frame, SizeHint};
 
 use self::download::Download;
 use self::head::{Head, Malformed};
-use self::upload::{Stuck, Upload};
+use self::upload::{RequestWriter, UploadStuck};
 use super::error::Unsent;
-use super::http::Answer;
+use super::http::AnswerBody;
 use super::wire::{Wire, is_gone};
-use super::{Error, Outgoing, Spelling, spare};
-use crate::tls::Failure;
+use super::{Error, Outgoing, Spelling, scratch};
+use crate::tls::TlsFailure;
 
 /// An HTTP/1.1 connection between two requests: nothing is owed on either side. Made by [`Http1Connection::into_rest`] alone.
 pub(crate) struct AtRest(Box<Http1Connection>);
@@ -47,7 +47,7 @@ pub(crate) struct AtRest(Box<Http1Connection>);
 pub(crate) struct Http1Connection {
     wire: Wire,
     spelling: Spelling,
-    upload: Upload,
+    upload: RequestWriter,
     download: Download,
     /// Of the request that goes on now.
     method: Method,
@@ -68,7 +68,7 @@ impl Http1Connection {
         Self {
             wire,
             spelling,
-            upload: Upload::none(),
+            upload: RequestWriter::none(),
             download: Download::none(),
             method: Method::GET,
             used: false,
@@ -85,7 +85,7 @@ impl Http1Connection {
         &mut self,
         outgoing: &mut Outgoing,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Response<Answer>, Unsent>> {
+    ) -> Poll<Result<Response<AnswerBody>, Unsent>> {
         if !self.download.is_awaited() {
             if self.is_closed() {
                 let error = Error::Terminated("it was no longer open".to_owned());
@@ -183,12 +183,12 @@ impl Http1Connection {
     fn begin(&mut self, outgoing: &mut Outgoing) {
         self.used = !self.download.is_fresh();
         self.method.clone_from(&outgoing.method);
-        self.upload.begin(outgoing, spare::lines(), self.spelling);
+        self.upload.begin(outgoing, scratch::lines(), self.spelling);
         self.download.begin();
         self.ahead = 0;
     }
 
-    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<Answer>, Error>> {
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<AnswerBody>, Error>> {
         loop {
             self.write(cx)?;
             if let Some(answer) = self.take_answer()? {
@@ -256,12 +256,12 @@ impl Http1Connection {
             Poll::Pending => {}
             Poll::Ready(Ok(written)) => {
                 self.download.asked(written);
-                spare::keep_lines(self.upload.finish());
+                scratch::keep_lines(self.upload.finish());
             }
-            Poll::Ready(Err(Stuck::Connection(error))) if is_gone(&error) => self.gone = Some(error),
-            Poll::Ready(Err(Stuck::Connection(error))) => return Err(lost(error)),
-            Poll::Ready(Err(Stuck::Body(error))) => return Err(Error::RequestBody(error.to_string())),
-            Poll::Ready(Err(Stuck::Short)) => {
+            Poll::Ready(Err(UploadStuck::Connection(error))) if is_gone(&error) => self.gone = Some(error),
+            Poll::Ready(Err(UploadStuck::Connection(error))) => return Err(lost(error)),
+            Poll::Ready(Err(UploadStuck::Body(error))) => return Err(Error::RequestBody(error.to_string())),
+            Poll::Ready(Err(UploadStuck::Short)) => {
                 return Err(Error::RequestBody("the app's body is shorter than it said".to_owned()));
             }
         }
@@ -269,16 +269,16 @@ impl Http1Connection {
     }
 
     /// The answer, if its head is here.
-    fn take_answer(&mut self) -> Result<Option<Response<Answer>>, Error> {
+    fn take_answer(&mut self) -> Result<Option<Response<AnswerBody>>, Error> {
         if self.download.is_empty() {
             return Ok(None);
         }
         let gate = self.upload.gate();
         let open = || gate.iter().for_each(|gate| gate.open());
-        let mut fields = spare::fields();
+        let mut fields = scratch::fields();
         let may_be_late = self.used && self.download.is_asked();
         let Some((head, whole)) = self.download.take_head(&self.method, &mut fields, open)? else {
-            spare::keep_fields(fields);
+            scratch::keep_fields(fields);
             return Ok(None);
         };
         if may_be_late && head.gives_up_waiting() && !self.download.was_announced() {
@@ -306,8 +306,8 @@ impl Http1Connection {
     }
 }
 
-fn response(head: Head, whole: Option<Bytes>, fields: HeaderMap) -> Response<Answer> {
-    let mut response = Response::new(whole.map_or(Answer::Coming, Answer::Whole));
+fn response(head: Head, whole: Option<Bytes>, fields: HeaderMap) -> Response<AnswerBody> {
+    let mut response = Response::new(whole.map_or(AnswerBody::Coming, AnswerBody::Whole));
     *response.status_mut() = head.status;
     *response.version_mut() = head.version;
     *response.headers_mut() = fields;
@@ -352,7 +352,7 @@ impl From<Malformed> for Error {
 
 /// How a connection was lost before an answer came.
 fn lost(error: io::Error) -> Error {
-    Failure::of(error).into()
+    TlsFailure::of(error).into()
 }
 
 /// What is read of an answer before it is written on: as much as one buffer holds.

@@ -25,7 +25,7 @@ pub(crate) struct Whole {
 ///
 /// Why there is no answer, or no whole one.
 pub(crate) fn read<'a>(method: &Method, pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<Whole, String> {
-    let mut reader = Reader::default();
+    let mut reader = TrialReader::default();
     reader.begin();
     reader.download.asked(WrittenToEnd::on_trial());
     for piece in pieces {
@@ -59,7 +59,7 @@ pub(crate) fn pieces_make_no_difference(answer: &[u8], cuts: &[u8]) -> bool {
 /// request was written to its end. Says whether it was used again.
 pub(crate) fn reuse_is_earned(bytes: &[u8], cuts: &[u8], late: &[u8]) -> bool {
     let mut pieces = pieces(bytes, cuts).into_iter();
-    let (mut reader, mut is_used_again) = (Reader::default(), false);
+    let (mut reader, mut is_used_again) = (TrialReader::default(), false);
     for wait in late.iter().map(|wait| usize::from(wait % 4)).cycle().take(bytes.len()) {
         reader.begin();
         let mut came = Vec::new();
@@ -110,19 +110,19 @@ pub(crate) fn listed(fields: &HeaderMap) -> Vec<(String, Vec<u8>)> {
     fields.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect()
 }
 
-struct Reader {
+struct TrialReader {
     download: Download,
     answer: Option<Whole>,
     left_over: bool,
 }
 
-impl Default for Reader {
+impl Default for TrialReader {
     fn default() -> Self {
         Self { download: Download::none(), answer: None, left_over: false }
     }
 }
 
-impl Reader {
+impl TrialReader {
     fn begin(&mut self) {
         self.download.begin();
         (self.answer, self.left_over) = (None, false);

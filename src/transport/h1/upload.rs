@@ -11,17 +11,17 @@ use tokio::io::AsyncWrite;
 
 use super::head::{self, Framing};
 use crate::transport::body::BodyError;
-use crate::transport::{Body, Gate, Outgoing, Spelling};
+use crate::transport::{ContinueGate, Outgoing, RequestBody, Spelling};
 
 /// Its head, and its body as far as it has come.
-pub(super) struct Upload {
-    body: Body,
+pub(super) struct RequestWriter {
+    body: RequestBody,
     /// What is written next: the head or a chunk's size from `at` on, then `data`, then `tail`.
     lines: Vec<u8>,
     at: usize,
     data: Bytes,
     tail: &'static [u8],
-    kind: Kind,
+    kind: UploadFraming,
     /// Bytes of it that went on.
     written: u64,
     /// Something was taken of the body.
@@ -35,7 +35,7 @@ pub(super) struct Upload {
 pub(super) struct WrittenToEnd(());
 
 /// How its body is written.
-enum Kind {
+enum UploadFraming {
     Length(u64),
     /// With the trailers that were announced.
     Chunked(Vec<HeaderName>, Spelling),
@@ -44,7 +44,7 @@ enum Kind {
 }
 
 /// Why a request does not go on.
-pub(super) enum Stuck {
+pub(super) enum UploadStuck {
     Body(BodyError),
     /// The app's body is shorter than it said.
     Short,
@@ -59,16 +59,16 @@ impl WrittenToEnd {
     }
 }
 
-impl Upload {
+impl RequestWriter {
     /// Nothing to be written.
     pub(super) fn none() -> Self {
         Self {
-            body: Body::Empty,
+            body: RequestBody::Empty,
             lines: Vec::new(),
             at: 0,
             data: Bytes::new(),
             tail: b"",
-            kind: Kind::Ended,
+            kind: UploadFraming::Ended,
             written: 0,
             taken: false,
             flushed: true,
@@ -80,12 +80,12 @@ impl Upload {
         let framing = Framing::of(request);
         head::write(request, framing, spelling, &mut lines);
         self.kind = match framing {
-            Framing::Length(0) => Kind::Ended,
-            Framing::Length(length) => Kind::Length(length),
-            Framing::Chunked => Kind::Chunked(head::announced(request), spelling),
+            Framing::Length(0) => UploadFraming::Ended,
+            Framing::Length(length) => UploadFraming::Length(length),
+            Framing::Chunked => UploadFraming::Chunked(head::announced(request), spelling),
         };
-        if !matches!(self.kind, Kind::Ended) {
-            self.body = std::mem::replace(&mut request.body, Body::Empty);
+        if !matches!(self.kind, UploadFraming::Ended) {
+            self.body = std::mem::replace(&mut request.body, RequestBody::Empty);
         }
         (self.lines, self.at, self.flushed) = (lines, 0, false);
         (self.written, self.taken) = (0, false);
@@ -105,20 +105,20 @@ impl Upload {
         self.written
     }
 
-    pub(super) fn gate(&self) -> Option<&Gate> {
+    pub(super) fn gate(&self) -> Option<&ContinueGate> {
         self.body.gate()
     }
 
     /// It is done: lets go of the body, and gives the memory of its lines away.
     pub(super) fn finish(&mut self) -> Vec<u8> {
-        self.body = Body::Empty;
+        self.body = RequestBody::Empty;
         std::mem::take(&mut self.lines)
     }
 
     /// The body again, if nothing was taken of it.
-    pub(super) fn take_back(&mut self) -> Option<Body> {
+    pub(super) fn take_back(&mut self) -> Option<RequestBody> {
         let untouched = !self.has_begun() && !self.taken;
-        untouched.then(|| std::mem::replace(&mut self.body, Body::Empty))
+        untouched.then(|| std::mem::replace(&mut self.body, RequestBody::Empty))
     }
 
     /// Writes what there is: a body's first piece together with the head. Ready when all of it went on.
@@ -126,19 +126,19 @@ impl Upload {
         &mut self,
         stream: &mut (impl AsyncWrite + Unpin),
         cx: &mut Context<'_>,
-    ) -> Poll<Result<WrittenToEnd, Stuck>> {
+    ) -> Poll<Result<WrittenToEnd, UploadStuck>> {
         while !self.flushed {
             let waiting = self.poll_body(cx)?.is_pending();
             while self.at < self.lines.len() || !self.data.is_empty() || !self.tail.is_empty() {
-                let written = ready!(self.poll_write(stream, cx)).map_err(Stuck::Connection)?;
+                let written = ready!(self.poll_write(stream, cx)).map_err(UploadStuck::Connection)?;
                 self.advance(written);
             }
             self.lines.clear();
             self.at = 0;
-            let ended = matches!(self.kind, Kind::Ended);
+            let ended = matches!(self.kind, UploadFraming::Ended);
             if waiting || ended {
                 // TLS may hold back what was written.
-                ready!(Pin::new(&mut *stream).poll_flush(cx)).map_err(Stuck::Connection)?;
+                ready!(Pin::new(&mut *stream).poll_flush(cx)).map_err(UploadStuck::Connection)?;
                 self.flushed = ended;
             }
             if waiting {
@@ -149,20 +149,20 @@ impl Upload {
     }
 
     /// Makes the body's next piece ready to be written, if none is.
-    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stuck>> {
-        while self.data.is_empty() && self.tail.is_empty() && !matches!(self.kind, Kind::Ended) {
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), UploadStuck>> {
+        while self.data.is_empty() && self.tail.is_empty() && !matches!(self.kind, UploadFraming::Ended) {
             let polled = ready!(Pin::new(&mut self.body).poll_frame(cx));
             self.taken = true;
             match polled {
                 Some(Ok(frame)) => self.frame(frame)?,
-                Some(Err(error)) => return Poll::Ready(Err(Stuck::Body(error))),
+                Some(Err(error)) => return Poll::Ready(Err(UploadStuck::Body(error))),
                 None => self.end(None)?,
             }
         }
         Poll::Ready(Ok(()))
     }
 
-    fn frame(&mut self, frame: Frame<Bytes>) -> Result<(), Stuck> {
+    fn frame(&mut self, frame: Frame<Bytes>) -> Result<(), UploadStuck> {
         match frame.into_data() {
             // An empty chunk would end the body.
             Ok(data) if data.is_empty() => {}
@@ -174,32 +174,32 @@ impl Upload {
 
     fn piece(&mut self, mut data: Bytes) {
         match &mut self.kind {
-            Kind::Length(left) => {
+            UploadFraming::Length(left) => {
                 // Never more than the head says: it would be read as another request.
                 data.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
                 *left -= data.len() as u64;
                 if *left == 0 {
-                    self.kind = Kind::Ended;
+                    self.kind = UploadFraming::Ended;
                 }
             }
-            Kind::Chunked(..) => {
+            UploadFraming::Chunked(..) => {
                 write_size(data.len(), &mut self.lines);
                 self.tail = b"\r\n";
                 // Nobody need be asked for the end that is known.
                 if self.body.is_end_stream() {
-                    (self.kind, self.tail) = (Kind::Ended, b"\r\n0\r\n\r\n");
+                    (self.kind, self.tail) = (UploadFraming::Ended, b"\r\n0\r\n\r\n");
                 }
             }
-            Kind::Ended => return,
+            UploadFraming::Ended => return,
         }
         self.data = data;
     }
 
-    fn end(&mut self, trailers: Option<&HeaderMap>) -> Result<(), Stuck> {
-        match std::mem::replace(&mut self.kind, Kind::Ended) {
-            Kind::Ended => {}
-            Kind::Length(_) => return Err(Stuck::Short),
-            Kind::Chunked(announced, spelling) => {
+    fn end(&mut self, trailers: Option<&HeaderMap>) -> Result<(), UploadStuck> {
+        match std::mem::replace(&mut self.kind, UploadFraming::Ended) {
+            UploadFraming::Ended => {}
+            UploadFraming::Length(_) => return Err(UploadStuck::Short),
+            UploadFraming::Chunked(announced, spelling) => {
                 self.lines.extend_from_slice(b"0\r\n");
                 let trailers = trailers.into_iter().flatten().filter(|(name, _)| announced.contains(name));
                 trailers.for_each(|(name, value)| head::write_field(name, value.as_bytes(), spelling, &mut self.lines));

@@ -35,9 +35,9 @@ use self::request::{RequestStream, SentSoFar};
 use self::watched::{Watch, WatchedWire};
 use super::bounds::HEAD_BYTES;
 use super::error::{Error, Unsent};
-use super::http::{Answer, Driver};
+use super::http::{AnswerBody, ConnectionDriver};
 use super::wire::Wire;
-use super::{Endpoint, Outgoing};
+use super::{DialTarget, Outgoing};
 
 /// An HTTP/2 connection.
 #[derive(Clone)]
@@ -53,7 +53,7 @@ pub(crate) struct Http2Handle {
 /// # Errors
 ///
 /// When the service is gone already.
-pub(super) async fn handshake(wire: Wire, endpoint: &Endpoint) -> Result<(Http2Handle, Driver), Error> {
+pub(super) async fn handshake(wire: Wire, endpoint: &DialTarget) -> Result<(Http2Handle, ConnectionDriver), Error> {
     let watch = Rc::<Watch>::default();
     let watched = WatchedWire::new(wire, Rc::clone(&watch));
     let (requests, connection) = settings().handshake(watched).await.map_err(|error| Error::unanswered(&error))?;
@@ -86,7 +86,7 @@ impl Http2Handle {
     pub(crate) fn send<'a>(
         &'a mut self,
         outgoing: &'a mut Outgoing,
-    ) -> Pin<Box<impl Future<Output = Result<Response<Answer>, Unsent>> + 'a>> {
+    ) -> Pin<Box<impl Future<Output = Result<Response<AnswerBody>, Unsent>> + 'a>> {
         Box::pin(async move {
             // No `100` of the service is waited for: `Expect` is not sent.
             if let Some(gate) = outgoing.body.gate() {

@@ -8,23 +8,23 @@ use h2::{Reason, SendStream};
 use http::HeaderMap;
 use hyper::body::{Body as _, Frame};
 
-use crate::transport::Body;
+use crate::transport::RequestBody;
 use crate::transport::body::BodyError;
 
 /// What is still to be written of a request. Dropped before its end, it resets the stream.
 pub(crate) struct Outflow {
-    body: Body,
+    body: RequestBody,
     stream: SendStream<Bytes>,
     /// What was taken of the body and waits for room in the service's windows.
     piece: Bytes,
     /// Something was taken of the body.
     taken: bool,
     written: u64,
-    stage: Stage,
+    stage: OutflowStage,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum OutflowStage {
     Flowing,
     /// The end was written, or the service wants no more.
     Over,
@@ -38,8 +38,8 @@ enum StreamEnd {
 }
 
 impl Outflow {
-    pub(super) fn new(body: Body, stream: SendStream<Bytes>) -> Self {
-        Self { body, stream, piece: Bytes::new(), taken: false, written: 0, stage: Stage::Flowing }
+    pub(super) fn new(body: RequestBody, stream: SendStream<Bytes>) -> Self {
+        Self { body, stream, piece: Bytes::new(), taken: false, written: 0, stage: OutflowStage::Flowing }
     }
 
     /// Hands on what there is room for. Ready when the end was written, or the service takes no more of it; what that means
@@ -49,7 +49,7 @@ impl Outflow {
     ///
     /// When the body breaks off: the stream is reset, so that half of it does not look whole.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
-        while self.stage == Stage::Flowing {
+        while self.stage == OutflowStage::Flowing {
             if self.piece.is_empty() {
                 ready!(self.poll_piece(cx))?;
             } else {
@@ -66,11 +66,11 @@ impl Outflow {
 
     /// Whether nothing more of it is to be written.
     pub(super) fn is_over(&self) -> bool {
-        self.stage == Stage::Over
+        self.stage == OutflowStage::Over
     }
 
     /// The body again, if nothing was taken of it.
-    pub(super) fn untouched(self) -> Option<Body> {
+    pub(super) fn untouched(self) -> Option<RequestBody> {
         (!self.taken).then_some(self.body)
     }
 
@@ -84,7 +84,7 @@ impl Outflow {
         }
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         if polled.is_pending() && self.stream.poll_reset(cx).is_ready() {
-            self.stage = Stage::Over;
+            self.stage = OutflowStage::Over;
             return Poll::Ready(Ok(()));
         }
         let frame = ready!(polled);
@@ -92,7 +92,7 @@ impl Outflow {
         match frame {
             Some(Ok(frame)) => self.take(frame),
             Some(Err(error)) => {
-                self.stage = Stage::Over;
+                self.stage = OutflowStage::Over;
                 self.stream.send_reset(Reason::CANCEL);
                 return Poll::Ready(Err(error));
             }
@@ -136,18 +136,18 @@ impl Outflow {
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         let granted = matches!(ready!(self.stream.poll_capacity(cx)), Some(Ok(_)));
         if !granted {
-            self.stage = Stage::Over;
+            self.stage = OutflowStage::Over;
         }
         Poll::Ready(granted)
     }
 
     fn end(&mut self, part: Bytes) {
-        self.stage = Stage::Over;
+        self.stage = OutflowStage::Over;
         self.send(part, StreamEnd::Here);
     }
 
     fn end_with(&mut self, trailers: HeaderMap) {
-        self.stage = Stage::Over;
+        self.stage = OutflowStage::Over;
         // It fails where the service wants no more.
         drop(self.stream.send_trailers(trailers));
     }
@@ -155,7 +155,7 @@ impl Outflow {
     fn send(&mut self, part: Bytes, end: StreamEnd) {
         self.written += part.len() as u64;
         if self.stream.send_data(part, end == StreamEnd::Here).is_err() {
-            self.stage = Stage::Over;
+            self.stage = OutflowStage::Over;
         }
     }
 }

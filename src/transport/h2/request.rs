@@ -15,8 +15,8 @@ use super::outflow::Outflow;
 use super::watched::Watch;
 use crate::transport::bounds::{HEAD_BYTES, HEAD_FIELDS, INTERIM_ANSWERS};
 use crate::transport::error::{Error, Unsent, disclaims};
-use crate::transport::http::Answer;
-use crate::transport::{Body, Outgoing};
+use crate::transport::http::AnswerBody;
+use crate::transport::{Outgoing, RequestBody};
 
 /// A request that was written, or is. Dropped before its end, it resets the stream.
 pub(super) struct RequestStream {
@@ -52,13 +52,13 @@ impl RequestStream {
         poll_fn(|cx| requests.poll_ready(cx)).await?;
         let (head, is_all) = outgoing.absolute_form();
         let (response, stream) = requests.send_request(head, is_all)?;
-        let body = std::mem::replace(&mut outgoing.body, Body::Empty);
+        let body = std::mem::replace(&mut outgoing.body, RequestBody::Empty);
         let outflow = (!is_all).then(|| Outflow::new(body, stream));
         Ok(Self { response, outflow, interim: 0 })
     }
 
     /// The answer's head, while the request's body is written.
-    pub(super) async fn answer(&mut self) -> Result<Response<Answer>, Lost> {
+    pub(super) async fn answer(&mut self) -> Result<Response<AnswerBody>, Lost> {
         let (head, body) = poll_fn(|cx| self.poll_head(cx)).await?.into_parts();
         let declared = vet(&head.headers).map_err(|error| Lost::Final(Error::Protocol(error)))?;
         let mut inflow = Inflow::new(body, declared);
@@ -71,7 +71,7 @@ impl RequestStream {
             .await?;
         }
         inflow.outflow = self.outflow.take().filter(|outflow| !outflow.is_over()).map(Box::new);
-        Ok(Response::from_parts(head, Answer::Stream(inflow)))
+        Ok(Response::from_parts(head, AnswerBody::Stream(inflow)))
     }
 
     /// What is known of the request after it brought no answer; its body is given back to `outgoing` if it is whole.
@@ -85,7 +85,7 @@ impl RequestStream {
         let body = match self.outflow {
             _ if written == SentSoFar::Something => None,
             Some(outflow) => outflow.untouched(),
-            None => Some(Body::Empty),
+            None => Some(RequestBody::Empty),
         };
         let whole = body.is_some();
         if let Some(body) = body {

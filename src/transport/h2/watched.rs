@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::tls::Failure;
+use crate::tls::TlsFailure;
 use crate::transport::Error;
 use crate::transport::wire::{Wire, is_gone};
 
@@ -129,7 +129,7 @@ impl Watch {
     }
 
     fn note(&self, error: &io::Error) {
-        if let Some(failure) = Failure::within(error) {
+        if let Some(failure) = TlsFailure::within(error) {
             // The first one is the cause, whatever follows from it.
             self.verdict.get_or_init(|| failure.into());
         }

@@ -12,7 +12,7 @@ use super::lab::{
 };
 use crate::code::Code;
 use crate::config::HttpVersion;
-use crate::transport::{Body, Connector, Outgoing, Spelling};
+use crate::transport::{Connector, Outgoing, RequestBody, Spelling};
 
 #[tokio::test(flavor = "local")]
 async fn a_request_is_written_in_origin_form_with_host_first() {
@@ -40,7 +40,7 @@ async fn host_takes_the_place_that_the_fields_keep_for_it() {
 
 #[tokio::test(flavor = "local")]
 async fn a_post_without_a_body_says_so() {
-    let written = written(outgoing(Method::POST, "/", Body::Empty), Spelling::LowerCase).await;
+    let written = written(outgoing(Method::POST, "/", RequestBody::Empty), Spelling::LowerCase).await;
 
     assert_eq!(written, "POST / HTTP/1.1\r\nhost: service.example:8443\r\ncontent-length: 0\r\n\r\n");
 }
@@ -133,7 +133,7 @@ async fn a_request_that_finds_the_connection_closed_comes_back_whole() {
     while !sender.http1().is_closed() {
         tokio::task::yield_now().await;
     }
-    let mut again = outgoing(Method::POST, "/2?x", Body::Whole(Some("form".into())));
+    let mut again = outgoing(Method::POST, "/2?x", RequestBody::Whole(Some("form".into())));
     again.fields.insert("x-kept", HeaderValue::from_static("1"));
 
     let unsent = unanswered(sender.send(&mut again).await);
@@ -246,7 +246,7 @@ async fn an_answer_given_before_the_request_was_read_arrives() {
         // What was sent and not read makes this close a reset.
     })
     .await;
-    let huge = Body::Whole(Some(vec![b'x'; 32 * 1024 * 1024].into()));
+    let huge = RequestBody::Whole(Some(vec![b'x'; 32 * 1024 * 1024].into()));
 
     let (status, body) = service.connected().await.fetch(outgoing(Method::POST, "/", huge)).await;
 

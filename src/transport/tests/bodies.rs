@@ -13,14 +13,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::lab::{Service, app_body, outgoing, read_head, unanswered};
 use crate::code::Code;
-use crate::transport::{Body, BodyError, Gate, HeldBodies, Kept, Need, Outgoing, Passage};
+use crate::transport::{BodyError, BodyNeed, ContinueGate, HeldBodies, Outgoing, Passage, ReplayBuffer, RequestBody};
 
 const CHUNKED: &str = "transfer-encoding: chunked";
 
 #[tokio::test(flavor = "local")]
 async fn a_body_of_unknown_length_goes_out_chunked_even_with_a_get() {
     let (incoming, _app) = app_body(CHUNKED, b"5\r\nhello\r\n0\r\n\r\n").await;
-    let (body, _) = Body::app(incoming, 64);
+    let (body, _) = RequestBody::app(incoming, 64);
     let request = chunked(Method::GET, body);
 
     let seen = seen_by_service(request, b"0\r\n\r\n").await;
@@ -31,7 +31,7 @@ async fn a_body_of_unknown_length_goes_out_chunked_even_with_a_get() {
 #[tokio::test(flavor = "local")]
 async fn a_body_of_known_length_says_it() {
     let (incoming, _app) = app_body("content-length: 5", b"hello").await;
-    let (body, _) = Body::app(incoming, 64);
+    let (body, _) = RequestBody::app(incoming, 64);
 
     let seen = seen_by_service(outgoing(Method::POST, "/", body), b"hello").await;
 
@@ -41,7 +41,7 @@ async fn a_body_of_known_length_says_it() {
 #[tokio::test(flavor = "local")]
 async fn trailers_go_out_if_they_are_announced_and_pass_the_screen() {
     let (incoming, _app) = app_body(CHUNKED, b"2\r\nhi\r\n0\r\nx-sum: 1\r\nx-key: 2\r\nx-un: 3\r\n\r\n").await;
-    let (body, _) = Body::app(incoming, 64);
+    let (body, _) = RequestBody::app(incoming, 64);
     let body = body.screened(Rc::new(|trailers| drop(trailers.remove("x-key"))));
     let mut request = chunked(Method::POST, body);
     request.fields.insert("trailer", HeaderValue::from_static("x-sum, x-key"));
@@ -54,7 +54,7 @@ async fn trailers_go_out_if_they_are_announced_and_pass_the_screen() {
 #[tokio::test(flavor = "local")]
 async fn an_observer_learns_who_is_waited_for_and_when_all_went_on() {
     let (incoming, _app) = app_body("content-length: 4", b"hi").await;
-    let (body, _) = Body::app(incoming, 64);
+    let (body, _) = RequestBody::app(incoming, 64);
     let seen = Rc::new(RefCell::new(Vec::new()));
     let told = Rc::clone(&seen);
     let mut body = body.observed(Rc::new(move |passage| told.borrow_mut().push(passage)));
@@ -67,7 +67,7 @@ async fn an_observer_learns_who_is_waited_for_and_when_all_went_on() {
 #[tokio::test(flavor = "local")]
 async fn an_observer_is_told_of_the_last_byte() {
     let (incoming, _app) = app_body("content-length: 2", b"hi").await;
-    let (body, kept) = Body::app(incoming, 64);
+    let (body, kept) = RequestBody::app(incoming, 64);
     let seen = Rc::new(RefCell::new(Vec::new()));
     let told = Rc::clone(&seen);
     let mut body = body.observed(Rc::new(move |passage| told.borrow_mut().push(passage)));
@@ -85,7 +85,7 @@ async fn what_was_kept_is_the_whole_body_again() {
         [("content-length: 11", &b"hello world"[..]), (CHUNKED, b"6\r\nhello \r\n1\r\nw\r\n4\r\norld\r\n0\r\n\r\n")]
     {
         let (incoming, _app) = app_body(head, begun).await;
-        let (body, kept) = Body::app(incoming, 11);
+        let (body, kept) = RequestBody::app(incoming, 11);
         assert_eq!(read(body).await, "hello world");
 
         for _ in 0..2 {
@@ -102,7 +102,7 @@ async fn a_body_that_does_not_fit_is_not_sent_again() {
         [("content-length: 11", &b"hello world"[..]), (CHUNKED, b"6\r\nhello \r\n5\r\nworld\r\n0\r\n\r\n")]
     {
         let (incoming, _app) = app_body(head, begun).await;
-        let (body, kept) = Body::app(incoming, 10);
+        let (body, kept) = RequestBody::app(incoming, 10);
         assert_eq!(read(body).await, "hello world");
 
         assert!(kept.again().is_none(), "{head}");
@@ -112,7 +112,7 @@ async fn a_body_that_does_not_fit_is_not_sent_again() {
 #[tokio::test(flavor = "local")]
 async fn half_a_body_is_not_sent_again_but_an_untouched_one_is() {
     let (incoming, mut app) = app_body("content-length: 11", b"hello ").await;
-    let (body, kept) = Body::app(incoming, 64);
+    let (body, kept) = RequestBody::app(incoming, 64);
     drop(body);
     let mut again = kept.again().expect("nothing of it was taken");
 
@@ -126,7 +126,7 @@ async fn half_a_body_is_not_sent_again_but_an_untouched_one_is() {
 #[tokio::test(flavor = "local")]
 async fn an_untouched_body_goes_to_one_attempt_only() {
     let (incoming, _app) = app_body("content-length: 5", b"hello").await;
-    let (mut before, kept) = Body::app(incoming, 64);
+    let (mut before, kept) = RequestBody::app(incoming, 64);
 
     let again = kept.again().expect("nothing of it was taken");
 
@@ -138,7 +138,7 @@ async fn an_untouched_body_goes_to_one_attempt_only() {
 #[tokio::test(flavor = "local")]
 async fn trailers_are_kept_with_the_body() {
     let (incoming, _app) = app_body(CHUNKED, b"2\r\nhi\r\n0\r\nx-sum: 1\r\n\r\n").await;
-    let (body, kept) = Body::app(incoming, 64);
+    let (body, kept) = RequestBody::app(incoming, 64);
     body.collect().await.unwrap();
 
     let again = kept.again().expect("all of it fitted").collect().await.unwrap();
@@ -151,17 +151,17 @@ async fn trailers_are_kept_with_the_body() {
 async fn no_body_is_whole_from_the_start() {
     let (incoming, _app) = app_body("content-length: 0", b"").await;
 
-    let (body, kept) = Body::app(incoming, 64);
+    let (body, kept) = RequestBody::app(incoming, 64);
 
-    assert!(matches!(body, Body::Empty));
-    assert!(matches!(kept.again(), Some(Body::Empty)));
+    assert!(matches!(body, RequestBody::Empty));
+    assert!(matches!(kept.again(), Some(RequestBody::Empty)));
 }
 
 #[tokio::test(flavor = "local")]
 async fn a_body_that_breaks_off_is_never_ended_as_if_whole() {
     for (head, begun) in [(CHUNKED, &b"5\r\nhello\r\n"[..]), ("content-length: 10", b"hello")] {
         let (incoming, app) = app_body(head, begun).await;
-        let (body, kept) = Body::app(incoming, 64);
+        let (body, kept) = RequestBody::app(incoming, 64);
         let request = if head == CHUNKED { chunked(Method::POST, body) } else { outgoing(Method::POST, "/", body) };
         let (service, end) = listening_service().await;
         let mut sender = service.connected().await;
@@ -184,7 +184,7 @@ async fn a_body_that_breaks_off_is_never_ended_as_if_whole() {
 #[tokio::test(flavor = "local")]
 async fn a_request_dropped_in_its_body_resets_the_connection() {
     let (incoming, _app) = app_body(CHUNKED, b"5\r\nhello\r\n").await;
-    let (body, _) = Body::app(incoming, 64);
+    let (body, _) = RequestBody::app(incoming, 64);
     let (service, end) = listening_service().await;
     let mut sender = service.connected().await;
     let sending = tokio::task::spawn_local(async move { drop(sender.ask(chunked(Method::POST, body)).await) });
@@ -200,8 +200,8 @@ async fn a_request_dropped_in_its_body_resets_the_connection() {
 #[tokio::test(flavor = "local")]
 async fn a_gated_body_waits_for_the_services_hundred() {
     let (incoming, _app) = app_body("content-length: 5", b"hello").await;
-    let (body, _) = Body::app(incoming, 64);
-    let gate = Gate::default();
+    let (body, _) = RequestBody::app(incoming, 64);
+    let gate = ContinueGate::default();
     let seen_early = Rc::new(RefCell::new(None));
     let early = Rc::clone(&seen_early);
     let service = Service::raw(move |mut tcp, _| {
@@ -228,8 +228,8 @@ async fn a_gated_body_waits_for_the_services_hundred() {
 #[tokio::test(flavor = "local")]
 async fn a_final_answer_opens_the_gate_and_leaves_an_untouched_body() {
     let (incoming, _app) = app_body("content-length: 5", b"hello").await;
-    let (body, kept) = Body::app(incoming, 64);
-    let gate = Gate::default();
+    let (body, kept) = RequestBody::app(incoming, 64);
+    let gate = ContinueGate::default();
     let service = Service::answering("HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n").await;
     let request = outgoing(Method::PUT, "/", body.held(gate.clone()));
     let mut sender = service.connected().await;
@@ -243,7 +243,7 @@ async fn a_final_answer_opens_the_gate_and_leaves_an_untouched_body() {
 
 #[test]
 fn what_is_printed_of_a_request_holds_no_secret() {
-    let mut request = outgoing(Method::POST, "/p?key=s3cret", Body::Whole(Some(Bytes::from_static(b"s3cret"))));
+    let mut request = outgoing(Method::POST, "/p?key=s3cret", RequestBody::Whole(Some(Bytes::from_static(b"s3cret"))));
     request.fields.insert("authorization", HeaderValue::from_static("Bearer s3cret"));
 
     let printed = format!("{request:?}");
@@ -252,13 +252,13 @@ fn what_is_printed_of_a_request_holds_no_secret() {
     assert!(!printed.contains("s3cret"), "{printed}");
 }
 
-fn chunked(method: Method, body: Body) -> Outgoing {
+fn chunked(method: Method, body: RequestBody) -> Outgoing {
     let mut request = outgoing(method, "/", body);
     request.fields.insert("transfer-encoding", HeaderValue::from_static("chunked"));
     request
 }
 
-async fn read(body: Body) -> String {
+async fn read(body: RequestBody) -> String {
     String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap()
 }
 
@@ -320,9 +320,9 @@ async fn ended(end: &RefCell<End>) -> String {
 }
 
 /// The body of an app that has sent this, gathered.
-async fn gathered(head: &str, begun: &'static [u8], need: Need) -> Result<(Body, Kept), BodyError> {
+async fn gathered(head: &str, begun: &'static [u8], need: BodyNeed) -> Result<(RequestBody, ReplayBuffer), BodyError> {
     let (incoming, _app) = app_body(head, begun).await;
-    let (body, kept) = Body::app(incoming, 2);
+    let (body, kept) = RequestBody::app(incoming, 2);
     Ok((body.gather(need, &HeldBodies::new(usize::MAX)).await?, kept))
 }
 
@@ -330,7 +330,7 @@ async fn gathered(head: &str, begun: &'static [u8], need: Need) -> Result<(Body,
 async fn a_gathered_body_has_a_length_a_digest_and_can_be_sent_as_often_as_it_takes() {
     let pieces = &b"6\r\nhello \r\n1\r\nw\r\n4\r\norld\r\n0\r\n\r\n"[..];
     for (head, begun) in [("content-length: 11", &b"hello world"[..]), (CHUNKED, pieces)] {
-        for need in [Need::Whole { most: 11 }, Need::IfShort { most: 11 }] {
+        for need in [BodyNeed::Whole { most: 11 }, BodyNeed::IfShort { most: 11 }] {
             let (body, kept) = gathered(head, begun, need).await.unwrap();
 
             let mut digest = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
@@ -352,10 +352,10 @@ async fn a_gathered_body_has_a_length_a_digest_and_can_be_sent_as_often_as_it_ta
 async fn what_is_too_long_to_be_gathered_is_refused_or_goes_on_as_it_comes() {
     let pieces = &b"6\r\nhello \r\n5\r\nworld\r\n0\r\n\r\n"[..];
     for (head, begun) in [("content-length: 11", &b"hello world"[..]), (CHUNKED, pieces)] {
-        let refused = gathered(head, begun, Need::Whole { most: 10 }).await.err().unwrap();
+        let refused = gathered(head, begun, BodyNeed::Whole { most: 10 }).await.err().unwrap();
         assert!(matches!(refused, BodyError::TooLong { most: 10 }), "{refused}");
 
-        let (body, kept) = gathered(head, begun, Need::IfShort { most: 10 }).await.unwrap();
+        let (body, kept) = gathered(head, begun, BodyNeed::IfShort { most: 10 }).await.unwrap();
         assert!(!body.is_in_memory() && kept.again().is_none());
         assert_eq!(read(body).await, "hello world");
     }
@@ -363,7 +363,7 @@ async fn what_is_too_long_to_be_gathered_is_refused_or_goes_on_as_it_comes() {
 
 #[tokio::test(flavor = "local")]
 async fn a_body_that_breaks_off_is_not_gathered() {
-    let broken = gathered(CHUNKED, b"2\r\nhi\r\nno chunk\r\n", Need::Whole { most: 10 }).await.err().unwrap();
+    let broken = gathered(CHUNKED, b"2\r\nhi\r\nno chunk\r\n", BodyNeed::Whole { most: 10 }).await.err().unwrap();
 
     assert!(matches!(broken, BodyError::Broken(_)), "{broken}");
 }

@@ -9,7 +9,7 @@ use tokio_rustls::TlsAcceptor;
 use super::lab::{AsksForCertificate, Authorities, Service, driven, get, over_tls, unanswered, url};
 use crate::code::Code;
 use crate::config::{HttpVersion, Scheme};
-use crate::transport::{Connected, Connector, Error, Protocol, Spelling, Step};
+use crate::transport::{ConnectStep, Connected, Connector, Error, Protocol, Spelling};
 
 #[tokio::test(flavor = "local")]
 async fn a_refused_connection_is_called_so() {
@@ -117,7 +117,7 @@ async fn a_probe_hears_of_a_refused_certificate_though_tls_1_3_was_done_before()
     let probed = connector.probe().await;
 
     let (step, error) = probed.outcome.err().expect("a refusal");
-    assert_eq!((step, error.code()), (Step::Tls, Code::TlsAlertReceived), "{error}");
+    assert_eq!((step, error.code()), (ConnectStep::Tls, Code::TlsAlertReceived), "{error}");
     assert!(probed.spent.tcp.is_some());
 }
 

@@ -19,10 +19,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::spawn_local;
 
-use crate::config::{Authority, HttpVersion, Scheme, Url};
+use crate::config::{HttpVersion, Scheme, Url, UrlAuthority};
 use crate::tls::ClientTls;
 use crate::transport::{
-    Answer, Body, Connected, Connector, Error, Gate, Http1Connection, Outgoing, Sender, Spelling, Unsent,
+    AnswerBody, Connected, Connector, ContinueGate, Error, Http1Connection, Outgoing, RequestBody, Sender, Spelling,
+    Unsent,
 };
 
 /// A service that does with each connection what it is told to; counts them.
@@ -127,12 +128,12 @@ pub(crate) fn driven(connected: Connected) -> Sender {
 
 impl Sender {
     /// Sends a request that nobody wants back.
-    pub(crate) async fn ask(&mut self, mut outgoing: Outgoing) -> Result<Response<Answer>, Unsent> {
+    pub(crate) async fn ask(&mut self, mut outgoing: Outgoing) -> Result<Response<AnswerBody>, Unsent> {
         self.send(&mut outgoing).await
     }
 
     /// The whole answer's body.
-    pub(crate) async fn text(&mut self, response: Response<Answer>) -> String {
+    pub(crate) async fn text(&mut self, response: Response<AnswerBody>) -> String {
         let body = self.read(response.into_body()).collect().await.unwrap_or_else(|error| panic!("{error}"));
         String::from_utf8(body.to_bytes().to_vec()).unwrap()
     }
@@ -152,23 +153,23 @@ impl Sender {
 }
 
 pub(crate) fn url(scheme: Scheme, port: u16) -> Url {
-    let authority = Authority { host: "127.0.0.1".to_owned(), port, default_port: false };
+    let authority = UrlAuthority { host: "127.0.0.1".to_owned(), port, default_port: false };
     Url { scheme, authority, path: String::new(), query: None }
 }
 
-impl Body {
+impl RequestBody {
     /// Held back by this gate.
-    pub(crate) fn held(mut self, gate: Gate) -> Self {
+    pub(crate) fn held(mut self, gate: ContinueGate) -> Self {
         self.hold(gate);
         self
     }
 }
 
 pub(crate) fn get(target: &str) -> Outgoing {
-    outgoing(Method::GET, target, Body::Empty)
+    outgoing(Method::GET, target, RequestBody::Empty)
 }
 
-pub(crate) fn outgoing(method: Method, target: &str, body: Body) -> Outgoing {
+pub(crate) fn outgoing(method: Method, target: &str, body: RequestBody) -> Outgoing {
     Outgoing {
         method,
         scheme: Scheme::Http,

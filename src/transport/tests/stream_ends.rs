@@ -11,7 +11,7 @@ use tokio::task::yield_now;
 
 use super::lab::{Service, app_body, get, outgoing, unanswered};
 use crate::code::Code;
-use crate::transport::{Body, Error, Outgoing, Sender};
+use crate::transport::{Error, Outgoing, RequestBody, Sender};
 
 #[tokio::test(flavor = "local")]
 async fn a_body_is_whole_only_if_its_stream_was_ended() {
@@ -46,7 +46,7 @@ async fn a_whole_answer_stays_whole_when_the_service_wants_no_more_of_the_upload
     let frames = [head(1, 0, &[STATUS_200]), data(1, END_STREAM, b"enough"), rst(1, NO_ERROR)].concat();
     let service = answering(frames).await;
     let (incoming, _app) = app_body("content-length: 10", b"half ").await;
-    let (body, _) = Body::app(incoming, 64);
+    let (body, _) = RequestBody::app(incoming, 64);
 
     let (status, text) = service.connected_by_http2().await.fetch(outgoing(Method::POST, "/", body)).await;
 
@@ -88,7 +88,7 @@ async fn heads_of_answers_that_have_no_body_may_say_its_length() {
         block[0] = status;
         let service = answering(head(1, END_STREAM, &block)).await;
 
-        let (_, text) = service.connected_by_http2().await.fetch(outgoing(method, "/", Body::Empty)).await;
+        let (_, text) = service.connected_by_http2().await.fetch(outgoing(method, "/", RequestBody::Empty)).await;
 
         assert_eq!(text, "");
     }
@@ -182,7 +182,7 @@ async fn a_request_on_a_connection_that_was_dead_before_it_came_had_not_left() {
         yield_now().await;
     }
 
-    let mut again = outgoing(Method::POST, "/", Body::Whole(Some("form".into())));
+    let mut again = outgoing(Method::POST, "/", RequestBody::Whole(Some("form".into())));
     let unsent = unanswered(sender.send(&mut again).await);
 
     assert!(unsent.not_processed, "{}", unsent.error);
@@ -279,7 +279,7 @@ async fn the_rest_of_an_upload_goes_on_while_its_answer_is_read() {
     })
     .await;
     let (incoming, mut app) = app_body("content-length: 10", b"half ").await;
-    let (body, _) = Body::app(incoming, 64);
+    let (body, _) = RequestBody::app(incoming, 64);
     let mut sender = service.connected_by_http2().await;
     let early = sender.ask(outgoing(Method::POST, "/", body)).await.unwrap_or_else(|unsent| panic!("{}", unsent.error));
 

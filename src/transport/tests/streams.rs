@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::lab::{Service, app_body, get, outgoing, unanswered};
 use crate::code::Code;
-use crate::transport::{Body, Gate, Outgoing, Unsent};
+use crate::transport::{ContinueGate, Outgoing, RequestBody, Unsent};
 
 #[tokio::test(flavor = "local")]
 async fn a_request_names_its_authority_and_carries_nothing_of_http_1() {
@@ -135,7 +135,7 @@ async fn a_body_that_breaks_off_resets_the_stream() {
     })
     .await;
     let (incoming, app) = app_body("transfer-encoding: chunked", b"5\r\nhello\r\n").await;
-    let (body, _) = Body::app(incoming, 64);
+    let (body, _) = RequestBody::app(incoming, 64);
     let mut sender = service.connected_by_http2().await;
     let sending = tokio::task::spawn_local(async move { unanswered(sender.ask(post(body)).await) });
     assert_eq!(told.recv().await.unwrap().unwrap(), "hello");
@@ -160,7 +160,7 @@ async fn an_upload_into_a_connection_that_is_reset_ends() {
         tcp.set_zero_linger().unwrap();
     })
     .await;
-    let huge = Body::Whole(Some(vec![b'x'; 64 * 1024 * 1024].into()));
+    let huge = RequestBody::Whole(Some(vec![b'x'; 64 * 1024 * 1024].into()));
 
     let unsent = unanswered(service.connected_by_http2().await.ask(post(huge)).await);
 
@@ -179,16 +179,16 @@ async fn a_gate_is_no_hindrance() {
     })
     .await;
     let (incoming, _app) = app_body("content-length: 5", b"hello").await;
-    let (body, _) = Body::app(incoming, 64);
+    let (body, _) = RequestBody::app(incoming, 64);
 
-    let (_, echo) = service.connected_by_http2().await.fetch(post(body.held(Gate::default()))).await;
+    let (_, echo) = service.connected_by_http2().await.fetch(post(body.held(ContinueGate::default()))).await;
 
     assert_eq!(echo, "hello");
 }
 
 type Stream = Request<h2::RecvStream>;
 
-fn post(body: Body) -> Outgoing {
+fn post(body: RequestBody) -> Outgoing {
     outgoing(Method::POST, "/", body)
 }
 

@@ -14,7 +14,7 @@ use tokio::task::{JoinSet, spawn_local};
 use super::{Crowd, LIMITS, fetch, forgetful, pool, send, silent, until, upstream};
 use crate::clock::Moment;
 use crate::config;
-use crate::transport::Body;
+use crate::transport::RequestBody;
 use crate::transport::tests::lab::{self, Service, app_body, get, outgoing, read_head};
 use crate::upstream::lease::Resting;
 use crate::upstream::{Choice, Pool, PooledBody, Timing};
@@ -22,7 +22,7 @@ use crate::upstream::{Choice, Pool, PooledBody, Timing};
 /// Sends a request of which the app holds the second half back, and waits for the answer that comes all the same.
 async fn half_sent(pool: &Rc<Pool>) -> (Response<PooledBody>, DuplexStream) {
     let (incoming, app) = app_body("content-length: 10", b"half ").await;
-    let (body, _) = Body::app(incoming, 64);
+    let (body, _) = RequestBody::app(incoming, 64);
     let sent = send(pool, outgoing(Method::POST, "/", body)).await;
     (sent.unwrap_or_else(|failure| panic!("{}", failure.error)), app)
 }
@@ -72,7 +72,7 @@ async fn a_timing_tells_a_new_connection_from_an_idle_one() {
 async fn a_thousand_requests_share_the_connections_that_are_allowed() {
     let crowd = Crowd::default();
     let service = crowd.service().await;
-    let upstream = upstream(&service, config::Pool { max_connections: 8, ..LIMITS });
+    let upstream = upstream(&service, config::PoolConfig { max_connections: 8, ..LIMITS });
     let pool = pool(&upstream);
     let mut requests = JoinSet::new();
 
@@ -114,7 +114,7 @@ async fn a_pooled_connection_found_dead_is_replaced_silently() {
     let pool = pool(&upstream);
 
     for n in 1..=20 {
-        let request = outgoing(Method::POST, "/", Body::Whole(Some("form".into())));
+        let request = outgoing(Method::POST, "/", RequestBody::Whole(Some("form".into())));
         let response = send(&pool, request).await.unwrap_or_else(|failure| panic!("{}", failure.error));
         response.into_body().collect().await.unwrap();
         // The end of the connection is on its way, or here.
@@ -173,7 +173,7 @@ async fn an_answer_dropped_before_its_end_closes_the_connection() {
         drop(tcp.read_u8().await);
     })
     .await;
-    let upstream = upstream(&service, config::Pool { max_connections: 1, ..LIMITS });
+    let upstream = upstream(&service, config::PoolConfig { max_connections: 1, ..LIMITS });
     let pool = pool(&upstream);
 
     for _ in 0..3 {
@@ -188,7 +188,7 @@ async fn an_answer_dropped_before_its_end_closes_the_connection() {
 #[tokio::test(flavor = "local")]
 async fn requests_given_up_leave_no_permit_behind() {
     let service = silent().await;
-    let upstream = upstream(&service, config::Pool { max_connections: 4, ..LIMITS });
+    let upstream = upstream(&service, config::PoolConfig { max_connections: 4, ..LIMITS });
     let pool = pool(&upstream);
     let mut requests = JoinSet::new();
     for _ in 0..50 {
@@ -290,7 +290,7 @@ async fn an_upload_of_which_nothing_goes_on_after_its_answer_is_given_up() {
     })
     .await;
     let idle_timeout = Some(Duration::from_millis(20));
-    let upstream = upstream(&service, config::Pool { idle_timeout, ..LIMITS });
+    let upstream = upstream(&service, config::PoolConfig { idle_timeout, ..LIMITS });
     let pool = pool(&upstream);
     let (early, _app) = half_sent(&pool).await;
     assert_eq!(early.into_body().collect().await.unwrap().to_bytes(), "ok");
@@ -308,7 +308,7 @@ async fn however_many_connections_the_service_closed_none_of_them_is_used() {
         }
     })
     .await;
-    let upstream = upstream(&service, config::Pool { max_idle: crowd, ..LIMITS });
+    let upstream = upstream(&service, config::PoolConfig { max_idle: crowd, ..LIMITS });
     let pool = pool(&upstream);
     for _ in 0..crowd {
         let connected = upstream.connector.connect().await.unwrap_or_else(|error| panic!("{error}"));
@@ -318,7 +318,7 @@ async fn however_many_connections_the_service_closed_none_of_them_is_used() {
     let all_heard = || pool.idle.borrow_mut().iter_mut().all(|idle| idle.has_news());
     until(all_heard).await;
 
-    let answer = send(&pool, outgoing(Method::POST, "/p", Body::Empty)).await;
+    let answer = send(&pool, outgoing(Method::POST, "/p", RequestBody::Empty)).await;
 
     assert!(answer.is_ok_and(|answer| answer.status() == 200));
 }
@@ -359,8 +359,8 @@ async fn the_sweep_closes_what_is_idle_or_old() {
     let service = Service::echoing_paths().await;
     let now = Moment::now();
     for limits in [
-        config::Pool { idle_timeout: Some(Duration::from_secs(10)), ..LIMITS },
-        config::Pool { max_lifetime: Some(Duration::from_secs(10)), ..LIMITS },
+        config::PoolConfig { idle_timeout: Some(Duration::from_secs(10)), ..LIMITS },
+        config::PoolConfig { max_lifetime: Some(Duration::from_secs(10)), ..LIMITS },
     ] {
         let upstream = upstream(&service, limits);
         let pool = pool(&upstream);
@@ -379,7 +379,7 @@ async fn the_sweep_closes_what_is_idle_or_old() {
 async fn no_more_stay_idle_than_allowed() {
     let crowd = Crowd::default();
     let service = crowd.service().await;
-    let upstream = upstream(&service, config::Pool { max_idle: 2, ..LIMITS });
+    let upstream = upstream(&service, config::PoolConfig { max_idle: 2, ..LIMITS });
     let pool = pool(&upstream);
     let mut requests = JoinSet::new();
     for _ in 0..5 {
@@ -420,7 +420,7 @@ async fn a_retired_pool_closes_idle_connections_and_lets_running_requests_end() 
 #[tokio::test(flavor = "local")]
 async fn a_pool_that_is_gone_leaves_nothing_behind() {
     let service = silent().await;
-    let upstream = upstream(&service, config::Pool { max_connections: 2, ..LIMITS });
+    let upstream = upstream(&service, config::PoolConfig { max_connections: 2, ..LIMITS });
     let pool = pool(&upstream);
     let requests: Vec<_> = (0..4)
         .map(|_| {

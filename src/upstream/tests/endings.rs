@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 use super::{LIMITS, fetch, pool, send, until, upstream};
 use crate::transport::tests::lab::{Service, app_body, outgoing, read_head};
-use crate::transport::{Body, Outgoing};
+use crate::transport::{Outgoing, RequestBody};
 
 /// Answers each head at once and takes what follows it for the next one, as fifteen lines of a script do. Knows what it
 /// took for requests, each with the number of its connection.
@@ -48,7 +48,7 @@ impl Careless {
 /// A POST whose body comes later.
 async fn upload(length: usize) -> (Outgoing, DuplexStream) {
     let (incoming, app) = app_body(&format!("content-length: {length}"), b"").await;
-    let (body, _) = Body::app(incoming, 64);
+    let (body, _) = RequestBody::app(incoming, 64);
     (outgoing(Method::POST, "/upload", body), app)
 }
 

@@ -14,16 +14,17 @@ use tokio_rustls::TlsAcceptor;
 use super::{LIMITS, fetch, over_tls, pool, send, silent, until, upstream};
 use crate::code::Code;
 use crate::config;
-use crate::transport::Body;
+use crate::transport::RequestBody;
 use crate::transport::tests::lab::{AsksForCertificate, Authorities, Service, get, outgoing, read_head};
-use crate::upstream::{Failure, Pool, Reached, Upstream};
+use crate::upstream::{Pool, Reached, SendFailure, Upstream};
 
 #[tokio::test(flavor = "local")]
 async fn a_refused_connection_holds_no_place() {
     let service = Service { address: unused_address().await, accepted: Rc::default() };
     let upstream = upstream(&service, LIMITS);
 
-    let failure = failure(send(&pool(&upstream), outgoing(Method::POST, "/p", Body::Whole(Some("form".into())))).await);
+    let failure =
+        failure(send(&pool(&upstream), outgoing(Method::POST, "/p", RequestBody::Whole(Some("form".into())))).await);
 
     assert_eq!((failure.error.code(), failure.reached), (Code::ConnectionRefused, Reached::NoConnection));
     assert_eq!(upstream.permits.left(), LIMITS.max_connections);
@@ -266,7 +267,7 @@ async fn handshakes(authorities: &Authorities, asks: AsksForCertificate) -> Serv
     .await
 }
 
-fn failure<T>(outcome: Result<T, Failure>) -> Failure {
+fn failure<T>(outcome: Result<T, SendFailure>) -> SendFailure {
     match outcome {
         Ok(_) => panic!("an answer came"),
         Err(failure) => failure,
@@ -281,5 +282,5 @@ fn limited(service: &Service, limit: Duration, max_connections: usize) -> std::s
     use crate::config::HttpVersion;
     use crate::transport::{Connector, Spelling};
     let connector = Connector::new(&service.url(), None, HttpVersion::Auto, Some(limit), Spelling::LowerCase);
-    std::sync::Arc::new(Upstream::new(connector, config::Pool { max_connections, ..LIMITS }))
+    std::sync::Arc::new(Upstream::new(connector, config::PoolConfig { max_connections, ..LIMITS }))
 }

@@ -16,20 +16,20 @@ use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{Choice, Failure, Pool, PooledBody, Timing, Upstream};
+use super::{Choice, Pool, PooledBody, SendFailure, Timing, Upstream};
 use crate::config::{self, HttpVersion, Scheme};
 use crate::telemetry::metrics::Metrics;
 use crate::transport::tests::lab::{self, Authorities, Service, get};
 use crate::transport::{Connector, Outgoing, Spelling};
 
-const LIMITS: config::Pool = config::Pool {
+const LIMITS: config::PoolConfig = config::PoolConfig {
     max_idle: 64,
     idle_timeout: Some(Duration::from_secs(60)),
     max_connections: 1024,
     max_lifetime: Some(Duration::from_secs(600)),
 };
 
-fn upstream(service: &Service, limits: config::Pool) -> Arc<Upstream> {
+fn upstream(service: &Service, limits: config::PoolConfig) -> Arc<Upstream> {
     Arc::new(Upstream::new(service.connector(), limits))
 }
 
@@ -43,13 +43,13 @@ fn worker(upstream: &Arc<Upstream>, workers: usize) -> Rc<Pool> {
 }
 
 /// An upstream over TLS, all of whose connections must be made within `limit`.
-fn over_tls(port: u16, authorities: &Authorities, limit: Duration, limits: config::Pool) -> Arc<Upstream> {
+fn over_tls(port: u16, authorities: &Authorities, limit: Duration, limits: config::PoolConfig) -> Arc<Upstream> {
     let url = lab::url(Scheme::Https, port);
     let tls = Some(authorities.client(&[b"h2", b"http/1.1"]));
     Arc::new(Upstream::new(Connector::new(&url, tls, HttpVersion::Auto, Some(limit), Spelling::LowerCase), limits))
 }
 
-async fn send(pool: &Rc<Pool>, mut outgoing: Outgoing) -> Result<Response<PooledBody>, Failure> {
+async fn send(pool: &Rc<Pool>, mut outgoing: Outgoing) -> Result<Response<PooledBody>, SendFailure> {
     pool.send(&mut outgoing, Choice::Any, &Cell::new(Timing::default())).await
 }
 

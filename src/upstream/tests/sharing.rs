@@ -18,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use super::{Crowd, LIMITS, fetch, over_tls, pool, send, until, upstream, worker};
 use crate::config::{self, HttpVersion};
 use crate::transport::tests::lab::{AsksForCertificate, Authorities, Service, get, outgoing};
-use crate::transport::{Body, Connector, Spelling};
+use crate::transport::{Connector, RequestBody, Spelling};
 use crate::upstream::{Reached, Upstream};
 
 #[tokio::test(flavor = "local")]
@@ -64,7 +64,7 @@ async fn a_full_http2_connection_gets_a_second_beside_it() {
 #[tokio::test(flavor = "local")]
 async fn where_no_second_connection_is_allowed_streams_are_waited_for() {
     let service = Service::raw(|tcp, _| answer_streams(tcp, 2)).await;
-    let upstream = by_http2(&service, config::Pool { max_connections: 1, ..LIMITS });
+    let upstream = by_http2(&service, config::PoolConfig { max_connections: 1, ..LIMITS });
     let pool = pool(&upstream);
 
     crowd(&pool, 300).await;
@@ -119,7 +119,7 @@ async fn a_request_given_up_on_a_silent_http2_connection_is_the_last_to_join_it(
         }
     })
     .await;
-    let upstream = by_http2(&service, config::Pool { max_connections: 2, ..LIMITS });
+    let upstream = by_http2(&service, config::PoolConfig { max_connections: 2, ..LIMITS });
     let pool = pool(&upstream);
     let running = held(&pool);
     until(|| pool.shared.borrow().all().first().is_some_and(|shared| !shared.is_idle())).await;
@@ -136,12 +136,12 @@ async fn a_service_that_has_stopped_reading_holds_no_more_connections_than_are_c
     let stuck = Stuck::default();
     let counted = stuck.clone();
     let service = Service::raw(move |tcp, _| counted.clone().hold(tcp)).await;
-    let upstream = by_http2(&service, config::Pool { max_connections: 2, ..LIMITS });
+    let upstream = by_http2(&service, config::PoolConfig { max_connections: 2, ..LIMITS });
     let pool = pool(&upstream);
 
     while stuck.full.get() < 5 {
         let sender = Rc::clone(&pool);
-        let huge = Body::Whole(Some(vec![b'x'; 16 * 1024 * 1024].into()));
+        let huge = RequestBody::Whole(Some(vec![b'x'; 16 * 1024 * 1024].into()));
         let request = spawn_local(async move { send(&sender, outgoing(Method::POST, "/", huge)).await.is_ok() });
         // On a connection that is stuck, if not by this request then by the one before.
         let is_sent = || pool.shared.borrow().all().iter().any(|shared| !shared.is_idle());
@@ -206,7 +206,7 @@ async fn an_http2_connection_is_closed_when_it_is_idle_for_too_long() {
 #[tokio::test(flavor = "local")]
 async fn a_worker_gives_up_an_idle_connection_for_another_that_waits() {
     let service = Service::echoing_paths().await;
-    let upstream = upstream(&service, config::Pool { max_connections: 2, ..LIMITS });
+    let upstream = upstream(&service, config::PoolConfig { max_connections: 2, ..LIMITS });
     let (rich, poor) = (worker(&upstream, 2), worker(&upstream, 2));
     let (one, other) = tokio::join!(fetch(&rich, "/1"), fetch(&rich, "/2"));
     assert_eq!((&*one, &*other), (&b"/1"[..], &b"/2"[..]));
@@ -221,7 +221,7 @@ async fn a_worker_gives_up_an_idle_connection_for_another_that_waits() {
 #[tokio::test(flavor = "local")]
 async fn workers_on_threads_of_their_own_hear_of_each_other() {
     let service = Service::echoing_paths().await;
-    let upstream = upstream(&service, config::Pool { max_connections: 1, ..LIMITS });
+    let upstream = upstream(&service, config::PoolConfig { max_connections: 1, ..LIMITS });
     let done = Arc::new(AtomicUsize::new(0));
 
     for _ in 0..2 {
@@ -247,7 +247,7 @@ async fn workers_on_threads_of_their_own_hear_of_each_other() {
 async fn workers_share_the_connections_that_are_allowed() {
     let busy = Crowd::default();
     let service = busy.service().await;
-    let upstream = upstream(&service, config::Pool { max_connections: 3, ..LIMITS });
+    let upstream = upstream(&service, config::PoolConfig { max_connections: 3, ..LIMITS });
     let workers = [worker(&upstream, 3), worker(&upstream, 3), worker(&upstream, 3)];
 
     let (one, two, three) = tokio::join!(crowd(&workers[0], 200), crowd(&workers[1], 200), crowd(&workers[2], 200));
@@ -260,7 +260,7 @@ async fn workers_share_the_connections_that_are_allowed() {
 async fn even_one_connection_is_enough_for_two_workers() {
     let busy = Crowd::default();
     let service = busy.service().await;
-    let upstream = upstream(&service, config::Pool { max_connections: 1, ..LIMITS });
+    let upstream = upstream(&service, config::PoolConfig { max_connections: 1, ..LIMITS });
     let (one, other) = (worker(&upstream, 2), worker(&upstream, 2));
 
     tokio::join!(crowd(&one, 50), crowd(&other, 50));
@@ -271,7 +271,7 @@ async fn even_one_connection_is_enough_for_two_workers() {
 #[tokio::test(flavor = "local")]
 async fn two_workers_take_turns_with_one_connection_and_do_not_make_it_anew_for_each_request() {
     let service = Service::echoing_paths().await;
-    let upstream = upstream(&service, config::Pool { max_connections: 1, ..LIMITS });
+    let upstream = upstream(&service, config::PoolConfig { max_connections: 1, ..LIMITS });
     let (one, other) = (worker(&upstream, 2), worker(&upstream, 2));
 
     tokio::join!(crowd(&one, 200), crowd(&other, 200));
@@ -287,7 +287,7 @@ async fn a_worker_that_is_never_done_does_not_keep_the_only_connection() {
             _ => Service::echoing_paths().await,
         };
         let connector = Connector::new(&service.url(), None, version, None, Spelling::LowerCase);
-        let upstream = Arc::new(Upstream::new(connector, config::Pool { max_connections: 1, ..LIMITS }));
+        let upstream = Arc::new(Upstream::new(connector, config::PoolConfig { max_connections: 1, ..LIMITS }));
         let (busy, other) = (worker(&upstream, 2), worker(&upstream, 2));
         let never_done: Vec<_> = (0..4).map(|_| never_done(&busy)).collect();
         until(|| service.accepted.get() == 1).await;
@@ -330,7 +330,7 @@ fn held(pool: &Rc<crate::upstream::Pool>) -> JoinHandle<bool> {
     })
 }
 
-fn by_http2(service: &Service, limits: config::Pool) -> Arc<Upstream> {
+fn by_http2(service: &Service, limits: config::PoolConfig) -> Arc<Upstream> {
     let connector = Connector::new(&service.url(), None, HttpVersion::Http2, None, Spelling::LowerCase);
     Arc::new(Upstream::new(connector, limits))
 }

@@ -8,17 +8,17 @@ use http::{HeaderName, header};
 
 use super::place::RequestPlace;
 use super::signature::{Signature, Signs};
-use super::{Auth, Certificate, Method, check_value};
+use super::{Auth, CertificateUse, MethodRow, check_value};
 use crate::config::diagnostic::Reported;
 use crate::config::node::Node;
-use crate::config::read::{Fields, FromText, Reader, Wrong};
+use crate::config::read::{FromText, SectionFields, SectionReader, Wrong};
 use crate::config::section::{read_section, section};
 use crate::config::value::{At, EndpointUrl, Size, Span, Url};
 use crate::secret::Secret;
 use profile::Profile;
 
-pub(super) const METHOD: Method =
-    Method { name: "aws_sigv4", certificate: Certificate::Allowed, keys: Keys::properties, read };
+pub(super) const METHOD: MethodRow =
+    MethodRow { name: "aws_sigv4", certificate: CertificateUse::Allowed, keys: AwsFields::properties, read };
 
 /// AWS Signature Version 4.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,7 +96,7 @@ impl Signs for AwsSigV4 {
 }
 
 section! {
-    struct Keys {
+    struct AwsFields {
         /// The region, `eu-central-1` say.
         region: ScopeWord,
         /// The service as AWS calls it in signatures: `s3`, `execute-api`, `dynamodb`.
@@ -140,16 +140,16 @@ section! {
 
 read_section!(ProfileKeys, WebIdentityKeys);
 
-fn read(fields: &mut Fields<'_>, node: &Node, reader: &mut Reader<'_>) -> Result<Option<Auth>, Reported> {
-    let keys = Keys::from_fields(fields, reader)?;
+fn read(fields: &mut SectionFields<'_>, node: &Node, reader: &mut SectionReader<'_>) -> Result<Option<Auth>, Reported> {
+    let keys = AwsFields::from_fields(fields, reader)?;
     let (region, service, max_signed_body) = (keys.region.0.clone(), keys.service.0.clone(), keys.max_signed_body);
     let keys = keys.source(node, reader)?;
     Ok(Some(Auth::Signs(Signature::AwsSigV4(Box::new(AwsSigV4 { region, service, keys, max_signed_body })))))
 }
 
-impl Keys {
+impl AwsFields {
     /// The one source of its key.
-    fn source(self, node: &Node, reader: &mut Reader<'_>) -> Result<AwsKeys, Reported> {
+    fn source(self, node: &Node, reader: &mut SectionReader<'_>) -> Result<AwsKeys, Reported> {
         let written = |keys: &[&str]| keys.iter().any(|key| node.entry(key).is_some());
         let fixed = written(&["access_key_id", "secret_access_key", "session_token"]);
         let sources = [fixed, written(&["profile"]), written(&["web_identity"])];
@@ -172,7 +172,7 @@ impl Keys {
         }
     }
 
-    fn fixed(self, node: &Node, reader: &mut Reader<'_>) -> Result<AwsKey, Reported> {
+    fn fixed(self, node: &Node, reader: &mut SectionReader<'_>) -> Result<AwsKey, Reported> {
         for key in ["access_key_id", "secret_access_key"] {
             if node.entry(key).is_none() {
                 let error = reader.report.error(node.span, format!("`{key}` is missing"));
@@ -190,7 +190,7 @@ impl Keys {
 }
 
 impl WebIdentityKeys {
-    fn source(self, region: &str, span: Span, reader: &mut Reader<'_>) -> Result<WebIdentity, Reported> {
+    fn source(self, region: &str, span: Span, reader: &mut SectionReader<'_>) -> Result<WebIdentity, Reported> {
         let sts_url = match self.sts_url {
             Some(url) => At { value: url.value.into(), span: url.span },
             None => At { value: usual_sts(region).map_err(|wrong| wrong.report(span, reader.report))?, span },

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{AwsKey, KeyId};
 use crate::config::diagnostic::Reported;
-use crate::config::read::{FromText, Reader, Wrong};
+use crate::config::read::{FromText, SectionReader, Wrong};
 use crate::config::value::{At, Span, header_value};
 use crate::secret::Secret;
 
@@ -16,7 +16,7 @@ pub(super) struct Profile {
 }
 
 /// Reads the profile's key. The file is watched: a key that is changed there is used from then on.
-pub(super) fn read(profile: &Profile, reader: &mut Reader<'_>) -> Result<AwsKey, Reported> {
+pub(super) fn read(profile: &Profile, reader: &mut SectionReader<'_>) -> Result<AwsKey, Reported> {
     if !reader.report.reads_secrets() {
         let placeholder = || "placeholder".to_owned();
         return Ok(AwsKey { id: placeholder(), secret: Secret::new(placeholder()), session_token: None });

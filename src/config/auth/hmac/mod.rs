@@ -10,20 +10,20 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderName;
 use zeroize::Zeroizing;
 
-pub use template::{Piece, Template};
+pub use template::{SignatureTemplate, TemplatePart};
 
 use super::place::RequestPlace;
 use super::signature::{Signature, Signs};
-use super::{AnyText, Auth, Certificate, Method};
+use super::{AnyText, Auth, CertificateUse, MethodRow};
 use crate::config::diagnostic::Reported;
 use crate::config::node::Node;
-use crate::config::read::{Fields, Reader, Wrong};
+use crate::config::read::{SectionFields, SectionReader, Wrong};
 use crate::config::section::{section, words};
 use crate::config::value::{At, Size, Span};
 use crate::secret::Secret;
 
-pub(super) const METHOD: Method =
-    Method { name: "hmac", certificate: Certificate::Refused, keys: Keys::properties, read };
+pub(super) const METHOD: MethodRow =
+    MethodRow { name: "hmac", certificate: CertificateUse::Refused, keys: HmacKeys::properties, read };
 
 /// A signature over parts of each request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub struct Hmac {
     /// What the service has too.
     pub key: SigningKey,
     /// The digest beneath.
-    pub algorithm: Algorithm,
+    pub algorithm: HmacDigest,
     /// How the signature is written.
     pub encoding: Encoding,
     /// The field that carries it.
@@ -39,7 +39,7 @@ pub struct Hmac {
     /// Put before it as it is; together they can be sent in a field.
     pub prefix: String,
     /// What is signed.
-    pub template: Template,
+    pub template: SignatureTemplate,
     /// How `{timestamp}` and `timestamp_header` are written.
     pub timestamp_format: TimestampFormat,
     /// The field that tells the service the time.
@@ -103,7 +103,7 @@ impl Eq for SigningKey {}
 words! {
     /// The digest beneath a signature.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub enum Algorithm ("a digest for HMAC") {
+    pub enum HmacDigest ("a digest for HMAC") {
         /// SHA-1: broken as a digest, not as an HMAC.
         "sha1" => Sha1,
         /// SHA-256.
@@ -153,13 +153,13 @@ words! {
 }
 
 section! {
-    struct Keys {
+    struct HmacKeys {
         /// The key that the service has too.
         key: At<Secret>,
         /// How the key is written.
         key_encoding: KeyEncoding = KeyEncoding::Utf8,
         /// The digest beneath the signature.
-        algorithm: Algorithm = Algorithm::Sha256,
+        algorithm: HmacDigest = HmacDigest::Sha256,
         /// How the signature is written.
         encoding: Encoding = Encoding::Hex,
         /// The field that carries the signature.
@@ -168,7 +168,7 @@ section! {
         prefix: String as AnyText = String::new(),
         /// What is signed: text with `{method}`, `{path}`, `{query}`, `{host}`, `{timestamp}`, `{nonce}`,
         /// `{body_sha256}` and `{header:NAME}`; `{{` and `}}` are braces.
-        template: At<Template>,
+        template: At<SignatureTemplate>,
         /// How the time is written.
         timestamp_format: TimestampFormat = TimestampFormat::Unix,
         /// The field that tells the service the time.
@@ -180,8 +180,8 @@ section! {
     }
 }
 
-fn read(fields: &mut Fields<'_>, _: &Node, reader: &mut Reader<'_>) -> Result<Option<Auth>, Reported> {
-    let keys = Keys::from_fields(fields, reader)?;
+fn read(fields: &mut SectionFields<'_>, _: &Node, reader: &mut SectionReader<'_>) -> Result<Option<Auth>, Reported> {
+    let keys = HmacKeys::from_fields(fields, reader)?;
     let key = decode(&keys.key, keys.key_encoding, reader);
     keys.check_fields(reader)?;
     keys.warn_of_what_is_not_sent(reader);
@@ -200,7 +200,7 @@ fn read(fields: &mut Fields<'_>, _: &Node, reader: &mut Reader<'_>) -> Result<Op
 }
 
 /// The bytes of the key; what is wrong with it is told without it.
-fn decode(key: &At<Secret>, encoding: KeyEncoding, reader: &mut Reader<'_>) -> Result<SigningKey, Reported> {
+fn decode(key: &At<Secret>, encoding: KeyEncoding, reader: &mut SectionReader<'_>) -> Result<SigningKey, Reported> {
     let text = key.value.expose();
     let bytes = match encoding {
         // What stands in for a key that is not read need not be encoded.
@@ -222,9 +222,9 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
     pairs.map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?)).collect()
 }
 
-impl Keys {
+impl HmacKeys {
     /// Refuses two of its values in one field, and a signature that would be over itself.
-    fn check_fields(&self, reader: &mut Reader<'_>) -> Result<(), Reported> {
+    fn check_fields(&self, reader: &mut SectionReader<'_>) -> Result<(), Reported> {
         // Whatever signature follows the prefix: it is hex or base64.
         let prefixed = At { value: Secret::new("0".to_owned()), span: self.header.span };
         super::check_value(&prefixed, &self.prefix, reader)?;
@@ -239,7 +239,7 @@ impl Keys {
             }
             taken.push(name);
         }
-        if self.template.value.pieces().contains(&Piece::Header(self.header.value.clone())) {
+        if self.template.value.pieces().contains(&TemplatePart::Header(self.header.value.clone())) {
             let wrong = Wrong::new("a signature can't be over the field that carries it");
             return Err(wrong.help("take it out of the template").report(self.template.span, reader.report));
         }
@@ -247,10 +247,10 @@ impl Keys {
     }
 
     /// A service that is not told what was signed can only guess it.
-    fn warn_of_what_is_not_sent(&self, reader: &mut Reader<'_>) {
+    fn warn_of_what_is_not_sent(&self, reader: &mut SectionReader<'_>) {
         let sent = [
-            (Piece::Timestamp, "{timestamp}", "timestamp_header", self.timestamp_header.is_none()),
-            (Piece::Nonce, "{nonce}", "nonce_header", self.nonce_header.is_none()),
+            (TemplatePart::Timestamp, "{timestamp}", "timestamp_header", self.timestamp_header.is_none()),
+            (TemplatePart::Nonce, "{nonce}", "nonce_header", self.nonce_header.is_none()),
         ];
         for (piece, placeholder, key, unsent) in sent {
             if unsent && self.template.value.pieces().contains(&piece) {

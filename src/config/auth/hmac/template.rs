@@ -7,11 +7,11 @@ use crate::config::suggest::nearest;
 
 /// What is signed, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Template(Vec<Piece>);
+pub struct SignatureTemplate(Vec<TemplatePart>);
 
 /// A part of what is signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Piece {
+pub enum TemplatePart {
     /// As it is.
     Text(String),
     /// `{method}`.
@@ -34,15 +34,15 @@ pub enum Piece {
     Header(HeaderName),
 }
 
-impl Template {
+impl SignatureTemplate {
     /// Its parts.
     #[must_use]
-    pub fn pieces(&self) -> &[Piece] {
+    pub fn pieces(&self) -> &[TemplatePart] {
         &self.0
     }
 }
 
-impl FromText for Template {
+impl FromText for SignatureTemplate {
     const WHAT: &'static str = "a template";
 
     fn from_text(text: &str) -> Result<Self, Wrong> {
@@ -51,14 +51,14 @@ impl FromText for Template {
         while let Some(at) = rest.find(['{', '}']) {
             let (before, brace) = rest.split_at(at);
             let (piece, after) = match brace.get(..2) {
-                Some(twice @ ("{{" | "}}")) => (Piece::Text(twice[..1].to_owned()), &brace[2..]),
+                Some(twice @ ("{{" | "}}")) => (TemplatePart::Text(twice[..1].to_owned()), &brace[2..]),
                 _ => placeholder(brace)?,
             };
-            pieces.extend([Piece::Text(before.to_owned()), piece]);
+            pieces.extend([TemplatePart::Text(before.to_owned()), piece]);
             rest = after;
         }
-        pieces.push(Piece::Text(rest.to_owned()));
-        pieces.retain(|piece| *piece != Piece::Text(String::new()));
+        pieces.push(TemplatePart::Text(rest.to_owned()));
+        pieces.retain(|piece| *piece != TemplatePart::Text(String::new()));
         if pieces.is_empty() {
             return Err(Wrong::new("the template is empty"));
         }
@@ -66,12 +66,12 @@ impl FromText for Template {
     }
 
     fn placeholder() -> Self {
-        Self(vec![Piece::Method])
+        Self(vec![TemplatePart::Method])
     }
 }
 
 /// The placeholder at the start of `text`, and what follows it.
-fn placeholder(text: &str) -> Result<(Piece, &str), Wrong> {
+fn placeholder(text: &str) -> Result<(TemplatePart, &str), Wrong> {
     let Some((name, after)) = text.strip_prefix('{').and_then(|open| open.split_once('}')) else {
         let side = if text.starts_with('}') { "`}` closes no placeholder" } else { "`{` opens no placeholder" };
         return Err(Wrong::new(side).help(HELP));
@@ -85,12 +85,12 @@ fn placeholder(text: &str) -> Result<(Piece, &str), Wrong> {
     }
 }
 
-fn field(name: &str) -> Result<Piece, Wrong> {
+fn field(name: &str) -> Result<TemplatePart, Wrong> {
     // Both are written by Sidekey itself, but what it will write is known.
     match name.to_ascii_lowercase().as_str() {
-        "host" => Ok(Piece::Host),
-        "content-length" => Ok(Piece::ContentLength),
-        _ => HeaderName::from_text(name).map(Piece::Header),
+        "host" => Ok(TemplatePart::Host),
+        "content-length" => Ok(TemplatePart::ContentLength),
+        _ => HeaderName::from_text(name).map(TemplatePart::Header),
     }
 }
 
@@ -102,14 +102,14 @@ fn unknown(name: &str) -> Wrong {
     Wrong::new(message).help(HELP)
 }
 
-const PLACEHOLDERS: [(&str, Piece); 7] = [
-    ("method", Piece::Method),
-    ("path", Piece::Path),
-    ("query", Piece::Query),
-    ("host", Piece::Host),
-    ("timestamp", Piece::Timestamp),
-    ("nonce", Piece::Nonce),
-    ("body_sha256", Piece::BodySha256),
+const PLACEHOLDERS: [(&str, TemplatePart); 7] = [
+    ("method", TemplatePart::Method),
+    ("path", TemplatePart::Path),
+    ("query", TemplatePart::Query),
+    ("host", TemplatePart::Host),
+    ("timestamp", TemplatePart::Timestamp),
+    ("nonce", TemplatePart::Nonce),
+    ("body_sha256", TemplatePart::BodySha256),
 ];
 
 const HELP: &str = "the placeholders are {method}, {path}, {query}, {host}, {timestamp}, {nonce}, {body_sha256} and \
@@ -119,32 +119,35 @@ const HELP: &str = "the placeholders are {method}, {path}, {query}, {host}, {tim
 mod tests {
     use super::*;
 
-    fn text(text: &str) -> Piece {
-        Piece::Text(text.to_owned())
+    fn text(text: &str) -> TemplatePart {
+        TemplatePart::Text(text.to_owned())
     }
 
     #[track_caller]
-    fn check(template: &str, expected: Result<&[Piece], &str>) {
-        let read = Template::from_text(template).map_err(|wrong| wrong.message);
+    fn check(template: &str, expected: Result<&[TemplatePart], &str>) {
+        let read = SignatureTemplate::from_text(template).map_err(|wrong| wrong.message);
 
-        assert_eq!(read.as_ref().map(Template::pieces).map_err(String::as_str), expected);
+        assert_eq!(read.as_ref().map(SignatureTemplate::pieces).map_err(String::as_str), expected);
     }
 
     #[test]
     fn a_template_is_text_and_placeholders() {
         check("v1", Ok(&[text("v1")]));
-        check("{method}\n{path}", Ok(&[Piece::Method, text("\n"), Piece::Path]));
-        check("{query}{host}", Ok(&[Piece::Query, Piece::Host]));
-        check("a{timestamp}b{nonce}c", Ok(&[text("a"), Piece::Timestamp, text("b"), Piece::Nonce, text("c")]));
-        check("{body_sha256}", Ok(&[Piece::BodySha256]));
-        check("{header:X-Key}", Ok(&[Piece::Header(HeaderName::from_static("x-key"))]));
-        check("{header:Host}{header:Content-Length}", Ok(&[Piece::Host, Piece::ContentLength]));
+        check("{method}\n{path}", Ok(&[TemplatePart::Method, text("\n"), TemplatePart::Path]));
+        check("{query}{host}", Ok(&[TemplatePart::Query, TemplatePart::Host]));
+        check(
+            "a{timestamp}b{nonce}c",
+            Ok(&[text("a"), TemplatePart::Timestamp, text("b"), TemplatePart::Nonce, text("c")]),
+        );
+        check("{body_sha256}", Ok(&[TemplatePart::BodySha256]));
+        check("{header:X-Key}", Ok(&[TemplatePart::Header(HeaderName::from_static("x-key"))]));
+        check("{header:Host}{header:Content-Length}", Ok(&[TemplatePart::Host, TemplatePart::ContentLength]));
     }
 
     #[test]
     fn a_brace_is_written_twice() {
         check("{{method}}", Ok(&[text("{"), text("method"), text("}")]));
-        check("{{{method}}}", Ok(&[text("{"), Piece::Method, text("}")]));
+        check("{{{method}}}", Ok(&[text("{"), TemplatePart::Method, text("}")]));
     }
 
     #[test]

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use schemars::Schema;
 
-use super::{Endpoint, EndpointCertificate, Keys};
+use super::{EndpointCertificate, EndpointConfig, OAuth2Keys};
 use crate::config::diagnostic::Reported;
 use crate::config::node::Node;
-use crate::config::read::{FromText, Reader, Wrong};
+use crate::config::read::{FromText, SectionReader, Wrong};
 use crate::config::section::{not_among, one_of, read_section, section, words};
 use crate::config::value::{At, Scheme, Span};
 use crate::secret::Secret;
@@ -39,7 +39,7 @@ pub struct ClientKey {
     /// The `kid` of the JWT's head.
     pub id: Option<String>,
     /// The `alg`; `None`: the usual one of the key's kind.
-    pub algorithm: Option<At<Algorithm>>,
+    pub algorithm: Option<At<JwsAlgorithm>>,
     /// Where the method was written.
     pub span: Span,
 }
@@ -47,7 +47,7 @@ pub struct ClientKey {
 words! {
     /// How a JWT is signed (RFC 7518 §3.1, RFC 8037 §3.1).
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub enum Algorithm ("an algorithm that signs here") {
+    pub enum JwsAlgorithm ("an algorithm that signs here") {
         /// RSA with PKCS #1 padding and SHA-256.
         "RS256" => Rs256,
         /// RSA with PKCS #1 padding and SHA-384.
@@ -81,7 +81,7 @@ section! {
 
 read_section!(ClientAssertion);
 
-impl Keys {
+impl OAuth2Keys {
     /// Whether a key that decides how the client authenticates could not be read, which has been reported.
     pub(super) fn is_incomplete(&self, node: &Node) -> bool {
         let unread = |key: &str, read: bool| node.entry(key).is_some() && !read;
@@ -96,9 +96,9 @@ impl Keys {
 
     pub(super) fn client_auth(
         &self,
-        endpoint: &At<Endpoint>,
+        endpoint: &At<EndpointConfig>,
         node: &Node,
-        reader: &mut Reader<'_>,
+        reader: &mut SectionReader<'_>,
     ) -> Result<ClientAuth, Reported> {
         let word = self.client_auth.as_ref().map_or_else(|| self.usual(reader), |written| written.value);
         let span = self.client_auth.as_ref().map_or(node.span, |written| written.span);
@@ -122,7 +122,7 @@ impl Keys {
     }
 
     /// How a client authenticates that does not say how.
-    fn usual(&self, reader: &Reader<'_>) -> ClientAuthWord {
+    fn usual(&self, reader: &SectionReader<'_>) -> ClientAuthWord {
         if self.client_secret.is_some() {
             ClientAuthWord::Basic
         } else if self.client_key.is_some() {
@@ -135,7 +135,7 @@ impl Keys {
     }
 
     /// Whether the token endpoint sees a certificate.
-    fn shows_certificate(&self, reader: &Reader<'_>) -> bool {
+    fn shows_certificate(&self, reader: &SectionReader<'_>) -> bool {
         match self.certificate {
             EndpointCertificate::OfService => reader.links_certificate,
             EndpointCertificate::Named(_) => true,
@@ -144,7 +144,7 @@ impl Keys {
     }
 
     /// Refuses the keys of another way than the one that is taken: what they hold would never be sent.
-    fn refuse_unused(&self, word: ClientAuthWord, span: Span, reader: &mut Reader<'_>) -> Result<(), Reported> {
+    fn refuse_unused(&self, word: ClientAuthWord, span: Span, reader: &mut SectionReader<'_>) -> Result<(), Reported> {
         use ClientAuthWord::{Assertion, Basic, ClientSecretJwt, Post, PrivateKeyJwt};
         let secret = self.client_secret.as_ref().map(|secret| secret.span);
         let key = self.client_key.as_ref().map(|key| key.span);
@@ -174,14 +174,14 @@ impl Keys {
         refused
     }
 
-    fn secret(&self, span: Span, reader: &mut Reader<'_>) -> Result<At<Secret>, Reported> {
+    fn secret(&self, span: Span, reader: &mut SectionReader<'_>) -> Result<At<Secret>, Reported> {
         self.client_secret.clone().ok_or_else(|| {
             let wrong = Wrong::new("this needs a `client_secret`").help("add `client_secret: { env: NAME }`");
             wrong.report(span, reader.report)
         })
     }
 
-    fn key(&self, span: Span, reader: &mut Reader<'_>) -> Result<ClientKey, Reported> {
+    fn key(&self, span: Span, reader: &mut SectionReader<'_>) -> Result<ClientKey, Reported> {
         if self.client_key.is_none() && !self.shows_certificate(reader) {
             let wrong = Wrong::new("`private_key_jwt` needs a key");
             let help = "add `client_key: FILE`, or link a certificate whose key signs";
@@ -195,7 +195,7 @@ impl Keys {
         })
     }
 
-    fn assertion(&self, span: Span, reader: &mut Reader<'_>) -> Result<At<PathBuf>, Reported> {
+    fn assertion(&self, span: Span, reader: &mut SectionReader<'_>) -> Result<At<PathBuf>, Reported> {
         let file = self.client_assertion.as_ref().map(|assertion| assertion.value.file.clone());
         file.ok_or_else(|| {
             let wrong = Wrong::new("this needs a `client_assertion`").help("add `client_assertion: { file: PATH }`");
@@ -203,7 +203,12 @@ impl Keys {
         })
     }
 
-    fn over_tls(&self, endpoint: &At<Endpoint>, span: Span, reader: &mut Reader<'_>) -> Result<ClientAuth, Reported> {
+    fn over_tls(
+        &self,
+        endpoint: &At<EndpointConfig>,
+        span: Span,
+        reader: &mut SectionReader<'_>,
+    ) -> Result<ClientAuth, Reported> {
         if !self.shows_certificate(reader) {
             let wrong = Wrong::new("`tls_client_auth` needs a certificate");
             let help = "link one with `certificate: NAME`, in the service or beside `token_url`";

@@ -6,18 +6,18 @@ use std::time::Duration;
 use http::HeaderName;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-use super::client::Algorithm;
+use super::client::JwsAlgorithm;
 use super::json::Json;
 use crate::config::diagnostic::Reported;
 use crate::config::node::Node;
-use crate::config::read::{Fields, FromNode, Reader, Wrong};
+use crate::config::read::{FromNode, SectionFields, SectionReader, Wrong};
 use crate::config::section::{read_section, section};
 use crate::config::value::{At, Positive};
 use crate::secret::Secret;
 
 /// What a token is asked for with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Grant {
+pub enum GrantConfig {
     /// The client alone (RFC 6749 §4.4).
     ClientCredentials,
     /// Name and password of a user (RFC 6749 §4.3).
@@ -35,20 +35,20 @@ pub enum Grant {
         state_file: Option<At<PathBuf>>,
     },
     /// A JWT of our own (RFC 7523 §2.1).
-    JwtBearer(Box<Assertion>),
+    JwtBearer(Box<AssertionConfig>),
     /// Another token (RFC 8693).
-    TokenExchange(Box<Exchange>),
+    TokenExchange(Box<ExchangeConfig>),
 }
 
 /// The JWT that a token is asked for with (RFC 7523 §3).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Assertion {
+pub struct AssertionConfig {
     /// PEM file of the key that signs.
     pub key: At<PathBuf>,
     /// The `kid` of its head.
     pub key_id: Option<String>,
     /// The `alg`; `None`: the usual one of the key's kind.
-    pub algorithm: Option<At<Algorithm>>,
+    pub algorithm: Option<At<JwsAlgorithm>>,
     /// `iss`; `None`: the client's name.
     pub issuer: Option<String>,
     /// `sub`.
@@ -63,7 +63,7 @@ pub struct Assertion {
 
 /// What is exchanged, and for what (RFC 8693 §2.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Exchange {
+pub struct ExchangeConfig {
     /// On whose behalf.
     pub subject_token: SubjectToken,
     /// What kind of token it is.
@@ -86,9 +86,9 @@ pub enum SubjectToken {
 }
 
 /// Reads the fields of one grant.
-pub(super) type Read = fn(&mut Fields<'_>, &Node, &mut Reader<'_>) -> Result<Grant, Reported>;
+pub(super) type Read = fn(&mut SectionFields<'_>, &Node, &mut SectionReader<'_>) -> Result<GrantConfig, Reported>;
 
-impl Grant {
+impl GrantConfig {
     /// What the config calls the method.
     #[must_use]
     pub fn method(&self) -> &'static str {
@@ -140,9 +140,13 @@ section! {
     }
 }
 
-pub(super) fn password(fields: &mut Fields<'_>, _: &Node, reader: &mut Reader<'_>) -> Result<Grant, Reported> {
+pub(super) fn password(
+    fields: &mut SectionFields<'_>,
+    _: &Node,
+    reader: &mut SectionReader<'_>,
+) -> Result<GrantConfig, Reported> {
     let PasswordKeys { username, password } = PasswordKeys::from_fields(fields, reader)?;
-    Ok(Grant::Password { username, password })
+    Ok(GrantConfig::Password { username, password })
 }
 
 section! {
@@ -154,24 +158,32 @@ section! {
     }
 }
 
-pub(super) fn refresh_token(fields: &mut Fields<'_>, node: &Node, reader: &mut Reader<'_>) -> Result<Grant, Reported> {
+pub(super) fn refresh_token(
+    fields: &mut SectionFields<'_>,
+    node: &Node,
+    reader: &mut SectionReader<'_>,
+) -> Result<GrantConfig, Reported> {
     let RefreshTokenKeys { refresh_token, state_file } = RefreshTokenKeys::from_fields(fields, reader)?;
     if node.entry("state_file").is_some() && state_file.is_none() {
         return Err(Reported);
     }
-    Ok(Grant::RefreshToken { refresh_token, state_file })
+    Ok(GrantConfig::RefreshToken { refresh_token, state_file })
 }
 
 section! {
     pub(super) struct JwtBearerKeys {
         /// The JWT that the token is asked for with.
-        assertion: Assertion,
+        assertion: AssertionConfig,
     }
 }
 
-pub(super) fn jwt_bearer(fields: &mut Fields<'_>, _: &Node, reader: &mut Reader<'_>) -> Result<Grant, Reported> {
+pub(super) fn jwt_bearer(
+    fields: &mut SectionFields<'_>,
+    _: &Node,
+    reader: &mut SectionReader<'_>,
+) -> Result<GrantConfig, Reported> {
     let JwtBearerKeys { assertion } = JwtBearerKeys::from_fields(fields, reader)?;
-    Ok(Grant::JwtBearer(Box::new(assertion)))
+    Ok(GrantConfig::JwtBearer(Box::new(assertion)))
 }
 
 section! {
@@ -181,7 +193,7 @@ section! {
         /// The `kid` of its head.
         key_id: Option<String> = None,
         /// How it is signed; by default RS256, ES256, ES384, ES512 or EdDSA, as the key is.
-        algorithm: Option<At<Algorithm>> = None,
+        algorithm: Option<At<JwsAlgorithm>> = None,
         /// `iss`; by default `client_id`.
         issuer: Option<String> = None,
         /// `sub`: the user or account that the token is for.
@@ -197,8 +209,8 @@ section! {
 
 read_section!(AssertionKeys);
 
-impl FromNode for Assertion {
-    fn from_node(node: &Node, reader: &mut Reader<'_>) -> Result<Self, Reported> {
+impl FromNode for AssertionConfig {
+    fn from_node(node: &Node, reader: &mut SectionReader<'_>) -> Result<Self, Reported> {
         let keys = AssertionKeys::from_node(node, reader)?;
         for entry in node.entry("claims").and_then(|claims| claims.value.entries()).unwrap_or_default() {
             if OWN_CLAIMS.contains(&entry.key.text.as_str()) {
@@ -247,14 +259,18 @@ section! {
     }
 }
 
-pub(super) fn token_exchange(fields: &mut Fields<'_>, node: &Node, reader: &mut Reader<'_>) -> Result<Grant, Reported> {
+pub(super) fn token_exchange(
+    fields: &mut SectionFields<'_>,
+    node: &Node,
+    reader: &mut SectionReader<'_>,
+) -> Result<GrantConfig, Reported> {
     let keys = ExchangeKeys::from_fields(fields, reader)?;
     if let Some(written) = keys.actor_token_type.as_ref().filter(|_| node.entry("actor_token").is_none()) {
         // RFC 8693 §2.1.
         let wrong = Wrong::new("`actor_token_type` has no `actor_token` to tell about").help("remove it");
         return Err(wrong.report(written.span, reader.report));
     }
-    Ok(Grant::TokenExchange(Box::new(Exchange {
+    Ok(GrantConfig::TokenExchange(Box::new(ExchangeConfig {
         subject_token: keys.subject_token,
         subject_token_type: keys.subject_token_type,
         actor_token: keys.actor_token,
@@ -272,7 +288,7 @@ section! {
 read_section!(FromHeader);
 
 impl FromNode for SubjectToken {
-    fn from_node(node: &Node, reader: &mut Reader<'_>) -> Result<Self, Reported> {
+    fn from_node(node: &Node, reader: &mut SectionReader<'_>) -> Result<Self, Reported> {
         if node.entry("from_header").is_some() {
             return FromHeader::from_node(node, reader).map(|field| Self::FromHeader(field.from_header));
         }

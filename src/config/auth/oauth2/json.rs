@@ -5,14 +5,14 @@ use serde_json::{Number, Value as JsonValue};
 
 use crate::config::diagnostic::Reported;
 use crate::config::node::{Node, Scalar, ScalarKind, Value, is_reference};
-use crate::config::read::{FromNode, Reader, mismatch};
+use crate::config::read::{FromNode, SectionReader, mismatch};
 use crate::config::reference::{self, Accepts};
 
 /// Any JSON; a mapping with one of the words of a reference is one.
 pub(super) struct Json(pub(super) JsonValue);
 
 impl FromNode for Json {
-    fn from_node(node: &Node, reader: &mut Reader<'_>) -> Result<Self, Reported> {
+    fn from_node(node: &Node, reader: &mut SectionReader<'_>) -> Result<Self, Reported> {
         match &node.value {
             Value::Scalar(scalar) => Ok(Self(of_scalar(scalar))),
             Value::Sequence(items) => {

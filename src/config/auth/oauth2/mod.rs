@@ -11,13 +11,13 @@ use std::time::Duration;
 use http::{HeaderName, StatusCode, header};
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-pub use client::{Algorithm, ClientAuth, ClientKey};
-pub use grant::{Assertion, Exchange, Grant, SubjectToken};
+pub use client::{ClientAuth, ClientKey, JwsAlgorithm};
+pub use grant::{AssertionConfig, ExchangeConfig, GrantConfig, SubjectToken};
 
-use super::{AnyText, Auth, Certificate, Method, check_value};
+use super::{AnyText, Auth, CertificateUse, MethodRow, check_value};
 use crate::config::diagnostic::Reported;
 use crate::config::node::Node;
-use crate::config::read::{Fields, FromNode, FromText, Reader, Wrong};
+use crate::config::read::{FromNode, FromText, SectionFields, SectionReader, Wrong};
 use crate::config::schema::Tls;
 use crate::config::section::section;
 use crate::config::value::{At, EndpointUrl, HeaderFields, Issuer, Positive, StatusNumber, Url, header_value};
@@ -25,38 +25,38 @@ use crate::name::CertificateName;
 use crate::secret::Secret;
 use client::{ClientAssertion, ClientAuthWord};
 
-pub(super) const CLIENT_CREDENTIALS: Method = Method {
+pub(super) const CLIENT_CREDENTIALS: MethodRow = MethodRow {
     name: "oauth2_client_credentials",
-    certificate: Certificate::Allowed,
-    keys: Keys::properties,
-    read: |fields, node, reader| read(fields, node, reader, |_, _, _| Ok(Grant::ClientCredentials)),
+    certificate: CertificateUse::Allowed,
+    keys: OAuth2Keys::properties,
+    read: |fields, node, reader| read(fields, node, reader, |_, _, _| Ok(GrantConfig::ClientCredentials)),
 };
 
-pub(super) const PASSWORD: Method = Method {
+pub(super) const PASSWORD: MethodRow = MethodRow {
     name: "oauth2_password",
-    certificate: Certificate::Allowed,
-    keys: |generator| [Keys::properties(generator), grant::PasswordKeys::properties(generator)].concat(),
+    certificate: CertificateUse::Allowed,
+    keys: |generator| [OAuth2Keys::properties(generator), grant::PasswordKeys::properties(generator)].concat(),
     read: |fields, node, reader| read(fields, node, reader, grant::password),
 };
 
-pub(super) const REFRESH_TOKEN: Method = Method {
+pub(super) const REFRESH_TOKEN: MethodRow = MethodRow {
     name: "oauth2_refresh_token",
-    certificate: Certificate::Allowed,
-    keys: |generator| [Keys::properties(generator), grant::RefreshTokenKeys::properties(generator)].concat(),
+    certificate: CertificateUse::Allowed,
+    keys: |generator| [OAuth2Keys::properties(generator), grant::RefreshTokenKeys::properties(generator)].concat(),
     read: |fields, node, reader| read(fields, node, reader, grant::refresh_token),
 };
 
-pub(super) const JWT_BEARER: Method = Method {
+pub(super) const JWT_BEARER: MethodRow = MethodRow {
     name: "oauth2_jwt_bearer",
-    certificate: Certificate::Allowed,
-    keys: |generator| [Keys::properties(generator), grant::JwtBearerKeys::properties(generator)].concat(),
+    certificate: CertificateUse::Allowed,
+    keys: |generator| [OAuth2Keys::properties(generator), grant::JwtBearerKeys::properties(generator)].concat(),
     read: |fields, node, reader| read(fields, node, reader, grant::jwt_bearer),
 };
 
-pub(super) const TOKEN_EXCHANGE: Method = Method {
+pub(super) const TOKEN_EXCHANGE: MethodRow = MethodRow {
     name: "oauth2_token_exchange",
-    certificate: Certificate::Allowed,
-    keys: |generator| [Keys::properties(generator), grant::ExchangeKeys::properties(generator)].concat(),
+    certificate: CertificateUse::Allowed,
+    keys: |generator| [OAuth2Keys::properties(generator), grant::ExchangeKeys::properties(generator)].concat(),
     read: |fields, node, reader| read(fields, node, reader, grant::token_exchange),
 };
 
@@ -64,9 +64,9 @@ pub(super) const TOKEN_EXCHANGE: Method = Method {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OAuth2 {
     /// What the token is asked for with.
-    pub grant: Grant,
+    pub grant: GrantConfig,
     /// Where tokens come from.
-    pub endpoint: At<Endpoint>,
+    pub endpoint: At<EndpointConfig>,
     /// The client's name at the endpoint; only a grant that needs none may lack it.
     pub client_id: Option<String>,
     /// How the client authenticates there.
@@ -105,14 +105,14 @@ pub struct OAuth2 {
 
 /// Where tokens come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Endpoint {
+pub enum EndpointConfig {
     /// The token endpoint itself.
     Token(Url),
     /// Who says where it is (RFC 8414).
     Issuer(Issuer),
 }
 
-impl Endpoint {
+impl EndpointConfig {
     /// The URL that was written.
     #[must_use]
     pub fn url(&self) -> &Url {
@@ -132,7 +132,7 @@ impl Endpoint {
 }
 
 /// For people: without a query, which may hold a secret.
-impl fmt::Display for Endpoint {
+impl fmt::Display for EndpointConfig {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         Url { query: None, ..self.url().clone() }.fmt(formatter)
     }
@@ -162,7 +162,7 @@ pub enum RefreshAhead {
 impl Eq for RefreshAhead {}
 
 section! {
-    struct Keys {
+    struct OAuth2Keys {
         /// The token endpoint; this or `issuer`.
         token_url: Option<At<EndpointUrl>> = None,
         /// The issuer, which says where its token endpoint is (RFC 8414, OpenID Connect Discovery); this or `token_url`.
@@ -179,7 +179,7 @@ section! {
         /// The `kid` of the client's JWT.
         client_key_id: Option<At<String>> = None,
         /// How the client's JWT is signed; by default RS256, ES256, ES384, ES512 or EdDSA, as the key is.
-        client_key_algorithm: Option<At<Algorithm>> = None,
+        client_key_algorithm: Option<At<JwsAlgorithm>> = None,
         /// A JWT that somebody else made.
         client_assertion: Option<At<ClientAssertion>> = None,
         /// `aud` of the client's JWT; by default `issuer`, else `token_url`.
@@ -204,7 +204,7 @@ section! {
         /// The field that carries the token.
         token_header: HeaderName = header::AUTHORIZATION,
         /// Put before the token with a space; empty for the bare token. By default `Bearer`, or `DPoP`.
-        token_prefix: Option<Prefix> = None,
+        token_prefix: Option<TokenPrefix> = None,
         /// What is left of the token's life when it is refreshed: a share (`20%`) or a duration.
         refresh_ahead: RefreshAhead = RefreshAhead::Share(0.2),
         /// The life of a token that does not say how long it lives.
@@ -218,13 +218,13 @@ section! {
 
 /// Reads the fields of a method.
 fn read(
-    fields: &mut Fields<'_>,
+    fields: &mut SectionFields<'_>,
     node: &Node,
-    reader: &mut Reader<'_>,
+    reader: &mut SectionReader<'_>,
     grant: grant::Read,
 ) -> Result<Option<Auth>, Reported> {
     // Both are read before either is given up: a user wants to hear of all that is wrong.
-    let keys = Keys::from_fields(fields, reader);
+    let keys = OAuth2Keys::from_fields(fields, reader);
     let grant = grant(fields, node, reader);
     let (keys, grant) = (keys?, grant?);
     let endpoint = keys.endpoint(node, reader)?;
@@ -261,15 +261,15 @@ fn read(
     }))))
 }
 
-impl Keys {
-    fn endpoint(&self, node: &Node, reader: &mut Reader<'_>) -> Result<At<Endpoint>, Reported> {
+impl OAuth2Keys {
+    fn endpoint(&self, node: &Node, reader: &mut SectionReader<'_>) -> Result<At<EndpointConfig>, Reported> {
         let written = |key: &str| node.entry(key).is_some();
         match (&self.token_url, &self.issuer) {
             (Some(url), None) if !written("issuer") => {
-                Ok(At { value: Endpoint::Token(url.value.clone().into()), span: url.span })
+                Ok(At { value: EndpointConfig::Token(url.value.clone().into()), span: url.span })
             }
             (None, Some(url)) if !written("token_url") => {
-                Ok(At { value: Endpoint::Issuer(url.value.clone()), span: url.span })
+                Ok(At { value: EndpointConfig::Issuer(url.value.clone()), span: url.span })
             }
             (Some(url), Some(issuer)) => {
                 reader
@@ -292,8 +292,13 @@ impl Keys {
         }
     }
 
-    fn check_client_id(&self, grant: &Grant, node: &Node, reader: &mut Reader<'_>) -> Result<(), Reported> {
-        let needs_issuer = matches!(grant, Grant::JwtBearer(assertion) if assertion.issuer.is_none());
+    fn check_client_id(
+        &self,
+        grant: &GrantConfig,
+        node: &Node,
+        reader: &mut SectionReader<'_>,
+    ) -> Result<(), Reported> {
+        let needs_issuer = matches!(grant, GrantConfig::JwtBearer(assertion) if assertion.issuer.is_none());
         if self.client_id.is_some() || (grant.is_nameless() && !needs_issuer) {
             return Ok(());
         }
@@ -307,7 +312,12 @@ impl Keys {
     }
 
     /// Refuses what would contradict the request that the method makes.
-    fn check_request(&self, client_auth: &ClientAuth, grant: &Grant, reader: &mut Reader<'_>) -> Result<(), Reported> {
+    fn check_request(
+        &self,
+        client_auth: &ClientAuth,
+        grant: &GrantConfig,
+        reader: &mut SectionReader<'_>,
+    ) -> Result<(), Reported> {
         for (name, value) in &self.params {
             if RESERVED.contains(&name.as_str()) || grant.form_fields().contains(&name.as_str()) {
                 let wrong = Wrong::new(format!("`{name}` is not an extra field of the form"));
@@ -334,11 +344,11 @@ impl Keys {
     fn warn_of_bound_refresh_token(
         &self,
         client_auth: &ClientAuth,
-        grant: &Grant,
+        grant: &GrantConfig,
         node: &Node,
-        reader: &mut Reader<'_>,
+        reader: &mut SectionReader<'_>,
     ) {
-        if self.dpop && *client_auth == ClientAuth::None && matches!(grant, Grant::RefreshToken { .. }) {
+        if self.dpop && *client_auth == ClientAuth::None && matches!(grant, GrantConfig::RefreshToken { .. }) {
             reader.report.warning(node.span, "the next process can't use a refresh token that this one has got").help(
                 "let the client authenticate, or remove `dpop: true`: its refresh tokens are bound to the DPoP key",
             );
@@ -346,7 +356,7 @@ impl Keys {
     }
 
     /// Token and proof are two fields (RFC 9449 §7.1).
-    fn check_proof(&self, node: &Node, reader: &mut Reader<'_>) -> Result<(), Reported> {
+    fn check_proof(&self, node: &Node, reader: &mut SectionReader<'_>) -> Result<(), Reported> {
         if !self.dpop || self.token_header.as_str() != "dpop" {
             return Ok(());
         }
@@ -359,9 +369,9 @@ impl Keys {
 }
 
 /// The word before the token; may be empty.
-struct Prefix(String);
+struct TokenPrefix(String);
 
-impl FromText for Prefix {
+impl FromText for TokenPrefix {
     const WHAT: &'static str = "text";
 
     fn from_text(text: &str) -> Result<Self, Wrong> {
@@ -386,7 +396,7 @@ const RESERVED: [&str; 8] = [
 ];
 
 impl FromNode for EndpointCertificate {
-    fn from_node(node: &Node, reader: &mut Reader<'_>) -> Result<Self, Reported> {
+    fn from_node(node: &Node, reader: &mut SectionReader<'_>) -> Result<Self, Reported> {
         if node.scalar().is_some_and(|scalar| *scalar.text == "none") {
             return Ok(Self::None);
         }

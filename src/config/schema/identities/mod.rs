@@ -16,11 +16,11 @@ use http::HeaderName;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use self::template::IdentityTemplate;
-use super::Service;
+use super::ServiceConfig;
 use crate::config::auth::{self, Auth, Methods};
 use crate::config::diagnostic::{Report, Reported};
 use crate::config::node::{Node, Value};
-use crate::config::read::{FromNode, Reader, Wrong, mismatch};
+use crate::config::read::{FromNode, SectionReader, Wrong, mismatch};
 use crate::config::section::{read_section, section, words};
 use crate::config::value::{At, Span};
 use crate::config::{Secrets, check};
@@ -28,11 +28,11 @@ use crate::name::CertificateName;
 
 /// `identities`: who the service is called as, one after the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identities {
+pub struct IdentitiesConfig {
     /// At least one; none where a file has them and is not read (`check --no-secrets`).
     pub sets: Arc<[IdentitySet]>,
     /// Which of them a request is sent as.
-    pub pick: Pick,
+    pub pick: PickConfig,
 }
 
 /// One of the identities: what it overrides, and all that follows from it.
@@ -48,7 +48,7 @@ pub struct IdentitySet {
 
 /// How a request gets its identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Pick {
+pub enum PickConfig {
     /// In turn.
     RoundRobin,
     /// Each connection of an app gets the next, and keeps it.
@@ -57,7 +57,7 @@ pub enum Pick {
     Header(At<HeaderName>),
 }
 
-impl fmt::Display for Identities {
+impl fmt::Display for IdentitiesConfig {
     /// How many there are, and how one of them is picked.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.sets.len() {
@@ -65,9 +65,9 @@ impl fmt::Display for Identities {
             count => write!(formatter, "one of {count}")?,
         }
         match &self.pick {
-            Pick::RoundRobin => formatter.write_str(", in turn"),
-            Pick::Connection => formatter.write_str(", for each connection the next"),
-            Pick::Header(name) => write!(formatter, ", as `{}` says", name.value),
+            PickConfig::RoundRobin => formatter.write_str(", in turn"),
+            PickConfig::Connection => formatter.write_str(", for each connection the next"),
+            PickConfig::Header(name) => write!(formatter, ", as `{}` says", name.value),
         }
     }
 }
@@ -86,7 +86,7 @@ words! {
 }
 
 section! {
-    struct Keys {
+    struct IdentitiesKeys {
         /// What each identity overrides: its `name`, `certificate`, and keys of the service's `auth`.
         sets: Option<Sets> = None,
         /// The same as a CSV file with a header line of these keys.
@@ -98,13 +98,13 @@ section! {
     }
 }
 
-read_section!(Keys);
+read_section!(IdentitiesKeys);
 
-impl FromNode for Identities {
-    fn from_node(node: &Node, reader: &mut Reader<'_>) -> Result<Self, Reported> {
+impl FromNode for IdentitiesConfig {
+    fn from_node(node: &Node, reader: &mut SectionReader<'_>) -> Result<Self, Reported> {
         // From here on methods are read.
         let base = reader.overridden.take();
-        let keys = Keys::from_node(node, reader)?;
+        let keys = IdentitiesKeys::from_node(node, reader)?;
         let pick = keys.pick(node, reader.report);
         let template = IdentityTemplate::of(base.as_ref(), reader);
         let sets = match (node.entry("sets"), node.entry("file")) {
@@ -121,18 +121,18 @@ impl FromNode for Identities {
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
-        Keys::schema(generator)
+        IdentitiesKeys::schema(generator)
     }
 }
 
-impl Keys {
-    fn pick(&self, node: &Node, report: &mut Report) -> Result<Pick, Reported> {
+impl IdentitiesKeys {
+    fn pick(&self, node: &Node, report: &mut Report) -> Result<PickConfig, Reported> {
         let unread = |key, read: bool| node.entry(key).is_some() && !read;
         if unread("pick", self.pick.is_some()) || unread("header", self.header.is_some()) {
             return Err(Reported);
         }
         match (&self.pick, &self.header) {
-            (Some(At { value: PickWord::Header, .. }), Some(header)) => Ok(Pick::Header(header.clone())),
+            (Some(At { value: PickWord::Header, .. }), Some(header)) => Ok(PickConfig::Header(header.clone())),
             (Some(At { value: PickWord::Header, span }), None) => {
                 let wrong = Wrong::new("`pick: header` needs the name of the field");
                 Err(wrong.help("add `header: X-Identity`").report(*span, report))
@@ -141,8 +141,8 @@ impl Keys {
                 let wrong = Wrong::new("nobody would look at this field");
                 Err(wrong.help("add `pick: header`, or remove `header`").report(header.span, report))
             }
-            (Some(At { value: PickWord::Connection, .. }), None) => Ok(Pick::Connection),
-            (Some(At { value: PickWord::RoundRobin, .. }) | None, None) => Ok(Pick::RoundRobin),
+            (Some(At { value: PickWord::Connection, .. }), None) => Ok(PickConfig::Connection),
+            (Some(At { value: PickWord::RoundRobin, .. }) | None, None) => Ok(PickConfig::RoundRobin),
         }
     }
 }
@@ -151,7 +151,7 @@ impl Keys {
 struct Sets(Vec<Node>);
 
 impl FromNode for Sets {
-    fn from_node(node: &Node, reader: &mut Reader<'_>) -> Result<Self, Reported> {
+    fn from_node(node: &Node, reader: &mut SectionReader<'_>) -> Result<Self, Reported> {
         match &node.value {
             Value::Sequence(sets) if sets.is_empty() => {
                 let wrong = Wrong::new("there is no identity in here");
@@ -193,7 +193,7 @@ fn check_names(sets: &[IdentitySet], report: &mut Report) {
 }
 
 /// Makes the service what its first identity is, and checks it as each of them.
-pub(in crate::config) fn check(service: &mut Service, auth: Option<&Node>, reader: &mut Reader<'_>) {
+pub(in crate::config) fn check(service: &mut ServiceConfig, auth: Option<&Node>, reader: &mut SectionReader<'_>) {
     let Some(identities) = service.identities.take() else {
         reader.auth_unknown = true;
         return;
@@ -208,7 +208,7 @@ pub(in crate::config) fn check(service: &mut Service, auth: Option<&Node>, reade
         service.auth.clone_from(&set.auth);
         service.certificate = set.certificate.clone().or_else(|| certificate.clone());
         check::service(service, reader);
-        if let Pick::Header(name) = &identities.pick {
+        if let PickConfig::Header(name) = &identities.pick {
             auth::report_overlap_with_field(&service.auth, name, reader.report);
         }
         errors += reader.report.forget_repeated(before);
@@ -224,9 +224,9 @@ pub(in crate::config) fn check(service: &mut Service, auth: Option<&Node>, reade
 }
 
 /// What can be said of `auth` without the sets, for people.
-fn guess(auth: Option<&Node>, reader: &Reader<'_>) -> Vec<At<Auth>> {
+fn guess(auth: Option<&Node>, reader: &SectionReader<'_>) -> Vec<At<Auth>> {
     let mut nobody = Report::new(Secrets::Skip);
-    let mut reader = Reader {
+    let mut reader = SectionReader {
         report: &mut nobody,
         certificates: Rc::clone(&reader.certificates),
         services: Rc::clone(&reader.services),

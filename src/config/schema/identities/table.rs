@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::config::csv::{self, Row};
 use crate::config::diagnostic::{Report, Reported};
 use crate::config::mask;
-use crate::config::node::{Entry, Node, NodeKey, Scalar, ScalarKind, Value};
+use crate::config::node::{MappingEntry, Node, NodeKey, Scalar, ScalarKind, Value};
 use crate::config::read::{Wrong, report_repeated, report_unknown};
 use crate::config::value::Span;
 
@@ -61,12 +61,12 @@ fn read_header(file: u16, header: Row, known: &[&'static str], report: &mut Repo
         let span = at(file, cell.place);
         let key = NodeKey { text: cell.text.trim().to_owned(), span, defined: span };
         let first = keys.iter().find(|known| known.text == key.text).map(|first| first.span);
-        let entry = Entry { key, value: Node { span, defined: span, value: Value::Null } };
+        let entry = MappingEntry { key, value: Node { span, defined: span, value: Value::Null } };
         if !known.contains(&entry.key.text.as_str()) {
             report_unknown(&entry, known, report);
             outcome = Err(Reported);
         } else if let Some(first) = first {
-            report_repeated(&Entry { value: text_node(span, ""), ..entry.clone() }, first, report);
+            report_repeated(&MappingEntry { value: text_node(span, ""), ..entry.clone() }, first, report);
             outcome = Err(Reported);
         }
         keys.push(entry.key);
@@ -78,7 +78,7 @@ fn read_header(file: u16, header: Row, known: &[&'static str], report: &mut Repo
 fn set(file: u16, span: Span, header: &[NodeKey], row: Row) -> Node {
     let cells = header.iter().zip(row).filter(|(_, cell)| !cell.text.is_empty());
     let entries =
-        cells.map(|(key, cell)| Entry { key: key.clone(), value: text_node(at(file, cell.place), &cell.text) });
+        cells.map(|(key, cell)| MappingEntry { key: key.clone(), value: text_node(at(file, cell.place), &cell.text) });
     Node { span, defined: span, value: Value::Mapping(entries.collect()) }
 }
 

@@ -6,25 +6,25 @@ use super::table::IdentityTable;
 use super::{IdentitySet, MOST_ERRORS};
 use crate::config::auth::{self, Auth, Methods};
 use crate::config::diagnostic::{Report, Reported};
-use crate::config::node::{Entry, Node, Value};
-use crate::config::read::{FromNode, Reader, Wrong, mismatch, report_unknown};
+use crate::config::node::{MappingEntry, Node, Value};
+use crate::config::read::{FromNode, SectionReader, Wrong, mismatch, report_unknown};
 use crate::config::value::{At, Span};
 
 /// The methods of the service, which every set is laid over.
 pub(super) struct IdentityTemplate {
-    methods: Vec<Method>,
+    methods: Vec<TemplateMethod>,
     /// The keys of a set.
     known: Vec<&'static str>,
     links_certificate: bool,
 }
 
-struct Method {
+struct TemplateMethod {
     node: Node,
     keys: Vec<&'static str>,
 }
 
 impl IdentityTemplate {
-    pub(super) fn of(base: Option<&Node>, reader: &mut Reader<'_>) -> Result<Self, Reported> {
+    pub(super) fn of(base: Option<&Node>, reader: &mut SectionReader<'_>) -> Result<Self, Reported> {
         let mut methods = Vec::new();
         for entry in base.map(auth::entries).unwrap_or_default() {
             let Some(keys) = auth::keys(entry, reader) else {
@@ -33,7 +33,7 @@ impl IdentityTemplate {
                 let _unread = base.map(|base| Methods::from_node(base, reader));
                 return Err(Reported);
             };
-            methods.push(Method { node: entry.clone(), keys });
+            methods.push(TemplateMethod { node: entry.clone(), keys });
         }
         let mut known = OWN_KEYS.to_vec();
         for key in methods.iter().flat_map(|method| &method.keys) {
@@ -49,7 +49,7 @@ impl IdentityTemplate {
         &self,
         path: &Path,
         span: Span,
-        reader: &mut Reader<'_>,
+        reader: &mut SectionReader<'_>,
     ) -> Result<Vec<IdentitySet>, Reported> {
         if !reader.report.reads_secrets() {
             reader.auth_unknown = true;
@@ -68,7 +68,7 @@ impl IdentityTemplate {
         &self,
         sets: &[Node],
         place: Span,
-        reader: &mut Reader<'_>,
+        reader: &mut SectionReader<'_>,
     ) -> Result<Vec<IdentitySet>, Reported> {
         let mut errors = 0;
         let mut read = Vec::with_capacity(sets.len());
@@ -84,7 +84,7 @@ impl IdentityTemplate {
         if read.len() < sets.len() { Err(Reported) } else { Ok(read) }
     }
 
-    fn read(&self, set: &Node, reader: &mut Reader<'_>) -> Result<IdentitySet, Reported> {
+    fn read(&self, set: &Node, reader: &mut SectionReader<'_>) -> Result<IdentitySet, Reported> {
         let Some(entries) = set.entries() else { return Err(mismatch(set, "a mapping", reader.report)) };
         let own = |key: &str| entries.iter().find(|entry| entry.key.text == key);
         let name = own("name").map(|entry| At::<String>::from_node(&entry.value, reader)).transpose();
@@ -97,7 +97,7 @@ impl IdentityTemplate {
     }
 
     /// The service's methods with the set's keys in the place of their own, or beside them.
-    fn lay_over(&self, set: &Node, entries: &[Entry], report: &mut Report) -> Result<Node, Reported> {
+    fn lay_over(&self, set: &Node, entries: &[MappingEntry], report: &mut Report) -> Result<Node, Reported> {
         let mut methods: Vec<Node> =
             self.methods.iter().map(|method| Node { span: set.span, ..method.node.clone() }).collect();
         let mut outcome = Ok(());
@@ -112,7 +112,7 @@ impl IdentityTemplate {
         outcome.map(|()| Node { span: set.span, defined: set.defined, value: Value::Sequence(methods) })
     }
 
-    fn refuse(&self, entry: &Entry, report: &mut Report) -> Reported {
+    fn refuse(&self, entry: &MappingEntry, report: &mut Report) -> Reported {
         if entry.key.text == "type" {
             let wrong = Wrong::new("an identity has the method of its service");
             return wrong.help("make another service for another method").report(entry.key.span, report);
@@ -124,7 +124,7 @@ impl IdentityTemplate {
 
 /// Reads the methods of one set. One that is unknown is so for this set; but where nothing is read from elsewhere
 /// (`check --no-secrets`), nothing can be said about the service.
-fn read_methods(methods: &Node, reader: &mut Reader<'_>) -> Result<Vec<At<Auth>>, Reported> {
+fn read_methods(methods: &Node, reader: &mut SectionReader<'_>) -> Result<Vec<At<Auth>>, Reported> {
     let before = std::mem::replace(&mut reader.auth_unknown, false);
     let auth = Methods::from_node(methods, reader).map(Vec::from);
     let unknown = std::mem::replace(&mut reader.auth_unknown, before);
@@ -135,7 +135,7 @@ fn read_methods(methods: &Node, reader: &mut Reader<'_>) -> Result<Vec<At<Auth>>
     auth
 }
 
-fn override_entry(method: &mut Node, entry: &Entry) {
+fn override_entry(method: &mut Node, entry: &MappingEntry) {
     let Value::Mapping(entries) = &mut method.value else { return };
     match entries.iter_mut().find(|own| own.key.text == entry.key.text) {
         Some(own) => *own = entry.clone(),

@@ -30,7 +30,7 @@ use crate::credential::digest::{Digest, body_sha256};
 use crate::credential::oauth2::Slot;
 use crate::credential::part::{Part, Sending};
 use crate::credential::{Error, Material, Owned};
-use crate::transport::{Body, Need, Outgoing};
+use crate::transport::{BodyNeed, Outgoing, RequestBody};
 
 /// Signs the requests of one service.
 #[derive(Debug)]
@@ -39,13 +39,13 @@ pub(in crate::credential) struct SigV4Signer {
     service: String,
     /// Keeps paths as they are, and wants to be told what the body is.
     storage: bool,
-    need: Need,
-    keys: Keys,
+    need: BodyNeed,
+    keys: KeySource,
 }
 
 /// What requests are signed with.
 #[derive(Debug)]
-enum Keys {
+enum KeySource {
     Fixed { written: AwsKey, credentials: Credentials },
     Lent(Lent),
 }
@@ -58,13 +58,14 @@ impl SigV4Signer {
         report: &mut Report,
     ) -> Option<Self> {
         let keys = match &written.keys {
-            AwsKeys::Fixed(key) => Keys::Fixed { credentials: credentials(key), written: key.clone() },
-            AwsKeys::WebIdentity(lent) => Keys::Lent(Lent::compile(lent, material, report)?),
+            AwsKeys::Fixed(key) => KeySource::Fixed { credentials: credentials(key), written: key.clone() },
+            AwsKeys::WebIdentity(lent) => KeySource::Lent(Lent::compile(lent, material, report)?),
         };
         let storage = STORAGE.contains(&written.service.as_str());
         let most = written.max_signed_body;
         let streams = storage && material.service.url.value.scheme == Scheme::Https;
-        let need = if streams { Need::IfShort { most: most.min(LONGEST_SIGNED) } } else { Need::Whole { most } };
+        let need =
+            if streams { BodyNeed::IfShort { most: most.min(LONGEST_SIGNED) } } else { BodyNeed::Whole { most } };
         Some(Self { region: written.region.clone(), service: written.service.clone(), storage, need, keys })
     }
 
@@ -109,8 +110,8 @@ impl SigV4Signer {
         Ok(format!("https://{}{path}{mark}{query}", outgoing.authority))
     }
 
-    fn body(&self, body: &Body) -> Result<SignableBody<'static>, Error> {
-        if matches!(self.need, Need::IfShort { .. }) && !body.is_in_memory() {
+    fn body(&self, body: &RequestBody) -> Result<SignableBody<'static>, Error> {
+        if matches!(self.need, BodyNeed::IfShort { .. }) && !body.is_in_memory() {
             return Ok(SignableBody::UnsignedPayload);
         }
         body_sha256(body).map(SignableBody::Precomputed)
@@ -135,15 +136,15 @@ impl Part for SigV4Signer {
     }
 
     fn digest(&self, digest: &mut Digest) {
-        let (Need::Whole { most } | Need::IfShort { most }) = self.need;
+        let (BodyNeed::Whole { most } | BodyNeed::IfShort { most }) = self.need;
         digest.list([b"aws_sigv4".as_slice(), self.region.as_bytes(), self.service.as_bytes()].into_iter());
         digest.field(&most.to_be_bytes());
         match &self.keys {
-            Keys::Fixed { written: AwsKey { id, secret, session_token }, .. } => {
+            KeySource::Fixed { written: AwsKey { id, secret, session_token }, .. } => {
                 let token = session_token.iter().map(|token| token.expose().as_bytes());
                 digest.list([id.as_bytes(), secret.expose().as_bytes()].into_iter().chain(token));
             }
-            Keys::Lent(lent) => lent.digest(digest),
+            KeySource::Lent(lent) => lent.digest(digest),
         }
     }
 
@@ -159,19 +160,19 @@ impl Part for SigV4Signer {
     async fn put(&self, sending: &mut Sending<'_>) -> Result<(), Error> {
         let now = SystemTime::now();
         match &self.keys {
-            Keys::Fixed { credentials, .. } => self.sign_with(credentials, now, sending.outgoing),
-            Keys::Lent(lent) => self.sign_with(&credentials(&lent.key().await?), now, sending.outgoing),
+            KeySource::Fixed { credentials, .. } => self.sign_with(credentials, now, sending.outgoing),
+            KeySource::Lent(lent) => self.sign_with(&credentials(&lent.key().await?), now, sending.outgoing),
         }
     }
 
-    fn body_needed(&self) -> Option<Need> {
+    fn body_needed(&self) -> Option<BodyNeed> {
         Some(self.need)
     }
 
     fn slot(&self) -> Option<&Arc<Slot>> {
         match &self.keys {
-            Keys::Fixed { .. } => None,
-            Keys::Lent(lent) => Some(lent.slot()),
+            KeySource::Fixed { .. } => None,
+            KeySource::Lent(lent) => Some(lent.slot()),
         }
     }
 }

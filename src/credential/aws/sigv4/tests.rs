@@ -34,7 +34,7 @@ fn signer(url: &str, fields: &str) -> SigV4Signer {
 /// A request to `host`, signed at this second.
 fn signed(signer: &SigV4Signer, second: u64, mut request: Outgoing, host: &'static str) -> HeaderMap {
     request.authority = Authority::from_static(host);
-    let Keys::Fixed { credentials, .. } = &signer.keys else { panic!("no key of its own") };
+    let KeySource::Fixed { credentials, .. } = &signer.keys else { panic!("no key of its own") };
     let now = UNIX_EPOCH + Duration::from_secs(second);
     signer.sign_with(credentials, now, &mut request).expect("a signature");
     request.fields
@@ -95,7 +95,7 @@ fn paths_and_queries_are_signed_as_the_test_suite_has_them() {
 
 #[test]
 fn a_body_and_its_type_are_signed() {
-    let body = Body::Whole(Some(Bytes::from_static(b"Param1=value1")));
+    let body = RequestBody::Whole(Some(Bytes::from_static(b"Param1=value1")));
     let form = [("content-type", "application/x-www-form-urlencoded"), ("accept", "*/*")];
 
     let fields = suite("", Outgoing { method: Method::POST, body, ..outgoing("/", &form) });
@@ -148,7 +148,7 @@ fn s3_reads_a_key_and_all_others_read_a_path() {
 }
 
 #[track_caller]
-fn check_need(url: &str, fields: &str, need: Need) {
+fn check_need(url: &str, fields: &str, need: BodyNeed) {
     let key = "region: r, access_key_id: A, secret_access_key: s";
 
     assert_eq!(signer(url, &format!("{key}, {fields}")).body_needed(), Some(need), "{url} {fields}");
@@ -156,16 +156,16 @@ fn check_need(url: &str, fields: &str, need: Need) {
 
 #[test]
 fn only_what_goes_to_s3_in_tls_need_not_be_kept_whole() {
-    check_need("https://api.example", "service: es", Need::Whole { most: 8 << 20 });
-    check_need("https://api.example", "service: es, max_signed_body: 64KiB", Need::Whole { most: 64 << 10 });
-    check_need("http://localhost", "service: s3", Need::Whole { most: 8 << 20 });
-    check_need("https://api.example", "service: s3", Need::IfShort { most: 64 << 10 });
+    check_need("https://api.example", "service: es", BodyNeed::Whole { most: 8 << 20 });
+    check_need("https://api.example", "service: es, max_signed_body: 64KiB", BodyNeed::Whole { most: 64 << 10 });
+    check_need("http://localhost", "service: s3", BodyNeed::Whole { most: 8 << 20 });
+    check_need("https://api.example", "service: s3", BodyNeed::IfShort { most: 64 << 10 });
 }
 
 #[test]
 fn what_has_no_canonical_form_is_not_signed() {
     let signer = signer("https://api.example", S3);
-    let Keys::Fixed { credentials, .. } = &signer.keys else { panic!("no key of its own") };
+    let KeySource::Fixed { credentials, .. } = &signer.keys else { panic!("no key of its own") };
     let refused = |mut request: Outgoing| {
         let error = signer.sign_with(credentials, UNIX_EPOCH, &mut request).expect_err("no signature");
         assert!(!request.fields.contains_key("authorization"));

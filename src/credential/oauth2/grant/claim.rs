@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::super::state_file::{Kept, Lock, Locks, Unlocked};
+use super::super::state_file::{Lock, LockError, Locks, RefreshState};
 use super::family::Family;
 use crate::locked::locked;
 
@@ -23,8 +23,8 @@ pub(in crate::credential::oauth2) struct StateFile {
 pub(crate) struct Claim {
     pub(super) family: Arc<Family>,
     pub(super) file: Arc<StateFile>,
-    pub(super) lock: Result<Arc<Lock>, Unlocked>,
-    pub(super) kept: Option<Kept>,
+    pub(super) lock: Result<Arc<Lock>, LockError>,
+    pub(super) kept: Option<RefreshState>,
 }
 
 impl StateFile {
@@ -37,7 +37,7 @@ impl StateFile {
     }
 
     /// The lock of its path: the one that somebody here holds, or a new one.
-    pub(super) fn lock(&self) -> Result<Arc<Lock>, Unlocked> {
+    pub(super) fn lock(&self) -> Result<Arc<Lock>, LockError> {
         match &*locked(&self.lock) {
             Some(lock) => Ok(Arc::clone(lock)),
             None => self.locks.take(&self.path),
@@ -51,7 +51,7 @@ impl StateFile {
     }
 
     /// Replaces what it holds, unless another config has the file by now. Blocks.
-    pub(super) fn write(&self, kept: impl FnOnce() -> Kept) -> Result<(), Unlocked> {
+    pub(super) fn write(&self, kept: impl FnOnce() -> RefreshState) -> Result<(), LockError> {
         let lock = {
             let mut lock = locked(&self.lock);
             match &*lock {

@@ -20,7 +20,7 @@ use tokio::sync::{OwnedMutexGuard, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::super::state_file::{Kept, Locks};
+use super::super::state_file::{Locks, RefreshState};
 use super::claim::StateFile;
 use crate::config::auth::oauth2::OAuth2;
 use crate::credential::digest::Digest;
@@ -51,7 +51,7 @@ struct Newest {
 }
 
 /// The refresh token for one request.
-pub(in crate::credential::oauth2) struct Lease {
+pub(in crate::credential::oauth2) struct RefreshTokenLease {
     family: Arc<Family>,
     token: Secret,
     _request: OwnedMutexGuard<()>,
@@ -161,7 +161,7 @@ impl KnownFamilies {
 
 impl Family {
     /// The refresh token, once nobody else is using it. Never, once the process ends.
-    pub(in crate::credential::oauth2) async fn lease(self: &Arc<Self>) -> Lease {
+    pub(in crate::credential::oauth2) async fn lease(self: &Arc<Self>) -> RefreshTokenLease {
         let request = Arc::clone(&self.request).lock_owned().await;
         // Asked with the lock in hand: a request that begins after this is one that `settle` waits for.
         if self.ending.has_begun.load(Ordering::Acquire) {
@@ -169,7 +169,7 @@ impl Family {
             return pending().await;
         }
         let token = locked(&self.newest).token.clone();
-        Lease { family: Arc::clone(self), token, _request: request }
+        RefreshTokenLease { family: Arc::clone(self), token, _request: request }
     }
 
     pub(in crate::credential::oauth2) fn trouble(&self) -> Option<String> {
@@ -177,7 +177,7 @@ impl Family {
     }
 
     /// Begins with what a file holds, unless more is known. Says whether the file has to be brought up to date.
-    pub(super) fn takes_up(&self, kept: Option<Kept>) -> bool {
+    pub(super) fn takes_up(&self, kept: Option<RefreshState>) -> bool {
         let kept = kept.filter(|kept| kept.config == self.config).map(|kept| kept.refresh_token);
         let mut newest = locked(&self.newest);
         match kept {
@@ -215,7 +215,7 @@ impl Family {
         let mut failed = false;
         for file in files {
             // Read as it is written: of two writes the later one may come first, and must not be undone by the other.
-            let kept = || Kept { config: self.config, refresh_token: locked(&self.newest).token.clone() };
+            let kept = || RefreshState { config: self.config, refresh_token: locked(&self.newest).token.clone() };
             if let Err(why) = file.write(kept) {
                 self.complain(Some(file), &why);
                 failed = true;
@@ -249,7 +249,7 @@ impl Family {
     }
 }
 
-impl Lease {
+impl RefreshTokenLease {
     pub(super) fn token(&self) -> &Secret {
         &self.token
     }

@@ -4,14 +4,18 @@ use serde_json::Value;
 
 use crate::config::Report;
 use crate::config::auth::oauth2::{self as config, OAuth2};
-use crate::credential::jws::Signer;
-use crate::credential::oauth2::assertion::{Assertion, KeyName, audience};
+use crate::credential::jws::JwsSigner;
+use crate::credential::oauth2::assertion::{AssertionMaker, KeyName, audience};
 use crate::tls;
 
 /// `None`: what is wrong has been reported, or can't be known without the secrets.
-pub(super) fn compile(written: &config::Assertion, method: &OAuth2, report: &mut Report) -> Option<Assertion> {
+pub(super) fn compile(
+    written: &config::AssertionConfig,
+    method: &OAuth2,
+    report: &mut Report,
+) -> Option<AssertionMaker> {
     let key = tls::private_key(&written.key, report)?;
-    let signer = Signer::compile(&*key, written.algorithm, written.key.span, report)?;
+    let signer = JwsSigner::compile(&*key, written.algorithm, written.key.span, report)?;
     let issuer = written.issuer.clone().or_else(|| method.client_id.clone());
     let own = [
         ("iss", issuer),
@@ -20,5 +24,5 @@ pub(super) fn compile(written: &config::Assertion, method: &OAuth2, report: &mut
     ];
     let own = own.into_iter().filter_map(|(name, value)| Some((name.to_owned(), Value::from(value?))));
     let name = KeyName { id: written.key_id.as_deref(), certificate: None };
-    Some(Assertion::new(signer, &name, own.chain(written.claims.iter().cloned()), written.lifetime))
+    Some(AssertionMaker::new(signer, &name, own.chain(written.claims.iter().cloned()), written.lifetime))
 }

@@ -11,10 +11,10 @@ use std::time::SystemTime;
 use http::HeaderName;
 
 pub(crate) use claim::Claim;
-pub(super) use family::{Families, Lease};
+pub(super) use family::{Families, RefreshTokenLease};
 
-use super::assertion::Assertion;
-use super::failure::Unready;
+use super::assertion::AssertionMaker;
+use super::failure::NotAsked;
 use super::form::TokenForm;
 use crate::config::Report;
 use crate::config::auth::oauth2::{self as config, OAuth2};
@@ -32,7 +32,7 @@ pub(super) enum Grant {
     /// RFC 6749 §6.
     RefreshToken(RefreshToken),
     /// RFC 7523 §2.1.
-    JwtBearer(Box<Assertion>),
+    JwtBearer(Box<AssertionMaker>),
     /// RFC 8693.
     TokenExchange(TokenExchange),
 }
@@ -40,7 +40,7 @@ pub(super) enum Grant {
 /// What one request is made with that is another the next time.
 pub(super) enum Input<'a> {
     Nothing,
-    RefreshToken(Lease),
+    RefreshToken(RefreshTokenLease),
     Subject(&'a Secret),
 }
 
@@ -48,18 +48,18 @@ impl Grant {
     /// `None`: what is wrong has been reported, or can't be known without the secrets.
     pub(super) fn compile(written: &OAuth2, families: &Families, report: &mut Report) -> Option<Self> {
         match &written.grant {
-            config::Grant::ClientCredentials => Some(Self::ClientCredentials),
-            config::Grant::Password { username, password } => {
+            config::GrantConfig::ClientCredentials => Some(Self::ClientCredentials),
+            config::GrantConfig::Password { username, password } => {
                 Some(Self::Password { username: username.clone(), password: password.clone() })
             }
-            config::Grant::RefreshToken { refresh_token, state_file } => {
+            config::GrantConfig::RefreshToken { refresh_token, state_file } => {
                 RefreshToken::compile(written, refresh_token, state_file.as_ref(), families, report)
                     .map(Self::RefreshToken)
             }
-            config::Grant::JwtBearer(assertion) => {
+            config::GrantConfig::JwtBearer(assertion) => {
                 jwt_bearer::compile(assertion, written, report).map(|assertion| Self::JwtBearer(Box::new(assertion)))
             }
-            config::Grant::TokenExchange(exchange) => Some(Self::TokenExchange(TokenExchange::of(exchange))),
+            config::GrantConfig::TokenExchange(exchange) => Some(Self::TokenExchange(TokenExchange::of(exchange))),
         }
     }
 
@@ -106,7 +106,7 @@ impl Grant {
     ///
     /// # Errors
     /// When what it is asked for with can't be made.
-    pub(super) async fn form(&self, input: &Input<'_>) -> Result<TokenForm, Unready> {
+    pub(super) async fn form(&self, input: &Input<'_>) -> Result<TokenForm, NotAsked> {
         let mut form = TokenForm::new(self.grant_type());
         match (self, input) {
             (Self::Password { username, password }, _) => {

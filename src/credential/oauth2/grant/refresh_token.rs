@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::super::state_file::{self, Unclaimed, Unlocked};
+use super::super::state_file::{self, ClaimError, LockError};
 use super::claim::{Claim, StateFile};
 use super::family::{Families, Family};
 use crate::config::auth::oauth2::OAuth2;
@@ -61,14 +61,14 @@ impl RefreshToken {
     /// # Errors
     /// When another process has it, or what is in it can't be read. A folder that can't be written to is none: the
     /// token then lasts as long as the process.
-    pub(in crate::credential::oauth2) fn claim(&self) -> Result<Option<Claim>, Unclaimed> {
+    pub(in crate::credential::oauth2) fn claim(&self) -> Result<Option<Claim>, ClaimError> {
         let Some(file) = &self.file else { return Ok(None) };
         let (file, path) = (Arc::clone(file), file.path());
         let lock = match file.lock() {
-            Err(Unlocked::InUse { process }) => return Err(Unclaimed::InUse { path: path.to_owned(), process }),
+            Err(LockError::InUse { process }) => return Err(ClaimError::InUse { path: path.to_owned(), process }),
             lock => lock,
         };
-        let found = state_file::read(path).map_err(|why| Unclaimed::Unreadable { path: path.to_owned(), why })?;
+        let found = state_file::read(path).map_err(|why| ClaimError::Unreadable { path: path.to_owned(), why })?;
         let kept = found.map(|found| found.kept);
         Ok(Some(Claim { family: Arc::clone(&self.family), file, lock, kept }))
     }

@@ -3,7 +3,7 @@
 use http::HeaderName;
 
 use super::super::form::TokenForm;
-use crate::config::auth::oauth2::{Exchange, SubjectToken};
+use crate::config::auth::oauth2::{ExchangeConfig, SubjectToken};
 use crate::credential::digest::Digest;
 use crate::secret::Secret;
 
@@ -24,7 +24,7 @@ enum SubjectSource {
 }
 
 impl TokenExchange {
-    pub(super) fn of(written: &Exchange) -> Self {
+    pub(super) fn of(written: &ExchangeConfig) -> Self {
         Self {
             subject: match &written.subject_token {
                 SubjectToken::Fixed(token) => SubjectSource::Fixed(token.clone()),

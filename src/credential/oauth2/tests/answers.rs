@@ -9,9 +9,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::super::answer::{self, Answer, Asked, Granted};
-use super::super::failure::{Failure, Kind};
-use super::super::origin::Origin;
+use super::super::answer::{self, AnswerExpectation, Granted, TokenAnswer};
+use super::super::failure::{FailureKind, TokenFailure};
+use super::super::origin::UrlOrigin;
 use super::super::spellings::Spellings;
 use crate::clock::Moment;
 
@@ -19,8 +19,8 @@ fn fields(fields: &[(HeaderName, &'static str)]) -> HeaderMap {
     fields.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect()
 }
 
-fn read(status: u16, fields: &HeaderMap, body: Option<&[u8]>) -> Result<Granted, Failure> {
-    read_as(status, fields, body, None, Origin::Written)
+fn read(status: u16, fields: &HeaderMap, body: Option<&[u8]>) -> Result<Granted, TokenFailure> {
+    read_as(status, fields, body, None, UrlOrigin::Written)
 }
 
 fn read_as(
@@ -28,12 +28,12 @@ fn read_as(
     fields: &HeaderMap,
     body: Option<&[u8]>,
     proof_key: Option<&str>,
-    origin: Origin,
-) -> Result<Granted, Failure> {
-    let answer = Answer { status: StatusCode::from_u16(status).expect("a status"), fields, body };
+    origin: UrlOrigin,
+) -> Result<Granted, TokenFailure> {
+    let answer = TokenAnswer { status: StatusCode::from_u16(status).expect("a status"), fields, body };
     let secrets = Spellings::of(["hunter2"]);
     let (certificate, sent) = (Some(CERTIFICATE), Moment::now());
-    let asked = Asked { endpoint: "idp", secrets: &secrets, certificate, proof_key, origin, sent };
+    let asked = AnswerExpectation { endpoint: "idp", secrets: &secrets, certificate, proof_key, origin, sent };
     answer::read(&answer, &asked, now())
 }
 
@@ -56,7 +56,7 @@ fn check_life(answer: &Value, seconds: Option<f64>) {
 }
 
 #[track_caller]
-fn check_failure(status: u16, body: &str, kind: Kind, text: &str) {
+fn check_failure(status: u16, body: &str, kind: FailureKind, text: &str) {
     let failure = read(status, &HeaderMap::new(), Some(body.as_bytes())).expect_err(body);
 
     assert_eq!((failure.kind, failure.to_string().as_str()), (kind, text), "{status} {body}");
@@ -115,8 +115,9 @@ fn a_scope_is_kept_for_people() {
 #[test]
 fn a_200_that_brings_no_usable_token_says_why() {
     const HELP: &str = "; check that `token_url` is a token endpoint";
-    let unusable =
-        |body: &str, what: &str| check_failure(200, body, Kind::Unavailable, &format!("idp answered {what}{HELP}"));
+    let unusable = |body: &str, what: &str| {
+        check_failure(200, body, FailureKind::Unavailable, &format!("idp answered {what}{HELP}"))
+    };
 
     unusable("", "200 with an empty body");
     unusable("<html>", "200 with something that is no token answer in JSON");
@@ -149,13 +150,13 @@ fn a_token_bound_to_another_certificate_is_refused() {
                 the endpoint must bind tokens to the certificate that it is called with";
 
     check_life(&bound(&ours), None);
-    check_failure(200, &bound(&URL_SAFE_NO_PAD.encode([8; 32])).to_string(), Kind::Unavailable, text);
-    check_failure(200, &bound("?").to_string(), Kind::Unavailable, text);
+    check_failure(200, &bound(&URL_SAFE_NO_PAD.encode([8; 32])).to_string(), FailureKind::Unavailable, text);
+    check_failure(200, &bound("?").to_string(), FailureKind::Unavailable, text);
 }
 
 /// A token answer to a request with a proof.
-fn proven(body: &Value) -> Result<Granted, Failure> {
-    read_as(200, &HeaderMap::new(), Some(body.to_string().as_bytes()), Some("our-thumbprint"), Origin::Written)
+fn proven(body: &Value) -> Result<Granted, TokenFailure> {
+    read_as(200, &HeaderMap::new(), Some(body.to_string().as_bytes()), Some("our-thumbprint"), UrlOrigin::Written)
 }
 
 #[test]
@@ -170,7 +171,7 @@ fn a_token_that_was_to_be_bound_is_of_the_type_dpop() {
         let text = "idp answered with a token of type `Bearer`, not DPoP; \
                     let the endpoint bind tokens of this client to its proofs, or remove `dpop: true`";
         let failure = failure(missing);
-        assert_eq!((failure.kind, failure.to_string().as_str()), (Kind::Unavailable, text));
+        assert_eq!((failure.kind, failure.to_string().as_str()), (FailureKind::Unavailable, text));
     }
     assert_eq!(failure(json!("mac")).what, "answered with a token of type `mac`, not DPoP");
 }
@@ -190,7 +191,7 @@ fn a_token_bound_to_another_key_is_refused() {
 fn only_a_400_asks_for_a_nonce() {
     let asks = |status: u16, body: &str| {
         let status = StatusCode::from_u16(status).expect("a status");
-        answer::wants_nonce(&Answer { status, fields: &HeaderMap::new(), body: Some(body.as_bytes()) })
+        answer::wants_nonce(&TokenAnswer { status, fields: &HeaderMap::new(), body: Some(body.as_bytes()) })
     };
 
     assert!(asks(400, r#"{"error":"use_dpop_nonce"}"#));
@@ -201,7 +202,8 @@ fn only_a_400_asks_for_a_nonce() {
 
 #[test]
 fn where_the_metadata_name_the_endpoint_they_are_what_to_look_at() {
-    let failure = |status| read_as(status, &HeaderMap::new(), Some(b""), None, Origin::Metadata).expect_err("no token");
+    let failure =
+        |status| read_as(status, &HeaderMap::new(), Some(b""), None, UrlOrigin::Metadata).expect_err("no token");
 
     for status in [200, 302, 404, 405] {
         assert_eq!(failure(status).help, "the metadata of `issuer` names it as the token endpoint, which it is not");
@@ -214,21 +216,21 @@ fn what_the_endpoint_refuses_is_rejected() {
     let body = r#"{"error":"invalid_client","error_description":"wrong secret hunter2"}"#;
     let text =
         "idp answered 401 `invalid_client` (wrong secret ***); check `client_id`, `client_secret` and `client_auth`";
-    check_failure(401, body, Kind::Rejected, text);
+    check_failure(401, body, FailureKind::Rejected, text);
 
     let kind = |status, body: &str| read(status, &HeaderMap::new(), Some(body.as_bytes())).expect_err(body).kind;
     for status in [400, 401, 403, 404, 405] {
-        assert_eq!(kind(status, ""), Kind::Rejected, "{status}");
-        assert_eq!(kind(status, r#"{"error":"x"}"#), Kind::Rejected, "{status}");
-        assert_eq!(kind(status, r#"{"error":"temporarily_unavailable"}"#), Kind::Unavailable, "{status}");
-        assert_eq!(kind(status, r#"{"error":"server_error"}"#), Kind::Unavailable, "{status}");
+        assert_eq!(kind(status, ""), FailureKind::Rejected, "{status}");
+        assert_eq!(kind(status, r#"{"error":"x"}"#), FailureKind::Rejected, "{status}");
+        assert_eq!(kind(status, r#"{"error":"temporarily_unavailable"}"#), FailureKind::Unavailable, "{status}");
+        assert_eq!(kind(status, r#"{"error":"server_error"}"#), FailureKind::Unavailable, "{status}");
     }
-    assert_eq!(kind(200, r#"{"error":"invalid_scope","access_token":"t"}"#), Kind::Rejected);
-    assert_eq!(kind(200, r#"{"error":{}}"#), Kind::Rejected);
-    assert_eq!(kind(200, r#"{"error":"server_error"}"#), Kind::Unavailable);
+    assert_eq!(kind(200, r#"{"error":"invalid_scope","access_token":"t"}"#), FailureKind::Rejected);
+    assert_eq!(kind(200, r#"{"error":{}}"#), FailureKind::Rejected);
+    assert_eq!(kind(200, r#"{"error":"server_error"}"#), FailureKind::Unavailable);
     for status in [201, 204, 301, 302, 307, 402, 408, 418, 429, 500, 502, 503] {
-        assert_eq!(kind(status, r#"{"error":"invalid_client"}"#), Kind::Unavailable, "{status}");
-        assert_eq!(kind(status, r#"{"access_token":"t"}"#), Kind::Unavailable, "{status}");
+        assert_eq!(kind(status, r#"{"error":"invalid_client"}"#), FailureKind::Unavailable, "{status}");
+        assert_eq!(kind(status, r#"{"access_token":"t"}"#), FailureKind::Unavailable, "{status}");
     }
 }
 
@@ -256,7 +258,7 @@ fn clocks_that_differ_are_told_where_a_jwt_may_have_been_refused_for_it() {
 fn a_redirect_is_not_followed() {
     let text =
         "idp answered 302 with an empty body; set `token_url` to the endpoint itself, redirects are not followed";
-    check_failure(302, "", Kind::Unavailable, text);
+    check_failure(302, "", FailureKind::Unavailable, text);
 }
 
 #[test]
@@ -270,7 +272,7 @@ fn an_answer_that_is_too_long_or_compressed_is_not_read() {
     assert_eq!(long.what, "answered 200 with more than 64 KiB");
     assert_eq!(gzip.what, "answered 200 compressed, though it was asked not to (`Accept-Encoding: identity`)");
     assert!(plain.is_ok());
-    assert_eq!(rejected.kind, Kind::Rejected);
+    assert_eq!(rejected.kind, FailureKind::Rejected);
 }
 
 #[test]
@@ -326,7 +328,7 @@ const CERTIFICATE: [u8; 32] = [7; 32];
 fn a_refresh_token_is_kept_whatever_becomes_of_the_access_token() {
     let find = |status: u16, body: Value| {
         let (status, fields, body) = (StatusCode::from_u16(status).unwrap(), HeaderMap::new(), body.to_string());
-        let found = answer::refresh_token(&Answer { status, fields: &fields, body: Some(body.as_bytes()) });
+        let found = answer::refresh_token(&TokenAnswer { status, fields: &fields, body: Some(body.as_bytes()) });
         found.map(|token| token.expose().to_owned())
     };
     let next = Some("next".to_owned());
@@ -345,5 +347,5 @@ fn what_is_no_access_token_is_refused_with_a_reason() {
     let text = "idp answered with a token of type `N_A`, which is no access token and can't be sent as Bearer; \
                 ask for an access token by `requested_token_type`";
 
-    check_failure(200, "{\"access_token\":\"a\",\"token_type\":\"N_A\"}", Kind::Unavailable, text);
+    check_failure(200, "{\"access_token\":\"a\",\"token_type\":\"N_A\"}", FailureKind::Unavailable, text);
 }

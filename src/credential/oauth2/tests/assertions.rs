@@ -16,9 +16,9 @@ use super::super::client::Client;
 use super::super::form::TokenForm;
 use super::super::grant::{Families, Grant, Input};
 use crate::config::auth::oauth2::OAuth2;
-use crate::config::{self, Auth, Color, Report, Secrets, Source};
+use crate::config::{self, Auth, Color, ConfigSource, Report, Secrets};
 use crate::credential::{Credential, Material, Slots};
-use crate::demo::certificates::{Authority, certificate_pem};
+use crate::demo::certificates::{CertificateAuthority, certificate_pem};
 use crate::name::CertificateName;
 use crate::tls::Certificate;
 
@@ -31,7 +31,7 @@ struct Folder {
 impl Folder {
     fn new() -> Self {
         let folder = TempDir::new().unwrap();
-        let authority = Authority::new("CA").unwrap();
+        let authority = CertificateAuthority::new("CA").unwrap();
         let (client, other) = (authority.client("app").unwrap(), authority.client("other").unwrap());
         for (name, content) in [
             ("app.pem", certificate_pem(&client.certificate)),
@@ -56,7 +56,7 @@ impl Folder {
         fs::write(&path, text).unwrap();
         // It has secrets in it, and that others can read them is another test's matter.
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        let (config, report) = config::load(&Source::Path(path), Secrets::Read);
+        let (config, report) = config::load(&ConfigSource::Path(path), Secrets::Read);
         let drawn = report.render(Color::Plain);
         (config.unwrap_or_else(|| panic!("{drawn}")), report)
     }

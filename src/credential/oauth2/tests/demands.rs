@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::failure::Kind;
+use super::super::failure::FailureKind;
 use super::super::refresh;
 use super::super::slot::Slot;
 use super::super::source::{Fetch, TokenSource};
@@ -46,7 +46,7 @@ fn running(endpoint: &Arc<FakeEndpoint>, ends: Option<Moment>) -> (Arc<Slot>, Ar
 
 #[tokio::test(flavor = "local")]
 async fn nothing_is_fetched_before_a_request_waits_nor_again_for_nobody() {
-    let endpoint = FakeEndpoint::answering(&[Answer::Failure(Kind::Unavailable), Answer::Token("token", HOUR)]);
+    let endpoint = FakeEndpoint::answering(&[Answer::Failure(FailureKind::Unavailable), Answer::Token("token", HOUR)]);
     let (slot, _policy) = running(&endpoint, None);
     for _ in 0..10 {
         tokio::task::yield_now().await;
@@ -69,7 +69,7 @@ async fn nothing_is_fetched_before_a_request_waits_nor_again_for_nobody() {
 
 #[tokio::test(flavor = "local")]
 async fn requests_that_wait_after_the_back_off_share_one_attempt() {
-    let endpoint = FakeEndpoint::waiting(&[Answer::Failure(Kind::Unavailable), Answer::Token("token", HOUR)]);
+    let endpoint = FakeEndpoint::waiting(&[Answer::Failure(FailureKind::Unavailable), Answer::Token("token", HOUR)]);
     let (slot, _policy) = running(&endpoint, None);
     endpoint.answer();
     slot.wait().await.expect_err("a failure");

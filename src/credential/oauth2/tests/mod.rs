@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::answer::Granted;
-use super::failure::{Failure, Kind};
+use super::failure::{FailureKind, TokenFailure};
 use super::policy::RefreshPolicy;
 use super::slot::Slot;
 use super::source::{Fetch, TokenSource};
@@ -41,7 +41,7 @@ pub(super) enum Answer {
     Token(&'static str, Duration),
     /// The token's name, with no word of its life.
     Timeless(&'static str),
-    Failure(Kind),
+    Failure(FailureKind),
     /// None: a fault of ours.
     Panic,
 }
@@ -78,7 +78,7 @@ impl FakeEndpoint {
         }
     }
 
-    async fn respond(&self) -> Result<Granted, Failure> {
+    async fn respond(&self) -> Result<Granted, TokenFailure> {
         let sent = Moment::now();
         self.asked.fetch_add(1, Ordering::SeqCst);
         self.came.notify_one();
@@ -112,9 +112,9 @@ fn granted(token: &str, sent: Moment, life: Option<Duration>) -> Granted {
     Granted { access_token: Secret::new(token.to_owned()), sent, life, scope: None }
 }
 
-fn failure(kind: Kind) -> Failure {
+fn failure(kind: FailureKind) -> TokenFailure {
     let (endpoint, what) = ("idp.example".to_owned(), "answered 503".to_owned());
-    Failure { kind, endpoint, what, help: "wait", retry_after: None }
+    TokenFailure { kind, endpoint, what, help: "wait", retry_after: None }
 }
 
 /// A slot of this endpoint, with the policy that it goes by.

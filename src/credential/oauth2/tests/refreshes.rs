@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use super::super::failure::Kind;
+use super::super::failure::FailureKind;
 use super::super::refresh;
-use super::super::slot::{Slot, Undelivered};
+use super::super::slot::{Slot, WaitError};
 use super::super::state::TokenState;
 use super::{Answer, FakeEndpoint, HOUR, slot};
 use crate::clock::Moment;
@@ -52,7 +52,7 @@ async fn the_first_token_is_fetched_before_anybody_asks() {
 
 #[tokio::test(flavor = "local")]
 async fn requests_that_wait_share_a_failure_and_later_ones_fail_at_once() {
-    let endpoint = FakeEndpoint::waiting(&[Answer::Failure(Kind::Unavailable)]);
+    let endpoint = FakeEndpoint::waiting(&[Answer::Failure(FailureKind::Unavailable)]);
     let (slot, _policy) = slot(&endpoint);
     run(&slot);
     endpoint.until_asked(1).await;
@@ -101,7 +101,7 @@ async fn a_panic_ends_the_attempt_for_all_that_wait_and_the_next_one_is_made() {
 
 #[tokio::test(flavor = "local")]
 async fn a_rejection_says_to_come_back_in_ten_seconds_or_more() {
-    let endpoint = FakeEndpoint::answering(&[Answer::Failure(Kind::Rejected)]);
+    let endpoint = FakeEndpoint::answering(&[Answer::Failure(FailureKind::Rejected)]);
     let (slot, _policy) = slot(&endpoint);
     run(&slot);
     slot.first_attempt().await;
@@ -114,7 +114,7 @@ async fn a_rejection_says_to_come_back_in_ten_seconds_or_more() {
 
 #[tokio::test(flavor = "local")]
 async fn a_changed_config_cuts_the_back_off_short() {
-    let endpoint = FakeEndpoint::answering(&[Answer::Failure(Kind::Rejected), Answer::Token("token", HOUR)]);
+    let endpoint = FakeEndpoint::answering(&[Answer::Failure(FailureKind::Rejected), Answer::Token("token", HOUR)]);
     let (slot, _policy) = slot(&endpoint);
     run(&slot);
     slot.first_attempt().await;
@@ -130,7 +130,7 @@ async fn a_changed_config_cuts_the_back_off_short() {
 
 #[tokio::test(flavor = "local")]
 async fn a_demand_is_met_at_once_whatever_the_back_off() {
-    let endpoint = FakeEndpoint::answering(&[Answer::Failure(Kind::Rejected), Answer::Token("token", HOUR)]);
+    let endpoint = FakeEndpoint::answering(&[Answer::Failure(FailureKind::Rejected), Answer::Token("token", HOUR)]);
     let (slot, _policy) = slot(&endpoint);
     run(&slot);
     slot.first_attempt().await;
@@ -144,7 +144,7 @@ async fn a_demand_is_met_at_once_whatever_the_back_off() {
 
 #[tokio::test(flavor = "local")]
 async fn a_demand_joins_the_attempt_in_flight_and_a_failure_leaves_the_token() {
-    let endpoint = FakeEndpoint::waiting(&[Answer::Token("old", HOUR), Answer::Failure(Kind::Unavailable)]);
+    let endpoint = FakeEndpoint::waiting(&[Answer::Token("old", HOUR), Answer::Failure(FailureKind::Unavailable)]);
     let (slot, _policy) = slot(&endpoint);
     run(&slot);
     endpoint.until_asked(1).await;
@@ -152,7 +152,7 @@ async fn a_demand_joins_the_attempt_in_flight_and_a_failure_leaves_the_token() {
     tokio::task::yield_now().await;
     endpoint.answer();
     first.await.expect("a demand").expect("the token in flight");
-    assert!(matches!(slot.may_demand(), Err(Undelivered::TooSoon)));
+    assert!(matches!(slot.may_demand(), Err(WaitError::TooSoon)));
     assert_eq!(endpoint.asked(), 1);
 
     let second = demanding(&slot);
@@ -200,7 +200,7 @@ async fn the_old_token_serves_while_a_refresh_fails() {
     let endpoint = FakeEndpoint::waiting(&[
         // Half of its life, the most that is kept in reserve, is over after 2 s.
         Answer::Token("old", Duration::from_secs(4)),
-        Answer::Failure(Kind::Unavailable),
+        Answer::Failure(FailureKind::Unavailable),
     ]);
     let (slot, policy) = slot(&endpoint);
     let mut careful = crate::credential::tests::oauth2();
@@ -246,7 +246,7 @@ async fn a_burst_of_refusals_brings_one_replacement_while_others_use_the_old_tok
 
 #[tokio::test(flavor = "local")]
 async fn a_replacement_that_fails_or_brings_the_same_token_is_none() {
-    for answer in [Answer::Failure(Kind::Unavailable), Answer::Token("dead", HOUR)] {
+    for answer in [Answer::Failure(FailureKind::Unavailable), Answer::Token("dead", HOUR)] {
         let endpoint = FakeEndpoint::answering(&[Answer::Token("dead", HOUR), answer]);
         let (slot, _policy) = slot(&endpoint);
         run(&slot);
@@ -293,10 +293,10 @@ async fn the_loop_ends_with_its_slot_even_in_mid_flight() {
 }
 
 /// Demands a token as soon as that is allowed.
-fn demanding(slot: &Arc<Slot>) -> JoinHandle<Result<(), Undelivered>> {
+fn demanding(slot: &Arc<Slot>) -> JoinHandle<Result<(), WaitError>> {
     let slot = Arc::clone(slot);
     tokio::task::spawn_local(async move {
-        while let Err(Undelivered::TooSoon) = slot.may_demand() {
+        while let Err(WaitError::TooSoon) = slot.may_demand() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         slot.demand().await

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use http::HeaderName;
 
 use super::super::entry::Entry;
-use crate::config::auth::oauth2::{ClientAuth, Endpoint, Exchange, Grant, OAuth2, SubjectToken};
+use crate::config::auth::oauth2::{ClientAuth, EndpointConfig, ExchangeConfig, GrantConfig, OAuth2, SubjectToken};
 use crate::config::value::Issuer;
 use crate::config::{self, At, Report, Scheme, Secrets, Url};
 use crate::credential::tests::{load, oauth2};
@@ -37,7 +37,7 @@ fn of_a_million_pairs_of_methods_those_share_a_token_that_agree_on_every_field_o
     assert!(separate > 1_000, "{separate} pairs differ");
 }
 
-fn keyed(method: OAuth2, service: &config::Service) -> (OAuth2, [u8; 32]) {
+fn keyed(method: OAuth2, service: &config::ServiceConfig) -> (OAuth2, [u8; 32]) {
     let material = Material {
         service,
         certificate: None,
@@ -56,7 +56,7 @@ fn keyed(method: OAuth2, service: &config::Service) -> (OAuth2, [u8; 32]) {
 /// of the same few letters, so that fields which run into each other would be found out.
 fn any(random: &mut fastrand::Rng) -> OAuth2 {
     let mut method = oauth2();
-    method.endpoint = At::nowhere(Endpoint::Token(url("/t")));
+    method.endpoint = At::nowhere(EndpointConfig::Token(url("/t")));
     for _ in 0..random.usize(..3) {
         vary(&mut method, random);
     }
@@ -67,19 +67,21 @@ fn vary(method: &mut OAuth2, random: &mut fastrand::Rng) {
     let text = ["a", "b", "ab", "a b"][random.usize(..4)].to_owned();
     let secret = Secret::new(text.clone());
     match random.u8(..17) {
-        0 => method.endpoint = At::nowhere(Endpoint::Token(url(&format!("/{text}").replace(' ', "%20")))),
-        1 => method.endpoint = At::nowhere(Endpoint::Issuer(issuer(url(&format!("/{text}").replace(' ', "%20"))))),
+        0 => method.endpoint = At::nowhere(EndpointConfig::Token(url(&format!("/{text}").replace(' ', "%20")))),
+        1 => {
+            method.endpoint = At::nowhere(EndpointConfig::Issuer(issuer(url(&format!("/{text}").replace(' ', "%20")))))
+        }
         2 => method.client_id = Some(text),
         3 => method.client_auth = ClientAuth::Basic(At::nowhere(secret)),
         4 => method.client_auth = ClientAuth::Post(At::nowhere(secret)),
         5 => method.client_auth = ClientAuth::None,
-        6 => method.grant = Grant::Password { username: text, password: secret },
+        6 => method.grant = GrantConfig::Password { username: text, password: secret },
         7 => method.scope = Some(text),
         8 => method.audience = Some(text),
         9 => method.resource.push(text),
         10 => method.params.push((text, At::nowhere(secret))),
         11 => method.headers.push((At::nowhere(HeaderName::from_static("x-tenant")), At::nowhere(secret))),
-        12 => method.grant = Grant::RefreshToken { refresh_token: secret, state_file: None },
+        12 => method.grant = GrantConfig::RefreshToken { refresh_token: secret, state_file: None },
         13 => method.client_auth = ClientAuth::SecretJwt(At::nowhere(secret)),
         14 => method.dpop = true,
         15 => method.grant = exchange(SubjectToken::Fixed(secret), None),
@@ -87,9 +89,9 @@ fn vary(method: &mut OAuth2, random: &mut fastrand::Rng) {
     }
 }
 
-fn exchange(subject_token: SubjectToken, actor_token: Option<Secret>) -> Grant {
+fn exchange(subject_token: SubjectToken, actor_token: Option<Secret>) -> GrantConfig {
     let [subject_token_type, actor_token_type, requested_token_type] = ["s", "a", "r"].map(str::to_owned);
-    Grant::TokenExchange(Box::new(Exchange {
+    GrantConfig::TokenExchange(Box::new(ExchangeConfig {
         subject_token,
         subject_token_type,
         actor_token,
@@ -103,6 +105,6 @@ fn issuer(url: Url) -> Issuer {
 }
 
 fn url(path: &str) -> Url {
-    let authority = config::Authority { host: "127.0.0.1".to_owned(), port: 1, default_port: false };
+    let authority = config::UrlAuthority { host: "127.0.0.1".to_owned(), port: 1, default_port: false };
     Url { scheme: Scheme::Http, authority, path: path.to_owned(), query: None }
 }

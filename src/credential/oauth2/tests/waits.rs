@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::super::failure::Kind;
+use super::super::failure::FailureKind;
 use super::super::policy::RefreshPolicy;
 use super::super::refresh;
-use super::super::slot::{Slot, Undelivered};
+use super::super::slot::{Slot, WaitError};
 use super::super::source::{Fetch, TokenSource};
 use super::{Answer, FakeEndpoint, HOUR, slot};
 use crate::code::Code;
@@ -50,7 +50,7 @@ async fn every_wait_has_a_limit_of_its_own_whatever_the_refresher_does() {
     assert_eq!((error.code(), error.retry_after()), (Code::TokenUnavailable, Some(1)));
     let text = "idp.example was asked for a token, and has not answered within 2.001s; it will be asked again";
     assert_eq!(error.to_string(), text);
-    assert!(matches!(demanded, Err(Undelivered::Failed(Error::Unavailable { .. }))), "{demanded:?}");
+    assert!(matches!(demanded, Err(WaitError::Failed(Error::Unavailable { .. }))), "{demanded:?}");
     assert!(!replaced);
     assert_eq!(endpoint.asked(), 1);
 }
@@ -75,13 +75,13 @@ async fn who_waits_for_a_refresher_that_ends_is_told_at_once_and_so_is_who_comes
         let text = "idp.example is asked no more; the process is ending, or its log says why";
         assert_eq!((error.code(), error.to_string()), (Code::TokenUnavailable, text.to_owned()));
     }
-    assert!(matches!(soon(slot.demand()).await, Err(Undelivered::Failed(_))));
+    assert!(matches!(soon(slot.demand()).await, Err(WaitError::Failed(_))));
     assert!(!soon(slot.replace(0)).await);
 }
 
 #[tokio::test(flavor = "local")]
 async fn a_change_during_an_attempt_leads_to_another_right_after_it() {
-    let endpoint = FakeEndpoint::waiting(&[Answer::Failure(Kind::Rejected), Answer::Token("token", HOUR)]);
+    let endpoint = FakeEndpoint::waiting(&[Answer::Failure(FailureKind::Rejected), Answer::Token("token", HOUR)]);
     let (slot, _policy) = slot(&endpoint);
     run(&slot);
     endpoint.until_asked(1).await;

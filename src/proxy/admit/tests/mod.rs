@@ -11,7 +11,7 @@ use http::{HeaderName, HeaderValue, Request};
 
 use super::*;
 use crate::code::Code;
-use crate::config::{self, Secrets, Source};
+use crate::config::{self, ConfigSource, Secrets};
 use crate::route::Destination;
 
 const TCP: Peer = Peer::Tcp(SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 40_000));
@@ -20,7 +20,7 @@ const UNIX: Peer = Peer::Unix { uid: 1000 };
 /// Three services, one explicit route with a host of its own, and the `access` of a test.
 struct World {
     access: Access,
-    routes: Table,
+    routes: RouteTable,
     instance: Instance,
 }
 
@@ -35,7 +35,7 @@ routes:
 access: {access}
 "
         );
-        let (config, mut report) = config::load(&Source::Text(yaml), Secrets::Read);
+        let (config, mut report) = config::load(&ConfigSource::Text(yaml), Secrets::Read);
         let config = config.expect("a valid config");
         let services: Vec<_> = config.services.iter().collect();
         let destinations: Vec<_> = services
@@ -45,7 +45,7 @@ access: {access}
         let place = |name| services.iter().position(|(known, _)| *known == name).expect("a service");
         let routes: Vec<_> = config.routes.iter().map(|route| (route, place(&route.value.service.value))).collect();
         Self {
-            routes: Table::compile(&destinations, &routes, &mut report),
+            routes: RouteTable::compile(&destinations, &routes, &mut report),
             access: Access::compile(&config.access, &config.listen, &mut report).expect("a valid access"),
             instance: Instance::new("0a1b2c3d"),
         }
@@ -54,7 +54,7 @@ access: {access}
     /// What becomes of a request, as one line.
     fn verdict(&self, head: &str, peer: Peer) -> String {
         let mut head = parse(head);
-        let door = Door { access: &self.access, routes: &self.routes, instance: &self.instance };
+        let door = AccessCheck { access: &self.access, routes: &self.routes, instance: &self.instance };
         match door.recognize(&mut head, peer).and_then(|caller| door.admit(&head, caller)) {
             Ok(Admission::AnswerOptions) => "answered".to_owned(),
             Ok(Admission::Carry(named, _)) => {

@@ -18,9 +18,13 @@ fn rules_on_behalf(owned: &[&'static str], subjects: &[&'static str], on_client:
     Rules::of(terms_on_behalf(owned, subjects, on_client))
 }
 
-fn terms_on_behalf(owned: &[&'static str], subjects: &[&'static str], on_client: OnClientAuthorization) -> Terms {
+fn terms_on_behalf(
+    owned: &[&'static str],
+    subjects: &[&'static str],
+    on_client: OnClientAuthorization,
+) -> FieldRuleInputs {
     let contested = owned.iter().filter(|name| !subjects.contains(name));
-    Terms {
+    FieldRuleInputs {
         owned: owned.iter().chain(subjects).map(|name| HeaderName::from_static(name)).collect(),
         contested: contested.map(|name| HeaderName::from_static(name)).collect(),
         renaming: Vec::new(),
@@ -31,7 +35,7 @@ fn terms_on_behalf(owned: &[&'static str], subjects: &[&'static str], on_client:
     }
 }
 
-fn terms(owned: &[&'static str]) -> Terms {
+fn terms(owned: &[&'static str]) -> FieldRuleInputs {
     terms_on_behalf(owned, &[], Replace)
 }
 
@@ -61,12 +65,12 @@ fn lines(fields: &HeaderMap) -> Vec<String> {
 }
 
 /// Of a request with these fields, to a proxy without routes by fields.
-fn upward<'a>(method: &'a Method, instance: &'a Instance, fields: &HeaderMap) -> Upward<'a> {
+fn upward<'a>(method: &'a Method, instance: &'a Instance, fields: &HeaderMap) -> RequestContext<'a> {
     let present = Present::of(fields);
-    Upward { method, version: Version::HTTP_11, chunked: false, instance, present, routed_by: &NO_NAMES }
+    RequestContext { method, version: Version::HTTP_11, chunked: false, instance, present, routed_by: &NO_NAMES }
 }
 
-static NO_NAMES: std::sync::LazyLock<Names> = std::sync::LazyLock::new(Names::default);
+static NO_NAMES: std::sync::LazyLock<FieldNames> = std::sync::LazyLock::new(FieldNames::default);
 
 fn up(rules: &Rules, sent: &str) -> Result<(HeaderMap, AppsCredential), Error> {
     let mut map = fields(sent);
@@ -164,7 +168,7 @@ fn the_length_is_said_by_the_body() {
 
     let mut map = fields("content-length: 5");
     let instance = Instance::new("0a1b2c3d");
-    let chunked = Upward { chunked: true, ..upward(&Method::GET, &instance, &map) };
+    let chunked = RequestContext { chunked: true, ..upward(&Method::GET, &instance, &map) };
     request(&mut map, chunked, &rules(&[], Replace)).unwrap();
     assert_eq!(lines(&map), ["transfer-encoding: chunked", "via: 1.1 sidekey-0a1b2c3d"]);
 }
@@ -173,7 +177,7 @@ fn the_length_is_said_by_the_body() {
 fn http_1_0_waits_for_no_interim_answer() {
     let instance = Instance::new("0a1b2c3d");
     let mut map = fields("expect: 100-continue");
-    let old = Upward { version: Version::HTTP_10, ..upward(&Method::POST, &instance, &map) };
+    let old = RequestContext { version: Version::HTTP_10, ..upward(&Method::POST, &instance, &map) };
 
     request(&mut map, old, &rules(&[], Replace)).unwrap();
 
@@ -269,7 +273,7 @@ fn another_method_or_path_passes_where_any_does() {
                 x-original-url: /admin\nX.Rewrite.Url: /admin";
     let of = |renaming: Vec<&HeaderName>| {
         let renaming = renaming.into_iter().cloned().collect();
-        Rules::of(Terms { renaming, ..terms(&[]) })
+        Rules::of(FieldRuleInputs { renaming, ..terms(&[]) })
     };
 
     check_with(&of(METHODS.iter().chain(&PATHS).collect()), sent, &[]);
@@ -287,7 +291,7 @@ fn without_a_credential_of_its_own_a_service_gets_the_apps() {
 
 #[test]
 fn the_configs_changes_come_after_hygiene() {
-    let rules = Rules::of(Terms { request: changes(("x-set", "ours"), "x-gone"), ..terms(&[]) });
+    let rules = Rules::of(FieldRuleInputs { request: changes(("x-set", "ours"), "x-gone"), ..terms(&[]) });
 
     check_with(&rules, "connection: x-set\nx-set: app's\nx-gone: 1\nX.Gone: 2\nx_set: 3", &["x-set: ours"]);
 }
@@ -309,7 +313,7 @@ fn trailers_lose_framing_routing_and_credential_fields() {
 fn trailers_walk_round_nothing_that_a_head_is_told() {
     let (request, answer) = (changes(("x-set", "ours"), "x-gone"), changes(("x-by", "us"), "server"));
     let renaming = METHODS.to_vec();
-    let rules = Rules::of(Terms { request, answer, renaming, ..terms(&["x-api-key"]) });
+    let rules = Rules::of(FieldRuleInputs { request, answer, renaming, ..terms(&["x-api-key"]) });
     let sent = "x-set: 1\nX_Gone: 2\nx-by: them\nserver: a\nforwarded: for=a\nx_forwarded_for: a\nproxy-status: b\n\
                 x-http-method-override: PUT\nx-sum: 1";
 
@@ -371,13 +375,13 @@ fn the_field_of_the_token_may_bring_the_subjects() {
 #[test]
 fn no_trailer_contradicts_what_a_request_was_routed_by() {
     let rules = rules(&[], Replace);
-    let routed_by: Rc<Names> = Rc::new([HeaderName::from_static("x-tier")].into_iter().collect());
+    let routed_by: Rc<FieldNames> = Rc::new([HeaderName::from_static("x-tier")].into_iter().collect());
     let instance = Instance::new("0a1b2c3d");
 
     let mut trailers = fields("x-tier: gold\nX_Tier: gold\nx-sum: 1");
     screen_routed(&rules.screen, &routed_by)(&mut trailers);
     let mut head = fields("trailer: X_Tier, x-sum");
-    let upward = Upward { routed_by: &routed_by, ..upward(&Method::GET, &instance, &head) };
+    let upward = RequestContext { routed_by: &routed_by, ..upward(&Method::GET, &instance, &head) };
     request(&mut head, upward, &rules).unwrap();
 
     assert_eq!(lines(&trailers), ["x-sum: 1"]);

@@ -9,12 +9,12 @@ use bytes::BytesMut;
 use http::HeaderMap;
 
 thread_local! {
-    static BUFFER: Spare<BytesMut> = const { Cell::new(None) };
-    static LINES: Spare<Vec<u8>> = const { Cell::new(None) };
-    static FIELDS: Spare<HeaderMap> = const { Cell::new(None) };
+    static BUFFER: Scratch<BytesMut> = const { Cell::new(None) };
+    static LINES: Scratch<Vec<u8>> = const { Cell::new(None) };
+    static FIELDS: Scratch<HeaderMap> = const { Cell::new(None) };
 }
 
-type Spare<T> = Cell<Option<T>>;
+type Scratch<T> = Cell<Option<T>>;
 
 /// A buffer to read into, of any capacity; its memory is used again once nobody holds a slice of it.
 pub(super) fn buffer() -> BytesMut {
@@ -46,11 +46,11 @@ pub(super) fn keep_fields(mut fields: HeaderMap) {
     keep(&FIELDS, fields);
 }
 
-fn take<T: Default>(place: &'static LocalKey<Spare<T>>) -> T {
+fn take<T: Default>(place: &'static LocalKey<Scratch<T>>) -> T {
     place.try_with(Cell::take).ok().flatten().unwrap_or_default()
 }
 
-fn keep<T>(place: &'static LocalKey<Spare<T>>, spare: T) {
+fn keep<T>(place: &'static LocalKey<Scratch<T>>, spare: T) {
     // A thread that ends keeps nothing.
     place.try_with(|place| place.set(Some(spare))).ok();
 }

@@ -6,10 +6,10 @@ use http_body_util::BodyExt;
 use super::connection::Port;
 use super::diagnosis::diagnose;
 use super::progress::{Progress, Used};
-use super::stream::Stream;
+use super::stream::ClientStream;
 use crate::code::Code;
 use crate::deadline::ConnectionDeadline;
-use crate::proxy::{Body, Peer};
+use crate::proxy::{Peer, ResponseBody};
 
 /// Why hyper gave up, and what it had read and taken for nothing.
 pub(crate) struct BrokenRequest<'a> {
@@ -26,7 +26,7 @@ pub(crate) async fn too_slow<P: Port>(port: &P, socket: Used, peer: Peer, deadli
 /// This client gets no request through: it hears why at once, and its silence holds no place.
 pub(crate) async fn turned_away<P: Port>(
     port: &P,
-    stream: Stream,
+    stream: ClientStream,
     (code, detail): (Code, String),
     peer: Peer,
     deadline: &ConnectionDeadline,
@@ -57,7 +57,7 @@ pub(crate) async fn failed<P: Port>(
     }
 }
 
-async fn write(answer: Response<Body>, socket: Used, deadline: &ConnectionDeadline) {
+async fn write(answer: Response<ResponseBody>, socket: Used, deadline: &ConnectionDeadline) {
     let (head, body) = answer.into_parts();
     // Our own bodies are whole in memory: this does not wait.
     let Ok(body) = body.collect().await else { return };

@@ -16,7 +16,7 @@ use crate::blocking;
 /// nearest that exists: what is missing will appear in there.
 pub(super) fn directories(path: &Path) -> BTreeSet<PathBuf> {
     let _mark = blocking::mark(format!("following the links of `{}`", path.display()));
-    let mut trail = Trail { at: PathBuf::from("/"), found: BTreeSet::new(), links: 0 };
+    let mut trail = WatchedFolders { at: PathBuf::from("/"), found: BTreeSet::new(), links: 0 };
     // Fails only when the working directory is gone: then a relative path leads nowhere.
     if let Ok(path) = std::path::absolute(path) {
         trail.walk(&path);
@@ -24,7 +24,7 @@ pub(super) fn directories(path: &Path) -> BTreeSet<PathBuf> {
     trail.found
 }
 
-struct Trail {
+struct WatchedFolders {
     /// A directory that is reached by no symlink.
     at: PathBuf,
     found: BTreeSet<PathBuf>,
@@ -32,21 +32,21 @@ struct Trail {
 }
 
 /// What a walk does after a step.
-enum Step {
+enum WalkStep {
     On,
     /// A symlink: the rest of the way starts at its target.
     Turn(PathBuf),
     End,
 }
 
-impl Trail {
+impl WatchedFolders {
     fn walk(&mut self, path: &Path) {
         let mut parts = path.components();
         while let Some(part) = parts.next() {
             match self.step(part) {
-                Step::On => {}
-                Step::Turn(target) => return self.walk(&target.join(parts.as_path())),
-                Step::End => return,
+                WalkStep::On => {}
+                WalkStep::Turn(target) => return self.walk(&target.join(parts.as_path())),
+                WalkStep::End => return,
             }
         }
         // The path is a directory: its entries count, and so does its own.
@@ -54,34 +54,34 @@ impl Trail {
         self.found.extend(self.at.parent().map(Path::to_owned));
     }
 
-    fn step(&mut self, part: Component<'_>) -> Step {
+    fn step(&mut self, part: Component<'_>) -> WalkStep {
         match part {
             Component::RootDir => self.at = PathBuf::from("/"),
             Component::CurDir | Component::Prefix(_) => {}
             Component::ParentDir => drop(self.at.pop()),
             Component::Normal(name) => return self.enter(name.to_owned()),
         }
-        Step::On
+        WalkStep::On
     }
 
-    fn enter(&mut self, name: OsString) -> Step {
+    fn enter(&mut self, name: OsString) -> WalkStep {
         let next = self.at.join(name);
         let Ok(metadata) = fs::symlink_metadata(&next) else { return self.end() };
         if metadata.is_dir() {
             self.at = next;
-            return Step::On;
+            return WalkStep::On;
         }
         self.found.insert(self.at.clone());
         self.links += usize::from(metadata.is_symlink());
         match fs::read_link(&next) {
-            Ok(target) if self.links <= MOST_LINKS => Step::Turn(target),
-            _ => Step::End,
+            Ok(target) if self.links <= MOST_LINKS => WalkStep::Turn(target),
+            _ => WalkStep::End,
         }
     }
 
-    fn end(&mut self) -> Step {
+    fn end(&mut self) -> WalkStep {
         self.found.insert(self.at.clone());
-        Step::End
+        WalkStep::End
     }
 }
 

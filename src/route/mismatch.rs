@@ -4,8 +4,8 @@ use std::fmt;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use super::rule::{HostPattern, Listed, Rule, is_under};
-use super::{Destination, Form, Kind, Question, target};
+use super::rule::{HostPattern, MethodList, Rule, is_under};
+use super::{Destination, Question, RouteKind, TargetForm, target};
 use crate::spelling::same_field;
 
 /// A question with what the table knows about it.
@@ -13,26 +13,26 @@ use crate::spelling::same_field;
 pub(super) struct AskedRoute<'q> {
     pub(super) question: &'q Question<'q>,
     pub(super) reach: Reach,
-    pub(super) sites: &'q [Site],
+    pub(super) sites: &'q [RouteOrigin],
 }
 
 impl AskedRoute<'_> {
     /// What keeps `rule` from fitting; `None` if it fits.
-    pub(super) fn obstacle<'t>(&self, rule: &'t Rule) -> Option<Obstacle<'t>> {
+    pub(super) fn obstacle<'t>(&self, rule: &'t Rule) -> Option<Mismatch<'t>> {
         let Question { path, method, fields, .. } = *self.question;
         if let Some(obstacle) = self.host_obstacle(rule) {
             return Some(obstacle);
         }
         if !is_under(path, &rule.path) {
             let goes_on = path.starts_with(&*rule.path);
-            return Some(if goes_on { Obstacle::Boundary(&rule.path) } else { Obstacle::Path(&rule.path) });
+            return Some(if goes_on { Mismatch::Boundary(&rule.path) } else { Mismatch::Path(&rule.path) });
         }
         if !rule.methods.is_empty() && !rule.methods.contains(method) {
-            return Some(Obstacle::Method(&rule.methods));
+            return Some(Mismatch::Method(&rule.methods));
         }
         let header = rule.headers.iter().find_map(|(name, value)| header_obstacle(fields, name, value));
         let is_outside = self.keeps_path(rule) && !is_under(path, &self.sites[rule.service].base_path);
-        header.or(is_outside.then_some(Obstacle::OutsideBasePath))
+        header.or(is_outside.then_some(Mismatch::OutsideBasePath))
     }
 
     /// Whether the request names the rule's service itself: then its path is whole, nothing is stripped or prepended.
@@ -40,24 +40,26 @@ impl AskedRoute<'_> {
         self.reach == Reach::Own && self.sites[rule.service].is_named_by(self.question)
     }
 
-    fn host_obstacle<'t>(&self, rule: &Rule) -> Option<Obstacle<'t>> {
+    fn host_obstacle<'t>(&self, rule: &Rule) -> Option<Mismatch<'t>> {
         match (&rule.kind, self.reach) {
-            (Kind::ForwardProxy, Reach::Own) if self.keeps_path(rule) => None,
-            (Kind::ForwardProxy, Reach::Own) => Some(Obstacle::OtherAuthority),
-            (Kind::ForwardProxy, _) if self.question.form == Form::Absolute => Some(Obstacle::OtherAuthority),
-            (Kind::ForwardProxy, _) => Some(Obstacle::NotAbsolute),
-            (Kind::DefaultHost | Kind::DefaultPath, Reach::Own) => Some(Obstacle::OfAnotherService),
-            _ if rule.host == HostPattern::Any && self.reach != Reach::Local => Some(Obstacle::NotLocal),
-            _ => (!rule.host.fits(self.question.host)).then_some(Obstacle::Host),
+            (RouteKind::ForwardProxy, Reach::Own) if self.keeps_path(rule) => None,
+            (RouteKind::ForwardProxy, Reach::Own) => Some(Mismatch::OtherAuthority),
+            (RouteKind::ForwardProxy, _) if self.question.form == TargetForm::Absolute => {
+                Some(Mismatch::OtherAuthority)
+            }
+            (RouteKind::ForwardProxy, _) => Some(Mismatch::NotAbsolute),
+            (RouteKind::DefaultHost | RouteKind::DefaultPath, Reach::Own) => Some(Mismatch::OfAnotherService),
+            _ if rule.host == HostPattern::Any && self.reach != Reach::Local => Some(Mismatch::NotLocal),
+            _ => (!rule.host.fits(self.question.host)).then_some(Mismatch::Host),
         }
     }
 }
 
-fn header_obstacle<'t>(fields: &HeaderMap, name: &'t HeaderName, value: &HeaderValue) -> Option<Obstacle<'t>> {
+fn header_obstacle<'t>(fields: &HeaderMap, name: &'t HeaderName, value: &HeaderValue) -> Option<Mismatch<'t>> {
     match only(fields, name) {
-        Ok(found) => (found != value).then_some(Obstacle::HeaderDiffers(name)),
-        Err(NotOne::Missing) => Some(Obstacle::HeaderMissing(name)),
-        Err(NotOne::Repeated) => Some(Obstacle::HeaderRepeated(name)),
+        Ok(found) => (found != value).then_some(Mismatch::HeaderDiffers(name)),
+        Err(NotOne::Missing) => Some(Mismatch::HeaderMissing(name)),
+        Err(NotOne::Repeated) => Some(Mismatch::HeaderRepeated(name)),
     }
 }
 
@@ -90,14 +92,14 @@ pub(super) enum Reach {
 
 /// Where a service is, as an absolute-form names it.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Site {
+pub(super) struct RouteOrigin {
     pub(super) host: Box<str>,
     /// `None`: the default of either scheme.
     pub(super) port: Option<u16>,
     pub(super) base_path: Box<str>,
 }
 
-impl Site {
+impl RouteOrigin {
     pub(super) fn of(service: &Destination<'_>) -> Self {
         let authority = &service.url.value.authority;
         Self {
@@ -113,7 +115,7 @@ impl Site {
 }
 
 /// As an app writes it in an absolute-form, without a slash at the end.
-impl fmt::Display for Site {
+impl fmt::Display for RouteOrigin {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.host.contains(':') {
             true => write!(formatter, "http://[{}]", self.host)?,
@@ -133,7 +135,7 @@ pub(super) fn unless_default(port: Option<u16>) -> Option<u16> {
 
 /// Why a rule does not fit a request, the first thing found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Obstacle<'t> {
+pub(crate) enum Mismatch<'t> {
     /// A forward-proxy route, and the request is no absolute-form.
     NotAbsolute,
     /// A forward-proxy route, and the request names another authority.
@@ -154,7 +156,7 @@ pub(crate) enum Obstacle<'t> {
     OutsideBasePath,
 }
 
-impl Obstacle<'_> {
+impl Mismatch<'_> {
     /// How many of the questions that a rule asks were answered before this one: the more, the nearer it came.
     pub(super) fn passed(&self) -> u8 {
         match self {
@@ -169,7 +171,7 @@ impl Obstacle<'_> {
 }
 
 /// For people: what is the matter, without the rule's name.
-impl fmt::Display for Obstacle<'_> {
+impl fmt::Display for Mismatch<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotAbsolute => {
@@ -181,7 +183,7 @@ impl fmt::Display for Obstacle<'_> {
             Self::Host => formatter.write_str("the host differs"),
             Self::Path(prefix) => write!(formatter, "the path does not start with `{prefix}`"),
             Self::Boundary(prefix) => write!(formatter, "the path goes on after `{prefix}` without a slash"),
-            Self::Method(methods) => write!(formatter, "the method is not {}", Listed(methods)),
+            Self::Method(methods) => write!(formatter, "the method is not {}", MethodList(methods)),
             Self::HeaderMissing(name) => write!(formatter, "the header `{name}` is missing"),
             Self::HeaderRepeated(name) => write!(formatter, "the header `{name}` stands more than once"),
             Self::HeaderDiffers(name) => write!(formatter, "the header `{name}` has another value"),

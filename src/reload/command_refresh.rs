@@ -22,13 +22,13 @@ use crate::clock::Backoff;
 use crate::config::{Watched, WatchedCommand};
 
 /// The turns of all commands of a load.
-pub(super) struct Turns {
-    turns: Vec<Turn>,
+pub(super) struct CommandRefreshes {
+    turns: Vec<CommandRefresh>,
     /// A turn that is under way, and its place.
     running: Option<(usize, JoinHandle<WatchedCommand>)>,
 }
 
-struct Turn {
+struct CommandRefresh {
     /// As the load ran it.
     loaded: WatchedCommand,
     next: Option<Instant>,
@@ -37,9 +37,9 @@ struct Turn {
     failure: Option<String>,
 }
 
-impl Turns {
+impl CommandRefreshes {
     pub(super) fn new(watched: &Watched) -> Self {
-        Self { turns: watched.commands().iter().cloned().map(Turn::new).collect(), running: None }
+        Self { turns: watched.commands().iter().cloned().map(CommandRefresh::new).collect(), running: None }
     }
 
     /// Resolves when a command gives something else than the load got from it.
@@ -70,7 +70,7 @@ impl Turns {
     }
 }
 
-impl Turn {
+impl CommandRefresh {
     fn new(loaded: WatchedCommand) -> Self {
         let failure = loaded.failure().map(str::to_owned);
         let mut turn = Self { loaded, next: None, backoff: Backoff::new(FIRST_WAIT, LONGEST_WAIT), failure };
@@ -123,13 +123,13 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
-    use crate::config::{self, Secrets, Source};
+    use crate::config::{self, ConfigSource, Secrets};
 
     /// Long enough for the slowest machine.
     const SOON: Duration = Duration::from_secs(20);
 
     /// A folder with a script that prints `secret` and counts its runs, and the turns of a load of it.
-    fn turns(refresh: &str, secret: Option<&str>) -> (TempDir, Turns) {
+    fn turns(refresh: &str, secret: Option<&str>) -> (TempDir, CommandRefreshes) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("sidekey.yaml");
         let command = format!("command: [sh, -c, 'echo run >>runs; cat secret']{refresh}");
@@ -140,9 +140,9 @@ mod tests {
         if let Some(secret) = secret {
             fs::write(folder.path().join("secret"), secret).unwrap();
         }
-        let (_, report) = config::load(&Source::Path(path), Secrets::Read);
+        let (_, report) = config::load(&ConfigSource::Path(path), Secrets::Read);
         assert_eq!((report.watched().commands().len(), runs(folder.path())), (1, 1));
-        (folder, Turns::new(&report.watched()))
+        (folder, CommandRefreshes::new(&report.watched()))
     }
 
     fn runs(folder: &Path) -> usize {
@@ -150,7 +150,7 @@ mod tests {
     }
 
     /// Lets turns pass until there were `count` runs, none of which is a change.
-    async fn pass(turns: &mut Turns, folder: &TempDir, count: usize) {
+    async fn pass(turns: &mut CommandRefreshes, folder: &TempDir, count: usize) {
         let reached = async {
             while runs(folder.path()) < count {
                 tokio::time::sleep(Duration::from_millis(5)).await;

@@ -2,19 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use super::command::Command;
+use super::command::SecretCommand;
 
 /// The commands whose failure is no error of the config.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Forgiven(Commands);
+pub(crate) struct ToleratedFailures(Commands);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Commands {
     Any,
-    These(BTreeSet<Command>),
+    These(BTreeSet<SecretCommand>),
 }
 
-impl Forgiven {
+impl ToleratedFailures {
     /// None of them: somebody wants to hear of every problem.
     pub(crate) fn none() -> Self {
         Self(Commands::These(BTreeSet::new()))
@@ -25,11 +25,11 @@ impl Forgiven {
         Self(Commands::Any)
     }
 
-    pub(super) fn these(commands: BTreeSet<Command>) -> Self {
+    pub(super) fn these(commands: BTreeSet<SecretCommand>) -> Self {
         Self(Commands::These(commands))
     }
 
-    pub(super) fn has(&self, command: &Command) -> bool {
+    pub(super) fn has(&self, command: &SecretCommand) -> bool {
         match &self.0 {
             Commands::Any => true,
             Commands::These(commands) => commands.contains(command),

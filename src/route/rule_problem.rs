@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use http::{HeaderName, HeaderValue};
 
 use super::rule::Rule;
-use super::target::Refused;
-use super::{Destination, Kind};
+use super::target::TargetError;
+use super::{Destination, RouteKind};
 use crate::config::{Report, Span};
 use crate::name::ServiceName;
 
@@ -14,16 +14,16 @@ use crate::name::ServiceName;
 #[derive(Debug)]
 pub(super) struct RouteFinding {
     pub(super) span: Span,
-    pub(super) fault: Fault,
+    pub(super) fault: RuleProblem,
 }
 
 /// What is wrong.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Fault {
+pub(super) enum RuleProblem {
     #[error("no request has such a path: {0}")]
-    Path(Refused),
+    Path(TargetError),
     #[error("`{second}` and `{first}` can fit the same request and nothing decides ({first}: {pattern})")]
-    Undecided { first: Kind, second: Kind, pattern: String },
+    Undecided { first: RouteKind, second: RouteKind, pattern: String },
     #[error("{} share authority and base path: none of them has a forward-proxy route", listed(services))]
     SharedSite { services: Vec<ServiceName>, host: String },
 }
@@ -33,13 +33,13 @@ impl RouteFinding {
     pub(super) fn report(self, report: &mut Report) {
         let message = self.fault.to_string();
         match self.fault {
-            Fault::Path(_) => {
+            RuleProblem::Path(_) => {
                 report.error(self.span, message).help("such requests are refused before they are matched")
             }
-            Fault::Undecided { .. } => report
+            RuleProblem::Undecided { .. } => report
                 .error(self.span, message)
                 .help("a `host`, a longer `path`, `methods` or one more header on one of them decides"),
-            Fault::SharedSite { host, .. } => report.warning(self.span, message).help(format!(
+            RuleProblem::SharedSite { host, .. } => report.warning(self.span, message).help(format!(
                 "a route with `host: {host}` decides, or `default_routes: false` for all of them but one"
             )),
         };
@@ -51,7 +51,7 @@ pub(super) fn shared_site(services: &[&Destination<'_>]) -> Option<RouteFinding>
     let [_, second, ..] = services else { return None };
     let host = second.url.value.authority.host.clone();
     let names = services.iter().map(|service| service.name.clone()).collect();
-    Some(RouteFinding { span: second.url.span, fault: Fault::SharedSite { services: names, host } })
+    Some(RouteFinding { span: second.url.span, fault: RuleProblem::SharedSite { services: names, host } })
 }
 
 /// `a`, `b` and `c`; of many, the first and how many more there are.
@@ -78,11 +78,11 @@ pub(super) fn undecided(rules: &[Rule]) -> Vec<RouteFinding> {
     pairs.sort_by_key(|(later, _)| later.kind);
     pairs
         .into_iter()
-        .map(|(later, earlier)| RouteFinding { span: later.span, fault: Fault::undecided(later, earlier) })
+        .map(|(later, earlier)| RouteFinding { span: later.span, fault: RuleProblem::undecided(later, earlier) })
         .collect()
 }
 
-impl Fault {
+impl RuleProblem {
     fn undecided(second: &Rule, first: &Rule) -> Self {
         Self::Undecided { first: first.kind, second: second.kind, pattern: first.to_string() }
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 /// What is wrong with a file of a certificate, its key or a CA; [`Unusable::help`] says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Unusable {
+pub(crate) enum CertificateError {
     #[error("no private key in this file")]
     NoKey {
         /// The label of the first PEM section, if there is one.
@@ -42,7 +42,7 @@ pub(crate) enum Unusable {
     NoCertificateOfKey,
 }
 
-impl Unusable {
+impl CertificateError {
     /// What to do about it; `path` is the file, for command lines that can be copied.
     pub(crate) fn help(&self, path: &Path) -> Option<String> {
         let file = path.display();

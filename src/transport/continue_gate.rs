@@ -8,15 +8,15 @@ use std::task::{Context, Poll, Waker};
 ///
 /// Opens once and never closes.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Gate(Rc<Door>);
+pub(crate) struct ContinueGate(Rc<Latch>);
 
 #[derive(Debug, Default)]
-struct Door {
+struct Latch {
     open: Cell<bool>,
     held: RefCell<Option<Waker>>,
 }
 
-impl Gate {
+impl ContinueGate {
     /// Lets the body through.
     pub(crate) fn open(&self) {
         self.0.open.set(true);
