@@ -59,7 +59,7 @@ impl Hmac {
 
 impl Signs for Hmac {
     fn fields(&self) -> Vec<HeaderName> {
-        Hmac::fields(self).map(|name| name.value.clone()).collect()
+        Self::fields(self).map(|name| name.value.clone()).collect()
     }
 
     fn places(&self, _: Span) -> Vec<(RequestPlace, Span)> {
