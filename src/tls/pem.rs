@@ -30,6 +30,10 @@ pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, C
     }
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     let certificates = certificates.map_err(damaged)?;
+    // The decoder passes over a section whose end is missing if another begins behind it: half a chain is none.
+    if certificates.len() < labels(pem).filter(|label| *label == "CERTIFICATE").count() {
+        return Err(Unusable::DamagedPem(UNENDED));
+    }
     if certificates.is_empty() {
         return Err(CertificateError::NoCertificate { found: found(pem) });
     }
@@ -40,7 +44,7 @@ pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, C
 pub(super) fn damaged(error: Error) -> CertificateError {
     CertificateError::DamagedPem(match error {
         Error::IllegalSectionStart { .. } => FLATTENED,
-        Error::MissingSectionEnd { .. } => "a section does not end",
+        Error::MissingSectionEnd { .. } => UNENDED,
         Error::Base64Decode(_) => "a section is no base64",
         _ => "it can't be decoded",
     })
@@ -58,6 +62,7 @@ fn label(begin: &[u8]) -> Option<&str> {
 
 /// What is wrong where [`is_flattened`].
 pub(super) const FLATTENED: &str = "the line that begins a section goes on; line breaks may have been lost";
+const UNENDED: &str = "a section does not end";
 const DER_SEQUENCE: u8 = 0x30;
 
 #[cfg(test)]
@@ -71,6 +76,16 @@ mod tests {
 
         assert_eq!(labels(pem).collect::<Vec<_>>(), ["CERTIFICATE", "EC PRIVATE KEY"]);
         assert_eq!(certificates(pem).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_certificate_whose_end_is_missing_is_not_passed_over() {
+        let whole = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        let unended = "-----BEGIN CERTIFICATE-----\nAAAA\n";
+
+        for pem in [[unended, whole].concat(), [whole, unended, whole].concat(), [whole, unended].concat()] {
+            assert_eq!(certificates(pem.as_bytes()).unwrap_err(), Unusable::DamagedPem(UNENDED), "{pem}");
+        }
     }
 
     #[test]
