@@ -189,8 +189,8 @@ impl<'a> Page<'a> {
 struct Refusal {
     code: Code,
     detail: String,
-    /// A field that the answer needs.
-    field: Option<(http::HeaderName, HeaderValue)>,
+    /// A field that the answer needs; few do.
+    field: Option<Box<(http::HeaderName, HeaderValue)>>,
     /// What the problem tells beside its own members.
     more: Map<String, Value>,
 }
@@ -201,7 +201,7 @@ impl Refusal {
     }
 
     fn with(self, name: http::HeaderName, value: &'static str) -> Self {
-        Self { field: Some((name, HeaderValue::from_static(value))), ..self }
+        Self { field: Some(Box::new((name, HeaderValue::from_static(value)))), ..self }
     }
 
     fn method(page: Page<'_>) -> Self {
@@ -211,7 +211,7 @@ impl Refusal {
 
     fn answer(self) -> Response<Body> {
         let mut answer = live(problem::admin(self.code, &self.detail, self.more));
-        answer.headers_mut().extend(self.field);
+        answer.headers_mut().extend(self.field.map(|field| *field));
         answer
     }
 }

@@ -186,7 +186,7 @@ impl Described {
 impl From<Undelivered> for Refusal {
     fn from(undelivered: Undelivered) -> Self {
         let field = undelivered.retry_after().map(|seconds| (RETRY_AFTER, HeaderValue::from(seconds)));
-        Self { field, ..Self::new(undelivered.code(), undelivered.to_string()) }
+        Self { field: field.map(Box::new), ..Self::new(undelivered.code(), undelivered.to_string()) }
     }
 }
 

@@ -239,6 +239,6 @@ fn pairs(cookies: &str) -> BTreeMap<String, String> {
 impl From<credential::Error> for Refusal {
     fn from(error: credential::Error) -> Self {
         let field = error.retry_after().map(|seconds| (RETRY_AFTER, HeaderValue::from(seconds)));
-        Self { field, ..Self::new(error.code(), error.to_string()) }
+        Self { field: field.map(Box::new), ..Self::new(error.code(), error.to_string()) }
     }
 }
