@@ -157,6 +157,7 @@ const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
+    use std::thread;
 
     use super::*;
 
@@ -189,6 +190,26 @@ mod tests {
         drop(release);
 
         assert_eq!(lane.run(SOON, || "new").await.expect("it is through"), "new");
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_is_dropped_where_it_was_made_and_before_the_next() {
+        struct Claim(mpsc::Sender<thread::ThreadId>);
+        impl Drop for Claim {
+            fn drop(&mut self) {
+                self.0.send(thread::current().id()).expect("a listener");
+            }
+        }
+        let mut lane = Lane::default();
+        let (release, held) = mpsc::channel::<()>();
+        let (tell, told) = mpsc::channel();
+        let late = lane.run(AT_ONCE, move || (held.recv().is_ok(), Claim(tell)).1).await;
+        assert!(matches!(late, Err(Stuck::Late)));
+
+        drop(release);
+
+        let dropped = lane.run(SOON, move || told.try_recv()).await.expect("it is through");
+        assert_ne!(dropped.expect("it is dropped"), thread::current().id());
     }
 
     #[tokio::test]
