@@ -204,7 +204,7 @@ mod tests {
         let (release, held) = mpsc::channel::<()>();
         let (tell, told) = mpsc::channel();
         let late = lane.run(AT_ONCE, move || (held.recv().is_ok(), Claim(tell)).1).await;
-        assert!(matches!(late, Err(Stuck::Late)));
+        assert!(matches!(late, Err(LaneError::Late)));
 
         drop(release);
 

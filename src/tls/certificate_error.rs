@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-/// What is wrong with a file of a certificate, its key or a CA; [`Unusable::help`] says what to do.
+/// What is wrong with a file of a certificate, its key or a CA; [`CertificateError::help`] says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CertificateError {
     #[error("no private key in this file")]

@@ -32,7 +32,7 @@ pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, C
     let certificates = certificates.map_err(damaged)?;
     // The decoder passes over a section whose end is missing if another begins behind it: half a chain is none.
     if certificates.len() < labels(pem).filter(|label| *label == "CERTIFICATE").count() {
-        return Err(Unusable::DamagedPem(UNENDED));
+        return Err(CertificateError::DamagedPem(UNENDED));
     }
     if certificates.is_empty() {
         return Err(CertificateError::NoCertificate { found: found(pem) });
@@ -84,7 +84,7 @@ mod tests {
         let unended = "-----BEGIN CERTIFICATE-----\nAAAA\n";
 
         for pem in [[unended, whole].concat(), [whole, unended, whole].concat(), [whole, unended].concat()] {
-            assert_eq!(certificates(pem.as_bytes()).unwrap_err(), Unusable::DamagedPem(UNENDED), "{pem}");
+            assert_eq!(certificates(pem.as_bytes()).unwrap_err(), CertificateError::DamagedPem(UNENDED), "{pem}");
         }
     }
 
