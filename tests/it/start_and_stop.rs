@@ -302,22 +302,6 @@ async fn systemd_hears_of_ready_reloading_and_stopping() {
 }
 
 #[tokio::test]
-async fn a_ready_process_has_let_go_of_most_that_its_start_has_read() {
-    let lab = Lab::start().await;
-
-    let sidekey = lab.sidekey(PAYMENTS).await;
-
-    // What is mapped of the file: half and more of a debug build's 24 MiB before, a tenth after.
-    let status = async || fs::read_to_string(format!("/proc/{}/status", sidekey.id())).ok();
-    let mapped = |status: &str| -> u32 {
-        let mapped = status.lines().find_map(|line| line.strip_prefix("RssFile:")).expect("a kernel that counts");
-        mapped.trim().trim_end_matches(" kB").parse().unwrap()
-    };
-    until("fewer pages of the file", async || (mapped(&status().await?) < 8 * 1024).then_some(())).await;
-    sidekey.get("/payments/orders").await.at_service();
-}
-
-#[tokio::test]
 async fn a_fresh_process_holds_less_than_3_mib_of_its_own() {
     let lab = Lab::start().await;
 
