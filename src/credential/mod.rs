@@ -26,6 +26,7 @@ mod stamp;
 #[cfg(test)]
 mod tests;
 mod unavailable;
+mod verdict;
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -41,7 +42,8 @@ pub(crate) use oauth2::{
     WaitError,
 };
 pub(crate) use owned::Owned;
-pub(crate) use stamp::{SentToken, Verdict};
+pub(crate) use stamp::SentToken;
+pub(crate) use verdict::Verdict;
 
 use crate::config::{OnClientAuthorization, Report};
 use crate::transport::{BodyNeed, Outgoing};

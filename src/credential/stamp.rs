@@ -1,4 +1,4 @@
-//! Which token a sending carried, and what its answer means for that.
+//! Which token a sending carried.
 
 use std::sync::Arc;
 
@@ -17,15 +17,4 @@ impl SentToken {
     pub(super) fn carries(&mut self, generation: u64) {
         self.generation = self.generation.max(generation);
     }
-}
-
-/// What an answer means for the credential.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Verdict {
-    /// The answer is the app's.
-    Pass,
-    /// The service calls the token dead.
-    NewToken,
-    /// The service wants the same token with another proof, which it has said how to make (RFC 9449 §9).
-    Again,
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::lease::Resting;
+use super::connection::Resting;
 use crate::clock::Moment;
 
 /// One worker's, the one used last at the end: a few are kept busy, and the others grow old.

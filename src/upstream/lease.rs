@@ -1,4 +1,4 @@
-//! A connection, and the right of one request to use it.
+//! The right of one request to use a connection.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -11,24 +11,9 @@ use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::timeout;
 
 use super::Pool;
-use super::permits::Place;
+use super::connection::{Busy, Resting};
 use super::streams::Shared;
-use crate::clock::Moment;
-use crate::transport::{AnswerBody, AtRest, ConnectTimings, Http1Connection, Http2Handle, Outflow, Outgoing, Unsent};
-
-/// An open HTTP/1.1 connection: one request's ([`Busy`]), or nobody's ([`Resting`]). Only an exchange that ended on both
-/// sides makes the former the latter again.
-pub(super) struct PooledConnection<H> {
-    http: H,
-    pub(super) born: Moment,
-    place: Place,
-}
-
-/// Whoever uses it moves its bytes.
-pub(super) type Busy = PooledConnection<Box<Http1Connection>>;
-
-/// Free for any request.
-pub(super) type Resting = PooledConnection<AtRest>;
+use crate::transport::{AnswerBody, ConnectTimings, Http1Connection, Http2Handle, Outflow, Outgoing, Unsent};
 
 /// One request's place on an HTTP/2 connection, until both its answer and the request itself have ended.
 struct Seat {
@@ -61,36 +46,6 @@ enum Carrier {
 
 /// An HTTP/1.1 connection with the last exchange that it carries.
 struct ConnectionUse(RefCell<Busy>);
-
-impl Busy {
-    pub(super) fn new(http: Box<Http1Connection>, place: Place, born: Moment) -> Self {
-        Self { http, born, place }
-    }
-
-    /// The connection without its request, if that has ended so that another may follow; else it is closed.
-    fn into_rest(self) -> Option<Resting> {
-        let Self { http, born, place } = self;
-        Some(PooledConnection { http: http.into_rest()?, born, place })
-    }
-}
-
-impl Resting {
-    pub(super) fn rouse(self) -> Busy {
-        let Self { http, born, place } = self;
-        PooledConnection { http: http.rouse(), born, place }
-    }
-
-    /// Whether no request may be sent on it, as far as is known.
-    pub(super) fn is_closed(&mut self) -> bool {
-        self.http.is_closed()
-    }
-
-    /// Whether something came on it that was not looked at yet.
-    #[cfg(test)]
-    pub(super) fn has_news(&self) -> bool {
-        self.http.has_news()
-    }
-}
 
 /// What is left of a request that was answered before its end.
 trait Remainder {

@@ -5,6 +5,7 @@
 //! is sent again.
 
 mod body;
+mod connection;
 mod count;
 mod idle;
 mod lease;

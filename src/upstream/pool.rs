@@ -29,14 +29,16 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
+use super::connection::{Busy, Resting};
 use super::count::Count;
 use super::idle::IdleConnections;
-use super::lease::{Busy, ConnectionLease, Resting};
+use super::lease::ConnectionLease;
 use super::outage::Recovery;
 use super::permits::Share;
 use super::queue::{Next, Queue, Ticket, WaitOutcome};
 use super::streams::{Shared, SharedConnections};
-use super::{Choice, Error, PooledBody, SendFailure, Timing, Upstream, tasks};
+use super::tasks::{self, TaskOwner};
+use super::{Choice, Error, PooledBody, SendFailure, Timing, Upstream};
 use crate::clock::Moment;
 use crate::telemetry::metrics::Numbers;
 use crate::transport::{self, Connected, Outgoing, Sender};
@@ -301,29 +303,6 @@ impl Pool {
         self.queue.borrow_mut().dial_began(ticket, now, task);
     }
 
-    /// A dial came to its end.
-    pub(super) fn dialed(
-        &self,
-        ticket: Ticket,
-        outcome: Result<Connected, transport::Error>,
-        permit: OwnedSemaphorePermit,
-    ) {
-        match outcome {
-            Ok(connected) => self.connected(connected, permit),
-            Err(error) => {
-                // Before the others are told: one of them may go on to make the next attempt.
-                drop(permit);
-                self.queue.borrow_mut().failed(ticket, &error, Recovery::Handshake, Moment::now());
-            }
-        }
-        self.dial_for_waiting();
-    }
-
-    /// A dial is over, whether its end was heard of or not.
-    pub(super) fn dial_ended(&self, ticket: Ticket) {
-        self.queue.borrow_mut().dial_ended(ticket);
-    }
-
     pub(super) fn connected(&self, connected: Connected, permit: OwnedSemaphorePermit) {
         let now = Moment::now();
         let Connected { sender, driver, spent } = connected;
@@ -358,41 +337,12 @@ impl Pool {
         }
     }
 
-    /// The time has come to look again.
-    pub(super) fn woken(&self) {
-        self.queue.borrow_mut().woken();
-        self.dial_for_waiting();
-    }
-
     // Permits go round among workers.
 
     fn await_permit(&self) {
         if !self.queue.borrow().awaits_permit() {
             let waiter = tasks::wait_for_permit(&self.me, &self.upstream);
             self.queue.borrow_mut().await_permit(waiter);
-        }
-    }
-
-    /// The one that was waited for.
-    pub(super) fn permitted(&self, permit: OwnedSemaphorePermit) {
-        self.queue.borrow_mut().permit_came();
-        let now = Moment::now();
-        let next = self.queue.borrow().next_dial(now);
-        // Those who waited may have been served meanwhile: then it is the next worker's at once.
-        if next == Next::Now {
-            self.dial(permit, now)
-        } else {
-            drop(permit)
-        }
-        self.dial_for_waiting();
-    }
-
-    /// Closes as many idle connections, the oldest first, as other workers want permits.
-    pub(super) fn share_permits(&self) {
-        for _ in 0..self.others_waiting() {
-            if !self.idle.borrow_mut().close_oldest() {
-                self.shared.borrow_mut().close_idle();
-            }
         }
     }
 
@@ -415,6 +365,50 @@ impl Pool {
     /// `None` only while it is being dropped.
     fn rc(&self) -> Option<Rc<Self>> {
         self.me.upgrade()
+    }
+}
+
+impl TaskOwner for Pool {
+    fn dialed(&self, ticket: Ticket, outcome: Result<Connected, transport::Error>, permit: OwnedSemaphorePermit) {
+        match outcome {
+            Ok(connected) => self.connected(connected, permit),
+            Err(error) => {
+                // Before the others are told: one of them may go on to make the next attempt.
+                drop(permit);
+                self.queue.borrow_mut().failed(ticket, &error, Recovery::Handshake, Moment::now());
+            }
+        }
+        self.dial_for_waiting();
+    }
+
+    fn dial_ended(&self, ticket: Ticket) {
+        self.queue.borrow_mut().dial_ended(ticket);
+    }
+
+    fn woken(&self) {
+        self.queue.borrow_mut().woken();
+        self.dial_for_waiting();
+    }
+
+    fn permitted(&self, permit: OwnedSemaphorePermit) {
+        self.queue.borrow_mut().permit_came();
+        let now = Moment::now();
+        let next = self.queue.borrow().next_dial(now);
+        // Those who waited may have been served meanwhile: then it is the next worker's at once.
+        if next == Next::Now {
+            self.dial(permit, now)
+        } else {
+            drop(permit)
+        }
+        self.dial_for_waiting();
+    }
+
+    fn share_permits(&self) {
+        for _ in 0..self.others_waiting() {
+            if !self.idle.borrow_mut().close_oldest() {
+                self.shared.borrow_mut().close_idle();
+            }
+        }
     }
 }
 

@@ -5,18 +5,37 @@
 use std::pin::pin;
 use std::rc::Weak;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::sleep;
 
+use super::Upstream;
 use super::queue::Ticket;
-use super::{Pool, Upstream};
-use std::time::Duration;
+use crate::transport::{self, Connected};
+
+/// To whom they come back.
+pub(super) trait TaskOwner: 'static {
+    /// A dial came to its end.
+    fn dialed(&self, ticket: Ticket, outcome: Result<Connected, transport::Error>, permit: OwnedSemaphorePermit);
+
+    /// A dial is over, whether its end was heard of or not.
+    fn dial_ended(&self, ticket: Ticket);
+
+    /// The permit that was waited for.
+    fn permitted(&self, permit: OwnedSemaphorePermit);
+
+    /// The time has come to look again.
+    fn woken(&self);
+
+    /// Closes as many idle connections, the oldest first, as other workers want permits.
+    fn share_permits(&self);
+}
 
 /// Makes a connection.
-pub(super) fn dial(
-    pool: &Weak<Pool>,
+pub(super) fn dial<P: TaskOwner>(
+    pool: &Weak<P>,
     upstream: &Arc<Upstream>,
     ticket: Ticket,
     permit: OwnedSemaphorePermit,
@@ -34,7 +53,7 @@ pub(super) fn dial(
 }
 
 /// Stands in line for a permit: one place for this worker, however many wait in it.
-pub(super) fn wait_for_permit(pool: &Weak<Pool>, upstream: &Arc<Upstream>) -> AbortHandle {
+pub(super) fn wait_for_permit<P: TaskOwner>(pool: &Weak<P>, upstream: &Arc<Upstream>) -> AbortHandle {
     let (pool, upstream) = (pool.clone(), Arc::clone(upstream));
     let waiter = spawn_local(async move {
         let permit = upstream.permits.wait().await;
@@ -46,7 +65,7 @@ pub(super) fn wait_for_permit(pool: &Weak<Pool>, upstream: &Arc<Upstream>) -> Ab
 }
 
 /// Has the pool look again after a while.
-pub(super) fn wake_after(pool: &Weak<Pool>, pause: Duration) -> AbortHandle {
+pub(super) fn wake_after<P: TaskOwner>(pool: &Weak<P>, pause: Duration) -> AbortHandle {
     let pool = pool.clone();
     let alarm = spawn_local(async move {
         sleep(pause).await;
@@ -58,7 +77,7 @@ pub(super) fn wake_after(pool: &Weak<Pool>, pause: Duration) -> AbortHandle {
 }
 
 /// Listens for other workers that want a permit: an idle connection here holds one.
-pub(super) fn share_permits(pool: &Weak<Pool>, upstream: &Arc<Upstream>) -> AbortHandle {
+pub(super) fn share_permits<P: TaskOwner>(pool: &Weak<P>, upstream: &Arc<Upstream>) -> AbortHandle {
     let (pool, upstream) = (pool.clone(), Arc::clone(upstream));
     let sharing = spawn_local(async move {
         loop {
@@ -76,12 +95,12 @@ pub(super) fn share_permits(pool: &Weak<Pool>, upstream: &Arc<Upstream>) -> Abor
 }
 
 /// A connection in the making: counted until it ends, however it ends.
-struct Dialing {
-    pool: Weak<Pool>,
+struct Dialing<P: TaskOwner> {
+    pool: Weak<P>,
     ticket: Ticket,
 }
 
-impl Drop for Dialing {
+impl<P: TaskOwner> Drop for Dialing<P> {
     fn drop(&mut self) {
         if let Some(pool) = self.pool.upgrade() {
             pool.dial_ended(self.ticket);

@@ -17,9 +17,9 @@ use serde::Serialize;
 use super::assertion::fresh_name;
 use super::challenge;
 use crate::config::Scheme;
-use crate::credential::Verdict;
 use crate::credential::jws::{JwsSigner, SigningError, thumbprint};
 use crate::credential::sensitive::secret_value;
+use crate::credential::verdict::Verdict;
 use crate::digest::sha256;
 use crate::secret::Secret;
 

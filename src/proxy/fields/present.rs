@@ -157,6 +157,7 @@ const LENGTHS: u64 = {
     let lengths = [10, 16, 18, 25, 19, 17, 14, 11, 7, 12, 13];
     let (mut bits, mut at) = (0, 0);
     while at < lengths.len() {
+        // Invariant: it is below the length, and this runs when it is compiled.
         bits |= 1 << lengths[at];
         at += 1;
     }

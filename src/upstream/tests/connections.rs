@@ -16,7 +16,7 @@ use crate::clock::Moment;
 use crate::config;
 use crate::transport::RequestBody;
 use crate::transport::tests::lab::{self, Service, app_body, get, outgoing, read_head};
-use crate::upstream::lease::Resting;
+use crate::upstream::connection::Resting;
 use crate::upstream::{Choice, Pool, PooledBody, Timing};
 
 /// Sends a request of which the app holds the second half back, and waits for the answer that comes all the same.

@@ -32,7 +32,7 @@ const GROUND: &[&str] = &[
     "deadline",
     "digest",
     "blocking",
-    "gather",
+    "coalesced_writes",
     "guard",
     "hex",
     "incoming",
@@ -300,9 +300,10 @@ impl Source {
             if ["mod", "lib", "main"].contains(&stem) { folder.to_owned() } else { format!("{folder}/{stem}") };
         let declared = self.places("mod ").into_iter().filter_map(|at| {
             let name = identifier(&self.code[at + 4..]);
-            // What the fuzz targets play beside the tests is no part of the program either.
-            let only_for = ["#[cfg(test)]", "#[cfg(any(test, feature ="];
-            let is_test = only_for.iter().any(|only| attributes(&self.code, at).contains(only));
+            // What the fuzz targets play beside the tests is no part of the program either; the demo is.
+            let only_for = ["#[cfg(test)]", "#[cfg(any(test, feature = \"bench\"))]"];
+            let attributes = &self.text[at - attributes(&self.code, at).len()..at];
+            let is_test = only_for.iter().any(|only| attributes.contains(only));
             (is_test && self.code[at + 4 + name.len()..].starts_with(';')).then_some(name)
         });
         let path = |name: String| format!("{inside}/{name}").trim_start_matches('/').to_owned();
