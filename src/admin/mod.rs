@@ -141,8 +141,8 @@ impl<'a> AdminPage<'a> {
             "/api/reload" => Some(Self::Reload),
             "/api/explain" => Some(Self::Explain(target.query().unwrap_or_default())),
             path => {
-                let (name, deed) = path.strip_prefix("/api/services/")?.split_once('/')?;
-                Some(Self::Service(name, ServiceAction::at(deed)?))
+                let (name, action) = path.strip_prefix("/api/services/")?.split_once('/')?;
+                Some(Self::Service(name, ServiceAction::at(action)?))
             }
         }
     }
@@ -187,7 +187,7 @@ impl<'a> AdminPage<'a> {
             Self::Status => json(StatusCode::OK, &status::of(cx)),
             Self::Reload => reload(cx).await,
             Self::Explain(query) => explain::answer(query, cx).unwrap_or_else(Refusal::answer),
-            Self::Service(name, deed) => deed.answer(name, cx).await.unwrap_or_else(Refusal::answer),
+            Self::Service(name, action) => action.answer(name, cx).await.unwrap_or_else(Refusal::answer),
         }
     }
 }

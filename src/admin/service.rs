@@ -209,8 +209,8 @@ impl HandedOut {
             body: transport::RequestBody::Empty,
         };
         let own = RefCell::new(Attachments::default());
-        let behalf = credential.subject_tokens(&outgoing.fields);
-        credential.authorize(&own, &behalf, &mut outgoing).await?;
+        let subjects = credential.subject_tokens(&outgoing.fields);
+        credential.authorize(&own, &subjects, &mut outgoing).await?;
         tracing::info!(service = service.name.as_str(), "the credential was handed out on the admin port");
 
         let expires = credential.slots().filter_map(|slot| slot.expires()).min();

@@ -52,8 +52,8 @@ impl RouteTable {
 }
 
 fn consider<'t>(rule: &'t Rule, winner: Option<&Rule>, asked: &AskedRoute<'_>) -> Considered<'t> {
-    let verdict = match (asked.obstacle(rule), winner) {
-        (Some(obstacle), _) => RouteVerdict::PassedOver(obstacle),
+    let verdict = match (asked.mismatch(rule), winner) {
+        (Some(mismatch), _) => RouteVerdict::PassedOver(mismatch),
         (None, Some(winner)) if !std::ptr::eq(winner, rule) => {
             RouteVerdict::LessSpecific(Advantage::of(&winner.rank(), &rule.rank()))
         }
@@ -67,7 +67,7 @@ fn nearness(considered: &Considered<'_>, question: &Question<'_>) -> impl Ord + 
     let (class, passed) = match considered.verdict {
         RouteVerdict::Wins => (0, 0),
         RouteVerdict::LessSpecific(_) => (1, 0),
-        RouteVerdict::PassedOver(obstacle) => (2, obstacle.passed()),
+        RouteVerdict::PassedOver(mismatch) => (2, mismatch.passed()),
     };
     let path = &considered.rule.path;
     let shared = path.bytes().zip(question.path.bytes()).take_while(|(ours, theirs)| ours == theirs).count();
@@ -92,7 +92,7 @@ impl fmt::Display for RouteVerdict<'_> {
         match self {
             Self::Wins => formatter.write_str("wins"),
             Self::LessSpecific(advantage) => write!(formatter, "fits, but the winner {advantage}"),
-            Self::PassedOver(obstacle) => obstacle.fmt(formatter),
+            Self::PassedOver(mismatch) => mismatch.fmt(formatter),
         }
     }
 }

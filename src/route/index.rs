@@ -1,7 +1,7 @@
 //! Where rules are looked up: by host, then by path, the most specific first.
 //!
 //! Promises that a look-up costs as much with ten thousand routes as with ten, and allocates nothing. It only proposes
-//! rules, in the order of their rank: `obstacle` decides which of them fit.
+//! rules, in the order of their rank: `mismatch` decides which of them fit.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -111,7 +111,7 @@ fn first_of_run<'t>(run: &'t [Rule], asked: &AskedRoute<'_>) -> Option<&'t Rule>
     run[start..]
         .iter()
         .take_while(|rule| compare_values(rule, asked).is_eq())
-        .find(|rule| asked.obstacle(rule).is_none())
+        .find(|rule| asked.mismatch(rule).is_none())
 }
 
 fn compare_values(rule: &Rule, asked: &AskedRoute<'_>) -> Ordering {

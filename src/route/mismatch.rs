@@ -18,10 +18,10 @@ pub(super) struct AskedRoute<'q> {
 
 impl AskedRoute<'_> {
     /// What keeps `rule` from fitting; `None` if it fits.
-    pub(super) fn obstacle<'t>(&self, rule: &'t Rule) -> Option<Mismatch<'t>> {
+    pub(super) fn mismatch<'t>(&self, rule: &'t Rule) -> Option<Mismatch<'t>> {
         let Question { path, method, fields, .. } = *self.question;
-        if let Some(obstacle) = self.host_obstacle(rule) {
-            return Some(obstacle);
+        if let Some(mismatch) = self.host_obstacle(rule) {
+            return Some(mismatch);
         }
         if !is_under(path, &rule.path) {
             let goes_on = path.starts_with(&*rule.path);

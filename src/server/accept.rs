@@ -173,8 +173,8 @@ impl Carriers {
     /// each of them has something to say, or to hear.
     async fn dismiss_longest_silent(&self) {
         match self {
-            Self::Here(floor) => {
-                floor.sweep.dismiss_longest_silent();
+            Self::Here(shared) => {
+                shared.sweep.dismiss_longest_silent();
             }
             Self::Workers(workers) => {
                 let mut longest = None;

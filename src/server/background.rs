@@ -32,7 +32,7 @@ pub(crate) struct Background {
 #[derive(Clone)]
 struct RoleShared {
     gate: Arc<ConnectionLimit>,
-    floor: Rc<ThreadShared>,
+    shared: Rc<ThreadShared>,
     vital: Vital,
 }
 
@@ -61,8 +61,8 @@ impl Background {
 
     /// Closes what is idle on the admin and health ports; the rest ends after its answer.
     pub(crate) fn close(&self) {
-        self.operators.floor.close();
-        self.probes.floor.close();
+        self.operators.shared.close();
+        self.probes.shared.close();
     }
 
     /// Resolves once no connection of the admin and health ports is open.
@@ -96,22 +96,22 @@ impl Background {
 
 impl RoleShared {
     fn new(places: usize, vital: &Vital) -> Self {
-        let floor = Rc::new(ThreadShared::default());
-        let swept = Rc::clone(&floor);
+        let shared = Rc::new(ThreadShared::default());
+        let swept = Rc::clone(&shared);
         vital.endless("the background's sweep", async move { swept.sweep.run().await });
-        Self { gate: Arc::new(ConnectionLimit::new(places)), floor, vital: vital.clone() }
+        Self { gate: Arc::new(ConnectionLimit::new(places)), shared, vital: vital.clone() }
     }
 
     fn serve<P: Port>(&self, socket: Arc<ListeningSocket>, stop: watch::Receiver<Stop>, port: Rc<P>) {
-        let floor = Rc::clone(&self.floor);
-        let here = Carriers::Here(Rc::clone(&floor));
+        let shared = Rc::clone(&self.shared);
+        let here = Carriers::Here(Rc::clone(&shared));
         self.vital.finite(
             accept::NAME,
             accept::run(socket, Arc::clone(&self.gate), stop, here, move |accepted| {
-                let (port, floor) = (Rc::clone(&port), Rc::clone(&floor));
+                let (port, shared) = (Rc::clone(&port), Rc::clone(&shared));
                 passing(async move {
                     let Accepted { stream, peer, place } = accepted;
-                    connection::serve(stream, peer, port, floor).await;
+                    connection::serve(stream, peer, port, shared).await;
                     drop(place);
                 });
             }),

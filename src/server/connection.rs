@@ -69,23 +69,23 @@ pub(crate) struct ThreadShared {
 }
 
 /// Serves one client connection until it ends.
-pub(crate) async fn serve<P: Port>(mut stream: ClientStream, peer: Peer, port: Rc<P>, floor: Rc<ThreadShared>) {
-    let deadline = floor.sweep.connection();
+pub(crate) async fn serve<P: Port>(mut stream: ClientStream, peer: Peer, port: Rc<P>, shared: Rc<ThreadShared>) {
+    let deadline = shared.sweep.connection();
     if let Some(refusal) = port.turns_away(peer) {
         return Box::pin(error_reply::turned_away(&*port, stream, refusal, peer, &deadline)).await;
     }
-    let arrival = Rc::new(Arrival { peer, drain: Rc::clone(&floor.drain), numbers: RefCell::default() });
+    let arrival = Rc::new(Arrival { peer, drain: Rc::clone(&shared.drain), numbers: RefCell::default() });
     let mut since = Since::Accepted(deadline.now());
     // The first request may be the only one.
-    let mut habit = ParkPolicy::Rare;
+    let mut park = ParkPolicy::Rare;
     loop {
         let began = deadline.now();
-        let Parked::Readable = parked(&stream, since, &deadline, &port.limits(), &floor).await else { return };
+        let Parked::Readable = parked(&stream, since, &deadline, &port.limits(), &shared).await else { return };
         if since == Since::Answered {
-            habit = if deadline.now() - began >= RARE_AFTER { ParkPolicy::Rare } else { ParkPolicy::Steady };
+            park = if deadline.now() - began >= RARE_AFTER { ParkPolicy::Rare } else { ParkPolicy::Steady };
         }
         // In a box, so that a parked task does not carry its room.
-        match Box::pin(awake(stream, since, habit, &port, &arrival, &deadline, &floor)).await {
+        match Box::pin(awake(stream, since, park, &port, &arrival, &deadline, &shared)).await {
             Some(idle) => (stream, since) = idle,
             None => return,
         }
@@ -97,21 +97,21 @@ pub(crate) async fn serve<P: Port>(mut stream: ClientStream, peer: Peer, port: R
 async fn awake<P: Port>(
     mut stream: ClientStream,
     mut since: Since,
-    mut habit: ParkPolicy,
+    mut park: ParkPolicy,
     port: &Rc<P>,
     arrival: &Rc<Arrival>,
     deadline: &ConnectionDeadline,
-    floor: &ThreadShared,
+    shared: &ThreadShared,
 ) -> Option<(ClientStream, Since)> {
     // Lent to one exchange after the other; a parked connection has none.
-    let of_exchanges = floor.sweep.exchange();
+    let of_exchanges = shared.sweep.exchange();
     let mut replay = Bytes::new();
     loop {
         let limits = port.limits();
         let (io, progress) = Io::new(stream, replay, &of_exchanges);
         let mut connection = builder(&limits).serve_connection(TokioIo::new(io), exchanges(port, arrival, &progress));
         let waits = (Waits::Exchange, 0);
-        let mut driver = HttpDriver { progress: &progress, deadline, limits: &limits, floor, since, habit, waits };
+        let mut driver = HttpDriver { progress: &progress, deadline, limits: &limits, shared, since, park, waits };
         let end = poll_fn(|cx| driver.poll(&mut connection, cx)).await;
 
         let parts = connection.into_parts();
@@ -121,13 +121,13 @@ async fn awake<P: Port>(
         }
         match end {
             ConnectionEnd::Idle(between) => {
-                floor.parkings.set(floor.parkings.get() + u32::from(since == Since::Answered));
+                shared.parkings.set(shared.parkings.get() + u32::from(since == Since::Answered));
                 (stream, replay) = (socket.serve_again(between), join(parts.read_buf, unread));
                 if replay.is_empty() {
                     return Some((stream, since));
                 }
                 // The next head is here already.
-                habit = ParkPolicy::Steady;
+                park = ParkPolicy::Steady;
                 continue;
             }
             ConnectionEnd::Closed if progress.was_closed() => {}
@@ -198,7 +198,7 @@ async fn parked(
     since: Since,
     deadline: &ConnectionDeadline,
     limits: &Limits,
-    floor: &ThreadShared,
+    shared: &ThreadShared,
 ) -> Parked {
     match since {
         // Who says nothing shows no token either, and must not hold a place for long.
@@ -211,7 +211,7 @@ async fn parked(
         if stream.poll_readable(cx).is_ready() {
             return Poll::Ready(Parked::Readable);
         }
-        if floor.drain.get() == DrainPhase::Begun && since == Since::Answered {
+        if shared.drain.get() == DrainPhase::Begun && since == Since::Answered {
             if stream.has_unread() {
                 // Closing it now would reset it under a request that the runtime is about to hear of.
                 cx.waker().wake_by_ref();
@@ -219,7 +219,7 @@ async fn parked(
             }
             return Poll::Ready(Parked::Over);
         }
-        if floor.drain.get() == DrainPhase::Begun && !std::mem::replace(&mut hurried, true) {
+        if shared.drain.get() == DrainPhase::Begun && !std::mem::replace(&mut hurried, true) {
             // It came out of the queue as the drain began: its first request is on its way.
             deadline.arm(Some(FIRST_REQUEST_WHILE_CLOSING));
         }
@@ -238,9 +238,9 @@ struct HttpDriver<'a> {
     /// The connection's: what an exchange waits for is its own affair.
     deadline: &'a ConnectionDeadline,
     limits: &'a Limits,
-    floor: &'a ThreadShared,
+    shared: &'a ThreadShared,
     since: Since,
-    habit: ParkPolicy,
+    park: ParkPolicy,
     /// What was waited for at the last poll, and after how many steps.
     waits: (Waits, u32),
 }
@@ -266,7 +266,7 @@ impl HttpDriver<'_> {
             Waits::Nothing => Poll::Ready(ConnectionEnd::Closed),
             Waits::Head => self.deadline.poll_expired(cx).map(|_| ConnectionEnd::TooSlow),
             Waits::Idle => {
-                let waits = self.floor.drain.get() == DrainPhase::Ahead && self.habit == ParkPolicy::Steady;
+                let waits = self.shared.drain.get() == DrainPhase::Ahead && self.park == ParkPolicy::Steady;
                 if waits {
                     ready!(self.deadline.poll_expired(cx));
                 }

@@ -131,8 +131,8 @@ impl Port for Ledger {
 
 /// Plays the client's side and serves it. Must run on a local runtime.
 pub(crate) async fn play(socket: TrialSocket, pieces: &[TrialPiece]) -> io::Result<TrialOutcome> {
-    let (floor, port) = (Rc::new(ThreadShared::default()), Rc::new(Ledger::default()));
-    let serve = |stream, peer| spawn_local(connection::serve(stream, peer, Rc::clone(&port), Rc::clone(&floor)));
+    let (shared, port) = (Rc::new(ThreadShared::default()), Rc::new(Ledger::default()));
+    let serve = |stream, peer| spawn_local(connection::serve(stream, peer, Rc::clone(&port), Rc::clone(&shared)));
     let (got, error) = match socket {
         TrialSocket::Tcp => {
             let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -140,12 +140,13 @@ pub(crate) async fn play(socket: TrialSocket, pieces: &[TrialPiece]) -> io::Resu
             client.set_nodelay(true)?;
             let (accepted, peer) = listener.accept().await?;
             let (reading, writing) = client.into_split();
-            converse(reading, writing, pieces, &floor, serve(ClientStream::Tcp(accepted), Peer::Tcp(peer))).await
+            converse(reading, writing, pieces, &shared, serve(ClientStream::Tcp(accepted), Peer::Tcp(peer))).await
         }
         TrialSocket::Unix => {
             let (client, accepted) = UnixStream::pair()?;
             let (reading, writing) = client.into_split();
-            converse(reading, writing, pieces, &floor, serve(ClientStream::Unix(accepted), Peer::Unix { uid: 0 })).await
+            converse(reading, writing, pieces, &shared, serve(ClientStream::Unix(accepted), Peer::Unix { uid: 0 }))
+                .await
         }
     };
     Ok(TrialOutcome { asked: port.take(), got, error })
@@ -156,7 +157,7 @@ async fn converse(
     mut reading: impl AsyncReadExt + Unpin + 'static,
     mut writing: impl AsyncWriteExt + Unpin,
     pieces: &[TrialPiece],
-    floor: &ThreadShared,
+    shared: &ThreadShared,
     served: JoinHandle<()>,
 ) -> (Vec<u8>, Option<io::ErrorKind>) {
     let reader = spawn_local(async move {
@@ -173,7 +174,7 @@ async fn converse(
                 for _ in 0..ticks {
                     // Bytes must have arrived before time passes, or the clock would overtake them.
                     take_turns(TURNS_TO_ARRIVE).await;
-                    floor.sweep.tick();
+                    shared.sweep.tick();
                 }
             }
         }

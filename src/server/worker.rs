@@ -173,30 +173,30 @@ async fn run(
     vital: Vital,
     pulse: Pulse,
 ) {
-    let floor = Rc::new(ThreadShared::default());
+    let shared = Rc::new(ThreadShared::default());
     let context = Rc::new(context);
-    start_upkeep(&floor, &context, &vital, pulse);
+    start_upkeep(&shared, &context, &vital, pulse);
     loop {
         tokio::select! {
             order = inbox.recv() => match order {
                 Some(Order::Serve(connection)) => {
                     let counted = Counted(Arc::clone(&open));
                     match connection.receive() {
-                        Ok(accepted) => carry(accepted, &context, &floor, counted),
+                        Ok(accepted) => carry(accepted, &context, &shared, counted),
                         Err(error) => tracing::warn!(%error, "an accepted connection can't be watched"),
                     }
                 }
                 Some(Order::Accept { socket, gate, stop }) => {
-                    let (context, floor, open) = (Rc::clone(&context), Rc::clone(&floor), Arc::clone(&open));
-                    let here = Carriers::Here(Rc::clone(&floor));
+                    let (context, shared, open) = (Rc::clone(&context), Rc::clone(&shared), Arc::clone(&open));
+                    let here = Carriers::Here(Rc::clone(&shared));
                     vital.finite(accept::NAME, accept::run(socket, gate, stop, here, move |accepted| {
                         open.fetch_add(1, Ordering::Relaxed);
-                        carry(accepted, &context, &floor, Counted(Arc::clone(&open)));
+                        carry(accepted, &context, &shared, Counted(Arc::clone(&open)));
                     }));
                 }
                 // Whoever asked may be gone.
-                Some(Order::LongestSilence(tell)) => drop(tell.send(floor.sweep.longest_silence())),
-                Some(Order::DismissLongestSilent) => drop(floor.sweep.dismiss_longest_silent()),
+                Some(Order::LongestSilence(tell)) => drop(tell.send(shared.sweep.longest_silence())),
+                Some(Order::DismissLongestSilent) => drop(shared.sweep.dismiss_longest_silent()),
                 #[cfg(test)]
                 Some(Order::Do(this)) => this(),
                 None => return,
@@ -205,7 +205,7 @@ async fn run(
                 let now = *phase.borrow_and_update();
                 match now {
                     Phase::Serving if changed.is_ok() => {}
-                    Phase::Closing if changed.is_ok() => floor.close(),
+                    Phase::Closing if changed.is_ok() => shared.close(),
                     // Dropping the runtime drops every connection: those in an exchange are reset.
                     _ => return,
                 }
@@ -214,11 +214,11 @@ async fn run(
     }
 }
 
-fn carry(accepted: Accepted, context: &Rc<proxy::Context>, floor: &Rc<ThreadShared>, counted: Counted) {
-    let (context, floor) = (Rc::clone(context), Rc::clone(floor));
+fn carry(accepted: Accepted, context: &Rc<proxy::Context>, shared: &Rc<ThreadShared>, counted: Counted) {
+    let (context, shared) = (Rc::clone(context), Rc::clone(shared));
     passing(async move {
         let _held = (counted, accepted.place);
-        connection::serve(accepted.stream, accepted.peer, context, floor).await;
+        connection::serve(accepted.stream, accepted.peer, context, shared).await;
     });
 }
 
@@ -232,22 +232,22 @@ impl Drop for Counted {
 }
 
 /// The tasks that every worker has beside its connections.
-fn start_upkeep(floor: &Rc<ThreadShared>, context: &Rc<proxy::Context>, vital: &Vital, pulse: Pulse) {
-    let swept = Rc::clone(floor);
+fn start_upkeep(shared: &Rc<ThreadShared>, context: &Rc<proxy::Context>, vital: &Vital, pulse: Pulse) {
+    let swept = Rc::clone(shared);
     vital.endless("a worker's sweep", async move { swept.sweep.run().await });
     let followed = Rc::clone(context);
     vital.endless("a worker's follower of the config", async move { followed.follow().await });
-    vital.endless("a worker's upkeep", keep_up(Rc::clone(floor), Rc::clone(context), pulse));
+    vital.endless("a worker's upkeep", keep_up(Rc::clone(shared), Rc::clone(context), pulse));
 }
 
 /// Looks through the pools once a second, and shows that the worker turns.
-async fn keep_up(floor: Rc<ThreadShared>, context: Rc<proxy::Context>, pulse: Pulse) -> Infallible {
+async fn keep_up(shared: Rc<ThreadShared>, context: Rc<proxy::Context>, pulse: Pulse) -> Infallible {
     let mut interval = tokio::time::interval(BEAT);
     loop {
         interval.tick().await;
         pulse.beat();
         context.sweep(Moment::now());
-        floor.trim();
+        shared.trim();
     }
 }
 

@@ -27,7 +27,7 @@ async fn a_connection_in_steady_use_is_parked_once_it_pauses() {
     for _ in 0..20 {
         client.get("/again").await;
     }
-    assert_eq!(lab.floor.parkings.get(), 1);
+    assert_eq!(lab.shared.parkings.get(), 1);
     lab.pass(crate::deadline::TICK).await;
 
     lab.until_parked(2).await;
@@ -102,11 +102,11 @@ async fn the_first_head_is_timed_from_the_beginning_of_its_connection() {
     let mut client = lab.client().await;
     settle().await;
     lab.pass(Duration::from_secs(6)).await;
-    let due = lab.floor.sweep.next_due();
+    let due = lab.shared.sweep.next_due();
     client.send("GET /x HTTP/1.1\r\nhost: lo").await;
-    until(|| lab.floor.sweep.next_due() != Some(u32::MAX)).await;
+    until(|| lab.shared.sweep.next_due() != Some(u32::MAX)).await;
     settle().await;
-    assert_eq!(lab.floor.sweep.next_due(), due, "as it was before the first byte");
+    assert_eq!(lab.shared.sweep.next_due(), due, "as it was before the first byte");
 
     lab.pass(Duration::from_secs(5)).await;
 
@@ -252,7 +252,7 @@ async fn connection_close_and_http_1_0_end_with_their_answer() {
         drop(client.socket);
         client.served.await.unwrap();
     }
-    assert_eq!(lab.floor.parkings.get(), 0);
+    assert_eq!(lab.shared.parkings.get(), 0);
 }
 
 #[tokio::test(flavor = "local")]
@@ -297,10 +297,10 @@ async fn what_comes_after_a_last_answer_is_dropped_until_it_has_been_silent_for_
 
         for round in 0..20 {
             lab.pass(Duration::from_millis(1_500)).await;
-            let due = lab.floor.sweep.next_due();
-            lab.floor.sweep.tick();
+            let due = lab.shared.sweep.next_due();
+            lab.shared.sweep.tick();
             client.send("GET /smuggled HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
-            until(|| lab.floor.sweep.next_due() > due).await;
+            until(|| lab.shared.sweep.next_due() > due).await;
             assert!(!client.served.is_finished(), "{unwanted}, round {round}");
         }
         lab.pass(Duration::from_secs(3)).await;

@@ -12,7 +12,7 @@ async fn idle_connections_close_when_the_drain_begins() {
         steady.get("/one").await;
     }
 
-    lab.floor.close();
+    lab.shared.close();
 
     assert_eq!(parked.rest().await.unwrap(), "");
     assert_eq!(steady.rest().await.unwrap(), "");
@@ -29,7 +29,7 @@ async fn what_is_asked_or_begun_before_the_drain_is_answered_with_connection_clo
     lab.until_asked(2).await;
     settle().await;
 
-    lab.floor.close();
+    lab.shared.close();
     settle().await;
     lab.port.gate.notify_one();
     begun.send(&second[10..]).await;
@@ -51,7 +51,7 @@ async fn a_request_on_its_way_as_the_drain_begins_is_answered() {
     for client in [&mut fresh, &mut parked] {
         client.socket.try_write(get("/two").as_bytes()).unwrap();
     }
-    lab.floor.close();
+    lab.shared.close();
 
     for client in [&mut fresh, &mut parked] {
         assert!(client.rest().await.unwrap().ends_with("GET /two "));
@@ -63,7 +63,7 @@ async fn a_client_that_has_asked_nothing_yet_has_a_second_to_do_so() {
     let lab = Lab::default();
     let (mut quick, mut silent) = (lab.client().await, lab.client().await);
 
-    lab.floor.close();
+    lab.shared.close();
     settle().await;
     let answer = quick.get("/one").await;
     lab.pass(std::time::Duration::from_secs(1)).await;

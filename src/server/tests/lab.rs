@@ -98,7 +98,7 @@ impl Port for Echo {
 #[derive(Default)]
 pub(super) struct Lab {
     pub(super) port: Rc<Echo>,
-    pub(super) floor: Rc<ThreadShared>,
+    pub(super) shared: Rc<ThreadShared>,
 }
 
 impl Lab {
@@ -107,8 +107,8 @@ impl Lab {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (accepted, peer) = listener.accept().await.unwrap();
-        let (port, floor) = (Rc::clone(&self.port), Rc::clone(&self.floor));
-        let served = spawn_local(connection::serve(ClientStream::Tcp(accepted), Peer::Tcp(peer), port, floor));
+        let (port, shared) = (Rc::clone(&self.port), Rc::clone(&self.shared));
+        let served = spawn_local(connection::serve(ClientStream::Tcp(accepted), Peer::Tcp(peer), port, shared));
         Client { socket, served }
     }
 
@@ -116,14 +116,14 @@ impl Lab {
     pub(super) async fn pass(&self, time: Duration) {
         // One more, as the tick in progress does not count.
         for _ in 0..=time.as_millis().div_ceil(250) {
-            self.floor.sweep.tick();
+            self.shared.sweep.tick();
         }
         settle().await;
     }
 
     /// Waits until so many connections were parked after an answer.
     pub(super) async fn until_parked(&self, times: u32) {
-        until(|| self.floor.parkings.get() == times).await;
+        until(|| self.shared.parkings.get() == times).await;
     }
 
     pub(super) async fn until_asked(&self, times: usize) {
