@@ -1,6 +1,6 @@
 //! The admin port: probes, metrics, status, reload, and what is done with one service.
 //!
-//! Opens no socket: `server` carries its connections and fills its [`Context`]. Every answer here is live, so none may
+//! Opens no socket: `server` carries its connections and fills its [`AdminContext`]. Every answer here is live, so none may
 //! be stored, and none names the proxy (`Proxy-Status` is for the traffic ports).
 
 mod explain;

@@ -1,4 +1,4 @@
-//! KnownNames that point to something else in the file: a certificate, a service.
+//! Names that point to something else in the file: a certificate, a service.
 
 use std::collections::HashSet;
 use std::rc::Rc;

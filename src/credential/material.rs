@@ -16,8 +16,8 @@ pub(crate) struct Material<'a> {
     pub(crate) certificates: &'a BTreeMap<CertificateName, Arc<Certificate>>,
     /// Where entries are shared: services that agree on all of an entry get the same slot.
     pub(crate) slots: &'a Slots,
-    /// Where first tokens of this service's identities wait for each other; `None`: it is itself alone, and waits for
-    /// nobody.
+    /// Where first tokens of this service's identities wait for each other; `None`: it has one, which waits
+    /// for nobody.
     pub(crate) first_tokens: Option<&'a Arc<FirstTokenLimiter>>,
     /// Of the token endpoints of this service's identities.
     pub(crate) tls_cache: &'a TlsCache,

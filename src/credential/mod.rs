@@ -119,7 +119,7 @@ impl Credential {
         of_bearer.or_else(|| self.slot().map(|slot| slot.status()))
     }
 
-    /// On whose behalf a request is made that came with these fields.
+    /// On whose subjects a request is made that came with these fields.
     pub(crate) fn subject_tokens(&self, fields: &HeaderMap) -> SubjectTokens {
         let parts = self.parts.iter().enumerate();
         SubjectTokens::read(fields, parts.filter_map(|(place, part)| Some((place, part.bearer()?.subject()?))))
@@ -159,15 +159,15 @@ impl Credential {
     ///
     /// # Errors
     /// When no token can be had: with the last attempt's reason and the time to the next. When a secret can't be had.
-    /// When the request does not say on whose behalf it is made. When the target has no room for a query credential.
+    /// When the request does not say on whose subjects it is made. When the target has no room for a query credential.
     /// When the request can't be signed.
     pub(crate) async fn authorize(
         &self,
         own: &RefCell<Attachments>,
-        behalf: &SubjectTokens,
+        subjects: &SubjectTokens,
         outgoing: &mut Outgoing,
     ) -> Result<SentToken, Error> {
-        let mut sending = Sending { place: 0, own, behalf, outgoing, stamp: SentToken::default() };
+        let mut sending = Sending { place: 0, own, subjects, outgoing, stamp: SentToken::default() };
         for (place, part) in self.parts.iter().enumerate() {
             if self.on_client_authorization == OnClientAuthorization::Keep && part.was_sent(sending.outgoing) {
                 continue;

@@ -40,7 +40,7 @@ pub(super) trait Part {
         None
     }
 
-    /// It, if it is a token of OAuth 2.0.
+    /// Itself, where it is a token of OAuth 2.0.
     fn bearer(&self) -> Option<&Bearer> {
         None
     }
@@ -57,7 +57,7 @@ pub(super) struct Sending<'a> {
     pub(super) place: usize,
     /// The worker's own copies.
     pub(super) own: &'a RefCell<Attachments>,
-    pub(super) behalf: &'a SubjectTokens,
+    pub(super) subjects: &'a SubjectTokens,
     pub(super) outgoing: &'a mut Outgoing,
     /// Which token it carries.
     pub(super) stamp: SentToken,

@@ -1,6 +1,6 @@
 //! An HTTPS server on a free loopback port, the ground that both parts of the demo stand on.
 //!
-//! HTTP/1.1 only; a request is read whole before it is answered. It stops when its [`Endpoint`] is dropped.
+//! HTTP/1.1 only; a request is read whole before it is answered. It stops when its [`DemoServer`] is dropped.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -34,7 +34,7 @@ pub(super) struct ExchangeRecord {
     uploads: bool,
     upload: Option<Rc<UploadWatch>>,
     began: Instant,
-    /// ConnectTimings waiting for others.
+    /// Spent waiting for others.
     waited: Duration,
     /// For what it was, if the app is to hear it.
     timing: Option<Box<ServerTiming>>,

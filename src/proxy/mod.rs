@@ -45,7 +45,7 @@ use crate::route::{self, Match, RouteTable};
 use admit::{Admission, Named};
 use exchange::ExchangeRecord;
 use principal::Principal;
-use send::Request as Sending;
+use send::OutboundRequest;
 use timing::ExchangePhase;
 
 /// What is known of the app's connection.
@@ -96,7 +96,7 @@ impl fmt::Display for Peer {
 
 /// Carries one request to its service and the answer back.
 ///
-/// The phases have one file each and the same names in logs, metrics and docs. The request is in its [`Exchange`] before
+/// The phases have one file each and the same names in logs, metrics and docs. The request is in its [`ExchangeRecord`] before
 /// there is a future: whatever a future holds is moved with it. `deadline` is for whatever the exchange waits for: the
 /// answer's head, a body that stalls.
 pub(crate) fn handle(
@@ -138,7 +138,7 @@ async fn carry(body: IncomingBody, exchange: &mut ExchangeRecord) -> Result<Resp
 
     // Who comes before what: the fields that say so are taken off with the others.
     let who = Principal::of(&exchange.head, half, &exchange.arrival)?;
-    let mut request = Sending::prepare(who, body, target, present, half, exchange)?;
+    let mut request = OutboundRequest::prepare(who, body, target, present, half, exchange)?;
     let mut response = request.send(half, exchange).await?;
     if shares_origin {
         fields::leave_shared_origin_alone(response.headers_mut());

@@ -29,7 +29,7 @@ use crate::transport::{BodyNeed, ContinueGate, Outgoing, ReplayBuffer, RequestBo
 use crate::upstream::{self, Choice, Pool, PooledBody, Timing};
 
 /// A request on its way to its service, and what is kept of it to send it again.
-pub(super) struct Request {
+pub(super) struct OutboundRequest {
     /// Who it is sent as, and sent again.
     who: Principal,
     /// What the next sending sends; ready but for the credential.
@@ -50,7 +50,7 @@ enum SendError {
     Expired(Error),
 }
 
-impl Request {
+impl OutboundRequest {
     /// Makes an app's request that of the service, to be sent as `who`; what `admit` saw of its fields is `present`.
     ///
     /// # Errors
@@ -285,7 +285,7 @@ fn open_in_time(gate: ContinueGate) {
 async fn after_answer(
     response: &Response<PooledBody>,
     stamp: Option<SentToken>,
-    request: &Request,
+    request: &OutboundRequest,
     half: &ServiceHalf,
     allowance: &mut Allowance,
     exchange: &mut ExchangeRecord,

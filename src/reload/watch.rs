@@ -3,7 +3,7 @@
 //! Promises to resolve within a second after the content of a watched path has changed, and within ten where the
 //! kernel's notifications don't work (network file systems, exhausted inotify limits). Says nothing of what changed:
 //! names in events can't be relied on, so an event only makes it look, and a look compares contents. Commands make no
-//! events; `turns` runs them again.
+//! events; `command_refresh` runs them again.
 //!
 //! ```text
 //!  new paths: the kernel is asked for events of them, on a thread of its own; looks go on meanwhile

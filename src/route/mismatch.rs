@@ -20,7 +20,7 @@ impl AskedRoute<'_> {
     /// What keeps `rule` from fitting; `None` if it fits.
     pub(super) fn mismatch<'t>(&self, rule: &'t Rule) -> Option<Mismatch<'t>> {
         let Question { path, method, fields, .. } = *self.question;
-        if let Some(mismatch) = self.host_obstacle(rule) {
+        if let Some(mismatch) = self.host_mismatch(rule) {
             return Some(mismatch);
         }
         if !is_under(path, &rule.path) {
@@ -30,7 +30,7 @@ impl AskedRoute<'_> {
         if !rule.methods.is_empty() && !rule.methods.contains(method) {
             return Some(Mismatch::Method(&rule.methods));
         }
-        let header = rule.headers.iter().find_map(|(name, value)| header_obstacle(fields, name, value));
+        let header = rule.headers.iter().find_map(|(name, value)| header_mismatch(fields, name, value));
         let is_outside = self.keeps_path(rule) && !is_under(path, &self.sites[rule.service].base_path);
         header.or(is_outside.then_some(Mismatch::OutsideBasePath))
     }
@@ -40,7 +40,7 @@ impl AskedRoute<'_> {
         self.reach == Reach::Own && self.sites[rule.service].is_named_by(self.question)
     }
 
-    fn host_obstacle<'t>(&self, rule: &Rule) -> Option<Mismatch<'t>> {
+    fn host_mismatch<'t>(&self, rule: &Rule) -> Option<Mismatch<'t>> {
         match (&rule.kind, self.reach) {
             (RouteKind::ForwardProxy, Reach::Own) if self.keeps_path(rule) => None,
             (RouteKind::ForwardProxy, Reach::Own) => Some(Mismatch::OtherAuthority),
@@ -55,7 +55,7 @@ impl AskedRoute<'_> {
     }
 }
 
-fn header_obstacle<'t>(fields: &HeaderMap, name: &'t HeaderName, value: &HeaderValue) -> Option<Mismatch<'t>> {
+fn header_mismatch<'t>(fields: &HeaderMap, name: &'t HeaderName, value: &HeaderValue) -> Option<Mismatch<'t>> {
     match only(fields, name) {
         Ok(found) => (found != value).then_some(Mismatch::HeaderDiffers(name)),
         Err(NotOne::Missing) => Some(Mismatch::HeaderMissing(name)),

@@ -67,7 +67,7 @@ pub(crate) enum TargetForm {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Question<'a> {
     pub(crate) form: TargetForm,
-    /// Host of the request as [`authority::Authority::parse`] spells it (`Host` field, `:authority`, or the target's
+    /// Host of the request as [`authority::RequestAuthority::parse`] spells it (`Host` field, `:authority`, or the target's
     /// authority).
     pub(crate) host: &'a str,
     /// Port of the authority, if one was written.
@@ -83,7 +83,7 @@ pub(crate) struct Question<'a> {
 /// The route that won.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Match<'t> {
-    /// Place of the service in the list given to [`Table::compile`].
+    /// Place of the service in the list given to [`RouteTable::compile`].
     pub(crate) service: usize,
     pub(crate) kind: RouteKind,
     /// Bytes of the request's path to drop before the rest is appended to the base path.

@@ -29,7 +29,7 @@ pub(super) enum RuleProblem {
 }
 
 impl RouteFinding {
-    /// Adds itself to the report; only [`Fault::SharedSite`] leaves a table that does what was written.
+    /// Adds itself to the report; only [`RuleProblem::SharedSite`] leaves a table that does what was written.
     pub(super) fn report(self, report: &mut Report) {
         let message = self.fault.to_string();
         match self.fault {

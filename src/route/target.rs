@@ -13,7 +13,7 @@ use percent_encoding::percent_decode;
 use super::Match;
 use crate::config::Url;
 
-/// Why a request's target is refused: with 400, but [`Refused::TooLong`] as a head that is too large.
+/// Why a request's target is refused: with 400, but [`TargetError::TooLong`] as a head that is too large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TargetError {
     #[error("the path does not start with `/`")]

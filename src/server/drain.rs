@@ -25,7 +25,7 @@ use crate::snapshot::Published;
 
 /// Everything that has to end.
 pub(super) struct Drain {
-    /// SignalRequest for by whoever started the server.
+    /// Asked for by whoever started the server.
     pub(super) stop: Arc<Notify>,
     pub(super) reloads: Arc<Reloads>,
     pub(super) published: Arc<Published>,

@@ -5,10 +5,12 @@
 //!
 //!  drain   SIGTERM ─► /readyz 503 ─► shutdown.delay ─► queues accepted, traffic listeners close
 //!          ─► idle connections close, answers carry `Connection: close`
-//!          ─► all done, or shutdown.drain over: what is open is cut ─► admin port closes ─► exit 0
+//!          ─► all done, or shutdown.drain over: what is open is cut ─► refresh tokens are heard of and on the disk
+//!          ─► admin port closes ─► exit 0
 //! ```
 //!
-//! A second signal at any point of the drain ends the process at once. The thread that calls [`run`] is the
+//! A second signal at any point of the drain ends the process at once, but for a moment in which a refresh token that is being
+//! exchanged may still be saved. The thread that calls [`run`] is the
 //! *background*: it accepts for several workers, reloads, refreshes tokens and carries the admin port.
 
 pub(crate) mod accept;

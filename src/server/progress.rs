@@ -230,7 +230,7 @@ impl Used {
         self.0
     }
 
-    /// Writes `last` and closes; see [`Stream::close`].
+    /// Writes `last` and closes; see [`ClientStream::close`].
     pub(crate) async fn close(self, last: &[u8], deadline: &ConnectionDeadline) {
         self.0.close(last, deadline).await;
     }

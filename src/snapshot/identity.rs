@@ -251,7 +251,7 @@ impl Pick {
 struct IdentitiesShared {
     tls: TlsByCertificate,
     tls_of_token_endpoints: TlsCache,
-    /// `None`: a service that is itself alone, and waits for nobody.
+    /// `None`: the service has one identity, which waits for nobody.
     first_tokens: Option<Arc<FirstTokenLimiter>>,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Promises that a [`ClientTls`] presents the linked certificate or does not exist, that each has sessions of its
 //! own to resume (never another service's, nor those of a certificate that was replaced), and that a handshake's end
-//! is one of four [`Failure`]s. Leaves dialing to `transport`.
+//! is one of four [`TlsFailure`]s. Leaves dialing to `transport`.
 
 mod certificate;
 mod certificate_error;

@@ -42,7 +42,7 @@ pub(crate) struct AppBody {
     observer: Option<Observer>,
 }
 
-/// What was kept of an app's body: shared with the [`Stream`] that fills it.
+/// What was kept of an app's body: shared with the [`AppBody`] that fills it.
 #[derive(Clone)]
 pub(crate) struct ReplayBuffer(Option<Rc<RefCell<Record>>>);
 
@@ -229,7 +229,7 @@ impl RequestBody {
 }
 
 impl ReplayBuffer {
-    /// Whether nothing of the body is lost now: then [`Kept::again`] has it.
+    /// Whether nothing of the body is lost now: then [`ReplayBuffer::again`] has it.
     pub(crate) fn is_whole(&self) -> bool {
         let Some(record) = &self.0 else { return true };
         matches!(record.borrow().taken, Taken::Nothing | Taken::All(_))

@@ -119,7 +119,7 @@ impl AnswerBody {
         }
     }
 
-    /// Whether nothing more is to come; `connection` as for [`Answer::poll_frame`].
+    /// Whether nothing more is to come; `connection` as for [`AnswerBody::poll_frame`].
     pub(crate) fn is_over(&self, connection: Option<&Http1Connection>) -> bool {
         match self {
             Self::Whole(bytes) => bytes.is_empty(),
@@ -128,7 +128,7 @@ impl AnswerBody {
         }
     }
 
-    /// How much is to come; `connection` as for [`Answer::poll_frame`].
+    /// How much is to come; `connection` as for [`AnswerBody::poll_frame`].
     pub(crate) fn size_hint(&self, connection: Option<&Http1Connection>) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),

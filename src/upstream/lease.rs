@@ -182,7 +182,7 @@ impl ConnectionLease {
         }
     }
 
-    /// As [`Lease::with`], to read from it.
+    /// As [`ConnectionLease::with`], to read from it.
     pub(super) fn with_mut<T>(&mut self, read: impl FnOnce(Option<&mut Http1Connection>) -> T) -> T {
         match &mut self.carrier {
             Some(Carrier::Whole(connection)) => read(Some(&mut connection.http)),

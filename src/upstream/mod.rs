@@ -1,7 +1,7 @@
 //! One service's connections: `send` takes a request to an answer over a pooled or a new connection.
 //!
 //! Promises that a connection carries one service's requests only, that there are never more than the config allows
-//! over all workers together, and that a [`Failure`] says how far the request had come. Leaves to `proxy` whether it
+//! over all workers together, and that a [`SendFailure`] says how far the request had come. Leaves to `proxy` whether it
 //! is sent again.
 
 mod body;

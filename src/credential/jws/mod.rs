@@ -1,6 +1,6 @@
 //! Signed JWTs: JSON Web Signatures in their compact form (RFC 7515 §3.1).
 //!
-//! A [`Signer`] is made once, of a key and an algorithm. The key was parsed then, and is not again: a proof is signed for
+//! A [`JwsSigner`] is made once, of a key and an algorithm. The key was parsed then, and is not again: a proof is signed for
 //! each request. An algorithm of JWS names a key's kind, padding and digest just as a signature scheme of TLS 1.3 does,
 //! so whatever key could be presented in a handshake signs here too, and never shows itself. Only ECDSA is written
 //! otherwise: JWS wants two numbers of fixed length (RFC 7518 §3.4) where TLS has DER.
@@ -223,7 +223,7 @@ const fn of(name: &'static str, scheme: SignatureScheme) -> Way {
     Way { name, scheme }
 }
 
-/// By [`Algorithm`]; of those that one key can do the usual comes first.
+/// By [`JwsAlgorithm`]; of those that one key can do the usual comes first.
 static WAYS: [Way; 10] = [
     of("RS256", SignatureScheme::RSA_PKCS1_SHA256),
     of("RS384", SignatureScheme::RSA_PKCS1_SHA384),

@@ -1,7 +1,7 @@
 //! From the bytes of a token answer to a token.
 //!
 //! Pure and bounded, for it reads what a stranger wrote: whatever comes in, the result is a token that can be sent or
-//! a [`Failure`] with a clear reason. What it may be at most is decided here; that no more than
+//! a [`TokenFailure`] with a clear reason. What it may be at most is decided here; that no more than
 //! [`LARGEST_ANSWER`] bytes of it are read is up to `call`.
 
 use std::time::{Duration, SystemTime};
@@ -61,7 +61,7 @@ pub(super) const LARGEST_ANSWER: usize = 64 * 1024;
 /// Reads an answer that arrived at `now` by the wall clock.
 ///
 /// # Errors
-/// When it holds no usable token: see [`Kind`] for who can do something about it.
+/// When it holds no usable token: see [`FailureKind`] for who can do something about it.
 pub(super) fn read(
     answer: &TokenAnswer<'_>,
     asked: &AnswerExpectation<'_>,

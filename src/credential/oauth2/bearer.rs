@@ -190,13 +190,13 @@ impl Part for Bearer {
     /// # Errors
     /// When no live token is held and none can be had, or the request does not say whose; when no proof can be signed.
     async fn put(&self, sending: &mut Sending<'_>) -> Result<(), Error> {
-        let Sending { place, own, behalf, outgoing, stamp } = sending;
+        let Sending { place, own, subjects: named, outgoing, stamp } = sending;
         let place = *place;
         let slot = match &self.tokens {
             Tokens::One(slot) => slot,
             // In a box: most requests name nobody, and need no room for it.
             Tokens::PerSubject { subjects, field } => {
-                return Box::pin(self.put_for(behalf.of(place, field)?, subjects, place, own, outgoing, stamp)).await;
+                return Box::pin(self.put_for(named.of(place, field)?, subjects, place, own, outgoing, stamp)).await;
             }
         };
         let attached = slot.load(Moment::now(), |token| self.attach(token, place, own, outgoing));

@@ -293,8 +293,8 @@ impl Slot {
     }
 
     /// Who counts this entry's token requests: every service of the snapshot that shares it. Set at publication.
-    pub(crate) fn count_for(&self, policies: Vec<Arc<TokenNumbers>>) {
-        self.counts.count_for(policies);
+    pub(crate) fn count_for(&self, services: Vec<Arc<TokenNumbers>>) {
+        self.counts.count_for(services);
     }
 
     /// A request reads it.

@@ -71,7 +71,7 @@ impl Named<'_> {
     }
 }
 
-/// Who sent a request. There is none but by [`Door::recognize`], which takes our token off the request: so nobody goes on
+/// Who sent a request. There is none but by [`AccessCheck::recognize`], which takes our token off the request: so nobody goes on
 /// who has not been asked for it, and it goes on with nobody.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Caller(SenderTrust);

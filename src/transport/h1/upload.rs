@@ -29,7 +29,7 @@ pub(super) struct RequestWriter {
     flushed: bool,
 }
 
-/// That a request was written to its end. Made by [`Upload::poll`] alone, once for each request; whoever has none can't
+/// That a request was written to its end. Made by [`RequestWriter::poll`] alone, once for each request; whoever has none can't
 /// call a connection free.
 #[derive(Debug)]
 pub(super) struct WrittenToEnd(());
