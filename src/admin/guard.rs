@@ -121,7 +121,7 @@ mod tests {
 
     use super::*;
     use crate::config::{ConfigSource, Overrides};
-    use crate::reload::Loader;
+    use crate::reload::{Loaded, Loader};
 
     const TCP: Peer = Peer::Tcp(std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 50_000));
     const OPEN: &str = "services: {}\naccess: { hosts: [ops.example], origins: ['https://app.example'] }";
@@ -129,7 +129,7 @@ mod tests {
 
     fn snapshot(config: &str) -> Snapshot {
         let loader = Loader { source: ConfigSource::Text(config.to_owned()), overrides: Overrides::default() };
-        let (snapshot, report) = loader.load(None, &<_>::default());
+        let Loaded { snapshot, report, .. } = loader.load(None, &<_>::default());
         snapshot.unwrap_or_else(|| panic!("{}", report.render(crate::config::Color::Plain)))
     }
 

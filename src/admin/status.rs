@@ -289,7 +289,7 @@ mod tests {
     use crate::admin::{Readiness, Role};
     use crate::config::{Color, ConfigSource, Overrides};
     use crate::demo::certificates::{CertificateAuthority, certificate_pem};
-    use crate::reload::{Loader, Reloads};
+    use crate::reload::{Loaded, Loader, Reloads};
     use crate::snapshot::Published;
     use crate::telemetry::metrics::Metrics;
 
@@ -320,7 +320,8 @@ routes: [{ path: /pay, service: payments }]
             std::fs::write(folder.path().join(name), text).unwrap();
         }
         let source = ConfigSource::Path(folder.path().join("sidekey.yaml"));
-        let (snapshot, report) = Loader { source, overrides: Overrides::default() }.load(None, &<_>::default());
+        let Loaded { snapshot, report, .. } =
+            Loader { source, overrides: Overrides::default() }.load(None, &<_>::default());
         let mut snapshot = snapshot.unwrap_or_else(|| panic!("{}", report.render(Color::Plain)));
         snapshot.loaded_at = SystemTime::UNIX_EPOCH;
         let traffic = Listening { role: Role::Traffic, address: "127.0.0.1:9800".to_owned() };

@@ -16,7 +16,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, StatusCode, Version};
 use tokio::task::spawn_local;
 
-use crate::config::{self, Color, ConfigSource, Secrets};
+use crate::config::{self, Color, ConfigSource, Inputs, Secrets};
 use crate::credential::{Slots, SubjectTokens, oauth2};
 use crate::demo::Demo;
 use crate::proxy;
@@ -143,8 +143,9 @@ fn compile(text: &str) -> Snapshot {
 }
 
 fn load_after(source: &ConfigSource, previous: Option<&Snapshot>, slots: &Slots) -> Snapshot {
-    let (config, mut report) = config::load(source, Secrets::Read);
-    let snapshot = config.and_then(|config| Snapshot::compile(config, previous, slots, &mut report));
+    let inputs = Inputs::new(Secrets::Read);
+    let (config, mut report) = config::load(source, &inputs);
+    let snapshot = config.and_then(|config| Snapshot::compile(config, previous, slots, &inputs, &mut report));
     snapshot.unwrap_or_else(|| panic!("{}", report.render(Color::Plain)))
 }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 
 use super::{ConfigArgument, FAILED, WRONG, online};
-use crate::config::{self, Report, Secrets};
+use crate::config::{self, Inputs, Report, Secrets};
 use crate::credential::Slots;
 use crate::snapshot::Snapshot;
 
@@ -32,13 +32,13 @@ enum ReportFormat {
 }
 
 pub(super) fn run(arguments: &CheckArguments) -> ExitCode {
-    let secrets = if arguments.no_secrets { Secrets::Skip } else { Secrets::Read };
+    let inputs = Inputs::new(if arguments.no_secrets { Secrets::Skip } else { Secrets::Read });
     let source = match arguments.config.source() {
         Ok(source) => source,
         Err(wrong) => return wrong,
     };
-    let (config, mut report) = config::load(&source, secrets);
-    let compiled = config.and_then(|config| Snapshot::compile(config, None, &Slots::default(), &mut report));
+    let (config, mut report) = config::load(&source, &inputs);
+    let compiled = config.and_then(|config| Snapshot::compile(config, None, &Slots::default(), &inputs, &mut report));
     let is_valid = !report.has_errors();
     let mut lines = Vec::new();
     if is_valid {

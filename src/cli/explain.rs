@@ -6,7 +6,7 @@ use clap::Args;
 use http::{Method, Uri, request};
 
 use super::{ConfigArgument, FAILED, WRONG};
-use crate::config::{self, Config, Secrets, ServiceConfig};
+use crate::config::{self, Config, Inputs, Secrets, ServiceConfig};
 use crate::name::ServiceName;
 use crate::proxy::explain::{Explained, Outcome, World};
 use crate::route::RouteTable;
@@ -31,7 +31,7 @@ pub(super) fn run(arguments: &ExplainArguments) -> ExitCode {
         Ok(source) => source,
         Err(wrong) => return wrong,
     };
-    let (config, mut report) = config::load(&source, Secrets::Skip);
+    let (config, mut report) = config::load(&source, &Inputs::new(Secrets::Skip));
     let compiled = config.and_then(|config| Compiled::compile(config, &mut report));
     let Some(compiled) = compiled.filter(|_| !report.has_errors()) else {
         anstream::eprint!("{}", report.render(super::color()));
@@ -153,7 +153,7 @@ services:
 
     fn explain(line: &str) -> String {
         let arguments = Line::parse_from(["explain"].into_iter().chain(line.split(' '))).explain;
-        let (config, mut report) = config::load(&ConfigSource::Text(CONFIG.to_owned()), Secrets::Skip);
+        let (config, mut report) = config::load(&ConfigSource::Text(CONFIG.to_owned()), &Inputs::new(Secrets::Skip));
         let world = Compiled::compile(config.expect("a config"), &mut report).expect("a world");
         match world.explain(&arguments) {
             Ok(text) => text,

@@ -9,7 +9,7 @@ use tokio::net::{TcpStream, UnixStream};
 
 use super::client::get;
 use super::{ConfigArgument, FAILED, WRONG};
-use crate::config::{self, AdminOverride, ListenAddress, Secrets};
+use crate::config::{self, AdminOverride, Inputs, ListenAddress, Secrets};
 
 #[derive(Debug, Args)]
 pub(super) struct HealthcheckArguments {
@@ -53,7 +53,7 @@ fn address(arguments: &HealthcheckArguments) -> Result<ListenAddress, ExitCode> 
         }
         _ => {}
     }
-    let (config, report) = config::load(&arguments.config.source()?, Secrets::Skip);
+    let (config, report) = config::load(&arguments.config.source()?, &Inputs::new(Secrets::Skip));
     let Some(config) = config else {
         anstream::eprint!("{}", report.render(super::color()));
         return Err(ExitCode::from(WRONG));

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{ConfigArgument, FAILED, WRONG};
 use crate::clock::rfc3339;
-use crate::config::{self, Secrets};
+use crate::config::{self, Inputs, Secrets};
 use crate::credential::oauth2::{ObtainError, Obtained};
 use crate::credential::{Compact, Slots};
 use crate::legible::{legible, legible_json};
@@ -27,12 +27,13 @@ pub(super) struct TokenArguments {
 }
 
 pub(super) fn run(arguments: &TokenArguments) -> ExitCode {
+    let inputs = Inputs::new(Secrets::Read);
     let (config, mut report) = match arguments.config.source() {
-        Ok(source) => config::load(&source, Secrets::Read),
+        Ok(source) => config::load(&source, &inputs),
         Err(wrong) => return wrong,
     };
     let slots = Slots::default();
-    let Some(snapshot) = config.and_then(|config| Snapshot::compile(config, None, &slots, &mut report)) else {
+    let Some(snapshot) = config.and_then(|config| Snapshot::compile(config, None, &slots, &inputs, &mut report)) else {
         anstream::eprint!("{}", report.render(super::color()));
         return ExitCode::from(WRONG);
     };

@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::diagnostic::{Report, Reported};
+use super::inputs::Inputs;
 use super::node::{MappingEntry, Node, Value};
 use super::read::report_repeated;
 use super::source::{self, ConfigSource, UnreadableFile};
 use super::value::Span;
-use super::watched::FoundFile;
 use super::yaml;
 
 /// Reads the whole config as one mapping, without its `x-…` keys.
-pub(super) fn read(source: &ConfigSource, report: &mut Report) -> Result<Node, Reported> {
-    let files = gather(source, report)?;
+pub(super) fn read(source: &ConfigSource, inputs: &Inputs, report: &mut Report) -> Result<Node, Reported> {
+    let files = gather(source, inputs, report)?;
     let trees: Vec<Result<Node, Reported>> = files.into_iter().map(|file| parse(file, report)).collect();
     // A file that does not parse may hold the names that the others refer to: nothing more can be said.
     let trees = trees.into_iter().collect::<Result<Vec<Node>, Reported>>()?;
@@ -22,7 +22,7 @@ pub(super) fn read(source: &ConfigSource, report: &mut Report) -> Result<Node, R
 }
 
 /// Reads the texts, and numbers them.
-fn gather(source: &ConfigSource, report: &mut Report) -> Result<Vec<u16>, Reported> {
+fn gather(source: &ConfigSource, inputs: &Inputs, report: &mut Report) -> Result<Vec<u16>, Reported> {
     match source {
         ConfigSource::Text(text) => {
             Ok(vec![report.add_text("<text>".to_owned(), PathBuf::new(), Zeroizing::new(text.clone()))])
@@ -31,8 +31,8 @@ fn gather(source: &ConfigSource, report: &mut Report) -> Result<Vec<u16>, Report
             let text = source::standard_input(LARGEST);
             add("<stdin>".to_owned(), PathBuf::new(), text, report).map(|file| vec![file])
         }
-        ConfigSource::Path(path) => gather_path(path, Naming::Named, report),
-        ConfigSource::Found(path) => gather_path(path, Naming::Found, report),
+        ConfigSource::Path(path) => gather_path(path, Naming::Named, inputs, report),
+        ConfigSource::Found(path) => gather_path(path, Naming::Found, inputs, report),
     }
 }
 
@@ -44,26 +44,26 @@ enum Naming {
     Found,
 }
 
-fn gather_path(path: &Path, trust: Naming, report: &mut Report) -> Result<Vec<u16>, Reported> {
+fn gather_path(path: &Path, trust: Naming, inputs: &Inputs, report: &mut Report) -> Result<Vec<u16>, Reported> {
     if path.is_dir() {
-        gather_folder(path, trust, report)
+        gather_folder(path, trust, inputs, report)
     } else {
-        gather_file(path, trust, report).map(|file| vec![file])
+        gather_file(path, trust, inputs, report).map(|file| vec![file])
     }
 }
 
-fn gather_folder(folder: &Path, trust: Naming, report: &mut Report) -> Result<Vec<u16>, Reported> {
+fn gather_folder(folder: &Path, trust: Naming, inputs: &Inputs, report: &mut Report) -> Result<Vec<u16>, Reported> {
     if trust == Naming::Found {
         source::refuse_foreign_folder(folder)
             .map_err(|reason| refuse_config(folder, PathBuf::new(), &reason, report))?;
     }
-    let files = source::list(folder)
-        .map_err(|error| refuse_folder(folder, &UnreadableFile::from(error).to_string(), report))?;
-    report.remember(folder, FoundFile::names(&files, LARGEST));
+    let files =
+        inputs.list_config(folder, LARGEST).map_err(|reason| refuse_folder(folder, &reason.to_string(), report))?;
     match files.len() {
         0 => Err(refuse_folder(folder, "the folder has no `*.yaml` file", report)),
         1..=MOST_FILES => {
-            let read: Vec<Result<u16, Reported>> = files.iter().map(|file| gather_file(file, trust, report)).collect();
+            let read: Vec<Result<u16, Reported>> =
+                files.iter().map(|file| gather_file(file, trust, inputs, report)).collect();
             read.into_iter().collect()
         }
         _ => Err(refuse_folder(folder, &format!("the folder has more than {MOST_FILES} `*.yaml` files"), report)),
@@ -76,9 +76,8 @@ fn refuse_folder(folder: &Path, reason: &str, report: &mut Report) -> Reported {
     Reported
 }
 
-fn gather_file(path: &Path, trust: Naming, report: &mut Report) -> Result<u16, Reported> {
-    let read = source::read_text(path, LARGEST);
-    report.remember(path, FoundFile::content(read.as_ref().ok().map(|(text, _)| text.as_bytes()), LARGEST));
+fn gather_file(path: &Path, trust: Naming, inputs: &Inputs, report: &mut Report) -> Result<u16, Reported> {
+    let read = inputs.read_config(path, LARGEST);
     // What was read is what is asked about, not what stands in its place by now.
     let read = read.and_then(|(text, access)| match trust {
         Naming::Named => Ok((text, access)),
@@ -88,7 +87,7 @@ fn gather_file(path: &Path, trust: Naming, report: &mut Report) -> Result<u16, R
     match read {
         Ok((text, access)) => {
             let file = report.add_text(path.display().to_string(), folder, text);
-            report.file_may(file, path, access);
+            inputs.file_may(file, path, access, report);
             Ok(file)
         }
         Err(reason) => Err(refuse_config(path, folder, &reason, report)),

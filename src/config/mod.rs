@@ -6,15 +6,18 @@
 //! written, with references resolved and defaults filled in; higher floors compile it into what runs.
 //!
 //! Promises that no secret of the file is ever drawn (`mask`), that the same declarations make the loader and its JSON
-//! Schema (`section`), and that nothing else is read or run than what the file names (`source`, `command`).
+//! Schema (`section`), and that nothing else is read or run than what the file names (`source`, `command`), which is
+//! remembered for the watcher (`inputs`).
 
 pub mod auth;
 mod check;
 mod command;
+mod command_runs;
 mod csv;
 pub mod diagnostic;
 mod document;
 mod exposed;
+mod inputs;
 mod json_schema;
 mod mask;
 mod names;
@@ -40,6 +43,7 @@ mod yaml;
 pub use auth::Auth;
 pub(crate) use command::hand_on_open_files;
 pub use diagnostic::{Diagnostic, Report, Severity};
+pub use inputs::{Inputs, Secrets};
 pub use json_schema::json_schema;
 pub use overrides::{AdminOverride, Overrides};
 pub use render::{Color, JsonFinding};
@@ -54,54 +58,38 @@ pub(crate) use tolerated::ToleratedFailures;
 use diagnostic::Reported;
 use read::{FromNode, SectionReader};
 
-/// What a load reads beside the config itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Secrets {
-    /// Environment, secret files, keys and certificates are read, and commands run.
-    Read,
-    /// None of them is (`check --no-secrets`).
-    Skip,
-}
-
 /// Loads a config: `None` if it can't be read as a whole. The report holds what is wrong with it, and a config with
 /// errors is only good for finding more of them.
 ///
-/// Higher floors go on to compile it with the same report, so that a user sees every problem at once.
+/// Higher floors go on to compile it with the same inputs and report, so that a user sees every problem at once.
 #[must_use]
-pub fn load(source: &ConfigSource, secrets: Secrets) -> (Option<Config>, Report) {
-    load_with(source, secrets, &Overrides::default())
+pub fn load(source: &ConfigSource, inputs: &Inputs) -> (Option<Config>, Report) {
+    load_with(source, inputs, &Overrides::default())
 }
 
 /// As [`load`], with settings that stand above the file.
 #[must_use]
-pub fn load_with(source: &ConfigSource, secrets: Secrets, overrides: &Overrides) -> (Option<Config>, Report) {
-    load_into(Report::new(secrets), source, overrides)
-}
-
-/// As [`load_with`], to be run: a service whose `auth` names one of `forgiven` is loaded although the command fails.
-pub(crate) fn load_to_run(
-    source: &ConfigSource,
-    overrides: &Overrides,
-    forgiven: ToleratedFailures,
-) -> (Option<Config>, Report) {
-    load_into(Report::new(Secrets::Read).forgiving(forgiven), source, overrides)
-}
-
-fn load_into(mut report: Report, source: &ConfigSource, overrides: &Overrides) -> (Option<Config>, Report) {
-    let config = read_config(source, overrides, &mut report).ok();
+pub fn load_with(source: &ConfigSource, inputs: &Inputs, overrides: &Overrides) -> (Option<Config>, Report) {
+    let mut report = Report::default();
+    let config = read_config(source, overrides, inputs, &mut report).ok();
     (config, report)
 }
 
-fn read_config(source: &ConfigSource, overrides: &Overrides, report: &mut Report) -> Result<Config, Reported> {
-    let tree = document::read(source, report)?;
+fn read_config(
+    source: &ConfigSource,
+    overrides: &Overrides,
+    inputs: &Inputs,
+    report: &mut Report,
+) -> Result<Config, Reported> {
+    let tree = document::read(source, inputs, report)?;
     if reference::has_command(&tree) {
         // The first command may be run before the last secret is read: it is found out before which variables hold one.
-        let mut rehearsal = report.rehearsal();
-        let _unused = Config::from_node(&tree, &mut SectionReader::new(&tree, &mut rehearsal));
-        report.withhold(rehearsal.secret_variables());
+        let (rehearsal, mut nobody) = (inputs.rehearsal(), report.rehearsal());
+        let _unused = Config::from_node(&tree, &mut SectionReader::new(&tree, &rehearsal, &mut nobody));
+        inputs.withhold(rehearsal.secret_variables());
     }
-    let mut config = Config::from_node(&tree, &mut SectionReader::new(&tree, report))?;
+    let mut config = Config::from_node(&tree, &mut SectionReader::new(&tree, inputs, report))?;
     overrides.apply(&mut config);
-    check::config(&config, report);
+    check::config(&config, inputs, report);
     Ok(config)
 }

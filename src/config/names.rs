@@ -56,7 +56,7 @@ fn name_schema(generator: &mut SchemaGenerator) -> Schema {
 
 /// Reads a name that one of the known things has.
 fn existing(node: &Node, what: &str, names: &KnownNames, reader: &mut SectionReader<'_>) -> Result<String, Reported> {
-    let found = reference::text(node, Accepts::Text, &format!("the name of a {what}"), reader.report)?;
+    let found = reference::text(node, Accepts::Text, &format!("the name of a {what}"), reader)?;
     let Some(found) = found else {
         // Under `--no-secrets` a name from elsewhere stands for any that there is.
         return names.as_written.first().cloned().ok_or_else(|| report_missing(node, what, "", names, reader));

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::diagnostic::{Report, Reported};
+use super::inputs::Inputs;
 use super::mask;
 use super::names::KnownNames;
 use super::node::{MappingEntry, Node, ScalarKind, Value, quoted};
@@ -17,8 +18,10 @@ use super::suggest::nearest;
 pub(super) use super::text::{FromText, Wrong};
 use super::value::{At, Span};
 
-/// What a section is read with: where problems go, and the names that references may point to.
+/// What a section is read with: where values from elsewhere come from, where problems go, and the names that references
+/// may point to.
 pub(super) struct SectionReader<'r> {
+    pub(super) inputs: &'r Inputs,
     pub(super) report: &'r mut Report,
     pub(super) certificates: Rc<KnownNames>,
     pub(super) services: Rc<KnownNames>,
@@ -32,13 +35,13 @@ pub(super) struct SectionReader<'r> {
 
 impl<'r> SectionReader<'r> {
     /// A reader of this tree.
-    pub(super) fn new(tree: &Node, report: &'r mut Report) -> Self {
+    pub(super) fn new(tree: &Node, inputs: &'r Inputs, report: &'r mut Report) -> Self {
         let names = |section: &str| {
             let entries = tree.entry(section).and_then(|entry| entry.value.entries()).unwrap_or_default();
             Rc::new(entries.iter().map(|entry| entry.key.text.clone()).collect())
         };
         let (certificates, services) = (names("certificates"), names("services"));
-        Self { report, certificates, services, links_certificate: false, auth_unknown: false, overridden: None }
+        Self { inputs, report, certificates, services, links_certificate: false, auth_unknown: false, overridden: None }
     }
 }
 
@@ -53,7 +56,7 @@ pub(super) trait FromNode: Sized {
 
 impl<T: FromText> FromNode for T {
     fn from_node(node: &Node, reader: &mut SectionReader<'_>) -> Result<Self, Reported> {
-        let Some(text) = reference::text(node, Accepts::Text, T::WHAT, reader.report)? else {
+        let Some(text) = reference::text(node, Accepts::Text, T::WHAT, reader)? else {
             return Ok(T::placeholder());
         };
         T::from_text(&text.value).map_err(|wrong| {

@@ -53,24 +53,24 @@ pub(super) fn has_command(node: &Node) -> bool {
 }
 
 /// The text of a node, its reference followed; `None` if references are not followed (`check --no-secrets`), or if a
-/// command has failed and that is forgiven.
+/// command has failed and that is tolerated.
 pub(super) fn text(
     node: &Node,
     accepts: Accepts,
     what: &str,
-    report: &mut Report,
+    reader: &mut SectionReader<'_>,
 ) -> Result<Option<FoundText>, Reported> {
     match &node.value {
         Value::Scalar(scalar) => Ok(Some(FoundText { value: scalar.text.clone(), origin: None })),
-        Value::Mapping(entries) => Reference::parse(node, entries, accepts, report)?.follow(node.span, accepts, report),
-        Value::Null | Value::Sequence(_) => Err(mismatch(node, what, report)),
+        Value::Mapping(entries) => Reference::parse(node, entries, accepts, reader)?.follow(node.span, accepts, reader),
+        Value::Null | Value::Sequence(_) => Err(mismatch(node, what, reader.report)),
     }
 }
 
 /// A text that never leaves this process but where it is meant to go.
 impl FromNode for Secret {
     fn from_node(node: &Node, reader: &mut SectionReader<'_>) -> Result<Self, Reported> {
-        let Some(mut found) = text(node, Accepts::Secret, "a secret", reader.report)? else {
+        let Some(mut found) = text(node, Accepts::Secret, "a secret", reader)? else {
             return Ok(Self::new("placeholder".to_owned()));
         };
         if found.value.is_empty() {
@@ -79,7 +79,7 @@ impl FromNode for Secret {
             return Err(Reported);
         }
         if found.origin.is_none() {
-            reader.report.has_secret_inside(node.span);
+            reader.inputs.has_secret_inside(node.span, reader.report);
         }
         Ok(Self::new(std::mem::take(&mut *found.value)))
     }
@@ -92,7 +92,7 @@ impl FromNode for Secret {
 /// A path; a relative one starts at the folder of its file.
 impl FromNode for PathBuf {
     fn from_node(node: &Node, reader: &mut SectionReader<'_>) -> Result<Self, Reported> {
-        let Some(found) = text(node, Accepts::Path, "a path", reader.report)? else {
+        let Some(found) = text(node, Accepts::Path, "a path", reader)? else {
             return Ok(Self::from("placeholder"));
         };
         if found.value.is_empty() || found.value.contains('\0') {
@@ -159,42 +159,52 @@ enum Reference {
 }
 
 impl Reference {
-    fn parse(node: &Node, entries: &[MappingEntry], accepts: Accepts, report: &mut Report) -> Result<Self, Reported> {
-        let kind = kind(node, entries, accepts, report)?;
-        let default = beside(kind, "default", "env", entries, report)?;
-        let refresh = beside(kind, "refresh", "command", entries, report)?;
+    fn parse(
+        node: &Node,
+        entries: &[MappingEntry],
+        accepts: Accepts,
+        reader: &mut SectionReader<'_>,
+    ) -> Result<Self, Reported> {
+        let kind = kind(node, entries, accepts, reader.report)?;
+        let default = beside(kind, "default", "env", entries, reader.report)?;
+        let refresh = beside(kind, "refresh", "command", entries, reader.report)?;
         if kind.key.text == "command" {
-            let command = command_of(&kind.value, report);
-            let refresh = refresh.map(|entry| duration(&entry.value, report)).transpose()?;
+            let command = command_of(&kind.value, reader);
+            let refresh = refresh.map(|entry| duration(&entry.value, reader)).transpose()?;
             return Ok(Self::Command { command: command?, refresh: refresh.flatten() });
         }
-        let value = scalar(&kind.value, report)?;
+        let value = scalar(&kind.value, reader.report)?;
         match kind.key.text.as_str() {
             "env" => {
-                let default = default.map(|entry| scalar(&entry.value, report)).transpose()?;
-                Ok(Self::Env { name: variable_name(&value, kind.value.span, report)?, default })
+                let default = default.map(|entry| scalar(&entry.value, reader.report)).transpose()?;
+                Ok(Self::Env { name: variable_name(&value, kind.value.span, reader.report)?, default })
             }
-            "file" => Ok(Self::File(absolute(&value, kind.value.span, report))),
-            _ => Ok(Self::Credential(credential_name(&value, kind.value.span, report)?)),
+            "file" => Ok(Self::File(absolute(&value, kind.value.span, reader.report))),
+            _ => Ok(Self::Credential(credential_name(&value, kind.value.span, reader.report)?)),
         }
     }
 
-    fn follow(self, span: Span, accepts: Accepts, report: &mut Report) -> Result<Option<FoundText>, Reported> {
+    fn follow(
+        self,
+        span: Span,
+        accepts: Accepts,
+        reader: &mut SectionReader<'_>,
+    ) -> Result<Option<FoundText>, Reported> {
         match self {
-            Self::Env { default: Some(value), .. } if !report.follows_references() => {
+            Self::Env { default: Some(value), .. } if !reader.inputs.follows_references() => {
                 Ok(Some(FoundText { value, origin: None }))
             }
-            _ if !report.follows_references() => Ok(None),
+            _ if !reader.inputs.follows_references() => Ok(None),
             Self::Env { name, default } => {
                 if accepts == Accepts::Secret {
-                    report.read_variable_of_secret(&name);
+                    reader.inputs.read_variable_of_secret(&name);
                 }
-                environment(&name, default, span, report).map(Some)
+                environment(&name, default, span, reader.report).map(Some)
             }
-            Self::File(path) => file(&path, span, accepts, report).map(Some),
-            Self::Credential(name) => credential(&name, span, report).map(Some),
+            Self::File(path) => file(&path, span, accepts, reader).map(Some),
+            Self::Credential(name) => credential(&name, span, reader).map(Some),
             Self::Command { command: None, .. } => Ok(None),
-            Self::Command { command: Some(command), refresh } => output(command, refresh, span, report),
+            Self::Command { command: Some(command), refresh } => output(command, refresh, span, reader),
         }
     }
 }
@@ -268,52 +278,52 @@ fn beside<'e>(
 }
 
 /// A program and its arguments, each of which may come from elsewhere.
-fn command_of(node: &Node, report: &mut Report) -> Result<Option<SecretCommand>, Reported> {
+fn command_of(node: &Node, reader: &mut SectionReader<'_>) -> Result<Option<SecretCommand>, Reported> {
     let Value::Sequence(items) = &node.value else {
         // Somebody may have written the secret itself here.
-        report.mask_all(node);
+        reader.report.mask_all(node);
         let wrong = "a command is a list: the program and its arguments, no shell";
-        report.error(node.span, wrong).help("write `[PROGRAM, ARGUMENT]`");
+        reader.report.error(node.span, wrong).help("write `[PROGRAM, ARGUMENT]`");
         return Err(Reported);
     };
-    let words: Vec<_> = items.iter().map(|item| word(item, report)).collect();
+    let words: Vec<_> = items.iter().map(|item| word(item, reader)).collect();
     let words: Option<Vec<String>> = words.into_iter().collect::<Result<_, Reported>>()?;
     let mut words = words.into_iter().flatten();
     match words.next() {
         None if items.is_empty() => {
-            report.error(node.span, "a command begins with its program").help("write `[PROGRAM, ARGUMENT]`");
+            reader.report.error(node.span, "a command begins with its program").help("write `[PROGRAM, ARGUMENT]`");
             Err(Reported)
         }
         None => Ok(None),
         Some(name) if name.is_empty() => {
-            report.error(items.first().map_or(node.span, |item| item.span), "this is not the name of a program");
+            reader.report.error(items.first().map_or(node.span, |item| item.span), "this is not the name of a program");
             Err(Reported)
         }
         Some(name) => {
-            let folder = report.folder(node.span.file).unwrap_or(Path::new(""));
+            let folder = reader.report.folder(node.span.file).unwrap_or(Path::new(""));
             Ok(Some(SecretCommand::new(name, words.collect(), folder)))
         }
     }
 }
 
-fn word(node: &Node, report: &mut Report) -> Result<Option<String>, Reported> {
-    match text(node, Accepts::Text, "text", report)? {
+fn word(node: &Node, reader: &mut SectionReader<'_>) -> Result<Option<String>, Reported> {
+    match text(node, Accepts::Text, "text", reader)? {
         Some(found) if found.value.contains('\0') => {
-            report.error(node.span, "an argument has no NUL");
-            found.name_origin(report);
+            reader.report.error(node.span, "an argument has no NUL");
+            found.name_origin(reader.report);
             Err(Reported)
         }
         found => Ok(found.map(|found| (*found.value).clone())),
     }
 }
 
-fn duration(node: &Node, report: &mut Report) -> Result<Option<Duration>, Reported> {
-    let Some(found) = text(node, Accepts::Text, Positive::WHAT, report)? else { return Ok(None) };
+fn duration(node: &Node, reader: &mut SectionReader<'_>) -> Result<Option<Duration>, Reported> {
+    let Some(found) = text(node, Accepts::Text, Positive::WHAT, reader)? else { return Ok(None) };
     match Positive::from_text(&found.value) {
         Ok(duration) => Ok(Some(duration.into())),
         Err(wrong) => {
-            let reported = wrong.report(node.span, report);
-            found.name_origin(report);
+            let reported = wrong.report(node.span, reader.report);
+            found.name_origin(reader.report);
             Err(reported)
         }
     }
@@ -368,14 +378,14 @@ fn environment(
     }
 }
 
-fn file(path: &Path, span: Span, accepts: Accepts, report: &mut Report) -> Result<FoundText, Reported> {
+fn file(path: &Path, span: Span, accepts: Accepts, reader: &mut SectionReader<'_>) -> Result<FoundText, Reported> {
     let bytes = match accepts {
-        Accepts::Secret => report.read_secret(path, span),
-        Accepts::Text | Accepts::Path => report.read_value(path, span),
+        Accepts::Secret => reader.inputs.read_secret(path, span, reader.report),
+        Accepts::Text | Accepts::Path => reader.inputs.read_value(path, span, reader.report),
     };
     let text = bytes.ok_or(Reported)?;
     let Ok(text) = std::str::from_utf8(&text) else {
-        report.error(span, format!("`{}` is not UTF-8 text", path.display()));
+        reader.report.error(span, format!("`{}` is not UTF-8 text", path.display()));
         return Err(Reported);
     };
     // Editors and `echo` end a file with a newline that is no part of the value.
@@ -383,24 +393,25 @@ fn file(path: &Path, span: Span, accepts: Accepts, report: &mut Report) -> Resul
     Ok(FoundText { value: Zeroizing::new(line.to_owned()), origin: Some(format!("`{}`", path.display())) })
 }
 
-fn credential(name: &str, span: Span, report: &mut Report) -> Result<FoundText, Reported> {
+fn credential(name: &str, span: Span, reader: &mut SectionReader<'_>) -> Result<FoundText, Reported> {
     let Some(folder) = source::credentials_directory() else {
-        report
+        reader
+            .report
             .error(span, "$CREDENTIALS_DIRECTORY is not set")
             .help("systemd sets it for a unit that has `LoadCredential=`");
         return Err(Reported);
     };
-    file(&folder.join(name), span, Accepts::Secret, report)
+    file(&folder.join(name), span, Accepts::Secret, reader)
 }
 
 fn output(
     command: SecretCommand,
     refresh: Option<Duration>,
     span: Span,
-    report: &mut Report,
+    reader: &mut SectionReader<'_>,
 ) -> Result<Option<FoundText>, Reported> {
     let origin = Some(format!("the command `{}`", command.name()));
-    Ok(report.run(command, refresh, span)?.map(|value| FoundText { value, origin }))
+    Ok(reader.inputs.run(command, refresh, span, reader.report)?.map(|value| FoundText { value, origin }))
 }
 
 fn absolute(path: &str, span: Span, report: &Report) -> PathBuf {

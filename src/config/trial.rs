@@ -1,6 +1,6 @@
 //! The loader given any bytes, as the fuzz target and its test do it.
 
-use super::{Color, ConfigSource, Secrets, load};
+use super::{Color, ConfigSource, Inputs, Secrets, load};
 use crate::legible::is_legible;
 
 /// Panics unless what is wrong with a text is told in one way, at places that it has, legibly, and without the secret of a
@@ -17,7 +17,7 @@ pub(crate) fn problems_are_told(bytes: &[u8]) -> bool {
 
 /// Whether it is a config, and all that people and machines are told of it.
 fn tell(text: &str) -> (bool, String) {
-    let (config, report) = load(&ConfigSource::Text(text.to_owned()), Secrets::Skip);
+    let (config, report) = load(&ConfigSource::Text(text.to_owned()), &Inputs::new(Secrets::Skip));
     assert!(config.is_some() || !report.diagnostics().is_empty(), "refused without a word: {text:?}");
     let mut told = report.render(Color::Plain);
     assert!(told.chars().all(|shown| shown == '\n' || is_legible(shown)), "{text:?} is drawn as {told:?}");

@@ -141,16 +141,16 @@ fn look(path: &Path, by: By) -> FoundFile {
 mod tests {
     use std::fs;
 
-    use crate::config::{Report, Secrets, Span};
+    use crate::config::{Inputs, Report, Secrets, Span};
 
     #[test]
     fn a_change_of_the_content_is_seen_and_so_is_its_return() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secret");
         fs::write(&path, "one").unwrap();
-        let mut report = Report::new(Secrets::Read);
-        report.read(&path, Span::NOWHERE).unwrap();
-        let watched = report.watched();
+        let (inputs, mut report) = (Inputs::new(Secrets::Read), Report::default());
+        inputs.read(&path, Span::NOWHERE, &mut report).unwrap();
+        let watched = inputs.watched();
 
         fs::write(&path, "two").unwrap();
         assert_ne!(watched.again(), watched);
@@ -163,9 +163,9 @@ mod tests {
     fn a_file_that_could_not_be_read_is_watched_too() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("missing");
-        let mut report = Report::new(Secrets::Read);
-        assert_eq!(report.read(&path, Span::NOWHERE), None);
-        let watched = report.watched();
+        let (inputs, mut report) = (Inputs::new(Secrets::Read), Report::default());
+        assert_eq!(inputs.read(&path, Span::NOWHERE, &mut report), None);
+        let watched = inputs.watched();
 
         fs::write(&path, "").unwrap();
 

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{FirstTokenLimiter, Slots, TlsCache};
-use crate::config;
+use crate::config::{self, Inputs};
 use crate::name::CertificateName;
 use crate::tls::Certificate;
 
 /// What methods are compiled from, beside their own fields.
 pub(crate) struct Material<'a> {
+    /// Key and CA files are read through these.
+    pub(crate) inputs: &'a Inputs,
     pub(crate) service: &'a config::ServiceConfig,
     pub(crate) certificate: Option<&'a Arc<Certificate>>,
     /// Every certificate, for `auth.certificate: NAME`.

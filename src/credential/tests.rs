@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use super::oauth2::refresh;
 use super::*;
 use crate::config::auth::oauth2::{ClientAuth, EndpointCertificate, EndpointConfig, GrantConfig, OAuth2, RefreshAhead};
-use crate::config::{self, At, Config, ConfigSource, Scheme, Secrets, Url, UrlAuthority};
+use crate::config::{self, At, Config, ConfigSource, Inputs, Scheme, Secrets, Url, UrlAuthority};
 use crate::secret::Secret;
 use crate::transport::RequestBody;
 
@@ -43,7 +43,7 @@ pub(super) fn oauth2() -> OAuth2 {
 
 /// Loads a config that has no errors.
 pub(super) fn load(text: String) -> (Config, Report) {
-    let (config, report) = config::load(&ConfigSource::Text(text), Secrets::Read);
+    let (config, report) = config::load(&ConfigSource::Text(text), &Inputs::new(Secrets::Read));
     let messages: Vec<_> = report.diagnostics().iter().map(|diagnostic| diagnostic.message.clone()).collect();
     (config.unwrap_or_else(|| panic!("{messages:?}")), report)
 }
@@ -53,6 +53,7 @@ pub(super) fn credential(keys: &str, slots: &Slots) -> Credential {
     let (config, mut report) = load(format!("services: {{ api: {{ url: 'https://api.example', {keys} }} }}"));
     let service = &config.services["api"].value;
     let material = Material {
+        inputs: &Inputs::new(Secrets::Read),
         service,
         certificate: None,
         certificates: &BTreeMap::new(),

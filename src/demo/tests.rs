@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::*;
-use crate::config::{self, ConfigSource, Secrets};
+use crate::config::{self, ConfigSource, Inputs, Secrets};
 use crate::tls;
 
 /// A client of the demo, with or without the app's certificate.
@@ -223,7 +223,7 @@ async fn connections_are_closed_once_the_demo_is_dropped() {
 async fn the_config_has_nothing_to_complain_about() {
     let demo = Demo::start().await.unwrap();
 
-    let (config, report) = config::load(&ConfigSource::Path(demo.config_path()), Secrets::Read);
+    let (config, report) = config::load(&ConfigSource::Path(demo.config_path()), &Inputs::new(Secrets::Read));
 
     let said: Vec<_> = report.diagnostics().iter().map(|diagnostic| diagnostic.message.clone()).collect();
     assert_eq!(said, [""; 0]);

@@ -123,7 +123,7 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
-    use crate::config::{self, ConfigSource, Secrets};
+    use crate::config::{self, ConfigSource, Inputs, Secrets};
 
     /// Long enough for the slowest machine.
     const SOON: Duration = Duration::from_secs(20);
@@ -140,9 +140,11 @@ mod tests {
         if let Some(secret) = secret {
             fs::write(folder.path().join("secret"), secret).unwrap();
         }
-        let (_, report) = config::load(&ConfigSource::Path(path), Secrets::Read);
-        assert_eq!((report.watched().commands().len(), runs(folder.path())), (1, 1));
-        (folder, CommandRefreshes::new(&report.watched()))
+        let inputs = Inputs::new(Secrets::Read);
+        let (config, _) = config::load(&ConfigSource::Path(path), &inputs);
+        assert!(config.is_some());
+        assert_eq!((inputs.watched().commands().len(), runs(folder.path())), (1, 1));
+        (folder, CommandRefreshes::new(&inputs.watched()))
     }
 
     fn runs(folder: &Path) -> usize {

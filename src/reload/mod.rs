@@ -21,7 +21,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::watch::Watcher;
 use crate::blocking::Lane;
-use crate::config::{self, Color, Config, ConfigSource, Overrides, Report, ToleratedFailures};
+use crate::config::{
+    self, Color, Config, ConfigSource, Inputs, Overrides, Report, Secrets, ToleratedFailures, Watched,
+};
 use crate::credential::{Slots, oauth2};
 use crate::heap;
 use crate::locked::locked;
@@ -102,16 +104,26 @@ pub(crate) struct Reloader {
     pub(crate) prepare: Prepare,
 }
 
+/// What came of a load.
+pub(crate) struct Loaded {
+    /// `None`: there is an error, which the report holds.
+    pub(crate) snapshot: Option<Snapshot>,
+    pub(crate) report: Report,
+    /// What was read or run, whatever came of it.
+    pub(crate) watched: Watched,
+}
+
 impl Loader {
-    /// Loads and compiles; `None` if there is an error, which the report then holds. Blocks.
-    pub(crate) fn load(&self, previous: Option<&Snapshot>, slots: &Slots) -> (Option<Snapshot>, Report) {
+    /// Loads and compiles. Blocks.
+    pub(crate) fn load(&self, previous: Option<&Snapshot>, slots: &Slots) -> Loaded {
         // A start must not depend on what a command asks; a reload costs no service the secret that it has.
-        let forgiven = previous.map_or_else(ToleratedFailures::any, |previous| previous.failing.clone());
-        let (config, mut report) = config::load_to_run(&self.source, &self.overrides, forgiven);
-        let snapshot = config.and_then(|config| Snapshot::compile(config, previous, slots, &mut report));
+        let tolerated = previous.map_or_else(ToleratedFailures::any, |previous| previous.failing.clone());
+        let inputs = Inputs::new(Secrets::Read).tolerating(tolerated);
+        let (config, mut report) = config::load_with(&self.source, &inputs, &self.overrides);
+        let snapshot = config.and_then(|config| Snapshot::compile(config, previous, slots, &inputs, &mut report));
         // The system's certificates leave 90 KiB of freed heap behind, the trees and texts of 500 services 2 MiB.
         heap::trim();
-        (snapshot, report)
+        Loaded { snapshot, report, watched: inputs.watched() }
     }
 }
 
@@ -173,6 +185,7 @@ impl Reloader {
         let mut loading = Lane::default();
         let mut wanted = self.published.current().load_full();
         self.take_up_tokens(&wanted);
+        let mut refused = false;
         loop {
             let mut waiting = Vec::new();
             tokio::select! {
@@ -186,10 +199,16 @@ impl Reloader {
                 waiting.push(asked);
             }
             let outcome = self.reload(&mut wanted, &mut loading).await;
-            if let (ReloadOutcome::Unchanged { generation }, [_, ..]) = (&outcome, &waiting[..]) {
-                // Whoever forces a reload wants to know that it was one. The watcher looks for nobody.
-                tracing::info!(generation, "reloaded: nothing has changed");
+            if let ReloadOutcome::Unchanged { generation } = &outcome {
+                // Whoever forces a reload wants to know that it was one. The watcher looks for nobody; but the last word on
+                // a config that was refused must not stand when it is mended.
+                if refused {
+                    tracing::info!(generation, "the config is valid again: nothing has changed");
+                } else if !waiting.is_empty() {
+                    tracing::info!(generation, "reloaded: nothing has changed");
+                }
             }
+            refused = matches!(outcome, ReloadOutcome::Refused { .. });
             for asked in waiting {
                 // Whoever asked may have left.
                 let _left = asked.send(outcome.clone());
@@ -202,14 +221,14 @@ impl Reloader {
     async fn reload(&mut self, wanted: &mut Arc<Snapshot>, loading: &mut Lane) -> ReloadOutcome {
         let (loader, slots, previous) = (Arc::clone(&self.loader), Arc::clone(&self.slots), Arc::clone(wanted));
         let load = move || {
-            let (snapshot, report) = loader.load(Some(&previous), &slots);
+            let loaded = loader.load(Some(&previous), &slots);
             // Here, for it blocks; and only had: until the whole config is taken, nobody can tell.
-            let claimed = snapshot.as_ref().map(Snapshot::claim).transpose();
-            (snapshot, report, claimed)
+            let claimed = loaded.snapshot.as_ref().map(Snapshot::claim).transpose();
+            (loaded, claimed)
         };
         let (outcome, difference) = match loading.run(LOAD_WITHIN, load).await {
-            Ok((snapshot, report, claimed)) => {
-                self.watcher.watch(report.watched());
+            Ok((Loaded { snapshot, report, watched }, claimed)) => {
+                self.watcher.watch(watched);
                 match claimed {
                     Ok(mut claims) => {
                         let decided = self.decide(wanted, snapshot, &mut claims, &report);

@@ -220,15 +220,15 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::config::{Report, Secrets, Span};
+    use crate::config::{Inputs, Report, Secrets, Span};
 
     /// Long enough for the slowest machine, and shorter than the look that stands in for notifications.
     const SOON: Duration = Duration::from_secs(8);
 
     fn load(path: &Path) -> Watched {
-        let mut report = Report::new(Secrets::Read);
-        report.read(path, Span::NOWHERE);
-        report.watched()
+        let inputs = Inputs::new(Secrets::Read);
+        inputs.read(path, Span::NOWHERE, &mut Report::default());
+        inputs.watched()
     }
 
     /// A watcher of `path` that has nothing left to look at.

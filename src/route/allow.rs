@@ -191,7 +191,7 @@ mod tests {
     fn a_pattern_that_the_base_path_rules_out_is_reported() {
         let idle = |pattern: &str, base_path: &str| {
             let written = config::AllowConfig { methods: Vec::new(), paths: vec![At::nowhere(pattern.to_owned())] };
-            let mut report = Report::new(config::Secrets::Read);
+            let mut report = Report::default();
             Allow::compile(&written, base_path, &mut report);
             report.render(config::Color::Plain)
         };

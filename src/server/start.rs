@@ -29,7 +29,7 @@ use crate::config::{self, Color, Config, ConfigSource, Ready};
 use crate::credential::{Slot, Slots};
 use crate::proxy;
 use crate::reload::watch::Watcher;
-use crate::reload::{Loader, Prepare, Reloader, Reloads, Spawn, warn_of};
+use crate::reload::{Loaded, Loader, Prepare, Reloader, Reloads, Spawn, warn_of};
 use crate::snapshot::{Published, Snapshot};
 use crate::telemetry::log::{self, Flush, LogSettings};
 use crate::telemetry::metrics::Metrics;
@@ -54,14 +54,14 @@ impl Start {
         let slots = Arc::new(Slots::default());
         // The config may name commands, which these are not for.
         let inherited = ListeningSocket::inherited();
-        let (snapshot, report) = loader.load(None, &slots);
+        let Loaded { snapshot, report, watched } = loader.load(None, &slots);
         let Some(snapshot) = snapshot else { return Err(Error::Config(Box::new(report))) };
         let (log, flush) = log::start(log_settings(&snapshot.config));
         panic::set_hook(Box::new(tell_panic));
         warn_of(&report.render(Color::Plain));
         snapshot.claim().map_err(|unclaimed| Error::State(unclaimed.to_string()))?.commit();
         let on_hang_up = options.on_hang_up;
-        Ok(Self { loader, slots, snapshot, watched: report.watched(), inherited, on_hang_up, log, _flush: flush })
+        Ok(Self { loader, slots, snapshot, watched, inherited, on_hang_up, log, _flush: flush })
     }
 
     /// Opens the ports, serves until a signal, and drains.

@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicUsize;
 use http::{HeaderMap, HeaderName};
 
 use super::service::same_certificate;
-use crate::config::{self, Report, Scheme};
+use crate::config::{self, Inputs, Report, Scheme};
 use crate::credential::{Credential, FirstTokenLimiter, Material, Owned, Slot, Slots, TlsCache};
 use crate::name::{CertificateName, ServiceName};
 use crate::tls::{Certificate, ClientTls};
@@ -59,6 +59,7 @@ pub(crate) enum IdentityError {
 
 /// What identities are compiled from.
 pub(super) struct Parts<'a> {
+    pub(super) inputs: &'a Inputs,
     pub(super) name: &'a ServiceName,
     pub(super) service: &'a config::ServiceConfig,
     pub(super) certificates: &'a BTreeMap<CertificateName, Arc<Certificate>>,
@@ -265,14 +266,14 @@ impl Identity {
         common: &mut IdentitiesShared,
         report: &mut Report,
     ) -> Option<Self> {
-        let &Parts { certificates, slots, .. } = parts;
+        let &Parts { inputs, certificates, slots, .. } = parts;
         let linked = service.certificate.as_ref().map(|named| certificates.get(&named.value));
         let certificate = linked.flatten();
         let (first_tokens, tls_cache) = (common.first_tokens.as_ref(), &common.tls_of_token_endpoints);
-        let material = Material { service, certificate, certificates, slots, first_tokens, tls_cache };
+        let material = Material { inputs, service, certificate, certificates, slots, first_tokens, tls_cache };
         // Both are looked at before one is given up: a user wants to hear of every problem at once.
         let credential = Credential::compile(&material, report);
-        let upstream = compile_upstream(service, certificate, &mut common.tls, report);
+        let upstream = compile_upstream(service, certificate, &mut common.tls, inputs, report);
         if linked.is_some_and(|found| found.is_none()) {
             // Never without the certificate that it names.
             return None;
@@ -294,13 +295,14 @@ fn compile_upstream(
     service: &config::ServiceConfig,
     certificate: Option<&Arc<Certificate>>,
     known: &mut TlsByCertificate,
+    inputs: &Inputs,
     report: &mut Report,
 ) -> Option<Upstream> {
     let url = &service.url;
     let presented = certificate.map(|certificate| certificate.leaf.sha256);
     let compile = |report| {
         let (tls, host) = (service.tls.as_ref(), &url.value.authority.host);
-        ClientTls::compile(tls, host, certificate, service.http_version, url.span, report)
+        ClientTls::compile(tls, host, certificate, service.http_version, url.span, inputs, report)
     };
     let tls = match url.value.scheme {
         Scheme::Http => None,

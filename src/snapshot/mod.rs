@@ -21,7 +21,7 @@ pub(crate) use access::{Access, LocalName};
 pub(crate) use identity::{Identity, IdentityError, pick_written};
 pub(crate) use service::Service;
 
-use crate::config::{At, Config, Report, Span, ToleratedFailures};
+use crate::config::{At, Config, Inputs, Report, Span, ToleratedFailures};
 use crate::credential::{Claim, ClaimError, Credential, Slot, Slots, Subjects};
 use crate::name::CertificateName;
 use crate::route::{self, Destination};
@@ -89,10 +89,16 @@ impl Published {
 impl Snapshot {
     /// Compiles a config; what is unchanged since `previous` is taken over as the same `Arc`.
     ///
-    /// `None`: there is an error, or the report reads no secrets, so that certificates are missing.
-    pub(crate) fn compile(config: Config, previous: Option<&Self>, slots: &Slots, report: &mut Report) -> Option<Self> {
-        let certificates = compile_certificates(&config, previous, report);
-        let services = compile_services(&config, &certificates, previous, slots, report);
+    /// `None`: there is an error, or no secrets are read, so that certificates are missing.
+    pub(crate) fn compile(
+        config: Config,
+        previous: Option<&Self>,
+        slots: &Slots,
+        inputs: &Inputs,
+        report: &mut Report,
+    ) -> Option<Self> {
+        let certificates = compile_certificates(&config, previous, inputs, report);
+        let services = compile_services(&config, &certificates, previous, slots, inputs, report);
         let routes = compile_routes(&config, report);
         let access = Access::compile(&config.access, &config.listen, report);
         refuse_shared_state(&services, &config, report);
@@ -108,7 +114,7 @@ impl Snapshot {
             access: Arc::new(access?),
             certificates: certificates.into_values().collect(),
             config: Arc::new(config),
-            failing: report.failing(),
+            failing: inputs.failing(),
         })
     }
 
@@ -185,11 +191,12 @@ impl ClaimedState {
 fn compile_certificates(
     config: &Config,
     previous: Option<&Snapshot>,
+    inputs: &Inputs,
     report: &mut Report,
 ) -> BTreeMap<CertificateName, Arc<Certificate>> {
     let mut certificates = BTreeMap::new();
     for (name, written) in &config.certificates {
-        let Some(compiled) = Certificate::compile(name, written, report) else { continue };
+        let Some(compiled) = Certificate::compile(name, written, inputs, report) else { continue };
         let known = previous.and_then(|previous| previous.certificate(name.as_str()));
         let known = known.filter(|known| known.same_material(&compiled) && known.title == compiled.title);
         certificates.insert(name.clone(), known.map_or(compiled, Arc::clone));
@@ -202,10 +209,11 @@ fn compile_services(
     certificates: &BTreeMap<CertificateName, Arc<Certificate>>,
     previous: Option<&Snapshot>,
     slots: &Slots,
+    inputs: &Inputs,
     report: &mut Report,
 ) -> Vec<Option<Arc<Service>>> {
     let compile = |(name, written): (_, &At<_>)| {
-        let mut compiled = Service::compile(name, written, certificates, slots, report)?;
+        let mut compiled = Service::compile(name, written, certificates, slots, inputs, report)?;
         let Some(known) = previous.and_then(|previous| previous.service(compiled.name.as_str())) else {
             return Some(Arc::new(compiled));
         };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::uri;
 
 use super::identity::{Identities, Parts};
-use crate::config::{self, At, OnClientAuthorization, Ready, Report, Retry, Scheme, Timeouts, Url};
+use crate::config::{self, At, Inputs, OnClientAuthorization, Ready, Report, Retry, Scheme, Timeouts, Url};
 use crate::credential::{Slot, Slots};
 use crate::name::{CertificateName, ServiceName};
 use crate::route::allow::Allow;
@@ -45,11 +45,12 @@ impl Service {
         written: &At<config::ServiceConfig>,
         certificates: &BTreeMap<CertificateName, Arc<Certificate>>,
         slots: &Slots,
+        inputs: &Inputs,
         report: &mut Report,
     ) -> Option<Self> {
         let service = &written.value;
         let linked = service.certificate.as_ref().map(|named| certificates.get(&named.value));
-        let parts = Parts { name, service, certificates, slots };
+        let parts = Parts { inputs, name, service, certificates, slots };
         // All of it is looked at before it is given up: a user wants to hear of every problem at once.
         let identities = Identities::compile(&parts, report);
         let authority = authority(service, report);

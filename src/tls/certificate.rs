@@ -12,7 +12,7 @@ use super::certificate_error::CertificateError;
 pub(crate) use super::leaf::Leaf;
 use super::leaf::public_key;
 use super::{key, pem, pkcs12};
-use crate::config::{self, At, Report, Span, WrittenMaterial};
+use crate::config::{self, At, Inputs, Report, Span, WrittenMaterial};
 use crate::name::CertificateName;
 
 /// A named client certificate, ready to present.
@@ -27,16 +27,17 @@ pub(crate) struct Certificate {
 impl Certificate {
     /// Reads the files, and reports a key that does not belong to the leaf, an expired leaf and the like.
     ///
-    /// `None` without a word where the report reads no secrets.
+    /// `None` without a word where no secrets are read.
     pub(crate) fn compile(
         name: &CertificateName,
         written: &At<config::CertificateConfig>,
+        inputs: &Inputs,
         report: &mut Report,
     ) -> Option<Arc<Self>> {
-        if !report.reads_secrets() {
+        if !inputs.reads_secrets() {
             return None;
         }
-        let mut reading = CertificateReader { name, written: &written.value, report };
+        let mut reading = CertificateReader { name, written: &written.value, inputs, report };
         let (leaf, presented) = reading.read()?;
         let title = written.value.title.clone().unwrap_or_else(|| name.to_string());
         Some(Arc::new(Self { name: name.clone(), title, leaf, presented: Arc::new(presented) }))
@@ -53,6 +54,7 @@ impl Certificate {
 struct CertificateReader<'a> {
     name: &'a CertificateName,
     written: &'a config::CertificateConfig,
+    inputs: &'a Inputs,
     report: &'a mut Report,
 }
 
@@ -80,20 +82,20 @@ impl CertificateReader<'_> {
     }
 
     fn chain(&mut self, file: &At<PathBuf>) -> Option<Vec<CertificateDer<'static>>> {
-        let text = self.report.read(&file.value, file.span)?;
+        let text = self.inputs.read(&file.value, file.span, self.report)?;
         pem::certificates(&text).map_err(|unusable| self.refuse(file, &unusable)).ok()
     }
 
     /// The key, and the certificates that its file holds beside it.
     fn key(&mut self, file: &At<PathBuf>) -> Option<(Arc<dyn SigningKey>, Vec<CertificateDer<'static>>)> {
-        let text = self.report.read_secret(&file.value, file.span)?;
+        let text = self.inputs.read_secret(&file.value, file.span, self.report)?;
         let passphrase = self.written.passphrase.as_ref().map(|passphrase| &passphrase.value);
         let key = key::read(&text, passphrase).map_err(|unusable| self.refuse(file, &unusable)).ok()?;
         Some((key, pem::certificates(&text).unwrap_or_default()))
     }
 
     fn pkcs12(&mut self, file: &At<PathBuf>) -> Option<CertifiedKey> {
-        let bytes = self.report.read_secret(&file.value, file.span)?;
+        let bytes = self.inputs.read_secret(&file.value, file.span, self.report)?;
         let passphrase = self.written.passphrase.as_ref().map(|passphrase| &passphrase.value);
         let contents = pkcs12::read(&bytes, passphrase).map_err(|unusable| self.refuse(file, &unusable)).ok()?;
         Some(CertifiedKey::new(contents.chain, contents.key))
@@ -239,9 +241,9 @@ mod tests {
             let passphrase =
                 self.passphrase.map(|text| At { value: Secret::new(text.to_owned()), span: place("passphrase") });
             let value = config::CertificateConfig { title: None, material, passphrase };
-            let mut report = Report::new(secrets);
+            let (inputs, mut report) = (Inputs::new(secrets), Report::default());
             let name = CertificateName::parse("partner").unwrap();
-            let certificate = Certificate::compile(&name, &At { value, span: Span::default() }, &mut report);
+            let certificate = Certificate::compile(&name, &At { value, span: Span::default() }, &inputs, &mut report);
             (certificate, report)
         }
     }

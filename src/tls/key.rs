@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use super::certificate_error::CertificateError;
 use super::pem;
-use crate::config::{At, Report};
+use crate::config::{At, Inputs, Report};
 use crate::secret::Secret;
 
 /// Reads the one private key of a PEM file.
@@ -39,12 +39,12 @@ pub(super) fn read(file: &[u8], passphrase: Option<&Secret>) -> Result<Arc<dyn S
 /// Reads the key file that a field outside `certificates` names, and reports what is wrong with it: there is no
 /// passphrase beside such a field.
 ///
-/// `None` without a word where the report reads no secrets.
-pub(crate) fn compile(file: &At<PathBuf>, report: &mut Report) -> Option<Arc<dyn SigningKey>> {
-    if !report.reads_secrets() {
+/// `None` without a word where no secrets are read.
+pub(crate) fn compile(file: &At<PathBuf>, inputs: &Inputs, report: &mut Report) -> Option<Arc<dyn SigningKey>> {
+    if !inputs.reads_secrets() {
         return None;
     }
-    let text = report.read_secret(&file.value, file.span)?;
+    let text = inputs.read_secret(&file.value, file.span, report)?;
     read(&text, None).map_err(|unusable| report_unusable(file, &unusable, report)).ok()
 }
 

@@ -36,7 +36,7 @@ pub(crate) use key::compile as private_key;
 
 use self::trust::TrustAnchors;
 use self::verify::ServerVerifier;
-use crate::config::{self, At, HttpVersion, Report, Span, TlsVersion};
+use crate::config::{self, At, HttpVersion, Inputs, Report, Span, TlsVersion};
 use crate::digest::Digest;
 
 /// All that one endpoint's TLS connections are made with. Cheap to clone; has its own store of resumable sessions.
@@ -63,17 +63,18 @@ impl ClientTls {
     /// Builds it for the endpoint `host` (a name or an IP address, no brackets); `place` is where the endpoint's URL
     /// was written, for errors that concern no key of `tls`.
     ///
-    /// `None` without a word where the report reads no secrets: CA files are not read then.
+    /// `None` without a word where no secrets are read: CA files are not read then.
     pub(crate) fn compile(
         written: Option<&At<config::Tls>>,
         host: &str,
         certificate: Option<&Arc<Certificate>>,
         version: HttpVersion,
         place: Span,
+        inputs: &Inputs,
         report: &mut Report,
     ) -> Option<Self> {
         let server_name = report_name(written.map(|written| &written.value), host, place, report);
-        let nameless = TlsTemplate::compile(written, certificate, version, place, report);
+        let nameless = TlsTemplate::compile(written, certificate, version, place, inputs, report);
         Some(nameless?.named(server_name?))
     }
 
@@ -106,16 +107,18 @@ impl TlsTemplate {
         certificate: Option<&Arc<Certificate>>,
         version: HttpVersion,
         place: Span,
+        inputs: &Inputs,
         report: &mut Report,
     ) -> Option<Self> {
         let tls = written.map(|written| written.value.clone()).unwrap_or_default();
         if let Some(written) = written {
             warn_of_danger(written, report);
         }
-        if !report.reads_secrets() {
+        if !inputs.reads_secrets() {
             return None;
         }
-        let trust = if tls.danger_skip_verification { None } else { Some(TrustAnchors::compile(&tls, place, report)?) };
+        let trust =
+            if tls.danger_skip_verification { None } else { Some(TrustAnchors::compile(&tls, place, inputs, report)?) };
         Some(Self { tls, trust, certificate: certificate.cloned(), version })
     }
 

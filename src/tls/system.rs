@@ -15,16 +15,16 @@ use rustls_native_certs::{CertificateResult, ErrorKind, load_certs_from_paths, l
 use super::pem;
 use super::trust::TrustAnchors;
 use crate::blocking;
-use crate::config::{Report, Span};
+use crate::config::{Inputs, Report, Span};
 use crate::digest::Digest;
 use crate::locked::locked;
 
 /// The system's roots, at least one; `place` is where the URL stands that needs them.
-pub(super) fn roots(place: Span, report: &mut Report) -> Option<TrustAnchors> {
+pub(super) fn roots(place: Span, inputs: &Inputs, report: &mut Report) -> Option<TrustAnchors> {
     static PARSED: Parsed = Parsed::nothing();
-    let places = Places::named_by(|name| std::env::var_os(name), place, report)?;
+    let places = Places::named_by(|name| std::env::var_os(name), place, inputs, report)?;
     // Before they are read: what changes in between is found by the next look.
-    places.watched().iter().for_each(|path| report.watch(path));
+    places.watched().iter().for_each(|path| inputs.watch(path));
     PARSED.roots(&places, place, report)
 }
 
@@ -54,7 +54,7 @@ impl Parsed {
 enum Places {
     Default,
     Named {
-        /// Contents of `SSL_CERT_FILE`, which the report then knows to watch.
+        /// Contents of `SSL_CERT_FILE`, which is watched then, for the load has read it.
         file: Option<Vec<u8>>,
         /// `SSL_CERT_DIR`.
         folders: Vec<PathBuf>,
@@ -62,7 +62,12 @@ enum Places {
 }
 
 impl Places {
-    fn named_by(variable: impl Fn(&str) -> Option<OsString>, place: Span, report: &mut Report) -> Option<Self> {
+    fn named_by(
+        variable: impl Fn(&str) -> Option<OsString>,
+        place: Span,
+        inputs: &Inputs,
+        report: &mut Report,
+    ) -> Option<Self> {
         let (file, folders) = (variable(FILE), variable(FOLDERS));
         for (name, value) in [(FILE, &file), (FOLDERS, &folders)] {
             if value.as_ref().is_some_and(|value| value.is_empty()) {
@@ -76,14 +81,14 @@ impl Places {
             return Some(Self::Default);
         }
         let file = match file {
-            Some(path) => Some(report.read(Path::new(&path), place)?),
+            Some(path) => Some(inputs.read(Path::new(&path), place, report)?),
             None => None,
         };
         let folders = folders.map(|folders| std::env::split_paths(&folders).collect()).unwrap_or_default();
         Some(Self::Named { file, folders })
     }
 
-    /// What a change of the roots shows in. `SSL_CERT_FILE` was read through the report, which watches it.
+    /// What a change of the roots shows in. `SSL_CERT_FILE` was read as an input of the load, and so is watched.
     fn watched(&self) -> Vec<PathBuf> {
         match self {
             Self::Default => DEFAULT.iter().map(PathBuf::from).collect(),
@@ -212,9 +217,9 @@ mod tests {
 
         /// The roots, or the first thing that is wrong.
         fn roots(&self) -> Result<TrustAnchors, String> {
-            let mut report = Report::new(Secrets::Read);
+            let (inputs, mut report) = (Inputs::new(Secrets::Read), Report::default());
             let variable = |name: &str| if name == FILE { self.file.clone() } else { self.folders.clone() };
-            let places = Places::named_by(variable, Span::default(), &mut report);
+            let places = Places::named_by(variable, Span::default(), &inputs, &mut report);
             let trust = places.and_then(|places| self.parsed.roots(&places, Span::default(), &mut report));
             trust.ok_or_else(|| report.diagnostics()[0].message.clone())
         }
@@ -252,9 +257,9 @@ mod tests {
         std::os::unix::fs::symlink("../elsewhere.pem", inside.join("01234567.0")).unwrap();
         let seen = || {
             let places = Places::Named { file: None, folders: vec![inside.clone()] };
-            let mut report = Report::new(Secrets::Read);
-            places.watched().iter().for_each(|path| report.watch(path));
-            report.watched()
+            let inputs = Inputs::new(Secrets::Read);
+            places.watched().iter().for_each(|path| inputs.watch(path));
+            inputs.watched()
         };
 
         let before = seen();

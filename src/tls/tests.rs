@@ -15,7 +15,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::leaf::public_key;
 use super::*;
-use crate::config::Secrets;
+use crate::config::{Inputs, Secrets};
 use crate::demo::certificates::{CertificateAuthority, Issued, named};
 use crate::digest::sha256;
 use crate::name::CertificateName;
@@ -342,9 +342,9 @@ fn a_certificate_is_the_same_as_long_as_its_chain_is() {
 /// Compiles trust for `host`; what is said comes back as messages with their place.
 fn compile(tls: config::Tls, host: &str, secrets: Secrets) -> (Option<ClientTls>, Vec<String>) {
     let (tls, url) = (At { value: tls, span: at(1) }, at(2));
-    let mut report = Report::new(secrets);
+    let (inputs, mut report) = (Inputs::new(secrets), Report::default());
 
-    let client = ClientTls::compile(Some(&tls), host, None, HttpVersion::Auto, url, &mut report);
+    let client = ClientTls::compile(Some(&tls), host, None, HttpVersion::Auto, url, &inputs, &mut report);
 
     let line = |diagnostic: &&config::Diagnostic| {
         format!("{}: {}", diagnostic.span.map_or(0, |span| span.start), diagnostic.message)

@@ -9,7 +9,7 @@ use rustls_pki_types::CertificateDer;
 use super::certificate_error::CertificateError;
 use super::pem;
 use super::system;
-use crate::config::{self, At, Report, Span};
+use crate::config::{self, At, Inputs, Report, Span};
 use crate::digest::Digest;
 
 /// A set of CAs, never empty where it is used.
@@ -22,14 +22,14 @@ pub(super) struct TrustAnchors {
 
 impl TrustAnchors {
     /// Reads the CAs that `tls` names; `place` is where the endpoint's URL stands.
-    pub(super) fn compile(tls: &config::Tls, place: Span, report: &mut Report) -> Option<Self> {
+    pub(super) fn compile(tls: &config::Tls, place: Span, inputs: &Inputs, report: &mut Report) -> Option<Self> {
         if tls.ca.is_empty() {
-            return system::roots(place, report);
+            return system::roots(place, inputs, report);
         }
         // Every file is read before any is given up.
-        let files: Vec<_> = tls.ca.iter().map(|file| read(file, report)).collect();
+        let files: Vec<_> = tls.ca.iter().map(|file| read(file, inputs, report)).collect();
         let own = files.into_iter().collect::<Option<Vec<_>>>()?.concat();
-        let system = if tls.system_roots { Some(system::roots(place, report)?) } else { None };
+        let system = if tls.system_roots { Some(system::roots(place, inputs, report)?) } else { None };
         Some(Self::new(own, system))
     }
 
@@ -46,8 +46,8 @@ impl TrustAnchors {
     }
 }
 
-fn read(file: &At<PathBuf>, report: &mut Report) -> Option<Vec<CertificateDer<'static>>> {
-    let text = report.read(&file.value, file.span)?;
+fn read(file: &At<PathBuf>, inputs: &Inputs, report: &mut Report) -> Option<Vec<CertificateDer<'static>>> {
+    let text = inputs.read(&file.value, file.span, report)?;
     match pem::certificates(&text) {
         Ok(certificates) => usable(certificates, file, report),
         Err(unusable) => refuse(file, &unusable, report),
@@ -100,9 +100,9 @@ mod tests {
         fs::write(&path, file).unwrap();
         let ca = vec![At { value: path, span: Span::default() }];
         let tls = config::Tls { ca, ..config::Tls::default() };
-        let mut report = Report::new(Secrets::Read);
+        let (inputs, mut report) = (Inputs::new(Secrets::Read), Report::default());
 
-        let trust = TrustAnchors::compile(&tls, Span::default(), &mut report);
+        let trust = TrustAnchors::compile(&tls, Span::default(), &inputs, &mut report);
 
         let said = report.diagnostics().iter().map(|diagnostic| diagnostic.message.clone()).collect();
         (trust.map(|trust| trust.roots.len()), said)

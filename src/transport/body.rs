@@ -198,7 +198,11 @@ impl RequestBody {
             };
             gathered.join(&frame, announced);
             // Of one that said nothing of its length, as it comes.
-            permit.grow_to(gathered.memory()).map_err(|_| BodyError::NoRoom)?;
+            if permit.grow_to(gathered.memory()).is_err() {
+                // Where nobody else's stood in its way there will not be room later either.
+                let never = gathered.memory() > held.most_bytes();
+                return if never { stream.resume(need, gathered) } else { Err(BodyError::NoRoom) };
+            }
         }
         gathered.hold(permit);
         stream.resume(need, gathered)

@@ -313,3 +313,15 @@ async fn no_reload_resets_a_counter() {
 
     sidekey.until_metric("sidekey_requests_total{service=\"payments\",code=\"200\"}", 6.0).await;
 }
+
+#[tokio::test]
+async fn a_config_that_is_mended_after_a_refusal_is_said_to_be_valid_again() {
+    let lab = Lab::start().await;
+    let sidekey = lab.sidekey("services: { payments: { url: $SERVICE } }").await;
+
+    sidekey.rewrite(&lab, "services: { payments: { url: $SERVICE, flie: x } }");
+    sidekey.until_reload_refused().await;
+    sidekey.rewrite(&lab, "services: { payments: { url: $SERVICE } }");
+
+    sidekey.until_logged("the config is valid again: nothing has changed").await;
+}

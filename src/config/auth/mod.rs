@@ -178,9 +178,9 @@ impl MethodRow {
         node: &Node,
         reader: &mut SectionReader<'_>,
     ) -> Result<Option<Auth>, Reported> {
-        reader.report.begin_method();
+        reader.inputs.begin_method();
         let read = (self.read)(fields, node, reader);
-        let failures = reader.report.end_method();
+        let failures = reader.inputs.end_method();
         if failures.is_empty() {
             return read;
         }
@@ -234,7 +234,7 @@ struct MethodName(Option<String>);
 
 impl FromNode for MethodName {
     fn from_node(node: &Node, reader: &mut SectionReader<'_>) -> Result<Self, Reported> {
-        let text = reference::text(node, Accepts::Text, "an authentication method", reader.report)?;
+        let text = reference::text(node, Accepts::Text, "an authentication method", reader)?;
         Ok(Self(text.map(|found| (*found.value).clone())))
     }
 

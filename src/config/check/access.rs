@@ -3,11 +3,12 @@
 use std::net::IpAddr;
 
 use crate::config::diagnostic::Report;
+use crate::config::inputs::Inputs;
 use crate::config::schema::{AccessConfig, Config};
 use crate::config::value::header_value;
 
-pub(super) fn check(config: &Config, report: &mut Report) {
-    check_tokens(config, report);
+pub(super) fn check(config: &Config, inputs: &Inputs, report: &mut Report) {
+    check_tokens(config, inputs, report);
     check_token_in_url(&config.access, report);
     check_origins(&config.access, report);
     check_hosts(&config.access, report);
@@ -15,7 +16,7 @@ pub(super) fn check(config: &Config, report: &mut Report) {
 }
 
 /// A token that can't be the value of a field would lock everybody out, and a short one would keep nobody out.
-fn check_tokens(config: &Config, report: &mut Report) {
+fn check_tokens(config: &Config, inputs: &Inputs, report: &mut Report) {
     let admin = config.admin.as_ref().and_then(|admin| admin.token.as_ref());
     for token in config.access.token.iter().chain(admin) {
         let text = token.value.expose();
@@ -23,7 +24,7 @@ fn check_tokens(config: &Config, report: &mut Report) {
             wrong.report(token.span, report);
         }
         // What stands in for a token that is not read is short.
-        if report.reads_secrets() && text.len() < SHORTEST_TOKEN {
+        if inputs.reads_secrets() && text.len() < SHORTEST_TOKEN {
             report
                 .warning(
                     token.span,

@@ -6,6 +6,7 @@ mod routes;
 use super::auth;
 use super::auth::oauth2::{ClientAuth, EndpointCertificate, OAuth2};
 use super::diagnostic::Report;
+use super::inputs::Inputs;
 use super::read::SectionReader;
 use super::schema::{Config, ServiceConfig};
 use super::value::{At, ListenAddress, Scheme, Span, Url};
@@ -25,12 +26,12 @@ pub(super) fn service(service: &ServiceConfig, reader: &mut SectionReader<'_>) {
 }
 
 /// Checks the listeners, who may use them, and where routes and services lead.
-pub(super) fn config(config: &Config, report: &mut Report) {
+pub(super) fn config(config: &Config, inputs: &Inputs, report: &mut Report) {
     check_proxy_listeners(config, report);
     check_admin_listeners(config, report);
     check_hand_out(config, report);
     check_collisions(config, report);
-    access::check(config, report);
+    access::check(config, inputs, report);
     routes::check(config, report);
 }
 

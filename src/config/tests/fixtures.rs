@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::super::{Color, Config, ConfigSource, Report, Secrets, Severity, load};
+use super::super::{Color, Config, ConfigSource, Inputs, Report, Secrets, Severity, load};
 
 const FOLDER: &str = "tests/fixtures/config";
 
@@ -36,7 +36,7 @@ impl Copied {
 
     /// Loads the copy of a fixture.
     fn load(&self, fixture: &Path) -> (Option<Config>, Report) {
-        load(&ConfigSource::Path(self.path.join(fixture.strip_prefix(FOLDER).unwrap())), Secrets::Read)
+        load(&ConfigSource::Path(self.path.join(fixture.strip_prefix(FOLDER).unwrap())), &Inputs::new(Secrets::Read))
     }
 
     /// What is drawn, as if the fixture had been loaded itself.
@@ -100,7 +100,7 @@ fn every_valid_config_loads_without_a_word() {
 #[test]
 fn every_example_loads_without_its_secrets() {
     for example in fixtures("config") {
-        let (config, report) = load(&ConfigSource::Path(example.clone()), Secrets::Skip);
+        let (config, report) = load(&ConfigSource::Path(example.clone()), &Inputs::new(Secrets::Skip));
 
         assert_eq!(report.render(Color::Plain), "", "{}", example.display());
         assert!(config.is_some(), "{}", example.display());

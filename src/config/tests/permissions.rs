@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use super::super::{Color, ConfigSource, Report, Secrets, load};
+use super::super::{Color, ConfigSource, Inputs, Report, Secrets, load};
 
 /// A folder with these files.
 fn folder(files: &[(&str, &str, u32)]) -> tempfile::TempDir {
@@ -20,7 +20,7 @@ fn folder(files: &[(&str, &str, u32)]) -> tempfile::TempDir {
 /// What is said of `sidekey.yaml` in this folder, which loads, without the folder's name.
 #[track_caller]
 fn said(folder: &Path, secrets: Secrets) -> Vec<String> {
-    let (config, report) = load(&ConfigSource::Path(folder.join("sidekey.yaml")), secrets);
+    let (config, report) = load(&ConfigSource::Path(folder.join("sidekey.yaml")), &Inputs::new(secrets));
     assert!(config.is_some() && !report.has_errors(), "{:?}", report.diagnostics());
     messages(&report).iter().map(|message| message.replace(&format!("{}/", folder.display()), "")).collect()
 }
@@ -91,7 +91,7 @@ fn what_is_said_of_permissions_says_what_to_do() {
     let config = services("hunter22", "{ file: secret }");
     let folder = folder(&[("sidekey.yaml", &config, 0o646), ("secret", "hunter23", 0o600)]);
 
-    let (_, report) = load(&ConfigSource::Path(folder.path().join("sidekey.yaml")), Secrets::Read);
+    let (_, report) = load(&ConfigSource::Path(folder.path().join("sidekey.yaml")), &Inputs::new(Secrets::Read));
 
     let drawn = report.render(Color::Plain).replace(&format!("{}/", folder.path().display()), "");
     insta::assert_snapshot!(drawn, @r"

@@ -1,6 +1,6 @@
 //! The report for machines, and settings that stand above the file.
 
-use super::super::{AdminOverride, Color, ConfigSource, ListenAddress, Overrides, Secrets, load_with};
+use super::super::{AdminOverride, Color, ConfigSource, Inputs, ListenAddress, Overrides, Secrets, load_with};
 use super::invalid;
 
 #[test]
@@ -39,13 +39,13 @@ fn a_flag_stands_above_the_file_and_is_checked_like_it() {
         ..Overrides::default()
     };
 
-    let (config, _) = load_with(&text, Secrets::Read, &flags("localhost:2"));
+    let (config, _) = load_with(&text, &Inputs::new(Secrets::Read), &flags("localhost:2"));
     let config = config.unwrap();
     assert_eq!(config.listen[0].value.to_string(), "localhost:2");
     assert_eq!(config.admin.unwrap().listen[0].value.to_string(), "localhost:3");
     assert_eq!(config.workers, Some(7));
 
-    let (_, report) = load_with(&text, Secrets::Read, &flags("0.0.0.0:2"));
+    let (_, report) = load_with(&text, &Inputs::new(Secrets::Read), &flags("0.0.0.0:2"));
     assert!(report.has_errors());
     assert_eq!(
         report.render(Color::Plain),

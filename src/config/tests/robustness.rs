@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::{Color, ConfigSource, Report, Secrets, load};
+use super::super::{Color, ConfigSource, Inputs, Report, Secrets, load};
 
 /// All that is ever shown of a report.
 fn shown(report: &Report) -> String {
@@ -11,7 +11,7 @@ fn shown(report: &Report) -> String {
 }
 
 fn show(text: &str) -> String {
-    shown(&load(&ConfigSource::Text(text.to_owned()), Secrets::Skip).1)
+    shown(&load(&ConfigSource::Text(text.to_owned()), &Inputs::new(Secrets::Skip)).1)
 }
 
 /// Configs with a secret in one place and a mistake in another, on the same line where that is possible.

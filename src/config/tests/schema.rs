@@ -6,14 +6,14 @@ use std::fs;
 use serde_json::Value as Json;
 
 use super::super::node::{Node, ScalarKind, Value};
-use super::super::{Report, Secrets, json_schema, yaml};
+use super::super::{Report, json_schema, yaml};
 
 const EVERYTHING: &str = "tests/fixtures/config/valid/everything.yaml";
 const METHODS: &str = "tests/fixtures/config/valid/methods.yaml";
 
 /// A text as JSON, without the keys that are ignored.
 fn json(text: &str) -> Json {
-    let mut report = Report::new(Secrets::Read);
+    let mut report = Report::default();
     let file = report.add_text("test".to_owned(), "".into(), text.to_owned().into());
     let mut tree = convert(&yaml::parse(file, &mut report).unwrap());
     tree.as_object_mut().unwrap().retain(|key, _| !key.starts_with("x-"));

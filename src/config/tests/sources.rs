@@ -6,17 +6,21 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::time::Duration;
 
-use super::super::{
-    Color, Config, ConfigSource, Overrides, Report, Secrets, Severity, ToleratedFailures, load, load_to_run,
-};
+use super::super::{Color, Config, ConfigSource, Inputs, Report, Secrets, Severity, ToleratedFailures, load};
 use super::{check_messages, valid};
-use crate::config::Auth;
 use crate::config::auth::Attachment;
+use crate::config::{Auth, Watched};
 
 const BEARER: &str = "services: { a: { url: 'https://a.example', auth: { type: bearer, token: { file: secret } } } }";
 
 fn load_file(path: &Path) -> (Option<Config>, Report) {
-    load(&ConfigSource::Path(path.to_owned()), Secrets::Read)
+    load(&ConfigSource::Path(path.to_owned()), &Inputs::new(Secrets::Read))
+}
+
+fn watched_by_load(path: &Path) -> Watched {
+    let inputs = Inputs::new(Secrets::Read);
+    assert!(load(&ConfigSource::Path(path.to_owned()), &inputs).0.is_some());
+    inputs.watched()
 }
 
 #[track_caller]
@@ -54,11 +58,13 @@ fn a_secret_file_starts_at_the_configs_folder_and_loses_one_newline() {
     fs::write(&path, BEARER).unwrap();
     write_secret(&folder.path().join("secret"), "hunter2\n", 0o600);
 
-    let (config, report) = load_file(&path);
+    let inputs = Inputs::new(Secrets::Read);
+
+    let (config, report) = load(&ConfigSource::Path(path.clone()), &inputs);
 
     assert_eq!(token(&config.unwrap()), "hunter2");
     assert_eq!(report.render(Color::Plain), "");
-    let watched: Vec<_> = report.watched().paths().map(Path::to_owned).collect();
+    let watched: Vec<_> = inputs.watched().paths().map(Path::to_owned).collect();
     assert_eq!(watched, [folder.path().join("secret"), path]);
 }
 
@@ -145,7 +151,7 @@ fn the_files_of_a_folder_are_merged_in_name_order() {
 fn a_new_file_in_the_folder_is_a_change() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("a.yaml"), "services: {}").unwrap();
-    let watched = load_file(folder.path()).1.watched();
+    let watched = watched_by_load(folder.path());
 
     fs::write(folder.path().join("b.yaml"), "").unwrap();
 
@@ -259,11 +265,13 @@ services:
       - { type: headers, set: { X-Other: { command: [/nowhere/program, { env: SIDEKEY_TEST_UNSET }], refresh: 1m } } }
 ";
 
-    let (config, report) = load(&ConfigSource::Text(text.to_owned()), Secrets::Skip);
+    let inputs = Inputs::new(Secrets::Skip);
+
+    let (config, report) = load(&ConfigSource::Text(text.to_owned()), &inputs);
 
     assert_eq!(report.render(Color::Plain), "");
     assert!(config.is_some());
-    assert_eq!((report.watched().paths().count(), report.watched().commands().len()), (0, 0));
+    assert_eq!((inputs.watched().paths().count(), inputs.watched().commands().len()), (0, 0));
 }
 
 #[test]
@@ -277,14 +285,17 @@ fn a_command_is_run_once_in_a_load_however_many_places_name_it() {
     let (once, again) = (service("a", ""), service("b", ", refresh: 10m") + &service("c", ", refresh: 1m"));
     fs::write(&path, format!("services:\n{once}{again}")).unwrap();
 
-    let (config, report) = load_file(&path);
+    let inputs = Inputs::new(Secrets::Read);
+
+    let (config, report) = load(&ConfigSource::Path(path), &inputs);
 
     assert_eq!(token(&config.unwrap()), "hunter2");
     assert_eq!(fs::read_to_string(folder.path().join("runs")).unwrap(), "run\n");
-    let watched = report.watched();
+    let watched = inputs.watched();
     let refreshed: Vec<_> = watched.commands().iter().map(|command| (command.name(), command.refresh())).collect();
     assert_eq!(refreshed, [("sh", Some(Duration::from_secs(60)))]);
-    assert!(!format!("{report:?}{watched:?}").contains("hunter2"), "{report:?}");
+    let shown = format!("{report:?}{inputs:?}{watched:?}");
+    assert!(!shown.contains("hunter2"), "{shown}");
 }
 
 #[test]
@@ -293,7 +304,7 @@ fn a_command_that_prints_something_else_now_is_told_from_one_that_does_not() {
     let path = folder.path().join("sidekey.yaml");
     fs::write(&path, BEARER.replace("file: secret", "command: [cat, secret]")).unwrap();
     write_secret(&folder.path().join("secret"), "hunter2\n", 0o600);
-    let watched = load_file(&path).1.watched();
+    let watched = watched_by_load(&path);
     let [before] = watched.commands() else { panic!("{watched:?}") };
 
     assert_eq!(before.again(), *before);
@@ -322,13 +333,13 @@ services:
   a: { url: 'https://a.example', auth: { type: bearer, token: { command: [sh, -c, 'echo hunter2; exit 3'] } } }
 ";
 
-fn load_forgiving(text: &str, forgiven: ToleratedFailures) -> (Option<Config>, Report) {
-    load_to_run(&ConfigSource::Text(text.to_owned()), &Overrides::default(), forgiven)
+fn load_tolerating(text: &str, tolerated: ToleratedFailures) -> (Option<Config>, Report) {
+    load(&ConfigSource::Text(text.to_owned()), &Inputs::new(Secrets::Read).tolerating(tolerated))
 }
 
 #[test]
 fn a_start_forgives_a_command_of_a_method_and_says_what_is_missing() {
-    let (config, report) = load_forgiving(FAILING, ToleratedFailures::any());
+    let (config, report) = load_tolerating(FAILING, ToleratedFailures::any());
 
     assert_eq!(
         report.render(Color::Plain),
@@ -350,20 +361,21 @@ fn a_start_forgives_a_command_of_a_method_and_says_what_is_missing() {
 
 #[test]
 fn a_reload_forgives_only_commands_that_failed_before() {
-    let (_, before) = load_forgiving(FAILING, ToleratedFailures::any());
+    let before = Inputs::new(Secrets::Read).tolerating(ToleratedFailures::any());
+    assert!(load(&ConfigSource::Text(FAILING.to_owned()), &before).0.is_some());
 
-    assert!(!load_forgiving(FAILING, before.failing()).1.has_errors());
-    let (_, report) = load_forgiving(&FAILING.replace("exit 3", "exit 4"), before.failing());
+    assert!(!load_tolerating(FAILING, before.failing()).1.has_errors());
+    let (_, report) = load_tolerating(&FAILING.replace("exit 3", "exit 4"), before.failing());
     assert!(report.has_errors());
     assert_eq!(report.diagnostics()[0].message, "the command `sh` ended with status 4");
-    assert!(load_forgiving(FAILING, ToleratedFailures::none()).1.has_errors());
+    assert!(load_tolerating(FAILING, ToleratedFailures::none()).1.has_errors());
 }
 
 #[test]
 fn a_command_outside_of_a_method_is_never_forgiven() {
     let text = format!("{FAILING}access: {{ token: {{ command: ['false'] }} }}\n");
 
-    let (_, report) = load_forgiving(&text, ToleratedFailures::any());
+    let (_, report) = load_tolerating(&text, ToleratedFailures::any());
 
     let severe: Vec<_> = report.diagnostics().iter().map(|found| (found.severity, found.message.as_str())).collect();
     assert_eq!(
@@ -389,7 +401,7 @@ services:
           client_secret: { command: ['false'] }, token_header: X-Token }
 ";
 
-    let (_, report) = load_forgiving(text, ToleratedFailures::any());
+    let (_, report) = load_tolerating(text, ToleratedFailures::any());
 
     let errors = report.diagnostics().into_iter().filter(|found| found.severity == Severity::Error);
     let errors: Vec<_> = errors.map(|error| error.message.as_str()).collect();

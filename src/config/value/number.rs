@@ -42,7 +42,7 @@ impl<const LEAST: usize, const MOST: usize> From<InRange<LEAST, MOST>> for Optio
     }
 }
 
-/// A size in bytes from `LEAST` to `MOST` KiB: `64KiB`, `8MiB`.
+/// A size in bytes from `LEAST` to `MOST` KiB: `64KiB`, `8MiB`, `1GiB`, `1TiB`.
 pub(in crate::config) struct Size<const LEAST: usize, const MOST: usize>(usize);
 
 impl<const LEAST: usize, const MOST: usize> FromText for Size<LEAST, MOST> {
@@ -51,17 +51,22 @@ impl<const LEAST: usize, const MOST: usize> FromText for Size<LEAST, MOST> {
     fn from_text(text: &str) -> Result<Self, Wrong> {
         let digits = text.len() - text.trim_start_matches(|digit: char| digit.is_ascii_digit()).len();
         let (number, unit) = text.split_at(digits);
-        let wrong = || Wrong::new("this is not a size").help("write `64KiB` or `8MiB`");
-        let number: usize = number.parse().map_err(|_| wrong())?;
+        let wrong = || Wrong::new("this is not a size").help(UNITS);
+        if number.is_empty() {
+            return Err(wrong());
+        }
+        let number: usize = number.parse().unwrap_or(usize::MAX);
         let bytes = match unit {
             "KiB" => number.checked_mul(1 << 10),
             "MiB" => number.checked_mul(1 << 20),
-            "" => return Err(Wrong::new("a size needs a unit").help("write `64KiB` or `8MiB`")),
-            _ => return Err(wrong()),
+            "GiB" => number.checked_mul(1 << 30),
+            "TiB" => number.checked_mul(1 << 40),
+            "" => return Err(Wrong::new("a size needs a unit").help(UNITS)),
+            unit => return Err(Wrong::new(format!("`{unit}` is no unit of a size")).help(UNITS)),
         };
         match bytes {
             Some(bytes) if (LEAST << 10..=MOST << 10).contains(&bytes) => Ok(Self(bytes)),
-            _ => Err(Wrong::new(format!("expected a size from {LEAST}KiB to {MOST}KiB"))),
+            _ => Err(Wrong::new(format!("expected a size from {} to {}", shown(LEAST), shown(MOST)))),
         }
     }
 
@@ -70,9 +75,18 @@ impl<const LEAST: usize, const MOST: usize> FromText for Size<LEAST, MOST> {
     }
 
     fn schema() -> Schema {
-        json_schema!({ "type": "string", "pattern": "^[0-9]+(KiB|MiB)$" })
+        json_schema!({ "type": "string", "pattern": "^[0-9]+(KiB|MiB|GiB|TiB)$" })
     }
 }
+
+/// A number of KiB in the largest unit that it is a whole number of.
+fn shown(kib: usize) -> String {
+    let units = [(30, "TiB"), (20, "GiB"), (10, "MiB")];
+    let unit = units.into_iter().find(|(bits, _)| kib >= 1 << bits && kib % (1 << bits) == 0);
+    unit.map_or_else(|| format!("{kib}KiB"), |(bits, name)| format!("{}{name}", kib >> bits))
+}
+
+const UNITS: &str = "write `64KiB`, `8MiB` or `1GiB`";
 
 impl<const LEAST: usize, const MOST: usize> From<Size<LEAST, MOST>> for usize {
     fn from(size: Size<LEAST, MOST>) -> Self {
@@ -146,9 +160,11 @@ mod tests {
         check_size("64KiB", Ok(65_536));
         check_size("1MiB", Ok(1 << 20));
         check_size("64", Err("a size needs a unit"));
-        check_size("64KB", Err("this is not a size"));
-        check_size("7KiB", Err("expected a size from 8KiB to 1024KiB"));
-        check_size("99999999999999999MiB", Err("expected a size from 8KiB to 1024KiB"));
+        check_size("1GiB", Err("expected a size from 8KiB to 1MiB"));
+        check_size("64KB", Err("`KB` is no unit of a size"));
+        check_size("big", Err("this is not a size"));
+        check_size("7KiB", Err("expected a size from 8KiB to 1MiB"));
+        check_size("99999999999999999MiB", Err("expected a size from 8KiB to 1MiB"));
     }
 
     #[track_caller]

@@ -89,7 +89,7 @@ impl Sts {
             Scheme::Https => {
                 let trust = material.service.tls.as_ref().map(trust_of);
                 let (host, span) = (&url.authority.host, written.sts_url.span);
-                Some(ClientTls::compile(trust.as_ref(), host, None, HttpVersion::Auto, span, report)?)
+                Some(ClientTls::compile(trust.as_ref(), host, None, HttpVersion::Auto, span, material.inputs, report)?)
             }
         };
         let mut digest = Digest::new();

@@ -9,7 +9,6 @@ use rustls_pki_types::PrivatePkcs8KeyDer;
 use rustls_pki_types::pem::PemObject;
 
 use super::*;
-use crate::config::Secrets;
 
 fn from_pem(pem: &str) -> Arc<dyn SigningKey> {
     any_supported_type(&PrivateKeyDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap()
@@ -21,7 +20,7 @@ fn generated(kind: &'static rcgen::SignatureAlgorithm) -> Arc<dyn SigningKey> {
 }
 
 fn signer(key: &dyn SigningKey, algorithm: Option<JwsAlgorithm>) -> JwsSigner {
-    let mut report = Report::new(Secrets::Read);
+    let mut report = Report::default();
     JwsSigner::compile(key, algorithm.map(At::nowhere), Span::NOWHERE, &mut report).expect("a signer")
 }
 
@@ -129,7 +128,7 @@ fn a_key_signs_in_the_usual_way_of_its_kind() {
 
 #[track_caller]
 fn check_misfit(key: &str, algorithm: JwsAlgorithm, expected: [&str; 2]) {
-    let mut report = Report::new(Secrets::Read);
+    let mut report = Report::default();
     let (written, place) = (Span { file: 0, start: 1, end: 2 }, Span { file: 0, start: 3, end: 4 });
 
     let signer = JwsSigner::compile(&*from_pem(key), Some(At { value: algorithm, span: written }), place, &mut report);

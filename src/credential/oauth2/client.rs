@@ -12,7 +12,7 @@ use super::assertion::{self, AssertionMaker, KeyName};
 use super::failure::NotAsked;
 use super::form::TokenForm;
 use crate::config::auth::oauth2::{ClientAuth, ClientKey, OAuth2};
-use crate::config::{At, Report};
+use crate::config::{At, Inputs, Report};
 use crate::credential::digest::Digest;
 use crate::credential::jws::JwsSigner;
 use crate::secret::Secret;
@@ -41,12 +41,19 @@ enum ClientProof {
 impl Client {
     /// `certificate` is the one that the endpoint sees. `None`: what is wrong has been reported, or can't be known
     /// without the secrets.
-    pub(super) fn compile(written: &OAuth2, certificate: Option<&Certificate>, report: &mut Report) -> Option<Self> {
+    pub(super) fn compile(
+        written: &OAuth2,
+        certificate: Option<&Certificate>,
+        inputs: &Inputs,
+        report: &mut Report,
+    ) -> Option<Self> {
         let proof = match &written.client_auth {
             ClientAuth::Basic(secret) => ClientProof::Basic(secret.value.clone()),
             ClientAuth::Post(secret) => ClientProof::Post(secret.value.clone()),
-            ClientAuth::SecretJwt(secret) => ClientProof::Jwt(Box::new(by_secret(secret, written, report))),
-            ClientAuth::PrivateKeyJwt(key) => ClientProof::Jwt(Box::new(by_key(key, written, certificate, report)?)),
+            ClientAuth::SecretJwt(secret) => ClientProof::Jwt(Box::new(by_secret(secret, written, inputs, report))),
+            ClientAuth::PrivateKeyJwt(key) => {
+                ClientProof::Jwt(Box::new(by_key(key, written, certificate, inputs, report)?))
+            }
             ClientAuth::Assertion(file) => ClientProof::File(file.value.clone()),
             ClientAuth::TlsClientAuth => ClientProof::Certificate,
             ClientAuth::None => ClientProof::None,
@@ -107,8 +114,8 @@ impl Client {
     }
 }
 
-fn by_secret(secret: &At<Secret>, written: &OAuth2, report: &mut Report) -> AssertionMaker {
-    if report.reads_secrets() && secret.value.expose().len() < SHORTEST_SECRET {
+fn by_secret(secret: &At<Secret>, written: &OAuth2, inputs: &Inputs, report: &mut Report) -> AssertionMaker {
+    if inputs.reads_secrets() && secret.value.expose().len() < SHORTEST_SECRET {
         report
             .warning(secret.span, "`client_secret` is shorter than HS256 wants: 32 bytes (RFC 7518 §3.2)")
             .help("an endpoint may refuse it; have a longer one issued");
@@ -120,11 +127,12 @@ fn by_key(
     key: &ClientKey,
     written: &OAuth2,
     certificate: Option<&Certificate>,
+    inputs: &Inputs,
     report: &mut Report,
 ) -> Option<AssertionMaker> {
     let mut name = KeyName { id: key.id.as_deref(), certificate: None };
     let signer = match &key.file {
-        Some(file) => JwsSigner::compile(&*tls::private_key(file, report)?, key.algorithm, file.span, report)?,
+        Some(file) => JwsSigner::compile(&*tls::private_key(file, inputs, report)?, key.algorithm, file.span, report)?,
         None => {
             let certificate = certificate?;
             name.certificate = Some(&certificate.leaf.sha256);

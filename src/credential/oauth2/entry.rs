@@ -80,7 +80,7 @@ impl Entry {
         digest_endpoint(written, plaintext, tls.as_ref(), fingerprint.as_ref(), &mut digest);
         let families = &material.slots.families;
         let certificate = certificate.map(Arc::as_ref);
-        let request = TokenRequest::compile(written, endpoint, certificate, families, report)?;
+        let request = TokenRequest::compile(written, endpoint, certificate, families, material.inputs, report)?;
         request.digest(&mut digest);
         Some(Self {
             key: digest.finish(),
@@ -192,7 +192,9 @@ fn endpoint(
                 Scheme::Http => None,
                 Scheme::Https => {
                     let (version, presented) = (HttpVersion::Auto, certificate.map(|it| it.leaf.sha256));
-                    let compile = || ClientTls::compile(trust.as_ref(), host, certificate, version, *span, report);
+                    let compile = || {
+                        ClientTls::compile(trust.as_ref(), host, certificate, version, *span, material.inputs, report)
+                    };
                     Some(material.tls_cache.get(trust.as_ref(), host, presented, compile)?)
                 }
             };
@@ -203,7 +205,8 @@ fn endpoint(
         }
         EndpointConfig::Issuer(issuer) => {
             // For a plain issuer too: its endpoint may be another's.
-            let tls = TlsTemplate::compile(trust.as_ref(), certificate, HttpVersion::Auto, *span, report)?;
+            let tls =
+                TlsTemplate::compile(trust.as_ref(), certificate, HttpVersion::Auto, *span, material.inputs, report)?;
             let means = Means {
                 tls,
                 plaintext: material.service.allow_plaintext_credentials,

@@ -18,8 +18,8 @@ use super::grant::{Claim, Families, Grant, Input};
 use super::source::{Fetch, TokenSource};
 use super::state_file::ClaimError;
 use super::token_endpoint::TokenEndpoint;
-use crate::config::Report;
 use crate::config::auth::OAuth2;
+use crate::config::{Inputs, Report};
 use crate::credential::digest::Digest;
 use crate::secret::Secret;
 use crate::tls::Certificate;
@@ -53,10 +53,11 @@ impl TokenRequest {
         endpoint: TokenEndpoint,
         certificate: Option<&Certificate>,
         families: &Families,
+        inputs: &Inputs,
         report: &mut Report,
     ) -> Option<Self> {
-        let client = Client::compile(written, certificate, report);
-        let grant = Grant::compile(written, families, report);
+        let client = Client::compile(written, certificate, inputs, report);
+        let grant = Grant::compile(written, families, inputs, report);
         let certificate = certificate.map(|certificate| certificate.leaf.sha256);
         let prover = written.dpop.then(|| Prover::new(Arc::new(ProofKey::generate())));
         Some(Self { endpoint, client: client?, grant: grant?, wanted: Wanted::of(written), certificate, prover })
@@ -262,9 +263,9 @@ mod tests {
     fn written(method: &OAuth2) -> WrittenRequest {
         let url = Url { scheme: Scheme::Http, ..method.endpoint.value.url().clone() };
         let address = Arc::new(Address::of(&url, None, UrlOrigin::Written).expect("an address"));
-        let mut report = Report::new(Secrets::Read);
+        let (inputs, mut report) = (Inputs::new(Secrets::Read), Report::default());
         let endpoint = TokenEndpoint::Configured(Arc::clone(&address));
-        let request = TokenRequest::compile(method, endpoint, None, &Families::default(), &mut report);
+        let request = TokenRequest::compile(method, endpoint, None, &Families::default(), &inputs, &mut report);
         let request = request.expect("a request");
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         runtime.block_on(request.form(&address, &Input::Nothing)).expect("a form").finish()

@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::{JoinHandle, spawn_local, yield_now};
 
-use crate::config::{self, ConfigSource, Secrets};
+use crate::config::{self, ConfigSource, Inputs, Secrets};
 use crate::credential::Slots;
 use crate::deadline::Sweep;
 use crate::incoming::IncomingBody;
@@ -137,9 +137,10 @@ impl App {
 }
 
 fn compile(yaml: &str, previous: Option<&Snapshot>) -> Snapshot {
-    let (config, mut report) = config::load(&ConfigSource::Text(yaml.to_owned()), Secrets::Read);
+    let inputs = Inputs::new(Secrets::Read);
+    let (config, mut report) = config::load(&ConfigSource::Text(yaml.to_owned()), &inputs);
     let config = config.expect("a valid config");
-    Snapshot::compile(config, previous, &Slots::default(), &mut report).expect("a config that compiles")
+    Snapshot::compile(config, previous, &Slots::default(), &inputs, &mut report).expect("a config that compiles")
 }
 
 /// Waits for a condition that others bring about.

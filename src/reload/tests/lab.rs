@@ -26,7 +26,7 @@ use crate::config::{Color, Config, ConfigSource, Overrides};
 use crate::credential::Slots;
 use crate::demo::certificates::{CertificateAuthority, certificate_pem};
 use crate::reload::watch::Watcher;
-use crate::reload::{Loader, Reloader, Reloads};
+use crate::reload::{Loaded, Loader, Reloader, Reloads};
 use crate::snapshot::{Published, Service, Snapshot};
 use crate::telemetry::metrics::Metrics;
 use crate::tls;
@@ -114,13 +114,13 @@ impl Lab {
 
     /// Loads the config as it stands, which is valid.
     pub(super) fn load(&self, previous: Option<&Snapshot>, slots: &Slots) -> Snapshot {
-        let (snapshot, report) = self.loader().load(previous, slots);
+        let Loaded { snapshot, report, .. } = self.loader().load(previous, slots);
         snapshot.unwrap_or_else(|| panic!("{}", report.render(Color::Plain)))
     }
 
     /// What is wrong with the config as it stands.
     pub(super) fn complaints(&self) -> String {
-        let (snapshot, report) = self.loader().load(None, &Slots::default());
+        let Loaded { snapshot, report, .. } = self.loader().load(None, &Slots::default());
         assert!(snapshot.is_none(), "the config is valid");
         report.render(Color::Plain)
     }
@@ -128,7 +128,7 @@ impl Lab {
     /// Starts the task that reloads.
     pub(super) fn run(&self) -> Running {
         let slots = Arc::new(Slots::default());
-        let (snapshot, report) = self.loader().load(None, &slots);
+        let Loaded { snapshot, report, watched } = self.loader().load(None, &slots);
         let snapshot = snapshot.unwrap_or_else(|| panic!("{}", report.render(Color::Plain)));
         let published = Arc::new(Published::new(snapshot));
         let (reloads, queue) = Reloads::new();
@@ -140,7 +140,7 @@ impl Lab {
             metrics: Arc::new(Metrics::default()),
             reloads: Arc::clone(&reloads),
             queue,
-            watcher: Watcher::new(report.watched()),
+            watcher: Watcher::new(watched),
             spawn: Box::new(|_, task| drop(spawn_local(task))),
             prepare: prepare(&refuse, &committed),
         };

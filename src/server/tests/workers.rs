@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout};
 use crate::admin::Liveness;
 use crate::config::{Color, ConfigSource, Overrides};
 use crate::proxy;
-use crate::reload::Loader;
+use crate::reload::{Loaded, Loader};
 use crate::server::pulse::Pulses;
 use crate::server::vital::{Deaths, Vital};
 use crate::server::worker::{Phase, RunningWorker};
@@ -28,7 +28,7 @@ struct Workers {
 
 fn start(count: usize) -> Workers {
     let loader = Loader { source: ConfigSource::Text("services: {}".to_owned()), overrides: Overrides::default() };
-    let (snapshot, report) = loader.load(None, &<_>::default());
+    let Loaded { snapshot, report, .. } = loader.load(None, &<_>::default());
     let snapshot = snapshot.unwrap_or_else(|| panic!("{}", report.render(Color::Plain)));
     let (published, metrics) = (Arc::new(Published::new(snapshot)), Arc::new(Metrics::default()));
     let (vital, deaths) = Vital::new();

@@ -17,12 +17,12 @@ pub(super) struct Profile {
 
 /// Reads the profile's key. The file is watched: a key that is changed there is used from then on.
 pub(super) fn read(profile: &Profile, reader: &mut SectionReader<'_>) -> Result<AwsKey, Reported> {
-    if !reader.report.reads_secrets() {
+    if !reader.inputs.reads_secrets() {
         let placeholder = || "placeholder".to_owned();
         return Ok(AwsKey { id: placeholder(), secret: Secret::new(placeholder()), session_token: None });
     }
     let Profile { file, name, span } = profile;
-    let bytes = reader.report.read_secret(&file.value, file.span).ok_or(Reported)?;
+    let bytes = reader.inputs.read_secret(&file.value, file.span, reader.report).ok_or(Reported)?;
     let text = std::str::from_utf8(&bytes).map_err(|_| Wrong::new("this file is not text"));
     let text = text.map_err(|wrong| wrong.report(file.span, reader.report))?;
     key(text, name).map_err(|wrong| wrong.report(*span, reader.report))

@@ -204,7 +204,7 @@ fn decode(key: &At<Secret>, encoding: KeyEncoding, reader: &mut SectionReader<'_
     let text = key.value.expose();
     let bytes = match encoding {
         // What stands in for a key that is not read need not be encoded.
-        _ if !reader.report.reads_secrets() => Ok(text.as_bytes().to_vec()),
+        _ if !reader.inputs.reads_secrets() => Ok(text.as_bytes().to_vec()),
         KeyEncoding::Utf8 => Ok(text.as_bytes().to_vec()),
         KeyEncoding::Base64 => STANDARD.decode(text).map_err(|_| Wrong::new("the key is not base64")),
         KeyEncoding::Hex => unhex(text).ok_or_else(|| Wrong::new("the key is not hexadecimal")),

@@ -20,7 +20,7 @@ impl FromNode for Json {
                 Ok(Self(items?.into_iter().map(|item| item.0).collect()))
             }
             Value::Mapping(entries) if is_reference(entries) => {
-                let found = reference::text(node, Accepts::Text, "a claim", reader.report)?;
+                let found = reference::text(node, Accepts::Text, "a claim", reader)?;
                 Ok(Self(found.map_or_else(|| "placeholder".into(), |found| found.value.as_str().into())))
             }
             Value::Mapping(entries) => {

@@ -23,7 +23,7 @@ use crate::config::node::{Node, Value};
 use crate::config::read::{FromNode, SectionReader, Wrong, mismatch};
 use crate::config::section::{read_section, section, words};
 use crate::config::value::{At, Span};
-use crate::config::{Secrets, check};
+use crate::config::{Inputs, Secrets, check};
 use crate::name::CertificateName;
 
 /// `identities`: who the service is called as, one after the other.
@@ -116,7 +116,7 @@ impl FromNode for IdentitiesConfig {
                 Err(wrong.help("write either `sets: […]` or `file: ids.csv`").report(place, reader.report))
             }
         }?;
-        check_names(&sets, reader.report);
+        check_names(&sets, reader.inputs, reader.report);
         Ok(Self { sets: sets.into(), pick: pick? })
     }
 
@@ -172,8 +172,8 @@ impl FromNode for Sets {
 }
 
 /// Each name leads to one set.
-fn check_names(sets: &[IdentitySet], report: &mut Report) {
-    if !report.reads_secrets() {
+fn check_names(sets: &[IdentitySet], inputs: &Inputs, report: &mut Report) {
+    if !inputs.reads_secrets() {
         // A name from elsewhere is not known.
         return;
     }
@@ -225,8 +225,9 @@ pub(in crate::config) fn check(service: &mut ServiceConfig, auth: Option<&Node>,
 
 /// What can be said of `auth` without the sets, for people.
 fn guess(auth: Option<&Node>, reader: &SectionReader<'_>) -> Vec<At<Auth>> {
-    let mut nobody = Report::new(Secrets::Skip);
+    let (inputs, mut nobody) = (Inputs::new(Secrets::Skip), Report::default());
     let mut reader = SectionReader {
+        inputs: &inputs,
         report: &mut nobody,
         certificates: Rc::clone(&reader.certificates),
         services: Rc::clone(&reader.services),

@@ -51,14 +51,14 @@ impl IdentityTemplate {
         span: Span,
         reader: &mut SectionReader<'_>,
     ) -> Result<Vec<IdentitySet>, Reported> {
-        if !reader.report.reads_secrets() {
+        if !reader.inputs.reads_secrets() {
             reader.auth_unknown = true;
             return Ok(Vec::new());
         }
-        let (file, public) = reader.report.read_table(path, span).ok_or(Reported)?;
+        let (file, public) = reader.inputs.read_table(path, span, reader.report).ok_or(Reported)?;
         let table = IdentityTable::read(file, span, &self.known, reader.report)?;
         if public && table.has_secrets() {
-            reader.report.warn_of_public(path, span);
+            reader.inputs.warn_of_public(path, span, reader.report);
         }
         self.read_all(&table.sets, span, reader)
     }
@@ -128,7 +128,7 @@ fn read_methods(methods: &Node, reader: &mut SectionReader<'_>) -> Result<Vec<At
     let before = std::mem::replace(&mut reader.auth_unknown, false);
     let auth = Methods::from_node(methods, reader).map(Vec::from);
     let unknown = std::mem::replace(&mut reader.auth_unknown, before);
-    if unknown && reader.report.reads_secrets() {
+    if unknown && reader.inputs.reads_secrets() {
         return Err(Reported);
     }
     reader.auth_unknown |= unknown;

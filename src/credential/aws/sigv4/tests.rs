@@ -8,8 +8,8 @@ use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, Method};
 
 use super::*;
-use crate::config::Auth;
 use crate::config::auth::Signature;
+use crate::config::{Auth, Inputs, Secrets};
 use crate::credential::Slots;
 use crate::credential::tests::{load, outgoing};
 
@@ -20,6 +20,7 @@ fn signer(url: &str, fields: &str) -> SigV4Signer {
     let service = &config.services["api"].value;
     let slots = Slots::default();
     let material = Material {
+        inputs: &Inputs::new(Secrets::Read),
         service,
         certificate: None,
         certificates: &BTreeMap::new(),

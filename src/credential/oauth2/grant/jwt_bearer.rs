@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use crate::config::Report;
 use crate::config::auth::oauth2::{self as config, OAuth2};
+use crate::config::{Inputs, Report};
 use crate::credential::jws::JwsSigner;
 use crate::credential::oauth2::assertion::{AssertionMaker, KeyName, audience};
 use crate::tls;
@@ -12,9 +12,10 @@ use crate::tls;
 pub(super) fn compile(
     written: &config::AssertionConfig,
     method: &OAuth2,
+    inputs: &Inputs,
     report: &mut Report,
 ) -> Option<AssertionMaker> {
-    let key = tls::private_key(&written.key, report)?;
+    let key = tls::private_key(&written.key, inputs, report)?;
     let signer = JwsSigner::compile(&*key, written.algorithm, written.key.span, report)?;
     let issuer = written.issuer.clone().or_else(|| method.client_id.clone());
     let own = [

@@ -16,8 +16,8 @@ pub(super) use family::{Families, RefreshTokenLease};
 use super::assertion::AssertionMaker;
 use super::failure::NotAsked;
 use super::form::TokenForm;
-use crate::config::Report;
 use crate::config::auth::oauth2::{self as config, OAuth2};
+use crate::config::{Inputs, Report};
 use crate::credential::digest::Digest;
 use crate::secret::Secret;
 use refresh_token::RefreshToken;
@@ -46,19 +46,18 @@ pub(super) enum Input<'a> {
 
 impl Grant {
     /// `None`: what is wrong has been reported, or can't be known without the secrets.
-    pub(super) fn compile(written: &OAuth2, families: &Families, report: &mut Report) -> Option<Self> {
+    pub(super) fn compile(written: &OAuth2, families: &Families, inputs: &Inputs, report: &mut Report) -> Option<Self> {
         match &written.grant {
             config::GrantConfig::ClientCredentials => Some(Self::ClientCredentials),
             config::GrantConfig::Password { username, password } => {
                 Some(Self::Password { username: username.clone(), password: password.clone() })
             }
             config::GrantConfig::RefreshToken { refresh_token, state_file } => {
-                RefreshToken::compile(written, refresh_token, state_file.as_ref(), families, report)
+                RefreshToken::compile(written, refresh_token, state_file.as_ref(), families, inputs, report)
                     .map(Self::RefreshToken)
             }
-            config::GrantConfig::JwtBearer(assertion) => {
-                jwt_bearer::compile(assertion, written, report).map(|assertion| Self::JwtBearer(Box::new(assertion)))
-            }
+            config::GrantConfig::JwtBearer(assertion) => jwt_bearer::compile(assertion, written, inputs, report)
+                .map(|assertion| Self::JwtBearer(Box::new(assertion))),
             config::GrantConfig::TokenExchange(exchange) => Some(Self::TokenExchange(TokenExchange::of(exchange))),
         }
     }

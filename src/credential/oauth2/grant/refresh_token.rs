@@ -7,7 +7,7 @@ use super::super::state_file::{self, ClaimError, LockError};
 use super::claim::{Claim, StateFile};
 use super::family::{Families, Family};
 use crate::config::auth::oauth2::OAuth2;
-use crate::config::{At, Report};
+use crate::config::{At, Inputs, Report};
 use crate::credential::digest::Digest;
 use crate::secret::Secret;
 
@@ -26,9 +26,10 @@ impl RefreshToken {
         refresh_token: &Secret,
         state_file: Option<&At<PathBuf>>,
         families: &Families,
+        inputs: &Inputs,
         report: &mut Report,
     ) -> Option<Self> {
-        if let Some(file) = state_file.filter(|_| report.reads_secrets()) {
+        if let Some(file) = state_file.filter(|_| inputs.reads_secrets()) {
             check(file, report)?;
         }
         let file = state_file.map(|file| Arc::new(families.file(state_file::resolved(&file.value))));

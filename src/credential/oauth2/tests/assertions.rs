@@ -16,7 +16,7 @@ use super::super::client::Client;
 use super::super::form::TokenForm;
 use super::super::grant::{Families, Grant, Input};
 use crate::config::auth::oauth2::OAuth2;
-use crate::config::{self, Auth, Color, ConfigSource, Report, Secrets};
+use crate::config::{self, Auth, Color, ConfigSource, Inputs, Report, Secrets};
 use crate::credential::{Credential, Material, Slots};
 use crate::demo::certificates::{CertificateAuthority, certificate_pem};
 use crate::name::CertificateName;
@@ -46,8 +46,9 @@ impl Folder {
         }
         let text = "certificates: { app: { chain: app.pem, key: app.key } }\nservices: {}";
         let (config, mut report) = Self::load_in(&folder, text);
+        let inputs = Inputs::new(Secrets::Read);
         let (name, written) = config.certificates.first_key_value().unwrap();
-        let certificate = Certificate::compile(name, written, &mut report).unwrap();
+        let certificate = Certificate::compile(name, written, &inputs, &mut report).unwrap();
         Self { folder, certificate }
     }
 
@@ -56,7 +57,7 @@ impl Folder {
         fs::write(&path, text).unwrap();
         // It has secrets in it, and that others can read them is another test's matter.
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        let (config, report) = config::load(&ConfigSource::Path(path), Secrets::Read);
+        let (config, report) = config::load(&ConfigSource::Path(path), &Inputs::new(Secrets::Read));
         let drawn = report.render(Color::Plain);
         (config.unwrap_or_else(|| panic!("{drawn}")), report)
     }
@@ -81,9 +82,9 @@ services:
     /// The fields of the form that this method sends.
     async fn form(&self, method: &str) -> Vec<(String, String)> {
         let (config, mut report) = self.load(method);
-        let method = oauth2(&config);
-        let client = Client::compile(method, Some(&self.certificate), &mut report);
-        let grant = Grant::compile(method, &Families::default(), &mut report);
+        let (method, inputs) = (oauth2(&config), Inputs::new(Secrets::Read));
+        let client = Client::compile(method, Some(&self.certificate), &inputs, &mut report);
+        let grant = Grant::compile(method, &Families::default(), &inputs, &mut report);
         let (client, grant) = (client.expect("a client"), grant.expect("a grant"));
         let mut form: TokenForm = grant.form(&Input::Nothing).await.unwrap();
         client.authenticate(&mut form).await.unwrap();
@@ -112,6 +113,7 @@ services:
         let certificate = Some(&self.certificate);
         Credential::compile(
             &Material {
+                inputs: &Inputs::new(Secrets::Read),
                 service,
                 certificate,
                 certificates: &certificates,

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::super::{Slots, refresh};
-use crate::config::{self, ConfigSource, Report, Secrets};
+use crate::config::{self, ConfigSource, Inputs, Report, Secrets};
 use crate::credential::tests::{credential, outgoing};
 use crate::credential::{Attachments, Credential, Error, Material, SubjectTokens};
 use crate::demo::Demo;
@@ -122,13 +122,15 @@ async fn an_endpoint_that_hangs_is_given_up_on() {
 
 /// The credential of the demo's service, presenting its certificate.
 fn demo_credential(demo: &Demo, slots: &Slots) -> (Credential, Arc<Certificate>) {
-    let (config, mut report): (_, Report) = config::load(&ConfigSource::Path(demo.config_path()), Secrets::Read);
+    let inputs = Inputs::new(Secrets::Read);
+    let (config, mut report): (_, Report) = config::load(&ConfigSource::Path(demo.config_path()), &inputs);
     let config = config.expect("the demo's config");
     let (name, written) = config.certificates.first_key_value().expect("a certificate");
-    let certificate = Certificate::compile(name, written, &mut report).expect("a certificate");
+    let certificate = Certificate::compile(name, written, &inputs, &mut report).expect("a certificate");
     let service = &config.services[Demo::SERVICE].value;
     let certificates = BTreeMap::from([(name.clone(), Arc::clone(&certificate))]);
     let material = Material {
+        inputs: &inputs,
         service,
         certificate: Some(&certificate),
         certificates: &certificates,
@@ -158,12 +160,14 @@ async fn a_token_is_had_over_mutual_tls_and_bound_to_the_certificate() {
 #[tokio::test(flavor = "local")]
 async fn nothing_is_asked_of_the_endpoint_without_the_certificate_that_is_linked() {
     let demo = Demo::start().await.expect("the demo");
-    let (config, mut report) = config::load(&ConfigSource::Path(demo.config_path()), Secrets::Read);
+    let inputs = Inputs::new(Secrets::Read);
+    let (config, mut report) = config::load(&ConfigSource::Path(demo.config_path()), &inputs);
     let config = config.expect("the demo's config");
     let service = &config.services[Demo::SERVICE].value;
     let slots = Slots::default();
 
     let material = Material {
+        inputs: &inputs,
         service,
         certificate: None,
         certificates: &BTreeMap::new(),

@@ -7,7 +7,7 @@ use http::HeaderName;
 use super::super::entry::Entry;
 use crate::config::auth::oauth2::{ClientAuth, EndpointConfig, ExchangeConfig, GrantConfig, OAuth2, SubjectToken};
 use crate::config::value::Issuer;
-use crate::config::{self, At, Report, Scheme, Secrets, Url};
+use crate::config::{self, At, Inputs, Report, Scheme, Secrets, Url};
 use crate::credential::tests::{load, oauth2};
 use crate::credential::{Material, Slots};
 use crate::secret::Secret;
@@ -39,6 +39,7 @@ fn of_a_million_pairs_of_methods_those_share_a_token_that_agree_on_every_field_o
 
 fn keyed(method: OAuth2, service: &config::ServiceConfig) -> (OAuth2, [u8; 32]) {
     let material = Material {
+        inputs: &Inputs::new(Secrets::Read),
         service,
         certificate: None,
         certificates: &BTreeMap::new(),
@@ -46,7 +47,7 @@ fn keyed(method: OAuth2, service: &config::ServiceConfig) -> (OAuth2, [u8; 32]) 
         first_tokens: None,
         tls_cache: &<_>::default(),
     };
-    let mut report = Report::new(Secrets::Read);
+    let mut report = Report::default();
     let entry = Entry::compile(&method, &material, &mut report);
     let key = entry.unwrap_or_else(|| panic!("{:?}", report.diagnostics())).key;
     (method, key)

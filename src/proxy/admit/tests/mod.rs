@@ -11,7 +11,7 @@ use http::{HeaderName, HeaderValue, Request};
 
 use super::*;
 use crate::code::Code;
-use crate::config::{self, ConfigSource, Secrets};
+use crate::config::{self, ConfigSource, Inputs, Secrets};
 use crate::route::Destination;
 
 const TCP: Peer = Peer::Tcp(SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 40_000));
@@ -35,7 +35,7 @@ routes:
 access: {access}
 "
         );
-        let (config, mut report) = config::load(&ConfigSource::Text(yaml), Secrets::Read);
+        let (config, mut report) = config::load(&ConfigSource::Text(yaml), &Inputs::new(Secrets::Read));
         let config = config.expect("a valid config");
         let services: Vec<_> = config.services.iter().collect();
         let destinations: Vec<_> = services
