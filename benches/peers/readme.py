@@ -14,7 +14,6 @@ COLUMNS = (
     ("one", "p50", "p50 µs, 1 connection"),
     ("small", "p99", "p99 µs"),
     ("down", "mb_per_core", "MB/s per core, 1 MiB"),
-    ("fresh", "", "PSS fresh, MiB"),
     ("in_use", "", "PSS in use, MiB"),
     ("idle", "", "KiB per idle client"),
     ("burst", "", "the same, 5,000 after a burst"),
