@@ -20,7 +20,7 @@ pub(crate) mod oauth2;
 mod owned;
 mod part;
 mod parts;
-mod query;
+pub(crate) mod query;
 mod sensitive;
 mod stamp;
 #[cfg(test)]

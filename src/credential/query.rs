@@ -13,6 +13,7 @@ use super::Error;
 use super::digest::Digest;
 use super::owned::Owned;
 use super::part::{Part, Sending};
+use crate::config::OnClientAuthorization;
 use crate::secret::Secret;
 use crate::transport::Outgoing;
 
@@ -101,6 +102,19 @@ impl Query {
         // Nobody encodes a name so often who does not hide it.
         true
     }
+}
+
+/// The target as it is sent with these parameters of ours, their values masked: for people. One that the app may keep is kept.
+pub(crate) fn masked(names: &[String], on_client: OnClientAuthorization, target: &PathAndQuery) -> PathAndQuery {
+    let mut sent = target.clone();
+    for name in names {
+        let query = Query::new(name, "", &Secret::new("***".to_owned()));
+        if on_client != OnClientAuthorization::Keep || !query.is_in(target) {
+            // What has no room for it is refused when it is sent; here it stays as it is.
+            drop(query.set(&mut sent));
+        }
+    }
+    sent
 }
 
 fn name_of(pair: &str) -> &str {
@@ -248,6 +262,15 @@ mod tests {
 
         assert!(is_in("/p?x=1&api_key=1") && is_in("/p?api%5Fkey=1"));
         assert!(!is_in("/p?x=1;api_key=1") && !is_in("/p?API_KEY=1") && !is_in("/p?api_key[]=1") && !is_in("/p"));
+    }
+
+    #[test]
+    fn people_see_what_is_sent_without_our_value_and_without_the_apps() {
+        let (names, asked) = (["key".to_owned()], PathAndQuery::from_static("/p?x=1&KEY=evil&key=evil"));
+        let shown = |on_client| masked(&names, on_client, &asked).to_string();
+
+        assert_eq!(shown(OnClientAuthorization::Replace), "/p?x=1&key=***");
+        assert_eq!(shown(OnClientAuthorization::Keep), asked.to_string());
     }
 
     #[test]

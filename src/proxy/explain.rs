@@ -10,7 +10,7 @@ use super::admit::{AccessCheck, Admission, Named};
 use super::fields::{self, FieldNames, Instance, RequestContext, Rules, WrittenRules};
 use super::{Error, find, target};
 use crate::config::{self, Config, PickConfig, Url};
-use crate::credential::Owned;
+use crate::credential::{Owned, query};
 use crate::name::ServiceName;
 use crate::route::RouteTable;
 use crate::route::allow::Allow;
@@ -89,7 +89,8 @@ impl<'w> World<'w> {
             routed_by: &FieldNames::default(),
         };
         fields::request(&mut head.headers.clone(), upward, &rules(service, allow.as_ref()))?;
-        Ok(Some(url_of(url, &sent)))
+        let ours = Owned::written(service.auth.iter().map(|auth| &auth.value)).query;
+        Ok(Some(url_of(url, &query::masked(&ours, service.on_client_authorization, &sent))))
     }
 
     fn consider(&self, named: &Named<'_>, head: &request::Parts) -> Vec<Considered<'w>> {
