@@ -213,9 +213,10 @@ impl Reloader {
                 match claimed {
                     Ok(mut claims) => {
                         let decided = self.decide(wanted, snapshot, &mut claims, &report);
-                        // What was not committed is given back before anybody hears of it; and not here, for that blocks.
+                        // What was not committed is given back before anybody hears of it; and not here, for that blocks. On
+                        // a disk that hangs it is given back later, before the next load.
                         if let Some(claims) = claims {
-                            let _given_back = tokio::task::spawn_blocking(move || drop(claims)).await;
+                            let _given_back = loading.run(GIVE_BACK_WITHIN, move || drop(claims)).await;
                         }
                         decided
                     }
@@ -312,5 +313,7 @@ pub(crate) fn warn_of(said: &str) {
 
 /// Commands have 10 s each, and run one after the other; a mount that hangs has no end.
 const LOAD_WITHIN: Duration = Duration::from_secs(120);
+/// No longer than a file may take to be removed.
+const GIVE_BACK_WITHIN: Duration = Duration::from_secs(10);
 /// As many differences are kept.
 const KEPT: usize = 20;
