@@ -64,6 +64,11 @@ impl Start {
         Ok(Self { loader, slots, snapshot, watched: report.watched(), inherited, on_hang_up, log, _flush: flush })
     }
 
+    /// What may still be on its way to the disk when all else has ended.
+    pub(super) fn slots(&self) -> Arc<Slots> {
+        Arc::clone(&self.slots)
+    }
+
     /// Opens the ports, serves until a signal, and drains.
     pub(super) async fn run(self, started: impl FnOnce(Started)) -> Result<(), Error> {
         harden();
@@ -126,13 +131,19 @@ impl Start {
         started(up);
 
         let (slots, life) = (self.slots, Rc::clone(&lifecycle));
+        let last = Arc::clone(&slots);
         let drain =
             drain::Drain { stop, reloads, published, slots, lifecycle, sockets, background, gate, phase, workers };
         // At every stage of its life: half a process drains no better than it serves.
+        let mut draining = pin!(drain.run(signals));
         let ended = tokio::select! {
             death = deaths.first() => Err(Error::Died(death.to_string())),
-            ended = drain.run(signals) => ended,
+            ended = &mut draining => ended,
         };
+        if let Err(Error::Died(_)) = ended {
+            // As after a second signal: whatever has died, a refresh token that has come must not be lost with it.
+            drain::hear_out(&last).await;
+        }
         drop(tokio::time::timeout(LAST_WORDS, life.told()).await);
         ended
     }
