@@ -17,6 +17,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use self::watch::Watcher;
@@ -253,7 +254,7 @@ impl Reloader {
         match (self.prepare)(&new.config) {
             Ok(commit) => {
                 // Before anybody asks for a token with what a state file holds.
-                claims.take().into_iter().for_each(ClaimedState::commit);
+                claims.take().into_iter().for_each(|claims| claims.commit(&Handle::current()));
                 *wanted = Arc::new(new);
                 self.publish(wanted);
                 commit();

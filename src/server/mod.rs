@@ -102,7 +102,7 @@ pub enum Error {
 /// drain short.
 pub fn run(options: Options, started: impl FnOnce(Started)) -> Result<(), Error> {
     let runtime = worker::runtime_of_one_thread()()?;
-    let start = start::Start::load(options)?;
+    let start = start::Start::load(options, runtime.handle())?;
     let slots = start.slots();
     // A panic out here is the end of the background, and no other than that of a task on it.
     let ended = runtime.block_on(guarded(pin!(start.run(started))));

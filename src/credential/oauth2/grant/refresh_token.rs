@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::super::state_file::{self, ClaimError, LockError};
-use super::claim::{Claim, StateFile};
+use super::claim::Claim;
 use super::family::{Families, Family};
+use super::file::StateFile;
 use crate::config::auth::oauth2::OAuth2;
 use crate::config::{At, Report};
 use crate::credential::digest::Digest;
