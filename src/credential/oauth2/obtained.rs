@@ -40,7 +40,8 @@ impl Slot {
     /// When the endpoint gives none, or may not be asked by this process.
     pub(crate) async fn obtain(&self) -> Result<Obtained, ObtainError> {
         Claim::commit_all(self.claim()?, &Handle::current());
-        let granted = self.source.fetch(self.policies.timeout()).await?;
+        let begun = self.source.begin().await;
+        let granted = begun(self.policies.timeout()).await?;
         let stated = granted.life.unwrap_or_else(|| self.policies.default_lifetime());
         let lifetime = self.source.ends().map_or(stated, |ends| stated.min(ends.since(granted.sent)));
         Ok(Obtained {

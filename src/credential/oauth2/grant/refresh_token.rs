@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::super::source::Holdup;
 use super::super::state_file::{self, ClaimError, LockError};
 use super::claim::Claim;
 use super::family::{Families, Family};
@@ -53,6 +54,10 @@ impl RefreshToken {
 
     pub(in crate::credential::oauth2) fn trouble(&self) -> Option<String> {
         self.family.trouble()
+    }
+
+    pub(in crate::credential::oauth2) fn holdup(&self) -> Option<Holdup> {
+        self.family.holdup()
     }
 
     /// Has the state file for this process alone, before anything is asked with what it holds. Blocks.

@@ -25,6 +25,7 @@ use super::file::{StateFile, StateWrite};
 use super::saving::{LeasesEnd, Saving};
 use crate::config::auth::oauth2::OAuth2;
 use crate::credential::digest::Digest;
+use crate::credential::oauth2::source::Holdup;
 use crate::credential::oauth2::state_file::{Locks, RefreshState};
 use crate::locked::locked;
 use crate::secret::Secret;
@@ -174,6 +175,14 @@ impl Family {
     /// Why the token that is good now is not on each disk where it has a place.
     pub(in crate::credential::oauth2) fn trouble(&self) -> Option<String> {
         self.files().iter().find_map(|file| file.trouble()).map(|trouble| trouble.to_string())
+    }
+
+    /// What a request with the token would have to wait for now.
+    pub(super) fn holdup(&self) -> Option<Holdup> {
+        if let Some(file) = self.files().iter().find(|file| file.is_being_written()) {
+            return Some(Holdup::Disk { path: file.path().to_owned() });
+        }
+        self.request.try_lock().is_err().then_some(Holdup::OtherRequest)
     }
 
     /// Begins with what a file holds, unless more is known. Of several the newest counts, whichever comes first.

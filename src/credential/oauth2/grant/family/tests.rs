@@ -60,6 +60,8 @@ async fn a_disk_that_hangs_does_not_hold_up_the_end_for_ever() {
     let settled = timeout(100 * DISK, families.settle()).await;
 
     assert!(settled.is_ok());
+    let holdup = family.holdup();
+    assert!(matches!(&holdup, Some(Holdup::Disk { path }) if path.ends_with("state")), "{holdup:?}");
 }
 
 /// What a file is found to hold, committed with others of its family.
