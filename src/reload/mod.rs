@@ -17,6 +17,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use self::watch::Watcher;
@@ -232,9 +233,10 @@ impl Reloader {
                 match claimed {
                     Ok(mut claims) => {
                         let decided = self.decide(wanted, snapshot, &mut claims, &report);
-                        // What was not committed is given back before anybody hears of it; and not here, for that blocks.
+                        // What was not committed is given back before anybody hears of it; and not here, for that blocks. On
+                        // a disk that hangs it is given back later, before the next load.
                         if let Some(claims) = claims {
-                            let _given_back = tokio::task::spawn_blocking(move || drop(claims)).await;
+                            let _given_back = loading.run(GIVE_BACK_WITHIN, move || drop(claims)).await;
                         }
                         decided
                     }
@@ -271,7 +273,7 @@ impl Reloader {
         match (self.prepare)(&new.config) {
             Ok(commit) => {
                 // Before anybody asks for a token with what a state file holds.
-                claims.take().into_iter().for_each(ClaimedState::commit);
+                claims.take().into_iter().for_each(|claims| claims.commit(&Handle::current()));
                 *wanted = Arc::new(new);
                 self.publish(wanted);
                 commit();
@@ -331,5 +333,7 @@ pub(crate) fn warn_of(said: &str) {
 
 /// Commands have 10 s each, and run one after the other; a mount that hangs has no end.
 const LOAD_WITHIN: Duration = Duration::from_secs(120);
+/// No longer than a file may take to be removed.
+const GIVE_BACK_WITHIN: Duration = Duration::from_secs(10);
 /// As many differences are kept.
 const KEPT: usize = 20;

@@ -155,11 +155,7 @@ impl Drain {
     /// is brought to the disk, and one that is on its way has a moment to come.
     async fn end_at_once(&self, draining: &Draining) {
         self.lifecycle.end(draining);
-        let heard = async {
-            let _late = timeout(LAST_TOKENS, self.slots.settle()).await;
-            let _hung = timeout(LAST_WRITES, self.slots.saved()).await;
-        };
-        tokio::join!(self.cut(LAST_TOKENS), heard);
+        tokio::join!(self.cut(LAST_TOKENS), hear_out(&self.slots));
     }
 
     /// Cuts what is still open.
@@ -169,6 +165,13 @@ impl Drain {
             tracing::error!("a worker does not end: the process ends without it");
         }
     }
+}
+
+/// What no end of the process does without, however sudden: a refresh token that has come is brought to the disk, and one that
+/// is on its way has a moment to come.
+pub(super) async fn hear_out(slots: &Slots) {
+    let _late = timeout(LAST_TOKENS, slots.settle()).await;
+    let _hung = timeout(LAST_WRITES, slots.saved()).await;
 }
 
 /// Whether all of these end in time.

@@ -104,9 +104,14 @@ pub enum Error {
 /// drain short.
 pub fn run(options: Options, started: impl FnOnce(Started)) -> Result<(), Error> {
     let runtime = worker::runtime_of_one_thread()()?;
-    let start = start::Start::load(options)?;
+    let start = start::Start::load(options, runtime.handle())?;
+    let slots = start.slots();
     // A panic out here is the end of the background, and no other than that of a task on it.
     let ended = runtime.block_on(guarded(pin!(start.run(started))));
+    if !matches!(ended, Ok(Ok(()) | Err(Error::Interrupted | Error::Died(_)))) {
+        // Those have waited for what is on its way to the disk; an address that can't be had, say, must not cut it short.
+        runtime.block_on(drain::hear_out(&slots));
+    }
     // Blocking work that is under way (a look-up, a load) must not hold up the end.
     runtime.shutdown_background();
     ended.unwrap_or_else(|Panicked| Err(Error::Died("the background panicked".to_owned())))

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
 use super::accept::ConnectionLimit;
@@ -48,8 +49,9 @@ pub(super) struct Start {
 }
 
 impl Start {
-    /// Loads and compiles the config, and starts the log as it says.
-    pub(super) fn load(options: Options) -> Result<Self, Error> {
+    /// Loads and compiles the config, and starts the log as it says. Blocks, so it is no task of `runtime`'s; what it does
+    /// not wait for goes on there.
+    pub(super) fn load(options: Options, runtime: &Handle) -> Result<Self, Error> {
         let loader = Arc::new(Loader { source: options.source, overrides: options.overrides });
         let slots = Arc::new(Slots::default());
         // The config may name commands, which these are not for.
@@ -59,9 +61,14 @@ impl Start {
         let (log, flush) = log::start(log_settings(&snapshot.config));
         panic::set_hook(Box::new(tell_panic));
         warn_of(&report.render(Color::Plain));
-        snapshot.claim().map_err(|unclaimed| Error::State(unclaimed.to_string()))?.commit();
+        snapshot.claim().map_err(|unclaimed| Error::State(unclaimed.to_string()))?.commit(runtime);
         let on_hang_up = options.on_hang_up;
         Ok(Self { loader, slots, snapshot, watched, inherited, on_hang_up, log, _flush: flush })
+    }
+
+    /// What may still be on its way to the disk when all else has ended.
+    pub(super) fn slots(&self) -> Arc<Slots> {
+        Arc::clone(&self.slots)
     }
 
     /// Opens the ports, serves until a signal, and drains.
@@ -126,13 +133,19 @@ impl Start {
         started(up);
 
         let (slots, life) = (self.slots, Rc::clone(&lifecycle));
+        let last = Arc::clone(&slots);
         let drain =
             drain::Drain { stop, reloads, published, slots, lifecycle, sockets, background, gate, phase, workers };
         // At every stage of its life: half a process drains no better than it serves.
+        let mut draining = pin!(drain.run(signals));
         let ended = tokio::select! {
             death = deaths.first() => Err(Error::Died(death.to_string())),
-            ended = drain.run(signals) => ended,
+            ended = &mut draining => ended,
         };
+        if let Err(Error::Died(_)) = ended {
+            // As after a second signal: whatever has died, a refresh token that has come must not be lost with it.
+            drain::hear_out(&last).await;
+        }
         drop(tokio::time::timeout(LAST_WORDS, life.told()).await);
         ended
     }

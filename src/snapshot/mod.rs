@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
@@ -182,9 +183,9 @@ impl Snapshot {
 }
 
 impl ClaimedState {
-    /// The snapshot is about to be published.
-    pub(crate) fn commit(self) {
-        self.0.into_iter().for_each(Claim::commit);
+    /// The snapshot is about to be published. What files lack is written on a thread of `runtime`'s.
+    pub(crate) fn commit(self, runtime: &Handle) {
+        Claim::commit_all(self.0, runtime);
     }
 }
 

@@ -157,6 +157,65 @@ async fn services_of_one_refresh_token_share_what_takes_its_place_wherever_each_
     until_kept(&lab, "state/two", "refresh-2").await;
 }
 
+/// Ends it in order, with all that it has on the disk.
+async fn ended(sidekey: Sidekey) {
+    sidekey.signal(Signal::SIGTERM);
+    assert_eq!(sidekey.ended().await.0, Some(0));
+}
+
+#[tokio::test]
+async fn a_start_brings_a_file_that_is_not_there_up_to_date_whichever_of_the_family_it_is() {
+    let lab = lab_with_state().await;
+    let endpoint = rotating().await;
+    let both = config(&[
+        refreshing("one", &endpoint, "scope: a, state_file: state/one"),
+        refreshing("two", &endpoint, "scope: b, state_file: state/two"),
+    ]);
+    let sidekey = lab.sidekey(&both).await;
+    until_sent(&endpoint, 2).await;
+    ended(sidekey).await;
+
+    for (restarts, missing) in ["state/one", "state/two"].into_iter().enumerate() {
+        fs::remove_file(lab.path(missing)).unwrap();
+
+        let sidekey = lab.sidekey(&both).await;
+
+        let requests = 2 * (restarts + 2);
+        until_sent(&endpoint, requests).await;
+        ended(sidekey).await;
+        for file in ["state/one", "state/two"] {
+            assert_eq!(kept(&lab.path(file)), Some(format!("refresh-{requests}")), "{file}, without {missing}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_files_that_differ_the_newest_is_where_a_start_begins() {
+    for old in ["state/one", "state/two"] {
+        let lab = lab_with_state().await;
+        let endpoint = rotating().await;
+        let one = refreshing("one", &endpoint, "scope: a, state_file: state/one");
+        let two = refreshing("two", &endpoint, "scope: b, state_file: state/two");
+        let sidekey = lab.sidekey(&config(std::slice::from_ref(&one))).await;
+        until_sent(&endpoint, 1).await;
+        ended(sidekey).await;
+        let before = fs::read(lab.path("state/one")).unwrap();
+        let sidekey = lab.sidekey(&config(&[one.clone(), two.clone()])).await;
+        until_sent(&endpoint, 3).await;
+        ended(sidekey).await;
+
+        // As if its disk had failed since.
+        fs::write(lab.path(old), before).unwrap();
+        let sidekey = lab.sidekey(&config(&[one, two])).await;
+
+        until_sent(&endpoint, 5).await;
+        ended(sidekey).await;
+        for file in ["state/one", "state/two"] {
+            assert_eq!(kept(&lab.path(file)).as_deref(), Some("refresh-5"), "{file}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_refused_reload_leaves_no_lock_and_no_file() {
     let lab = lab_with_state().await;

@@ -25,7 +25,7 @@ use crate::credential::oauth2::entry::{EntryKey, trust_of};
 use crate::credential::oauth2::failure::{FailureKind, NotAsked, TokenFailure};
 use crate::credential::oauth2::origin::UrlOrigin;
 use crate::credential::oauth2::policy::RefreshPolicy;
-use crate::credential::oauth2::source::{Fetch, TokenSource};
+use crate::credential::oauth2::source::{Beginning, TokenSource, at_once};
 use crate::credential::oauth2::spellings::Spellings;
 use crate::credential::oauth2::{Slot, as_used};
 use crate::credential::{Error, Material};
@@ -184,8 +184,8 @@ impl Sts {
 }
 
 impl TokenSource for Sts {
-    fn fetch(&self, timeout: Duration) -> Fetch<'_> {
-        Box::pin(self.exchange(timeout))
+    fn begin(&self) -> Beginning<'_> {
+        at_once(|timeout| Box::pin(self.exchange(timeout)))
     }
 
     fn host(&self) -> &str {

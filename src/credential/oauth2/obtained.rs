@@ -2,8 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
+use tokio::runtime::Handle;
+
 use super::dpop::token_type;
 use super::failure::TokenFailure;
+use super::grant::Claim;
 use super::slot::Slot;
 use super::state_file::ClaimError;
 use crate::secret::Secret;
@@ -36,10 +39,9 @@ impl Slot {
     /// # Errors
     /// When the endpoint gives none, or may not be asked by this process.
     pub(crate) async fn obtain(&self) -> Result<Obtained, ObtainError> {
-        if let Some(claim) = self.claim()? {
-            claim.commit();
-        }
-        let granted = self.source.fetch(self.policies.timeout()).await?;
+        Claim::commit_all(self.claim()?, &Handle::current());
+        let begun = self.source.begin().await;
+        let granted = begun(self.policies.timeout()).await?;
         let stated = granted.life.unwrap_or_else(|| self.policies.default_lifetime());
         let lifetime = self.source.ends().map_or(stated, |ends| stated.min(ends.since(granted.sent)));
         Ok(Obtained {

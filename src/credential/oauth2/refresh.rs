@@ -122,13 +122,19 @@ impl Refresher {
     async fn attempt(&mut self) -> Option<()> {
         // Before it begins: who stands in line has sent nothing yet, and is not in flight for anybody who would join it.
         let _permits = self.enter().await?;
+        let source = Arc::clone(&self.source);
+        // The same holds for who waits for a refresh token that another entry asks with. Nothing is spent until it is had,
+        // so the end of the slot is heard until then, even where an answer would be heard out.
+        let begun = tokio::select! {
+            begun = source.begin() => begun,
+            () = self.signals.until_gone() => return None,
+        };
         if self.is_needless()? {
             return Some(());
         }
         let timeout = self.begin()?;
-        let source = Arc::clone(&self.source);
         let fetched = tokio::select! {
-            fetched = source.fetch(timeout) => fetched,
+            fetched = begun(timeout) => fetched,
             () = self.signals.until_gone(), if !source.is_heard_out() => return None,
         };
         // The permits are held until the end is published: so many are under way, and none that only looks as if it were over.

@@ -15,7 +15,7 @@ use super::dpop::{ProofKey, Prover};
 use super::failure::{NotAsked, TokenFailure};
 use super::form::{TokenForm, WrittenRequest};
 use super::grant::{Claim, Families, Grant, Input};
-use super::source::{Fetch, TokenSource};
+use super::source::{Beginning, Begun, Holdup, TokenSource};
 use super::state_file::ClaimError;
 use super::token_endpoint::TokenEndpoint;
 use crate::config::auth::OAuth2;
@@ -81,8 +81,14 @@ impl TokenRequest {
     }
 
     /// One token request, on behalf of `subject` where requests say who that is.
-    pub(super) async fn exchange(&self, timeout: Duration, subject: Option<&Secret>) -> Result<Granted, TokenFailure> {
-        let mut input = self.grant.input(subject).await;
+    ///
+    /// A refresh token is waited for first. Whoever has it may take all of its own `timeout`, and no part of that is ours.
+    pub(super) async fn begin<'a>(&'a self, subject: Option<&'a Secret>) -> Begun<'a> {
+        let input = self.grant.input(subject).await;
+        Box::new(move |timeout| Box::pin(self.exchange(timeout, input)))
+    }
+
+    async fn exchange(&self, timeout: Duration, mut input: Input<'_>) -> Result<Granted, TokenFailure> {
         let patience = TimeBudget::of(timeout);
         let address = self.endpoint.find(patience).await?;
         let mut sent = self.send(&address, &input, patience).await?;
@@ -183,8 +189,8 @@ impl TokenRequest {
 }
 
 impl TokenSource for TokenRequest {
-    fn fetch(&self, timeout: Duration) -> Fetch<'_> {
-        Box::pin(self.exchange(timeout, None))
+    fn begin(&self) -> Beginning<'_> {
+        Box::pin(self.begin(None))
     }
 
     fn host(&self) -> &str {
@@ -209,6 +215,10 @@ impl TokenSource for TokenRequest {
 
     fn trouble(&self) -> Option<String> {
         self.grant.refresh_token().and_then(|token| token.trouble())
+    }
+
+    fn holdup(&self) -> Option<Holdup> {
+        self.grant.refresh_token().and_then(|token| token.holdup())
     }
 }
 

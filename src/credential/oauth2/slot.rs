@@ -26,7 +26,7 @@ use super::latest::Latest;
 use super::policy::RefreshPolicies;
 use super::request_limiter::RequestLimiter;
 use super::signals::RefreshSignals;
-use super::source::TokenSource;
+use super::source::{Holdup, TokenSource};
 use super::state::{State, Token, TokenStatus};
 use super::state_file::ClaimError;
 use crate::clock::Moment;
@@ -232,11 +232,25 @@ impl Slot {
     }
 
     fn too_late(&self, limit: Duration) -> Error {
-        let (what, help) = if self.state.load().in_flight {
-            (format!("was asked for a token, and has not answered within {limit:?}"), "it will be asked again")
-        } else {
-            let what = format!("was not asked for a token within {limit:?}: others wait in line before this one");
-            (what, "send fewer requests of new subjects at a time, or ask for an endpoint that answers sooner")
+        let (what, help) = match (self.source.holdup(), self.state.load().in_flight) {
+            (Some(Holdup::Disk { path }), _) => {
+                let path = path.display();
+                let what = format!("brought no token within {limit:?}: the state file `{path}` is still being written");
+                (what, "check its disk, which hangs or is slow")
+            }
+            (Some(Holdup::OtherRequest), false) => {
+                let what = format!(
+                    "was not asked for a token within {limit:?}: another request with the same refresh token is under way"
+                );
+                (what, "it is asked once that one has ended; ask for an endpoint that answers sooner")
+            }
+            (_, true) => {
+                (format!("was asked for a token, and has not answered within {limit:?}"), "it will be asked again")
+            }
+            (None, false) => {
+                let what = format!("was not asked for a token within {limit:?}: others wait in line before this one");
+                (what, "send fewer requests of new subjects at a time, or ask for an endpoint that answers sooner")
+            }
         };
         let endpoint = self.source.host().to_owned();
         let failure = TokenFailure { kind: FailureKind::Unavailable, endpoint, what, help, retry_after: None };

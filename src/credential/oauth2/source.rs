@@ -1,6 +1,7 @@
 //! Where the tokens of an entry come from, as its slot and its refresher see it.
 
-use std::path::Path;
+use std::future::ready;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +15,9 @@ use crate::clock::Moment;
 
 /// Where tokens of one entry come from.
 pub(crate) trait TokenSource: Send + Sync {
-    /// One token request, which takes no longer than `timeout` in all.
-    fn fetch(&self, timeout: Duration) -> Fetch<'_>;
+    /// Waits for what only one request at a time may be made with, if it needs such a thing: before its time begins, and
+    /// for nothing that must be heard out.
+    fn begin(&self) -> Beginning<'_>;
 
     /// Host and port, for people.
     fn host(&self) -> &str;
@@ -54,7 +56,34 @@ pub(crate) trait TokenSource: Send + Sync {
     fn trouble(&self) -> Option<String> {
         None
     }
+
+    /// What, beside its endpoint, it may be waiting for now.
+    fn holdup(&self) -> Option<Holdup> {
+        None
+    }
 }
+
+/// What a request for a token waits for that its endpoint has no part in.
+#[derive(Debug)]
+pub(crate) enum Holdup {
+    /// What the last answer brought is being written there.
+    Disk { path: PathBuf },
+    /// Another entry's, with the same refresh token.
+    OtherRequest,
+}
+
+/// The begin of one that needs nothing for itself alone.
+pub(crate) fn at_once<'a>(fetch: impl FnOnce(Duration) -> Fetch<'a> + 'a) -> Beginning<'a> {
+    let begun: Begun<'a> = Box::new(fetch);
+    Box::pin(ready(begun))
+}
+
+/// A token request that is about to be made.
+pub(crate) type Beginning<'a> = Pin<Box<dyn Future<Output = Begun<'a>> + 'a>>;
+
+/// Makes the request, which is answered, or given up, within that time in all. What its answer brings may then have to be
+/// written, which has a limit of its own.
+pub(crate) type Begun<'a> = Box<dyn FnOnce(Duration) -> Fetch<'a> + 'a>;
 
 /// A token request on its way.
 pub(crate) type Fetch<'a> = Pin<Box<dyn Future<Output = Result<Granted, TokenFailure>> + 'a>>;

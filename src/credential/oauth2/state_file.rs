@@ -11,7 +11,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -26,6 +26,8 @@ use crate::secret::Secret;
 pub(super) struct RefreshState {
     /// SHA-256 of the refresh token that the config had: with another one in the config, this is of no more use.
     pub(super) config: [u8; 32],
+    /// How many have taken each other's place since that one: of two files the one with more of them is newer.
+    pub(super) rotation: u64,
     pub(super) refresh_token: Secret,
 }
 
@@ -81,7 +83,10 @@ pub(super) struct Lock {
 
 /// The locks that this process holds, by path: those before and after a reload have one together.
 #[derive(Debug, Default)]
-pub(super) struct Locks(Mutex<HashMap<PathBuf, Weak<Lock>>>);
+pub(super) struct Locks(Mutex<HashMap<PathBuf, Arc<LockPlace>>>);
+
+/// The lock of one path. Held while its file is opened: of two who want it at once, one opens.
+type LockPlace = Mutex<Weak<Lock>>;
 
 impl Locks {
     /// The lock of this file: the one that is held already, or a new one.
@@ -89,15 +94,32 @@ impl Locks {
     /// # Errors
     /// When another process holds it, or the file beside can't be made.
     pub(super) fn take(&self, path: &Path) -> Result<Arc<Lock>, LockError> {
-        let mut held = locked(&self.0);
-        if let Some(lock) = held.get(path).and_then(Weak::upgrade) {
+        let place = self.place(path);
+        // Not with all of them in hand: a disk that hangs must not keep anybody from the files on the others.
+        let mut held = locked(&place);
+        if let Some(lock) = held.upgrade() {
             return Ok(lock);
         }
-        held.retain(|_, lock| lock.strong_count() > 0);
         let lock = Arc::new(Lock::take(beside(path, ".lock"))?);
-        held.insert(path.to_owned(), Arc::downgrade(&lock));
+        *held = Arc::downgrade(&lock);
         Ok(lock)
     }
+
+    fn place(&self, path: &Path) -> Arc<LockPlace> {
+        let mut places = locked(&self.0);
+        if let Some(place) = places.get(path) {
+            return Arc::clone(place);
+        }
+        // What somebody has in hand, or is about to, is in use.
+        places.retain(|_, place| Arc::get_mut(place).is_none_or(is_held));
+        let place = Arc::default();
+        places.insert(path.to_owned(), Arc::clone(&place));
+        place
+    }
+}
+
+fn is_held(place: &mut LockPlace) -> bool {
+    place.get_mut().unwrap_or_else(PoisonError::into_inner).strong_count() > 0
 }
 
 impl Lock {
@@ -187,11 +209,17 @@ pub(super) fn write(path: &Path, kept: &RefreshState) -> io::Result<()> {
 struct StateFileMembers<'a> {
     /// In hexadecimal digits.
     config: Cow<'a, str>,
+    #[serde(default = "first_rotation")]
+    rotation: u64,
     refresh_token: Cow<'a, str>,
 }
 
 fn text(kept: &RefreshState) -> io::Result<Zeroizing<Vec<u8>>> {
-    let wire = StateFileMembers { config: hex(&kept.config).into(), refresh_token: kept.refresh_token.expose().into() };
+    let wire = StateFileMembers {
+        config: hex(&kept.config).into(),
+        rotation: kept.rotation,
+        refresh_token: kept.refresh_token.expose().into(),
+    };
     // Never grows, so no unwiped copy is left behind.
     let mut text = Zeroizing::new(Vec::with_capacity(LARGEST_STATE));
     serde_json::to_writer(&mut *text, &wire)?;
@@ -208,7 +236,12 @@ fn parse(text: &[u8]) -> Option<RefreshState> {
     }
     let whole = wire.config.len() == 64 && !wire.refresh_token.is_empty();
     let refresh_token = Secret::new(wire.refresh_token.into_owned());
-    whole.then_some(RefreshState { config, refresh_token })
+    whole.then_some(RefreshState { config, rotation: wire.rotation, refresh_token })
+}
+
+/// Of a file from before it was counted: something has taken the place of the config's, or there would be no file.
+fn first_rotation() -> u64 {
+    1
 }
 
 /// The file of this name and ending in the same folder.
@@ -253,7 +286,7 @@ mod tests {
     use super::*;
 
     fn kept(token: &str) -> RefreshState {
-        RefreshState { config: [0xab; 32], refresh_token: Secret::new(token.to_owned()) }
+        RefreshState { config: [0xab; 32], rotation: 7, refresh_token: Secret::new(token.to_owned()) }
     }
 
     #[test]
@@ -270,6 +303,15 @@ mod tests {
         }
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn a_file_from_before_rotations_were_counted_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        fs::write(&path, format!("{{\"config\":\"{}\",\"refresh_token\":\"t\"}}", "ab".repeat(32))).unwrap();
+
+        assert_eq!(read(&path).unwrap().unwrap().kept, RefreshState { rotation: 1, ..kept("t") });
     }
 
     #[test]
@@ -334,6 +376,20 @@ mod tests {
         assert_eq!(refused, format!("it is in use by another process ({})", std::process::id()));
         drop((first, second));
         elsewhere.take(&path).unwrap();
+    }
+
+    #[test]
+    fn a_lock_that_is_waited_for_is_in_the_way_of_no_other_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let (hangs, other) = (folder.path().join("hangs"), folder.path().join("other"));
+        let locks = Locks::default();
+        let place = locks.place(&hangs);
+        // As while the file is being opened.
+        let _opens = locked(&place);
+
+        let lock = locks.take(&other).unwrap();
+
+        assert!(Arc::ptr_eq(&lock, &locks.take(&other).unwrap()));
     }
 
     #[test]

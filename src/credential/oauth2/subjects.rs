@@ -28,7 +28,7 @@ use super::refresh;
 use super::request::TokenRequest;
 use super::request_limiter::{RequestLimiter, SharedPlaces};
 use super::slot::Slot;
-use super::source::{Fetch, TokenSource};
+use super::source::{Beginning, TokenSource};
 use super::state::{TokenState, TokenStatus};
 use super::subject_tokens::Subject;
 use crate::clock::Moment;
@@ -226,8 +226,8 @@ impl OnBehalf {
 }
 
 impl TokenSource for OnBehalf {
-    fn fetch(&self, timeout: Duration) -> Fetch<'_> {
-        Box::pin(self.request.exchange(timeout, Some(&self.subject)))
+    fn begin(&self) -> Beginning<'_> {
+        Box::pin(self.request.begin(Some(&self.subject)))
     }
 
     fn host(&self) -> &str {

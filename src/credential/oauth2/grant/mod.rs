@@ -2,8 +2,10 @@
 
 mod claim;
 mod family;
+mod file;
 mod jwt_bearer;
 mod refresh_token;
+mod saving;
 mod token_exchange;
 
 use std::time::SystemTime;

@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::super::source::Holdup;
 use super::super::state_file::{self, ClaimError, LockError};
-use super::claim::{Claim, StateFile};
+use super::claim::Claim;
 use super::family::{Families, Family};
+use super::file::StateFile;
 use crate::config::auth::oauth2::OAuth2;
 use crate::config::{At, Inputs, Report};
 use crate::credential::digest::Digest;
@@ -53,6 +55,10 @@ impl RefreshToken {
 
     pub(in crate::credential::oauth2) fn trouble(&self) -> Option<String> {
         self.family.trouble()
+    }
+
+    pub(in crate::credential::oauth2) fn holdup(&self) -> Option<Holdup> {
+        self.family.holdup()
     }
 
     /// Has the state file for this process alone, before anything is asked with what it holds. Blocks.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::failure::FailureKind;
 use super::super::refresh;
 use super::super::slot::Slot;
-use super::super::source::{Fetch, TokenSource};
+use super::super::source::{Beginning, TokenSource};
 use super::{Answer, FakeEndpoint, HOUR, RefreshPolicy};
 use crate::clock::Moment;
 use crate::credential::tests::oauth2;
@@ -18,8 +18,8 @@ struct OnDemand {
 }
 
 impl TokenSource for OnDemand {
-    fn fetch(&self, timeout: Duration) -> Fetch<'_> {
-        self.endpoint.fetch(timeout)
+    fn begin(&self) -> Beginning<'_> {
+        self.endpoint.begin()
     }
 
     fn host(&self) -> &str {

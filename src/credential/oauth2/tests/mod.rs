@@ -5,6 +5,7 @@ mod assertions;
 mod demands;
 mod dpop;
 mod exchanges;
+mod leases;
 mod refreshes;
 mod sharing;
 mod stampede;
@@ -20,7 +21,7 @@ use super::answer::Granted;
 use super::failure::{FailureKind, TokenFailure};
 use super::policy::RefreshPolicy;
 use super::slot::Slot;
-use super::source::{Fetch, TokenSource};
+use super::source::{Beginning, TokenSource, at_once};
 use crate::clock::Moment;
 use crate::credential::tests::oauth2;
 use crate::secret::Secret;
@@ -99,8 +100,8 @@ impl FakeEndpoint {
 }
 
 impl TokenSource for FakeEndpoint {
-    fn fetch(&self, _: Duration) -> Fetch<'_> {
-        Box::pin(self.respond())
+    fn begin(&self) -> Beginning<'_> {
+        at_once(|_| Box::pin(self.respond()))
     }
 
     fn host(&self) -> &str {

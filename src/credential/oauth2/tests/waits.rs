@@ -11,7 +11,7 @@ use super::super::failure::FailureKind;
 use super::super::policy::RefreshPolicy;
 use super::super::refresh;
 use super::super::slot::{Slot, WaitError};
-use super::super::source::{Fetch, TokenSource};
+use super::super::source::{Beginning, TokenSource};
 use super::{Answer, FakeEndpoint, HOUR, slot};
 use crate::code::Code;
 use crate::credential::Error;
@@ -104,8 +104,8 @@ struct Faulty {
 }
 
 impl TokenSource for Faulty {
-    fn fetch(&self, timeout: Duration) -> Fetch<'_> {
-        self.endpoint.fetch(timeout)
+    fn begin(&self) -> Beginning<'_> {
+        self.endpoint.begin()
     }
 
     fn host(&self) -> &str {
