@@ -310,3 +310,25 @@ async fn a_second_signal_waits_a_moment_for_an_answer_and_no_longer() {
         assert_eq!(kept(&lab.path("state/token")), answers.then(|| "refresh-1".to_owned()));
     }
 }
+
+#[tokio::test]
+async fn a_folder_for_the_state_that_comes_later_is_taken_and_no_reload_finds_itself_in_its_way() {
+    let lab = Lab::start().await;
+    let endpoint = rotating().await;
+    let service = refreshing("payments", &endpoint, "state_file: later/token");
+    let sidekey = lab.sidekey(&config(std::slice::from_ref(&service))).await;
+    until_sent(&endpoint, 1).await;
+    std::fs::create_dir(lab.path("later")).unwrap();
+    sidekey.until_logged("can't be written").await;
+    let demand = crate::lab::client::Request::post("/api/services/payments/token/refresh", "").field("Sidekey-Admin", "1");
+    crate::lab::client::exchange(&sidekey.admin, demand).await;
+    until_kept(&lab, "later/token", "refresh-3").await;
+
+    for level in ["all", "errors"] {
+        let generation = sidekey.generation().await;
+        sidekey.rewrite(&lab, &format!("log: {{ access: {level} }}\n{}", config(std::slice::from_ref(&service))));
+        sidekey.until_reloaded_since(generation).await;
+    }
+
+    assert!(!sidekey.log().contains("another process"), "{}", sidekey.log());
+}
