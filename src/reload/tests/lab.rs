@@ -22,12 +22,12 @@ use tokio::net::TcpListener;
 use tokio::task::{LocalSet, spawn_local};
 use tokio_rustls::TlsAcceptor;
 
-use crate::config::{Color, Config, ConfigSource, Overrides};
+use crate::config::{Color, ConfigSource, Overrides};
 use crate::credential::Slots;
 use crate::demo::certificates::{CertificateAuthority, certificate_pem};
 use crate::reload::watch::Watcher;
-use crate::reload::{Loader, Reloader, Reloads};
-use crate::snapshot::{Published, Service, Snapshot};
+use crate::reload::{Change, Changed, Loader, Reloader, Reloads};
+use crate::snapshot::{AnyTime, Published, Service, Snapshot};
 use crate::telemetry::metrics::Metrics;
 use crate::tls;
 
@@ -142,7 +142,7 @@ impl Lab {
             queue,
             watcher: Watcher::new(report.watched()),
             spawn: Box::new(|_, task| drop(spawn_local(task))),
-            prepare: prepare(&refuse, &committed),
+            change: change(&refuse, &committed),
         };
         spawn_local(reloader.run());
         Running { published, reloads, refuse, committed }
@@ -169,14 +169,17 @@ impl Running {
     }
 }
 
-fn prepare(refuse: &Rc<RefCell<Option<String>>>, committed: &Rc<Cell<usize>>) -> crate::reload::Prepare {
+fn change(refuse: &Rc<RefCell<Option<String>>>, committed: &Rc<Cell<usize>>) -> Change {
     let (refuse, committed) = (Rc::clone(refuse), Rc::clone(committed));
-    Box::new(move |_: &Arc<Config>| match &*refuse.borrow() {
-        Some(error) => Err(error.clone()),
-        None => {
-            let committed = Rc::clone(&committed);
-            Ok(Box::new(move || committed.set(committed.get() + 1)))
+    Rc::new(move |changed, publish| {
+        if let Some(error) = &*refuse.borrow() {
+            return Err(error.clone());
         }
+        publish(&AnyTime);
+        if let Changed::Config(_) = changed {
+            committed.set(committed.get() + 1);
+        }
+        Ok(())
     })
 }
 
