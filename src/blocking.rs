@@ -82,7 +82,8 @@ impl Work {
 impl Drop for BlockingMark {
     fn drop(&mut self) {
         under_way().retain(|work| !Arc::ptr_eq(work, &self.0));
-        if self.0.told.load(Ordering::Acquire) {
+        // Also where it was not told of: whoever tells may have been what hung.
+        if self.0.told.load(Ordering::Acquire) || self.0.hangs() {
             let seconds = self.0.begun.elapsed().as_secs();
             tracing::info!("{} hangs no more, it took {seconds} s", self.0.what);
         }
