@@ -280,7 +280,7 @@ fn of_unix(stream: net::UnixStream) -> io::Result<(ClientStream, Peer)> {
 }
 
 /// A place, the first that is free: whoever is silent is no reason to wait.
-async fn place_for(gate: &Arc<ConnectionLimit>, carriers: &Carriers) -> ConnectionSlot {
+pub(super) async fn place_for(gate: &Arc<ConnectionLimit>, carriers: &Carriers) -> ConnectionSlot {
     loop {
         if let Some(place) = gate.place_now() {
             return place;
