@@ -105,7 +105,7 @@ async fn a_worker_that_hangs_gets_no_connection_as_long_as_another_turns() {
 
 #[tokio::test(flavor = "local")]
 async fn with_all_places_taken_the_silent_make_room_though_a_worker_hangs() {
-    let Workers { all, vital: _vital, .. } = start(2);
+    let Workers { all, phase: _phase, .. } = start(2);
     let carriers = Carriers::Workers(all.into());
     let Carriers::Workers(workers) = &carriers else { unreachable!("as it was made") };
     let gate = Arc::new(ConnectionLimit::new(1));
@@ -122,7 +122,8 @@ async fn with_all_places_taken_the_silent_make_room_though_a_worker_hangs() {
 
 #[tokio::test(flavor = "local")]
 async fn a_place_that_comes_free_is_taken_though_every_worker_hangs() {
-    let carriers = Carriers::Workers(start(1).all.into());
+    let Workers { all, phase: _phase, .. } = start(1);
+    let carriers = Carriers::Workers(all.into());
     let Carriers::Workers(workers) = &carriers else { unreachable!("as it was made") };
     let gate = Arc::new(ConnectionLimit::new(1));
     let (_release, held) = mpsc::channel::<()>();
