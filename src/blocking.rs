@@ -60,7 +60,9 @@ pub(crate) async fn tell_of_hangs() -> Infallible {
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         looks.tick().await;
-        for work in under_way().iter().filter(|work| work.hangs() && !work.told.swap(true, Ordering::AcqRel)) {
+        // Taken out first: a log that is slow to take a line would hold up every thread that has something to mark.
+        let untold: Vec<_> = under_way().iter().filter(|work| work.is_news()).map(Arc::clone).collect();
+        for work in untold {
             tracing::warn!("{} hangs, since {}; what does not need it goes on", work.what, rfc3339(work.since));
         }
     }
@@ -70,12 +72,18 @@ impl Work {
     fn hangs(&self) -> bool {
         self.begun.elapsed() >= HANGS_AFTER
     }
+
+    /// Whether it hangs and was not told of, which it is from now on.
+    fn is_news(&self) -> bool {
+        self.hangs() && !self.told.swap(true, Ordering::AcqRel)
+    }
 }
 
 impl Drop for BlockingMark {
     fn drop(&mut self) {
         under_way().retain(|work| !Arc::ptr_eq(work, &self.0));
-        if self.0.told.load(Ordering::Acquire) {
+        // Also where it was not told of: whoever tells may have been what hung.
+        if self.0.told.load(Ordering::Acquire) || self.0.hangs() {
             let seconds = self.0.begun.elapsed().as_secs();
             tracing::info!("{} hangs no more, it took {seconds} s", self.0.what);
         }

@@ -23,7 +23,7 @@ use crate::proxy;
 use crate::proxy::fields::{self, FieldNames, Instance, Present, RequestContext, ResponseContext, Rules};
 use crate::route::{Question, TargetForm};
 use crate::server::worker::runtime_of_one_thread;
-use crate::snapshot::{Published, Service, Snapshot};
+use crate::snapshot::{AnyTime, Published, Service, Snapshot};
 use crate::telemetry::metrics::Metrics;
 use crate::transport::{Outgoing, RequestBody};
 
@@ -107,7 +107,7 @@ pub fn swap(one: &str, other: &str) -> impl Fn() + use<> {
     let context = proxy::Context::new(Arc::clone(&published), Arc::new(Metrics::default()), 0, 1, INSTANCE);
     let turn = Cell::new(0);
     move || {
-        published.publish(Arc::clone([&other, &one][turn.get()]));
+        published.publish(Arc::clone([&other, &one][turn.get()]), &AnyTime);
         drop(context.view());
         turn.set(1 - turn.get());
     }

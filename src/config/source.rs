@@ -4,6 +4,8 @@
 //! in one sitting: files that the config or the user names, `$CREDENTIALS_DIRECTORY`, and the variables that the config
 //! names.
 
+#![allow(clippy::disallowed_methods, reason = "a load has a thread of its own")]
+
 use std::ffi::OsStr;
 use std::fs::{self, Metadata, OpenOptions};
 use std::io::{self, Read};

@@ -80,7 +80,12 @@ impl CommandRefresh {
 
     /// Takes what a run came to. A panic (`None`) is taken for a change: the load will meet it again, and say so.
     fn is_changed_by(&mut self, ran: Option<WatchedCommand>) -> bool {
-        let failure = ran.as_ref().and_then(WatchedCommand::failure).map(str::to_owned);
+        let Some(ran) = ran else {
+            // It gave nothing, and says nothing of the secret either: a failure of before is not over.
+            self.schedule();
+            return true;
+        };
+        let failure = ran.failure().map(str::to_owned);
         let name = self.loaded.name();
         match (&failure, &self.failure) {
             (Some(failure), before) if before.as_ref() != Some(failure) => {
@@ -98,7 +103,7 @@ impl CommandRefresh {
             self.backoff.reset();
         }
         self.schedule();
-        self.failure.is_none() && ran.as_ref() != Some(&self.loaded)
+        self.failure.is_none() && ran != self.loaded
     }
 
     fn schedule(&mut self) {
@@ -185,6 +190,19 @@ mod tests {
         pass(&mut turns, &folder, 8).await;
 
         assert_eq!(turns.turns[0].failure, None);
+    }
+
+    #[tokio::test]
+    async fn a_run_that_panicked_is_a_change_and_no_end_of_a_failure() {
+        let (_folder, mut turns) = turns("", None);
+        let turn = &mut turns.turns[0];
+        let failure = turn.failure.clone();
+        assert!(failure.is_some());
+
+        assert!(turn.is_changed_by(None));
+
+        assert_eq!(turn.failure, failure);
+        assert!(turn.next.is_some(), "it is tried again");
     }
 
     #[tokio::test]

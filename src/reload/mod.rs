@@ -14,6 +14,7 @@ mod watched_folders;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
@@ -29,16 +30,25 @@ use crate::credential::{Slots, oauth2};
 use crate::heap;
 use crate::locked::locked;
 use crate::snapshot::difference::Difference;
-use crate::snapshot::{ClaimedState, Published, Service, Snapshot};
+use crate::snapshot::{ClaimedState, Published, RightToPublish, Service, Snapshot};
 use crate::telemetry::metrics::Metrics;
 
 /// Starts a task on the background's runtime, which is told of by this name if it panics.
 pub(crate) type Spawn = Box<dyn Fn(&'static str, Pin<Box<dyn Future<Output = ()>>>)>;
 
-/// Gets ready for a config before it is published: binds its new addresses, say.
+/// Changes the process as a whole in one turn, if it is not ending: gets ready (binds new addresses, say), has the snapshot
+/// published by what it is given, and does the rest.
 ///
-/// What it returns is called once the snapshot is published. An error refuses the whole reload.
-pub(crate) type Prepare = Box<dyn FnMut(&Arc<Config>) -> Result<Box<dyn FnOnce()>, String>>;
+/// An error refuses the whole change, and nothing was published then.
+pub(crate) type Change = Rc<dyn Fn(Changed<'_>, &mut dyn FnMut(&dyn RightToPublish)) -> Result<(), String>>;
+
+/// What is changed.
+pub(crate) enum Changed<'a> {
+    /// All that this config is about.
+    Config(&'a Config),
+    /// Services alone, of the config that is in force.
+    Services,
+}
 
 /// Where the config comes from, the same at each load.
 #[derive(Clone, Debug)]
@@ -102,7 +112,7 @@ pub(crate) struct Reloader {
     pub(crate) queue: mpsc::UnboundedReceiver<OutcomeSender>,
     pub(crate) watcher: Watcher,
     pub(crate) spawn: Spawn,
-    pub(crate) prepare: Prepare,
+    pub(crate) change: Change,
 }
 
 /// What came of a load.
@@ -255,7 +265,7 @@ impl Reloader {
     }
 
     fn decide(
-        &mut self,
+        &self,
         wanted: &mut Arc<Snapshot>,
         new: Option<Snapshot>,
         claims: &mut Option<ClaimedState>,
@@ -270,30 +280,31 @@ impl Reloader {
             return (ReloadOutcome::Unchanged { generation: wanted.generation }, None);
         }
         let generation = new.generation;
-        match (self.prepare)(&new.config) {
-            Ok(commit) => {
-                // Before anybody asks for a token with what a state file holds.
-                claims.take().into_iter().for_each(|claims| claims.commit(&Handle::current()));
-                *wanted = Arc::new(new);
-                self.publish(wanted);
-                commit();
-            }
-            Err(error) => return (ReloadOutcome::Refused { error }, None),
+        let new = Arc::new(new);
+        let mut publish = |right: &dyn RightToPublish| {
+            // Before anybody asks for a token with what a state file holds.
+            claims.take().into_iter().for_each(|claims| claims.commit(&Handle::current()));
+            self.publish(&new, right);
+        };
+        if let Err(error) = (self.change)(Changed::Config(&new.config), &mut publish) {
+            return (ReloadOutcome::Refused { error }, None);
         }
+        *wanted = new;
         for line in difference.lines() {
             tracing::info!(generation, "reloaded: {line}");
         }
         (ReloadOutcome::Applied { generation }, Some(difference))
     }
 
-    fn publish(&self, new: &Arc<Snapshot>) {
+    fn publish(&self, new: &Arc<Snapshot>, right: &dyn RightToPublish) {
         self.take_up_tokens(new);
         self.hurry(new);
         let serving = self.published.current().load_full();
         let (first, switches) = rotation::hold_back(&serving, new);
-        self.published.publish(first);
+        self.published.publish(first, right);
         for switch in switches {
-            (self.spawn)("the switch of a certificate", Box::pin(switch.carry_out(Arc::clone(&self.published))));
+            let (published, change) = (Arc::clone(&self.published), Rc::clone(&self.change));
+            (self.spawn)("the switch of a certificate", Box::pin(switch.carry_out(published, change)));
         }
     }
 

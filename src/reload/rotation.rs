@@ -12,6 +12,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::{Change, Changed};
 use crate::credential::{Credential, Slot};
 use crate::snapshot::{Published, Service, Snapshot};
 
@@ -55,8 +56,8 @@ impl Switch {
     }
 
     /// Waits until each new slot holds a token or the old one no longer does, and publishes the service; not if a
-    /// later reload has published meanwhile.
-    pub(crate) async fn carry_out(self, published: Arc<Published>) {
+    /// later reload has published meanwhile, or the process has begun to end: the old pair serves what is left then.
+    pub(crate) async fn carry_out(self, published: Arc<Published>, change: Change) {
         let is_superseded = || published.current().load().generation != self.generation;
         while let Some((_, new)) = self.pairs.iter().find(|(old, new)| old.is_live() && !new.is_live()) {
             // Else a token that never comes would be asked for until the process ends, for a config that is gone.
@@ -75,8 +76,11 @@ impl Switch {
         let name = &self.service.name;
         let next =
             current.with_services(|service| Arc::clone(if service.name == *name { &self.service } else { service }));
-        published.publish(Arc::new(next));
-        tracing::info!(service = %name, "certificate and token switched together");
+        let next = Arc::new(next);
+        match change(Changed::Services, &mut |right| published.publish(Arc::clone(&next), right)) {
+            Ok(()) => tracing::info!(service = %name, "certificate and token switched together"),
+            Err(ending) => tracing::debug!(service = %name, "certificate and token are not switched: {ending}"),
+        }
     }
 }
 

@@ -36,24 +36,29 @@ pub(crate) struct Watcher {
 /// Watches the files.
 struct WatchedFiles {
     watched: Watched,
+    /// What the last load has found, or what was found since and told of: a load that came to nothing, and so has not said
+    /// what to watch, is not asked for again until it would find something else.
+    answered: Look,
     stirred: Arc<Notify>,
     /// Something may have changed that nobody has looked at yet.
     unseen: bool,
-    notifications: Notifications,
-    /// Whether `notifications` are those of `watched`.
+    /// The kernel's, until it is dropped; those of a load before until there are those of `watched`.
+    notifications: Option<RecommendedWatcher>,
+    /// Whether `notifications` are those of `watched`, or it is known that there are none.
     is_armed: bool,
+    /// Whether the user was told that they can't be had.
+    is_told: bool,
     arming: Lane,
     looking: Lane,
     look_every: Duration,
 }
 
-/// The kernel's notifications.
-enum Notifications {
-    /// They have not been asked for yet.
-    None,
-    On(#[expect(dead_code, reason = "notifies until it is dropped")] RecommendedWatcher),
-    /// They can't be had, and the user was told.
-    Off,
+/// What a look came to.
+#[derive(PartialEq, Eq)]
+enum Look {
+    Found(Watched),
+    /// The load will meet that again, and say so.
+    Panicked,
 }
 
 impl Watcher {
@@ -84,11 +89,13 @@ impl WatchedFiles {
     fn new(watched: Watched) -> Self {
         let stirred = Arc::new(Notify::new());
         Self {
+            answered: Look::Found(watched.clone()),
             watched,
             stirred,
             unseen: true,
-            notifications: Notifications::None,
+            notifications: None,
             is_armed: false,
+            is_told: false,
             arming: Lane::default(),
             looking: Lane::default(),
             look_every: LOOK_EVERY,
@@ -96,6 +103,7 @@ impl WatchedFiles {
     }
 
     fn watch(&mut self, watched: Watched) {
+        self.answered = Look::Found(watched.clone());
         self.watched = watched;
         self.is_armed = false;
         // It may have changed between the load and the new watches.
@@ -125,16 +133,24 @@ impl WatchedFiles {
             return;
         }
         let (watched, stirred) = (self.watched.clone(), Arc::clone(&self.stirred));
-        match self.arming.run(ARM_WITHIN, move || notifications(&watched, &stirred)).await {
+        let asked = self.arming.run(ARM_WITHIN, move || notifications(&watched, &stirred)).await;
+        self.take_notifications(asked);
+    }
+
+    fn take_notifications(&mut self, asked: Result<notify::Result<RecommendedWatcher>, LaneError>) {
+        match asked {
             Ok(Ok(on)) => {
-                self.notifications = Notifications::On(on);
-                self.is_armed = true;
+                self.notifications = Some(on);
+                (self.is_armed, self.is_told) = (true, false);
             }
             Ok(Err(error)) => {
-                self.fall_back(&error);
+                // Where the kernel has no more of them to give, those of before are too many.
+                self.notifications = None;
                 self.is_armed = true;
+                self.fall_back(&error);
             }
-            // A mount that hangs may come back: asked for again at the next turn.
+            // A mount that hangs may come back: asked for again at the next turn. Those of before go on: they are not of
+            // what hangs.
             Err(stuck) => self.fall_back(&stuck),
         }
     }
@@ -154,20 +170,22 @@ impl WatchedFiles {
     async fn is_different(&mut self) -> bool {
         let before = self.watched.clone();
         // Reading may block: the background has sockets to answer meanwhile.
-        match self.looking.run(LOOK_WITHIN, move || before.again() != before).await {
-            Ok(is_different) => is_different,
+        let look = match self.looking.run(LOOK_WITHIN, move || before.again()).await {
+            Ok(found) => Look::Found(found),
             // Looked at again at the next turn, once what hangs is through; a load now would hang in the same place.
-            Err(LaneError::Late) => false,
-            // Taken for a change: the load will meet it again, and say so.
-            Err(LaneError::Panicked(_)) => true,
-        }
+            Err(LaneError::Late) => return false,
+            Err(LaneError::Panicked(_)) => Look::Panicked,
+        };
+        let is_news = look != self.answered;
+        self.answered = look;
+        is_news
     }
 
     fn fall_back(&mut self, error: &dyn fmt::Display) {
-        if !matches!(self.notifications, Notifications::Off) {
+        if !self.is_told {
             tracing::warn!("changes of files are noticed within 10 s only: {error}");
         }
-        self.notifications = Notifications::Off;
+        self.is_told = true;
     }
 }
 
@@ -341,11 +359,41 @@ mod tests {
         let path = folder.path().join("secret");
         fs::write(&path, "one").unwrap();
         let mut watcher = watcher(&path).await;
-        watcher.notifications = Notifications::Off;
+        watcher.notifications = None;
         watcher.look_every = QUIET;
 
         fs::write(&path, "two").unwrap();
 
+        assert!(timeout(SOON, watcher.changed()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn while_new_notifications_hang_those_of_before_go_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        fs::write(&path, "one").unwrap();
+        let mut watcher = watcher(&path).await;
+        let stirred = Arc::clone(&watcher.stirred);
+
+        watcher.take_notifications(Err(LaneError::Late));
+        fs::write(&path, "two").unwrap();
+
+        timeout(SOON, stirred.notified()).await.expect("an event for the write");
+    }
+
+    #[tokio::test]
+    async fn a_load_that_comes_to_nothing_is_asked_for_again_only_for_something_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        fs::write(&path, "one").unwrap();
+        let mut watcher = watcher(&path).await;
+
+        fs::write(&path, "two").unwrap();
+        assert!(timeout(SOON, watcher.changed()).await.is_ok());
+
+        // Nobody has said what to watch: the load panicked.
+        assert!(!watcher.is_different().await, "asked for the same load again");
+        fs::write(&path, "three").unwrap();
         assert!(timeout(SOON, watcher.changed()).await.is_ok());
     }
 

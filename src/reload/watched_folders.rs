@@ -5,6 +5,8 @@
 //! appears, moves or goes, so the directories along the trail are what is watched, never the file itself: a watch on
 //! a file stays with its inode and sees one replacement at most.
 
+#![allow(clippy::disallowed_methods, reason = "watches are made on a thread of their own")]
+
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::net;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::connection::ThreadShared;
 use super::listener::{self, ListeningSocket};
@@ -177,10 +177,15 @@ impl Carriers {
                 shared.sweep.dismiss_longest_silent();
             }
             Self::Workers(workers) => {
+                // All are asked before the first answer is waited for, and for no longer than a tick in all: one that
+                // hangs says nothing, and the places of the others are as good.
+                let turning = workers.iter().filter(|worker| !worker.hangs());
+                let asked: Vec<_> = turning.map(|worker| (worker.number(), worker.longest_silence())).collect();
+                let deadline = Instant::now() + TICK;
                 let mut longest = None;
-                for worker in workers.iter() {
-                    let silence = worker.longest_silence().await;
-                    longest = longest.max(silence.map(|ticks| (ticks, worker.number())));
+                for (number, silence) in asked {
+                    let silence = timeout_at(deadline, silence).await.ok().flatten();
+                    longest = longest.max(silence.map(|ticks| (ticks, number)));
                 }
                 let quietest = longest.and_then(|(_, number)| workers.get(number));
                 quietest.into_iter().for_each(RunningWorker::dismiss_longest_silent);
@@ -223,27 +228,28 @@ pub(crate) async fn run(
         }
     }
     if *stop.borrow() != Stop::HandedOn {
-        empty_queue(&socket, &gate, &carriers, &serve).await;
+        let serve = async |(stream, peer)| serve(Accepted { stream, peer, place: place_for(&gate, &carriers).await });
+        let address = socket.address();
+        empty_queue(|| accept_now(&socket), &address, &serve).await;
         // Who is in the middle of a handshake with it is in no queue yet. Where another socket has taken its place, these are
         // the last that come here.
-        tokio::time::sleep(LAST_HANDSHAKES).await;
-        empty_queue(&socket, &gate, &carriers, &serve).await;
+        sleep(LAST_HANDSHAKES).await;
+        empty_queue(|| accept_now(&socket), &address, &serve).await;
     }
     Ok(Due)
 }
 
-/// The clients in the queue were told that they are connected.
-async fn empty_queue(
-    socket: &ListeningSocket,
-    gate: &Arc<ConnectionLimit>,
-    carriers: &Carriers,
-    serve: &impl Fn(Accepted),
-) {
+/// The clients in the queue were told that they are connected. The system is asked (`accept`), and not the runtime, which
+/// knows only of those that came before it last looked.
+async fn empty_queue<C>(accept: impl Fn() -> io::Result<C>, address: &str, serve: &impl AsyncFn(C)) {
     // No longer than the queue is: a client that keeps connecting must not keep it open.
     for _ in 0..listener::BACKLOG {
-        // The system is asked, and not the runtime, which knows only of those that came before it last looked.
-        let Ok((stream, peer)) = accept_now(socket) else { return };
-        serve(Accepted { stream, peer, place: place_for(gate, carriers).await });
+        match accept() {
+            Ok(accepted) => serve(accepted).await,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+            // Of one connection, or of a moment: those behind it would be reset with the socket.
+            Err(error) => pause_after(&error, address).await,
+        }
     }
 }
 
@@ -274,15 +280,21 @@ fn of_unix(stream: net::UnixStream) -> io::Result<(ClientStream, Peer)> {
 }
 
 /// A place, the first that is free: whoever is silent is no reason to wait.
-async fn place_for(gate: &Arc<ConnectionLimit>, carriers: &Carriers) -> ConnectionSlot {
+pub(super) async fn place_for(gate: &Arc<ConnectionLimit>, carriers: &Carriers) -> ConnectionSlot {
     loop {
         if let Some(place) = gate.place_now() {
             return place;
         }
-        carriers.dismiss_longest_silent().await;
         // One that speaks now may fall silent.
-        if let Ok(place) = timeout(TICK, gate.place()).await {
-            return place;
+        let dismissed = async {
+            carriers.dismiss_longest_silent().await;
+            sleep(TICK).await;
+        };
+        tokio::select! {
+            biased;
+            // A place that comes free of its own accord ends the look for one, too.
+            place = gate.place() => return place,
+            () = dismissed => {}
         }
     }
 }
@@ -322,7 +334,7 @@ async fn pause_after(error: &io::Error, address: &str) {
         return;
     }
     tracing::warn!(%error, address, "can't accept a connection; trying again");
-    tokio::time::sleep(PAUSE).await;
+    sleep(PAUSE).await;
 }
 
 /// What it is called where its end is told of.
@@ -358,6 +370,23 @@ mod tests {
 
         assert_eq!(served(Stop::HandedOn, socket).await, 0);
         assert_eq!(served(Stop::Closing, socket).await, 3);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_gone_and_a_full_table_keep_nobody_in_the_queue_from_being_served() {
+        let error = |number| Err(io::Error::from_raw_os_error(number));
+        let queue = Cell::new(vec![Ok("last"), error(libc::EMFILE), Ok("first"), error(libc::ECONNABORTED)]);
+        let accept = || {
+            let mut rest = queue.take();
+            let next = rest.pop().unwrap_or_else(|| error(libc::EAGAIN));
+            queue.set(rest);
+            next
+        };
+        let served = Cell::new(Vec::new());
+
+        empty_queue(accept, "the test's", &async |client| served.set([served.take(), vec![client]].concat())).await;
+
+        assert_eq!(served.take(), ["first", "last"]);
     }
 
     fn has_room(gate: &Arc<ConnectionLimit>) -> bool {

@@ -82,9 +82,7 @@ impl Background {
         self.vital.finite(
             accept::NAME,
             accept::run(socket, gate, stop, carriers, move |accepted| {
-                // One that is gone carries nothing, and so would get every connection until the process has ended.
-                let alive = workers.iter().filter(|worker| worker.is_alive());
-                let Some(worker) = alive.min_by_key(|worker| worker.open()) else { return };
+                let Some(worker) = fittest(&workers) else { return };
                 match accepted.hand_over() {
                     Ok(connection) => worker.serve(connection),
                     Err(error) => tracing::warn!(%error, "an accepted connection can't be handed to a worker"),
@@ -92,6 +90,14 @@ impl Background {
             }),
         );
     }
+}
+
+/// The worker that gets the next connection: of those that turn, the one with the fewest. `None`: all are gone.
+pub(super) fn fittest(workers: &[RunningWorker]) -> Option<&RunningWorker> {
+    // One that is gone carries nothing, and so would get every connection until the process has ended.
+    let alive = workers.iter().filter(|worker| worker.is_alive());
+    // One that hangs would go on getting its share; with no other left it is the best there is, for it may wake.
+    alive.min_by_key(|worker| (worker.hangs(), worker.open()))
 }
 
 impl RoleShared {

@@ -78,10 +78,10 @@ impl Signals {
     /// a script that sends one a moment too late must not cut what is being drained.
     async fn end(&mut self, lifecycle: &Lifecycle) -> &'static str {
         loop {
-            match (self.next().await, lifecycle.right_to_change()) {
+            match (self.next().await, lifecycle.change(|_| ())) {
                 (SignalRequest::End(cause), _) => return cause,
                 (SignalRequest::Reload, Err(ending)) => tracing::warn!(cause = "SIGHUP", "no reload: {ending}"),
-                (SignalRequest::Reload, Ok(_)) => {}
+                (SignalRequest::Reload, Ok(())) => {}
             }
         }
     }

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! What changes the process as a whole asks here first, and shows what it was given to whatever acts: without a
-//! [`RightToChange`] no socket is bound and no config takes another's place, without [`Draining`] none is closed for good.
+//! [`RightToChange`] no socket is bound and no snapshot takes another's place (of a reload, or of a certificate that switches
+//! later), without [`Draining`] none is closed for good.
 //! So a reload while it drains can't open its ports again, and a token that comes then can't call it ready.
 
 use std::cell::Cell;
@@ -22,6 +23,7 @@ use tokio::task::spawn_blocking;
 use super::vital::passing;
 use crate::admin::Readiness;
 use crate::blocking;
+use crate::snapshot::RightToPublish;
 
 /// The life of the process. Of the background's thread.
 pub(crate) struct Lifecycle {
@@ -50,9 +52,12 @@ enum LifeStage {
 
 /// Leave to bind sockets and to put another config in force: the process neither drains nor has ended.
 ///
-/// Of one turn of the background's thread: it is not kept while anything is waited for, for the drain may begin then.
+/// Of one turn of the background's thread: [`Lifecycle::change`] lends it to what can't wait for anything, for the drain may
+/// begin meanwhile.
 #[derive(Debug)]
 pub(crate) struct RightToChange(PhantomData<Rc<()>>);
+
+impl RightToPublish for RightToChange {}
 
 /// Leave to close what the process is made of: it was asked to end.
 #[derive(Debug)]
@@ -102,12 +107,12 @@ impl Lifecycle {
         }
     }
 
-    /// Leave to change the process as a whole, now.
+    /// Has `change` change the process as a whole, now.
     ///
     /// # Errors
     /// When the process drains, or has ended.
-    pub(crate) fn right_to_change(&self) -> Result<RightToChange, Ending> {
-        if self.stage.get() >= LifeStage::Draining { Err(Ending) } else { Ok(RightToChange(PhantomData)) }
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&RightToChange) -> T) -> Result<T, Ending> {
+        if self.stage.get() >= LifeStage::Draining { Err(Ending) } else { Ok(change(&RightToChange(PhantomData))) }
     }
 
     /// Tells the service manager of a reload while it goes on, as `Type=notify-reload` wants it: only a process that was
@@ -188,21 +193,21 @@ mod tests {
         let life = Lifecycle::new(Arc::clone(&readiness));
         life.waits_for("a token");
         assert_eq!(readiness.reason().as_deref().map(String::as_str), Some("a token"));
-        assert!(life.right_to_change().is_ok());
+        assert_eq!(life.change(|_| 7), Ok(7));
 
         let draining = life.drain();
 
         assert!(!life.ready());
         life.waits_for("another token");
         assert_eq!(readiness.reason().as_deref().map(String::as_str), Some("the process is draining"));
-        assert_eq!(life.right_to_change().unwrap_err(), Ending);
+        assert_eq!(life.change(|_| panic!("a change while it ends")), Err::<(), _>(Ending));
 
         life.end(&draining);
 
         assert!(!life.ready());
         life.drain();
         assert_eq!(readiness.reason().as_deref().map(String::as_str), Some("the process has drained"));
-        assert_eq!(life.right_to_change().unwrap_err(), Ending);
+        assert_eq!(life.change(|_| panic!("a change while it ends")), Err::<(), _>(Ending));
     }
 
     #[test]

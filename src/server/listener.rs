@@ -2,6 +2,8 @@
 //!
 //! Two sockets with `SO_REUSEPORT` would share the connections unevenly, and closing one resets those in its queue.
 
+#![allow(clippy::disallowed_methods, reason = "files of unix sockets are what the background may wait for")]
+
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
@@ -10,17 +12,27 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
 
+use crate::blocking;
 use crate::config::ListenAddress;
 
 /// An open listening socket.
 #[derive(Debug)]
 pub(crate) enum ListeningSocket {
     Tcp(TcpListener),
-    /// With the path to remove when it is closed; `None` if it was inherited.
-    Unix(UnixListener, Option<PathBuf>),
+    /// With the file to remove when it is closed; `None` if it was inherited.
+    Unix(UnixListener, Option<SocketFile>),
+}
+
+/// The file of a unix socket that we made.
+#[derive(Debug)]
+pub(crate) struct SocketFile {
+    path: PathBuf,
+    /// As it was last set.
+    mode: AtomicU32,
 }
 
 /// An address that can't be listened on.
@@ -62,7 +74,7 @@ impl ListeningSocket {
         match self {
             Self::Tcp(socket) => socket.local_addr().map_or_else(|_| "?".to_owned(), |address| address.to_string()),
             // It was bound beside its path.
-            Self::Unix(_, Some(path)) => format!("unix:{}", path.display()),
+            Self::Unix(_, Some(file)) => format!("unix:{}", file.path.display()),
             Self::Unix(socket, None) => {
                 let address = socket.local_addr().ok();
                 let path = address.as_ref().and_then(|address| address.as_pathname());
@@ -70,9 +82,7 @@ impl ListeningSocket {
             }
         }
     }
-}
 
-impl ListeningSocket {
     fn tcp(&self) -> Option<&TcpListener> {
         match self {
             Self::Tcp(socket) => Some(socket),
@@ -101,8 +111,12 @@ impl ListeningSocket {
 
     /// Whether it is the socket at this path, however that is written.
     fn is_at(&self, path: &Path) -> bool {
-        let Self::Unix(_, Some(own)) = self else { return false };
-        own == path || fs::canonicalize(own).is_ok_and(|own| fs::canonicalize(path).is_ok_and(|path| own == path))
+        let Self::Unix(_, Some(SocketFile { path: own, .. })) = self else { return false };
+        if own == path {
+            return true;
+        }
+        let _mark = blocking::mark(format!("looking for the socket `{}`", path.display()));
+        fs::canonicalize(own).is_ok_and(|own| fs::canonicalize(path).is_ok_and(|path| own == path))
     }
 
     /// Whether others than this machine can connect.
@@ -113,11 +127,18 @@ impl ListeningSocket {
         }
     }
 
-    /// Sets who may connect to a unix socket that we made.
+    /// Sets who may connect to a unix socket that we made. Touches its file only where that is a change: most reloads
+    /// have nothing to do with it, and the file may be on a mount that hangs.
     pub(crate) fn set_mode(&self, mode: u32) {
-        let Self::Unix(_, Some(path)) = self else { return };
-        if let Err(error) = fs::set_permissions(path, fs::Permissions::from_mode(mode)) {
-            tracing::warn!(path = %path.display(), %error, "can't set the mode of a unix socket");
+        let Self::Unix(_, Some(file)) = self else { return };
+        if file.mode.load(Ordering::Relaxed) == mode {
+            return;
+        }
+        let path = file.path.display();
+        let _mark = blocking::mark(format!("setting the mode of `{path}`"));
+        match fs::set_permissions(&file.path, fs::Permissions::from_mode(mode)) {
+            Ok(()) => file.mode.store(mode, Ordering::Relaxed),
+            Err(error) => tracing::warn!(%path, %error, "can't set the mode of a unix socket"),
         }
     }
 
@@ -154,8 +175,9 @@ impl ListeningSocket {
 
 impl Drop for ListeningSocket {
     fn drop(&mut self) {
-        if let Self::Unix(_, Some(path)) = self {
-            // One that somebody else removed is as gone.
+        if let Self::Unix(_, Some(SocketFile { path, .. })) = self {
+            let _mark = blocking::mark(format!("removing the socket `{}`", path.display()));
+            // One that somebody else removed is as gone. Not done elsewhere: late, it would remove what was bound meanwhile.
             let _gone = fs::remove_file(path);
         }
     }
@@ -226,6 +248,7 @@ impl Drop for Sharing<'_> {
 
 /// Binds beside the path and renames: nobody sees the socket with wrong permissions, and a stale one is replaced.
 fn bind_unix(path: &Path, mode: u32) -> io::Result<ListeningSocket> {
+    let _mark = blocking::mark(format!("making the socket `{}`", path.display()));
     refuse_what_is_in_use(path)?;
     // Drawn, for in two containers that share a folder both processes are number 1.
     let beside = path.with_extension(format!("{:08x}.new", fastrand::u32(..)));
@@ -240,7 +263,8 @@ fn bind_unix(path: &Path, mode: u32) -> io::Result<ListeningSocket> {
         let _left = fs::remove_file(&beside);
         return Err(error);
     }
-    Ok(ListeningSocket::Unix(socket.into(), Some(path.to_owned())))
+    let file = SocketFile { path: path.to_owned(), mode: AtomicU32::new(mode) };
+    Ok(ListeningSocket::Unix(socket.into(), Some(file)))
 }
 
 /// Binds a socket that nobody can connect to whom `mode` keeps out, not for a moment: on Linux the file gets what mode
@@ -395,6 +419,21 @@ mod tests {
         assert_eq!(mode & 0o777, 0o666);
         assert_eq!(fs::read_dir(folder.path()).expect("the folder").count(), 1);
         UnixStream::connect(&path).expect("it is listened on");
+    }
+
+    #[test]
+    fn the_mode_of_a_socket_is_set_where_it_is_another_and_its_file_is_left_alone_otherwise() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("sidekey.sock");
+        let sockets = bind(&ListenAddress::Unix(path.clone()), 0o600, &[]).expect("a socket");
+        let found = || fs::metadata(&path).expect("the socket").permissions().mode() & 0o777;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("a mode");
+
+        sockets[0].set_mode(0o600);
+        assert_eq!(found(), 0o640, "it was touched");
+
+        sockets[0].set_mode(0o660);
+        assert_eq!(found(), 0o660);
     }
 
     #[test]

@@ -11,7 +11,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::time::{Interval, MissedTickBehavior, interval};
@@ -20,16 +20,35 @@ use crate::admin::Liveness;
 
 /// A number that a worker moves on for as long as it turns.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Pulse(Arc<AtomicU32>);
+pub(crate) struct Pulse(Arc<Beats>);
+
+#[derive(Debug, Default)]
+struct Beats {
+    count: AtomicU32,
+    /// The background's looks since it last moved.
+    missed: AtomicU32,
+    /// The worker has ended as it was told to: no beat is due any more.
+    ended: AtomicBool,
+}
 
 impl Pulse {
     /// The worker turns.
     pub(crate) fn beat(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.0.count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The worker has ended as it was told to.
+    pub(crate) fn end(&self) {
+        self.0.ended.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has stood still for a few looks: its worker should be given nothing that another can do.
+    pub(crate) fn is_still(&self) -> bool {
+        self.0.missed.load(Ordering::Relaxed) >= STILL_AFTER
     }
 
     fn count(&self) -> u32 {
-        self.0.load(Ordering::Relaxed)
+        self.0.count.load(Ordering::Relaxed)
     }
 }
 
@@ -99,7 +118,11 @@ fn looks() -> Interval {
 impl Felt {
     fn look(&mut self) {
         let count = self.pulse.count();
-        self.missed = if count == self.count { self.missed.saturating_add(1) } else { 0 };
+        // Asked for here and not where the drain begins: until it is cut a worker may hang as at any other time, and after
+        // that the wait for the last tokens may be longer than it takes to be called hanging.
+        let moves = count != self.count || self.pulse.0.ended.load(Ordering::Relaxed);
+        self.missed = if moves { 0 } else { self.missed.saturating_add(1) };
+        self.pulse.0.missed.store(self.missed, Ordering::Relaxed);
         self.count = count;
     }
 }
@@ -109,6 +132,8 @@ pub(crate) const BEAT: Duration = if cfg!(test) { Duration::from_millis(20) } el
 /// Looks. Nothing that a worker does takes as long by design; one that is short of CPU is so together with the
 /// background. A container that is probed every 10 s, three times, is restarted half a minute later.
 const MISSED_AT_MOST: u32 = 10;
+/// Looks. Between two there may be no beat in a worker that is merely busy; to be passed over costs it nothing.
+const STILL_AFTER: u32 = 3;
 
 #[cfg(test)]
 mod tests {
@@ -148,6 +173,35 @@ mod tests {
 
         let said = pulses.liveness.reason().map(|reason| reason.to_string());
         assert_eq!(said.as_deref(), Some("worker 0 has not turned for 10 s, and 2 more"));
+    }
+
+    #[test]
+    fn a_worker_that_has_ended_as_it_should_is_not_missed() {
+        let (workers, mut pulses) = pulses(2);
+        workers[0].end();
+
+        for _ in 0..MISSED_AT_MOST {
+            workers[1].beat();
+            pulses.look();
+        }
+
+        assert_eq!(pulses.liveness.reason(), None);
+    }
+
+    #[test]
+    fn a_pulse_that_stands_still_is_known_to_long_before_the_worker_is_given_up() {
+        let (workers, mut pulses) = pulses(2);
+
+        for _ in 0..STILL_AFTER {
+            assert!(!workers[1].is_still());
+            workers[0].beat();
+            pulses.look();
+        }
+
+        assert_eq!([&workers[0], &workers[1]].map(|pulse| pulse.is_still()), [false, true]);
+        workers[1].beat();
+        pulses.look();
+        assert!(!workers[1].is_still());
     }
 
     #[tokio::test]

@@ -71,7 +71,6 @@ struct RoleSocket {
 pub(crate) struct Plan {
     listeners: Vec<RoleSocket>,
     unix_mode: u32,
-    _right: RightToChange,
 }
 
 impl Sockets {
@@ -90,7 +89,7 @@ impl Sockets {
     ///
     /// # Errors
     /// When an address can't be bound: all is as it was then.
-    pub(crate) fn prepare(&self, config: &Config, right: RightToChange) -> Result<Plan, BindError> {
+    pub(crate) fn prepare(&self, config: &Config, _: &RightToChange) -> Result<Plan, BindError> {
         self.refuse_exposed(config)?;
         let unix_mode = config.access.unix_mode.value;
         let ours = self.ours();
@@ -106,12 +105,12 @@ impl Sockets {
             let of = |(socket, is_covered)| RoleSocket { role, address: Some(address.clone()), socket, is_covered };
             listeners.extend(all.map(of));
         }
-        Ok(Plan { listeners, unix_mode, _right: right })
+        Ok(Plan { listeners, unix_mode })
     }
 
     /// Serves what is new or another role's now, and closes what is not wanted any more; the connections that came
     /// through it go on.
-    pub(crate) fn carry_out(&mut self, plan: Plan) {
+    pub(crate) fn carry_out(&mut self, plan: Plan, _: &RightToChange) {
         let (inherited, mut before): (Vec<_>, Vec<_>) =
             self.open.drain(..).partition(|open| open.listener.address.is_none());
         self.open = inherited;

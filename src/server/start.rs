@@ -17,7 +17,7 @@ use super::accept::ConnectionLimit;
 use super::background::Background;
 use super::descriptors::{self, Capacity};
 use super::drain;
-use super::lifecycle::Lifecycle;
+use super::lifecycle::{Lifecycle, RightToChange};
 use super::listener::ListeningSocket;
 use super::pulse::Pulses;
 use super::sockets::Sockets;
@@ -30,7 +30,7 @@ use crate::config::{self, Color, Config, ConfigSource, Ready};
 use crate::credential::{Slot, Slots};
 use crate::proxy;
 use crate::reload::watch::Watcher;
-use crate::reload::{Loaded, Loader, Prepare, Reloader, Reloads, Spawn, warn_of};
+use crate::reload::{Change, Changed, Loaded, Loader, Reloader, Reloads, Spawn, warn_of};
 use crate::snapshot::{Published, Snapshot};
 use crate::telemetry::log::{self, Flush, LogSettings};
 use crate::telemetry::metrics::Metrics;
@@ -104,11 +104,14 @@ impl Start {
         vital.endless("the look at the workers", Pulses::new(workers.iter().map(RunningWorker::pulse), liveness).run());
         let background = Background::new(Rc::clone(&workers), Arc::clone(&gate), admin, capacity.others, &vital);
         let mut sockets = Sockets::new(ListeningSocket::usable(self.inherited), background.serve(), listening);
+        let open = |right: &RightToChange| {
+            let plan = sockets.prepare(&config, right).map_err(|unbound| Error::Listen(unbound.to_string()))?;
+            sockets.carry_out(plan, right);
+            Ok::<_, Error>(())
+        };
         // Invariant: nobody has asked it to end before it listens.
         #[allow(clippy::expect_used)]
-        let right = lifecycle.right_to_change().expect("a process that starts");
-        let plan = sockets.prepare(&config, right).map_err(|unbound| Error::Listen(unbound.to_string()))?;
-        sockets.carry_out(plan);
+        lifecycle.change(open).expect("a process that starts")?;
         let sockets = Rc::new(RefCell::new(sockets));
 
         let reloader = Reloader {
@@ -120,7 +123,7 @@ impl Start {
             queue,
             watcher: Watcher::new(self.watched),
             spawn: starter(&vital),
-            prepare: prepare(&lifecycle, &sockets, &gate, descriptors, self.log),
+            change: change(&lifecycle, &sockets, &gate, descriptors, self.log),
         };
         vital.endless("the log of what hangs", blocking::tell_of_hangs());
         vital.endless("the reloader of the config", reloader.run());
@@ -180,25 +183,30 @@ fn start_workers(
     (0..count).map(start).collect()
 }
 
-/// What a reload changes outside of the snapshot: sockets, the number of connections, the log.
-fn prepare(
+/// What a reload changes: beside the snapshot the sockets, the number of connections, the log.
+fn change(
     lifecycle: &Rc<Lifecycle>,
     sockets: &Rc<RefCell<Sockets>>,
     gate: &Arc<ConnectionLimit>,
     descriptors: u64,
     log: LogSettings,
-) -> Prepare {
+) -> Change {
     let (lifecycle, sockets, gate) = (Rc::clone(lifecycle), Rc::clone(sockets), Arc::clone(gate));
-    Box::new(move |config| {
-        let right = lifecycle.right_to_change().map_err(|ending| format!("error: {ending}"))?;
-        let plan = sockets.borrow().prepare(config, right).map_err(|unbound| format!("error: {unbound}"))?;
-        let (sockets, gate, log) = (Rc::clone(&sockets), Arc::clone(&gate), log.clone());
-        let config = Arc::clone(config);
-        Ok(Box::new(move || {
-            sockets.borrow_mut().carry_out(plan);
-            gate.resize(capacity(&config, descriptors).traffic);
-            log.change(log_settings(&config));
-        }))
+    Rc::new(move |change, publish| {
+        let changed = lifecycle.change(|right| {
+            let Changed::Config(config) = change else {
+                publish(right);
+                return Ok(());
+            };
+            // The one step that may fail, and so the first.
+            let plan = sockets.borrow().prepare(config, right).map_err(|unbound| format!("error: {unbound}"))?;
+            publish(right);
+            sockets.borrow_mut().carry_out(plan, right);
+            gate.resize(capacity(config, descriptors).traffic);
+            log.change(log_settings(config));
+            Ok(())
+        });
+        changed.unwrap_or_else(|ending| Err(format!("error: {ending}")))
     })
 }
 
@@ -216,7 +224,7 @@ async fn become_ready(published: Arc<Published>, lifecycle: Rc<Lifecycle>) -> Du
         changed.as_mut().enable();
         if let Some(reason) = unavailable(&published.current().load()) {
             lifecycle.waits_for(reason);
-            changed.await;
+            changed.as_mut().await;
             continue;
         }
         let waiting = required(&published.current().load());
@@ -224,7 +232,8 @@ async fn become_ready(published: Arc<Published>, lifecycle: Rc<Lifecycle>) -> Du
         lifecycle.waits_for(format!("the service `{name}` is `ready: required` and has no token yet"));
         tokio::select! {
             () = slot.first_attempt() => tokio::time::sleep(LOOK_AGAIN).await,
-            () = published.changed() => {}
+            // The one from before the look: a publication since then is not missed.
+            () = changed.as_mut() => {}
         }
     }
     if !lifecycle.ready() {

@@ -4,7 +4,8 @@
 //! both look alive from outside. Nobody in here can put such a task together again, but whoever supervises the process
 //! can start it anew: so the end of one ends the process, with exit code 1 and a line that names it.
 //!
-//! Every task and thread of the server starts here and nowhere else (`tests/it/house` sees to that), as one of these:
+//! Every task and every lasting thread of the server starts here and nowhere else (`tests/it/house` sees to that), as one of
+//! these; what blocks is lent a thread of the runtime's (`spawn_blocking`) by a task that waits for its end.
 //!
 //! ```text
 //!  endless   its output is `Infallible`: a `return`, or a `?`, does not compile     ┐ a panic ends

@@ -87,7 +87,11 @@ impl RunningWorker {
             let _heard = started.send(outcome);
             if let Some(runtime) = runtime {
                 let (vital, pulse) = upkeep;
-                runtime.block_on(run(context(), inbox, counted, phase, vital, pulse));
+                runtime.block_on(run(context(), inbox, counted, phase, vital, pulse.clone()));
+                // Every connection is dropped here. Not by dropping the runtime: that waits, without limit, for look-ups
+                // that are under way on its other threads.
+                runtime.shutdown_background();
+                pulse.end();
             }
             Ok(Due)
         })?;
@@ -111,12 +115,18 @@ impl RunningWorker {
         !self.orders.is_closed()
     }
 
-    /// For how many ticks one of its connections has been silent, the longest; `None`: none is.
-    pub(crate) async fn longest_silence(&self) -> Option<u32> {
+    /// Whether it hangs, for all that was seen of its pulse: it does nothing of what it is asked for now.
+    pub(crate) fn hangs(&self) -> bool {
+        self.pulse.is_still()
+    }
+
+    /// For how many ticks one of its connections has been silent, the longest; `None`: none is. Asked at once, whenever
+    /// the answer is waited for: a worker that hangs gives none.
+    pub(crate) fn longest_silence(&self) -> impl Future<Output = Option<u32>> + use<> {
         let (tell, told) = oneshot::channel();
         self.order(Order::LongestSilence(tell));
         // A worker that is gone has none.
-        told.await.ok().flatten()
+        async { told.await.ok().flatten() }
     }
 
     /// Ends the connection that has been silent for longest.
@@ -206,7 +216,7 @@ async fn run(
                 match now {
                     Phase::Serving if changed.is_ok() => {}
                     Phase::Closing if changed.is_ok() => shared.close(),
-                    // Dropping the runtime drops every connection: those in an exchange are reset.
+                    // The runtime is shut down then, with every connection: those in an exchange are reset.
                     _ => return,
                 }
             }

@@ -58,6 +58,17 @@ pub(crate) struct Published {
     held_bodies: Arc<HeldBodies>,
 }
 
+/// Leave to put a snapshot in another's place. Whoever knows how far the process is in its life has one to show, for as
+/// long as nothing can have changed in that.
+pub(crate) trait RightToPublish {}
+
+/// Of who has no process that could end: tests and benchmarks.
+#[cfg(any(test, feature = "bench"))]
+pub(crate) struct AnyTime;
+
+#[cfg(any(test, feature = "bench"))]
+impl RightToPublish for AnyTime {}
+
 impl Published {
     pub(crate) fn new(first: Snapshot) -> Self {
         let held_bodies = HeldBodies::new(first.config.limits.held_bytes);
@@ -70,7 +81,7 @@ impl Published {
     }
 
     /// Publishes and wakes idle workers: they would hold the connections of a rotated certificate else.
-    pub(crate) fn publish(&self, next: Arc<Snapshot>) {
+    pub(crate) fn publish(&self, next: Arc<Snapshot>, _: &dyn RightToPublish) {
         self.held_bodies.limit_to(next.config.limits.held_bytes);
         self.current.store(next);
         self.changed.notify_waiters();

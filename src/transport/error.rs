@@ -37,6 +37,9 @@ pub(crate) enum Error {
     /// The app's body broke off.
     #[error("{0}")]
     RequestBody(String),
+    /// A fault of ours, which the log tells of.
+    #[error("connecting failed by a fault of Sidekey's own; its log has the place")]
+    Panicked,
 }
 
 impl Error {
@@ -54,6 +57,7 @@ impl Error {
             Self::Protocol(_) => Code::HttpProtocolError,
             Self::Incomplete(_) => Code::HttpResponseIncomplete,
             Self::RequestBody(_) => Code::BadRequest,
+            Self::Panicked => Code::InternalError,
         }
     }
 

@@ -299,7 +299,9 @@ impl Pool {
 
     fn dial(&self, permit: OwnedSemaphorePermit, now: Moment) {
         let ticket = self.queue.borrow_mut().draw();
-        let task = tasks::dial(&self.me, &self.upstream, ticket, permit);
+        let upstream = Arc::clone(&self.upstream);
+        let connect = async move { upstream.connector.connect().await };
+        let task = tasks::dial(&self.me, connect, ticket, permit);
         self.queue.borrow_mut().dial_began(ticket, now, task);
     }
 

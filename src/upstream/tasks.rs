@@ -13,6 +13,7 @@ use tokio::time::sleep;
 
 use super::Upstream;
 use super::queue::Ticket;
+use crate::guard::guarded;
 use crate::transport::{self, Connected};
 
 /// To whom they come back.
@@ -33,16 +34,18 @@ pub(super) trait TaskOwner: 'static {
     fn share_permits(&self);
 }
 
-/// Makes a connection.
+/// Makes a connection, by `connect`.
 pub(super) fn dial<P: TaskOwner>(
     pool: &Weak<P>,
-    upstream: &Arc<Upstream>,
+    connect: impl Future<Output = Result<Connected, transport::Error>> + 'static,
     ticket: Ticket,
     permit: OwnedSemaphorePermit,
 ) -> AbortHandle {
-    let (dialing, upstream) = (Dialing { pool: pool.clone(), ticket }, Arc::clone(upstream));
+    let dialing = Dialing { pool: pool.clone(), ticket };
     let dial = spawn_local(async move {
-        let outcome = upstream.connector.connect().await;
+        // Whoever waits for it may have no time-out of its own: a panic is told like any other failure, and followed by the
+        // same pause before the next attempt.
+        let outcome = guarded(pin!(connect)).await.unwrap_or(Err(transport::Error::Panicked));
         if let Some(pool) = dialing.pool.upgrade() {
             // It counts no longer as one in the making: whoever is told of it may want another.
             drop(dialing);
@@ -105,5 +108,54 @@ impl<P: TaskOwner> Drop for Dialing<P> {
         if let Some(pool) = self.pool.upgrade() {
             pool.dial_ended(self.ticket);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+    use std::rc::Rc;
+
+    use tokio::sync::{Notify, Semaphore};
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::upstream::queue::Queue;
+
+    #[derive(Default)]
+    struct Owner {
+        failures: RefCell<Vec<transport::Error>>,
+        ended: Cell<usize>,
+        told: Notify,
+    }
+
+    impl TaskOwner for Owner {
+        fn dialed(&self, _: Ticket, outcome: Result<Connected, transport::Error>, _: OwnedSemaphorePermit) {
+            self.failures.borrow_mut().extend(outcome.err());
+            self.told.notify_one();
+        }
+
+        fn dial_ended(&self, _: Ticket) {
+            self.ended.set(self.ended.get() + 1);
+        }
+
+        fn permitted(&self, _: OwnedSemaphorePermit) {}
+
+        fn woken(&self) {}
+
+        fn share_permits(&self) {}
+    }
+
+    #[tokio::test(flavor = "local")]
+    async fn a_dial_that_panics_is_told_of_like_one_that_fails() {
+        let (owner, permits) = (Rc::<Owner>::default(), Arc::new(Semaphore::new(1)));
+        let permit = Arc::clone(&permits).try_acquire_owned().expect("a permit");
+        let ticket = Queue::<()>::new(None).draw();
+
+        dial(&Rc::downgrade(&owner), async { panic!("a fault of ours") }, ticket, permit);
+
+        timeout(Duration::from_secs(10), owner.told.notified()).await.expect("a word of it");
+        assert!(matches!(owner.failures.borrow()[..], [transport::Error::Panicked]));
+        assert_eq!((owner.ended.get(), permits.available_permits()), (1, 1));
     }
 }

@@ -320,7 +320,8 @@ async fn a_folder_for_the_state_that_comes_later_is_taken_and_no_reload_finds_it
     until_sent(&endpoint, 1).await;
     std::fs::create_dir(lab.path("later")).unwrap();
     sidekey.until_logged("can't be written").await;
-    let demand = crate::lab::client::Request::post("/api/services/payments/token/refresh", "").field("Sidekey-Admin", "1");
+    let demand =
+        crate::lab::client::Request::post("/api/services/payments/token/refresh", "").field("Sidekey-Admin", "1");
     crate::lab::client::exchange(&sidekey.admin, demand).await;
     until_kept(&lab, "later/token", "refresh-3").await;
 

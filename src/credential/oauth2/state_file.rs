@@ -4,6 +4,8 @@
 //! old one or the new one, and never a half. A rename would take a lock on the file itself away with it, so the lock is
 //! on a file beside it, `PATH.lock`, and held for as long as somebody here uses the state.
 
+#![allow(clippy::disallowed_methods, reason = "whoever reads or writes a state does so on a thread of its own")]
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions, TryLockError};

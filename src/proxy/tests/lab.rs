@@ -19,7 +19,7 @@ use crate::credential::Slots;
 use crate::deadline::Sweep;
 use crate::incoming::IncomingBody;
 use crate::proxy::{Arrival, Context, Peer, handle};
-use crate::snapshot::{Published, Snapshot};
+use crate::snapshot::{AnyTime, Published, Snapshot};
 use crate::telemetry::metrics::{Metrics, Totals};
 
 /// A worker under test.
@@ -48,7 +48,7 @@ impl Worker {
     /// As a reload does.
     pub(super) fn publish(&self, yaml: &str) {
         let next = compile(yaml, Some(&self.published.current().load()));
-        self.published.publish(Arc::new(next));
+        self.published.publish(Arc::new(next), &AnyTime);
     }
 
     pub(super) fn totals(&self, service: &str) -> Totals {

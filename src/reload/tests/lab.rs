@@ -22,12 +22,12 @@ use tokio::net::TcpListener;
 use tokio::task::{LocalSet, spawn_local};
 use tokio_rustls::TlsAcceptor;
 
-use crate::config::{Color, Config, ConfigSource, Overrides};
+use crate::config::{Color, ConfigSource, Overrides};
 use crate::credential::Slots;
 use crate::demo::certificates::{CertificateAuthority, certificate_pem};
 use crate::reload::watch::Watcher;
-use crate::reload::{Loaded, Loader, Reloader, Reloads};
-use crate::snapshot::{Published, Service, Snapshot};
+use crate::reload::{Change, Changed, Loaded, Loader, Reloader, Reloads};
+use crate::snapshot::{AnyTime, Published, Service, Snapshot};
 use crate::telemetry::metrics::Metrics;
 use crate::tls;
 
@@ -51,6 +51,8 @@ pub(super) struct Running {
     pub(super) refuse: Rc<RefCell<Option<String>>>,
     /// How often what was prepared was carried out.
     pub(super) committed: Rc<Cell<usize>>,
+    /// Changes that were refused.
+    pub(super) refused: Rc<Cell<usize>>,
 }
 
 /// Runs a test on a runtime like the background's.
@@ -132,7 +134,7 @@ impl Lab {
         let snapshot = snapshot.unwrap_or_else(|| panic!("{}", report.render(Color::Plain)));
         let published = Arc::new(Published::new(snapshot));
         let (reloads, queue) = Reloads::new();
-        let (refuse, committed) = (Rc::default(), Rc::default());
+        let (refuse, committed, refused) = (Rc::default(), Rc::default(), Rc::default());
         let reloader = Reloader {
             loader: Arc::new(self.loader()),
             published: Arc::clone(&published),
@@ -142,10 +144,10 @@ impl Lab {
             queue,
             watcher: Watcher::new(watched),
             spawn: Box::new(|_, task| drop(spawn_local(task))),
-            prepare: prepare(&refuse, &committed),
+            change: change(&refuse, &committed, &refused),
         };
         spawn_local(reloader.run());
-        Running { published, reloads, refuse, committed }
+        Running { published, reloads, refuse, committed, refused }
     }
 }
 
@@ -169,14 +171,18 @@ impl Running {
     }
 }
 
-fn prepare(refuse: &Rc<RefCell<Option<String>>>, committed: &Rc<Cell<usize>>) -> crate::reload::Prepare {
-    let (refuse, committed) = (Rc::clone(refuse), Rc::clone(committed));
-    Box::new(move |_: &Arc<Config>| match &*refuse.borrow() {
-        Some(error) => Err(error.clone()),
-        None => {
-            let committed = Rc::clone(&committed);
-            Ok(Box::new(move || committed.set(committed.get() + 1)))
+fn change(refuse: &Rc<RefCell<Option<String>>>, committed: &Rc<Cell<usize>>, refused: &Rc<Cell<usize>>) -> Change {
+    let (refuse, committed, refused) = (Rc::clone(refuse), Rc::clone(committed), Rc::clone(refused));
+    Rc::new(move |changed, publish| {
+        if let Some(error) = &*refuse.borrow() {
+            refused.set(refused.get() + 1);
+            return Err(error.clone());
         }
+        publish(&AnyTime);
+        if let Changed::Config(_) = changed {
+            committed.set(committed.get() + 1);
+        }
+        Ok(())
     })
 }
 

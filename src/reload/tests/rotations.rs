@@ -126,6 +126,24 @@ fn a_later_reload_supersedes_a_switch() {
 }
 
 #[test]
+fn a_switch_whose_time_comes_while_the_process_ends_is_not_published() {
+    run(async || {
+        let lab = Lab::start().await;
+        let running = start(&lab).await;
+        let (old, old_service) = (running.snapshot(), running.service("payments"));
+        lab.idp_works(false);
+        lab.rotate("partner");
+        until_loaded(&running, &old).await;
+        *running.refuse.borrow_mut() = Some("error: the process is draining".to_owned());
+
+        lab.idp_works(true);
+
+        until("the refusal of the switch", || (running.refused.get() > 0).then_some(())).await;
+        assert!(Arc::ptr_eq(&running.service("payments"), &old_service));
+    });
+}
+
+#[test]
 fn a_superseded_switch_asks_for_no_more_tokens() {
     run(async || {
         let lab = Lab::start().await;

@@ -3,14 +3,19 @@
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::net::UnixStream;
+use tokio::sync::{oneshot, watch};
+use tokio::task::{spawn_blocking, yield_now};
 use tokio::time::{sleep, timeout};
 
 use crate::admin::Liveness;
 use crate::config::{Color, ConfigSource, Overrides};
-use crate::proxy;
+use crate::proxy::{self, Peer};
 use crate::reload::{Loaded, Loader};
+use crate::server::accept::{Accepted, Carriers, ConnectionLimit, place_for};
+use crate::server::background;
 use crate::server::pulse::Pulses;
+use crate::server::stream::ClientStream;
 use crate::server::vital::{Deaths, Vital};
 use crate::server::worker::{Phase, RunningWorker};
 use crate::snapshot::Published;
@@ -27,7 +32,9 @@ struct Workers {
 }
 
 fn start(count: usize) -> Workers {
-    let loader = Loader { source: ConfigSource::Text("services: {}".to_owned()), overrides: Overrides::default() };
+    // Who says nothing is ended for somebody else's sake here, and not because it is late.
+    let config = "limits: { header_timeout: off }\nservices: {}".to_owned();
+    let loader = Loader { source: ConfigSource::Text(config), overrides: Overrides::default() };
     let Loaded { snapshot, report, .. } = loader.load(None, &<_>::default());
     let snapshot = snapshot.unwrap_or_else(|| panic!("{}", report.render(Color::Plain)));
     let (published, metrics) = (Arc::new(Published::new(snapshot)), Arc::new(Metrics::default()));
@@ -81,6 +88,76 @@ async fn a_worker_that_hangs_is_seen_while_the_others_turn() {
     assert_eq!(*reason, "worker 1 has not turned for 10 s");
     drop(release);
     timeout(SOON, until(|| liveness.reason().is_none().then_some(()))).await.expect("it turns again");
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_worker_that_hangs_gets_no_connection_as_long_as_another_turns() {
+    let workers = start(2);
+    let pulses = Pulses::new(workers.all.iter().map(RunningWorker::pulse), Arc::default());
+    workers.vital.endless("the look at the workers", pulses.run());
+    let fittest = || background::fittest(&workers.all).map(RunningWorker::number);
+    let (release, held) = mpsc::channel::<()>();
+
+    workers.all[0].has_done(move || assert!(held.recv().is_err(), "nobody sends"));
+
+    timeout(SOON, until(|| (fittest() == Some(1)).then_some(()))).await.expect("the other's turn");
+    drop(release);
+    timeout(SOON, until(|| (!workers.all[0].hangs()).then_some(()))).await.expect("it turns again");
+}
+
+#[tokio::test(flavor = "local")]
+async fn with_all_places_taken_the_silent_make_room_though_a_worker_hangs() {
+    let Workers { all, phase: _phase, .. } = start(2);
+    let carriers = Carriers::Workers(all.into());
+    let Carriers::Workers(workers) = &carriers else { unreachable!("as it was made") };
+    let gate = Arc::new(ConnectionLimit::new(1));
+    let (_release, held) = mpsc::channel::<()>();
+    workers[0].has_done(move || assert!(held.recv().is_err(), "nobody sends"));
+    let (_silent, stream) = UnixStream::pair().expect("a connection");
+    let place = place_for(&gate, &carriers).await;
+    let accepted = Accepted { stream: ClientStream::Unix(stream), peer: Peer::Unix { uid: 0 }, place };
+
+    workers[1].serve(accepted.hand_over().expect("a socket"));
+
+    drop(timeout(SOON, place_for(&gate, &carriers)).await.expect("the place of the silent one"));
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_place_that_comes_free_is_taken_though_every_worker_hangs() {
+    let Workers { all, phase: _phase, .. } = start(1);
+    let carriers = Carriers::Workers(all.into());
+    let Carriers::Workers(workers) = &carriers else { unreachable!("as it was made") };
+    let gate = Arc::new(ConnectionLimit::new(1));
+    let (_release, held) = mpsc::channel::<()>();
+    workers[0].has_done(move || assert!(held.recv().is_err(), "nobody sends"));
+    let taken = place_for(&gate, &carriers).await;
+
+    let next = async { timeout(SOON, place_for(&gate, &carriers)).await.is_ok() };
+    let given_back = async {
+        yield_now().await;
+        drop(taken);
+    };
+
+    assert!(tokio::join!(next, given_back).0);
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_worker_that_is_cut_waits_for_no_look_up() {
+    let workers = start(1);
+    let (release, held) = mpsc::channel::<()>();
+    let (tell, told) = oneshot::channel();
+    workers.all[0].has_done(move || {
+        drop(spawn_blocking(move || {
+            tell.send(()).expect("a listener");
+            held.recv()
+        }));
+    });
+    told.await.expect("it has begun");
+
+    workers.phase.send_replace(Phase::Cut);
+
+    timeout(SOON, workers.all[0].ended()).await.expect("its end");
+    drop(release);
 }
 
 async fn until<T>(seen: impl Fn() -> Option<T>) -> T {

@@ -190,6 +190,16 @@ fn the_server_starts_its_tasks_and_threads_in_one_place() {
 }
 
 #[test]
+fn the_right_to_publish_is_given_by_the_life_of_the_process_alone() {
+    let given: Vec<_> = sources()
+        .iter()
+        .flat_map(|file| file.places("RightToPublish for").into_iter().map(|_| file.name.clone()).collect::<Vec<_>>())
+        .collect();
+
+    assert_eq!(given, ["server/lifecycle.rs", "snapshot/mod.rs"], "the second is for tests and benchmarks");
+}
+
+#[test]
 fn the_reader_of_sources_sees_what_it_should() {
     let text = r#"
         use crate::{config, route::{self, Table}};
