@@ -63,6 +63,15 @@ impl Signals {
         })
     }
 
+    /// The next one that asks for the end of a process that has not begun to serve: what a reload would read is being read.
+    pub(super) async fn end_of_start(&mut self) -> &'static str {
+        loop {
+            if let SignalRequest::End(cause) = self.next().await {
+                return cause;
+            }
+        }
+    }
+
     async fn next(&mut self) -> SignalRequest {
         tokio::select! {
             _ = self.terminate.recv() => SignalRequest::End("SIGTERM"),

@@ -104,10 +104,24 @@ pub enum Error {
 /// drain short.
 pub fn run(options: Options, started: impl FnOnce(Started)) -> Result<(), Error> {
     let runtime = worker::runtime_of_one_thread()()?;
-    let start = start::Start::load(options, runtime.handle())?;
+    // Before anything else: a load may take its time, and a process that hears nothing meanwhile dies of a signal, or as the
+    // first one of its container does not.
+    let mut signals = {
+        let _entered = runtime.enter();
+        drain::Signals::new(options.on_hang_up)?
+    };
+    let loaded = runtime.block_on(start::Start::load_unless_ended(options, &mut signals));
+    let start = match loaded {
+        Ok(Some(start)) => start,
+        ended => {
+            // A load that is under way must not hold up the end.
+            runtime.shutdown_background();
+            return ended.map(drop);
+        }
+    };
     let slots = start.slots();
     // A panic out here is the end of the background, and no other than that of a task on it.
-    let ended = runtime.block_on(guarded(pin!(start.run(started))));
+    let ended = runtime.block_on(guarded(pin!(start.run(signals, started))));
     if !matches!(ended, Ok(Ok(()) | Err(Error::Interrupted | Error::Died(_)))) {
         // Those have waited for what is on its way to the disk; an address that can't be had, say, must not cut it short.
         runtime.block_on(drain::hear_out(&slots));

@@ -12,18 +12,19 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
+use tokio::task::spawn_blocking;
 
 use super::accept::ConnectionLimit;
 use super::background::Background;
 use super::descriptors::{self, Capacity};
-use super::drain;
+use super::drain::{self, Signals};
 use super::lifecycle::{Lifecycle, RightToChange};
 use super::listener::ListeningSocket;
 use super::pulse::Pulses;
 use super::sockets::Sockets;
 use super::vital::{Due, Vital};
 use super::worker::{Phase, RunningWorker};
-use super::{Error, OnHangUp, Options, Started};
+use super::{Error, Options, Started};
 use crate::admin::{self, Readiness, Role};
 use crate::blocking;
 use crate::config::{self, Color, Config, ConfigSource, Ready};
@@ -42,16 +43,27 @@ pub(super) struct Start {
     snapshot: Snapshot,
     watched: config::Watched,
     inherited: Vec<io::Result<ListeningSocket>>,
-    on_hang_up: OnHangUp,
     log: LogSettings,
     /// Writes what is left of the log when the server has ended.
     _flush: Flush,
 }
 
 impl Start {
-    /// Loads and compiles the config, and starts the log as it says. Blocks, so it is no task of `runtime`'s; what it does
-    /// not wait for goes on there.
-    pub(super) fn load(options: Options, runtime: &Handle) -> Result<Self, Error> {
+    /// Loads, beside the background's thread; `None`: a signal asked for the end before that was through.
+    pub(super) async fn load_unless_ended(options: Options, signals: &mut Signals) -> Result<Option<Self>, Error> {
+        let runtime = Handle::current();
+        let loading = spawn_blocking(move || Self::load(options, &runtime));
+        tokio::select! {
+            loaded = loading => loaded.unwrap_or_else(|error| panic::resume_unwind(error.into_panic())).map(Some),
+            cause = signals.end_of_start() => {
+                tracing::info!(cause, "ended before the start was through");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Loads and compiles the config, and starts the log as it says. Blocks; what it does not wait for goes on at `runtime`.
+    fn load(options: Options, runtime: &Handle) -> Result<Self, Error> {
         let loader = Arc::new(Loader { source: options.source, overrides: options.overrides });
         let slots = Arc::new(Slots::default());
         // The config may name commands, which these are not for.
@@ -62,8 +74,7 @@ impl Start {
         panic::set_hook(Box::new(tell_panic));
         warn_of(&report.render(Color::Plain));
         snapshot.claim().map_err(|unclaimed| Error::State(unclaimed.to_string()))?.commit(runtime);
-        let on_hang_up = options.on_hang_up;
-        Ok(Self { loader, slots, snapshot, watched, inherited, on_hang_up, log, _flush: flush })
+        Ok(Self { loader, slots, snapshot, watched, inherited, log, _flush: flush })
     }
 
     /// What may still be on its way to the disk when all else has ended.
@@ -72,10 +83,9 @@ impl Start {
     }
 
     /// Opens the ports, serves until a signal, and drains.
-    pub(super) async fn run(self, started: impl FnOnce(Started)) -> Result<(), Error> {
+    pub(super) async fn run(self, signals: Signals, started: impl FnOnce(Started)) -> Result<(), Error> {
         harden();
         let descriptors = descriptors::raise();
-        let signals = drain::Signals::new(self.on_hang_up)?;
         let (vital, mut deaths) = Vital::new();
         let config = Arc::clone(&self.snapshot.config);
         let published = Arc::new(Published::new(self.snapshot));

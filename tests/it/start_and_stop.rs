@@ -370,3 +370,19 @@ os.execv(sys.argv[2], sys.argv[2:])
     process.wait().unwrap();
     answer
 }
+
+#[tokio::test]
+async fn a_signal_during_a_slow_start_ends_it_and_a_hang_up_does_not() {
+    let lab = Lab::start().await;
+    lab.write("slow", "#!/bin/sh\ntouch asked\nexec sleep 9\n");
+    std::fs::set_permissions(lab.path("slow"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let auth = format!("{{ type: bearer, token: {{ command: ['{}'] }} }}", lab.path("slow").display());
+    let sidekey = lab.sidekey_starting(&format!("services: {{ payments: {{ url: $SERVICE, auth: {auth} }} }}"));
+    until("the command", async || lab.path("asked").exists().then_some(())).await;
+
+    sidekey.signal(Signal::SIGHUP);
+    sidekey.signal(Signal::SIGTERM);
+
+    let (code, log) = sidekey.ended().await;
+    assert_eq!(code, Some(0), "{log}");
+}
