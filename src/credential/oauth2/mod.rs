@@ -13,6 +13,7 @@
 //!
 //! Where each request says on whose behalf it is made, the entry has a slot for each subject: [`Subjects`].
 
+mod advice;
 pub(in crate::credential) mod answer;
 pub(in crate::credential) mod as_used;
 mod assertion;
@@ -21,6 +22,7 @@ pub(in crate::credential) mod call;
 mod challenge;
 mod client;
 mod connections;
+mod complaint;
 mod counts;
 mod discovery;
 mod dpop;

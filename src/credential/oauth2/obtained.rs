@@ -63,7 +63,7 @@ impl ObtainError {
     }
 
     /// What to do about it.
-    pub(crate) fn help(&self) -> &'static str {
+    pub(crate) fn help(&self) -> &str {
         match self {
             Self::Unclaimed(_) => "end the process that has it, or ask its admin port for a probe",
             Self::Failed(failure) => failure.help(),

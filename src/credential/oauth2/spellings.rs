@@ -34,6 +34,19 @@ impl Spellings {
         shown
     }
 
+    /// Words for people, as [`Spellings::quote`] shows them; `None` where they hold a secret so short that stars in its place
+    /// would tell it: what stands around them is known.
+    pub(super) fn words(&self, words: &str, longest: usize) -> Option<String> {
+        let folded = words.to_ascii_lowercase();
+        let short = self.0.iter().filter(|secret| secret.expose().len() < TOLD_BY_STARS);
+        let is_told = short.map(|secret| secret.expose().to_ascii_lowercase()).any(|secret| folded.contains(&secret));
+        let shown = if is_told { None } else { Some(self.quote(words, longest)) };
+        // However else it may be spelt.
+        shown.filter(|_| {
+            !self.0.iter().any(|secret| secret.expose().len() < TOLD_BY_STARS) || self.strip(words) == words
+        })
+    }
+
     fn strip(&self, words: &str) -> String {
         let mut found = Vec::new();
         if !self.0.is_empty() {
@@ -238,6 +251,9 @@ fn escaped(character: char) -> impl Iterator<Item = char> {
 
 /// Each with the byte that it begins with.
 const ESCAPES: [(u8, Escape); 3] = [(b'%', percent), (b'&', entity), (b'\\', backslash)];
+
+/// Bytes of a secret that is easily guessed from the words around it.
+const TOLD_BY_STARS: usize = 8;
 
 /// A base64 of an encoded pair, percent-encoded.
 const DEEPEST: usize = 3;
