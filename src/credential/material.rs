@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use super::{FirstTokenLimiter, Slots, TlsCache};
 use crate::config;
-use crate::name::CertificateName;
+use crate::name::{CertificateName, ServiceName};
 use crate::tls::Certificate;
 
 /// What methods are compiled from, beside their own fields.
 pub(crate) struct Material<'a> {
+    pub(crate) name: &'a ServiceName,
     pub(crate) service: &'a config::ServiceConfig,
     pub(crate) certificate: Option<&'a Arc<Certificate>>,
     /// Every certificate, for `auth.certificate: NAME`.

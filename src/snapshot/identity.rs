@@ -265,11 +265,11 @@ impl Identity {
         common: &mut IdentitiesShared,
         report: &mut Report,
     ) -> Option<Self> {
-        let &Parts { certificates, slots, .. } = parts;
+        let &Parts { name, certificates, slots, .. } = parts;
         let linked = service.certificate.as_ref().map(|named| certificates.get(&named.value));
         let certificate = linked.flatten();
         let (first_tokens, tls_cache) = (common.first_tokens.as_ref(), &common.tls_of_token_endpoints);
-        let material = Material { service, certificate, certificates, slots, first_tokens, tls_cache };
+        let material = Material { name, service, certificate, certificates, slots, first_tokens, tls_cache };
         // Both are looked at before one is given up: a user wants to hear of every problem at once.
         let credential = Credential::compile(&material, report);
         let upstream = compile_upstream(service, certificate, &mut common.tls, report);

@@ -152,17 +152,17 @@ async fn a_service_of_another_ca_is_not_trusted() {
 }
 
 /// What is said of a chain from a leaf of `signed_by` on, with `sent` beside it, where `Another CA` is trusted.
-fn said_of(signed_by: &Authority, sent: &[&Authority]) -> String {
+fn said_of(signed_by: &CertificateAuthority, sent: &[&CertificateAuthority]) -> String {
     let issued = signed_by.server().unwrap();
     let mut chain = vec![issued.certificate.clone()];
     chain.extend(sent.iter().map(|authority| authority.certificate().clone()));
-    let trust = TrustAnchors::new(vec![Authority::new("Another CA").unwrap().certificate().clone()], None);
+    let trust = TrustAnchors::new(vec![CertificateAuthority::new("Another CA").unwrap().certificate().clone()], None);
     issuers::missing(&chain[0], &chain[1..], &trust.roots).unwrap()
 }
 
 #[test]
 fn the_issuer_that_is_missing_is_named() {
-    let [private, another] = ["Private CA", "Another CA"].map(|name| Authority::new(name).unwrap());
+    let [private, another] = ["Private CA", "Another CA"].map(|name| CertificateAuthority::new(name).unwrap());
 
     assert!(said_of(&private, &[]).contains("CN=Private CA; name that CA in `tls.ca`; or, if it is an intermediate"));
     assert!(said_of(&private, &[&private]).ends_with("CN=Private CA; name that CA in `tls.ca`"));

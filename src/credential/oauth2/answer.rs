@@ -19,7 +19,6 @@ use serde_json::Value;
 use super::advice::{Given, Learnt};
 use super::complaint::{Complaint, is_nothing, without_mark};
 use super::failure::{FailureKind, TokenFailure};
-use super::origin::UrlOrigin;
 use super::spellings::Spellings;
 use crate::clock::Moment;
 use crate::credential::Compact;
@@ -49,6 +48,32 @@ pub(crate) struct Oddities {
     pub(crate) missing_scopes: Vec<String>,
 }
 
+impl Oddities {
+    /// What is told of a life that is not said, and what to do about it.
+    pub(crate) fn of_life(&self) -> Option<(String, &'static str)> {
+        let written = self.expires_in.as_ref()?;
+        let what = format!(
+            "the endpoint gives `expires_in` as {written}, which is no time that a token lives and counts as missing"
+        );
+        Some((what, "`default_lifetime` says how long a token lives that does not say so itself"))
+    }
+
+    /// What is told of scopes that were not granted, and what to do about it.
+    pub(crate) fn of_scopes(&self) -> Option<(String, &'static str)> {
+        let missing: Vec<_> = self.missing_scopes.iter().map(|scope| format!("`{scope}`")).collect();
+        (!missing.is_empty()).then(|| {
+            let what =
+                format!("the endpoint grants fewer scopes than `scope` asks for, without {}", missing.join(", "));
+            (what, "let this client have them there; the service may refuse what needs them")
+        })
+    }
+
+    /// All that is told of them.
+    pub(crate) fn told(&self) -> impl Iterator<Item = (String, &'static str)> {
+        self.of_life().into_iter().chain(self.of_scopes())
+    }
+}
+
 /// What came back.
 pub(in crate::credential) struct TokenAnswer<'a> {
     pub(in crate::credential) status: StatusCode,
@@ -65,20 +90,19 @@ pub(super) struct AnswerExpectation<'a> {
     pub(super) certificate: Option<[u8; 32]>,
     /// Thumbprint of the key that the token is to be bound to (RFC 9449).
     pub(super) proof_key: Option<&'a str>,
-    pub(super) origin: UrlOrigin,
     /// What of the config a refusal may be about.
     pub(super) given: &'a Given,
     /// What is known of the endpoint from its issuer.
     pub(super) learnt: Learnt<'a>,
     /// Scopes, parted by spaces.
     pub(super) scope: Option<&'a str>,
-    pub(super) types: Types,
+    pub(super) types: TokenTypes,
     pub(super) sent: Moment,
 }
 
 /// Which types of token will do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Types {
+pub(in crate::credential) enum TokenTypes {
     /// The one that the token is sent as.
     Expected,
     /// The config says itself how the token is sent (`token_header`, `token_prefix`).
@@ -177,13 +201,13 @@ fn granted(
     expect_same_certificate(&claims, asked)?;
     expect_same_key(&claims, asked)?;
     let stated = stated_life(&wire.expires_in);
-    let odd = || asked.secrets.quote(&wire.expires_in.to_string(), LONGEST_WORD);
+    let odd = || asked.secrets.words(&wire.expires_in.to_string(), LONGEST_WORD).unwrap_or_default();
     let oddities = Oddities {
         expires_in: (stated.is_none() && !wire.expires_in.is_null()).then(odd),
         missing_scopes: asked.missing_scopes(wire.scope.as_str()),
     };
     let life = stated.or_else(|| claimed_life(&claims, now)).map(|life| life.min(LONGEST_LIFE));
-    let scope = wire.scope.as_str().map(|scope| asked.secrets.quote(scope, LONGEST_DESCRIPTION));
+    let scope = wire.scope.as_str().and_then(|scope| asked.secrets.words(scope, LONGEST_DESCRIPTION));
     Ok(Granted { access_token, sent: asked.sent, life, scope, oddities })
 }
 
@@ -230,7 +254,7 @@ fn expect_type(token_type: &Value, asked: &AnswerExpectation<'_>) -> Result<(), 
         Value::String(name) => name.trim(),
         _ => return Err(asked.unusable("answered with a `token_type` that is no text".to_owned())),
     };
-    let is_named_otherwise = asked.types == Types::Any
+    let is_named_otherwise = asked.types == TokenTypes::Any
         && asked.proof_key.is_none()
         && !["N_A", "DPoP"].iter().any(|word| found.eq_ignore_ascii_case(word));
     if found.eq_ignore_ascii_case(expected) || is_named_otherwise {
@@ -242,8 +266,8 @@ fn expect_type(token_type: &Value, asked: &AnswerExpectation<'_>) -> Result<(), 
             format!("answered with a token of type `N_A`, which is no access token and can't be sent as {expected}");
         return Err(TokenFailure { help: HELP_REQUESTED_TYPE.into(), ..asked.unusable(what) });
     }
-    let name = asked.secrets.quote(found, LONGEST_WORD);
-    let what = format!("answered with a token of type `{name}`, not {expected}");
+    let name = asked.secrets.code(found, LONGEST_WORD).map(|name| format!("of type `{name}`"));
+    let what = format!("answered with a token {}, not {expected}", name.as_deref().unwrap_or("of another type"));
     Err(asked.failure(FailureKind::Unavailable, what, help.into(), None))
 }
 
@@ -286,7 +310,7 @@ fn claims(token: &str) -> AccessTokenClaims {
 fn stated_life(expires_in: &Value) -> Option<Duration> {
     match expires_in {
         // A token of no life, or of less, is one whose life is not said: it was just given.
-        Value::Number(seconds) => seconds.as_f64().filter(|seconds| *seconds > 0.0).map(seconds_of),
+        Value::Number(seconds) => seconds.as_f64().map(seconds_of).filter(|life| !life.is_zero()),
         Value::String(text) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
             let life = text.parse().map_or(LONGEST_LIFE, Duration::from_secs);
             (!life.is_zero()).then_some(life)
@@ -310,9 +334,10 @@ fn seconds_of(seconds: f64) -> Duration {
 impl AnswerExpectation<'_> {
     /// The answer brings no token: what it says instead, and whose turn it is.
     fn refusal(&self, answer: &TokenAnswer<'_>, now: SystemTime) -> TokenFailure {
-        let complaint = readable(answer).map(|body| Complaint::of(body, answer.fields)).unwrap_or_default();
+        let complaint = readable(answer).map(|body| Complaint::of(body, answer.fields, answer.status, self.secrets));
+        let complaint = complaint.unwrap_or_default();
         let error = complaint.code.as_deref().unwrap_or_default();
-        let kind = kind_of(answer.status, error, is_object(answer));
+        let kind = kind_of(answer.status, error, has_error(answer));
         let mut help = match answer.status.as_u16() {
             300..=399 => HELP_REDIRECT.into(),
             _ => self.given.advice(kind, error, answer.status, self.learnt),
@@ -328,7 +353,8 @@ impl AnswerExpectation<'_> {
         let status = answer.status.as_u16();
         if let Some(target) = answer.fields.get(LOCATION).filter(|_| answer.status.is_redirection()) {
             let target = String::from_utf8_lossy(target.as_bytes());
-            return format!("answered {status}, a redirect to {}", self.secrets.quote(&target, LONGEST_DESCRIPTION));
+            let target = self.secrets.words(&target, LONGEST_DESCRIPTION).map(|target| format!(" to {target}"));
+            return format!("answered {status}, a redirect{}", target.unwrap_or_default());
         }
         let words = complaint.words.as_deref().and_then(|words| self.secrets.words(words, LONGEST_DESCRIPTION));
         let what = match answer {
@@ -337,8 +363,8 @@ impl AnswerExpectation<'_> {
                 format!("answered {status} compressed, though it was asked not to (`Accept-Encoding: identity`)")
             }
             _ if complaint.code.is_some() => {
-                let code = complaint.code.as_deref().unwrap_or_default();
-                format!("answered {status} `{}`", self.secrets.quote(code, LONGEST_WORD))
+                let code = complaint.code.as_deref().and_then(|code| self.secrets.code(code, LONGEST_WORD));
+                format!("answered {status}{}", code.map(|code| format!(" `{code}`")).unwrap_or_default())
             }
             TokenAnswer { body: Some([]), .. } => format!("answered {status} with an empty body"),
             _ if is_object(answer) && answer.status.is_success() => {
@@ -355,7 +381,7 @@ impl AnswerExpectation<'_> {
 
     fn content(&self, fields: &HeaderMap) -> String {
         let named = fields.get(CONTENT_TYPE).and_then(|name| name.to_str().ok());
-        let named = named.map(|name| format!(", but {}", self.secrets.quote(name, LONGEST_WORD)));
+        let named = named.and_then(|name| self.secrets.words(name, LONGEST_WORD)).map(|name| format!(", but {name}"));
         format!("something that is no token answer in JSON{}", named.unwrap_or_default())
     }
 
@@ -364,7 +390,9 @@ impl AnswerExpectation<'_> {
         let (Some(wanted), Some(granted)) = (self.scope, granted) else { return Vec::new() };
         let granted: Vec<_> = granted.split_whitespace().collect();
         let is_missing = |scope: &&str| !granted.contains(scope) && !stands_for_others(scope);
-        wanted.split_whitespace().filter(is_missing).map(|scope| self.secrets.quote(scope, LONGEST_WORD)).collect()
+        // They are our own words, and no secret.
+        let ours = Spellings::of([]);
+        wanted.split_whitespace().filter(is_missing).map(|scope| ours.quote(scope, LONGEST_WORD)).collect()
     }
 
     fn unusable(&self, what: String) -> TokenFailure {
@@ -392,12 +420,17 @@ fn is_object(answer: &TokenAnswer<'_>) -> bool {
     readable(answer).and_then(object::<Value>).is_some()
 }
 
+/// Whether it has an `error` that is one.
+fn has_error(answer: &TokenAnswer<'_>) -> bool {
+    let members: Option<AnswerMembers> = readable(answer).and_then(object);
+    members.is_some_and(|members| !is_nothing(&members.error))
+}
+
 /// Whose turn it is after this status and this error.
-fn kind_of(status: StatusCode, error: &str, is_object: bool) -> FailureKind {
+fn kind_of(status: StatusCode, error: &str, has_error: bool) -> FailureKind {
     match (status.as_u16(), error) {
         (_, "temporarily_unavailable" | "server_error") => FailureKind::Unavailable,
-        (200..=299, "") => FailureKind::Unavailable,
-        (200..=299, _) if is_object => FailureKind::Rejected,
+        (200..=299, _) if has_error => FailureKind::Rejected,
         // It will be there tomorrow too, and there is where it says (RFC 9110 §15.4.2, §15.4.9).
         (301 | 308 | 501, _) => FailureKind::Rejected,
         // Of a proxy or a gateway on the way, of the moment, or of a lock.

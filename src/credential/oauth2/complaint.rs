@@ -4,9 +4,11 @@
 //! is what a person needs to read: so it is looked for in all the places where one of them puts it, in the order in which
 //! these are meant for people. Pure: nothing of it is shown before it has gone through `Spellings`.
 
-use http::HeaderMap;
 use http::header::WWW_AUTHENTICATE;
+use http::{HeaderMap, StatusCode};
 use serde_json::Value;
+
+use super::spellings::Spellings;
 
 /// What it says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,10 +21,12 @@ pub(super) struct Complaint {
 
 impl Complaint {
     /// Reads the answer's body, which may be anything, and what its head says beside it.
-    pub(super) fn of(body: &[u8], fields: &HeaderMap) -> Self {
+    pub(super) fn of(body: &[u8], fields: &HeaderMap, status: StatusCode, secrets: &Spellings) -> Self {
         let mut complaint = match serde_json::from_slice(without_mark(body)) {
             Ok(value @ (Value::Object(_) | Value::Array(_))) => Self::in_json(&value),
-            _ => Self { code: None, words: plain(body) },
+            // What says that all is well and is no JSON may be a token, in whatever clothes: it is shown to nobody.
+            _ if status.is_success() && !is_page(body) => Self::default(),
+            _ => Self { code: None, words: plain(body, secrets) },
         };
         if complaint.code.is_none() {
             complaint.code = challenge(fields, "error");
@@ -46,12 +50,9 @@ impl Complaint {
             let fault = value.get("fault")?;
             first_text(fault, &["faultstring", "faultcode"])
         };
-        let first_of_many = || {
-            let many = value.get("errors").unwrap_or(value);
-            match many.get(0)? {
-                Value::String(text) => Some(text.clone()),
-                one => first_text(one, &WORDS),
-            }
+        let first_of_many = || match value.get("errors").unwrap_or(value).get(0)? {
+            Value::String(text) if value.is_object() => Some(text.clone()),
+            one => first_text(one, &WORDS),
         };
         let words = first_text(value, &WORDS).or(inside).or_else(fault).or_else(first_of_many);
         Self { words: words.filter(|words| code.as_ref() != Some(words)), code }
@@ -77,12 +78,21 @@ fn first_text(object: &Value, members: &[&str]) -> Option<String> {
 }
 
 /// A body that is no JSON: its printable characters, or of a page those that a browser would show.
-fn plain(body: &[u8]) -> Option<String> {
+fn plain(body: &[u8], secrets: &Spellings) -> Option<String> {
     let text = String::from_utf8_lossy(without_mark(body));
-    let text = if text.trim_start().starts_with('<') { shown_of_page(&text) } else { text.into_owned() };
+    // Before anything is left out of it, which could leave a secret that is no longer recognized.
+    let text = secrets.stripped(&text)?;
+    let text = if is_page(body) { shown_of_page(&text) } else { text };
     let words: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let words: String = words.chars().filter(|char| !char.is_control() && *char != '\u{fffd}').take(MOST).collect();
+    let words: String = words.chars().filter(|char| !char.is_control() && *char != '\u{fffd}').collect();
     (!words.is_empty()).then_some(words)
+}
+
+fn is_page(body: &[u8]) -> bool {
+    let begin = without_mark(body).trim_ascii_start();
+    ["<!doctype html", "<html", "<head", "<body"]
+        .iter()
+        .any(|tag| begin.get(..tag.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(tag.as_bytes())))
 }
 
 /// What stands between the tags, without styles and scripts.
@@ -128,8 +138,6 @@ const WORDS: [&str; 12] = [
     "reason",
     "msg",
 ];
-/// Of a body that is no JSON.
-const MOST: usize = 200;
 
 #[cfg(test)]
 mod tests {
@@ -138,9 +146,14 @@ mod tests {
 
     use super::*;
 
+    fn of(body: &[u8], fields: &HeaderMap, status: u16) -> Complaint {
+        let status = StatusCode::from_u16(status).expect("a status");
+        Complaint::of(body, fields, status, &Spellings::of(["long enough", "x-y<z>-zz"]))
+    }
+
     #[track_caller]
     fn check(body: &str, code: Option<&str>, words: Option<&str>) {
-        let complaint = Complaint::of(body.as_bytes(), &HeaderMap::new());
+        let complaint = of(body.as_bytes(), &HeaderMap::new(), 400);
 
         let expected = Complaint { code: code.map(str::to_owned), words: words.map(str::to_owned) };
         assert_eq!(complaint, expected, "{body}");
@@ -169,6 +182,7 @@ mod tests {
         check(r#"{"error":"no","error_description":"no"}"#, Some("no"), None);
         check("Unauthorized client\r\n", None, Some("Unauthorized client"));
         check("\"no\"", None, Some("\"no\""));
+        check("not long  enough, not long enough", None, Some("not long enough, not ***"));
         check("{}", None, None);
         check("", None, None);
     }
@@ -182,12 +196,28 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_is_taken_out_before_anything_else_is() {
+        check("<html>x-y<z>-zz!</html>", None, Some("***!"));
+        check("<html>x-y&lt;z&gt;-zz!</html>", None, Some("***!"));
+    }
+
+    #[test]
+    fn what_says_that_all_is_well_may_be_a_token() {
+        for body in ["access_token=abc&token_type=bearer", "eyJh.eyJi.c", "\"abc\"", "[\"abc\"]", "<token>abc</token>"]
+        {
+            assert_eq!(of(body.as_bytes(), &HeaderMap::new(), 200), Complaint::default(), "{body}");
+        }
+        let page = of(b"<!DOCTYPE html>\n<title>Sign in</title>", &HeaderMap::new(), 200);
+        assert_eq!(page.words.as_deref(), Some("Sign in"));
+    }
+
+    #[test]
     fn a_challenge_speaks_where_the_body_is_silent() {
         let mut fields = HeaderMap::new();
         let value = "Bearer realm=\"x\", error=\"invalid_token\", error_description=\"it is used up\"";
         fields.insert(WWW_AUTHENTICATE, HeaderValue::from_static(value));
 
-        let complaint = Complaint::of(b"", &fields);
+        let complaint = of(b"", &fields, 401);
 
         assert_eq!(complaint.code.as_deref(), Some("invalid_token"));
         assert_eq!(complaint.words.as_deref(), Some("it is used up"));
@@ -196,12 +226,12 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(body: Vec<u8>) {
-            Complaint::of(&body, &HeaderMap::new());
+            of(&body, &HeaderMap::new(), 400);
         }
 
         #[test]
         fn no_page_makes_it_panic(page in "<(\\PC|[<>/ a-z])*") {
-            Complaint::of(page.as_bytes(), &HeaderMap::new());
+            of(format!("<html>{page}").as_bytes(), &HeaderMap::new(), 400);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::answer::Oddities;
 use super::dpop::token_type;
 use super::failure::TokenFailure;
 use super::slot::Slot;
@@ -18,6 +19,8 @@ pub(crate) struct Obtained {
     pub(crate) expires_at: SystemTime,
     /// What it is good for, if the endpoint says so.
     pub(crate) scope: Option<String>,
+    /// What people should know of it all the same.
+    pub(crate) oddities: Oddities,
 }
 
 /// Why a command gets no token.
@@ -39,7 +42,7 @@ impl Slot {
         if let Some(claim) = self.claim()? {
             claim.commit();
         }
-        let granted = self.source.fetch(self.policies.timeout()).await?;
+        let granted = self.source.fetch(&self.policies.attempt()).await?;
         let stated = granted.life.unwrap_or_else(|| self.policies.default_lifetime());
         let lifetime = self.source.ends().map_or(stated, |ends| stated.min(ends.since(granted.sent)));
         Ok(Obtained {
@@ -49,6 +52,7 @@ impl Slot {
             lifetime,
             expires_at: (granted.sent + lifetime).wall(),
             scope: granted.scope,
+            oddities: granted.oddities,
         })
     }
 }

@@ -4,18 +4,20 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use http::{HeaderName, Method};
 
-use super::answer::{self, AnswerExpectation, Granted};
+use super::advice::Given;
+use super::answer::{self, AnswerExpectation, Granted, TokenTypes};
 use super::call::{Address, Heard, TimeBudget};
 use super::client::Client;
 use super::dpop::{ProofKey, Prover};
 use super::failure::{NotAsked, TokenFailure};
 use super::form::{TokenForm, WrittenRequest};
 use super::grant::{Claim, Families, Grant, Input};
-use super::source::{Fetch, TokenSource};
+use super::policy::RefreshPolicies;
+use super::source::{Fetch, TokenAttempt, TokenSource};
 use super::state_file::ClaimError;
 use super::token_endpoint::TokenEndpoint;
 use crate::config::Report;
@@ -32,6 +34,8 @@ pub(super) struct TokenRequest {
     grant: Grant,
     wanted: Wanted,
     certificate: Option<[u8; 32]>,
+    /// What of it the endpoint may refuse.
+    given: Given,
     /// `None`: whoever has a token of the entry may use it.
     prover: Option<Prover>,
 }
@@ -58,8 +62,9 @@ impl TokenRequest {
         let client = Client::compile(written, certificate, report);
         let grant = Grant::compile(written, families, report);
         let certificate = certificate.map(|certificate| certificate.leaf.sha256);
+        let given = Given::of(written, certificate.is_some());
         let prover = written.dpop.then(|| Prover::new(Arc::new(ProofKey::generate())));
-        Some(Self { endpoint, client: client?, grant: grant?, wanted: Wanted::of(written), certificate, prover })
+        Some(Self { endpoint, client: client?, grant: grant?, wanted: Wanted::of(written), certificate, given, prover })
     }
 
     /// Digests all that decides which token it brings, but for where it is sent.
@@ -74,16 +79,25 @@ impl TokenRequest {
         self.grant.subject_field()
     }
 
+    /// The client's name at the endpoint.
+    pub(super) fn client_id(&self) -> Option<&str> {
+        self.client.id()
+    }
+
     /// The key that its tokens are bound to (DPoP).
     pub(super) fn proof_key(&self) -> Option<&Arc<ProofKey>> {
         self.prover.as_ref().map(Prover::key)
     }
 
     /// One token request, on behalf of `subject` where requests say who that is.
-    pub(super) async fn exchange(&self, timeout: Duration, subject: Option<&Secret>) -> Result<Granted, TokenFailure> {
+    pub(super) async fn exchange(
+        &self,
+        attempt: &TokenAttempt,
+        subject: Option<&Secret>,
+    ) -> Result<Granted, TokenFailure> {
         let mut input = self.grant.input(subject).await;
-        let patience = TimeBudget::of(timeout);
-        let address = self.endpoint.find(patience).await?;
+        let patience = TimeBudget::of(attempt.timeout);
+        let address = self.endpoint.find(patience, &attempt.services).await?;
         let mut sent = self.send(&address, &input, patience).await?;
         if self.prover.is_some() && answer::wants_nonce(&sent.1.answer()) {
             // Once: the nonce that came with this answer is in the next proof.
@@ -94,7 +108,7 @@ impl TokenRequest {
         if let Some(refresh_token) = answer::refresh_token(&heard.answer()) {
             input.replace(refresh_token).await;
         }
-        answer::read(&heard.answer(), &self.asked(&address, &written, &heard), SystemTime::now())
+        answer::read(&heard.answer(), &self.asked(&address, &written, &heard, attempt.types), SystemTime::now())
     }
 
     async fn send(
@@ -169,25 +183,44 @@ impl TokenRequest {
         Ok(form)
     }
 
-    fn asked<'a>(&'a self, address: &'a Address, written: &'a WrittenRequest, heard: &Heard) -> AnswerExpectation<'a> {
+    fn asked<'a>(
+        &'a self,
+        address: &'a Address,
+        written: &'a WrittenRequest,
+        heard: &Heard,
+        types: TokenTypes,
+    ) -> AnswerExpectation<'a> {
         AnswerExpectation {
             endpoint: address.host(),
             secrets: &written.secrets,
             certificate: self.certificate,
             proof_key: self.proof_key().map(|key| key.thumbprint()),
-            origin: address.origin(),
+            given: &self.given,
+            learnt: address.learnt(),
+            scope: self.wanted.scope.as_deref(),
+            types,
             sent: heard.sent,
         }
     }
 }
 
 impl TokenSource for TokenRequest {
-    fn fetch(&self, timeout: Duration) -> Fetch<'_> {
-        Box::pin(self.exchange(timeout, None))
+    fn fetch<'a>(&'a self, attempt: &'a TokenAttempt) -> Fetch<'a> {
+        Box::pin(self.exchange(attempt, None))
     }
 
     fn host(&self) -> &str {
         self.endpoint.host()
+    }
+
+    fn client_id(&self) -> Option<&str> {
+        self.client_id()
+    }
+
+    fn serves(&self, services: &Arc<RefreshPolicies>) {
+        if let Some(token) = self.grant.refresh_token() {
+            token.serves(services);
+        }
     }
 
     fn proof_key(&self) -> Option<&Arc<ProofKey>> {
@@ -280,13 +313,13 @@ mod tests {
     }
 
     #[test]
-    fn basic_encodes_id_and_secret_as_a_form_does_before_it_joins_them() {
+    fn basic_encodes_id_and_secret_before_it_joins_them() {
         let mut method = oauth2();
         method.client_id = Some("odd:id%".to_owned());
         method.client_auth = ClientAuth::Basic(secret("p ä&ss"));
 
-        // odd%3Aid%25:p+%C3%A4%26ss
-        check(&method, Some("Basic b2RkJTNBaWQlMjU6cCslQzMlQTQlMjZzcw=="), "grant_type=client_credentials");
+        // odd%3Aid%25:p%20%C3%A4%26ss
+        check(&method, Some("Basic b2RkJTNBaWQlMjU6cCUyMCVDMyVBNCUyNnNz"), "grant_type=client_credentials");
     }
 
     #[test]

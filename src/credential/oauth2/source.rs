@@ -5,20 +5,39 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::answer::Granted;
+use super::answer::{Granted, TokenTypes};
 use super::dpop::ProofKey;
 use super::failure::TokenFailure;
 use super::grant::Claim;
+use super::policy::RefreshPolicies;
 use super::state_file::ClaimError;
 use crate::clock::Moment;
 
+/// What one attempt goes by: what the services that share the entry want of it.
+#[derive(Clone, Debug)]
+pub(crate) struct TokenAttempt {
+    /// It takes no longer in all.
+    pub(in crate::credential) timeout: Duration,
+    pub(in crate::credential) types: TokenTypes,
+    /// Their names, for the log.
+    pub(in crate::credential) services: String,
+}
+
 /// Where tokens of one entry come from.
 pub(crate) trait TokenSource: Send + Sync {
-    /// One token request, which takes no longer than `timeout` in all.
-    fn fetch(&self, timeout: Duration) -> Fetch<'_>;
+    /// One token request, which takes no longer than the attempt's `timeout` in all.
+    fn fetch<'a>(&'a self, attempt: &'a TokenAttempt) -> Fetch<'a>;
 
     /// Host and port, for people.
     fn host(&self) -> &str;
+
+    /// The client's name there, for people.
+    fn client_id(&self) -> Option<&str> {
+        None
+    }
+
+    /// Whose tokens they are: for what it has to say when nobody has asked.
+    fn serves(&self, _services: &Arc<RefreshPolicies>) {}
 
     /// The key that its tokens are bound to (DPoP).
     fn proof_key(&self) -> Option<&Arc<ProofKey>> {

@@ -28,7 +28,7 @@ use super::refresh;
 use super::request::TokenRequest;
 use super::request_limiter::{RequestLimiter, SharedPlaces};
 use super::slot::Slot;
-use super::source::{Fetch, TokenSource};
+use super::source::{Fetch, TokenAttempt, TokenSource};
 use super::state::{TokenState, TokenStatus};
 use super::subject_tokens::Subject;
 use crate::clock::Moment;
@@ -105,7 +105,8 @@ impl Subjects {
 
     fn unavailable(&self, what: String, help: &'static str) -> Error {
         let endpoint = self.common.request.host().to_owned();
-        let failure = TokenFailure { kind: FailureKind::Unavailable, endpoint, what, help, retry_after: None };
+        let failure =
+            TokenFailure { kind: FailureKind::Unavailable, endpoint, what, help: help.into(), retry_after: None };
         Error::Unavailable { failure: Arc::new(failure), retry_after: 1 }
     }
 
@@ -226,12 +227,16 @@ impl OnBehalf {
 }
 
 impl TokenSource for OnBehalf {
-    fn fetch(&self, timeout: Duration) -> Fetch<'_> {
-        Box::pin(self.request.exchange(timeout, Some(&self.subject)))
+    fn fetch<'a>(&'a self, attempt: &'a TokenAttempt) -> Fetch<'a> {
+        Box::pin(self.request.exchange(attempt, Some(&self.subject)))
     }
 
     fn host(&self) -> &str {
         self.request.host()
+    }
+
+    fn client_id(&self) -> Option<&str> {
+        self.request.client_id()
     }
 
     fn is_on_demand(&self) -> bool {

@@ -23,8 +23,7 @@ fn a_types_name_is_declared_once() {
     let listed = |name: &str| EVERYWHERE.contains(&name);
     let new: Vec<_> = repeated.iter().filter(|(name, _)| !listed(name)).collect();
     assert!(new.is_empty(), "declared more than once: {new:#?}");
-    let gone: Vec<_> =
-        EVERYWHERE.iter().filter(|name| !repeated.contains_key(&(**name).to_owned())).collect();
+    let gone: Vec<_> = EVERYWHERE.iter().filter(|name| !repeated.contains_key(&(**name).to_owned())).collect();
     assert!(gone.is_empty(), "declared once by now: {gone:?}");
 }
 

@@ -20,6 +20,7 @@ use tokio::sync::{OwnedMutexGuard, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use super::super::policy::RefreshPolicies;
 use super::super::state_file::{Locks, RefreshState};
 use super::claim::StateFile;
 use crate::config::auth::oauth2::OAuth2;
@@ -31,6 +32,9 @@ use crate::secret::Secret;
 pub(in crate::credential::oauth2) struct Family {
     /// SHA-256 of the refresh token in the config.
     config: [u8; 32],
+    client_id: Option<String>,
+    /// Of the entries that ask with it, for people.
+    services: Mutex<Vec<Weak<RefreshPolicies>>>,
     /// Counts the families of the process.
     number: u64,
     /// Locked for as long as a request with the token is under way.
@@ -101,6 +105,8 @@ impl Families {
         known.made += 1;
         let family = Arc::new(Family {
             config,
+            client_id: written.client_id.clone(),
+            services: Mutex::default(),
             number: known.made,
             request: Arc::default(),
             newest: Mutex::new(Newest { token: refresh_token.clone(), is_rotated: false }),
@@ -237,6 +243,18 @@ impl Family {
         locked(&self.files).iter().filter_map(Weak::upgrade).collect()
     }
 
+    /// The services of this entry ask with it.
+    pub(super) fn serves(&self, services: &Arc<RefreshPolicies>) {
+        let mut known = locked(&self.services);
+        known.retain(|known| known.strong_count() > 0 && !std::ptr::eq(known.as_ptr(), Arc::as_ptr(services)));
+        known.push(Arc::downgrade(services));
+    }
+
+    fn services(&self) -> String {
+        let known: Vec<_> = locked(&self.services).iter().filter_map(Weak::upgrade).collect();
+        known.iter().map(|policies| policies.services()).collect::<Vec<_>>().join(", ")
+    }
+
     pub(super) fn complain(&self, file: Option<&StateFile>, why: &dyn fmt::Display) {
         let first = self.files().into_iter().next();
         let path = file.or(first.as_deref()).map_or(Path::new(""), StateFile::path).display();
@@ -244,7 +262,8 @@ impl Family {
             "the state file `{path}` can't be written: {why}; the refresh token is in memory alone, and lost with the \
              process: mend it before the next restart"
         );
-        tracing::error!(target: LOG, "{text}");
+        let (service, client_id) = (self.services(), self.client_id.as_deref());
+        tracing::error!(target: LOG, service, client_id, "{text}");
         self.trouble.store(Some(Arc::new(text)));
     }
 }

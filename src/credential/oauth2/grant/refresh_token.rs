@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::super::policy::RefreshPolicies;
 use super::super::state_file::{self, ClaimError, LockError};
 use super::claim::{Claim, StateFile};
 use super::family::{Families, Family};
@@ -44,6 +45,10 @@ impl RefreshToken {
 
     pub(super) fn family(&self) -> &Arc<Family> {
         &self.family
+    }
+
+    pub(in crate::credential::oauth2) fn serves(&self, services: &Arc<RefreshPolicies>) {
+        self.family.serves(services);
     }
 
     pub(in crate::credential::oauth2) fn state_file(&self) -> Option<&Path> {

@@ -20,6 +20,7 @@ use crate::config::{self, Auth, Color, ConfigSource, Report, Secrets};
 use crate::credential::{Credential, Material, Slots};
 use crate::demo::certificates::{CertificateAuthority, certificate_pem};
 use crate::name::CertificateName;
+use crate::name::ServiceName;
 use crate::tls::Certificate;
 
 /// A folder with a certificate, its key, and others' keys; configs are compiled in it.
@@ -112,6 +113,7 @@ services:
         let certificate = Some(&self.certificate);
         Credential::compile(
             &Material {
+                name: &ServiceName::parse("api").unwrap(),
                 service,
                 certificate,
                 certificates: &certificates,

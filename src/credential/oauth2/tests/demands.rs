@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::super::failure::FailureKind;
 use super::super::refresh;
 use super::super::slot::Slot;
-use super::super::source::{Fetch, TokenSource};
-use super::{Answer, FakeEndpoint, HOUR, RefreshPolicy};
+use super::super::source::{Fetch, TokenAttempt, TokenSource};
+use super::{Answer, FakeEndpoint, HOUR, RefreshPolicy, policy_of};
 use crate::clock::Moment;
 use crate::credential::tests::oauth2;
 
@@ -18,8 +18,8 @@ struct OnDemand {
 }
 
 impl TokenSource for OnDemand {
-    fn fetch(&self, timeout: Duration) -> Fetch<'_> {
-        self.endpoint.fetch(timeout)
+    fn fetch<'a>(&'a self, attempt: &'a TokenAttempt) -> Fetch<'a> {
+        self.endpoint.fetch(attempt)
     }
 
     fn host(&self) -> &str {
@@ -38,7 +38,7 @@ impl TokenSource for OnDemand {
 /// A slot and its loop.
 fn running(endpoint: &Arc<FakeEndpoint>, ends: Option<Moment>) -> (Arc<Slot>, Arc<RefreshPolicy>) {
     let slot = Arc::new(Slot::new(Arc::new(OnDemand { endpoint: Arc::clone(endpoint), ends }), None, None));
-    let policy = Arc::new(RefreshPolicy::of(&oauth2()));
+    let policy = policy_of(&oauth2());
     slot.policies.join(&policy);
     tokio::task::spawn_local(refresh::run(Arc::downgrade(&slot)));
     (slot, policy)

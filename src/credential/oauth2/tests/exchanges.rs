@@ -14,6 +14,7 @@ use crate::config::{self, ConfigSource, Report, Secrets};
 use crate::credential::tests::{credential, outgoing};
 use crate::credential::{Attachments, Credential, Error, Material, SubjectTokens};
 use crate::demo::Demo;
+use crate::name::ServiceName;
 use crate::tls::Certificate;
 
 /// Starts the loops of all new slots.
@@ -129,6 +130,7 @@ fn demo_credential(demo: &Demo, slots: &Slots) -> (Credential, Arc<Certificate>)
     let service = &config.services[Demo::SERVICE].value;
     let certificates = BTreeMap::from([(name.clone(), Arc::clone(&certificate))]);
     let material = Material {
+        name: &ServiceName::parse("api").expect("a name"),
         service,
         certificate: Some(&certificate),
         certificates: &certificates,
@@ -164,6 +166,7 @@ async fn nothing_is_asked_of_the_endpoint_without_the_certificate_that_is_linked
     let slots = Slots::default();
 
     let material = Material {
+        name: &ServiceName::parse("api").expect("a name"),
         service,
         certificate: None,
         certificates: &BTreeMap::new(),
