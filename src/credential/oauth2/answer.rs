@@ -9,15 +9,14 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER};
+use http::header::{CONTENT_ENCODING, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
-use httpdate::HttpDate;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::advice::{Given, Learnt};
-use super::complaint::{Complaint, is_nothing, without_mark};
+use super::complaint::{is_nothing, without_mark};
 use super::failure::{FailureKind, TokenFailure};
 use super::spellings::Spellings;
 use crate::clock::Moment;
@@ -300,6 +299,12 @@ pub(super) fn wants_nonce(answer: &TokenAnswer<'_>) -> bool {
     answer.status == StatusCode::BAD_REQUEST && wire.is_some_and(|wire| wire.error == "use_dpop_nonce")
 }
 
+pub(super) /// Whether it has an `error` that is one.
+pub(super) fn has_error(answer: &TokenAnswer<'_>) -> bool {
+    let members: Option<AnswerMembers> = readable(answer).and_then(object);
+    members.is_some_and(|members| !is_nothing(&members.error))
+}
+
 /// The claims of a JWT; empty for any other token.
 fn claims(token: &str) -> AccessTokenClaims {
     let payload = Compact::of(token).and_then(|jwt| jwt.payload());
@@ -332,59 +337,6 @@ fn seconds_of(seconds: f64) -> Duration {
 }
 
 impl AnswerExpectation<'_> {
-    /// The answer brings no token: what it says instead, and whose turn it is.
-    fn refusal(&self, answer: &TokenAnswer<'_>, now: SystemTime) -> TokenFailure {
-        let complaint = readable(answer).map(|body| Complaint::of(body, answer.fields, answer.status, self.secrets));
-        let complaint = complaint.unwrap_or_default();
-        let error = complaint.code.as_deref().unwrap_or_default();
-        let kind = kind_of(answer.status, error, has_error(answer));
-        let mut help = match answer.status.as_u16() {
-            300..=399 => HELP_REDIRECT.into(),
-            _ => self.given.advice(kind, error, answer.status, self.learnt),
-        };
-        let is_about_jwt = kind == FailureKind::Rejected && matches!(error, "invalid_client" | "invalid_grant");
-        if is_about_jwt && self.given.has_jwt() && clocks_differ(answer.fields, now) {
-            help = HELP_CLOCKS.into();
-        }
-        self.failure(kind, self.what(answer, &complaint), help, retry_after(answer.fields, now))
-    }
-
-    fn what(&self, answer: &TokenAnswer<'_>, complaint: &Complaint) -> String {
-        let status = answer.status.as_u16();
-        if let Some(target) = answer.fields.get(LOCATION).filter(|_| answer.status.is_redirection()) {
-            let target = String::from_utf8_lossy(target.as_bytes());
-            let target = self.secrets.words(&target, LONGEST_DESCRIPTION).map(|target| format!(" to {target}"));
-            return format!("answered {status}, a redirect{}", target.unwrap_or_default());
-        }
-        let words = complaint.words.as_deref().and_then(|words| self.secrets.words(words, LONGEST_DESCRIPTION));
-        let what = match answer {
-            TokenAnswer { body: None, .. } => format!("answered {status} with more than 64 KiB"),
-            TokenAnswer { fields, .. } if is_compressed(fields) => {
-                format!("answered {status} compressed, though it was asked not to (`Accept-Encoding: identity`)")
-            }
-            _ if complaint.code.is_some() => {
-                let code = complaint.code.as_deref().and_then(|code| self.secrets.code(code, LONGEST_WORD));
-                format!("answered {status}{}", code.map(|code| format!(" `{code}`")).unwrap_or_default())
-            }
-            TokenAnswer { body: Some([]), .. } => format!("answered {status} with an empty body"),
-            _ if is_object(answer) && answer.status.is_success() => {
-                format!("answered {status} without an `access_token`")
-            }
-            _ if is_object(answer) => format!("answered {status}"),
-            TokenAnswer { fields, .. } => format!("answered {status} with {}", self.content(fields)),
-        };
-        match words {
-            Some(words) => format!("{what} ({words})"),
-            None => what,
-        }
-    }
-
-    fn content(&self, fields: &HeaderMap) -> String {
-        let named = fields.get(CONTENT_TYPE).and_then(|name| name.to_str().ok());
-        let named = named.and_then(|name| self.secrets.words(name, LONGEST_WORD)).map(|name| format!(", but {name}"));
-        format!("something that is no token answer in JSON{}", named.unwrap_or_default())
-    }
-
     /// Scopes that were asked for and are not among those `granted`; an endpoint that says nothing has granted all.
     fn missing_scopes(&self, granted: Option<&str>) -> Vec<String> {
         let (Some(wanted), Some(granted)) = (self.scope, granted) else { return Vec::new() };
@@ -399,7 +351,7 @@ impl AnswerExpectation<'_> {
         self.failure(FailureKind::Unavailable, what, HELP_ENDPOINT.into(), None)
     }
 
-    fn failure(
+    pub(super) fn failure(
         &self,
         kind: FailureKind,
         what: String,
@@ -416,30 +368,6 @@ impl AnswerExpectation<'_> {
     }
 }
 
-fn is_object(answer: &TokenAnswer<'_>) -> bool {
-    readable(answer).and_then(object::<Value>).is_some()
-}
-
-/// Whether it has an `error` that is one.
-fn has_error(answer: &TokenAnswer<'_>) -> bool {
-    let members: Option<AnswerMembers> = readable(answer).and_then(object);
-    members.is_some_and(|members| !is_nothing(&members.error))
-}
-
-/// Whose turn it is after this status and this error.
-fn kind_of(status: StatusCode, error: &str, has_error: bool) -> FailureKind {
-    match (status.as_u16(), error) {
-        (_, "temporarily_unavailable" | "server_error") => FailureKind::Unavailable,
-        (200..=299, _) if has_error => FailureKind::Rejected,
-        // It will be there tomorrow too, and there is where it says (RFC 9110 §15.4.2, §15.4.9).
-        (301 | 308 | 501, _) => FailureKind::Rejected,
-        // Of a proxy or a gateway on the way, of the moment, or of a lock.
-        (407 | 408 | 409 | 421 | 423 | 425 | 429 | 460 | 499, _) => FailureKind::Unavailable,
-        (400..=499, _) => FailureKind::Rejected,
-        _ => FailureKind::Unavailable,
-    }
-}
-
 /// A scope that stands for whatever the client was granted by an administrator is not in what comes back.
 fn stands_for_others(scope: &str) -> bool {
     scope.ends_with("/.default")
@@ -452,33 +380,20 @@ pub(super) fn retry_after(fields: &HeaderMap, now: SystemTime) -> Option<Duratio
     seconds.or_else(|| httpdate::parse_http_date(text).ok()?.duration_since(now).ok())
 }
 
-/// Whether the endpoint's clock is so far from ours that a JWT of a minute's life is over, or not yet begun, over there.
-fn clocks_differ(fields: &HeaderMap, now: SystemTime) -> bool {
-    let theirs = fields.get(DATE).and_then(|date| date.to_str().ok()?.parse::<HttpDate>().ok());
-    theirs.map(SystemTime::from).is_some_and(|theirs| {
-        let apart = theirs.duration_since(now).unwrap_or_else(|earlier| earlier.duration());
-        apart > LARGEST_DIFFERENCE
-    })
-}
-
 const HELP_ENDPOINT: &str = "check that `token_url` is a token endpoint";
-const HELP_REDIRECT: &str = "set `token_url` to the endpoint itself, redirects are not followed";
+pub(super) const HELP_REDIRECT: &str = "set `token_url` to the endpoint itself, redirects are not followed";
 const HELP_TYPE: &str =
     "check that `token_url` is a token endpoint; with `token_prefix` set, tokens of any type are sent after it";
 const HELP_DPOP: &str = "let the endpoint bind tokens of this client to its proofs, or remove `dpop: true`";
 const HELP_REQUESTED_TYPE: &str = "ask for an access token by `requested_token_type`";
 const HELP_CERTIFICATE: &str = "the endpoint must bind tokens to the certificate that it is called with";
 
-const HELP_CLOCKS: &str = "its clock and ours are more than a minute apart, too far for a JWT that is signed here: set them \
-     right";
-
 /// Codings that change the bytes (RFC 9110 §8.4.1, and the registry).
 const CODINGS: [&str; 11] =
     ["gzip", "x-gzip", "deflate", "compress", "x-compress", "br", "zstd", "dcb", "dcz", "exi", "aes128gcm"];
 
-const LARGEST_DIFFERENCE: Duration = Duration::from_secs(60);
 const LONGEST_TOKEN: usize = 16 * 1024;
 const LONGEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 /// An error's or a type's name.
-const LONGEST_WORD: usize = 64;
-const LONGEST_DESCRIPTION: usize = 200;
+pub(super) const LONGEST_WORD: usize = 64;
+pub(super) const LONGEST_DESCRIPTION: usize = 200;

@@ -37,6 +37,7 @@ mod obtained;
 pub(in crate::credential) mod origin;
 pub(in crate::credential) mod policy;
 pub(crate) mod refresh;
+mod refusal;
 mod request;
 mod request_limiter;
 mod schedule;

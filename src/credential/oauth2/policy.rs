@@ -228,7 +228,7 @@ mod tests {
         // After a reload: another policy of the same service.
         let again = Arc::new(RefreshPolicy::clone(&sharers[0]));
         let new = named("c", TokenTypes::Expected);
-        [&again, &new].map(|policy| policies.join(policy));
+        [&again, &new].into_iter().for_each(|policy| policies.join(policy));
         assert_eq!(policies.to_tell_of_life().as_deref(), Some("c"));
         assert_eq!(policies.to_tell_of_scopes().as_deref(), Some("a, b, c"));
     }

@@ -6,6 +6,7 @@ mod demands;
 mod dpop;
 mod exchanges;
 mod refreshes;
+mod refusals;
 mod sharing;
 mod stampede;
 mod waits;
