@@ -299,7 +299,7 @@ pub(super) fn wants_nonce(answer: &TokenAnswer<'_>) -> bool {
     answer.status == StatusCode::BAD_REQUEST && wire.is_some_and(|wire| wire.error == "use_dpop_nonce")
 }
 
-pub(super) /// Whether it has an `error` that is one.
+/// Whether it has an `error` that is one.
 pub(super) fn has_error(answer: &TokenAnswer<'_>) -> bool {
     let members: Option<AnswerMembers> = readable(answer).and_then(object);
     members.is_some_and(|members| !is_nothing(&members.error))

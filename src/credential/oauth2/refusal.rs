@@ -10,8 +10,8 @@ use httpdate::HttpDate;
 use serde_json::Value;
 
 use super::answer::{
-    AnswerExpectation, HELP_REDIRECT, LONGEST_DESCRIPTION, LONGEST_WORD, TokenAnswer, is_compressed,
-    object, has_error, readable, retry_after,
+    AnswerExpectation, HELP_REDIRECT, LONGEST_DESCRIPTION, LONGEST_WORD, TokenAnswer, has_error, is_compressed, object,
+    readable, retry_after,
 };
 use super::complaint::Complaint;
 use super::failure::{FailureKind, TokenFailure};
