@@ -24,6 +24,7 @@ mod read;
 mod reference;
 mod render;
 pub mod schema;
+mod secret_clothes;
 mod section;
 mod source;
 mod suggest;

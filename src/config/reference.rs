@@ -10,10 +10,11 @@ use zeroize::Zeroizing;
 use super::command::{SecretCommand, without_newline};
 use super::diagnostic::{Report, Reported};
 use super::node::{MappingEntry, Node, Value};
-use super::read::{FromNode, FromText, SectionReader, mismatch};
+use super::read::{FromNode, FromText, SectionReader, mismatch, report_unknown};
+use super::secret_clothes::{self, SecretOddity};
 use super::source;
 use super::suggest::nearest;
-use super::value::{Positive, Span};
+use super::value::{At, Positive, Span};
 use crate::secret::Secret;
 
 /// What may stand in place of a text.
@@ -70,23 +71,72 @@ pub(super) fn text(
 /// A text that never leaves this process but where it is meant to go.
 impl FromNode for Secret {
     fn from_node(node: &Node, reader: &mut SectionReader<'_>) -> Result<Self, Reported> {
-        let Some(mut found) = text(node, Accepts::Secret, "a secret", reader.report)? else {
-            return Ok(Self::new("placeholder".to_owned()));
-        };
-        if found.value.is_empty() {
-            reader.report.error(node.span, "the secret is empty");
-            found.name_origin(reader.report);
-            return Err(Reported);
-        }
-        if found.origin.is_none() {
-            reader.report.has_secret_inside(node.span);
-        }
-        Ok(Self::new(std::mem::take(&mut *found.value)))
+        secret(node, SecretKind::Text, reader)
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
         schema(json_schema!({ "type": ["string", "number", "boolean"] }), Accepts::Secret, generator)
     }
+}
+
+/// The value of a field that is called `key`.
+pub(super) struct KeySecret(Secret);
+
+impl FromNode for KeySecret {
+    fn from_node(node: &Node, reader: &mut SectionReader<'_>) -> Result<Self, Reported> {
+        secret(node, SecretKind::Key, reader).map(Self)
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        Secret::schema(generator)
+    }
+}
+
+impl From<At<KeySecret>> for At<Secret> {
+    fn from(key: At<KeySecret>) -> Self {
+        Self { value: key.value.0, span: key.span }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SecretKind {
+    Text,
+    /// It may be bytes.
+    Key,
+}
+
+fn secret(node: &Node, kind: SecretKind, reader: &mut SectionReader<'_>) -> Result<Secret, Reported> {
+    let Some(mut found) = text(node, Accepts::Secret, "a secret", reader.report)? else {
+        return Ok(Secret::new("placeholder".to_owned()));
+    };
+    if found.value.is_empty() {
+        reader.report.error(node.span, "the secret is empty");
+        found.name_origin(reader.report);
+        return Err(Reported);
+    }
+    if found.origin.is_none() {
+        reader.report.has_secret_inside(node.span);
+    }
+    check_clothes(&found, kind, node.span, reader.report)?;
+    Ok(Secret::new(std::mem::take(&mut *found.value)))
+}
+
+/// What stands in the config itself is there to see; only that a variable is not replaced is news there.
+fn check_clothes(found: &FoundText, kind: SecretKind, span: Span, report: &mut Report) -> Result<(), Reported> {
+    let odd = match &found.origin {
+        Some(_) => secret_clothes::oddities(&found.value),
+        None => secret_clothes::variable(&found.value).into_iter().collect(),
+    };
+    for SecretOddity { what, help, is_no_text } in odd {
+        let is_wrong = is_no_text && kind == SecretKind::Text;
+        let diagnostic = if is_wrong { report.error(span, what) } else { report.warning(span, what) };
+        diagnostic.help(help);
+        found.name_origin(report);
+        if is_wrong {
+            return Err(Reported);
+        }
+    }
+    Ok(())
 }
 
 /// A path; a relative one starts at the folder of its file.
@@ -207,6 +257,12 @@ fn kind<'e>(
     report: &mut Report,
 ) -> Result<&'e MappingEntry, Reported> {
     let allowed = accepts.words();
+    // One that nobody knows beside one that is: a slip, and not a second source.
+    let is_known = |entry: &&MappingEntry| WORDS.contains(&entry.key.text.as_str());
+    if let (Some(_), Some(unknown)) = (entries.iter().find(is_known), entries.iter().find(|entry| !is_known(entry))) {
+        report_unknown(unknown, &WORDS, report);
+        return Err(Reported);
+    }
     let mut kinds = entries.iter().filter(|entry| !matches!(entry.key.text.as_str(), "default" | "refresh"));
     let (Some(kind), None) = (kinds.next(), kinds.next()) else {
         report.error(node.span, "a value from elsewhere has one source").help(accepts.help());
@@ -230,6 +286,9 @@ fn kind<'e>(
     report.error(kind.key.span, message).help(accepts.help());
     Err(Reported)
 }
+
+/// All that may stand in a reference.
+const WORDS: [&str; 6] = ["env", "file", "credential", "command", "default", "refresh"];
 
 impl Accepts {
     fn words(self) -> &'static [&'static str] {

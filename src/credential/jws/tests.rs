@@ -204,7 +204,7 @@ fn an_identity_tells_keys_and_algorithms_apart_and_shows_no_secret() {
         assert!(!identities[..place].contains(identity), "{place}");
     }
     assert_eq!(secret("one").identity(), identities[3]);
-    assert_eq!(format!("{:?}", secret("one")), r#"Signer { algorithm: "HS256", key: *** }"#);
+    assert_eq!(format!("{:?}", secret("one")), r#"JwsSigner { algorithm: "HS256", key: *** }"#);
 }
 
 /// The claims of RFC 7515, appendices A.1 and A.2.

@@ -299,6 +299,11 @@ pub(super) fn wants_nonce(answer: &TokenAnswer<'_>) -> bool {
     answer.status == StatusCode::BAD_REQUEST && wire.is_some_and(|wire| wire.error == "use_dpop_nonce")
 }
 
+/// Whether it is an object that could be a token answer.
+pub(super) fn is_object(answer: &TokenAnswer<'_>) -> bool {
+    readable(answer).and_then(object::<AnswerMembers>).is_some()
+}
+
 /// Whether it has an `error` that is one.
 pub(super) fn has_error(answer: &TokenAnswer<'_>) -> bool {
     let members: Option<AnswerMembers> = readable(answer).and_then(object);

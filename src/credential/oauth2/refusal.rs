@@ -7,11 +7,10 @@ use std::time::{Duration, SystemTime};
 use http::header::{CONTENT_TYPE, DATE, LOCATION};
 use http::{HeaderMap, StatusCode};
 use httpdate::HttpDate;
-use serde_json::Value;
 
 use super::answer::{
-    AnswerExpectation, HELP_REDIRECT, LONGEST_DESCRIPTION, LONGEST_WORD, TokenAnswer, has_error, is_compressed, object,
-    readable, retry_after,
+    AnswerExpectation, HELP_REDIRECT, LONGEST_DESCRIPTION, LONGEST_WORD, TokenAnswer, has_error, is_compressed,
+    is_object, readable, retry_after,
 };
 use super::complaint::Complaint;
 use super::failure::{FailureKind, TokenFailure};
@@ -69,10 +68,6 @@ impl AnswerExpectation<'_> {
         let named = named.and_then(|name| self.secrets.words(name, LONGEST_WORD)).map(|name| format!(", but {name}"));
         format!("something that is no token answer in JSON{}", named.unwrap_or_default())
     }
-}
-
-fn is_object(answer: &TokenAnswer<'_>) -> bool {
-    readable(answer).and_then(object::<Value>).is_some()
 }
 
 /// Whose turn it is after this status and this error.
