@@ -100,7 +100,7 @@ mod tests {
             "hunter2'\"",
             "pass$word",
             "$2b$10$hash",
-            "$-money",
+            "$-money-money",
             "${a b}c",
             "ünïcödé",
         ] {

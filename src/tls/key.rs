@@ -13,6 +13,7 @@ use rustls_pki_types::{PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, Pr
 use zeroize::Zeroizing;
 
 use super::certificate_error::CertificateError;
+use super::foreign::Foreign;
 use super::kind;
 use super::pem::{Pem, Section};
 use crate::config::{At, Report};
@@ -23,6 +24,10 @@ use crate::secret::Secret;
 /// # Errors
 /// When there is none or more than one, when the passphrase does not fit, and when the key can't be used.
 pub(super) fn read(file: &[u8], passphrase: Option<&Secret>) -> Result<Arc<dyn SigningKey>, CertificateError> {
+    // Its key is PEM within JSON: damaged, to whoever looks for PEM alone.
+    if let Some(found @ Foreign::GoogleAccount) = Foreign::of(file) {
+        return Err(CertificateError::NoKey { found: Some(found) });
+    }
     from_pem(&Pem::read(file)?, passphrase)
 }
 

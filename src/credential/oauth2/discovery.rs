@@ -9,6 +9,7 @@
 //! What was found is kept for an hour, or until the endpoint proves to be elsewhere. As long as nothing newer can be had,
 //! the old one serves: an issuer that is down takes no endpoint with it that is up.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
@@ -210,7 +211,7 @@ impl Discovery {
         }
     }
 
-    fn failed(&self, kind: FailureKind, what: String, help: &'static str) -> TokenFailure {
+    fn failed(&self, kind: FailureKind, what: String, help: impl Into<Cow<'static, str>>) -> TokenFailure {
         TokenFailure { kind, endpoint: self.host().to_owned(), what, help: help.into(), retry_after: None }
     }
 
