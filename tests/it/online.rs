@@ -128,6 +128,26 @@ two: token ok (expires in 5m), TLS 1.2 ok with CN=localhost
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_odd_about_a_token_is_told_though_it_is_used() {
+    let idp =
+        Fault::idp(|_| Reply::json(&serde_json::json!({ "access_token": "abc", "expires_in": 0, "scope": "read" })))
+            .await;
+    let auth = oauth2(&idp.url()).replace("client_id: me", "client_id: me, scope: read write");
+    let lab = with_config(&format!("  payments: {{ url: $SERVICE, certificate: partner, {auth} }}")).await;
+
+    let (checked, token) = (run(&lab, "check --online"), run(&lab, "token payments"));
+
+    for ended in [&checked, &token] {
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        for told in ["gives `expires_in` as 0", "fewer scopes than `scope` asks for, without `write`"] {
+            assert_eq!(ended.stderr.matches(told).count(), 1, "{told}: {}", ended.stderr);
+        }
+    }
+    assert!(checked.stdout.contains("payments: token ok (expires in 5m)"), "{}", checked.stdout);
+    assert!(token.stdout.contains("lifetime   5m"), "{}", token.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn check_online_says_what_is_wrong_and_what_to_do() {
     let idp = Fault::idp(|_| Reply::new(401, &[], r#"{"error": "invalid_client"}"#)).await;
     let nobody = free_port();
