@@ -25,6 +25,7 @@ mod reference;
 mod render;
 pub mod schema;
 mod secret_clothes;
+mod secret_value;
 mod section;
 mod source;
 mod suggest;

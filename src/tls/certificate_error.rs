@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::foreign::{Foreign, Wanted};
+use super::foreign::{Foreign, Sought};
 
 /// What is wrong with a file of a certificate, its key or a CA; [`CertificateError::help`] says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,9 +64,9 @@ impl CertificateError {
     pub(crate) fn help(&self, path: &Path) -> Option<String> {
         let file = path.display();
         Some(match self {
-            Self::NoKey { found } => return Some(found.as_ref()?.help(Wanted::Key, path)),
-            Self::NoCertificate { found } => return Some(found.as_ref()?.help(Wanted::Certificate, path)),
-            Self::NoPkcs12 { found } => return Some(found.as_ref()?.help(Wanted::Pkcs12, path)),
+            Self::NoKey { found } => return Some(found.as_ref()?.help(Sought::Key, path)),
+            Self::NoCertificate { found } => return Some(found.as_ref()?.help(Sought::Certificate, path)),
+            Self::NoPkcs12 { found } => return Some(found.as_ref()?.help(Sought::Pkcs12, path)),
             Self::EscapedPem => {
                 format!(r#"write real ones: printf '%b\n' "$(tr -d '"' < {file})" > NEW"#)
             }

@@ -27,7 +27,7 @@ pub(crate) enum Foreign {
 
 /// What was looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(super) enum Sought {
     Key,
     Certificate,
     Pkcs12,
@@ -68,31 +68,31 @@ impl Foreign {
     }
 
     /// What it is, and how it becomes what was looked for.
-    pub(super) fn help(&self, wanted: Wanted, path: &Path) -> String {
+    pub(super) fn help(&self, wanted: Sought, path: &Path) -> String {
         let file = path.display();
         match (self, wanted) {
-            (Self::Section(label), Wanted::Pkcs12) => {
+            (Self::Section(label), Sought::Pkcs12) => {
                 format!("it is PEM and begins with a {label}: name such files as `chain` and `key`, not as `pkcs12`")
             }
-            (Self::Section(label), Wanted::Key) if label == "OPENSSH PRIVATE KEY" => format!(
+            (Self::Section(label), Sought::Key) if label == "OPENSSH PRIVATE KEY" => format!(
                 "it is a key in OpenSSH's format; RSA and EC keys are converted by: \
                  install -m 600 {file} NEW && ssh-keygen -p -N '' -m PKCS8 -f NEW"
             ),
-            (Self::Section(label), Wanted::Certificate) if label == "PKCS7" => {
+            (Self::Section(label), Sought::Certificate) if label == "PKCS7" => {
                 format!(
                     "what it holds is a PKCS7; take the certificates out: openssl pkcs7 -print_certs -in {file} -out NEW"
                 )
             }
             (Self::Section(label), _) => format!("what it holds is a {label}"),
-            (Self::Der, Wanted::Pkcs12) => {
+            (Self::Der, Sought::Pkcs12) => {
                 "it looks like DER, but not like PKCS#12; a certificate and a key in PEM are \
                  named as `chain` and `key`"
                     .to_owned()
             }
-            (Self::Der, Wanted::Key) => {
+            (Self::Der, Sought::Key) => {
                 format!("this looks like DER; make it PEM: openssl pkey -inform DER -in {file} -out NEW")
             }
-            (Self::Der, Wanted::Certificate) => {
+            (Self::Der, Sought::Certificate) => {
                 format!("this looks like DER; make it PEM: openssl x509 -inform DER -in {file} -out NEW")
             }
             (Self::Pkcs12, _) => "it is a PKCS#12 file: name it as `pkcs12`, instead of `chain` and `key`".to_owned(),

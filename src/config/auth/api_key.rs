@@ -6,7 +6,7 @@ use super::{AnyText, Auth, CertificateUse, MethodRow, attachment};
 use crate::config::diagnostic::Reported;
 use crate::config::node::Node;
 use crate::config::read::{SectionFields, SectionReader, Wrong};
-use crate::config::reference::KeySecret;
+use crate::config::secret_value::KeySecret;
 use crate::config::section::section;
 use crate::config::value::At;
 use crate::secret::Secret;

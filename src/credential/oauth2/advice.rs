@@ -75,7 +75,7 @@ impl Given {
         let id = written.client_id.as_deref().unwrap_or_default();
         let client = match &written.client_auth {
             ClientAuth::Basic(secret) => ProofKind::Basic {
-                encoded: super::client::is_changed(id) || super::client::is_changed(secret.value.expose()),
+                encoded: super::basic_pair::is_changed(id) || super::basic_pair::is_changed(secret.value.expose()),
             },
             ClientAuth::Post(_) => ProofKind::Post,
             ClientAuth::SecretJwt(_) => ProofKind::SecretJwt,

@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::advice::{Given, Learnt};
+use super::attempt::TokenTypes;
 use super::complaint::{is_nothing, without_mark};
 use super::failure::{FailureKind, TokenFailure};
 use super::spellings::Spellings;
@@ -97,15 +98,6 @@ pub(super) struct AnswerExpectation<'a> {
     pub(super) scope: Option<&'a str>,
     pub(super) types: TokenTypes,
     pub(super) sent: Moment,
-}
-
-/// Which types of token will do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::credential) enum TokenTypes {
-    /// The one that the token is sent as.
-    Expected,
-    /// The config says itself how the token is sent (`token_header`, `token_prefix`).
-    Any,
 }
 
 /// More than any answer with a token of 16 KiB needs.

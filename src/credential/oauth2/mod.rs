@@ -17,6 +17,8 @@ mod advice;
 pub(in crate::credential) mod answer;
 pub(in crate::credential) mod as_used;
 mod assertion;
+pub(in crate::credential) mod attempt;
+mod basic_pair;
 mod bearer;
 pub(in crate::credential) mod call;
 mod challenge;

@@ -8,8 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
-use super::answer::TokenTypes;
-use super::source::TokenAttempt;
+use super::attempt::{TokenAttempt, TokenTypes};
 use crate::config::auth::oauth2::{OAuth2, RefreshAhead};
 use crate::credential::digest::Digest;
 use crate::locked::locked;

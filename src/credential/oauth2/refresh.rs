@@ -11,13 +11,14 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::answer::{Granted, Oddities};
+use super::attempt::TokenAttempt;
 use super::failure::{FailureKind, TokenFailure};
 use super::policy::RefreshPolicies;
 use super::request_limiter::RequestPermit;
 use super::schedule::{APART, Novelty, Schedule};
 use super::signals::RefreshSignals;
 use super::slot::Slot;
-use super::source::{TokenAttempt, TokenSource};
+use super::source::TokenSource;
 use super::state::{State, Token};
 use crate::clock::Moment;
 use crate::guard::{Panicked, guarded};

@@ -9,7 +9,8 @@ use std::time::SystemTime;
 use http::{HeaderName, Method};
 
 use super::advice::Given;
-use super::answer::{self, AnswerExpectation, Granted, TokenTypes};
+use super::answer::{self, AnswerExpectation, Granted};
+use super::attempt::{TokenAttempt, TokenTypes};
 use super::call::{Address, Heard, TimeBudget};
 use super::client::Client;
 use super::dpop::{ProofKey, Prover};
@@ -17,7 +18,7 @@ use super::failure::{NotAsked, TokenFailure};
 use super::form::{TokenForm, WrittenRequest};
 use super::grant::{Claim, Families, Grant, Input};
 use super::policy::RefreshPolicies;
-use super::source::{Fetch, TokenAttempt, TokenSource};
+use super::source::{Fetch, TokenSource};
 use super::state_file::ClaimError;
 use super::token_endpoint::TokenEndpoint;
 use crate::config::Report;

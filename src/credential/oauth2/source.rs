@@ -3,25 +3,15 @@
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::answer::{Granted, TokenTypes};
+use super::answer::Granted;
+use super::attempt::TokenAttempt;
 use super::dpop::ProofKey;
 use super::failure::TokenFailure;
 use super::grant::Claim;
 use super::policy::RefreshPolicies;
 use super::state_file::ClaimError;
 use crate::clock::Moment;
-
-/// What one attempt goes by: what the services that share the entry want of it.
-#[derive(Clone, Debug)]
-pub(crate) struct TokenAttempt {
-    /// It takes no longer in all.
-    pub(in crate::credential) timeout: Duration,
-    pub(in crate::credential) types: TokenTypes,
-    /// Their names, for the log.
-    pub(in crate::credential) services: String,
-}
 
 /// Where tokens of one entry come from.
 pub(crate) trait TokenSource: Send + Sync {

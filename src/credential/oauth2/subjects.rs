@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, timeout};
 
 use super::answer;
+use super::attempt::TokenAttempt;
 use super::counts::Counts;
 use super::dpop::{ProofKey, token_type};
 use super::failure::{FailureKind, TokenFailure};
@@ -28,7 +29,7 @@ use super::refresh;
 use super::request::TokenRequest;
 use super::request_limiter::{RequestLimiter, SharedPlaces};
 use super::slot::Slot;
-use super::source::{Fetch, TokenAttempt, TokenSource};
+use super::source::{Fetch, TokenSource};
 use super::state::{TokenState, TokenStatus};
 use super::subject_tokens::Subject;
 use crate::clock::Moment;

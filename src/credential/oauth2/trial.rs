@@ -10,7 +10,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::advice::{Given, Learnt};
-use super::answer::{self, AnswerExpectation, Granted, TokenAnswer, TokenTypes};
+use super::answer::{self, AnswerExpectation, Granted, TokenAnswer};
+use super::attempt::TokenTypes;
 use super::failure::TokenFailure;
 use super::metadata::{self, Expected, MetadataError};
 use super::spellings::Spellings;

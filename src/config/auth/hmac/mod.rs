@@ -18,7 +18,7 @@ use super::{AnyText, Auth, CertificateUse, MethodRow};
 use crate::config::diagnostic::Reported;
 use crate::config::node::Node;
 use crate::config::read::{SectionFields, SectionReader, Wrong};
-use crate::config::reference::KeySecret;
+use crate::config::secret_value::KeySecret;
 use crate::config::section::{section, words};
 use crate::config::value::{At, Size, Span};
 use crate::secret::Secret;

@@ -11,7 +11,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::super::advice::{Given, Learnt};
-use super::super::answer::{self, AnswerExpectation, Granted, TokenAnswer, TokenTypes};
+use super::super::answer::{self, AnswerExpectation, Granted, TokenAnswer};
+use super::super::attempt::TokenTypes;
 use super::super::failure::{FailureKind, TokenFailure};
 use super::super::spellings::Spellings;
 use crate::clock::Moment;

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::super::attempt::TokenAttempt;
 use super::super::failure::FailureKind;
 use super::super::refresh;
 use super::super::slot::Slot;
-use super::super::source::{Fetch, TokenAttempt, TokenSource};
+use super::super::source::{Fetch, TokenSource};
 use super::{Answer, FakeEndpoint, HOUR, RefreshPolicy, policy_of};
 use crate::clock::Moment;
 use crate::credential::tests::oauth2;

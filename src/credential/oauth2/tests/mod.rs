@@ -18,10 +18,11 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::answer::{Granted, Oddities};
+use super::attempt::TokenAttempt;
 use super::failure::{FailureKind, TokenFailure};
 use super::policy::{RefreshPolicy, Told};
 use super::slot::Slot;
-use super::source::{Fetch, TokenAttempt, TokenSource};
+use super::source::{Fetch, TokenSource};
 use crate::clock::Moment;
 use crate::config::auth::OAuth2;
 use crate::credential::tests::oauth2;

@@ -7,11 +7,12 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::super::attempt::TokenAttempt;
 use super::super::failure::FailureKind;
 use super::super::policy::RefreshPolicy;
 use super::super::refresh;
 use super::super::slot::{Slot, WaitError};
-use super::super::source::{Fetch, TokenAttempt, TokenSource};
+use super::super::source::{Fetch, TokenSource};
 use super::{Answer, FakeEndpoint, HOUR, policy_of, slot};
 use crate::code::Code;
 use crate::credential::Error;
