@@ -164,7 +164,7 @@ mod tests {
         // The MAC's digest is named last: SHA-256 becomes PBMAC1 (RFC 9579 §3), an identifier of the same length.
         let sha256 = *b"\x60\x86\x48\x01\x65\x03\x04\x02\x01";
         let place = file.windows(9).rposition(|window| window == sha256).unwrap();
-        let mut changed = file.clone();
+        let mut changed = file;
         changed[place..place + 9].copy_from_slice(PBMAC1);
 
         assert_eq!(open(&changed, Some("horse")).unwrap_err(), CertificateError::Pbmac1);

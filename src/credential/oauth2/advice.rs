@@ -125,6 +125,8 @@ impl Given {
             (_, "invalid_scope", _) if self.has_scope => "check `scope`, and which scopes this client may have",
             (_, "invalid_scope", _) => "add `scope`: the endpoint wants one to be named",
             (_, "invalid_grant", _) => self.about_the_grant(),
+            // What is said of a subject's token that is not accepted (RFC 8693 §2.2.2).
+            (_, "invalid_request", _) if self.grant == AskedWith::Exchange => self.about_the_grant(),
             (_, "invalid_target", _) if self.has_audience => "check `resource` and `audience`",
             (_, "invalid_target", _) => "add `resource` or `audience`: the endpoint wants one to be named",
             (_, "unauthorized_client" | "unsupported_grant_type", _) => {
