@@ -114,7 +114,12 @@ impl Tried {
         let mut well = Vec::new();
         for token in &self.tokens {
             match &**token {
-                Ok(token) => well.push(format!("token ok (expires in {})", spell(token.lifetime))),
+                Ok(token) => {
+                    for (what, help) in token.oddities.told() {
+                        report.warning(place, format!("`{name}`: {what}")).help(help);
+                    }
+                    well.push(format!("token ok (expires in {})", spell(token.lifetime)));
+                }
                 Err(failure) => {
                     report.error(place, format!("`{name}`: no token: {}", failure.what())).help(failure.help());
                 }

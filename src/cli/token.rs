@@ -59,6 +59,9 @@ pub(super) fn run(arguments: &TokenArguments) -> ExitCode {
     match tokens {
         Ok(tokens) => {
             print(service, &tokens, arguments.raw);
+            for (what, help) in tokens.iter().flat_map(|token| token.oddities.told()) {
+                anstream::eprintln!("warning: {what}\n  = help: {help}");
+            }
             ExitCode::SUCCESS
         }
         Err(failure) => {

@@ -27,6 +27,8 @@ mod read;
 mod reference;
 mod render;
 pub mod schema;
+mod secret_clothes;
+mod secret_value;
 mod section;
 mod source;
 mod suggest;

@@ -10,11 +10,10 @@ use zeroize::Zeroizing;
 use super::command::{SecretCommand, without_newline};
 use super::diagnostic::{Report, Reported};
 use super::node::{MappingEntry, Node, Value};
-use super::read::{FromNode, FromText, SectionReader, mismatch};
+use super::read::{FromNode, FromText, SectionReader, mismatch, report_unknown};
 use super::source;
 use super::suggest::nearest;
 use super::value::{Positive, Span};
-use crate::secret::Secret;
 
 /// What may stand in place of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,28 +63,6 @@ pub(super) fn text(
         Value::Scalar(scalar) => Ok(Some(FoundText { value: scalar.text.clone(), origin: None })),
         Value::Mapping(entries) => Reference::parse(node, entries, accepts, reader)?.follow(node.span, accepts, reader),
         Value::Null | Value::Sequence(_) => Err(mismatch(node, what, reader.report)),
-    }
-}
-
-/// A text that never leaves this process but where it is meant to go.
-impl FromNode for Secret {
-    fn from_node(node: &Node, reader: &mut SectionReader<'_>) -> Result<Self, Reported> {
-        let Some(mut found) = text(node, Accepts::Secret, "a secret", reader)? else {
-            return Ok(Self::new("placeholder".to_owned()));
-        };
-        if found.value.is_empty() {
-            reader.report.error(node.span, "the secret is empty");
-            found.name_origin(reader.report);
-            return Err(Reported);
-        }
-        if found.origin.is_none() {
-            reader.inputs.has_secret_inside(node.span, reader.report);
-        }
-        Ok(Self::new(std::mem::take(&mut *found.value)))
-    }
-
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        schema(json_schema!({ "type": ["string", "number", "boolean"] }), Accepts::Secret, generator)
     }
 }
 
@@ -217,6 +194,12 @@ fn kind<'e>(
     report: &mut Report,
 ) -> Result<&'e MappingEntry, Reported> {
     let allowed = accepts.words();
+    // One that nobody knows beside one that is: a slip, and not a second source.
+    let is_known = |entry: &&MappingEntry| WORDS.contains(&entry.key.text.as_str());
+    if let (Some(_), Some(unknown)) = (entries.iter().find(is_known), entries.iter().find(|entry| !is_known(entry))) {
+        report_unknown(unknown, &WORDS, report);
+        return Err(Reported);
+    }
     let mut kinds = entries.iter().filter(|entry| !matches!(entry.key.text.as_str(), "default" | "refresh"));
     let (Some(kind), None) = (kinds.next(), kinds.next()) else {
         report.error(node.span, "a value from elsewhere has one source").help(accepts.help());
@@ -240,6 +223,9 @@ fn kind<'e>(
     report.error(kind.key.span, message).help(accepts.help());
     Err(Reported)
 }
+
+/// All that may stand in a reference.
+const WORDS: [&str; 6] = ["env", "file", "credential", "command", "default", "refresh"];
 
 impl Accepts {
     fn words(self) -> &'static [&'static str] {

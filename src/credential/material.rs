@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use super::{FirstTokenLimiter, Slots, TlsCache};
 use crate::config::{self, Inputs};
-use crate::name::CertificateName;
+use crate::name::{CertificateName, ServiceName};
 use crate::tls::Certificate;
 
 /// What methods are compiled from, beside their own fields.
 pub(crate) struct Material<'a> {
     /// Key and CA files are read through these.
     pub(crate) inputs: &'a Inputs,
+    pub(crate) name: &'a ServiceName,
     pub(crate) service: &'a config::ServiceConfig,
     pub(crate) certificate: Option<&'a Arc<Certificate>>,
     /// Every certificate, for `auth.certificate: NAME`.

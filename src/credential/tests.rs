@@ -11,6 +11,7 @@ use super::oauth2::refresh;
 use super::*;
 use crate::config::auth::oauth2::{ClientAuth, EndpointCertificate, EndpointConfig, GrantConfig, OAuth2, RefreshAhead};
 use crate::config::{self, At, Config, ConfigSource, Inputs, Scheme, Secrets, Url, UrlAuthority};
+use crate::name::ServiceName;
 use crate::secret::Secret;
 use crate::transport::RequestBody;
 
@@ -19,6 +20,7 @@ pub(super) fn oauth2() -> OAuth2 {
     let authority = UrlAuthority { host: "idp.example".to_owned(), port: 443, default_port: true };
     let url = Url { scheme: Scheme::Https, authority, path: "/token".to_owned(), query: None };
     OAuth2 {
+        names_its_type: false,
         grant: GrantConfig::ClientCredentials,
         endpoint: At::nowhere(EndpointConfig::Token(url)),
         client_id: Some("app".to_owned()),
@@ -54,6 +56,7 @@ pub(super) fn credential(keys: &str, slots: &Slots) -> Credential {
     let service = &config.services["api"].value;
     let material = Material {
         inputs: &Inputs::new(Secrets::Read),
+        name: &ServiceName::parse("api").expect("a name"),
         service,
         certificate: None,
         certificates: &BTreeMap::new(),

@@ -266,11 +266,11 @@ impl Identity {
         common: &mut IdentitiesShared,
         report: &mut Report,
     ) -> Option<Self> {
-        let &Parts { inputs, certificates, slots, .. } = parts;
+        let &Parts { name, inputs, certificates, slots, .. } = parts;
         let linked = service.certificate.as_ref().map(|named| certificates.get(&named.value));
         let certificate = linked.flatten();
         let (first_tokens, tls_cache) = (common.first_tokens.as_ref(), &common.tls_of_token_endpoints);
-        let material = Material { inputs, service, certificate, certificates, slots, first_tokens, tls_cache };
+        let material = Material { name, inputs, service, certificate, certificates, slots, first_tokens, tls_cache };
         // Both are looked at before one is given up: a user wants to hear of every problem at once.
         let credential = Credential::compile(&material, report);
         let upstream = compile_upstream(service, certificate, &mut common.tls, inputs, report);

@@ -11,7 +11,8 @@ use rustls_pki_types::CertificateDer;
 use super::certificate_error::CertificateError;
 pub(crate) use super::leaf::Leaf;
 use super::leaf::public_key;
-use super::{key, pem, pkcs12};
+use super::pem::Pem;
+use super::{key, pkcs12};
 use crate::config::{self, At, Inputs, Report, Span, WrittenMaterial};
 use crate::name::CertificateName;
 
@@ -83,15 +84,19 @@ impl CertificateReader<'_> {
 
     fn chain(&mut self, file: &At<PathBuf>) -> Option<Vec<CertificateDer<'static>>> {
         let text = self.inputs.read(&file.value, file.span, self.report)?;
-        pem::certificates(&text).map_err(|unusable| self.refuse(file, &unusable)).ok()
+        let chain = Pem::read(&text).and_then(|pem| pem.certificates());
+        chain.map_err(|unusable| self.refuse(file, &unusable)).ok()
     }
 
     /// The key, and the certificates that its file holds beside it.
     fn key(&mut self, file: &At<PathBuf>) -> Option<(Arc<dyn SigningKey>, Vec<CertificateDer<'static>>)> {
         let text = self.inputs.read_secret(&file.value, file.span, self.report)?;
         let passphrase = self.written.passphrase.as_ref().map(|passphrase| &passphrase.value);
-        let key = key::read(&text, passphrase).map_err(|unusable| self.refuse(file, &unusable)).ok()?;
-        Some((key, pem::certificates(&text).unwrap_or_default()))
+        let read = Pem::read(&text).and_then(|pem| {
+            let beside = pem.certificates().unwrap_or_default();
+            Ok((key::from_pem(&pem, passphrase)?, beside))
+        });
+        read.map_err(|unusable| self.refuse(file, &unusable)).ok()
     }
 
     fn pkcs12(&mut self, file: &At<PathBuf>) -> Option<CertifiedKey> {

@@ -2,13 +2,15 @@
 
 use std::path::Path;
 
+use super::foreign::{Foreign, Sought};
+
 /// What is wrong with a file of a certificate, its key or a CA; [`CertificateError::help`] says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CertificateError {
     #[error("no private key in this file")]
     NoKey {
-        /// The label of the first PEM section, if there is one.
-        found: Option<String>,
+        /// What it holds instead, if that can be told.
+        found: Option<Foreign>,
     },
     #[error("{0} private keys in this file, where one is expected")]
     SeveralKeys(usize),
@@ -24,20 +26,35 @@ pub(crate) enum CertificateError {
     TooCostly,
     #[error("the private key is damaged or of a kind that can't be used")]
     UnsupportedKey,
+    #[error("the private key is {0}, which can't be used")]
+    UnsupportedKind(&'static str),
     #[error("no certificate in this file")]
     NoCertificate {
-        /// The label of the first PEM section, if there is one.
-        found: Option<String>,
+        /// What it holds instead, if that can be told.
+        found: Option<Foreign>,
     },
     #[error("certificate {number} of this file is damaged")]
     DamagedCertificate {
         /// Counted from 1.
         number: usize,
     },
-    #[error("the PEM text is damaged: {0}")]
-    DamagedPem(&'static str),
+    #[error("the PEM text is damaged: the section that begins in line {line} {what}")]
+    DamagedPem {
+        /// Counted from 1.
+        line: usize,
+        what: &'static str,
+    },
+    #[error("the line breaks of this file are written as `\\n`")]
+    EscapedPem,
+    #[error("this is no PKCS#12 file")]
+    NoPkcs12 {
+        /// What it is instead, if that can be told.
+        found: Option<Foreign>,
+    },
     #[error("this is no PKCS#12 file that can be read: {0}")]
     UnreadablePkcs12(String),
+    #[error("this PKCS#12 file is protected by PBMAC1 (RFC 9579), which can't be checked here")]
+    Pbmac1,
     #[error("the certificate of the private key is not in this file")]
     NoCertificateOfKey,
 }
@@ -47,7 +64,13 @@ impl CertificateError {
     pub(crate) fn help(&self, path: &Path) -> Option<String> {
         let file = path.display();
         Some(match self {
-            Self::NoKey { found } | Self::NoCertificate { found } => return contents(found.as_deref(), path),
+            Self::NoKey { found } => return Some(found.as_ref()?.help(Sought::Key, path)),
+            Self::NoCertificate { found } => return Some(found.as_ref()?.help(Sought::Certificate, path)),
+            Self::NoPkcs12 { found } => return Some(found.as_ref()?.help(Sought::Pkcs12, path)),
+            Self::EscapedPem => {
+                format!(r#"write real ones: printf '%b\n' "$(tr -d '"' < {file})" > NEW"#)
+            }
+            Self::DamagedPem { line, .. } => format!("look at {file}:{line}"),
             Self::SeveralKeys(_) | Self::NoCertificateOfKey => {
                 "keep one private key with its own certificate in the file".to_owned()
             }
@@ -59,24 +82,17 @@ impl CertificateError {
             Self::OldEncryption | Self::TooCostly => {
                 format!("encrypt it anew: openssl pkcs8 -topk8 -v2 aes-256-cbc -in {file} -out NEW")
             }
-            Self::UnsupportedKey => {
+            Self::UnsupportedKey | Self::UnsupportedKind(_) => {
                 "RSA from 2048 bits, EC on P-256, P-384 or P-521, and Ed25519 can be used".to_owned()
             }
+            Self::Pbmac1 => format!(
+                "export it anew, with an OpenSSL from 3.4 that reads such files: \
+                 openssl pkcs12 -in {file} -out all.pem && openssl pkcs12 -export -in all.pem -out NEW"
+            ),
             Self::UnreadablePkcs12(_) => format!(
                 "export it anew: openssl pkcs12 -legacy -in {file} -out all.pem && openssl pkcs12 -export -in all.pem -out NEW"
             ),
-            Self::DamagedCertificate { .. } | Self::DamagedPem(_) => return None,
+            Self::DamagedCertificate { .. } => return None,
         })
     }
 }
-
-fn contents(found: Option<&str>, path: &Path) -> Option<String> {
-    let file = path.display();
-    Some(match found? {
-        DER => format!("this looks like DER; make it PEM: openssl x509 -inform DER -in {file} (or openssl pkey)"),
-        label => format!("what it holds is a {label}"),
-    })
-}
-
-/// Stands for a label where a file is no PEM, but starts as a DER sequence does.
-pub(super) const DER: &str = "DER";

@@ -4,9 +4,11 @@ use std::io;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
+use rustls::{CertificateError, Error, InvalidMessage};
 use rustls_pki_types::UnixTime;
 
+use super::alert;
+use super::handshake::{ClientCertificate, Observation};
 use crate::clock::rfc3339;
 
 /// Why a TLS connection failed: what our side refused, what the other side refused, what is no TLS, and the rest.
@@ -27,17 +29,20 @@ pub(crate) enum TlsFailure {
 }
 
 impl TlsFailure {
-    /// Sorts what a handshake, a read or a write ended with.
-    pub(crate) fn of(error: io::Error) -> Self {
-        Self::within(&error).unwrap_or(Self::Io(error))
+    /// Sorts what a handshake, a read or a write ended with, given what was seen of the handshake.
+    pub(crate) fn of(error: io::Error, seen: &Observation) -> Self {
+        Self::within(&error, seen).unwrap_or_else(|| Self::of_socket(error, seen.client_certificate))
     }
 
     /// Looks for a TLS error among an error's sources; HTTP's errors wrap those of the connection.
-    pub(crate) fn within(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
+    pub(crate) fn within(error: &(dyn std::error::Error + 'static), seen: &Observation) -> Option<Self> {
         let mut next = Some(error);
         while let Some(error) = next {
             if let Some(tls) = error.downcast_ref::<Error>() {
-                return Some(Self::sorted(tls));
+                return Some(Self::sorted(tls, seen));
+            }
+            if let Some(renegotiation) = error.downcast_ref::<Renegotiation>() {
+                return Some(Self::Protocol(renegotiation.to_string()));
             }
             // What an `io::Error` wraps is not its source: its source is the source of that.
             next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
@@ -48,23 +53,52 @@ impl TlsFailure {
         None
     }
 
-    fn sorted(error: &Error) -> Self {
+    fn sorted(error: &Error, seen: &Observation) -> Self {
         match error {
-            Error::InvalidCertificate(error) => Self::Certificate(certificate(error)),
+            Error::InvalidCertificate(error) => Self::Certificate(certificate(error, seen)),
             Error::NoCertificatesPresented => Self::Certificate("the service showed no certificate".to_owned()),
-            Error::AlertReceived(alert) => Self::Alert(alert_text(*alert)),
+            Error::AlertReceived(alert) => Self::Alert(alert::text(*alert, seen.client_certificate)),
             Error::InvalidMessage(message) => Self::Protocol(no_tls(message)),
             Error::PeerIncompatible(reason) => Self::Protocol(format!("no common ground for TLS: {reason:?}")),
             error => Self::Protocol(error.to_string()),
         }
     }
+
+    /// A connection that ends without an alert often ends for a reason that one would have named.
+    fn of_socket(error: io::Error, seen: ClientCertificate) -> Self {
+        let what = match error.kind() {
+            // The library's own text for it is a link to its manual.
+            io::ErrorKind::UnexpectedEof => "it closed the connection without a word".to_owned(),
+            _ => error.to_string(),
+        };
+        let text = match alert::silence(seen) {
+            Some(why) => format!("{what}; {why}"),
+            None => what,
+        };
+        Self::Io(io::Error::new(error.kind(), text))
+    }
 }
 
-fn certificate(error: &CertificateError) -> String {
+/// The service asks for another handshake on a connection of TLS 1.2 (RFC 5246 §7.4.1.1).
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the service asked for a renegotiation, which is refused: it has to ask for the client certificate in the handshake, \
+     for the whole host and not for some paths"
+)]
+pub(crate) struct Renegotiation;
+
+fn certificate(error: &CertificateError, seen: &Observation) -> String {
     match error {
-        CertificateError::UnknownIssuer => {
-            "the service's certificate comes from a CA that is not trusted here; name that CA in `tls.ca`".to_owned()
-        }
+        CertificateError::UnknownIssuer => match &seen.missing {
+            Some(missing) => missing.to_string(),
+            None => "the service's certificate comes from a CA that is not trusted here; name that CA in `tls.ca`"
+                .to_owned(),
+        },
+        CertificateError::NotValidForNameContext { expected, presented } if presented.is_empty() => format!(
+            "the service's certificate has no subjectAltName, and a common name counts for nothing (RFC 9525 §2); it has to \
+             be issued anew, with {} as a subjectAltName",
+            expected.to_str(),
+        ),
         CertificateError::NotValidForNameContext { expected, presented } => format!(
             "the service's certificate is for {}, not for {}; if that is meant, say so with `tls.server_name`",
             shortened(presented),
@@ -105,56 +139,6 @@ fn time(time: UnixTime) -> String {
     rfc3339(SystemTime::UNIX_EPOCH + Duration::from_secs(time.as_secs()))
 }
 
-fn alert_text(alert: AlertDescription) -> String {
-    let name = alert_name(alert);
-    match advice(alert) {
-        Some(advice) => format!("the service ended it with the TLS alert {name}: {advice}"),
-        None => format!("the service ended it with the TLS alert {name}"),
-    }
-}
-
-fn advice(alert: AlertDescription) -> Option<&'static str> {
-    use AlertDescription as A;
-    Some(match alert {
-        A::CertificateRequired | A::NoCertificate => "it wants a client certificate; link one with `certificate`",
-        A::HandshakeFailure => "no common cipher suite, or a client certificate is missing or not to its liking",
-        A::UnknownCA => {
-            "it does not know the CA of our client certificate; send the whole chain, or have the CA added there"
-        }
-        A::CertificateExpired => "it takes our client certificate for expired",
-        A::CertificateRevoked => "it takes our client certificate for revoked",
-        A::BadCertificate | A::CertificateUnknown | A::UnsupportedCertificate => {
-            "it does not accept our client certificate"
-        }
-        A::AccessDenied => "our client certificate is known there, but has no access",
-        A::ProtocolVersion => "it speaks none of the TLS versions that `tls.min_version` allows",
-        A::UnrecognisedName => "it serves no such name; see `tls.server_name`",
-        A::NoApplicationProtocol => "it speaks none of the HTTP versions offered; see `http_version`",
-        _ => return None,
-    })
-}
-
-/// The alert's name as the RFCs spell it.
-fn alert_name(alert: AlertDescription) -> String {
-    match alert {
-        AlertDescription::UnknownCA => return "unknown_ca".to_owned(),
-        AlertDescription::UnrecognisedName => return "unrecognized_name".to_owned(),
-        AlertDescription::UnknownPSKIdentity => return "unknown_psk_identity".to_owned(),
-        AlertDescription::EncryptedClientHelloRequired => return "ech_required".to_owned(),
-        AlertDescription::UserCanceled => return "user_canceled".to_owned(),
-        _ => {}
-    }
-    let Some(words) = alert.as_str() else { return format!("number {}", u8::from(alert)) };
-    let mut name = String::with_capacity(words.len() + 4);
-    for letter in words.chars() {
-        if letter.is_ascii_uppercase() && !name.is_empty() {
-            name.push('_');
-        }
-        name.push(letter.to_ascii_lowercase());
-    }
-    name
-}
-
 fn no_tls(message: &InvalidMessage) -> String {
     match message {
         InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion => {
@@ -168,22 +152,9 @@ const MOST_NAMES: usize = 5;
 
 #[cfg(test)]
 mod tests {
+    use rustls::AlertDescription;
+
     use super::*;
-
-    #[track_caller]
-    fn check_alert(alert: AlertDescription, name: &str) {
-        assert_eq!(alert_name(alert), name);
-    }
-
-    #[test]
-    fn alerts_are_named_as_the_rfcs_spell_them() {
-        check_alert(AlertDescription::CertificateRequired, "certificate_required");
-        check_alert(AlertDescription::HandshakeFailure, "handshake_failure");
-        check_alert(AlertDescription::UnknownCA, "unknown_ca");
-        check_alert(AlertDescription::UnrecognisedName, "unrecognized_name");
-        check_alert(AlertDescription::BadRecordMac, "bad_record_mac");
-        check_alert(AlertDescription::Unknown(200), "number 200");
-    }
 
     #[test]
     fn an_alert_is_found_beneath_what_wraps_it() {
@@ -193,10 +164,10 @@ mod tests {
         let alert = Error::AlertReceived(AlertDescription::CertificateRequired);
         let wrapped = Wrapped(io::Error::other(io::Error::new(io::ErrorKind::InvalidData, alert)));
 
-        let found = TlsFailure::within(&wrapped);
+        let found = TlsFailure::within(&wrapped, &Observation::default());
 
         assert!(matches!(found, Some(TlsFailure::Alert(text)) if text.contains("certificate_required")));
-        assert!(TlsFailure::within(&io::Error::other("no TLS at all")).is_none());
+        assert!(TlsFailure::within(&io::Error::other("no TLS at all"), &Observation::default()).is_none());
     }
 
     #[test]

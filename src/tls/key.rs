@@ -5,18 +5,17 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use pkcs8::pkcs5::pbes2::Kdf;
 use pkcs8::{EncryptedPrivateKeyInfoRef, pkcs5};
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::sign::SigningKey;
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls_pki_types::{PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer};
 use zeroize::Zeroizing;
 
 use super::certificate_error::CertificateError;
-use super::pem;
+use super::foreign::Foreign;
+use super::kind;
+use super::pem::{Pem, Section};
 use crate::config::{At, Inputs, Report};
 use crate::secret::Secret;
 
@@ -25,14 +24,25 @@ use crate::secret::Secret;
 /// # Errors
 /// When there is none or more than one, when the passphrase does not fit, and when the key can't be used.
 pub(super) fn read(file: &[u8], passphrase: Option<&Secret>) -> Result<Arc<dyn SigningKey>, CertificateError> {
-    let label = label_of_the_key(file)?;
-    match (label, passphrase) {
-        (ENCRYPTED, Some(passphrase)) => signing(decrypt(file, passphrase)?),
+    // Its key is PEM within JSON: damaged, to whoever looks for PEM alone.
+    if let Some(found @ Foreign::GoogleAccount) = Foreign::of(file) {
+        return Err(CertificateError::NoKey { found: Some(found) });
+    }
+    from_pem(&Pem::read(file)?, passphrase)
+}
+
+/// As [`read`] does, of a file whose sections are known.
+pub(super) fn from_pem(pem: &Pem<'_>, passphrase: Option<&Secret>) -> Result<Arc<dyn SigningKey>, CertificateError> {
+    let section = the_key(pem)?;
+    match (section.label, passphrase) {
+        (ENCRYPTED, Some(passphrase)) => signing(decrypt(section, passphrase)?),
         (ENCRYPTED, None) => Err(CertificateError::PassphraseMissing),
-        _ if is_traditionally_encrypted(file) => Err(CertificateError::OldEncryption),
-        _ if !PLAIN.contains(&label) => Err(CertificateError::UnsupportedKey),
-        (_, Some(_)) => Err(CertificateError::PassphraseNotNeeded),
-        (_, None) => signing(PrivateKeyDer::from_pem_slice(file).map_err(pem::damaged)?),
+        _ if section.is_traditionally_encrypted() => Err(CertificateError::OldEncryption),
+        (PKCS8 | PKCS1 | SEC1, Some(_)) => Err(CertificateError::PassphraseNotNeeded),
+        (PKCS8, None) => from_pkcs8(&section.decoded()?),
+        (PKCS1, None) => signing(PrivatePkcs1KeyDer::from(section.decoded()?.to_vec()).into()),
+        (SEC1, None) => signing(PrivateSec1KeyDer::from(section.decoded()?.to_vec()).into()),
+        _ => Err(CertificateError::NoKey { found: pem.foreign_key() }),
     }
 }
 
@@ -65,33 +75,23 @@ fn report_unusable(file: &At<PathBuf>, unusable: &CertificateError, report: &mut
 
 /// Takes over a PKCS#8 key that a container held.
 pub(super) fn from_pkcs8(der: &[u8]) -> Result<Arc<dyn SigningKey>, CertificateError> {
-    signing(PrivatePkcs8KeyDer::from(der.to_vec()).into())
+    signing(PrivatePkcs8KeyDer::from(der.to_vec()).into()).map_err(|unusable| match kind::unusable(der) {
+        Some(kind) => CertificateError::UnsupportedKind(kind),
+        None => unusable,
+    })
 }
 
-fn label_of_the_key(file: &[u8]) -> Result<&str, CertificateError> {
-    let mut labels = pem::labels(file).filter(|label| label.ends_with("PRIVATE KEY"));
-    let label = labels.next().ok_or_else(|| no_key(file))?;
-    match labels.count() {
-        0 => Ok(label),
+fn the_key<'p, 'f>(pem: &'p Pem<'f>) -> Result<&'p Section<'f>, CertificateError> {
+    let mut keys = pem.sections().iter().filter(|section| section.label.ends_with("PRIVATE KEY"));
+    let key = keys.next().ok_or_else(|| CertificateError::NoKey { found: pem.found() })?;
+    match keys.count() {
+        0 => Ok(key),
         more => Err(CertificateError::SeveralKeys(1 + more)),
     }
 }
 
-fn no_key(file: &[u8]) -> CertificateError {
-    if pem::is_flattened(file) {
-        CertificateError::DamagedPem(pem::FLATTENED)
-    } else {
-        CertificateError::NoKey { found: pem::found(file) }
-    }
-}
-
-/// Whether it is OpenSSL's format from before PKCS#8, whose key derivation is one round of MD5.
-fn is_traditionally_encrypted(file: &[u8]) -> bool {
-    file.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"Proc-Type: 4,ENCRYPTED"))
-}
-
-fn decrypt(file: &[u8], passphrase: &Secret) -> Result<PrivateKeyDer<'static>, CertificateError> {
-    let der = encrypted_section(file)?;
+fn decrypt(section: &Section<'_>, passphrase: &Secret) -> Result<PrivateKeyDer<'static>, CertificateError> {
+    let der = section.decoded()?;
     let encrypted =
         EncryptedPrivateKeyInfoRef::try_from(der.as_slice()).map_err(|_| CertificateError::OldEncryption)?;
     let scheme = encrypted.encryption_algorithm.pbes2().ok_or(CertificateError::OldEncryption)?;
@@ -112,17 +112,6 @@ fn unopened(error: pkcs8::Error) -> CertificateError {
     }
 }
 
-/// The body of the encrypted section, which rustls-pki-types takes for none of its own.
-fn encrypted_section(file: &[u8]) -> Result<Vec<u8>, CertificateError> {
-    let lines = file.split(|byte| matches!(byte, b'\n' | b'\r')).map(<[u8]>::trim_ascii);
-    let body = lines
-        .skip_while(|line| *line != b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
-        .skip(1)
-        .take_while(|line| !line.starts_with(b"-----END "));
-    let body: Vec<u8> = body.flatten().copied().collect();
-    STANDARD.decode(body).map_err(|_| CertificateError::DamagedPem("a section is no base64"))
-}
-
 /// A file must not stop a load for minutes or take a small container's memory.
 fn is_affordable(kdf: &Kdf) -> bool {
     match kdf {
@@ -141,7 +130,9 @@ fn signing(key: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, Certifica
 }
 
 const ENCRYPTED: &str = "ENCRYPTED PRIVATE KEY";
-const PLAIN: [&str; 3] = ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"];
+const PKCS8: &str = "PRIVATE KEY";
+const PKCS1: &str = "RSA PRIVATE KEY";
+const SEC1: &str = "EC PRIVATE KEY";
 /// A few seconds of one core; OpenSSL writes 2,048, OWASP recommends 600,000.
 const MOST_ITERATIONS: u32 = 5_000_000;
 /// OpenSSL's default is 16 MiB.
@@ -152,6 +143,7 @@ const MOST_SCRYPT_LANES: u16 = 16;
 mod tests {
     use rustls::SignatureAlgorithm as Algorithm;
 
+    use super::super::foreign::Foreign;
     use super::super::openssl::Openssl;
     use super::*;
 
@@ -221,7 +213,8 @@ mod tests {
         let openssl = Openssl::new();
         p256(&openssl);
         openssl.run("pkcs8 -topk8 -in out -passout pass:horse -iter 1 -out cheap");
-        let cheap = encrypted_section(&openssl.read("cheap")).unwrap();
+        let cheap = openssl.read("cheap");
+        let cheap = Pem::read(&cheap).unwrap().sections()[0].decoded().unwrap().to_vec();
         let one = [0x02, 0x01, 0x01, 0x30];
         let place = cheap.windows(4).position(|window| window == one).unwrap();
 
@@ -260,10 +253,10 @@ mod tests {
         p256(&openssl);
         openssl.run("req -x509 -key out -subj /CN=app -out certificate");
         openssl.run("pkey -in out -outform DER -out der");
-        let no_key = |found: Option<&str>| Err(CertificateError::NoKey { found: found.map(str::to_owned) });
+        let no_key = |found| Err(CertificateError::NoKey { found });
 
-        check(&openssl.read("certificate"), None, no_key(Some("CERTIFICATE")));
-        check(&openssl.read("der"), None, no_key(Some("DER")));
+        check(&openssl.read("certificate"), None, no_key(Some(Foreign::Section("CERTIFICATE".to_owned()))));
+        check(&openssl.read("der"), None, no_key(Some(Foreign::Der)));
         check(b"half a certif", None, no_key(None));
         check(b"", None, no_key(None));
     }
@@ -285,9 +278,21 @@ mod tests {
         let half = good[..good.len() / 2].to_owned();
         let flat = good.replace('\n', "");
         for file in [damaged, half, flat] {
-            assert!(matches!(read(file.as_bytes(), None), Err(CertificateError::DamagedPem(_))), "{file}");
+            assert!(matches!(read(file.as_bytes(), None), Err(CertificateError::DamagedPem { .. })), "{file}");
         }
-        check(&openssl.make("genpkey -algorithm ed448 -out out"), None, Err(CertificateError::UnsupportedKey));
-        check(&openssl.make("genrsa -out out 1024"), None, Err(CertificateError::UnsupportedKey));
+    }
+
+    #[test]
+    fn a_key_of_a_kind_that_can_not_be_used_is_named() {
+        let openssl = Openssl::new();
+        for (made, kind) in [
+            ("genpkey -algorithm ed448 -out out", "an Ed448 key"),
+            ("genpkey -algorithm x25519 -out out", "an X25519 key, for key agreement"),
+            ("genpkey -algorithm RSA-PSS -pkeyopt rsa_keygen_bits:2048 -out out", "an RSA-PSS key"),
+            ("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:secp256k1 -out out", "an EC key on another curve"),
+            ("genrsa -out out 1024", "an RSA key of 1024 bits"),
+        ] {
+            check(&openssl.make(made), None, Err(CertificateError::UnsupportedKind(kind)));
+        }
     }
 }

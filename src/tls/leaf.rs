@@ -60,6 +60,12 @@ pub(super) fn public_key(der: &[u8]) -> Option<&[u8]> {
     Some(certificate.tbs_certificate.subject_pki.raw)
 }
 
+/// The issuer's name of a certificate, as DER; `None` if it is damaged.
+pub(super) fn raw_issuer(der: &[u8]) -> Option<&[u8]> {
+    let (_, certificate) = parse_x509_certificate(der).ok()?;
+    Some(certificate.tbs_certificate.issuer.as_raw())
+}
+
 /// The number without the zero that DER puts before a first bit that is set.
 fn serial(bytes: &[u8]) -> String {
     let number = match bytes {

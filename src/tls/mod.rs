@@ -4,11 +4,16 @@
 //! own to resume (never another service's, nor those of a certificate that was replaced), and that a handshake's end
 //! is one of four [`TlsFailure`]s. Leaves dialing to `transport`.
 
+mod alert;
 mod certificate;
 mod certificate_error;
 mod distinguished;
 mod failure;
+mod foreign;
+mod handshake;
+mod issuers;
 mod key;
+mod kind;
 mod leaf;
 #[cfg(test)]
 mod openssl;
@@ -26,14 +31,15 @@ use std::sync::{Arc, LazyLock};
 
 use rustls::client::{ClientConfig, Resumption};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::sign::SingleCertAndKey;
 use rustls::{SupportedProtocolVersion, version};
 use rustls_pki_types::{InvalidDnsNameError, ServerName};
 
 pub(crate) use certificate::{Certificate, Leaf};
-pub(crate) use failure::TlsFailure;
+pub(crate) use failure::{Renegotiation, TlsFailure};
+pub(crate) use handshake::{Observation, observed};
 pub(crate) use key::compile as private_key;
 
+use self::handshake::{LinkedCertificate, Sessions};
 use self::trust::TrustAnchors;
 use self::verify::ServerVerifier;
 use crate::config::{self, At, HttpVersion, Inputs, Report, Span, TlsVersion};
@@ -44,6 +50,7 @@ use crate::digest::Digest;
 pub(crate) struct ClientTls {
     pub(crate) config: Arc<ClientConfig>,
     pub(crate) server_name: ServerName<'static>,
+    sessions: Arc<Sessions>,
     /// SHA-256 over everything that made it: roots, name, versions, pins, ALPN, the certificate's chain.
     /// Two with the same fingerprint trust and present the same.
     pub(crate) fingerprint: [u8; 32],
@@ -78,11 +85,28 @@ impl ClientTls {
         Some(nameless?.named(server_name?))
     }
 
+    /// One of another making, as it is.
+    #[cfg(test)]
+    pub(crate) fn made_of(config: ClientConfig, server_name: ServerName<'static>) -> Self {
+        Self { config: Arc::new(config), server_name, sessions: Arc::new(Sessions::new(1)), fingerprint: [0; 32] }
+    }
+
     /// The same with no session to resume: each handshake is a full one.
     pub(crate) fn unresumed(&self) -> Self {
         let mut config = ClientConfig::clone(&self.config);
-        config.resumption = Resumption::in_memory_sessions(1);
-        Self { config: Arc::new(config), ..self.clone() }
+        let sessions = Arc::new(Sessions::new(1));
+        config.resumption = Resumption::store(sessions.clone());
+        Self { config: Arc::new(config), sessions, ..self.clone() }
+    }
+
+    /// Throws away all sessions: the service has refused one. One that refuses all that it is offered is not asked again.
+    pub(crate) fn session_was_refused(&self) {
+        self.sessions.refused(&self.server_name);
+    }
+
+    /// The service has resumed a session.
+    pub(crate) fn session_was_resumed(&self) {
+        self.sessions.resumed();
     }
 
     fn new(
@@ -95,8 +119,9 @@ impl ClientTls {
         let fingerprint = fingerprint(tls, trust, &server_name, certificate, version);
         let mut config = unnegotiated(tls, trust, certificate);
         config.alpn_protocols = alpn(version).iter().map(|protocol| protocol.to_vec()).collect();
-        config.resumption = Resumption::in_memory_sessions(SESSIONS);
-        Self { config: Arc::new(config), server_name, fingerprint }
+        let sessions = Arc::new(Sessions::new(SESSIONS));
+        config.resumption = Resumption::store(sessions.clone());
+        Self { config: Arc::new(config), server_name, sessions, fingerprint }
     }
 }
 
@@ -176,13 +201,8 @@ fn unnegotiated(
     #[allow(clippy::expect_used)]
     let builder = builder.expect("cipher suites").dangerous();
     let builder = builder.with_custom_certificate_verifier(Arc::new(ServerVerifier::new(trust, pins)));
-    match certificate {
-        Some(certificate) => {
-            let resolver = SingleCertAndKey::from(Arc::clone(&certificate.presented));
-            builder.with_client_cert_resolver(Arc::new(resolver))
-        }
-        None => builder.with_no_client_auth(),
-    }
+    let linked = certificate.map(|certificate| Arc::clone(&certificate.presented));
+    builder.with_client_cert_resolver(Arc::new(LinkedCertificate::new(linked)))
 }
 
 fn versions(least: Option<TlsVersion>) -> &'static [&'static SupportedProtocolVersion] {

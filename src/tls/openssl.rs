@@ -19,6 +19,13 @@ impl Openssl {
         assert!(output.status.success(), "openssl {line}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
+    /// Runs one line of a shell.
+    #[track_caller]
+    pub(super) fn shell(&self, line: &str) {
+        let output = Command::new("sh").args(["-c", line]).current_dir(&self.0).output().unwrap();
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
     #[track_caller]
     pub(super) fn read(&self, file: &str) -> Vec<u8> {
         std::fs::read(self.0.path().join(file)).unwrap()

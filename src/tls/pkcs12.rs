@@ -11,6 +11,7 @@ use rustls::sign::SigningKey;
 use rustls_pki_types::CertificateDer;
 
 use super::certificate_error::CertificateError;
+use super::foreign::Foreign;
 use super::key;
 use super::leaf::public_key;
 use crate::secret::Secret;
@@ -24,8 +25,12 @@ pub(super) struct Contents {
 
 /// Opens a file; without a passphrase it is tried with an empty one.
 pub(super) fn read(file: &[u8], passphrase: Option<&Secret>) -> Result<Contents, CertificateError> {
+    match Foreign::of(file) {
+        Some(Foreign::Pkcs12 | Foreign::Der) => {}
+        found => return Err(CertificateError::NoPkcs12 { found }),
+    }
     let archive = Pkcs12Archive::from_pkcs12(file, passphrase.map_or("", Secret::expose))
-        .map_err(|error| unreadable(&error, passphrase))?;
+        .map_err(|error| unreadable(&error, file, passphrase))?;
     let key = match archive.keys.as_slice() {
         [] => return Err(CertificateError::NoKey { found: None }),
         [only] => key::from_pkcs8(only.key.as_der())?,
@@ -36,7 +41,10 @@ pub(super) fn read(file: &[u8], passphrase: Option<&Secret>) -> Result<Contents,
     Ok(Contents { chain, key })
 }
 
-fn unreadable(error: &Error, passphrase: Option<&Secret>) -> CertificateError {
+fn unreadable(error: &Error, file: &[u8], passphrase: Option<&Secret>) -> CertificateError {
+    if file.windows(PBMAC1.len()).any(|window| window == PBMAC1) {
+        return CertificateError::Pbmac1;
+    }
     match (error, passphrase) {
         (Error::MacError(_) | Error::UnpadError, Some(_)) => CertificateError::PassphraseWrong,
         (Error::MacError(_) | Error::UnpadError, None) => CertificateError::PassphraseMissing,
@@ -67,6 +75,9 @@ fn issuer_of<'a>(certificate: &Certificate, certificates: &[&'a Certificate]) ->
     let issued = |candidate: &Certificate| candidate.subject() == certificate.issuer();
     certificates.iter().copied().find(|candidate| issued(candidate) && !is_root(candidate))
 }
+
+/// Its object identifier (RFC 9579 §3), as DER: it stands in a file that is protected by it.
+const PBMAC1: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0e";
 
 #[cfg(test)]
 mod tests {
@@ -140,8 +151,22 @@ mod tests {
     #[test]
     fn what_is_no_pkcs12_is_refused_with_a_reason() {
         let pem = chain().read("leaf");
-        for file in [&pem[..], b"", b"\x30\x03\x02\x01"] {
-            assert!(matches!(open(file, Some("horse")), Err(CertificateError::UnreadablePkcs12(_))), "{file:?}");
+        let section = Some(Foreign::Section("CERTIFICATE".to_owned()));
+        for (file, found) in [(&pem[..], section), (b"", None), (b"half a p12", None)] {
+            assert_eq!(open(file, Some("horse")).unwrap_err(), CertificateError::NoPkcs12 { found });
         }
+        assert!(matches!(open(b"\x30\x03\x02\x01", Some("horse")), Err(CertificateError::UnreadablePkcs12(_))));
+    }
+
+    #[test]
+    fn a_file_that_is_protected_by_pbmac1_is_told() {
+        let file = export(&chain(), "-passout pass:horse");
+        // The MAC's digest is named last: SHA-256 becomes PBMAC1 (RFC 9579 §3), an identifier of the same length.
+        let sha256 = *b"\x60\x86\x48\x01\x65\x03\x04\x02\x01";
+        let place = file.windows(9).rposition(|window| window == sha256).unwrap();
+        let mut changed = file;
+        changed[place..place + 9].copy_from_slice(PBMAC1);
+
+        assert_eq!(open(&changed, Some("horse")).unwrap_err(), CertificateError::Pbmac1);
     }
 }

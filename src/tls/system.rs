@@ -12,7 +12,8 @@ use std::sync::Mutex;
 
 use rustls_native_certs::{CertificateResult, ErrorKind, load_certs_from_paths, load_native_certs};
 
-use super::pem;
+use super::certificate_error::CertificateError;
+use super::pem::Pem;
 use super::trust::TrustAnchors;
 use crate::blocking;
 use crate::config::{Inputs, Report, Span};
@@ -116,7 +117,13 @@ impl Places {
         let _mark = blocking::mark("reading the root certificates of this machine".to_owned());
         let loaded = match self {
             Self::Default => load_native_certs(),
-            Self::Named { file, folders } => load(file.as_deref(), folders),
+            Self::Named { file, folders } => match load(file.as_deref(), folders) {
+                Ok(loaded) => loaded,
+                Err(unusable) => {
+                    report.error(place, format!("{FILE}: {unusable}"));
+                    return None;
+                }
+            },
         };
         let trust = TrustAnchors::new(loaded.certs, None);
         if trust.roots.is_empty() {
@@ -144,15 +151,20 @@ impl Places {
     }
 }
 
-fn load(file: Option<&[u8]>, folders: &[PathBuf]) -> CertificateResult {
+/// A file without a certificate counts for nothing, beside folders; one that is damaged would leave out nobody knows what.
+fn load(file: Option<&[u8]>, folders: &[PathBuf]) -> Result<CertificateResult, CertificateError> {
     let mut loaded = CertificateResult::default();
-    loaded.certs = file.and_then(|text| pem::certificates(text).ok()).unwrap_or_default();
+    match file.map(|text| Pem::read(text).and_then(|pem| pem.certificates())) {
+        Some(Ok(certificates)) => loaded.certs = certificates,
+        Some(Err(CertificateError::NoCertificate { .. })) | None => {}
+        Some(Err(damaged)) => return Err(damaged),
+    }
     for folder in folders {
         let more = load_certs_from_paths(None, Some(folder));
         loaded.certs.extend(more.certs);
         loaded.errors.extend(more.errors);
     }
-    loaded
+    Ok(loaded)
 }
 
 fn stat_files(folder: &Path, stamp: &mut Digest) {
@@ -296,11 +308,16 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let file = folder.path().join("empty.pem");
         fs::write(&file, "").unwrap();
+        let damaged = folder.path().join("damaged.pem");
+        fs::write(&damaged, [&ca(), "-----BEGIN CERTIFICATE-----\n"].concat()).unwrap();
         let said = |file: Option<&Path>, folders: Option<&Path>| Environment::new(file, folders).roots().unwrap_err();
 
         assert_eq!(said(Some(Path::new("")), None), "SSL_CERT_FILE is set, but empty");
         assert_eq!(said(None, Some(Path::new(""))), "SSL_CERT_DIR is set, but empty");
         assert_eq!(said(Some(&file), None), "SSL_CERT_FILE and SSL_CERT_DIR lead to no root certificate");
+        assert!(
+            said(Some(&damaged), None).starts_with("SSL_CERT_FILE: the PEM text is damaged: the section that begins")
+        );
         assert!(said(Some(&folder.path().join("missing")), None).contains("missing` can't be read"));
     }
 }

@@ -98,8 +98,8 @@ async fn shake(client: &ClientTls, server: ServerConfig) -> Result<TlsStream<Dup
             stream.write_all(b"!").await.unwrap();
         }
     };
-    let (answer, ()) = tokio::join!(first_byte(client, near), server);
-    answer.map_err(TlsFailure::of)
+    let ((answer, seen), ()) = tokio::join!(observed(first_byte(client, near)), server);
+    answer.map_err(|error| TlsFailure::of(error, &seen))
 }
 
 async fn first_byte(client: &ClientTls, near: DuplexStream) -> std::io::Result<TlsStream<DuplexStream>> {
@@ -146,7 +146,56 @@ async fn a_service_of_another_ca_is_not_trusted() {
 
     let text = refused(shake(&client, lab.server()).await);
 
-    assert_eq!(text, "the service's certificate comes from a CA that is not trusted here; name that CA in `tls.ca`");
+    let expected = "the service's certificate comes from a CA that is not trusted here, CN=Test CA; name that CA in `tls.ca`; \
+         or, if it is an intermediate one, have the service send its certificate too, which it did not";
+    assert_eq!(text, expected);
+}
+
+/// What is said of a chain from a leaf of `signed_by` on, with `sent` beside it, where `Another CA` is trusted.
+fn said_of(signed_by: &CertificateAuthority, sent: &[&CertificateAuthority]) -> String {
+    let issued = signed_by.server().unwrap();
+    let mut chain = vec![issued.certificate.clone()];
+    chain.extend(sent.iter().map(|authority| authority.certificate().clone()));
+    let trust = TrustAnchors::new(vec![CertificateAuthority::new("Another CA").unwrap().certificate().clone()], None);
+    issuers::missing(&chain[0], &chain[1..], &trust.roots).unwrap()
+}
+
+#[test]
+fn the_issuer_that_is_missing_is_named() {
+    let [private, another] = ["Private CA", "Another CA"].map(|name| CertificateAuthority::new(name).unwrap());
+
+    assert!(said_of(&private, &[]).contains("CN=Private CA; name that CA in `tls.ca`; or, if it is an intermediate"));
+    assert!(said_of(&private, &[&private]).ends_with("CN=Private CA; name that CA in `tls.ca`"));
+    assert!(
+        said_of(&private, &[&another])
+            .contains("CN=Private CA; name that CA in `tls.ca`; or, if it is an intermediate")
+    );
+    assert!(said_of(&another, &[]).contains("a CA of that name is trusted here, but with another key"));
+    let itself = private.certificate();
+    let trust = TrustAnchors::new(vec![another.certificate().clone()], None);
+    assert!(issuers::missing(itself, &[], &trust.roots).unwrap().contains("is self-signed, CN=Private CA"));
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_itself_named_as_a_ca_is_trusted_as_it_is() {
+    let mut params = named("service");
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.subject_alt_names = vec![rcgen::SanType::DnsName("localhost".try_into().unwrap())];
+    let shown = async |params: &rcgen::CertificateParams, host: &'static str| {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let itself = params.self_signed(&key).unwrap().der().clone();
+        let trust = TrustAnchors::new(vec![itself.clone()], None);
+        let name = ServerName::try_from(host).unwrap();
+        let client = ClientTls::new(&config::Tls::default(), Some(&trust), name, None, HttpVersion::Auto);
+        let key = rustls_pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let server = builder(&version::TLS13).with_no_client_auth().with_single_cert(vec![itself], key).unwrap();
+        shake(&client, server).await
+    };
+
+    shown(&params, "localhost").await.unwrap();
+    assert!(refused(shown(&params, "elsewhere.example").await).contains("is for localhost, not for elsewhere.example"));
+    params.not_after = OffsetDateTime::from_unix_timestamp(1_700_000_000).unwrap();
+    assert!(refused(shown(&params, "localhost").await).contains("expired at 2023-11-14"));
 }
 
 #[tokio::test]
@@ -264,8 +313,8 @@ async fn what_speaks_no_tls_is_told_from_what_breaks_off() {
             far.shutdown().await.unwrap();
             far
         };
-        let (answer, _far) = tokio::join!(first_byte(&client, near), server);
-        TlsFailure::of(answer.map(drop).unwrap_err())
+        let ((answer, seen), _far) = tokio::join!(observed(first_byte(&client, near)), server);
+        TlsFailure::of(answer.map(drop).unwrap_err(), &seen)
     };
 
     let plain = answer(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;

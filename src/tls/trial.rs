@@ -4,8 +4,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustls_pki_types::CertificateDer;
 
+use super::certificate_error::CertificateError;
 use super::leaf::{Leaf, public_key};
-use super::{key, pem, pkcs12};
+use super::pem::Pem;
+use super::{key, pkcs12};
 use crate::legible::is_legible;
 use crate::secret::Secret;
 
@@ -13,7 +15,7 @@ use crate::secret::Secret;
 /// is the only one. Says whether there are certificates and a key.
 pub(crate) fn every_section_counts(file: &[u8]) -> bool {
     let begun = begun(file);
-    let certificates = pem::certificates(file);
+    let certificates = certificates_of(file);
     match &certificates {
         Ok(read) => {
             assert_eq!(
@@ -22,7 +24,7 @@ pub(crate) fn every_section_counts(file: &[u8]) -> bool {
                 "{}",
                 file.escape_ascii()
             );
-            assert_eq!(pem::certificates(written(read).as_bytes()).as_ref(), Ok(read), "{}", file.escape_ascii());
+            assert_eq!(certificates_of(written(read).as_bytes()).as_ref(), Ok(read), "{}", file.escape_ascii());
             for certificate in read {
                 // Whatever is in it: it is read, or it is none.
                 let _facts = Leaf::read(certificate);
@@ -56,6 +58,10 @@ pub(crate) fn a_chain_begins_with_its_key(file: &[u8]) -> bool {
         }
     }
     is_open
+}
+
+fn certificates_of(file: &[u8]) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+    Pem::read(file)?.certificates()
 }
 
 /// The labels of all lines that begin a section.

@@ -1,5 +1,6 @@
 //! Which CAs vouch for a service: those of `ca`, the system's, or both.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -7,15 +8,17 @@ use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 
 use super::certificate_error::CertificateError;
-use super::pem;
+use super::pem::Pem;
 use super::system;
 use crate::config::{self, At, Inputs, Report, Span};
-use crate::digest::Digest;
+use crate::digest::{Digest, sha256};
 
 /// A set of CAs, never empty where it is used.
 #[derive(Clone, Debug)]
 pub(super) struct TrustAnchors {
     pub(super) roots: Arc<RootCertStore>,
+    /// SHA-256 of each certificate of `ca`: such a one is trusted as it is, whoever issued it.
+    pub(super) own: Arc<HashSet<[u8; 32]>>,
     /// Over the certificates, in their order.
     pub(super) fingerprint: [u8; 32],
 }
@@ -36,19 +39,20 @@ impl TrustAnchors {
     pub(super) fn new(certificates: Vec<CertificateDer<'static>>, system: Option<Self>) -> Self {
         let mut fingerprint = Digest::new();
         fingerprint.list(certificates.iter());
+        let own = certificates.iter().map(|certificate| sha256(certificate)).collect();
         let mut roots = RootCertStore::empty();
         if let Some(system) = system {
             fingerprint.field(&system.fingerprint);
             roots.clone_from(&system.roots);
         }
         roots.add_parsable_certificates(certificates);
-        Self { roots: Arc::new(roots), fingerprint: fingerprint.finish() }
+        Self { roots: Arc::new(roots), own: Arc::new(own), fingerprint: fingerprint.finish() }
     }
 }
 
 fn read(file: &At<PathBuf>, inputs: &Inputs, report: &mut Report) -> Option<Vec<CertificateDer<'static>>> {
     let text = inputs.read(&file.value, file.span, report)?;
-    match pem::certificates(&text) {
+    match Pem::read(&text).and_then(|pem| pem.certificates()) {
         Ok(certificates) => usable(certificates, file, report),
         Err(unusable) => refuse(file, &unusable, report),
     }

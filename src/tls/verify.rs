@@ -1,16 +1,20 @@
 //! Is this the service? Its chain, its name, its key's pin; or, where danger is wanted, the pin alone.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::leaf::public_key;
+use super::handshake::note;
+use super::issuers;
+use super::leaf::{Leaf, public_key};
 use super::provider;
 use super::trust::TrustAnchors;
 use crate::digest::sha256;
@@ -19,7 +23,7 @@ use crate::digest::sha256;
 #[derive(Debug)]
 pub(super) struct ServerVerifier {
     /// `None`: `danger_skip_verification`.
-    chain: Option<Arc<WebPkiServerVerifier>>,
+    trusted: Option<Trusted>,
     /// Empty: any key will do.
     pins: Vec<[u8; 32]>,
     algorithms: WebPkiSupportedAlgorithms,
@@ -28,7 +32,7 @@ pub(super) struct ServerVerifier {
 impl ServerVerifier {
     pub(super) fn new(trust: Option<&TrustAnchors>, pins: Vec<[u8; 32]>) -> Self {
         let algorithms = provider().signature_verification_algorithms;
-        Self { chain: trust.map(chain_verifier), pins, algorithms }
+        Self { trusted: trust.map(Trusted::new), pins, algorithms }
     }
 
     fn check_pin(&self, leaf: &CertificateDer<'_>) -> Result<(), CertificateError> {
@@ -43,12 +47,61 @@ impl ServerVerifier {
     }
 }
 
-fn chain_verifier(trust: &TrustAnchors) -> Arc<WebPkiServerVerifier> {
-    let built = WebPkiServerVerifier::builder_with_provider(Arc::clone(&trust.roots), Arc::clone(provider())).build();
-    // Invariant: building fails for a store without roots and for bad revocation lists; `Trust` is never empty, and
-    // there are no lists.
-    #[allow(clippy::expect_used)]
-    built.expect("roots")
+/// Whom the service's certificate has to come from, or which it has to be.
+#[derive(Debug)]
+struct Trusted {
+    chain: Arc<WebPkiServerVerifier>,
+    trust: TrustAnchors,
+}
+
+impl Trusted {
+    fn new(trust: &TrustAnchors) -> Self {
+        let roots = Arc::clone(&trust.roots);
+        let built = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(provider())).build();
+        // Invariant: building fails for a store without roots and for bad revocation lists; `Trust` is never empty, and
+        // there are no lists.
+        #[allow(clippy::expect_used)]
+        let chain = built.expect("roots");
+        Self { chain, trust: trust.clone() }
+    }
+
+    fn check(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        if self.trust.own.contains(&sha256(leaf)) {
+            return check_itself(leaf, name, now);
+        }
+        let checked = self.chain.verify_server_cert(leaf, intermediates, name, ocsp, now);
+        if let Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)) = checked {
+            let missing = issuers::missing(leaf, intermediates, &self.trust.roots);
+            note(|seen| seen.missing = missing.map(Arc::from));
+        }
+        checked.map(drop)
+    }
+}
+
+/// A certificate that the config names is trusted as it is: a path from it to itself would be none, and one that is a CA
+/// too (as `openssl req -x509` makes them) no end of any. Its name and its time count all the same.
+fn check_itself(leaf: &CertificateDer<'_>, name: &ServerName<'_>, now: UnixTime) -> Result<(), Error> {
+    verify_server_name(&ParsedCertificate::try_from(leaf)?, name)?;
+    let bounds = Leaf::read(leaf).ok_or(CertificateError::BadEncoding)?;
+    let [not_before, not_after] = [bounds.not_before, bounds.not_after].map(unix_time);
+    if now.as_secs() < not_before.as_secs() {
+        return Err(CertificateError::NotValidYetContext { time: now, not_before }.into());
+    }
+    if now.as_secs() > not_after.as_secs() {
+        return Err(CertificateError::ExpiredContext { time: now, not_after }.into());
+    }
+    Ok(())
+}
+
+fn unix_time(time: SystemTime) -> UnixTime {
+    UnixTime::since_unix_epoch(time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
 }
 
 /// The service's key is none of those that were pinned.
@@ -65,8 +118,8 @@ impl ServerCertVerifier for ServerVerifier {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if let Some(chain) = &self.chain {
-            chain.verify_server_cert(leaf, intermediates, name, ocsp, now)?;
+        if let Some(trusted) = &self.trusted {
+            trusted.check(leaf, intermediates, name, ocsp, now)?;
         }
         self.check_pin(leaf)?;
         Ok(ServerCertVerified::assertion())

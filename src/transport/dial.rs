@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustls::HandshakeKind;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, Sleep, sleep, timeout_at};
@@ -17,7 +18,7 @@ use super::wire::{Wire, WireStream};
 use super::{DialTarget, Error};
 use crate::coalesced_writes::Gathering;
 use crate::config::HttpVersion;
-use crate::tls::{ClientTls, TlsFailure};
+use crate::tls::{self, ClientTls, Observation, TlsFailure};
 
 /// What a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,10 +50,10 @@ pub(super) async fn dial(endpoint: &DialTarget, spent: &Cell<ConnectTimings>) ->
     spent.set(ConnectTimings { lookup: Some(began.elapsed()), ..ConnectTimings::default() });
 
     let connected = by(deadline, connect(endpoint, &addresses, spent)).await;
-    let stream = connected.unwrap_or_else(|| Err(connect_too_long(endpoint)))?;
+    let (stream, seen) = connected.unwrap_or_else(|| Err(connect_too_long(endpoint)))?;
 
     let protocol = protocol(endpoint, &stream)?;
-    Ok(Dialed { wire: Wire::new(stream), protocol })
+    Ok(Dialed { wire: Wire::new(stream, seen), protocol })
 }
 
 async fn look_up(endpoint: &DialTarget) -> Result<Vec<SocketAddr>, Error> {
@@ -66,23 +67,46 @@ async fn connect(
     endpoint: &DialTarget,
     addresses: &[SocketAddr],
     spent: &Cell<ConnectTimings>,
-) -> Result<WireStream, Error> {
+) -> Result<(WireStream, Observation), Error> {
     let began = Instant::now();
-    let tcp = first_of(addresses).await.map_err(|error| Error::unconnected(endpoint.address(), &error))?;
-    prepare(&tcp);
+    let tcp = open(endpoint, addresses).await?;
     spent.set(ConnectTimings { tcp: Some(began.elapsed()), ..spent.get() });
-    let Some(tls) = &endpoint.tls else { return Ok(WireStream::Plain(tcp)) };
+    let Some(tls) = &endpoint.tls else { return Ok((WireStream::Plain(tcp), Observation::default())) };
 
     let began = Instant::now();
-    let stream = shake(tls, tcp).await?;
+    let (stream, seen) = match shake(tls, tcp).await {
+        // A service that no longer takes its own sessions, or never did, refuses each of them in its own way, and whoever
+        // goes on offering them gets no connection again. So all are forgotten, and it is tried once more in full; what
+        // fails then fails for another reason (RFC 5246 §7.2.2, RFC 8446 §6.2).
+        Err((_, Observation { session_offered: true, .. })) => {
+            tls.session_was_refused();
+            shake(&tls.unresumed(), open(endpoint, addresses).await?).await
+        }
+        shaken => shaken,
+    }
+    .map_err(|(failure, _)| failure)?;
     spent.set(ConnectTimings { tls: Some(began.elapsed()), ..spent.get() });
-    Ok(stream)
+    Ok((stream, seen))
 }
 
-async fn shake(tls: &ClientTls, tcp: TcpStream) -> Result<WireStream, Error> {
+async fn open(endpoint: &DialTarget, addresses: &[SocketAddr]) -> Result<TcpStream, Error> {
+    let tcp = first_of(addresses).await.map_err(|error| Error::unconnected(endpoint.address(), &error))?;
+    prepare(&tcp);
+    Ok(tcp)
+}
+
+async fn shake(tls: &ClientTls, tcp: TcpStream) -> Result<(WireStream, Observation), (TlsFailure, Observation)> {
     let connector = TlsConnector::from(tls.config.clone());
-    let stream = connector.connect(tls.server_name.clone(), Gathering(tcp)).await.map_err(TlsFailure::of)?;
-    Ok(WireStream::Tls(Box::new(stream)))
+    let handshake = async { connector.connect(tls.server_name.clone(), Gathering(tcp)).await };
+    match tls::observed(handshake).await {
+        (Ok(stream), seen) => {
+            if stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed) {
+                tls.session_was_resumed();
+            }
+            Ok((WireStream::Tls(Box::new(stream)), seen))
+        }
+        (Err(error), seen) => Err((TlsFailure::of(error, &seen), seen)),
+    }
 }
 
 /// What ALPN chose, or prior knowledge.

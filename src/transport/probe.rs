@@ -86,7 +86,7 @@ fn poll_word(wire: &mut Wire, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
             Poll::Ready(Err(Error::Terminated("it closed the connection after the handshake".to_owned())))
         }
         Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
-        Poll::Ready(Err(error)) => Poll::Ready(Err(tls::TlsFailure::of(error).into())),
+        Poll::Ready(Err(error)) => Poll::Ready(Err(wire.failure(error).into())),
         Poll::Pending if wire.tls().is_some_and(|tls| tls.tls13_tickets_received() > 0) => Poll::Ready(Ok(())),
         Poll::Pending => Poll::Pending,
     }

@@ -4,17 +4,20 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use rustls::ClientConnection;
+use rustls::{ClientConnection, ProtocolVersion};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use crate::coalesced_writes::{self, Gathering};
+use crate::tls::{Observation, Renegotiation, TlsFailure};
 
 /// A connection's stream. Dropped without a shutdown it ends in a reset: a body that broke off must not look whole.
 pub(super) struct Wire {
     stream: WireStream,
     shut_down: bool,
+    /// What was seen of the handshake.
+    seen: Observation,
 }
 
 pub(super) enum WireStream {
@@ -23,8 +26,18 @@ pub(super) enum WireStream {
 }
 
 impl Wire {
-    pub(super) fn new(stream: WireStream) -> Self {
-        Self { stream, shut_down: false }
+    pub(super) fn new(stream: WireStream, seen: Observation) -> Self {
+        Self { stream, shut_down: false, seen }
+    }
+
+    /// What was seen of the handshake.
+    pub(super) fn seen(&self) -> &Observation {
+        &self.seen
+    }
+
+    /// What a read or a write failed with, sorted.
+    pub(super) fn failure(&self, error: io::Error) -> TlsFailure {
+        TlsFailure::of(error, &self.seen)
     }
 
     /// Whether there is something to read, as far as the runtime and TLS know without a look at the socket.
@@ -71,8 +84,31 @@ impl AsyncRead for Wire {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().stream {
             WireStream::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-            WireStream::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+            WireStream::Tls(stream) => poll_read(stream, cx, buffer),
         }
+    }
+}
+
+/// Reads, and sees to what rustls has to say to what it read: it queues that, and nobody else would write it.
+fn poll_read(
+    stream: &mut TlsStream<Gathering<TcpStream>>,
+    cx: &mut Context<'_>,
+    buffer: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    // With something queued before, a write of ours is under way, and takes along what comes now.
+    let was_quiet = !stream.get_ref().1.wants_write();
+    let read = Pin::new(&mut *stream).poll_read(cx, buffer);
+    let tls = stream.get_ref().1;
+    if !was_quiet || !tls.wants_write() {
+        return read;
+    }
+    // In TLS 1.3 it is the answer to a key update. In TLS 1.2 there is but one thing: the refusal of a renegotiation
+    // (RFC 5246 §7.2.2). Some services end the connection on it, others wait for ever: it ends here.
+    let is_renegotiation = tls.protocol_version() == Some(ProtocolVersion::TLSv1_2);
+    drop(Pin::new(&mut *stream).poll_flush(cx));
+    match read {
+        Poll::Pending | Poll::Ready(Ok(())) if is_renegotiation => Poll::Ready(Err(io::Error::other(Renegotiation))),
+        read => read,
     }
 }
 

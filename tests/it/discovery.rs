@@ -94,6 +94,22 @@ async fn metadata_are_found_where_openid_connect_has_them_if_not_there() {
 }
 
 #[tokio::test]
+async fn metadata_are_found_where_they_do_not_belong_if_nowhere_else() {
+    let third = format!("/x{OAUTH}");
+    let place = third.clone();
+    let scene = with_issuer("/x", move |request| match request.target() {
+        target if target == place => metadata(request, "/x", "/token"),
+        "/token" => Reply::token("abc", 300),
+        _ => Reply::status(404),
+    })
+    .await;
+
+    assert_eq!(scene.authorization().await, "Bearer abc");
+
+    assert_eq!(targets(&scene.issuer), [&format!("{OAUTH}/x"), &format!("/x{OPENID}"), &third, "/token"]);
+}
+
+#[tokio::test]
 async fn metadata_are_read_once_for_many_tokens() {
     let scene = with_issuer("", |request| match request.target() {
         OAUTH => metadata(request, "", "/token"),
@@ -121,15 +137,17 @@ async fn check_fails(answer: impl Fn(&Received) -> Reply + Send + Sync + 'static
 
 #[tokio::test]
 async fn an_issuer_that_speaks_for_another_is_rejected() {
-    for path in ["/x/", "/y", ""] {
+    for (path, cure) in
+        [("/x/", "exactly as its metadata"), ("/y", "set `token_url: http://"), ("", "set `token_url: http://")]
+    {
         let answer = move |request: &Received| metadata(request, path, "/token");
-        check_fails(answer, "token_rejected", &["has the metadata of the issuer", "exactly as its metadata"]).await;
+        check_fails(answer, "token_rejected", &["has the metadata of the issuer", cure]).await;
     }
 }
 
 #[tokio::test]
 async fn an_issuer_without_metadata_is_rejected() {
-    let words = [&format!("neither at {OAUTH}/x nor at /x{OPENID}"), "check `issuer`"];
+    let words = [&format!("neither at {OAUTH}/x nor at /x{OPENID} nor at /x{OAUTH}"), "check `issuer`"];
     check_fails(|_| Reply::status(404), "token_rejected", &words).await;
     let nameless = |request: &Received| Reply::json(&json!({ "issuer": format!("{}/x", own_url(request)) }));
     check_fails(nameless, "token_rejected", &["names no `token_endpoint`"]).await;
@@ -222,7 +240,7 @@ async fn a_way_to_authenticate_that_the_issuer_does_not_know_is_warned_of_once()
             }))
         }
         // Doubted each time, and so discovered each time.
-        _ if request.number < 4 => Reply::status(410),
+        _ if request.number < 4 => Reply::raw("HTTP/1.1 200 OK\r\n").then_close(),
         _ => Reply::token("abc", 300),
     })
     .await;

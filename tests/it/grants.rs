@@ -342,7 +342,7 @@ async fn a_refresh_token_that_is_used_up_is_a_rejection_and_is_not_shown() {
 
     assert_eq!(answer.status, 502);
     let detail = answer.problem("token_rejected");
-    assert!(detail.contains("`invalid_grant` (*** was used); what the token is asked for with is wrong"), "{detail}");
+    assert!(detail.contains("`invalid_grant` (*** was used); the refresh token is used up"), "{detail}");
     let (log, status) = (sidekey.log(), sidekey.status().await.to_string());
     check_hidden(&[&log, &status, &detail], &["refresh-0"]);
     assert_eq!(service.count(), 0);
@@ -478,10 +478,11 @@ async fn an_app_that_brings_its_own_credential_need_not_say_whose_it_is() {
 async fn a_subject_that_is_refused_fails_fast_and_blocks_nobody() {
     let lab = Lab::start().await;
     let endpoint = Fault::reading_idp(|request| {
-        if request.form("subject_token").unwrap() != "mallory" {
+        if request.form("subject_token").unwrap() != "mallory-of-elsewhere" {
             return exchanged(request);
         }
-        let body = json!({ "error": "invalid_request", "error_description": "mallory is nobody" }).to_string();
+        let body =
+            json!({ "error": "invalid_request", "error_description": "mallory-of-elsewhere is nobody" }).to_string();
         Reply::new(400, &[("Content-Type", "application/json")], &body)
     })
     .await;
@@ -489,7 +490,7 @@ async fn a_subject_that_is_refused_fails_fast_and_blocks_nobody() {
     let sidekey = lab.sidekey(&exchanging(&service.url(), &endpoint, "")).await;
 
     for _ in 0..5 {
-        let answer = sidekey.send(Request::get("/payments").field("X-User-Token", "mallory")).await;
+        let answer = sidekey.send(Request::get("/payments").field("X-User-Token", "mallory-of-elsewhere")).await;
         assert!((1..=20).contains(&answer.retry_after()), "{}", answer.head);
         let detail = answer.problem("token_rejected");
         assert!(detail.contains("(*** is nobody)"), "{detail}");

@@ -83,7 +83,11 @@ async fn token_says_why_there_is_none() {
     for (command, code, words) in [
         ("token payments", 1, "error: no token: 127.0.0.1:"),
         ("token payments", 1, "invalid_client"),
-        ("token payments", 1, "help: check `client_id`, `client_secret` and `client_auth`"),
+        (
+            "token payments",
+            1,
+            "help: check `client_id` and `client_secret`, and whether the endpoint wants `client_auth: post`",
+        ),
         ("token bare", 2, "error: the service `bare` has no token to fetch: its method is `none`"),
         ("token nobody", 2, "error: there is no service `nobody`; known here: bare, payments"),
         ("token payments --config nowhere.yaml", 2, "nowhere.yaml"),
@@ -128,6 +132,26 @@ two: token ok (expires in 5m), TLS 1.2 ok with CN=localhost
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_odd_about_a_token_is_told_though_it_is_used() {
+    let idp =
+        Fault::idp(|_| Reply::json(&serde_json::json!({ "access_token": "abc", "expires_in": 0, "scope": "read" })))
+            .await;
+    let auth = oauth2(&idp.url()).replace("client_id: me", "client_id: me, scope: read write");
+    let lab = with_config(&format!("  payments: {{ url: $SERVICE, certificate: partner, {auth} }}")).await;
+
+    let (checked, token) = (run(&lab, "check --online"), run(&lab, "token payments"));
+
+    for ended in [&checked, &token] {
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        for told in ["gives `expires_in` as 0", "fewer scopes than `scope` asks for, without `write`"] {
+            assert_eq!(ended.stderr.matches(told).count(), 1, "{told}: {}", ended.stderr);
+        }
+    }
+    assert!(checked.stdout.contains("payments: token ok (expires in 5m)"), "{}", checked.stdout);
+    assert!(token.stdout.contains("lifetime   5m"), "{}", token.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn check_online_says_what_is_wrong_and_what_to_do() {
     let idp = Fault::idp(|_| Reply::new(401, &[], r#"{"error": "invalid_client"}"#)).await;
     let nobody = free_port();
@@ -169,7 +193,10 @@ async fn check_online_says_what_is_wrong_and_what_to_do() {
 async fn check_online_sees_that_a_clock_is_wrong() {
     let date = ("Date", "Fri, 27 Nov 2020 12:00:00 GMT");
     let idp = Fault::idp(move |_| Reply::new(401, &[date], r#"{"error": "invalid_client"}"#)).await;
-    let lab = with_config(&format!("  payments: {{ url: $SERVICE, {} }}", oauth2(&idp.url()))).await;
+    // Only a JWT says when it was made.
+    let signed = "client_secret: hunter2-hunter2-hunter2-hunter2-hunter2, client_auth: client_secret_jwt";
+    let auth = oauth2(&idp.url()).replace("client_secret: hunter2", signed);
+    let lab = with_config(&format!("  payments: {{ url: $SERVICE, {auth} }}")).await;
 
     let ended = run(&lab, "check --online");
 

@@ -184,7 +184,7 @@ async fn a_command_does_not_inherit_what_the_config_reads_as_secrets() {
 
 #[tokio::test]
 async fn a_program_that_others_can_change_is_warned_of_wherever_it_is_found() {
-    let lab = lab(Some("one")).await;
+    let lab = lab(Some("one-of-many")).await;
     lab.write("sidekey.yaml", "services: { a: { url: 'https://a.example', auth: { type: bearer, token: { command: [token, --from, vault] } } } }");
     let check = |mode| {
         fs::set_permissions(lab.path("token"), fs::Permissions::from_mode(mode)).unwrap();

@@ -1,5 +1,6 @@
 //! Token endpoints on bad days: down, slow, or talking nonsense.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -182,12 +183,14 @@ async fn a_token_of_another_type_is_unavailable() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_unavailable_and_not_followed() {
+async fn a_redirect_is_told_and_not_followed() {
     let elsewhere = Fault::idp(|_| Reply::token("abc", 300)).await;
     let location = elsewhere.url();
-    for status in [302, 307] {
-        let location = location.clone();
-        check_fails(move |_| Reply::new(status, &[("Location", &location)], ""), "token_unavailable", &[]).await;
+    for (status, code) in
+        [(302, "token_unavailable"), (307, "token_unavailable"), (301, "token_rejected"), (308, "token_rejected")]
+    {
+        let (location, told) = (location.clone(), format!("a redirect to {location}"));
+        check_fails(move |_| Reply::new(status, &[("Location", &location)], ""), code, &[&told]).await;
     }
     assert_eq!(elsewhere.count(), 0, "credentials follow no redirect");
 }
@@ -245,19 +248,74 @@ async fn a_jwt_tells_its_own_lifetime_where_the_answer_does_not() {
 }
 
 #[tokio::test]
-async fn an_expires_in_of_0_serves_only_those_who_waited() {
-    let (_lab, idp, sidekey) = with_endpoint(|request| Reply::token(&format!("token-{}", request.number), 0)).await;
-    idp.until_received(1).await;
-    let start = Instant::now();
+async fn a_life_that_is_none_counts_as_missing_and_is_told_once_a_service() {
+    for none in [json!(0), json!(-1), json!("0")] {
+        let lab = Lab::start().await;
+        let answer = json!({ "access_token": "abc", "expires_in": none });
+        let idp = Fault::idp(move |_| Reply::json(&answer)).await;
+        let both = config(&idp.url()).replace("default_lifetime: 7m", "default_lifetime: 4s\n      refresh_ahead: 2s");
+        let service = both.trim_start().strip_prefix("services:\n").unwrap();
+        let sidekey = lab.sidekey(&format!("{both}{}", service.replace("payments:", "orders:"))).await;
 
-    let mut tokens = Vec::new();
-    for _ in 0..3 {
-        tokens.push(sidekey.get("/payments/orders").await.at_service().authorization);
+        idp.until_received(3).await;
+
+        assert_eq!(sidekey.get("/payments/orders").await.at_service().authorization, "Bearer abc");
+        sidekey.until_logged("counts as missing").await;
+        let told = sidekey.log().lines().filter(|line| line.contains("counts as missing")).count();
+        assert_eq!(told, 1, "{}", sidekey.log());
     }
+}
 
-    tokens.dedup();
-    assert_eq!(tokens.len(), 3, "nobody got a token for whom it was not fetched");
-    assert!(start.elapsed() >= Duration::from_secs(1), "refreshes lie at least 1 s apart: {:?}", start.elapsed());
+#[tokio::test]
+async fn each_line_about_tokens_names_the_services_and_the_client() {
+    let lab = Lab::start().await;
+    let asked = AtomicUsize::new(0);
+    let idp = Fault::idp(move |_| match asked.fetch_add(1, Ordering::Relaxed) {
+        0 => Reply::status(500),
+        _ => Reply::json(&json!({ "access_token": "abc", "expires_in": 300, "scope": "read" })),
+    })
+    .await;
+    let one = config(&idp.url()).replace("client_id: me", "client_id: me\n      scope: read write");
+    let service = one.trim_start().strip_prefix("services:\n").unwrap();
+    let sidekey = lab.sidekey(&format!("{one}{}", service.replace("payments:", "orders:"))).await;
+
+    sidekey.until_logged("token obtained").await;
+
+    let log = sidekey.log();
+    for said in ["answered 500", "without `write`", "token obtained"] {
+        let lines: Vec<_> = log.lines().filter(|line| line.contains(said)).collect();
+        assert_eq!(lines.len(), 1, "{said}: {log}");
+        assert!(lines[0].contains(r#"service="orders, payments" client_id="me""#), "{}", lines[0]);
+    }
+}
+
+#[tokio::test]
+async fn a_token_of_any_type_is_sent_where_the_config_says_how() {
+    let lab = Lab::start().await;
+    let idp = Fault::idp(|_| Reply::json(&json!({ "access_token": "abc", "token_type": "mac" }))).await;
+    let prefixed = config(&idp.url()).replace("client_id: me", "client_id: me\n      token_prefix: Token");
+    let sidekey = lab.sidekey(&prefixed).await;
+
+    assert_eq!(sidekey.get("/payments/orders").await.at_service().authorization, "Token abc");
+}
+
+#[tokio::test]
+async fn what_big_providers_answer_is_a_token() {
+    let token = r#"{"access_token":"abc","expires_in":300}"#;
+    let answers = [
+        (201, "application/json", "identity", token.to_owned()),
+        (200, "text/plain", "utf-8", token.to_owned()),
+        (200, "application/json", "", format!("\u{feff}{token}")),
+        (200, "application/json", "", token.replace("\"abc\"", "\"abc\",\"token_type\":\"BearerToken\"")),
+        (200, "application/json", "", token.replace("\"abc\"", "\"abc\",\"error\":\"\"")),
+        (200, "application/json", "", token.replace("\"abc\"", "\" Bearer abc\\n\"")),
+    ];
+    for (status, kind, coding, body) in answers {
+        let fields = [("Content-Type", kind), ("Content-Encoding", coding)];
+        let (_lab, _idp, sidekey) = with_endpoint(move |_| Reply::new(status, &fields, &body)).await;
+
+        assert_eq!(sidekey.get("/payments/orders").await.at_service().authorization, "Bearer abc", "{coding} {kind}");
+    }
 }
 
 #[tokio::test]
@@ -277,7 +335,7 @@ async fn an_endpoint_that_repeats_an_ageing_token_is_asked_less_and_less() {
     let lab = Lab::start().await;
     let issued = Instant::now();
     let idp = Fault::idp(move |_| match Duration::from_secs(6).checked_sub(issued.elapsed()) {
-        Some(left) => Reply::token("the-same", left.as_secs()),
+        Some(left) => Reply::token("the-same", left.as_secs().max(1)),
         None => Reply::token("a-new-one", 300),
     })
     .await;

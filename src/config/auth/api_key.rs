@@ -6,6 +6,7 @@ use super::{AnyText, Auth, CertificateUse, MethodRow, attachment};
 use crate::config::diagnostic::Reported;
 use crate::config::node::Node;
 use crate::config::read::{SectionFields, SectionReader, Wrong};
+use crate::config::secret_value::KeySecret;
 use crate::config::section::section;
 use crate::config::value::At;
 use crate::secret::Secret;
@@ -16,7 +17,7 @@ pub(super) const METHOD: MethodRow =
 section! {
     struct ApiKeyKeys {
         /// The key.
-        key: At<Secret>,
+        key: At<Secret> as At<KeySecret>,
         /// The field that carries the key.
         header: Option<At<HeaderName>> = None,
         /// The query parameter that carries the key.

@@ -4,6 +4,7 @@ use super::{Auth, CertificateUse, MethodRow, attachment};
 use crate::config::diagnostic::Reported;
 use crate::config::node::Node;
 use crate::config::read::{SectionFields, SectionReader};
+use crate::config::secret_value::KeySecret;
 use crate::config::section::section;
 use crate::config::value::At;
 use crate::secret::Secret;
@@ -14,7 +15,7 @@ pub(super) const METHOD: MethodRow =
 section! {
     struct GooglePlacesKeys {
         /// The API key.
-        key: At<Secret>,
+        key: At<Secret> as At<KeySecret>,
     }
 }
 

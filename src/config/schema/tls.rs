@@ -69,7 +69,7 @@ impl FromText for [u8; 32] {
 
     fn from_text(text: &str) -> Result<Self, Wrong> {
         let digest = STANDARD.decode(text).ok().and_then(|bytes| Self::try_from(bytes).ok());
-        digest.ok_or_else(|| Wrong::new("this is not a SHA-256 in base64").help("44 characters, the last of them `=`"))
+        digest.ok_or_else(|| Wrong::new("this is not a SHA-256 in base64").help(other_spelling(text)))
     }
 
     fn placeholder() -> Self {
@@ -79,4 +79,19 @@ impl FromText for [u8; 32] {
     fn schema() -> Schema {
         json_schema!({ "type": "string", "pattern": "^[A-Za-z0-9+/]{43}=$" })
     }
+}
+
+/// How a pin of other programs is written here.
+fn other_spelling(text: &str) -> String {
+    if let Some(pin) = ["sha256//", "sha256/"].iter().find_map(|prefix| text.strip_prefix(prefix)) {
+        return match pin.split_once(';') {
+            Some(_) => "curl separates pins by `;`, here they are a list, each without `sha256//`".to_owned(),
+            None => format!("without `sha256//`, which is curl's spelling: {pin}"),
+        };
+    }
+    let digits: String = text.chars().filter(|char| *char != ':').collect();
+    if digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return format!("these are hex digits; in base64: echo {digits} | xxd -r -p | base64");
+    }
+    "44 characters, the last of them `=`".to_owned()
 }

@@ -56,13 +56,13 @@ fn a_secret_file_starts_at_the_configs_folder_and_loses_one_newline() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("sidekey.yaml");
     fs::write(&path, BEARER).unwrap();
-    write_secret(&folder.path().join("secret"), "hunter2\n", 0o600);
+    write_secret(&folder.path().join("secret"), "hunter2-hunter2\n", 0o600);
 
     let inputs = Inputs::new(Secrets::Read);
 
     let (config, report) = load(&ConfigSource::Path(path.clone()), &inputs);
 
-    assert_eq!(token(&config.unwrap()), "hunter2");
+    assert_eq!(token(&config.unwrap()), "hunter2-hunter2");
     assert_eq!(report.render(Color::Plain), "");
     let watched: Vec<_> = inputs.watched().paths().map(Path::to_owned).collect();
     assert_eq!(watched, [folder.path().join("secret"), path]);
@@ -75,7 +75,7 @@ fn a_secret_file_that_others_can_read_gets_one_warning() {
     let twice = "services:\n  a: { url: 'https://a.example', auth: { type: bearer, token: { file: secret } } }\n  \
                  b: { url: 'https://b.example', auth: { type: bearer, token: { file: secret } } }\n";
     fs::write(&path, twice).unwrap();
-    write_secret(&folder.path().join("secret"), "hunter2", 0o644);
+    write_secret(&folder.path().join("secret"), "hunter2-hunter2", 0o644);
 
     let (config, report) = load_file(&path);
 
@@ -91,13 +91,13 @@ fn a_secret_behind_kubernetes_data_link_gets_no_warning() {
     let path = folder.path().join("sidekey.yaml");
     fs::write(&path, BEARER).unwrap();
     fs::create_dir(folder.path().join("..2026_01_01")).unwrap();
-    write_secret(&folder.path().join("..2026_01_01/secret"), "hunter2", 0o644);
+    write_secret(&folder.path().join("..2026_01_01/secret"), "hunter2-hunter2", 0o644);
     symlink("..2026_01_01", folder.path().join("..data")).unwrap();
     symlink("..data/secret", folder.path().join("secret")).unwrap();
 
     let (config, report) = load_file(&path);
 
-    assert_eq!(token(&config.unwrap()), "hunter2");
+    assert_eq!(token(&config.unwrap()), "hunter2-hunter2");
     assert_eq!(report.render(Color::Plain), "");
 }
 
@@ -124,7 +124,7 @@ fn a_secret_is_a_regular_file_of_at_most_64_kib() {
     assert_eq!(message(), "the secret is empty");
 
     write_secret(&secret, "two\nlines\n", 0o600);
-    assert_eq!(message(), "this can't be the value of an HTTP field");
+    assert_eq!(message(), "the secret has a line break in it");
 }
 
 #[test]

@@ -143,6 +143,10 @@ impl FromText for Issuer {
 
     fn from_text(text: &str) -> Result<Self, Wrong> {
         let url = parse(text)?;
+        if let Some(issuer) = whose_metadata(&url) {
+            let wrong = Wrong::new("this is where an issuer has its metadata, and not the issuer itself");
+            return Err(wrong.help(format!("write `issuer: {issuer}`, as the `issuer` in its metadata is")));
+        }
         match url.query {
             Some(_) => Err(Wrong::new("the URL of an issuer has no query").help("remove the `?` and what follows")),
             None => Ok(Self { url, written: text.to_owned() }),
@@ -156,6 +160,15 @@ impl FromText for Issuer {
     fn schema() -> Schema {
         ServiceUrl::schema()
     }
+}
+
+/// The issuer whose metadata are here: of its path, what comes before `/.well-known/`, or what comes after the name (RFC 8414
+/// §3.1). `None`: they are no metadata.
+fn whose_metadata(url: &Url) -> Option<Url> {
+    let (before, after) = url.path.split_once("/.well-known/")?;
+    let after = after.find('/').map_or("", |slash| &after[slash..]);
+    let path = if before.is_empty() { after } else { before };
+    Some(Url { path: path.to_owned(), query: None, ..url.clone() })
 }
 
 impl FromText for EndpointUrl {
@@ -265,6 +278,19 @@ mod tests {
         let read = parse(text).map(|url| (url.authority.host, url.authority.port, url.path));
         let expected = expected.map(|(host, port, path)| (host.to_owned(), port, path.to_owned()));
         assert_eq!(read.map_err(|wrong| wrong.message), expected.map_err(str::to_owned), "{text:?}");
+    }
+
+    #[test]
+    fn an_issuer_is_no_place_of_metadata() {
+        let check = |text: &str, issuer: &str| {
+            let wrong = Issuer::from_text(text).expect_err(text).in_one_line();
+            assert!(wrong.contains(&format!("write `issuer: {issuer}`")), "{wrong}");
+        };
+        check("https://idp.example/.well-known/openid-configuration", "https://idp.example");
+        check("https://idp.example/realms/x/.well-known/openid-configuration", "https://idp.example/realms/x");
+        check("https://idp.example/.well-known/oauth-authorization-server/realms/x", "https://idp.example/realms/x");
+        check("https://idp.example:8443/t/.well-known/openid-configuration?appid=1", "https://idp.example:8443/t");
+        assert!(Issuer::from_text("https://idp.example/well-known/x").is_ok());
     }
 
     #[test]

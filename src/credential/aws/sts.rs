@@ -19,7 +19,7 @@ use crate::clock::Moment;
 use crate::config::auth::aws::{AwsKey, WebIdentity};
 use crate::config::{HttpVersion, Report, Scheme};
 use crate::credential::digest::Digest;
-use crate::credential::oauth2::answer::{Granted, TokenAnswer};
+use crate::credential::oauth2::answer::{Granted, Oddities, TokenAnswer};
 use crate::credential::oauth2::call::{Address, TimeBudget};
 use crate::credential::oauth2::entry::{EntryKey, trust_of};
 use crate::credential::oauth2::failure::{FailureKind, NotAsked, TokenFailure};
@@ -48,7 +48,7 @@ impl Lent {
         let (sts, entry) = Sts::compile(written, material, report)?;
         let first_tokens = material.first_tokens.cloned();
         let slot = material.slots.slot_of(entry, || Slot::new(Arc::new(sts), None, first_tokens));
-        let policy = Arc::new(RefreshPolicy::of_keys(DEFAULT_LIFE, TIMEOUT));
+        let policy = Arc::new(RefreshPolicy::of_keys(DEFAULT_LIFE, TIMEOUT, material.slots.told(material.name)));
         slot.policies.join(&policy);
         Some(Self { slot, entry, _policy: policy })
     }
@@ -159,7 +159,7 @@ impl Sts {
         }
         let access_token = Secret::new(parts.map(|part| part.as_str()).join("\n"));
         let life = element(text, "Expiration").and_then(|at| life(&at, answer.fields));
-        Ok(Granted { access_token, sent, life, scope: None })
+        Ok(Granted { access_token, sent, life, scope: None, oddities: Oddities::default() })
     }
 
     /// STS says what it has against us in `Code` and `Message`.
@@ -179,13 +179,19 @@ impl Sts {
     }
 
     fn unavailable(&self, what: String, help: &'static str) -> TokenFailure {
-        TokenFailure { kind: FailureKind::Unavailable, endpoint: self.host().to_owned(), what, help, retry_after: None }
+        TokenFailure {
+            kind: FailureKind::Unavailable,
+            endpoint: self.host().to_owned(),
+            what,
+            help: help.into(),
+            retry_after: None,
+        }
     }
 }
 
 impl TokenSource for Sts {
     fn begin(&self) -> Beginning<'_> {
-        at_once(|timeout| Box::pin(self.exchange(timeout)))
+        at_once(|attempt| Box::pin(self.exchange(attempt.timeout)))
     }
 
     fn host(&self) -> &str {

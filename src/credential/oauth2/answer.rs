@@ -4,19 +4,21 @@
 //! a [`TokenFailure`] with a clear reason. What it may be at most is decided here; that no more than
 //! [`LARGEST_ANSWER`] bytes of it are read is up to `call`.
 
+use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, DATE, RETRY_AFTER};
+use http::header::{CONTENT_ENCODING, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
-use httpdate::HttpDate;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::advice::{Given, Learnt};
+use super::attempt::TokenTypes;
+use super::complaint::{is_nothing, without_mark};
 use super::failure::{FailureKind, TokenFailure};
-use super::origin::UrlOrigin;
 use super::spellings::Spellings;
 use crate::clock::Moment;
 use crate::credential::Compact;
@@ -33,6 +35,43 @@ pub(crate) struct Granted {
     pub(in crate::credential) life: Option<Duration>,
     /// What it is good for, if the endpoint says so; for people.
     pub(in crate::credential) scope: Option<String>,
+    /// What is odd about it, and yet no reason to do without.
+    pub(in crate::credential) oddities: Oddities,
+}
+
+/// What people should know of a token that is used all the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Oddities {
+    /// An `expires_in` that says nothing, as it was written.
+    pub(crate) expires_in: Option<String>,
+    /// Scopes that were asked for, and not granted (RFC 6749 §3.3).
+    pub(crate) missing_scopes: Vec<String>,
+}
+
+impl Oddities {
+    /// What is told of a life that is not said, and what to do about it.
+    pub(crate) fn of_life(&self) -> Option<(String, &'static str)> {
+        let written = self.expires_in.as_ref()?;
+        let what = format!(
+            "the endpoint gives `expires_in` as {written}, which is no time that a token lives and counts as missing"
+        );
+        Some((what, "`default_lifetime` says how long a token lives that does not say so itself"))
+    }
+
+    /// What is told of scopes that were not granted, and what to do about it.
+    pub(crate) fn of_scopes(&self) -> Option<(String, &'static str)> {
+        let missing: Vec<_> = self.missing_scopes.iter().map(|scope| format!("`{scope}`")).collect();
+        (!missing.is_empty()).then(|| {
+            let what =
+                format!("the endpoint grants fewer scopes than `scope` asks for, without {}", missing.join(", "));
+            (what, "let this client have them there; the service may refuse what needs them")
+        })
+    }
+
+    /// All that is told of them.
+    pub(crate) fn told(&self) -> impl Iterator<Item = (String, &'static str)> {
+        self.of_life().into_iter().chain(self.of_scopes())
+    }
 }
 
 /// What came back.
@@ -51,7 +90,13 @@ pub(super) struct AnswerExpectation<'a> {
     pub(super) certificate: Option<[u8; 32]>,
     /// Thumbprint of the key that the token is to be bound to (RFC 9449).
     pub(super) proof_key: Option<&'a str>,
-    pub(super) origin: UrlOrigin,
+    /// What of the config a refusal may be about.
+    pub(super) given: &'a Given,
+    /// What is known of the endpoint from its issuer.
+    pub(super) learnt: Learnt<'a>,
+    /// Scopes, parted by spaces.
+    pub(super) scope: Option<&'a str>,
+    pub(super) types: TokenTypes,
     pub(super) sent: Moment,
 }
 
@@ -69,19 +114,20 @@ pub(super) fn read(
 ) -> Result<Granted, TokenFailure> {
     let wire: Option<AnswerMembers> = readable(answer).and_then(object);
     match wire {
-        Some(wire) if answer.status == StatusCode::OK && wire.error.is_null() => granted(wire, asked, now),
-        Some(wire) if !wire.error.is_null() => Err(asked.complaint(answer, &wire, now)),
-        _ => Err(asked.no_answer(answer, now)),
+        Some(wire) if answer.status.is_success() && is_nothing(&wire.error) && !wire.access_token.is_null() => {
+            granted(wire, answer.status, asked, now)
+        }
+        _ => Err(asked.refusal(answer, now)),
     }
 }
 
 /// The refresh token that came with the answer, whatever else is wrong with it. One that could not be sent is none.
 pub(super) fn refresh_token(answer: &TokenAnswer<'_>) -> Option<Secret> {
-    let wire: Rotation = readable(answer).filter(|_| answer.status == StatusCode::OK).and_then(object)?;
-    if !wire.error.is_null() || wire.refresh_token.is_null() {
+    let wire: Rotation = readable(answer).filter(|_| answer.status.is_success()).and_then(object)?;
+    if !is_nothing(&wire.error) || wire.refresh_token.is_null() {
         return None;
     }
-    token(wire.refresh_token, "refresh_token").ok()
+    token(wire.refresh_token, "refresh_token", answer.status).ok()
 }
 
 /// The members of an answer that mean something to us (RFC 6749 §5.1, §5.2). Any kind of value is let in here, so
@@ -94,7 +140,6 @@ struct AnswerMembers {
     expires_in: Value,
     scope: Value,
     error: Value,
-    error_description: Value,
 }
 
 /// What of an answer is read for the refresh token in it.
@@ -122,24 +167,39 @@ pub(super) fn readable<'a>(answer: &TokenAnswer<'a>) -> Option<&'a [u8]> {
 }
 
 pub(super) fn is_compressed(fields: &HeaderMap) -> bool {
-    fields.get_all(CONTENT_ENCODING).iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
+    // A word that names no coding, `utf-8` say, was written in the wrong place and changes nothing.
+    let mut codings =
+        fields.get_all(CONTENT_ENCODING).iter().flat_map(|coding| coding.as_bytes().split(|byte| *byte == b','));
+    codings.any(|coding| CODINGS.iter().any(|known| coding.trim_ascii().eq_ignore_ascii_case(known.as_bytes())))
 }
 
 /// Parses a JSON object; serde would take an array for a struct as well.
 pub(super) fn object<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    let bytes = without_mark(bytes);
     let starts_as_object = bytes.trim_ascii_start().starts_with(b"{");
     starts_as_object.then(|| serde_json::from_slice(bytes).ok()).flatten()
 }
 
-fn granted(wire: AnswerMembers, asked: &AnswerExpectation<'_>, now: SystemTime) -> Result<Granted, TokenFailure> {
-    let access_token = token(wire.access_token, "access_token").map_err(|what| asked.unusable(what))?;
+fn granted(
+    wire: AnswerMembers,
+    status: StatusCode,
+    asked: &AnswerExpectation<'_>,
+    now: SystemTime,
+) -> Result<Granted, TokenFailure> {
+    let access_token = token(wire.access_token, "access_token", status).map_err(|what| asked.unusable(what))?;
     expect_type(&wire.token_type, asked)?;
     let claims = claims(access_token.expose());
     expect_same_certificate(&claims, asked)?;
     expect_same_key(&claims, asked)?;
-    let life = stated_life(&wire.expires_in).or_else(|| claimed_life(&claims, now));
-    let scope = wire.scope.as_str().map(|scope| asked.secrets.quote(scope, LONGEST_DESCRIPTION));
-    Ok(Granted { access_token, sent: asked.sent, life: life.map(|life| life.min(LONGEST_LIFE)), scope })
+    let stated = stated_life(&wire.expires_in);
+    let odd = || asked.secrets.words(&wire.expires_in.to_string(), LONGEST_WORD).unwrap_or_default();
+    let oddities = Oddities {
+        expires_in: (stated.is_none() && !wire.expires_in.is_null()).then(odd),
+        missing_scopes: asked.missing_scopes(wire.scope.as_str()),
+    };
+    let life = stated.or_else(|| claimed_life(&claims, now)).map(|life| life.min(LONGEST_LIFE));
+    let scope = wire.scope.as_str().and_then(|scope| asked.secrets.words(scope, LONGEST_DESCRIPTION));
+    Ok(Granted { access_token, sent: asked.sent, life, scope, oddities })
 }
 
 /// How long a token that happens to be a JWT is still good.
@@ -149,48 +209,57 @@ pub(super) fn time_left(token: &str, now: SystemTime) -> Option<Duration> {
 }
 
 /// A token. Moved out of the parsed answer, so that the only copy is one that is wiped.
-fn token(value: Value, member: &str) -> Result<Secret, String> {
+fn token(value: Value, member: &str, status: StatusCode) -> Result<Secret, String> {
     let Value::String(text) = value else {
-        return Err(format!("answered 200 without an `{member}`"));
+        return Err(format!("answered {} without an `{member}`", status.as_u16()));
     };
-    let token = Secret::new(text);
-    let bytes = token.expose().as_bytes();
-    match bytes.len() {
+    let text = Secret::new(text);
+    let token = bare(text.expose());
+    match token.len() {
         0 => Err(format!("answered with an empty `{member}`")),
-        1..=LONGEST_TOKEN if bytes.iter().all(u8::is_ascii_graphic) => Ok(token),
+        1..=LONGEST_TOKEN if token.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(Secret::new(token.to_owned())),
         // A line break in it would end the header field that carries it.
         1..=LONGEST_TOKEN => Err(format!("answered with an `{member}` that is not all visible ASCII")),
         _ => Err(format!("answered with an `{member}` of more than 16 KiB")),
     }
 }
 
+/// Without white space around it, and without the word that would go before it in a header.
+fn bare(token: &str) -> &str {
+    let token = token.trim();
+    match token.split_once(' ') {
+        Some((word, rest)) if word.eq_ignore_ascii_case("Bearer") => rest.trim_start(),
+        _ => token,
+    }
+}
+
 /// A type that is missing counts as Bearer.
 fn expect_type(token_type: &Value, asked: &AnswerExpectation<'_>) -> Result<(), TokenFailure> {
     let (expected, help) = match asked.proof_key {
-        None => ("Bearer", HELP_ENDPOINT),
+        None => ("Bearer", HELP_TYPE),
         Some(_) => ("DPoP", HELP_DPOP),
     };
     let found = match token_type {
         Value::Null => "Bearer",
-        Value::String(name) => name,
+        Value::String(name) if name.trim().is_empty() || name.eq_ignore_ascii_case("BearerToken") => "Bearer",
+        Value::String(name) => name.trim(),
         _ => return Err(asked.unusable("answered with a `token_type` that is no text".to_owned())),
     };
-    if found.eq_ignore_ascii_case(expected) {
+    let is_named_otherwise = asked.types == TokenTypes::Any
+        && asked.proof_key.is_none()
+        && !["N_A", "DPoP"].iter().any(|word| found.eq_ignore_ascii_case(word));
+    if found.eq_ignore_ascii_case(expected) || is_named_otherwise {
         return Ok(());
     }
     // RFC 8693 §2.2.1.
     if found.eq_ignore_ascii_case("n_a") {
         let what =
             format!("answered with a token of type `N_A`, which is no access token and can't be sent as {expected}");
-        return Err(TokenFailure { help: HELP_REQUESTED_TYPE, ..asked.unusable(what) });
+        return Err(TokenFailure { help: HELP_REQUESTED_TYPE.into(), ..asked.unusable(what) });
     }
-    let name = asked.secrets.quote(found, LONGEST_WORD);
-    Err(asked.failure(
-        FailureKind::Unavailable,
-        format!("answered with a token of type `{name}`, not {expected}"),
-        help,
-        None,
-    ))
+    let name = asked.secrets.code(found, LONGEST_WORD).map(|name| format!("of type `{name}`"));
+    let what = format!("answered with a token {}, not {expected}", name.as_deref().unwrap_or("of another type"));
+    Err(asked.failure(FailureKind::Unavailable, what, help.into(), None))
 }
 
 /// A token that is bound to a certificate is worth nothing beside another (RFC 8705 §3).
@@ -202,7 +271,7 @@ fn expect_same_certificate(claims: &AccessTokenClaims, asked: &AnswerExpectation
         return Ok(());
     }
     let what = "answered with a token that is bound to another certificate (`cnf.x5t#S256`)".to_owned();
-    Err(TokenFailure { help: HELP_CERTIFICATE, ..asked.unusable(what) })
+    Err(TokenFailure { help: HELP_CERTIFICATE.into(), ..asked.unusable(what) })
 }
 
 /// A token that is bound to a key is worth nothing with the proofs of another (RFC 9449 §6.1).
@@ -210,7 +279,7 @@ fn expect_same_key(claims: &AccessTokenClaims, asked: &AnswerExpectation<'_>) ->
     match (asked.proof_key, claims.cnf.get("jkt")) {
         (Some(ours), Some(thumbprint)) if thumbprint.as_str() != Some(ours) => {
             let what = "answered with a token that is bound to another key (`cnf.jkt`)".to_owned();
-            Err(asked.failure(FailureKind::Unavailable, what, HELP_DPOP, None))
+            Err(asked.failure(FailureKind::Unavailable, what, HELP_DPOP.into(), None))
         }
         _ => Ok(()),
     }
@@ -222,6 +291,17 @@ pub(super) fn wants_nonce(answer: &TokenAnswer<'_>) -> bool {
     answer.status == StatusCode::BAD_REQUEST && wire.is_some_and(|wire| wire.error == "use_dpop_nonce")
 }
 
+/// Whether it is an object that could be a token answer.
+pub(super) fn is_object(answer: &TokenAnswer<'_>) -> bool {
+    readable(answer).and_then(object::<AnswerMembers>).is_some()
+}
+
+/// Whether it has an `error` that is one.
+pub(super) fn has_error(answer: &TokenAnswer<'_>) -> bool {
+    let members: Option<AnswerMembers> = readable(answer).and_then(object);
+    members.is_some_and(|members| !is_nothing(&members.error))
+}
+
 /// The claims of a JWT; empty for any other token.
 fn claims(token: &str) -> AccessTokenClaims {
     let payload = Compact::of(token).and_then(|jwt| jwt.payload());
@@ -231,9 +311,11 @@ fn claims(token: &str) -> AccessTokenClaims {
 /// `expires_in`: a number, or a string of digits as some endpoints write it. Any other kind counts as missing.
 fn stated_life(expires_in: &Value) -> Option<Duration> {
     match expires_in {
-        Value::Number(seconds) => seconds.as_f64().map(seconds_of),
+        // A token of no life, or of less, is one whose life is not said: it was just given.
+        Value::Number(seconds) => seconds.as_f64().map(seconds_of).filter(|life| !life.is_zero()),
         Value::String(text) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
-            Some(text.parse().map_or(LONGEST_LIFE, Duration::from_secs))
+            let life = text.parse().map_or(LONGEST_LIFE, Duration::from_secs);
+            (!life.is_zero()).then_some(life)
         }
         _ => None,
     }
@@ -252,93 +334,40 @@ fn seconds_of(seconds: f64) -> Duration {
 }
 
 impl AnswerExpectation<'_> {
-    /// The endpoint said what it did not like (RFC 6749 §5.2).
-    fn complaint(&self, answer: &TokenAnswer<'_>, wire: &AnswerMembers, now: SystemTime) -> TokenFailure {
-        let error = wire.error.as_str().unwrap_or_default();
-        let mut what = format!("answered {} `{}`", answer.status.as_u16(), self.secrets.quote(error, LONGEST_WORD));
-        if let Some(description) = wire.error_description.as_str() {
-            what += &format!(" ({})", self.secrets.quote(description, LONGEST_DESCRIPTION));
-        }
-        let kind = match error {
-            "temporarily_unavailable" | "server_error" => FailureKind::Unavailable,
-            _ => kind_of(answer.status, FailureKind::Rejected),
-        };
-        let is_about_jwt = kind == FailureKind::Rejected && matches!(error, "invalid_client" | "invalid_grant");
-        let help = match help_for(kind, error, answer.status) {
-            _ if is_about_jwt && clocks_differ(answer.fields, now) => HELP_CLOCKS,
-            help => help,
-        };
-        self.failure(kind, what, help, retry_after(answer.fields, now))
-    }
-
-    /// The answer has nothing in it that we can read.
-    fn no_answer(&self, answer: &TokenAnswer<'_>, now: SystemTime) -> TokenFailure {
-        let status = answer.status.as_u16();
-        let what = match answer {
-            TokenAnswer { body: None, .. } => format!("answered {status} with more than 64 KiB"),
-            TokenAnswer { fields, .. } if is_compressed(fields) => {
-                format!("answered {status} compressed, though it was asked not to (`Accept-Encoding: identity`)")
-            }
-            TokenAnswer { body: Some([]), .. } => format!("answered {status} with an empty body"),
-            TokenAnswer { fields, .. } => format!("answered {status} with {}", self.content(fields)),
-        };
-        let kind = kind_of(answer.status, FailureKind::Unavailable);
-        self.failure(kind, what, help_for(kind, "", answer.status), retry_after(answer.fields, now))
-    }
-
-    fn content(&self, fields: &HeaderMap) -> String {
-        let named = fields.get(CONTENT_TYPE).and_then(|name| name.to_str().ok());
-        let named = named.map(|name| format!(" ({})", self.secrets.quote(name, LONGEST_WORD)));
-        format!("something that is no token answer in JSON{}", named.unwrap_or_default())
+    /// Scopes that were asked for and are not among those `granted`; an endpoint that says nothing has granted all.
+    fn missing_scopes(&self, granted: Option<&str>) -> Vec<String> {
+        let (Some(wanted), Some(granted)) = (self.scope, granted) else { return Vec::new() };
+        let granted: Vec<_> = granted.split_whitespace().collect();
+        let is_missing = |scope: &&str| !granted.contains(scope) && !stands_for_others(scope);
+        // They are our own words, and no secret.
+        let ours = Spellings::of([]);
+        wanted.split_whitespace().filter(is_missing).map(|scope| ours.quote(scope, LONGEST_WORD)).collect()
     }
 
     fn unusable(&self, what: String) -> TokenFailure {
-        self.failure(FailureKind::Unavailable, what, HELP_ENDPOINT, None)
+        self.failure(FailureKind::Unavailable, what, HELP_ENDPOINT.into(), None)
     }
 
-    fn failure(
+    pub(super) fn failure(
         &self,
         kind: FailureKind,
         what: String,
-        help: &'static str,
+        help: Cow<'static, str>,
         retry_after: Option<Duration>,
     ) -> TokenFailure {
-        let help = match (self.origin, help) {
-            (UrlOrigin::Metadata, HELP_ENDPOINT | HELP_REDIRECT | HELP_ADDRESS) => HELP_METADATA,
+        let help = match (self.learnt.url, &*help) {
+            (Some(url), HELP_ENDPOINT | HELP_REDIRECT) => {
+                format!("the metadata of `issuer` names {url} as the token endpoint, which it is not").into()
+            }
             _ => help,
         };
         TokenFailure { kind, endpoint: self.endpoint.to_owned(), what, help, retry_after }
     }
 }
 
-/// Whose turn it is after this status; `at_200` decides where the status says nothing.
-fn kind_of(status: StatusCode, at_200: FailureKind) -> FailureKind {
-    match status.as_u16() {
-        200 => at_200,
-        400 | 401 | 403 | 404 | 405 => FailureKind::Rejected,
-        _ => FailureKind::Unavailable,
-    }
-}
-
-fn help_for(kind: FailureKind, error: &str, status: StatusCode) -> &'static str {
-    match (kind, error, status.as_u16()) {
-        (_, _, 300..=399) => HELP_REDIRECT,
-        (_, _, 429) => "it is asked too often, raise its limit for this client",
-        (FailureKind::Unavailable, _, 200) => HELP_ENDPOINT,
-        (FailureKind::Unavailable, ..) => "it will be asked again",
-        (_, "invalid_client", _) => "check `client_id`, `client_secret` and `client_auth`",
-        (_, "invalid_scope", _) => "check `scope`, and which scopes this client may have",
-        (_, "invalid_grant", _) => HELP_GRANT,
-        (_, "invalid_target", _) => "check `resource` and `audience`",
-        (_, "unauthorized_client" | "unsupported_grant_type", _) => {
-            "let this client use the grant of `auth.type` at the endpoint"
-        }
-        (_, "invalid_dpop_proof", _) => "check the clock of this machine, a proof says when it was made",
-        (_, "use_dpop_nonce", _) => "the endpoint refuses the nonce that it has just given out",
-        (_, _, 404 | 405) => HELP_ADDRESS,
-        (_, "", 401 | 403) => "check `client_id`, `client_secret`, `client_auth` and the certificate",
-        _ => "check the fields of `auth` against the endpoint's documentation",
-    }
+/// A scope that stands for whatever the client was granted by an administrator is not in what comes back.
+fn stands_for_others(scope: &str) -> bool {
+    scope.ends_with("/.default")
 }
 
 /// `Retry-After` in either form (RFC 9110 §10.2.3).
@@ -348,31 +377,20 @@ pub(super) fn retry_after(fields: &HeaderMap, now: SystemTime) -> Option<Duratio
     seconds.or_else(|| httpdate::parse_http_date(text).ok()?.duration_since(now).ok())
 }
 
-/// Whether the endpoint's clock is so far from ours that a JWT of a minute's life is over, or not yet begun, over there.
-fn clocks_differ(fields: &HeaderMap, now: SystemTime) -> bool {
-    let theirs = fields.get(DATE).and_then(|date| date.to_str().ok()?.parse::<HttpDate>().ok());
-    theirs.map(SystemTime::from).is_some_and(|theirs| {
-        let apart = theirs.duration_since(now).unwrap_or_else(|earlier| earlier.duration());
-        apart > LARGEST_DIFFERENCE
-    })
-}
-
 const HELP_ENDPOINT: &str = "check that `token_url` is a token endpoint";
-const HELP_REDIRECT: &str = "set `token_url` to the endpoint itself, redirects are not followed";
-const HELP_ADDRESS: &str = "check `token_url`";
-const HELP_METADATA: &str = "the metadata of `issuer` names it as the token endpoint, which it is not";
+pub(super) const HELP_REDIRECT: &str = "set `token_url` to the endpoint itself, redirects are not followed";
+const HELP_TYPE: &str =
+    "check that `token_url` is a token endpoint; with `token_prefix` set, tokens of any type are sent after it";
 const HELP_DPOP: &str = "let the endpoint bind tokens of this client to its proofs, or remove `dpop: true`";
-const HELP_GRANT: &str =
-    "what the token is asked for with is wrong, expired, used up or revoked: replace it in the fields of `auth`";
 const HELP_REQUESTED_TYPE: &str = "ask for an access token by `requested_token_type`";
 const HELP_CERTIFICATE: &str = "the endpoint must bind tokens to the certificate that it is called with";
 
-const HELP_CLOCKS: &str = "its clock and ours are more than a minute apart, too far for a JWT that is signed here: set them \
-     right, or check `client_id` and `client_auth`";
+/// Codings that change the bytes (RFC 9110 §8.4.1, and the registry).
+const CODINGS: [&str; 11] =
+    ["gzip", "x-gzip", "deflate", "compress", "x-compress", "br", "zstd", "dcb", "dcz", "exi", "aes128gcm"];
 
-const LARGEST_DIFFERENCE: Duration = Duration::from_secs(60);
 const LONGEST_TOKEN: usize = 16 * 1024;
 const LONGEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 /// An error's or a type's name.
-const LONGEST_WORD: usize = 64;
-const LONGEST_DESCRIPTION: usize = 200;
+pub(super) const LONGEST_WORD: usize = 64;
+pub(super) const LONGEST_DESCRIPTION: usize = 200;

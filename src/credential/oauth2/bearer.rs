@@ -46,12 +46,15 @@ impl Bearer {
         let entry = Entry::compile(written, material, report)?;
         let digest = entry.key;
         let tokens = material.slots.tokens(entry);
-        let policy = Arc::new(RefreshPolicy::of(written));
+        let policy = Arc::new(RefreshPolicy::of(written, material.slots.told(material.name)));
         let (policies, key) = match &tokens {
             Tokens::One(slot) => (&*slot.policies, slot.source.proof_key()),
             Tokens::PerSubject { subjects, .. } => (subjects.policies(), subjects.proof_key()),
         };
         policies.join(&policy);
+        if let Tokens::One(slot) = &tokens {
+            slot.source.serves(&slot.policies);
+        }
         let prover = key.map(|key| Prover::new(Arc::clone(key)));
         Some(Self {
             prover,

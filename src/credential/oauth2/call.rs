@@ -12,6 +12,7 @@ use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
 
+use super::advice::{Learnt, NamedEndpoint};
 use super::answer::{LARGEST_ANSWER, TokenAnswer};
 use super::connections::Owner;
 use super::dpop::Resource;
@@ -30,6 +31,8 @@ pub(in crate::credential) struct Address {
     authority: Authority,
     target: PathAndQuery,
     origin: UrlOrigin,
+    /// What its issuer says of it.
+    named: Option<NamedEndpoint>,
     connections: Owner,
 }
 
@@ -56,7 +59,17 @@ impl Address {
         // The time for a connection is part of the time for the request, which `ask` keeps.
         let connector = Connector::new(url, tls, HttpVersion::Auto, None, Spelling::LowerCase);
         let (authority, target) = (authority(url)?, target(url)?);
-        Ok(Self { connector, scheme: url.scheme, authority, target, origin, connections: Owner::new() })
+        Ok(Self { connector, scheme: url.scheme, authority, target, origin, named: None, connections: Owner::new() })
+    }
+
+    /// It is an endpoint that the metadata of an issuer name.
+    pub(super) fn named_as(self, named: NamedEndpoint) -> Self {
+        Self { named: Some(named), ..self }
+    }
+
+    /// What its issuer says of it.
+    pub(super) fn learnt(&self) -> Learnt<'_> {
+        self.named.as_ref().map(Learnt::of).unwrap_or_default()
     }
 
     /// Host and port, for people.
@@ -64,8 +77,9 @@ impl Address {
         self.authority.as_str()
     }
 
-    pub(in crate::credential) fn origin(&self) -> UrlOrigin {
-        self.origin
+    /// What comes after the host, without a query.
+    pub(super) fn path(&self) -> &str {
+        self.target.path()
     }
 
     pub(super) fn resource(&self) -> Resource<'_> {
@@ -163,7 +177,13 @@ impl Address {
     }
 
     fn unavailable(&self, what: String, help: &'static str) -> TokenFailure {
-        TokenFailure { kind: FailureKind::Unavailable, endpoint: self.host().to_owned(), what, help, retry_after: None }
+        TokenFailure {
+            kind: FailureKind::Unavailable,
+            endpoint: self.host().to_owned(),
+            what,
+            help: help.into(),
+            retry_after: None,
+        }
     }
 
     fn help_for(&self, code: Code) -> &'static str {

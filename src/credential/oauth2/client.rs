@@ -3,12 +3,10 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use form_urlencoded::byte_serialize;
 use http::header::AUTHORIZATION;
 
 use super::assertion::{self, AssertionMaker, KeyName};
+use super::basic_pair::basic_pair;
 use super::failure::NotAsked;
 use super::form::TokenForm;
 use crate::config::auth::oauth2::{ClientAuth, ClientKey, OAuth2};
@@ -76,6 +74,10 @@ impl Client {
         if let ClientProof::Jwt(assertion) = &self.proof {
             assertion.digest(digest);
         }
+    }
+
+    pub(super) fn id(&self) -> Option<&str> {
+        self.id.as_deref()
     }
 
     /// Authenticates the request.
@@ -148,14 +150,6 @@ fn of_client(signer: JwsSigner, key: &KeyName<'_>, written: &OAuth2) -> Assertio
     let audience = written.client_assertion_audience.clone().unwrap_or_else(|| assertion::audience(written));
     let claims = [("iss", id.clone()), ("sub", id), ("aud", audience)];
     AssertionMaker::new(signer, key, claims.map(|(name, claim)| (name.to_owned(), claim.into())), LIFE_OF_CLIENT_JWT)
-}
-
-/// Id and secret as RFC 6749 §2.3.1 wants them: each encoded as a form's value is, and only then joined.
-fn basic_pair(id: &str, secret: &Secret) -> Secret {
-    let encoded = |text| byte_serialize(str::as_bytes(text));
-    let pair = Secret::of_parts(|| encoded(id).chain([":"]).chain(encoded(secret.expose())));
-    // It measures what it encodes: one allocation.
-    Secret::new(STANDARD.encode(pair.expose()))
 }
 
 /// Enough for one request on its way, with clocks that differ a little.

@@ -3,17 +3,20 @@
 //! ```text
 //!  https://host/path ──► 1. https://host/.well-known/oauth-authorization-server/path   (RFC 8414 §3.1)
 //!                        2. https://host/path/.well-known/openid-configuration         (OpenID Connect Discovery §4)
+//!                        3. https://host/path/.well-known/oauth-authorization-server   (where some put the first by mistake)
 //! ```
 //!
 //! What was found is kept for an hour, or until the endpoint proves to be elsewhere. As long as nothing newer can be had,
 //! the old one serves: an issuer that is down takes no endpoint with it that is up.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use http::Method;
 
+use super::advice::NamedEndpoint;
 use super::answer;
 use super::call::{Address, TimeBudget};
 use super::failure::{FailureKind, TokenFailure};
@@ -31,7 +34,8 @@ use crate::transport::RequestBody;
 /// Finds the token endpoint of one issuer.
 pub(super) struct Discovery {
     issuer: Issuer,
-    places: [Address; 2],
+    client_id: Option<String>,
+    places: [Address; 3],
     means: Means,
     /// What metadata call the way in which our client authenticates.
     methods: &'static [&'static str],
@@ -68,10 +72,11 @@ pub(super) struct Means {
 impl Discovery {
     /// `None`: a request can't be sent to this issuer.
     pub(super) fn new(issuer: &Issuer, written: &OAuth2, means: Means) -> Option<Self> {
-        let [first, second] = well_known(&issuer.url).map(|url| address(&url, &means.tls, UrlOrigin::Issuer));
+        let [first, second, third] = well_known(&issuer.url).map(|url| address(&url, &means.tls, UrlOrigin::Issuer));
         Some(Self {
             issuer: issuer.clone(),
-            places: [first?, second?],
+            client_id: written.client_id.clone(),
+            places: [first?, second?, third?],
             means,
             methods: methods(&written.client_auth),
             warned: AtomicBool::new(false),
@@ -85,8 +90,8 @@ impl Discovery {
         self.places[0].host()
     }
 
-    /// The token endpoint: the one that was found, or what can be found now.
-    pub(super) async fn find(&self, patience: TimeBudget) -> Result<Arc<Address>, TokenFailure> {
+    /// The token endpoint: the one that was found, or what can be found now, for these services.
+    pub(super) async fn find(&self, patience: TimeBudget, services: &str) -> Result<Arc<Address>, TokenFailure> {
         let known = self.known();
         let (known, patience) = match known {
             Some(found) if Moment::now() < found.until => return Ok(found.address),
@@ -99,10 +104,16 @@ impl Discovery {
         if let Some(found) = self.known().filter(|found| Moment::now() < found.until) {
             return Ok(found.address);
         }
-        match (self.discover(patience).await, known) {
+        match (self.discover(patience, services).await, known) {
             (Ok(address), _) => Ok(self.keep(address, KEPT)),
             (Err(failure), Some(old)) => {
-                tracing::warn!(target: LOG, endpoint = old.address.host(), "the token endpoint known so far is used: {failure}");
+                tracing::warn!(
+                    target: LOG,
+                    service = services,
+                    client_id = self.client_id.as_deref(),
+                    endpoint = old.address.host(),
+                    "the token endpoint known so far is used: {failure}"
+                );
                 Ok(self.keep(old.address, KEPT_ON_FAILURE))
             }
             (Err(failure), None) => Err(failure),
@@ -129,28 +140,47 @@ impl Discovery {
         locked(&self.found)
     }
 
-    async fn discover(&self, patience: TimeBudget) -> Result<Arc<Address>, TokenFailure> {
+    async fn discover(&self, patience: TimeBudget, services: &str) -> Result<Arc<Address>, TokenFailure> {
         let metadata = self.metadata(patience).await?;
-        self.warn_of_methods(&metadata);
+        self.warn_of_methods(&metadata, services);
         let address = address(&metadata.token_endpoint, &self.means.tls, UrlOrigin::Metadata).ok_or_else(|| {
             let what = "names a `token_endpoint` that can't be asked".to_owned();
             self.failed(FailureKind::Rejected, what, "set `token_url` instead of `issuer`")
         })?;
-        tracing::info!(target: LOG, issuer = self.host(), endpoint = address.host(), "token endpoint discovered");
-        Ok(Arc::new(address))
+        tracing::info!(
+            target: LOG,
+            service = services,
+            client_id = self.client_id.as_deref(),
+            issuer = self.host(),
+            endpoint = address.host(),
+            "token endpoint discovered"
+        );
+        let named = NamedEndpoint {
+            url: metadata.token_endpoint.to_string(),
+            methods: metadata.auth_methods.unwrap_or_default(),
+        };
+        Ok(Arc::new(address.named_as(named)))
     }
 
-    /// Of two failures that which says more is told: that nothing is there says least.
+    /// Of several failures the first that says more is told than that nothing is there.
     async fn metadata(&self, patience: TimeBudget) -> Result<Metadata, TokenFailure> {
-        let first = match self.read(&self.places[0], patience).await? {
-            Ok(metadata) => return Ok(metadata),
-            Err(unfit) => unfit,
-        };
-        match (first, self.read(&self.places[1], patience).await?) {
-            (_, Ok(metadata)) => Ok(metadata),
-            (Miss { unfit: MetadataError::Absent, .. }, Err(second)) => Err(self.failure(1, second)),
-            (first, Err(_)) => Err(self.failure(0, first)),
+        let mut told: Option<(&Address, Miss)> = None;
+        for place in self.distinct_places() {
+            match (self.read(place, patience).await?, &told) {
+                (Ok(metadata), _) => return Ok(metadata),
+                (Err(miss), None | Some((_, Miss { unfit: MetadataError::Absent, .. }))) => told = Some((place, miss)),
+                (Err(_), Some(_)) => {}
+            }
         }
+        // Invariant: there are places, and each that has no metadata says why.
+        let (place, miss) = told.unwrap_or_else(|| unreachable!("an issuer without a place"));
+        Err(self.failure(place, miss))
+    }
+
+    /// Of an issuer without a path the first place and the last are one.
+    fn distinct_places(&self) -> impl Iterator<Item = &Address> {
+        let [first, second, third] = &self.places;
+        [first, second].into_iter().chain((third.path() != first.path()).then_some(third))
     }
 
     async fn read(&self, place: &Address, patience: TimeBudget) -> Result<Result<Metadata, Miss>, TokenFailure> {
@@ -165,15 +195,15 @@ impl Discovery {
         Ok(metadata::read(&heard.answer(), &expected).map_err(|unfit| Miss { unfit, retry_after: retry_after() }))
     }
 
-    fn failure(&self, place: usize, miss: Miss) -> TokenFailure {
-        let [first, second] = [0, 1].map(|place| self.places[place].resource().path);
+    fn failure(&self, place: &Address, miss: Miss) -> TokenFailure {
         match miss.unfit {
             MetadataError::Absent => {
-                let what = format!("has no metadata, neither at {first} nor at {second}");
+                let places: Vec<_> = self.distinct_places().map(Address::path).collect();
+                let what = format!("has no metadata, neither at {}", places.join(" nor at "));
                 self.failed(FailureKind::Rejected, what, "check `issuer`, or set `token_url` instead")
             }
             MetadataError::Unusable(what) => {
-                let what = format!("{what} at {}", [first, second][place]);
+                let what = format!("{what} at {}", place.path());
                 let failure = self.failed(FailureKind::Unavailable, what, "check that `issuer` has its metadata there");
                 TokenFailure { retry_after: miss.retry_after, ..failure }
             }
@@ -181,18 +211,20 @@ impl Discovery {
         }
     }
 
-    fn failed(&self, kind: FailureKind, what: String, help: &'static str) -> TokenFailure {
-        TokenFailure { kind, endpoint: self.host().to_owned(), what, help, retry_after: None }
+    fn failed(&self, kind: FailureKind, what: String, help: impl Into<Cow<'static, str>>) -> TokenFailure {
+        TokenFailure { kind, endpoint: self.host().to_owned(), what, help: help.into(), retry_after: None }
     }
 
     /// Once: the endpoint itself has the last word.
-    fn warn_of_methods(&self, metadata: &Metadata) {
+    fn warn_of_methods(&self, metadata: &Metadata, services: &str) {
         let Some(accepted) = &metadata.auth_methods else { return };
         let fits = self.methods.is_empty() || accepted.iter().any(|method| self.methods.contains(&method.as_str()));
         if !fits && !self.warned.swap(true, Ordering::Relaxed) {
             let (ours, accepted) = (self.methods[0], accepted.join(", "));
             tracing::warn!(
                 target: LOG,
+                service = services,
+                client_id = self.client_id.as_deref(),
                 issuer = self.host(),
                 "clients authenticate there by {accepted}, says the issuer; ours by {ours}: check `client_auth`"
             );
@@ -210,11 +242,15 @@ fn address(url: &Url, tls: &TlsTemplate, origin: UrlOrigin) -> Option<Address> {
 }
 
 /// The places of an issuer's metadata, in the order in which they are tried.
-fn well_known(issuer: &Url) -> [Url; 2] {
+fn well_known(issuer: &Url) -> [Url; 3] {
     // RFC 8414 §3.1 and OpenID Connect Discovery §4.1: a slash at the end goes first.
     let path = issuer.path.strip_suffix('/').unwrap_or(&issuer.path);
-    [format!("/.well-known/oauth-authorization-server{path}"), format!("{path}/.well-known/openid-configuration")]
-        .map(|path| Url { path, ..issuer.clone() })
+    let places = [
+        format!("/.well-known/oauth-authorization-server{path}"),
+        format!("{path}/.well-known/openid-configuration"),
+        format!("{path}/.well-known/oauth-authorization-server"),
+    ];
+    places.map(|path| Url { path, ..issuer.clone() })
 }
 
 /// How metadata call it (RFC 7591 §2, RFC 8705 §2); empty: there is no name for it.
@@ -242,21 +278,22 @@ mod tests {
     use crate::config::UrlAuthority;
 
     #[track_caller]
-    fn check(path: &str, first: &str, second: &str) {
+    fn check(path: &str, first: &str, second: &str, third: &str) {
         let authority = UrlAuthority { host: "idp.example".to_owned(), port: 8443, default_port: false };
         let issuer = Url { scheme: Scheme::Https, authority, path: path.to_owned(), query: None };
 
         let places = well_known(&issuer).map(|url| url.to_string());
 
-        assert_eq!(places, [first, second].map(|path| format!("https://idp.example:8443{path}")));
+        assert_eq!(places, [first, second, third].map(|path| format!("https://idp.example:8443{path}")));
     }
 
     #[test]
     fn metadata_are_looked_for_before_the_path_of_the_issuer_and_then_after_it() {
         let (oauth, openid) = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration");
-        check("", oauth, openid);
-        check("/", oauth, openid);
-        check("/realms/x", &format!("{oauth}/realms/x"), &format!("/realms/x{openid}"));
-        check("/realms/x/", &format!("{oauth}/realms/x"), &format!("/realms/x{openid}"));
+        check("", oauth, openid, oauth);
+        check("/", oauth, openid, oauth);
+        for path in ["/realms/x", "/realms/x/"] {
+            check(path, &format!("{oauth}/realms/x"), &format!("/realms/x{openid}"), &format!("/realms/x{oauth}"));
+        }
     }
 }

@@ -11,6 +11,7 @@ use super::discovery::{Discovery, Means};
 use super::first_tokens::FirstTokenLimiter;
 use super::grant::Families;
 use super::origin::UrlOrigin;
+use super::policy::Told;
 use super::request::TokenRequest;
 use super::request_limiter::SharedPlaces;
 use super::slot::Slot;
@@ -52,6 +53,8 @@ pub(crate) struct Slots {
     families: Families,
     /// Of services with many identities: they outlive a reload, so that those before and after it are ten together.
     first_tokens: Mutex<HashMap<ServiceName, Weak<FirstTokenLimiter>>>,
+    /// What each service's people were told of its tokens: that outlives a reload too.
+    told: Mutex<HashMap<ServiceName, Weak<Told>>>,
     /// Where the token requests of all entries' subjects wait for each other.
     places: SharedPlaces,
 }
@@ -132,15 +135,29 @@ impl Slots {
 
     /// The way in for first tokens of this service's identities.
     pub(crate) fn first_tokens(&self, service: &ServiceName) -> Arc<FirstTokenLimiter> {
-        let mut limiters = locked(&self.first_tokens);
-        if let Some(limiter) = limiters.get(service).and_then(Weak::upgrade) {
-            return limiter;
-        }
-        limiters.retain(|_, limiter| limiter.strong_count() > 0);
-        let limiter = Arc::default();
-        limiters.insert(service.clone(), Arc::downgrade(&limiter));
-        limiter
+        of_service(&self.first_tokens, service, FirstTokenLimiter::default)
     }
+
+    /// What this service's people were told of its tokens.
+    pub(in crate::credential) fn told(&self, service: &ServiceName) -> Arc<Told> {
+        of_service(&self.told, service, || Told::nothing(service.clone()))
+    }
+}
+
+/// What this service has, as long as a part of it holds that: the one that is there, or a new one.
+fn of_service<T>(
+    known: &Mutex<HashMap<ServiceName, Weak<T>>>,
+    service: &ServiceName,
+    make: impl FnOnce() -> T,
+) -> Arc<T> {
+    let mut known = locked(known);
+    if let Some(found) = known.get(service).and_then(Weak::upgrade) {
+        return found;
+    }
+    known.retain(|_, known| known.strong_count() > 0);
+    let made = Arc::new(make());
+    known.insert(service.clone(), Arc::downgrade(&made));
+    made
 }
 
 impl<T> WeakMap<T> {

@@ -3,6 +3,7 @@
 //! Promises that no secret of ours is in the text: what an endpoint says of a request may repeat what was in it, so
 //! its words are stripped, shortened and escaped before they are kept.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::code::Code;
@@ -15,7 +16,7 @@ pub(crate) struct TokenFailure {
     /// Host and port of the token endpoint.
     pub(in crate::credential) endpoint: String,
     pub(in crate::credential) what: String,
-    pub(in crate::credential) help: &'static str,
+    pub(in crate::credential) help: Cow<'static, str>,
     /// How long the endpoint asks to be left alone.
     pub(in crate::credential) retry_after: Option<Duration>,
 }
@@ -42,7 +43,7 @@ impl TokenFailure {
     /// The request could not be written.
     pub(in crate::credential) fn unready(endpoint: &str, NotAsked { what, help }: NotAsked) -> Self {
         let what = format!("was not asked: {what}");
-        Self { kind: FailureKind::Unready, endpoint: endpoint.to_owned(), what, help, retry_after: None }
+        Self { kind: FailureKind::Unready, endpoint: endpoint.to_owned(), what, help: help.into(), retry_after: None }
     }
 
     /// The word of our answer to a request that got no token because of this.
@@ -60,7 +61,7 @@ impl TokenFailure {
     }
 
     /// What to do about it.
-    pub(crate) fn help(&self) -> &'static str {
-        self.help
+    pub(crate) fn help(&self) -> &str {
+        &self.help
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Pure and bounded, as `answer` is: it reads what a stranger wrote, and says where our credentials go.
 
+use std::borrow::Cow;
+
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
@@ -37,7 +39,7 @@ pub(super) enum MetadataError {
     /// What is here can't be read, now.
     Unusable(String),
     /// It says what must not be followed: somebody must change the config, or the document.
-    Wrong(String, &'static str),
+    Wrong(String, Cow<'static, str>),
 }
 
 /// Reads what was found at one of the places where an issuer may have its metadata.
@@ -55,7 +57,7 @@ pub(super) fn read(answer: &TokenAnswer<'_>, expected: &Expected<'_>) -> Result<
         TokenAnswer { fields, .. } if is_compressed(fields) => unusable(answer.status, " compressed"),
         _ => unusable(answer.status, " with something that is no metadata in JSON"),
     })?;
-    expect_issuer(&document.issuer, expected)?;
+    expect_issuer(&document, expected)?;
     let token_endpoint = token_endpoint(&document, expected)?;
     Ok(Metadata { token_endpoint, auth_methods: auth_methods(document.token_endpoint_auth_methods_supported) })
 }
@@ -71,14 +73,42 @@ struct Document {
 }
 
 /// One issuer must not speak for another (RFC 8414 §3.3).
-fn expect_issuer(found: &Value, expected: &Expected<'_>) -> Result<(), MetadataError> {
-    match found.as_str() {
+fn expect_issuer(document: &Document, expected: &Expected<'_>) -> Result<(), MetadataError> {
+    match document.issuer.as_str() {
         Some(issuer) if issuer == expected.issuer => Ok(()),
         Some(issuer) => {
             let what = format!("has the metadata of the issuer `{}`, not of `{}`", quote(issuer), expected.issuer);
-            Err(MetadataError::Wrong(what, "write `issuer` exactly as its metadata does"))
+            Err(MetadataError::Wrong(what, cure(issuer, document, expected)))
         }
-        None => Err(MetadataError::Wrong("has metadata that name no `issuer`".to_owned(), HELP_TOKEN_URL)),
+        None => Err(MetadataError::Wrong("has metadata that name no `issuer`".to_owned(), HELP_TOKEN_URL.into())),
+    }
+}
+
+/// What to do about metadata of another issuer. To write that one in the config is a cure only where its metadata are looked
+/// for in the same place: those of a parent path, of `http`, or of a name with a placeholder would not be found there.
+fn cure(found: &str, document: &Document, expected: &Expected<'_>) -> Cow<'static, str> {
+    if found.contains(['{', '}']) {
+        return "they are of any tenant: name yours in `issuer`, or set `token_url` instead of it".into();
+    }
+    let place = |issuer: &str| {
+        let Url { scheme, authority, mut path, .. } = Url::endpoint(issuer)?;
+        if path.ends_with('/') {
+            path.pop();
+        }
+        Some((scheme, authority, path))
+    };
+    let ours = place(expected.issuer);
+    if place(found).is_some_and(|theirs| Some(theirs) == ours) {
+        return "write `issuer` exactly as its metadata does".into();
+    }
+    // Only one that is of the host that was named: what another host's metadata say is no reason to send a secret there.
+    let named = document.token_endpoint.as_str().filter(|endpoint| {
+        let theirs = Url::endpoint(endpoint).map(|url| (url.scheme, url.authority));
+        theirs.is_some() && theirs == ours.map(|(scheme, authority, _)| (scheme, authority))
+    });
+    match named {
+        Some(endpoint) => format!("set `token_url: {}` instead of `issuer`", quote(endpoint)).into(),
+        None => HELP_TOKEN_URL.into(),
     }
 }
 
@@ -86,16 +116,20 @@ fn token_endpoint(document: &Document, expected: &Expected<'_>) -> Result<Url, M
     // RFC 8705 §5: a client with a certificate goes where one is asked for.
     let alias = document.mtls_endpoint_aliases.get("token_endpoint").filter(|_| expected.certificate);
     let Some(named) = alias.unwrap_or(&document.token_endpoint).as_str() else {
-        return Err(MetadataError::Wrong("names no `token_endpoint` in its metadata".to_owned(), HELP_TOKEN_URL));
+        return Err(MetadataError::Wrong(
+            "names no `token_endpoint` in its metadata".to_owned(),
+            HELP_TOKEN_URL.into(),
+        ));
     };
     let Some(url) = Url::endpoint(named) else {
         let what = format!("names a `token_endpoint` that can't be asked: `{}`", quote(named));
-        return Err(MetadataError::Wrong(what, HELP_TOKEN_URL));
+        return Err(MetadataError::Wrong(what, HELP_TOKEN_URL.into()));
     };
     let downgrade = expected.scheme == Scheme::Https && url.scheme == Scheme::Http;
     if downgrade || (url.is_exposed() && !expected.plaintext) {
         let what = format!("names a `token_endpoint` without TLS: `{}`", quote(named));
-        return Err(MetadataError::Wrong(what, "credentials are not sent there; set `token_url` instead of `issuer`"));
+        let help = "credentials are not sent there; set `token_url` instead of `issuer`";
+        return Err(MetadataError::Wrong(what, help.into()));
     }
     Ok(url)
 }
@@ -176,13 +210,27 @@ mod tests {
 
     #[test]
     fn an_issuer_is_compared_byte_for_byte() {
-        for other in ["https://idp.example/realms/x/", "https://IDP.example/realms/x", "https://idp.example", ""] {
-            let document = json!({ "issuer": other, "token_endpoint": "https://idp.example/t" });
-            let text = format!(
-                "has the metadata of the issuer `{other}`, not of `{ISSUER}`; write `issuer` exactly as its metadata does"
-            );
+        let check = |other: &str, endpoint: &str, cure: &str| {
+            let document = json!({ "issuer": other, "token_endpoint": endpoint });
+            let text = format!("has the metadata of the issuer `{other}`, not of `{ISSUER}`; {cure}");
             check_wrong(&document, &expected(), &text);
+        };
+        let endpoint = "https://idp.example/t";
+        for same in
+            ["https://idp.example/realms/x/", "https://IDP.example/realms/x", "https://idp.example:443/realms/x"]
+        {
+            check(same, endpoint, "write `issuer` exactly as its metadata does");
         }
+        let cure = "set `token_url: https://idp.example/t` instead of `issuer`";
+        for other in ["https://idp.example", "http://idp.example/realms/x", "https://idp.example/realms/y", "idp", ""] {
+            check(other, endpoint, cure);
+        }
+        let cure = "set `token_url` instead of `issuer`";
+        for elsewhere in ["https://evil.example/t", "http://idp.example/t", "https://idp.example:8443/t", "/t"] {
+            check("https://idp.example", elsewhere, cure);
+        }
+        let cure = "they are of any tenant: name yours in `issuer`, or set `token_url` instead of it";
+        check("https://idp.example/{tenantid}/v2.0", endpoint, cure);
         let nameless = json!({ "token_endpoint": "https://idp.example/t" });
         let text = "has metadata that name no `issuer`; set `token_url` instead of `issuer`";
         check_wrong(&nameless, &expected(), text);

@@ -13,13 +13,17 @@
 //!
 //! Where each request says on whose behalf it is made, the entry has a slot for each subject: [`Subjects`].
 
+mod advice;
 pub(in crate::credential) mod answer;
 pub(in crate::credential) mod as_used;
 mod assertion;
+pub(in crate::credential) mod attempt;
+mod basic_pair;
 mod bearer;
 pub(in crate::credential) mod call;
 mod challenge;
 mod client;
+mod complaint;
 mod connections;
 mod counts;
 mod discovery;
@@ -35,6 +39,7 @@ mod obtained;
 pub(in crate::credential) mod origin;
 pub(in crate::credential) mod policy;
 pub(crate) mod refresh;
+mod refusal;
 mod request;
 mod request_limiter;
 mod schedule;

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::runtime::Handle;
 
+use super::answer::Oddities;
 use super::dpop::token_type;
 use super::failure::TokenFailure;
 use super::grant::Claim;
@@ -21,6 +22,8 @@ pub(crate) struct Obtained {
     pub(crate) expires_at: SystemTime,
     /// What it is good for, if the endpoint says so.
     pub(crate) scope: Option<String>,
+    /// What people should know of it all the same.
+    pub(crate) oddities: Oddities,
 }
 
 /// Why a command gets no token.
@@ -41,7 +44,7 @@ impl Slot {
     pub(crate) async fn obtain(&self) -> Result<Obtained, ObtainError> {
         Claim::commit_all(self.claim()?, &Handle::current());
         let begun = self.source.begin().await;
-        let granted = begun(self.policies.timeout()).await?;
+        let granted = begun(self.policies.attempt()).await?;
         let stated = granted.life.unwrap_or_else(|| self.policies.default_lifetime());
         let lifetime = self.source.ends().map_or(stated, |ends| stated.min(ends.since(granted.sent)));
         Ok(Obtained {
@@ -51,6 +54,7 @@ impl Slot {
             lifetime,
             expires_at: (granted.sent + lifetime).wall(),
             scope: granted.scope,
+            oddities: granted.oddities,
         })
     }
 }
@@ -65,7 +69,7 @@ impl ObtainError {
     }
 
     /// What to do about it.
-    pub(crate) fn help(&self) -> &'static str {
+    pub(crate) fn help(&self) -> &str {
         match self {
             Self::Unclaimed(_) => "end the process that has it, or ask its admin port for a probe",
             Self::Failed(failure) => failure.help(),

@@ -10,8 +10,10 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::answer::Granted;
+use super::answer::{Granted, Oddities};
+use super::attempt::TokenAttempt;
 use super::failure::{FailureKind, TokenFailure};
+use super::policy::RefreshPolicies;
 use super::request_limiter::RequestPermit;
 use super::schedule::{APART, Novelty, Schedule};
 use super::signals::RefreshSignals;
@@ -112,7 +114,13 @@ impl Refresher {
         // A request with several tokens is stamped with the newest: it has carried each that is not newer than that.
         let concerns_ours = state.generation() != 0 && rejected >= state.generation();
         if concerns_ours && self.schedule.rejected(now) {
-            tracing::info!(target: LOG, endpoint = self.source.host(), "the service refuses the token, fetching another");
+            tracing::info!(
+                target: LOG,
+                service = slot.policies.services(),
+                client_id = self.source.client_id(),
+                endpoint = self.source.host(),
+                "the service refuses the token, fetching another"
+            );
             slot.publish(State { replacing: true, ..self.planned(&state) });
             return Some(true);
         }
@@ -132,9 +140,9 @@ impl Refresher {
         if self.is_needless()? {
             return Some(());
         }
-        let timeout = self.begin()?;
+        let attempt = self.begin()?;
         let fetched = tokio::select! {
-            fetched = begun(timeout) => fetched,
+            fetched = begun(attempt) => fetched,
             () = self.signals.until_gone(), if !source.is_heard_out() => return None,
         };
         // The permits are held until the end is published: so many are under way, and none that only looks as if it were over.
@@ -170,10 +178,10 @@ impl Refresher {
         Some(self.source.is_on_demand() && !state.replacing && self.signals.withdraw())
     }
 
-    fn begin(&self) -> Option<Duration> {
+    fn begin(&self) -> Option<TokenAttempt> {
         let slot = self.slot.upgrade()?;
         slot.publish(State { in_flight: true, ..self.planned(&slot.state()) });
-        Some(slot.policies.timeout())
+        Some(slot.policies.attempt())
     }
 
     fn end(&mut self, fetched: Result<Granted, TokenFailure>) -> Option<()> {
@@ -199,7 +207,13 @@ impl Refresher {
 
     fn unavailable(&self, what: &str, help: &'static str) -> TokenFailure {
         let endpoint = self.source.host().to_owned();
-        TokenFailure { kind: FailureKind::Unavailable, endpoint, what: what.to_owned(), help, retry_after: None }
+        TokenFailure {
+            kind: FailureKind::Unavailable,
+            endpoint,
+            what: what.to_owned(),
+            help: help.into(),
+            retry_after: None,
+        }
     }
 
     fn succeed(&mut self, slot: &Slot, before: &State, mut granted: Granted) {
@@ -207,10 +221,11 @@ impl Refresher {
             let stated = granted.life.unwrap_or_else(|| slot.policies.default_lifetime());
             granted.life = Some(stated.min(ends.since(granted.sent)));
         }
+        self.warn_of(&granted.oddities, &slot.policies);
         let (token, novelty) = succeed_to(before.token.as_deref(), granted, slot.policies.default_lifetime());
         let ahead = slot.policies.ahead(token.life);
         self.schedule.succeeded(&token, novelty, ahead, fastrand::f64(), Moment::now());
-        self.log_success(before, &token);
+        self.log_success(before, &token, &slot.policies);
 
         let state = State {
             token: Some(Arc::new(token)),
@@ -225,7 +240,14 @@ impl Refresher {
         let now = Moment::now();
         self.schedule.failed(&failure, now);
         let retry_in = self.schedule.due().map_or(0, |due| due.since(now).as_secs());
-        tracing::warn!(target: LOG, code = failure.code().word(), retry_in, "{failure}");
+        tracing::warn!(
+            target: LOG,
+            service = slot.policies.services(),
+            client_id = self.source.client_id(),
+            code = failure.code().word(),
+            retry_in,
+            "{failure}"
+        );
 
         let ended = self.ended(before);
         let state = State { failure: Some(Arc::new(failure)), failures: before.failures + 1, ..ended };
@@ -242,12 +264,29 @@ impl Refresher {
         State { attempts: before.ending(), in_flight: false, replacing: false, ..self.planned(before) }
     }
 
-    fn log_success(&self, before: &State, token: &Token) {
-        let (endpoint, seconds) = (self.source.host(), token.life.as_secs());
+    fn log_success(&self, before: &State, token: &Token, policies: &RefreshPolicies) {
+        let (client_id, endpoint) = (self.source.client_id(), self.source.host());
+        let seconds = token.life.as_secs();
         if before.token.is_none() || before.failure.is_some() {
-            tracing::info!(target: LOG, endpoint, seconds, "token obtained");
+            let service = policies.services();
+            tracing::info!(target: LOG, service, client_id, endpoint, seconds, "token obtained");
         } else {
-            tracing::debug!(target: LOG, endpoint, seconds, "token refreshed");
+            tracing::debug!(target: LOG, service = policies.services(), client_id, endpoint, seconds, "token refreshed");
+        }
+    }
+
+    /// Once a service: what is odd about one token is so about the next.
+    fn warn_of(&self, oddities: &Oddities, policies: &RefreshPolicies) {
+        let (client_id, endpoint) = (self.source.client_id(), self.source.host());
+        if let Some((what, help)) = oddities.of_life()
+            && let Some(service) = policies.to_tell_of_life()
+        {
+            tracing::warn!(target: LOG, service, client_id, endpoint, "{what}; {help}");
+        }
+        if let Some((what, help)) = oddities.of_scopes()
+            && let Some(service) = policies.to_tell_of_scopes()
+        {
+            tracing::warn!(target: LOG, service, client_id, endpoint, "{what}; {help}");
         }
     }
 }

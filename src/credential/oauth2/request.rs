@@ -4,17 +4,20 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use http::{HeaderName, Method};
 
+use super::advice::Given;
 use super::answer::{self, AnswerExpectation, Granted};
+use super::attempt::{TokenAttempt, TokenTypes};
 use super::call::{Address, Heard, TimeBudget};
 use super::client::Client;
 use super::dpop::{ProofKey, Prover};
 use super::failure::{NotAsked, TokenFailure};
 use super::form::{TokenForm, WrittenRequest};
 use super::grant::{Claim, Families, Grant, Input};
+use super::policy::RefreshPolicies;
 use super::source::{Beginning, Begun, Holdup, TokenSource};
 use super::state_file::ClaimError;
 use super::token_endpoint::TokenEndpoint;
@@ -32,6 +35,8 @@ pub(super) struct TokenRequest {
     grant: Grant,
     wanted: Wanted,
     certificate: Option<[u8; 32]>,
+    /// What of it the endpoint may refuse.
+    given: Given,
     /// `None`: whoever has a token of the entry may use it.
     prover: Option<Prover>,
 }
@@ -59,8 +64,9 @@ impl TokenRequest {
         let client = Client::compile(written, certificate, inputs, report);
         let grant = Grant::compile(written, families, inputs, report);
         let certificate = certificate.map(|certificate| certificate.leaf.sha256);
+        let given = Given::of(written, certificate.is_some());
         let prover = written.dpop.then(|| Prover::new(Arc::new(ProofKey::generate())));
-        Some(Self { endpoint, client: client?, grant: grant?, wanted: Wanted::of(written), certificate, prover })
+        Some(Self { endpoint, client: client?, grant: grant?, wanted: Wanted::of(written), certificate, given, prover })
     }
 
     /// Digests all that decides which token it brings, but for where it is sent.
@@ -75,6 +81,11 @@ impl TokenRequest {
         self.grant.subject_field()
     }
 
+    /// The client's name at the endpoint.
+    pub(super) fn client_id(&self) -> Option<&str> {
+        self.client.id()
+    }
+
     /// The key that its tokens are bound to (DPoP).
     pub(super) fn proof_key(&self) -> Option<&Arc<ProofKey>> {
         self.prover.as_ref().map(Prover::key)
@@ -85,12 +96,12 @@ impl TokenRequest {
     /// A refresh token is waited for first. Whoever has it may take all of its own `timeout`, and no part of that is ours.
     pub(super) async fn begin<'a>(&'a self, subject: Option<&'a Secret>) -> Begun<'a> {
         let input = self.grant.input(subject).await;
-        Box::new(move |timeout| Box::pin(self.exchange(timeout, input)))
+        Box::new(move |attempt| Box::pin(self.exchange(attempt, input)))
     }
 
-    async fn exchange(&self, timeout: Duration, mut input: Input<'_>) -> Result<Granted, TokenFailure> {
-        let patience = TimeBudget::of(timeout);
-        let address = self.endpoint.find(patience).await?;
+    async fn exchange(&self, attempt: TokenAttempt, mut input: Input<'_>) -> Result<Granted, TokenFailure> {
+        let patience = TimeBudget::of(attempt.timeout);
+        let address = self.endpoint.find(patience, &attempt.services).await?;
         let mut sent = self.send(&address, &input, patience).await?;
         if self.prover.is_some() && answer::wants_nonce(&sent.1.answer()) {
             // Once: the nonce that came with this answer is in the next proof.
@@ -101,7 +112,7 @@ impl TokenRequest {
         if let Some(refresh_token) = answer::refresh_token(&heard.answer()) {
             input.replace(refresh_token).await;
         }
-        answer::read(&heard.answer(), &self.asked(&address, &written, &heard), SystemTime::now())
+        answer::read(&heard.answer(), &self.asked(&address, &written, &heard, attempt.types), SystemTime::now())
     }
 
     async fn send(
@@ -176,13 +187,22 @@ impl TokenRequest {
         Ok(form)
     }
 
-    fn asked<'a>(&'a self, address: &'a Address, written: &'a WrittenRequest, heard: &Heard) -> AnswerExpectation<'a> {
+    fn asked<'a>(
+        &'a self,
+        address: &'a Address,
+        written: &'a WrittenRequest,
+        heard: &Heard,
+        types: TokenTypes,
+    ) -> AnswerExpectation<'a> {
         AnswerExpectation {
             endpoint: address.host(),
             secrets: &written.secrets,
             certificate: self.certificate,
             proof_key: self.proof_key().map(|key| key.thumbprint()),
-            origin: address.origin(),
+            given: &self.given,
+            learnt: address.learnt(),
+            scope: self.wanted.scope.as_deref(),
+            types,
             sent: heard.sent,
         }
     }
@@ -195,6 +215,16 @@ impl TokenSource for TokenRequest {
 
     fn host(&self) -> &str {
         self.endpoint.host()
+    }
+
+    fn client_id(&self) -> Option<&str> {
+        self.client_id()
+    }
+
+    fn serves(&self, services: &Arc<RefreshPolicies>) {
+        if let Some(token) = self.grant.refresh_token() {
+            token.serves(services);
+        }
     }
 
     fn proof_key(&self) -> Option<&Arc<ProofKey>> {
@@ -291,13 +321,13 @@ mod tests {
     }
 
     #[test]
-    fn basic_encodes_id_and_secret_as_a_form_does_before_it_joins_them() {
+    fn basic_encodes_id_and_secret_before_it_joins_them() {
         let mut method = oauth2();
         method.client_id = Some("odd:id%".to_owned());
         method.client_auth = ClientAuth::Basic(secret("p ä&ss"));
 
-        // odd%3Aid%25:p+%C3%A4%26ss
-        check(&method, Some("Basic b2RkJTNBaWQlMjU6cCslQzMlQTQlMjZzcw=="), "grant_type=client_credentials");
+        // odd%3Aid%25:p%20%C3%A4%26ss
+        check(&method, Some("Basic b2RkJTNBaWQlMjU6cCUyMCVDMyVBNCUyNnNz"), "grant_type=client_credentials");
     }
 
     #[test]

@@ -160,7 +160,7 @@ mod tests {
 
     fn failure(kind: FailureKind, retry_after: Option<u64>) -> TokenFailure {
         let retry_after = retry_after.map(Duration::from_secs);
-        TokenFailure { kind, endpoint: "idp".to_owned(), what: "failed".to_owned(), help: "wait", retry_after }
+        TokenFailure { kind, endpoint: "idp".to_owned(), what: "failed".to_owned(), help: "wait".into(), retry_after }
     }
 
     /// A token fetched in no time, with this `chance`: seconds until it is refreshed.

@@ -253,7 +253,8 @@ impl Slot {
             }
         };
         let endpoint = self.source.host().to_owned();
-        let failure = TokenFailure { kind: FailureKind::Unavailable, endpoint, what, help, retry_after: None };
+        let failure =
+            TokenFailure { kind: FailureKind::Unavailable, endpoint, what, help: help.into(), retry_after: None };
         Error::Unavailable { failure: Arc::new(failure), retry_after: 1 }
     }
 

@@ -4,12 +4,13 @@ use std::future::ready;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::answer::Granted;
+use super::attempt::TokenAttempt;
 use super::dpop::ProofKey;
 use super::failure::TokenFailure;
 use super::grant::Claim;
+use super::policy::RefreshPolicies;
 use super::state_file::ClaimError;
 use crate::clock::Moment;
 
@@ -21,6 +22,14 @@ pub(crate) trait TokenSource: Send + Sync {
 
     /// Host and port, for people.
     fn host(&self) -> &str;
+
+    /// The client's name there, for people.
+    fn client_id(&self) -> Option<&str> {
+        None
+    }
+
+    /// Whose tokens they are: for what it has to say when nobody has asked.
+    fn serves(&self, _services: &Arc<RefreshPolicies>) {}
 
     /// The key that its tokens are bound to (DPoP).
     fn proof_key(&self) -> Option<&Arc<ProofKey>> {
@@ -73,7 +82,7 @@ pub(crate) enum Holdup {
 }
 
 /// The begin of one that needs nothing for itself alone.
-pub(crate) fn at_once<'a>(fetch: impl FnOnce(Duration) -> Fetch<'a> + 'a) -> Beginning<'a> {
+pub(crate) fn at_once<'a>(fetch: impl FnOnce(TokenAttempt) -> Fetch<'a> + 'a) -> Beginning<'a> {
     let begun: Begun<'a> = Box::new(fetch);
     Box::pin(ready(begun))
 }
@@ -81,9 +90,9 @@ pub(crate) fn at_once<'a>(fetch: impl FnOnce(Duration) -> Fetch<'a> + 'a) -> Beg
 /// A token request that is about to be made.
 pub(crate) type Beginning<'a> = Pin<Box<dyn Future<Output = Begun<'a>> + 'a>>;
 
-/// Makes the request, which is answered, or given up, within that time in all. What its answer brings may then have to be
+/// Makes the request, which is answered, or given up, within the attempt's `timeout` in all. What its answer brings may then have to be
 /// written, which has a limit of its own.
-pub(crate) type Begun<'a> = Box<dyn FnOnce(Duration) -> Fetch<'a> + 'a>;
+pub(crate) type Begun<'a> = Box<dyn FnOnce(TokenAttempt) -> Fetch<'a> + 'a>;
 
 /// A token request on its way.
 pub(crate) type Fetch<'a> = Pin<Box<dyn Future<Output = Result<Granted, TokenFailure>> + 'a>>;

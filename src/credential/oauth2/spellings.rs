@@ -25,19 +25,36 @@ impl Spellings {
     /// Words of the endpoint as they may be shown: stripped of our secrets, at most `longest` characters, escaped.
     pub(in crate::credential) fn quote(&self, words: &str, longest: usize) -> String {
         // Stripped first: cutting or escaping could leave half a secret that is no longer recognized.
-        let stripped = self.strip(words);
-        let mut characters = stripped.chars();
-        let mut shown: String = characters.by_ref().take(longest).flat_map(escaped).collect();
-        if characters.next().is_some() {
-            shown.push('…');
-        }
-        shown
+        shortened(&self.strip(words, |_| true), longest)
     }
 
-    fn strip(&self, words: &str) -> String {
+    /// As [`Spellings::quote`]; `None` where they hold a secret so short that stars in its place would tell it: what
+    /// stands around them is known.
+    pub(super) fn words(&self, words: &str, longest: usize) -> Option<String> {
+        Some(shortened(&self.stripped(words)?, longest))
+    }
+
+    /// A word that is meant for programs. It stays though a short secret is a part of it: a secret of `client` would
+    /// else take the `invalid_client` that says what is wrong.
+    pub(super) fn code(&self, code: &str, longest: usize) -> Option<String> {
+        let is_word = code.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.:".contains(&byte));
+        if !is_word || self.0.iter().any(|secret| secret.expose().eq_ignore_ascii_case(code)) {
+            return self.words(code, longest);
+        }
+        Some(shortened(&self.strip(code, |secret| !is_short(secret)), longest))
+    }
+
+    /// Words without our secrets, whole and as they were written; `None` as for [`Spellings::words`].
+    pub(super) fn stripped(&self, words: &str) -> Option<String> {
+        let is_told = self.0.iter().any(is_short) && self.strip(words, is_short) != words;
+        (!is_told).then(|| self.strip(words, |_| true))
+    }
+
+    fn strip(&self, words: &str, which: impl Fn(&Secret) -> bool) -> String {
+        let secrets: Vec<_> = self.0.iter().filter(|secret| which(secret)).collect();
         let mut found = Vec::new();
-        if !self.0.is_empty() {
-            self.find(&DecodedWords::plain(words), DEEPEST, &mut found);
+        if !secrets.is_empty() {
+            find(&secrets, &DecodedWords::plain(words), DEEPEST, &mut found);
         }
         found.sort_by_key(|range| (range.start, range.end));
         let mut stripped = String::with_capacity(words.len());
@@ -53,25 +70,39 @@ impl Spellings {
         stripped.push_str(words.get(done..).unwrap_or_default());
         stripped
     }
+}
 
-    /// Finds the secrets in a reading of the words, and in what becomes of it when it is decoded up to `depth` times.
-    fn find(&self, reading: &DecodedWords, depth: usize, found: &mut Vec<Range<usize>>) {
-        for secret in self.0.iter().map(|secret| secret.expose().as_bytes()) {
-            if secret.len() >= reading.shortest {
-                found.extend(reading.places(secret));
-            }
+/// Whether it is easily guessed from the words around it.
+fn is_short(secret: &Secret) -> bool {
+    secret.expose().len() < TOLD_BY_STARS
+}
+
+fn shortened(words: &str, longest: usize) -> String {
+    let mut characters = words.chars();
+    let mut shown: String = characters.by_ref().take(longest).flat_map(escaped).collect();
+    if characters.next().is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// Finds the secrets in a reading of the words, and in what becomes of it when it is decoded up to `depth` times.
+fn find(secrets: &[&Secret], reading: &DecodedWords, depth: usize, found: &mut Vec<Range<usize>>) {
+    for secret in secrets.iter().map(|secret| secret.expose().as_bytes()) {
+        if secret.len() >= reading.shortest {
+            found.extend(reading.places(secret));
         }
-        let Some(depth) = depth.checked_sub(1) else { return };
-        for (first, escape) in ESCAPES {
-            if let Some(decoded) = reading.unescaped(first, escape) {
-                self.find(&decoded, depth, found);
-            }
+    }
+    let Some(depth) = depth.checked_sub(1) else { return };
+    for (first, escape) in ESCAPES {
+        if let Some(decoded) = reading.unescaped(first, escape) {
+            find(secrets, &decoded, depth, found);
         }
-        for run in reading.base64_runs() {
-            // What stands before it may look like a part of it: then it begins at any of four places.
-            for skipped in 0..4 {
-                self.find(&reading.decoded(run.start + skipped..run.end, run.clone()), depth, found);
-            }
+    }
+    for run in reading.base64_runs() {
+        // What stands before it may look like a part of it: then it begins at any of four places.
+        for skipped in 0..4 {
+            find(secrets, &reading.decoded(run.start + skipped..run.end, run.clone()), depth, found);
         }
     }
 }
@@ -239,6 +270,9 @@ fn escaped(character: char) -> impl Iterator<Item = char> {
 /// Each with the byte that it begins with.
 const ESCAPES: [(u8, Escape); 3] = [(b'%', percent), (b'&', entity), (b'\\', backslash)];
 
+/// Bytes.
+const TOLD_BY_STARS: usize = 8;
+
 /// A base64 of an encoded pair, percent-encoded.
 const DEEPEST: usize = 3;
 
@@ -353,6 +387,24 @@ mod tests {
     #[test]
     fn a_secret_is_found_even_where_the_text_is_cut() {
         check(&["hunter2-hunter2"], "no hunter2-hunter2", 8, "no ***");
+    }
+
+    #[test]
+    fn words_that_hold_a_short_secret_are_left_out_and_codes_stay() {
+        let spellings = Spellings::of(["test", "long-enough"]);
+        let words = |words| spellings.words(words, 80);
+
+        assert_eq!(words("bad secret"), Some("bad secret".to_owned()));
+        assert_eq!(words("bad secret long-enough"), Some("bad secret ***".to_owned()));
+        for told in ["bad secret test", "this is a TEST", "t%65st", "bad dGVzdA==", "test long-enough"] {
+            assert_eq!(words(told), None, "{told}");
+        }
+        let code = |code| spellings.code(code, 80);
+        assert_eq!(code("invalid_test"), Some("invalid_test".to_owned()));
+        assert_eq!(code("got_long-enough"), Some("got_***".to_owned()));
+        for told in ["test", "Test", "no test", "test!"] {
+            assert_eq!(code(told), None, "{told}");
+        }
     }
 
     #[test]

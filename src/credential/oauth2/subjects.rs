@@ -105,7 +105,8 @@ impl Subjects {
 
     fn unavailable(&self, what: String, help: &'static str) -> Error {
         let endpoint = self.common.request.host().to_owned();
-        let failure = TokenFailure { kind: FailureKind::Unavailable, endpoint, what, help, retry_after: None };
+        let failure =
+            TokenFailure { kind: FailureKind::Unavailable, endpoint, what, help: help.into(), retry_after: None };
         Error::Unavailable { failure: Arc::new(failure), retry_after: 1 }
     }
 
@@ -232,6 +233,10 @@ impl TokenSource for OnBehalf {
 
     fn host(&self) -> &str {
         self.request.host()
+    }
+
+    fn client_id(&self) -> Option<&str> {
+        self.request.client_id()
     }
 
     fn is_on_demand(&self) -> bool {

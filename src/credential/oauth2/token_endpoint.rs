@@ -23,14 +23,14 @@ impl TokenEndpoint {
         }
     }
 
-    /// Where the next token request goes.
+    /// Where the next token request goes, for these services.
     ///
     /// # Errors
     /// When the issuer does not say, and never has.
-    pub(super) async fn find(&self, patience: TimeBudget) -> Result<Arc<Address>, TokenFailure> {
+    pub(super) async fn find(&self, patience: TimeBudget, services: &str) -> Result<Arc<Address>, TokenFailure> {
         match self {
             Self::Configured(address) => Ok(Arc::clone(address)),
-            Self::Discovered(discovery) => discovery.find(patience).await,
+            Self::Discovered(discovery) => discovery.find(patience, services).await,
         }
     }
 

@@ -9,10 +9,11 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::advice::{Given, Learnt};
 use super::answer::{self, AnswerExpectation, Granted, TokenAnswer};
+use super::attempt::TokenTypes;
 use super::failure::TokenFailure;
 use super::metadata::{self, Expected, MetadataError};
-use super::origin::UrlOrigin;
 use super::spellings::Spellings;
 use crate::clock::Moment;
 use crate::config::{Scheme, Url};
@@ -31,9 +32,10 @@ pub(crate) fn an_answer_is_a_token_or_a_reason(bytes: &[u8]) -> bool {
             assert!((1..=16 * 1024).contains(&token.len()), "{} bytes", token.len());
             assert!(granted.life.is_none_or(|life| life <= DAY), "{:?}", granted.life);
             expect_legible(granted.scope.as_deref().unwrap_or_default(), body);
+            granted.oddities.told().for_each(|(told, _)| expect_legible(&told, body));
             expect_same_again(granted, proof_key, body);
         }
-        Err(failure) => expect_legible(&failure.what, body),
+        Err(failure) => [&*failure.what, &*failure.help].iter().for_each(|shown| expect_legible(shown, body)),
     }
     let rotated = answer::refresh_token(&TokenAnswer { status: status(how), fields: &fields(how), body: Some(body) });
     assert!(rotated.is_none_or(|token| token.expose().bytes().all(|byte| byte.is_ascii_graphic())));
@@ -95,8 +97,17 @@ fn fields(how: u8) -> HeaderMap {
 
 fn read(status: StatusCode, fields: &HeaderMap, body: &[u8], proof_key: Option<&str>) -> Result<Granted, TokenFailure> {
     let secrets = Spellings::of([SECRET]);
-    let (endpoint, origin, sent) = ("https://idp.example/token", UrlOrigin::Written, Moment::now());
-    let asked = AnswerExpectation { endpoint, secrets: &secrets, certificate: None, proof_key, origin, sent };
+    let asked = AnswerExpectation {
+        endpoint: "https://idp.example/token",
+        secrets: &secrets,
+        certificate: None,
+        proof_key,
+        given: &Given::by_secret(),
+        learnt: Learnt::default(),
+        scope: Some("read write"),
+        types: TokenTypes::Expected,
+        sent: Moment::now(),
+    };
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
     answer::read(&TokenAnswer { status, fields, body: Some(body) }, &asked, now)
 }

@@ -38,7 +38,6 @@ use super::error::Unsent;
 use super::http::AnswerBody;
 use super::wire::{Wire, is_gone};
 use super::{Error, Outgoing, Spelling, scratch};
-use crate::tls::TlsFailure;
 
 /// An HTTP/1.1 connection between two requests: nothing is owed on either side. Made by [`Http1Connection::into_rest`] alone.
 pub(crate) struct AtRest(Box<Http1Connection>);
@@ -194,12 +193,21 @@ impl Http1Connection {
             if let Some(answer) = self.take_answer()? {
                 return Poll::Ready(Ok(answer));
             }
-            let read = ready!(self.poll_read(cx)).map_err(lost)?;
+            let read = ready!(self.poll_read(cx)).map_err(|error| self.wire.failure(error))?;
             if read == 0 {
                 let gone = self.gone.take().map(|error| error.to_string());
-                let why = gone.unwrap_or_else(|| self.download.shortfall().to_owned());
-                return Poll::Ready(Err(Error::Terminated(why)));
+                let what = gone.unwrap_or_else(|| self.download.shortfall().to_owned());
+                return Poll::Ready(Err(Error::Terminated(self.with_a_guess(what))));
             }
+        }
+    }
+
+    /// A first request that ends without a word is often one whose client certificate was not liked: in TLS 1.3 our side is
+    /// done before the other has looked at it.
+    fn with_a_guess(&self, what: String) -> String {
+        match self.wire.seen().why_silent().filter(|_| !self.used) {
+            Some(guess) => format!("{what}; {guess}"),
+            None => what,
         }
     }
 
@@ -259,7 +267,7 @@ impl Http1Connection {
                 scratch::keep_lines(self.upload.finish());
             }
             Poll::Ready(Err(UploadStuck::Connection(error))) if is_gone(&error) => self.gone = Some(error),
-            Poll::Ready(Err(UploadStuck::Connection(error))) => return Err(lost(error)),
+            Poll::Ready(Err(UploadStuck::Connection(error))) => return Err(self.wire.failure(error).into()),
             Poll::Ready(Err(UploadStuck::Body(error))) => return Err(Error::RequestBody(error.to_string())),
             Poll::Ready(Err(UploadStuck::Short)) => {
                 return Err(Error::RequestBody("the app's body is shorter than it said".to_owned()));
@@ -348,11 +356,6 @@ impl From<Malformed> for Error {
     fn from(malformed: Malformed) -> Self {
         Self::Protocol(malformed.0.to_owned())
     }
-}
-
-/// How a connection was lost before an answer came.
-fn lost(error: io::Error) -> Error {
-    TlsFailure::of(error).into()
 }
 
 /// What is read of an answer before it is written on: as much as one buffer holds.

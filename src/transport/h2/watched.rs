@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::tls::TlsFailure;
+use crate::tls::{Observation, TlsFailure};
 use crate::transport::Error;
 use crate::transport::wire::{Wire, is_gone};
 
@@ -68,7 +68,7 @@ impl AsyncRead for WatchedWire {
         let read = Pin::new(&mut this.wire).poll_read(cx, buffer);
         match &read {
             Poll::Ready(Ok(())) => this.watch.hear((buffer.filled().len() - before) as u64),
-            Poll::Ready(Err(error)) => this.watch.note(error),
+            Poll::Ready(Err(error)) => this.watch.note(error, this.wire.seen()),
             Poll::Pending => {}
         }
         read
@@ -128,8 +128,8 @@ impl Watch {
         self.read.set(self.read.get() + bytes);
     }
 
-    fn note(&self, error: &io::Error) {
-        if let Some(failure) = TlsFailure::within(error) {
+    fn note(&self, error: &io::Error, seen: &Observation) {
+        if let Some(failure) = TlsFailure::within(error, seen) {
             // The first one is the cause, whatever follows from it.
             self.verdict.get_or_init(|| failure.into());
         }

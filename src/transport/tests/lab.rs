@@ -240,7 +240,7 @@ impl Authorities {
         let mut config = builder.with_root_certificates(self.roots()).with_no_client_auth();
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         let server_name = ServerName::try_from("127.0.0.1").unwrap();
-        ClientTls { config: Arc::new(config), server_name, fingerprint: [0; 32] }
+        ClientTls::made_of(config, server_name)
     }
 
     fn roots(&self) -> Arc<RootCertStore> {

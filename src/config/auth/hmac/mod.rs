@@ -18,6 +18,7 @@ use super::{AnyText, Auth, CertificateUse, MethodRow};
 use crate::config::diagnostic::Reported;
 use crate::config::node::Node;
 use crate::config::read::{SectionFields, SectionReader, Wrong};
+use crate::config::secret_value::KeySecret;
 use crate::config::section::{section, words};
 use crate::config::value::{At, Size, Span};
 use crate::secret::Secret;
@@ -155,7 +156,7 @@ words! {
 section! {
     struct HmacKeys {
         /// The key that the service has too.
-        key: At<Secret>,
+        key: At<Secret> as At<KeySecret>,
         /// How the key is written.
         key_encoding: KeyEncoding = KeyEncoding::Utf8,
         /// The digest beneath the signature.

@@ -93,6 +93,8 @@ pub struct OAuth2 {
     pub token_header: HeaderName,
     /// Empty: the bare token.
     pub token_prefix: String,
+    /// Whether it is written how the token is sent, so that its type need not say it.
+    pub names_its_type: bool,
     /// When the token is refreshed.
     pub refresh_ahead: RefreshAhead,
     /// The life of a token that does not say how long it lives.
@@ -238,7 +240,9 @@ fn read(
     keys.check_proof(node, reader)?;
     let scope: Vec<String> = keys.scope.into_iter().map(String::from).filter(|scope| !scope.is_empty()).collect();
     let usual_prefix = if keys.dpop { "DPoP" } else { "Bearer" };
+    let names_its_type = ["token_header", "token_prefix"].iter().any(|key| node.entry(key).is_some());
     Ok(Some(Auth::OAuth2(Box::new(OAuth2 {
+        names_its_type,
         grant,
         endpoint,
         client_id: keys.client_id.map(|id| id.value),

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::config::csv::{self, Row};
+use crate::config::csv::{self, Cell, Row};
 use crate::config::diagnostic::{Report, Reported};
 use crate::config::mask;
 use crate::config::node::{MappingEntry, Node, NodeKey, Scalar, ScalarKind, Value};
@@ -74,11 +74,12 @@ fn read_header(file: u16, header: Row, known: &[&'static str], report: &mut Repo
     outcome.map(|()| keys)
 }
 
-/// An empty cell overrides nothing.
+/// An empty cell overrides nothing. White space around a value is no part of it, as in the first line: whoever lines
+/// columns up does not mean it.
 fn set(file: u16, span: Span, header: &[NodeKey], row: Row) -> Node {
-    let cells = header.iter().zip(row).filter(|(_, cell)| !cell.text.is_empty());
-    let entries =
-        cells.map(|(key, cell)| MappingEntry { key: key.clone(), value: text_node(at(file, cell.place), &cell.text) });
+    let cells = header.iter().zip(row).filter(|(_, cell)| !cell.text.trim().is_empty());
+    let value = |cell: Cell| text_node(at(file, cell.place), cell.text.trim());
+    let entries = cells.map(|(key, cell)| MappingEntry { key: key.clone(), value: value(cell) });
     Node { span, defined: span, value: Value::Mapping(entries.collect()) }
 }
 

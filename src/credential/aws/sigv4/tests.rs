@@ -12,6 +12,7 @@ use crate::config::auth::Signature;
 use crate::config::{Auth, Inputs, Secrets};
 use crate::credential::Slots;
 use crate::credential::tests::{load, outgoing};
+use crate::name::ServiceName;
 
 /// The signer of a service at this url, with these fields in its `auth`.
 fn signer(url: &str, fields: &str) -> SigV4Signer {
@@ -21,6 +22,7 @@ fn signer(url: &str, fields: &str) -> SigV4Signer {
     let slots = Slots::default();
     let material = Material {
         inputs: &Inputs::new(Secrets::Read),
+        name: &ServiceName::parse("api").expect("a name"),
         service,
         certificate: None,
         certificates: &BTreeMap::new(),

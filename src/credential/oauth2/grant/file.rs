@@ -3,8 +3,9 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
+use super::super::policy::RefreshPolicies;
 use super::super::state_file::{Lock, LockError, Locks, RefreshState};
 use super::saving::Saving;
 use crate::locked::locked;
@@ -20,6 +21,9 @@ pub(in crate::credential::oauth2) struct StateFile {
     /// Held by whoever writes, until it is noted what came of that: so the last to be noted is the last that was written.
     writing: Mutex<()>,
     writes: Mutex<Writes>,
+    client_id: Option<String>,
+    /// Of the entries that keep it here, for people.
+    services: Mutex<Vec<Weak<RefreshPolicies>>>,
 }
 
 /// The writes of one file, numbered as they begin. They may end in any order.
@@ -43,9 +47,23 @@ pub(super) struct StateWrite {
 }
 
 impl StateFile {
-    pub(super) fn new(path: PathBuf, locks: Arc<Locks>) -> Self {
-        let (lock, turn) = (Mutex::default(), AtomicU64::new(0));
-        Self { path, locks, lock, turn, writing: Mutex::default(), writes: Mutex::default() }
+    pub(super) fn new(path: PathBuf, locks: Arc<Locks>, client_id: Option<String>) -> Self {
+        let (lock, turn, services) = (Mutex::default(), AtomicU64::new(0), Mutex::default());
+        Self { path, locks, lock, turn, writing: Mutex::default(), writes: Mutex::default(), client_id, services }
+    }
+
+    /// The services of this entry keep it here.
+    pub(super) fn serves(&self, services: &Arc<RefreshPolicies>) {
+        let mut known = locked(&self.services);
+        known.retain(|known| known.strong_count() > 0 && !std::ptr::eq(known.as_ptr(), Arc::as_ptr(services)));
+        known.push(Arc::downgrade(services));
+    }
+
+    /// The names of those who keep it here, and of the client.
+    pub(super) fn owners(&self) -> (String, Option<&str>) {
+        let known: Vec<_> = locked(&self.services).iter().filter_map(Weak::upgrade).collect();
+        let services = known.iter().map(|policies| policies.services()).collect::<Vec<_>>().join(", ");
+        (services, self.client_id.as_deref())
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -100,7 +118,8 @@ impl StateFile {
             }
             writes.trouble = Some(text.as_str().into());
         }
-        tracing::error!(target: LOG, "{text}");
+        let (service, client_id) = self.owners();
+        tracing::error!(target: LOG, service, client_id, "{text}");
     }
 
     /// Replaces what it holds, unless another config has the file by now. Blocks.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::super::policy::RefreshPolicies;
 use super::super::source::Holdup;
 use super::super::state_file::{self, ClaimError, LockError};
 use super::claim::Claim;
@@ -34,7 +35,8 @@ impl RefreshToken {
         if let Some(file) = state_file.filter(|_| inputs.reads_secrets()) {
             check(file, report)?;
         }
-        let file = state_file.map(|file| Arc::new(families.file(state_file::resolved(&file.value))));
+        let file = state_file
+            .map(|file| Arc::new(families.file(state_file::resolved(&file.value), written.client_id.clone())));
         Some(Self { written: refresh_token.clone(), family: families.family(written, refresh_token), file })
     }
 
@@ -47,6 +49,10 @@ impl RefreshToken {
 
     pub(super) fn family(&self) -> &Arc<Family> {
         &self.family
+    }
+
+    pub(in crate::credential::oauth2) fn serves(&self, services: &Arc<RefreshPolicies>) {
+        self.file.iter().for_each(|file| file.serves(services));
     }
 
     pub(in crate::credential::oauth2) fn state_file(&self) -> Option<&Path> {

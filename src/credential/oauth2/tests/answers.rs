@@ -1,39 +1,50 @@
 //! Answers of token endpoints, good and bad.
 
+use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, DATE, RETRY_AFTER};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::super::advice::{Given, Learnt};
 use super::super::answer::{self, AnswerExpectation, Granted, TokenAnswer};
+use super::super::attempt::TokenTypes;
 use super::super::failure::{FailureKind, TokenFailure};
-use super::super::origin::UrlOrigin;
 use super::super::spellings::Spellings;
 use crate::clock::Moment;
 
-fn fields(fields: &[(HeaderName, &'static str)]) -> HeaderMap {
+pub(super) fn fields(fields: &[(HeaderName, &'static str)]) -> HeaderMap {
     fields.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect()
 }
 
-fn read(status: u16, fields: &HeaderMap, body: Option<&[u8]>) -> Result<Granted, TokenFailure> {
-    read_as(status, fields, body, None, UrlOrigin::Written)
+pub(super) fn read(status: u16, fields: &HeaderMap, body: Option<&[u8]>) -> Result<Granted, TokenFailure> {
+    read_with(status, fields, body, |_| {})
 }
 
-fn read_as(
+/// With another expectation.
+pub(super) fn read_with<'a>(
     status: u16,
     fields: &HeaderMap,
     body: Option<&[u8]>,
-    proof_key: Option<&str>,
-    origin: UrlOrigin,
+    change: impl FnOnce(&mut AnswerExpectation<'a>),
 ) -> Result<Granted, TokenFailure> {
     let answer = TokenAnswer { status: StatusCode::from_u16(status).expect("a status"), fields, body };
-    let secrets = Spellings::of(["hunter2"]);
-    let (certificate, sent) = (Some(CERTIFICATE), Moment::now());
-    let asked = AnswerExpectation { endpoint: "idp", secrets: &secrets, certificate, proof_key, origin, sent };
+    let mut asked = AnswerExpectation {
+        endpoint: "idp",
+        secrets: &SECRETS,
+        certificate: Some(CERTIFICATE),
+        proof_key: None,
+        given: &GIVEN,
+        learnt: Learnt::default(),
+        scope: None,
+        types: TokenTypes::Expected,
+        sent: Moment::now(),
+    };
+    change(&mut asked);
     answer::read(&answer, &asked, now())
 }
 
@@ -56,7 +67,7 @@ fn check_life(answer: &Value, seconds: Option<f64>) {
 }
 
 #[track_caller]
-fn check_failure(status: u16, body: &str, kind: FailureKind, text: &str) {
+pub(super) fn check_failure(status: u16, body: &str, kind: FailureKind, text: &str) {
     let failure = read(status, &HeaderMap::new(), Some(body.as_bytes())).expect_err(body);
 
     assert_eq!((failure.kind, failure.to_string().as_str()), (kind, text), "{status} {body}");
@@ -69,14 +80,60 @@ fn a_life_is_a_number_or_a_string_of_digits() {
     check_life(&token(json!(3600)), Some(3600.0));
     check_life(&token(json!("3600")), Some(3600.0));
     check_life(&token(json!(1.5)), Some(1.5));
-    check_life(&token(json!(0)), Some(0.0));
-    check_life(&token(json!(-5)), Some(0.0));
     check_life(&token(json!(86_401)), Some(86_400.0));
     check_life(&token(json!(1e300)), Some(86_400.0));
     check_life(&token(json!("99999999999999999999999")), Some(86_400.0));
-    for missing in [json!(null), json!("-5"), json!(""), json!("1h"), json!(true), json!([1]), json!({})] {
-        check_life(&token(missing), None);
+    check_life(&token(json!(null)), None);
+}
+
+/// What people are told of an answer that brings a token all the same.
+fn told<'a>(answer: &Value, change: impl FnOnce(&mut AnswerExpectation<'a>)) -> Vec<String> {
+    let granted = read_with(200, &HeaderMap::new(), Some(answer.to_string().as_bytes()), change).expect("a token");
+    granted.oddities.told().map(|(what, _)| what).collect()
+}
+
+#[test]
+fn a_life_that_is_none_counts_as_missing_and_is_told() {
+    let token = |expires_in: &Value| json!({ "access_token": "t", "expires_in": expires_in });
+
+    let odd = [json!(0), json!(0.0), json!(-1), json!(1e-12), json!("0"), json!("000"), json!("-5"), json!("1.5")];
+    for odd in odd.into_iter().chain([json!(""), json!("1h"), json!(true), json!([1]), json!({})]) {
+        check_life(&token(&odd), None);
+        let text = format!(
+            "the endpoint gives `expires_in` as {odd}, which is no time that a token lives and counts as missing"
+        );
+        assert_eq!(told(&token(&odd), |_| {}), [text]);
     }
+    // A token that says itself how long it lives needs no other.
+    let answer = json!({ "access_token": jwt(&json!({ "iat": 500, "exp": 1100 })), "expires_in": 0 });
+    check_life(&answer, Some(600.0));
+    for plain in [json!(1), json!("60"), json!(1e300), json!(null)] {
+        assert_eq!(told(&token(&plain), |_| {}), [""; 0], "{plain}");
+    }
+}
+
+#[track_caller]
+fn check_scopes(asked: Option<&str>, granted: Value, missing: &[&str]) {
+    let answer = json!({ "access_token": "t", "expires_in": 60, "scope": granted });
+
+    let names = missing.iter().map(|scope| format!("`{scope}`")).collect::<Vec<_>>().join(", ");
+    let expected = format!("the endpoint grants fewer scopes than `scope` asks for, without {names}");
+    let expected: Vec<_> = (!missing.is_empty()).then_some(expected).into_iter().collect();
+    assert_eq!(told(&answer, |expectation| expectation.scope = asked), expected, "{answer}");
+}
+
+#[test]
+fn scopes_that_were_asked_for_and_not_granted_are_told() {
+    check_scopes(Some("read write"), json!("read"), &["write"]);
+    check_scopes(Some("read write admin"), json!("other write"), &["read", "admin"]);
+    check_scopes(Some("read"), json!(""), &["read"]);
+    check_scopes(Some("read"), json!("Read"), &["read"]);
+    check_scopes(Some("read write"), json!("write  other read"), &[]);
+    check_scopes(Some("read"), json!(null), &[]);
+    check_scopes(Some("read"), json!(["read"]), &[]);
+    check_scopes(None, json!("read"), &[]);
+    // It stands for all that an administrator has granted.
+    check_scopes(Some("https://vault.example/.default"), json!("https://vault.example/read"), &[]);
 }
 
 #[test]
@@ -95,10 +152,71 @@ fn a_jwt_says_how_long_it_lives_if_the_answer_does_not() {
 
 #[test]
 fn a_type_is_bearer_in_any_case_or_missing() {
-    for token_type in [json!("Bearer"), json!("bearer"), json!("BEARER"), json!(null)] {
+    let bearer =
+        ["Bearer", "bearer", "BEARER", "BearerToken", "bearertoken", " Bearer ", "", " "].map(|word| json!(word));
+    for token_type in bearer.into_iter().chain([json!(null)]) {
         check_life(&json!({ "access_token": "t", "expires_in": 1, "token_type": token_type }), Some(1.0));
     }
-    check_life(&json!({ "access_token": "t", "expires_in": 1, "error": null }), Some(1.0));
+    check_life(&json!({ "access_token": "t", "expires_in": 1 }), Some(1.0));
+}
+
+#[test]
+fn any_type_will_do_where_the_config_says_how_the_token_is_sent_but_those_that_cannot_be_sent_so() {
+    let read = |token_type: &Value, types, proof_key| {
+        let answer = json!({ "access_token": "t", "token_type": token_type }).to_string();
+        read_with(200, &HeaderMap::new(), Some(answer.as_bytes()), |asked| {
+            (asked.types, asked.proof_key) = (types, proof_key);
+        })
+    };
+
+    for other in ["mac", "Token", "SSWS", "Bearer token", "urn:x"].map(|word| json!(word)) {
+        read(&other, TokenTypes::Any, None).expect("a token");
+        read(&other, TokenTypes::Expected, None).expect_err("another type");
+        read(&other, TokenTypes::Any, Some("our-thumbprint")).expect_err("not bound to our key");
+    }
+    for never in ["N_A", "n_a", "DPoP", "dpop"].map(|word| json!(word)) {
+        read(&never, TokenTypes::Any, None).expect_err("it can't be sent so");
+    }
+    read(&json!(7), TokenTypes::Any, None).expect_err("no type");
+}
+
+#[test]
+fn an_error_that_says_nothing_beside_a_token_is_none() {
+    for nothing in [json!(null), json!(""), json!(" ")] {
+        check_life(&json!({ "access_token": "t", "expires_in": 1, "error": nothing }), Some(1.0));
+        let refused = json!({ "error": nothing }).to_string();
+        let failure = read(200, &HeaderMap::new(), Some(refused.as_bytes())).expect_err("no token");
+        assert_eq!(failure.kind, FailureKind::Unavailable, "{refused}");
+    }
+}
+
+#[test]
+fn any_status_that_says_that_all_is_well_brings_a_token() {
+    for status in [200, 201, 202, 203, 299] {
+        read(status, &HeaderMap::new(), Some(br#"{"access_token":"t"}"#)).expect("a token");
+    }
+}
+
+#[test]
+fn a_byte_order_mark_before_it_counts_for_nothing() {
+    let token = read(200, &HeaderMap::new(), Some(b"\xef\xbb\xbf {\"access_token\":\"t\"}")).expect("a token");
+    assert_eq!(token.access_token.expose(), "t");
+    read(200, &HeaderMap::new(), Some(b"\xef\xbb\xbf\xef\xbb\xbf{\"access_token\":\"t\"}")).expect_err("two of them");
+}
+
+#[test]
+fn what_stands_around_a_token_is_no_part_of_it() {
+    for around in ["t", " t", "t\n", "\t\r\n t \n", "Bearer t", "bearer  t ", " BEARER t"] {
+        let answer = json!({ "access_token": around }).to_string();
+        let token = read(200, &HeaderMap::new(), Some(answer.as_bytes())).expect(around);
+        assert_eq!(token.access_token.expose(), "t", "{around:?}");
+    }
+    for broken in ["a b", "Bearer a b", "DPoP a", "Bearer\tt", " ", "Bearer ", "Bearer"] {
+        let answer = json!({ "access_token": broken }).to_string();
+        let read = read(200, &HeaderMap::new(), Some(answer.as_bytes()));
+        // The last is a token like any other word.
+        assert_eq!(read.is_ok(), broken.trim() == "Bearer", "{broken:?}");
+    }
 }
 
 #[test]
@@ -130,8 +248,10 @@ fn a_200_that_brings_no_usable_token_says_why() {
     unusable("{\"access_token\":\"a\\nb\"}", "with an `access_token` that is not all visible ASCII");
     unusable("{\"access_token\":\"a b\"}", "with an `access_token` that is not all visible ASCII");
     unusable("{\"access_token\":\"ä\"}", "with an `access_token` that is not all visible ASCII");
-    unusable("{\"access_token\":\"a\",\"token_type\":\"DPoP\"}", "with a token of type `DPoP`, not Bearer");
     unusable("{\"access_token\":\"a\",\"token_type\":1}", "with a `token_type` that is no text");
+    let other = "idp answered with a token of type `DPoP`, not Bearer; check that `token_url` is a token endpoint; with \
+                 `token_prefix` set, tokens of any type are sent after it";
+    check_failure(200, "{\"access_token\":\"a\",\"token_type\":\"DPoP\"}", FailureKind::Unavailable, other);
     let long = format!("{{\"access_token\":\"{}\"}}", "a".repeat(16_385));
     unusable(&long, "with an `access_token` of more than 16 KiB");
 }
@@ -156,7 +276,8 @@ fn a_token_bound_to_another_certificate_is_refused() {
 
 /// A token answer to a request with a proof.
 fn proven(body: &Value) -> Result<Granted, TokenFailure> {
-    read_as(200, &HeaderMap::new(), Some(body.to_string().as_bytes()), Some("our-thumbprint"), UrlOrigin::Written)
+    let body = body.to_string();
+    read_with(200, &HeaderMap::new(), Some(body.as_bytes()), |asked| asked.proof_key = Some("our-thumbprint"))
 }
 
 #[test]
@@ -201,77 +322,20 @@ fn only_a_400_asks_for_a_nonce() {
 }
 
 #[test]
-fn where_the_metadata_name_the_endpoint_they_are_what_to_look_at() {
-    let failure =
-        |status| read_as(status, &HeaderMap::new(), Some(b""), None, UrlOrigin::Metadata).expect_err("no token");
-
-    for status in [200, 302, 404, 405] {
-        assert_eq!(failure(status).help, "the metadata of `issuer` names it as the token endpoint, which it is not");
-    }
-    assert_eq!(failure(503).help, "it will be asked again");
-}
-
-#[test]
-fn what_the_endpoint_refuses_is_rejected() {
-    let body = r#"{"error":"invalid_client","error_description":"wrong secret hunter2"}"#;
-    let text =
-        "idp answered 401 `invalid_client` (wrong secret ***); check `client_id`, `client_secret` and `client_auth`";
-    check_failure(401, body, FailureKind::Rejected, text);
-
-    let kind = |status, body: &str| read(status, &HeaderMap::new(), Some(body.as_bytes())).expect_err(body).kind;
-    for status in [400, 401, 403, 404, 405] {
-        assert_eq!(kind(status, ""), FailureKind::Rejected, "{status}");
-        assert_eq!(kind(status, r#"{"error":"x"}"#), FailureKind::Rejected, "{status}");
-        assert_eq!(kind(status, r#"{"error":"temporarily_unavailable"}"#), FailureKind::Unavailable, "{status}");
-        assert_eq!(kind(status, r#"{"error":"server_error"}"#), FailureKind::Unavailable, "{status}");
-    }
-    assert_eq!(kind(200, r#"{"error":"invalid_scope","access_token":"t"}"#), FailureKind::Rejected);
-    assert_eq!(kind(200, r#"{"error":{}}"#), FailureKind::Rejected);
-    assert_eq!(kind(200, r#"{"error":"server_error"}"#), FailureKind::Unavailable);
-    for status in [201, 204, 301, 302, 307, 402, 408, 418, 429, 500, 502, 503] {
-        assert_eq!(kind(status, r#"{"error":"invalid_client"}"#), FailureKind::Unavailable, "{status}");
-        assert_eq!(kind(status, r#"{"access_token":"t"}"#), FailureKind::Unavailable, "{status}");
-    }
-}
-
-#[track_caller]
-fn check_clocks(date: &'static str, error: &str, differ: bool) {
-    let body = json!({ "error": error }).to_string();
-
-    let failure = read(400, &fields(&[(DATE, date)]), Some(body.as_bytes())).expect_err("a rejection");
-
-    assert_eq!(failure.help.starts_with("its clock and ours are more than a minute apart"), differ, "{date} {error}");
-}
-
-#[test]
-fn clocks_that_differ_are_told_where_a_jwt_may_have_been_refused_for_it() {
-    // Now is 13:46:40.
-    check_clocks("Mon, 12 Jan 1970 13:45:39 GMT", "invalid_client", true);
-    check_clocks("Mon, 12 Jan 1970 13:45:40 GMT", "invalid_client", false);
-    check_clocks("Mon, 12 Jan 1970 13:47:40 GMT", "invalid_client", false);
-    check_clocks("Mon, 12 Jan 1970 13:47:41 GMT", "invalid_grant", true);
-    check_clocks("Mon, 12 Jan 1970 13:47:41 GMT", "invalid_scope", false);
-    check_clocks("yesterday", "invalid_client", false);
-}
-
-#[test]
-fn a_redirect_is_not_followed() {
-    let text =
-        "idp answered 302 with an empty body; set `token_url` to the endpoint itself, redirects are not followed";
-    check_failure(302, "", FailureKind::Unavailable, text);
-}
-
-#[test]
 fn an_answer_that_is_too_long_or_compressed_is_not_read() {
     let json = br#"{"access_token":"t"}"#;
     let long = read(200, &HeaderMap::new(), None).expect_err("too long");
     let gzip = read(200, &fields(&[(CONTENT_ENCODING, "gzip")]), Some(json)).expect_err("compressed");
-    let plain = read(200, &fields(&[(CONTENT_ENCODING, "Identity")]), Some(json));
+    for none in ["Identity", "identity", "utf-8", "UTF-8", "none", "", "identity, utf-8"] {
+        read(200, &fields(&[(CONTENT_ENCODING, none)]), Some(json)).expect(none);
+    }
+    for coded in ["br", "GZIP", "x-gzip", "deflate", "zstd", "identity, gzip", "utf-8,br"] {
+        read(200, &fields(&[(CONTENT_ENCODING, coded)]), Some(json)).expect_err(coded);
+    }
     let rejected = read(400, &HeaderMap::new(), None).expect_err("rejected");
 
     assert_eq!(long.what, "answered 200 with more than 64 KiB");
     assert_eq!(gzip.what, "answered 200 compressed, though it was asked not to (`Accept-Encoding: identity`)");
-    assert!(plain.is_ok());
     assert_eq!(rejected.kind, FailureKind::Rejected);
 }
 
@@ -279,7 +343,7 @@ fn an_answer_that_is_too_long_or_compressed_is_not_read() {
 fn an_answer_of_another_kind_is_called_by_its_name() {
     let html = read(200, &fields(&[(CONTENT_TYPE, "text/html")]), Some(b"<html>")).expect_err("HTML");
 
-    assert_eq!(html.what, "answered 200 with something that is no token answer in JSON (text/html)");
+    assert_eq!(html.what, "answered 200 with something that is no token answer in JSON, but text/html");
 }
 
 #[track_caller]
@@ -323,6 +387,8 @@ proptest! {
 }
 
 const CERTIFICATE: [u8; 32] = [7; 32];
+static SECRETS: LazyLock<Spellings> = LazyLock::new(|| Spellings::of(["hunter2-hunter2"]));
+static GIVEN: LazyLock<Given> = LazyLock::new(Given::by_secret);
 
 #[test]
 fn a_refresh_token_is_kept_whatever_becomes_of_the_access_token() {

@@ -20,6 +20,7 @@ use crate::config::{self, Auth, Color, ConfigSource, Inputs, Report, Secrets};
 use crate::credential::{Credential, Material, Slots};
 use crate::demo::certificates::{CertificateAuthority, certificate_pem};
 use crate::name::CertificateName;
+use crate::name::ServiceName;
 use crate::tls::Certificate;
 
 /// A folder with a certificate, its key, and others' keys; configs are compiled in it.
@@ -114,6 +115,7 @@ services:
         Credential::compile(
             &Material {
                 inputs: &Inputs::new(Secrets::Read),
+                name: &ServiceName::parse("api").unwrap(),
                 service,
                 certificate,
                 certificates: &certificates,

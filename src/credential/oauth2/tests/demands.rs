@@ -7,7 +7,7 @@ use super::super::failure::FailureKind;
 use super::super::refresh;
 use super::super::slot::Slot;
 use super::super::source::{Beginning, TokenSource};
-use super::{Answer, FakeEndpoint, HOUR, RefreshPolicy};
+use super::{Answer, FakeEndpoint, HOUR, RefreshPolicy, policy_of};
 use crate::clock::Moment;
 use crate::credential::tests::oauth2;
 
@@ -38,7 +38,7 @@ impl TokenSource for OnDemand {
 /// A slot and its loop.
 fn running(endpoint: &Arc<FakeEndpoint>, ends: Option<Moment>) -> (Arc<Slot>, Arc<RefreshPolicy>) {
     let slot = Arc::new(Slot::new(Arc::new(OnDemand { endpoint: Arc::clone(endpoint), ends }), None, None));
-    let policy = Arc::new(RefreshPolicy::of(&oauth2()));
+    let policy = policy_of(&oauth2());
     slot.policies.join(&policy);
     tokio::task::spawn_local(refresh::run(Arc::downgrade(&slot)));
     (slot, policy)

@@ -11,7 +11,7 @@ use super::super::policy::RefreshPolicy;
 use super::super::refresh;
 use super::super::slot::Slot;
 use super::super::source::{Beginning, Begun, Holdup, TokenSource};
-use super::{Answer, FakeEndpoint, HOUR};
+use super::{Answer, FakeEndpoint, HOUR, policy_of};
 use crate::credential::tests::oauth2;
 
 /// The endpoint as it is seen by one of those who share a refresh token.
@@ -57,7 +57,7 @@ fn sharing(timeout: Duration) -> (Arc<Sharing>, Arc<Slot>, Arc<RefreshPolicy>) {
     let slot = Arc::new(Slot::new(source.clone(), None, None));
     let mut method = oauth2();
     method.timeout = timeout;
-    let policy = Arc::new(RefreshPolicy::of(&method));
+    let policy = policy_of(&method);
     slot.policies.join(&policy);
     (source, slot, policy)
 }

@@ -7,6 +7,7 @@ mod dpop;
 mod exchanges;
 mod leases;
 mod refreshes;
+mod refusals;
 mod sharing;
 mod stampede;
 mod waits;
@@ -17,13 +18,15 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::answer::Granted;
+use super::answer::{Granted, Oddities};
 use super::failure::{FailureKind, TokenFailure};
-use super::policy::RefreshPolicy;
+use super::policy::{RefreshPolicy, Told};
 use super::slot::Slot;
 use super::source::{Beginning, TokenSource, at_once};
 use crate::clock::Moment;
+use crate::config::auth::OAuth2;
 use crate::credential::tests::oauth2;
+use crate::name::ServiceName;
 use crate::secret::Secret;
 
 /// A token endpoint that answers what the test says, when the test says so.
@@ -110,19 +113,26 @@ impl TokenSource for FakeEndpoint {
 }
 
 fn granted(token: &str, sent: Moment, life: Option<Duration>) -> Granted {
-    Granted { access_token: Secret::new(token.to_owned()), sent, life, scope: None }
+    let access_token = Secret::new(token.to_owned());
+    Granted { access_token, sent, life, scope: None, oddities: Oddities::default() }
 }
 
 fn failure(kind: FailureKind) -> TokenFailure {
     let (endpoint, what) = ("idp.example".to_owned(), "answered 503".to_owned());
-    TokenFailure { kind, endpoint, what, help: "wait", retry_after: None }
+    TokenFailure { kind, endpoint, what, help: "wait".into(), retry_after: None }
+}
+
+/// The policy of the service `api`.
+pub(super) fn policy_of(written: &OAuth2) -> Arc<RefreshPolicy> {
+    let told = Told::nothing(ServiceName::parse("api").expect("a name"));
+    Arc::new(RefreshPolicy::of(written, Arc::new(told)))
 }
 
 /// A slot of this endpoint, with the policy that it goes by.
 pub(super) fn slot(endpoint: &Arc<FakeEndpoint>) -> (Arc<Slot>, Arc<RefreshPolicy>) {
     let endpoint: Arc<dyn TokenSource> = endpoint.clone();
     let slot = Arc::new(Slot::new(endpoint, None, None));
-    let policy = Arc::new(RefreshPolicy::of(&oauth2()));
+    let policy = policy_of(&oauth2());
     slot.policies.join(&policy);
     (slot, policy)
 }

@@ -205,7 +205,7 @@ async fn the_old_token_serves_while_a_refresh_fails() {
     let (slot, policy) = slot(&endpoint);
     let mut careful = crate::credential::tests::oauth2();
     careful.refresh_ahead = crate::config::auth::oauth2::RefreshAhead::Fixed(HOUR);
-    let careful = Arc::new(super::RefreshPolicy::of(&careful));
+    let careful = super::policy_of(&careful);
     slot.policies.join(&careful);
     run(&slot);
     endpoint.answer();

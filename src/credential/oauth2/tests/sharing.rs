@@ -10,6 +10,7 @@ use crate::config::value::Issuer;
 use crate::config::{self, At, Inputs, Report, Scheme, Secrets, Url};
 use crate::credential::tests::{load, oauth2};
 use crate::credential::{Material, Slots};
+use crate::name::ServiceName;
 use crate::secret::Secret;
 
 /// Each is compared with all before it: more than a million pairs.
@@ -40,6 +41,7 @@ fn of_a_million_pairs_of_methods_those_share_a_token_that_agree_on_every_field_o
 fn keyed(method: OAuth2, service: &config::ServiceConfig) -> (OAuth2, [u8; 32]) {
     let material = Material {
         inputs: &Inputs::new(Secrets::Read),
+        name: &ServiceName::parse("api").expect("a name"),
         service,
         certificate: None,
         certificates: &BTreeMap::new(),

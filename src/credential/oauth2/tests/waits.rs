@@ -12,7 +12,7 @@ use super::super::policy::RefreshPolicy;
 use super::super::refresh;
 use super::super::slot::{Slot, WaitError};
 use super::super::source::{Beginning, TokenSource};
-use super::{Answer, FakeEndpoint, HOUR, slot};
+use super::{Answer, FakeEndpoint, HOUR, policy_of, slot};
 use crate::code::Code;
 use crate::credential::Error;
 use crate::credential::tests::oauth2;
@@ -27,7 +27,7 @@ fn hasty_slot(endpoint: &Arc<FakeEndpoint>) -> (Arc<Slot>, Arc<RefreshPolicy>) {
     let slot = Arc::new(Slot::new(source, None, None));
     let mut hasty = oauth2();
     hasty.timeout = Duration::from_millis(1);
-    let policy = Arc::new(RefreshPolicy::of(&hasty));
+    let policy = policy_of(&hasty);
     slot.policies.join(&policy);
     (slot, policy)
 }
@@ -129,7 +129,7 @@ async fn a_refresher_that_panics_in_each_turn_rests_in_between() {
     let (panics, left) = (AtomicUsize::new(0), AtomicUsize::new(100));
     let source = Arc::new(Faulty { endpoint: Arc::clone(&endpoint), panics, left });
     let slot = Arc::new(Slot::new(source.clone(), None, None));
-    let policy = Arc::new(RefreshPolicy::of(&oauth2()));
+    let policy = policy_of(&oauth2());
     slot.policies.join(&policy);
 
     run(&slot);

@@ -111,8 +111,8 @@ impl Families {
         family
     }
 
-    pub(super) fn file(&self, path: PathBuf) -> StateFile {
-        StateFile::new(path, Arc::clone(&self.locks))
+    pub(super) fn file(&self, path: PathBuf, client_id: Option<String>) -> StateFile {
+        StateFile::new(path, Arc::clone(&self.locks), client_id)
     }
 
     /// Lets no further request begin, and resolves once the answers of those under way are heard, and on the disk.
@@ -245,8 +245,11 @@ impl Family {
     fn tell_of_hangs(&self) {
         for file in self.files().iter().filter(|file| file.is_being_written()) {
             let (path, seconds) = (file.path().display(), DISK.as_secs());
+            let (service, client_id) = file.owners();
             tracing::error!(
                 target: LOG,
+                service,
+                client_id,
                 "the state file `{path}` is still being written after {seconds} s: the process does not wait for its disk \
                  any longer, and the refresh token may be lost with it"
             );

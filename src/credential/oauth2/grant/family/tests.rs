@@ -53,7 +53,7 @@ async fn the_end_waits_for_what_is_on_its_way_to_the_disk() {
 async fn a_disk_that_hangs_does_not_hold_up_the_end_for_ever() {
     let families = Families::default();
     let family = families.family(&oauth2(), &secret("a"));
-    let file = Arc::new(families.file(PathBuf::from("state")));
+    let file = Arc::new(families.file(PathBuf::from("state"), None));
     family.keep_in(&file);
     let _hangs = StateWrite::begin(file, Saving::begin(&families.ending));
 
@@ -85,7 +85,7 @@ impl Found {
     /// Puts a config in force that names a file for each of these.
     async fn commit(&self, kept: &[Option<RefreshState>]) -> Vec<Arc<StateFile>> {
         let path = |number: usize| self.folder.path().join(number.to_string());
-        let files: Vec<_> = (0..kept.len()).map(|number| Arc::new(self.families.file(path(number)))).collect();
+        let files: Vec<_> = (0..kept.len()).map(|number| Arc::new(self.families.file(path(number), None))).collect();
         let claims = files.iter().zip(kept).map(|(file, kept)| Claim {
             family: Arc::clone(&self.family),
             file: Arc::clone(file),
@@ -190,7 +190,7 @@ async fn of_two_writes_whichever_comes_last_the_newest_is_on_the_disk() {
     let path = folder.path().join("state");
     let families = Families::default();
     let family = families.family(&oauth2(), &secret("a"));
-    let file = Arc::new(families.file(path.clone()));
+    let file = Arc::new(families.file(path.clone(), None));
     let claim = Claim { family: Arc::clone(&family), file: Arc::clone(&file), lock: file.lock(), kept: None };
     Claim::commit_all([claim], &Handle::current());
 
