@@ -34,7 +34,7 @@ pub(super) trait Responder: Send + Sync + 'static {
 
 /// Whether a client must present a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ClientCertificate {
+pub(super) enum ClientCertificatePolicy {
     Optional,
     Required,
 }
@@ -61,13 +61,13 @@ impl DemoServer {
 pub(super) fn server_tls(
     authority: &CertificateAuthority,
     own: &Issued,
-    certificate: ClientCertificate,
+    certificate: ClientCertificatePolicy,
 ) -> Result<ServerConfig, Error> {
     let roots = Arc::new(authority.roots()?);
     let verifier = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(tls::provider()));
     let verifier = match certificate {
-        ClientCertificate::Optional => verifier.allow_unauthenticated(),
-        ClientCertificate::Required => verifier,
+        ClientCertificatePolicy::Optional => verifier.allow_unauthenticated(),
+        ClientCertificatePolicy::Required => verifier,
     };
     let builder =
         ServerConfig::builder_with_provider(Arc::clone(tls::provider())).with_safe_default_protocol_versions()?;

@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::rand;
 
 use self::certificates::{CertificateAuthority, certificate_pem};
-use self::endpoint::{ClientCertificate, DemoServer, server_tls};
+use self::endpoint::{ClientCertificatePolicy, DemoServer, server_tls};
 use self::folder::Folder;
 use self::idp::{Idp, TOKEN_PATH};
 use self::service::DemoService;
@@ -54,7 +54,7 @@ impl Demo {
         let client_secret = random_hex()?;
 
         let service = DemoService { audience: AUDIENCE.to_owned(), verifier: signer.verifier() };
-        let service_tls = server_tls(&authority, &server, ClientCertificate::Required)?;
+        let service_tls = server_tls(&authority, &server, ClientCertificatePolicy::Required)?;
         let service = DemoServer::start(service_tls, service).await?;
 
         let idp = Idp {
@@ -64,7 +64,7 @@ impl Demo {
             scope: SCOPE.to_owned(),
             signer,
         };
-        let idp_tls = server_tls(&authority, &server, ClientCertificate::Optional)?;
+        let idp_tls = server_tls(&authority, &server, ClientCertificatePolicy::Optional)?;
         let idp = DemoServer::start(idp_tls, idp).await?;
 
         let folder = write_files(&authority, &client_secret, &config(&service, &idp))?;

@@ -40,7 +40,7 @@ pub(crate) type Spawn = Box<dyn Fn(&'static str, Pin<Box<dyn Future<Output = ()>
 /// published by what it is given, and does the rest.
 ///
 /// An error refuses the whole change, and nothing was published then.
-pub(crate) type Change = Rc<dyn Fn(Changed<'_>, &mut dyn FnMut(&dyn RightToPublish)) -> Result<(), String>>;
+pub(crate) type ChangeProcess = Rc<dyn Fn(Changed<'_>, &mut dyn FnMut(&dyn RightToPublish)) -> Result<(), String>>;
 
 /// What is changed.
 pub(crate) enum Changed<'a> {
@@ -112,7 +112,7 @@ pub(crate) struct Reloader {
     pub(crate) queue: mpsc::UnboundedReceiver<OutcomeSender>,
     pub(crate) watcher: Watcher,
     pub(crate) spawn: Spawn,
-    pub(crate) change: Change,
+    pub(crate) change: ChangeProcess,
 }
 
 /// What came of a load.

@@ -12,7 +12,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Change, Changed};
+use super::{ChangeProcess, Changed};
 use crate::credential::{Credential, Slot};
 use crate::snapshot::{Published, Service, Snapshot};
 
@@ -57,7 +57,7 @@ impl Switch {
 
     /// Waits until each new slot holds a token or the old one no longer does, and publishes the service; not if a
     /// later reload has published meanwhile, or the process has begun to end: the old pair serves what is left then.
-    pub(crate) async fn carry_out(self, published: Arc<Published>, change: Change) {
+    pub(crate) async fn carry_out(self, published: Arc<Published>, change: ChangeProcess) {
         let is_superseded = || published.current().load().generation != self.generation;
         while let Some((_, new)) = self.pairs.iter().find(|(old, new)| old.is_live() && !new.is_live()) {
             // Else a token that never comes would be asked for until the process ends, for a config that is gone.

@@ -10,12 +10,12 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
 
+use super::socket_file::SocketFile;
 use crate::blocking;
 use crate::config::ListenAddress;
 
@@ -25,14 +25,6 @@ pub(crate) enum ListeningSocket {
     Tcp(TcpListener),
     /// With the file to remove when it is closed; `None` if it was inherited.
     Unix(UnixListener, Option<SocketFile>),
-}
-
-/// The file of a unix socket that we made.
-#[derive(Debug)]
-pub(crate) struct SocketFile {
-    path: PathBuf,
-    /// As it was last set.
-    mode: AtomicU32,
 }
 
 /// An address that can't be listened on.
@@ -74,7 +66,7 @@ impl ListeningSocket {
         match self {
             Self::Tcp(socket) => socket.local_addr().map_or_else(|_| "?".to_owned(), |address| address.to_string()),
             // It was bound beside its path.
-            Self::Unix(_, Some(file)) => format!("unix:{}", file.path.display()),
+            Self::Unix(_, Some(file)) => format!("unix:{}", file.path().display()),
             Self::Unix(socket, None) => {
                 let address = socket.local_addr().ok();
                 let path = address.as_ref().and_then(|address| address.as_pathname());
@@ -111,7 +103,8 @@ impl ListeningSocket {
 
     /// Whether it is the socket at this path, however that is written.
     fn is_at(&self, path: &Path) -> bool {
-        let Self::Unix(_, Some(SocketFile { path: own, .. })) = self else { return false };
+        let Self::Unix(_, Some(file)) = self else { return false };
+        let own = file.path();
         if own == path {
             return true;
         }
@@ -127,18 +120,10 @@ impl ListeningSocket {
         }
     }
 
-    /// Sets who may connect to a unix socket that we made. Touches its file only where that is a change: most reloads
-    /// have nothing to do with it, and the file may be on a mount that hangs.
+    /// Sets who may connect to a unix socket that we made.
     pub(crate) fn set_mode(&self, mode: u32) {
-        let Self::Unix(_, Some(file)) = self else { return };
-        if file.mode.load(Ordering::Relaxed) == mode {
-            return;
-        }
-        let path = file.path.display();
-        let _mark = blocking::mark(format!("setting the mode of `{path}`"));
-        match fs::set_permissions(&file.path, fs::Permissions::from_mode(mode)) {
-            Ok(()) => file.mode.store(mode, Ordering::Relaxed),
-            Err(error) => tracing::warn!(%path, %error, "can't set the mode of a unix socket"),
+        if let Self::Unix(_, Some(file)) = self {
+            file.set_mode(mode);
         }
     }
 
@@ -169,16 +154,6 @@ impl ListeningSocket {
         match self {
             Self::Tcp(listener) => listener.set_nonblocking(true),
             Self::Unix(listener, _) => listener.set_nonblocking(true),
-        }
-    }
-}
-
-impl Drop for ListeningSocket {
-    fn drop(&mut self) {
-        if let Self::Unix(_, Some(SocketFile { path, .. })) = self {
-            let _mark = blocking::mark(format!("removing the socket `{}`", path.display()));
-            // One that somebody else removed is as gone. Not done elsewhere: late, it would remove what was bound meanwhile.
-            let _gone = fs::remove_file(path);
         }
     }
 }
@@ -263,8 +238,7 @@ fn bind_unix(path: &Path, mode: u32) -> io::Result<ListeningSocket> {
         let _left = fs::remove_file(&beside);
         return Err(error);
     }
-    let file = SocketFile { path: path.to_owned(), mode: AtomicU32::new(mode) };
-    Ok(ListeningSocket::Unix(socket.into(), Some(file)))
+    Ok(ListeningSocket::Unix(socket.into(), Some(SocketFile::made(path, mode)?)))
 }
 
 /// Binds a socket that nobody can connect to whom `mode` keeps out, not for a moment: on Linux the file gets what mode

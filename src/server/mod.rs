@@ -27,7 +27,8 @@ mod persistence;
 pub(crate) mod ports;
 pub(crate) mod progress;
 pub(crate) mod pulse;
-pub(crate) mod sockets;
+pub(crate) mod socket_file;
+mod sockets;
 mod start;
 pub(crate) mod stream;
 #[cfg(test)]

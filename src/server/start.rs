@@ -31,7 +31,7 @@ use crate::config::{self, Color, Config, ConfigSource, Ready};
 use crate::credential::{Slot, Slots};
 use crate::proxy;
 use crate::reload::watch::Watcher;
-use crate::reload::{Change, Changed, Loaded, Loader, Reloader, Reloads, Spawn, warn_of};
+use crate::reload::{ChangeProcess, Changed, Loaded, Loader, Reloader, Reloads, Spawn, warn_of};
 use crate::snapshot::{Published, Snapshot};
 use crate::telemetry::log::{self, Flush, LogSettings};
 use crate::telemetry::metrics::Metrics;
@@ -200,7 +200,7 @@ fn change(
     gate: &Arc<ConnectionLimit>,
     descriptors: u64,
     log: LogSettings,
-) -> Change {
+) -> ChangeProcess {
     let (lifecycle, sockets, gate) = (Rc::clone(lifecycle), Rc::clone(sockets), Arc::clone(gate));
     Rc::new(move |change, publish| {
         let changed = lifecycle.change(|right| {

@@ -82,7 +82,7 @@ impl<const LEAST: usize, const MOST: usize> FromText for Size<LEAST, MOST> {
 /// A number of KiB in the largest unit that it is a whole number of.
 fn shown(kib: usize) -> String {
     let units = [(30, "TiB"), (20, "GiB"), (10, "MiB")];
-    let unit = units.into_iter().find(|(bits, _)| kib >= 1 << bits && kib % (1 << bits) == 0);
+    let unit = units.into_iter().find(|(bits, _)| kib >= 1 << bits && kib.is_multiple_of(1 << bits));
     unit.map_or_else(|| format!("{kib}KiB"), |(bits, name)| format!("{}{name}", kib >> bits))
 }
 

@@ -26,7 +26,7 @@ use crate::config::{Color, ConfigSource, Overrides};
 use crate::credential::Slots;
 use crate::demo::certificates::{CertificateAuthority, certificate_pem};
 use crate::reload::watch::Watcher;
-use crate::reload::{Change, Changed, Loaded, Loader, Reloader, Reloads};
+use crate::reload::{ChangeProcess, Changed, Loaded, Loader, Reloader, Reloads};
 use crate::snapshot::{AnyTime, Published, Service, Snapshot};
 use crate::telemetry::metrics::Metrics;
 use crate::tls;
@@ -171,7 +171,11 @@ impl Running {
     }
 }
 
-fn change(refuse: &Rc<RefCell<Option<String>>>, committed: &Rc<Cell<usize>>, refused: &Rc<Cell<usize>>) -> Change {
+fn change(
+    refuse: &Rc<RefCell<Option<String>>>,
+    committed: &Rc<Cell<usize>>,
+    refused: &Rc<Cell<usize>>,
+) -> ChangeProcess {
     let (refuse, committed, refused) = (Rc::clone(refuse), Rc::clone(committed), Rc::clone(refused));
     Rc::new(move |changed, publish| {
         if let Some(error) = &*refuse.borrow() {
