@@ -20,7 +20,7 @@ pub(crate) fn every_section_counts(file: &[u8]) -> bool {
         Ok(read) => {
             assert_eq!(
                 read.len(),
-                begun.iter().filter(|label| **label == b"CERTIFICATE").count(),
+                begun.iter().filter(|label| [&b"CERTIFICATE"[..], b"X509 CERTIFICATE"].contains(*label)).count(),
                 "{}",
                 file.escape_ascii()
             );
@@ -64,10 +64,14 @@ fn certificates_of(file: &[u8]) -> Result<Vec<CertificateDer<'static>>, Certific
     Pem::read(file)?.certificates()
 }
 
-/// The labels of all lines that begin a section.
+/// The labels of all sections that begin, wherever they do.
 fn begun(file: &[u8]) -> Vec<&[u8]> {
-    let lines = file.split(|byte| b"\r\n".contains(byte));
-    let labels = lines.filter_map(|line| line.trim_ascii_end().strip_prefix(b"-----BEGIN ")?.strip_suffix(b"-----"));
+    let (begin, dashes) = (b"-----BEGIN ", b"-----");
+    let begins = file.windows(begin.len()).enumerate().filter(|(_, window)| window == begin);
+    let labels = begins.filter_map(|(at, _)| {
+        let rest = file.get(at + begin.len()..)?;
+        rest.get(..rest.windows(dashes.len()).position(|window| window == dashes)?)
+    });
     labels.collect()
 }
 

@@ -8,6 +8,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use crate::lab::client::{Request, exchange};
 use crate::lab::fault::{Fault, Gate, Received, Reply};
 use crate::lab::sidekey::Sidekey;
 use crate::lab::{Lab, until};
@@ -320,10 +321,12 @@ async fn a_folder_for_the_state_that_comes_later_is_taken_and_no_reload_finds_it
     until_sent(&endpoint, 1).await;
     std::fs::create_dir(lab.path("later")).unwrap();
     sidekey.until_logged("can't be written").await;
-    let demand =
-        crate::lab::client::Request::post("/api/services/payments/token/refresh", "").field("Sidekey-Admin", "1");
-    crate::lab::client::exchange(&sidekey.admin, demand).await;
-    until_kept(&lab, "later/token", "refresh-3").await;
+    until("the state", async || {
+        let demand = Request::post("/api/services/payments/token/refresh", "").field("Sidekey-Admin", "1");
+        exchange(&sidekey.admin, demand).await;
+        kept(&lab.path("later/token"))
+    })
+    .await;
 
     for level in ["all", "errors"] {
         let generation = sidekey.generation().await;
