@@ -9,11 +9,10 @@ mod client;
 mod completions;
 #[cfg(feature = "demo")]
 mod demo;
-#[cfg(not(feature = "demo"))]
-#[path = "no_demo.rs"]
-mod demo;
 mod explain;
 mod healthcheck;
+#[cfg(not(feature = "demo"))]
+mod no_demo;
 mod online;
 mod run;
 mod schema;
@@ -43,7 +42,11 @@ enum Command {
     /// Validate the config: every problem at once.
     Check(check::CheckArguments),
     /// Show the main job on embedded parts, with nothing to configure.
+    #[cfg(feature = "demo")]
     Demo(demo::DemoArguments),
+    /// Say which build has the demo.
+    #[cfg(not(feature = "demo"))]
+    Demo(no_demo::MissingDemoArguments),
     /// Say which service a request would go to, with what, and why.
     Explain(explain::ExplainArguments),
     /// Fetch a service's token, and show its type, lifetime and claims.
@@ -82,7 +85,10 @@ pub fn main() -> ExitCode {
     match cli.command.unwrap_or(Command::Run(cli.run)) {
         Command::Run(arguments) => run::run(arguments),
         Command::Check(arguments) => check::run(&arguments),
+        #[cfg(feature = "demo")]
         Command::Demo(arguments) => demo::run(&arguments),
+        #[cfg(not(feature = "demo"))]
+        Command::Demo(arguments) => no_demo::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Token(arguments) => token::run(&arguments),
         Command::Schema => schema::run(),

@@ -7,13 +7,13 @@ use clap::Args;
 use super::WRONG;
 
 #[derive(Debug, Args)]
-pub(super) struct DemoArguments {
+pub(super) struct MissingDemoArguments {
     /// Exit after the first request.
     #[arg(long)]
     once: bool,
 }
 
-pub(super) fn run(arguments: &DemoArguments) -> ExitCode {
+pub(super) fn run(arguments: &MissingDemoArguments) -> ExitCode {
     let command = if arguments.once { "demo --once" } else { "demo" };
     anstream::eprintln!(
         "error: this build has no demo: it was made with `--no-default-features`\n  \

@@ -12,7 +12,7 @@ use super::{Auth, CertificateUse, MethodRow, check_value};
 use crate::config::diagnostic::Reported;
 use crate::config::node::Node;
 use crate::config::read::{FromText, SectionFields, SectionReader, Wrong};
-use crate::config::section::{read_section, section};
+use crate::config::section::{read_section, section, words};
 use crate::config::value::{At, EndpointUrl, Size, Span, Url};
 use crate::secret::Secret;
 use profile::Profile;
@@ -31,6 +31,19 @@ pub struct AwsSigV4 {
     pub keys: AwsKeys,
     /// The most that is kept of a body to hash it, in bytes.
     pub max_signed_body: usize,
+    /// Whether bodies are signed; `None`: as is usual for the service.
+    pub payload: Option<At<SignedPayload>>,
+}
+
+words! {
+    /// `payload`: whether the signature covers the body.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum SignedPayload ("what a signature may say of the body") {
+        /// By its digest.
+        "signed" => Signed,
+        /// `UNSIGNED-PAYLOAD`, over TLS only.
+        "unsigned" => Unsigned,
+    }
 }
 
 /// What requests to AWS are signed with.
@@ -113,6 +126,8 @@ section! {
         web_identity: Option<At<WebIdentityKeys>> = None,
         /// The most that is kept of a body to hash it.
         max_signed_body: usize as Size<1, 1_048_576> = 8 << 20,
+        /// `unsigned` sends `UNSIGNED-PAYLOAD` for every body, over `https://` only; the default for `vpc-lattice-svcs`.
+        payload: Option<At<SignedPayload>> = None,
     }
 }
 
@@ -143,8 +158,9 @@ read_section!(ProfileKeys, WebIdentityKeys);
 fn read(fields: &mut SectionFields<'_>, node: &Node, reader: &mut SectionReader<'_>) -> Result<Option<Auth>, Reported> {
     let keys = AwsFields::from_fields(fields, reader)?;
     let (region, service, max_signed_body) = (keys.region.0.clone(), keys.service.0.clone(), keys.max_signed_body);
+    let payload = keys.payload;
     let keys = keys.source(node, reader)?;
-    Ok(Some(Auth::Signs(Signature::AwsSigV4(Box::new(AwsSigV4 { region, service, keys, max_signed_body })))))
+    Ok(Some(Auth::Signs(Signature::AwsSigV4(Box::new(AwsSigV4 { region, service, keys, max_signed_body, payload })))))
 }
 
 impl AwsFields {

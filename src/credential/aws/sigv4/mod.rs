@@ -24,7 +24,7 @@ use tracing::dispatcher::with_default;
 
 use super::sts::Lent;
 use crate::config::auth::AwsSigV4;
-use crate::config::auth::aws::{AwsKey, AwsKeys};
+use crate::config::auth::aws::{AwsKey, AwsKeys, SignedPayload};
 use crate::config::{Report, Scheme};
 use crate::credential::digest::{Digest, body_sha256};
 use crate::credential::oauth2::Slot;
@@ -39,7 +39,8 @@ pub(in crate::credential) struct SigV4Signer {
     service: String,
     /// Keeps paths as they are, and wants to be told what the body is.
     storage: bool,
-    need: BodyNeed,
+    /// `None`: bodies are not signed.
+    need: Option<BodyNeed>,
     keys: KeySource,
 }
 
@@ -63,9 +64,23 @@ impl SigV4Signer {
         };
         let storage = STORAGE.contains(&written.service.as_str());
         let most = written.max_signed_body;
-        let streams = storage && material.service.url.value.scheme == Scheme::Https;
-        let need =
-            if streams { BodyNeed::IfShort { most: most.min(LONGEST_SIGNED) } } else { BodyNeed::Whole { most } };
+        let protected = material.service.url.value.scheme == Scheme::Https;
+        let payload = match &written.payload {
+            Some(payload) if payload.value == SignedPayload::Unsigned && !protected => {
+                report
+                    .error(payload.span, "a body that is not signed needs TLS")
+                    .help("give the service an https:// url, or leave `payload` out");
+                return None;
+            }
+            Some(payload) => payload.value,
+            None if protected && written.service == LATTICE => SignedPayload::Unsigned,
+            None => SignedPayload::Signed,
+        };
+        let need = match payload {
+            SignedPayload::Unsigned => None,
+            SignedPayload::Signed if storage && protected => Some(BodyNeed::IfShort { most: most.min(LONGEST_SIGNED) }),
+            SignedPayload::Signed => Some(BodyNeed::Whole { most }),
+        };
         Some(Self { region: written.region.clone(), service: written.service.clone(), storage, need, keys })
     }
 
@@ -111,7 +126,8 @@ impl SigV4Signer {
     }
 
     fn body(&self, body: &RequestBody) -> Result<SignableBody<'static>, Error> {
-        if matches!(self.need, BodyNeed::IfShort { .. }) && !body.is_in_memory() {
+        let may_stream = !matches!(self.need, Some(BodyNeed::Whole { .. }));
+        if self.need.is_none() || may_stream && !body.is_in_memory() {
             return Ok(SignableBody::UnsignedPayload);
         }
         body_sha256(body).map(SignableBody::Precomputed)
@@ -123,7 +139,7 @@ impl SigV4Signer {
             settings.percent_encoding_mode = PercentEncodingMode::Single;
             settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
         }
-        if self.storage || WANTS_CHECKSUM.contains(&self.service.as_str()) {
+        if self.storage || self.need.is_none() || WANTS_CHECKSUM.contains(&self.service.as_str()) {
             settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
         }
         settings
@@ -136,9 +152,9 @@ impl Part for SigV4Signer {
     }
 
     fn digest(&self, digest: &mut Digest) {
-        let (BodyNeed::Whole { most } | BodyNeed::IfShort { most }) = self.need;
+        let most = self.need.map(|(BodyNeed::Whole { most } | BodyNeed::IfShort { most })| most.to_be_bytes());
         digest.list([b"aws_sigv4".as_slice(), self.region.as_bytes(), self.service.as_bytes()].into_iter());
-        digest.field(&most.to_be_bytes());
+        digest.list(most.iter());
         match &self.keys {
             KeySource::Fixed { written: AwsKey { id, secret, session_token }, .. } => {
                 let token = session_token.iter().map(|token| token.expose().as_bytes());
@@ -166,7 +182,7 @@ impl Part for SigV4Signer {
     }
 
     fn body_needed(&self) -> Option<BodyNeed> {
-        Some(self.need)
+        self.need
     }
 
     fn slot(&self) -> Option<&Arc<Slot>> {
@@ -210,7 +226,10 @@ const LONGEST_SIGNED: usize = 64 << 10;
 /// S3 by its names: a path is a key there, every byte of it.
 const STORAGE: [&str; 3] = ["s3", "s3-object-lambda", "s3-outposts"];
 
-/// Others that want to be told the body's digest (OpenSearch Serverless, Glacier).
-const WANTS_CHECKSUM: [&str; 2] = ["aoss", "glacier"];
+/// VPC Lattice, which takes no signature over a body, and wants to be told so.
+const LATTICE: &str = "vpc-lattice-svcs";
+
+/// Others that want to be told the body's digest (OpenSearch Serverless, Glacier; Lattice without TLS).
+const WANTS_CHECKSUM: [&str; 3] = ["aoss", "glacier", LATTICE];
 
 static FIELDS: [HeaderName; 4] = AwsSigV4::FIELDS;

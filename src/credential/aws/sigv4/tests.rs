@@ -16,6 +16,11 @@ use crate::name::ServiceName;
 
 /// The signer of a service at this url, with these fields in its `auth`.
 fn signer(url: &str, fields: &str) -> SigV4Signer {
+    compile(url, fields).expect("a signer")
+}
+
+/// As [`signer`]; or what is wrong.
+fn compile(url: &str, fields: &str) -> Result<SigV4Signer, String> {
     let text = format!("services: {{ api: {{ url: '{url}', auth: {{ type: aws_sigv4, {fields} }} }} }}");
     let (config, mut report) = load(text);
     let service = &config.services["api"].value;
@@ -31,7 +36,8 @@ fn signer(url: &str, fields: &str) -> SigV4Signer {
         tls_cache: &<_>::default(),
     };
     let Auth::Signs(Signature::AwsSigV4(written)) = &service.auth[0].value else { panic!("another method") };
-    SigV4Signer::compile(written, &material, &mut report).expect("a signer")
+    let signer = SigV4Signer::compile(written, &material, &mut report);
+    signer.ok_or_else(|| report.diagnostics().iter().map(|diagnostic| diagnostic.message.clone()).collect())
 }
 
 /// A request to `host`, signed at this second.
@@ -163,6 +169,27 @@ fn only_what_goes_to_s3_in_tls_need_not_be_kept_whole() {
     check_need("https://api.example", "service: es, max_signed_body: 64KiB", BodyNeed::Whole { most: 64 << 10 });
     check_need("http://localhost", "service: s3", BodyNeed::Whole { most: 8 << 20 });
     check_need("https://api.example", "service: s3", BodyNeed::IfShort { most: 64 << 10 });
+}
+
+#[test]
+fn a_body_is_not_signed_where_the_config_says_so_and_at_lattice() {
+    let key = "region: us-east-1, access_key_id: A, secret_access_key: s";
+    let unsigned = |url: &str, fields: &str| {
+        let signer = signer(url, &format!("{key}, {fields}"));
+        let request = Outgoing { body: RequestBody::Whole(Some("body".into())), ..outgoing("/", &[]) };
+        let told = signed(&signer, 0, request, "api.example").get("x-amz-content-sha256").cloned();
+        signer.body_needed().is_none() && told.expect("the body is told of") == "UNSIGNED-PAYLOAD"
+    };
+
+    for fields in ["service: vpc-lattice-svcs", "service: es, payload: unsigned", "service: s3, payload: unsigned"] {
+        assert!(unsigned("https://api.example", fields), "{fields}");
+    }
+    for fields in ["service: vpc-lattice-svcs, payload: signed", "service: s3", "service: s3, payload: signed"] {
+        assert!(!unsigned("https://api.example", fields), "{fields}");
+    }
+    assert!(!unsigned("http://localhost", "service: vpc-lattice-svcs"));
+    let refused = compile("http://localhost", &format!("{key}, service: s3, payload: unsigned")).expect_err("no TLS");
+    assert_eq!(refused, "a body that is not signed needs TLS");
 }
 
 #[test]
