@@ -83,13 +83,13 @@ pub(super) fn end(ended: Result<(), server::Error>) -> ExitCode {
 
 /// Prints on standard error, unless nobody reads there any more: a full pipe must not hold up the end.
 fn tell(text: String) {
-    let (tell, told) = mpsc::channel();
+    let (done, printed) = mpsc::channel();
     thread::spawn(move || {
         anstream::eprint!("{text}");
         // Whoever waited may have gone on.
-        let _late = tell.send(());
+        let _late = done.send(());
     });
-    let _nobody_reads = told.recv_timeout(Duration::from_secs(1));
+    let _nobody_reads = printed.recv_timeout(Duration::from_secs(1));
 }
 
 /// Addresses, or `off`.
