@@ -180,7 +180,7 @@ impl History {
                 self.count_applied += 1;
                 let difference = difference.unwrap_or_default();
                 self.applied.push_back(Applied { generation: *generation, time: now, difference });
-                if self.applied.len() > KEPT {
+                if self.applied.len() > DIFFERENCES_KEPT {
                     self.applied.pop_front();
                 }
             }
@@ -346,4 +346,4 @@ const LOAD_WITHIN: Duration = Duration::from_secs(120);
 /// No longer than a file may take to be removed.
 const GIVE_BACK_WITHIN: Duration = Duration::from_secs(10);
 /// As many differences are kept.
-const KEPT: usize = 20;
+const DIFFERENCES_KEPT: usize = 20;
