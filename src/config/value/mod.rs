@@ -3,11 +3,13 @@
 mod address;
 mod duration;
 mod field;
+mod host_header;
 mod number;
 mod url;
 
 pub use address::ListenAddress;
 pub use duration::parse_duration;
+pub use host_header::HostHeader;
 pub use url::{Issuer, Scheme, Url, UrlAuthority};
 
 pub(super) use duration::{OrOff, Positive};
