@@ -53,7 +53,7 @@ function secureServer(requestCert) {
 }
 
 function listen(server) {
-  return new Promise((ready) => server.listen(0, 'localhost', ready));
+  return new Promise((ready) => server.listen(0, '127.0.0.1', ready));
 }
 
 function port(server) {

@@ -11,7 +11,7 @@ use rcgen::{
 use serde_json::Value;
 use time::{Duration, OffsetDateTime};
 
-use super::keys;
+use super::{keys, program};
 
 /// Signs certificates, and is what the other side trusts.
 pub struct Authority {
@@ -121,7 +121,7 @@ impl Pair {
 /// Runs `openssl` in `folder`, for the key formats that rcgen does not write.
 #[track_caller]
 pub fn openssl(folder: &std::path::Path, command: &str) {
-    let output = Command::new("openssl").args(command.split(' ')).current_dir(folder).output().unwrap();
+    let output = program::output(Command::new("openssl").args(command.split(' ')).current_dir(folder));
     assert!(output.status.success(), "openssl {command}: {}", String::from_utf8_lossy(&output.stderr));
 }
 

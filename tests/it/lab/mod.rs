@@ -20,6 +20,7 @@ pub mod nginx;
 pub mod opinion;
 pub mod part;
 pub mod problems;
+pub mod program;
 pub mod sidekey;
 
 use std::fs;
@@ -123,7 +124,7 @@ impl Lab {
         let mut curl = Command::new("curl");
         curl.args(["--silent", "--show-error", "--max-time", "20", "--cacert", "tls/ca.pem"])
             .current_dir(self.folder());
-        let output = curl.args(arguments.split(' ')).output().unwrap();
+        let output = program::output(curl.args(arguments.split(' ')));
         assert!(output.status.success(), "curl {arguments}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
