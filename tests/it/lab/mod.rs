@@ -21,6 +21,7 @@ pub mod opinion;
 pub mod part;
 pub mod problems;
 pub mod sidekey;
+pub mod tls_partners;
 
 use std::fs;
 use std::net::TcpListener;
