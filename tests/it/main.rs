@@ -55,6 +55,7 @@ mod spellings;
 mod start_and_stop;
 mod subjects;
 mod timeouts_and_retry;
+mod tls_partners;
 mod tls_servers;
 mod token_answers;
 mod tokens;

@@ -22,6 +22,7 @@ pub mod part;
 pub mod problems;
 pub mod program;
 pub mod sidekey;
+pub mod tls_partners;
 
 use std::fs;
 use std::net::TcpListener;
