@@ -221,7 +221,16 @@ fn what_stands_around_a_token_is_no_part_of_it() {
 
 #[test]
 fn a_scope_is_kept_for_people() {
-    for (scope, kept) in [(json!("read write"), Some("read write")), (json!(null), None), (json!(["read"]), None)] {
+    for (scope, kept) in [
+        (json!("read write"), Some("read write")),
+        (json!(["read", "write"]), Some("read write")),
+        (json!([7, "read"]), Some("read")),
+        (json!([]), Some("")),
+        (json!(""), Some("")),
+        (json!(null), None),
+        (json!(7), None),
+        (json!({ "read": true }), None),
+    ] {
         let answer = json!({ "access_token": "t", "scope": scope }).to_string();
 
         let granted = read(200, &HeaderMap::new(), Some(answer.as_bytes())).expect("a token");
