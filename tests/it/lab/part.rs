@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::timeout;
 
 /// A running part; ends when it is dropped, or when the test dies.
 pub struct Part {
@@ -31,7 +33,8 @@ impl Part {
             .unwrap_or_else(|error| panic!("{script}: {error}; ./test installs what runs it"));
         let mut line = String::new();
         let mut output = BufReader::new(process.stdout.take().unwrap());
-        output.read_line(&mut line).await.unwrap();
+        let read = timeout(PATIENCE, output.read_line(&mut line)).await;
+        read.unwrap_or_else(|_| panic!("{script} has not said in {PATIENCE:?} that it is ready")).unwrap();
         let told =
             serde_json::from_str(&line).unwrap_or_else(|_| panic!("{script} starts: ./test installs its packages"));
         Self { _process: process, _output: output, told }
@@ -49,3 +52,6 @@ impl Part {
         self.told[name].as_str().unwrap().to_owned()
     }
 }
+
+/// A database that has to be made takes a second, and ten on a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(60);

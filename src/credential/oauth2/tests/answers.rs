@@ -131,6 +131,12 @@ fn scopes_that_were_asked_for_and_not_granted_are_told() {
     check_scopes(Some("read write"), json!("write  other read"), &[]);
     check_scopes(Some("read"), json!(null), &[]);
     check_scopes(Some("read"), json!(["read"]), &[]);
+    check_scopes(Some("read write"), json!(["write", 7]), &["read"]);
+    check_scopes(Some("read"), json!([]), &["read"]);
+    check_scopes(Some("read write"), json!("write,read"), &[]);
+    check_scopes(Some("read write"), json!("write, other"), &["read"]);
+    check_scopes(Some("a,b"), json!("a,b"), &[]);
+    check_scopes(Some("read"), json!({ "read": true }), &[]);
     check_scopes(None, json!("read"), &[]);
     // It stands for all that an administrator has granted.
     check_scopes(Some("https://vault.example/.default"), json!("https://vault.example/read"), &[]);
