@@ -15,6 +15,7 @@ mod access;
 mod admin;
 mod admin_services;
 mod assertions;
+mod authorization_servers;
 mod browsers;
 mod certificates;
 mod clients;

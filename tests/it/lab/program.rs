@@ -57,5 +57,5 @@ pub fn state_of(pid: u32) -> String {
     of_each.collect::<Vec<_>>().join("; ")
 }
 
-/// A machine that is loaded many times over starts Python in ten seconds.
-pub const PATIENCE: Duration = Duration::from_secs(45);
+/// A busy machine starts Python, or makes a database, in ten seconds.
+pub const PATIENCE: Duration = Duration::from_secs(60);
