@@ -386,15 +386,16 @@ impl Pool {
         (self.share.open(), self.idle.borrow().len() + self.shared.borrow().count_idle())
     }
 
-    /// Where no number is set (`pool.max_idle: auto`): closes what is idle beyond the demand of late.
+    /// Where no number is set (`pool.max_idle: auto`): closes idle ones until no more are open than were in use at once of
+    /// late. Any request that finds as many others as there were then finds a connection too.
     fn close_surplus(&self, now: Moment) {
         if !self.idle.borrow().is_unlimited() {
             return;
         }
+        let (open, idle) = self.open_and_idle();
         // One at least: a service that is asked every half a minute would have a connection made anew for each request.
-        let wanted = self.demand.most(self.in_use(), now).max(1);
-        let (_, idle) = self.open_and_idle();
-        for _ in wanted..idle {
+        let wanted = self.demand.most(open.saturating_sub(idle), now).max(1);
+        for _ in 0..open.saturating_sub(wanted).min(idle) {
             self.close_one_idle();
         }
         self.idle.borrow_mut().shrink();

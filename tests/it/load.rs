@@ -131,6 +131,7 @@ services:
     title: number {number}
     url: $SERVICE/v1
     certificate: partner
+    pool: {{ max_idle: {} }}
     auth:
       type: oauth2_client_credentials
       token_url: https://localhost:{}/token
@@ -138,6 +139,8 @@ services:
       client_secret: basic-secret
   another-{}: {{ url: $SERVICE, certificate: other, timeouts: {{ response: {}s }} }}
 ",
+        // A service with another pool has another half in each worker: not at each change, or no connection would be kept.
+        ["auto", "8"][usize::from(number % 8 >= 4)],
         idp.port,
         number % 3,
         60 + number % 7
