@@ -35,6 +35,8 @@ impl Halves {
     }
 
     async fn serve(self, mut tcp: TcpStream) {
+        // Else the second half waits for the client's word that it has the first, which is in no hurry.
+        tcp.set_nodelay(true).unwrap();
         loop {
             let head = read_head(&mut tcp).await;
             let Some(path) = head.split(' ').nth(1) else { return };
