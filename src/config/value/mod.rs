@@ -4,12 +4,15 @@ mod address;
 mod duration;
 mod field;
 mod number;
+mod rate;
 mod url;
 
 pub use address::ListenAddress;
 pub use duration::parse_duration;
+pub use rate::Rate;
 pub use url::{Issuer, Scheme, Url, UrlAuthority};
 
+pub(super) use address::OwnListen;
 pub(super) use duration::{OrOff, Positive};
 pub(super) use field::{Fields as HeaderFields, Host, header_value};
 pub(super) use number::{InRange, Mode, Size, StatusNumber};
