@@ -15,6 +15,8 @@ use crate::proxy::{Peer, ResponseBody};
 pub(crate) struct BrokenRequest<'a> {
     pub(crate) error: &'a hyper::Error,
     pub(crate) read: &'a [u8],
+    /// The byte of its target that can't be carried, and its place in its line, from 1.
+    pub(crate) refused: Option<(u8, usize)>,
 }
 
 /// The head did not arrive within `limits.header_timeout`.
@@ -50,7 +52,7 @@ pub(crate) async fn failed<P: Port>(
     // What fails after the last answer is no request.
     let is_a_request = progress.is_between() && (broken.error.is_parse() || progress.owes_an_answer());
     if is_a_request {
-        let (code, detail) = diagnose(broken.error, broken.read);
+        let (code, detail) = diagnose(broken.error, broken.read, broken.refused);
         write(port.refuse(code, &detail, peer), socket, deadline).await;
     } else {
         socket.close(&[], deadline).await;

@@ -132,7 +132,7 @@ impl Port for Ledger {
 /// Plays the client's side and serves it. Must run on a local runtime.
 pub(crate) async fn play(socket: TrialSocket, pieces: &[TrialPiece]) -> io::Result<TrialOutcome> {
     let (shared, port) = (Rc::new(ThreadShared::default()), Rc::new(Ledger::default()));
-    let serve = |stream, peer| spawn_local(connection::serve(stream, peer, Rc::clone(&port), Rc::clone(&shared)));
+    let serve = |stream, peer| spawn_local(connection::serve(stream, peer, None, Rc::clone(&port), Rc::clone(&shared)));
     let (got, error) = match socket {
         TrialSocket::Tcp => {
             let listener = TcpListener::bind("127.0.0.1:0").await?;

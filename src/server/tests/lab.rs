@@ -108,7 +108,7 @@ impl Lab {
         let socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (accepted, peer) = listener.accept().await.unwrap();
         let (port, shared) = (Rc::clone(&self.port), Rc::clone(&self.shared));
-        let served = spawn_local(connection::serve(ClientStream::Tcp(accepted), Peer::Tcp(peer), port, shared));
+        let served = spawn_local(connection::serve(ClientStream::Tcp(accepted), Peer::Tcp(peer), None, port, shared));
         Client { socket, served }
     }
 
