@@ -7,6 +7,7 @@ mod access;
 pub(crate) mod difference;
 mod identity;
 mod limits;
+mod misdirection;
 mod service;
 
 use std::collections::{BTreeMap, HashMap};

@@ -29,6 +29,7 @@ mod fields;
 mod framing;
 mod grants;
 mod hangs;
+mod host_header;
 mod house;
 mod identities;
 mod identity_provider;

@@ -3,12 +3,14 @@
 mod address;
 mod duration;
 mod field;
+mod host_header;
 mod number;
 mod rate;
 mod url;
 
 pub use address::ListenAddress;
 pub use duration::parse_duration;
+pub use host_header::HostHeader;
 pub use rate::Rate;
 pub use url::{Issuer, Scheme, Url, UrlAuthority};
 
