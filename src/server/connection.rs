@@ -29,6 +29,7 @@ use hyper_util::rt::TokioIo;
 use super::error_reply::{self, BrokenRequest};
 use super::persistence::RequestPersistence;
 use super::progress::{Between, Io, Progress, Tracked, Waits};
+use super::refusal::Refusal;
 use super::stream::ClientStream;
 use crate::code::Code;
 use crate::config::Limits;
@@ -56,7 +57,7 @@ pub(crate) trait Port: 'static {
     fn turns_away(&self, peer: Peer) -> Option<(Code, String)>;
 
     /// Our answer to a request that could not be taken: too broken to parse, too large, too slow.
-    fn refuse(&self, code: Code, detail: &str, peer: Peer) -> Response<ResponseBody>;
+    fn refuse(&self, refusal: &Refusal, peer: Peer) -> Response<ResponseBody>;
 }
 
 /// What the connections of one thread share.
@@ -427,8 +428,8 @@ mod tests {
             None
         }
 
-        fn refuse(&self, code: Code, detail: &str, _: Peer) -> Response<ResponseBody> {
-            problem::bare(code, detail)
+        fn refuse(&self, refusal: &Refusal, _: Peer) -> Response<ResponseBody> {
+            problem::bare(refusal.code, &refusal.detail)
         }
     }
 

@@ -5,12 +5,21 @@
 
 use std::error::Error as _;
 
+use super::refusal::Refusal;
 use crate::code::Code;
 
 /// Why there is no request in what was read.
 ///
 /// `refused` is a byte of its target that nobody takes there, and its place in its line, from 1.
-pub(super) fn diagnose(error: &hyper::Error, read: &[u8], refused: Option<(u8, usize)>) -> (Code, String) {
+pub(super) fn diagnose(error: &hyper::Error, read: &[u8], refused: Option<(u8, usize)>) -> Refusal {
+    if read.starts_with(&TLS_HANDSHAKE) {
+        return Refusal::tls_hello();
+    }
+    let (code, detail) = find(error, read, refused);
+    Refusal::new(code, detail)
+}
+
+fn find(error: &hyper::Error, read: &[u8], refused: Option<(u8, usize)>) -> (Code, String) {
     if error.is_parse_too_large() {
         let detail =
             "the request's head is over `limits.header_size` or `limits.headers`, or its target over 65,534 bytes";
@@ -37,9 +46,6 @@ pub(super) fn diagnose(error: &hyper::Error, read: &[u8], refused: Option<(u8, u
 
 /// What stands in a head that is none, if it is found.
 fn look(read: &[u8]) -> Option<String> {
-    if read.starts_with(&TLS_HANDSHAKE) {
-        return Some("it begins as TLS does: this port speaks plain HTTP, use an `http://` URL".to_owned());
-    }
     let read = without_empty_lines(read);
     let mut lines = read.split_inclusive(|byte| *byte == b'\n').enumerate();
     let (_, first) = lines.next()?;
@@ -184,8 +190,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named_with_its_place() {
-        let table: [(&[u8], Option<&str>); 18] = [
-            (b"\x16\x03\x01\x02\x00", Some("it begins as TLS does: this port speaks plain HTTP, use an `http://` URL")),
+        let table: [(&[u8], Option<&str>); 17] = [
             (b"\x80\x01\x02", Some("the byte 0x80 at byte 1 of the line in the request's method")),
             (b"nonsense\r\n\r\n", Some("the first line is no `METHOD target HTTP/1.1`")),
             (b"GET /x\r\n\r\n", Some("the first line names no version of HTTP: it ends after the target")),

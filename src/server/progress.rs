@@ -307,8 +307,9 @@ impl AsyncRead for Io {
         let before = buffer.filled().len();
         ready!(this.stream()?.poll_read(cx, buffer))?;
         if buffer.filled().len() > before {
-            if is_head {
-                this.lines.look(buffer, before);
+            match is_head {
+                true => this.lines.look(buffer, before),
+                false => this.lines.pass_over(),
             }
             this.progress.received();
         } else {

@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::task::{JoinHandle, spawn_local, yield_now};
 
 use super::connection::{self, Port, ThreadShared};
+use super::refusal::Refusal;
 use super::stream::ClientStream;
 use crate::code::Code;
 use crate::config::Limits;
@@ -122,9 +123,9 @@ impl Port for Ledger {
         None
     }
 
-    fn refuse(&self, code: Code, detail: &str, _: Peer) -> Response<ResponseBody> {
-        let mut answer = Response::new(ResponseBody::whole(detail.to_owned()));
-        *answer.status_mut() = code.status();
+    fn refuse(&self, refusal: &Refusal, _: Peer) -> Response<ResponseBody> {
+        let mut answer = Response::new(ResponseBody::whole(refusal.detail.clone()));
+        *answer.status_mut() = refusal.code.status();
         answer
     }
 }
