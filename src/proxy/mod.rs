@@ -154,7 +154,8 @@ async fn carry(body: IncomingBody, exchange: &mut ExchangeRecord) -> Result<Resp
 
     // Who calls us by a service's own name knows us as a proxy; to all others we are the service.
     let via = (!found.prepend).then_some(&view.worker.instance);
-    let known = relay::Acquaintance { via, way_back: view.snapshot.routes.way_back(&found, service.scheme) };
+    let way_back = view.snapshot.routes.way_back(&found, service.scheme).called(&service.authority);
+    let known = relay::Acquaintance { via, way_back };
     if may_look_whole(exchange) {
         // In a box: few answers are held back, and the others need no room for it.
         let held = Box::pin(relay::hold_back(relay::relay(response, known, half, &exchange.deadline)?));

@@ -4,6 +4,8 @@
 //! or, where another route says more about that, to whom it says; and that what can't be said in that form stays byte for
 //! byte. Allocates only where something is mapped.
 
+use http::uri::Authority;
+
 use super::authority::RequestAuthority;
 use super::mismatch::{RouteOrigin, unless_default};
 use super::rule::is_under;
@@ -15,6 +17,8 @@ use crate::config::Scheme;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WayBack<'t> {
     origin: &'t RouteOrigin,
+    /// What the service is told that it was called by, where that is not its URL's authority: so it may name itself.
+    called: Option<&'t Authority>,
     scheme: Scheme,
     form: AppForm<'t>,
 }
@@ -46,11 +50,16 @@ impl RouteTable {
             false => AppForm::ForwardProxy,
         };
         // Invariant: a match names a service of the table that found it.
-        WayBack { origin: &self.sites[found.service], scheme, form }
+        WayBack { origin: &self.sites[found.service], called: None, scheme, form }
     }
 }
 
-impl WayBack<'_> {
+impl<'t> WayBack<'t> {
+    /// The same where the service is called by `authority`.
+    pub(crate) fn called(self, authority: &'t Authority) -> Self {
+        Self { called: Some(authority), ..self }
+    }
+
     /// Whether the app knows the service by its own name, and so keeps its cookies apart from those of others.
     pub(crate) fn is_forward_proxy(&self) -> bool {
         self.form == AppForm::ForwardProxy
@@ -116,7 +125,14 @@ impl WayBack<'_> {
         let (authority, from_path) = rest.split_at(authority_ends);
         let authority = RequestAuthority::parse(std::str::from_utf8(authority).ok()?).ok()?;
         let is_ours = *authority.host == *self.origin.host && unless_default(authority.port) == self.origin.port;
-        is_ours.then_some(from_path)
+        (is_ours || self.is_called(&authority)).then_some(from_path)
+    }
+
+    fn is_called(&self, authority: &RequestAuthority<'_>) -> bool {
+        let called = self.called.and_then(|called| RequestAuthority::parse(called.as_str()).ok());
+        called.is_some_and(|called| {
+            *called.host == *authority.host && unless_default(called.port) == unless_default(authority.port)
+        })
     }
 
     /// `http://authority`, as the app writes it to its proxy.

@@ -57,6 +57,7 @@ mod silence;
 mod spellings;
 mod start_and_stop;
 mod subjects;
+mod targets;
 mod timeouts_and_retry;
 mod tls_servers;
 mod token_answers;

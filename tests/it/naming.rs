@@ -72,6 +72,22 @@ async fn curl_and_requests_follow_a_redirect_through_sidekey() {
 }
 
 #[tokio::test]
+async fn a_service_that_goes_by_host_header_may_name_itself_so() {
+    let (lab, service) = (Lab::start().await, redirecting().await);
+    let url = service.url();
+    let sidekey =
+        lab.sidekey(&format!("services: {{ payments: {{ url: '{url}/v1', host_header: shop.example }} }}")).await;
+    let to = async |to: &str| {
+        let answer = sidekey.send(Request::get("/payments/from").field("X-To", to)).await;
+        answer.field("location").unwrap()
+    };
+
+    assert_eq!(to("http://shop.example/v1/x").await, "/payments/x");
+    assert_eq!(to(&format!("{url}/v1/x")).await, "/payments/x");
+    assert_eq!(to("http://shop.example:81/v1/x").await, "http://shop.example:81/v1/x");
+}
+
+#[tokio::test]
 async fn the_targets_of_links_lead_back_through_sidekey() {
     let lab = Lab::start().await;
     let service =

@@ -168,6 +168,29 @@ fn of_several_routes_to_a_service_the_requests_own_is_the_way_back() {
     check(&written, "GET http://localhost:9800/payments/x", &[("/v1/y", Some("/payments/y"))]);
 }
 
+#[test]
+fn a_service_may_name_itself_as_it_is_told_that_it_is_called() {
+    let written = payments("https://10.0.0.1:8443/v1");
+    let table = written.table();
+    let called = "Shop.example:444".parse().expect("an authority");
+    let mapped = |line: &str, reference: &str| {
+        let request = Request::read(line);
+        let found = table.find(&request.question()).expect(line);
+        let way_back = table.way_back(&found, Scheme::Https).called(&called);
+        way_back.reference(reference.as_bytes()).map(|mapped| String::from_utf8(mapped).expect("text"))
+    };
+    let by_path = |reference| mapped("GET //localhost/payments/x", reference);
+
+    assert_eq!(by_path("https://shop.example.:444/v1/y").as_deref(), Some("/payments/y"));
+    assert_eq!(by_path("https://10.0.0.1:8443/v1/y").as_deref(), Some("/payments/y"));
+    for other in ["https://shop.example/v1/y", "https://shop.example:444/v2", "https://10.0.0.1:444/v1/y"] {
+        assert_eq!(by_path(other), None, "{other}");
+    }
+    // The app's proxy knows the service by its URL alone.
+    let proxied = mapped("GET http://10.0.0.1:8443/v1/x", "https://shop.example:444/v1/y");
+    assert_eq!(proxied.as_deref(), Some("http://10.0.0.1:8443/v1/y"));
+}
+
 #[track_caller]
 fn check_cookies(written: &Written, line: &str, expected: &[(Option<&str>, Option<&str>)]) {
     let table = written.table();
