@@ -29,7 +29,7 @@ use hyper_util::rt::TokioIo;
 use super::error_reply::{self, BrokenRequest};
 use super::persistence::RequestPersistence;
 use super::progress::{Between, Io, Progress, Tracked, Waits};
-use super::refusal::Refusal;
+use super::refusal::ConnectionRefusal;
 use super::stream::ClientStream;
 use crate::code::Code;
 use crate::config::Limits;
@@ -57,7 +57,7 @@ pub(crate) trait Port: 'static {
     fn turns_away(&self, peer: Peer) -> Option<(Code, String)>;
 
     /// Our answer to a request that could not be taken: too broken to parse, too large, too slow.
-    fn refuse(&self, refusal: &Refusal, peer: Peer) -> Response<ResponseBody>;
+    fn refuse(&self, refusal: &ConnectionRefusal, peer: Peer) -> Response<ResponseBody>;
 }
 
 /// What the connections of one thread share.
@@ -428,7 +428,7 @@ mod tests {
             None
         }
 
-        fn refuse(&self, refusal: &Refusal, _: Peer) -> Response<ResponseBody> {
+        fn refuse(&self, refusal: &ConnectionRefusal, _: Peer) -> Response<ResponseBody> {
             problem::bare(refusal.code, &refusal.detail)
         }
     }

@@ -5,18 +5,18 @@
 
 use std::error::Error as _;
 
-use super::refusal::Refusal;
+use super::refusal::ConnectionRefusal;
 use crate::code::Code;
 
 /// Why there is no request in what was read.
 ///
 /// `refused` is a byte of its target that nobody takes there, and its place in its line, from 1.
-pub(super) fn diagnose(error: &hyper::Error, read: &[u8], refused: Option<(u8, usize)>) -> Refusal {
+pub(super) fn diagnose(error: &hyper::Error, read: &[u8], refused: Option<(u8, usize)>) -> ConnectionRefusal {
     if read.starts_with(&TLS_HANDSHAKE) {
-        return Refusal::tls_hello();
+        return ConnectionRefusal::tls_hello();
     }
     let (code, detail) = find(error, read, refused);
-    Refusal::new(code, detail)
+    ConnectionRefusal::new(code, detail)
 }
 
 fn find(error: &hyper::Error, read: &[u8], refused: Option<(u8, usize)>) -> (Code, String) {
@@ -149,6 +149,7 @@ fn named_at(byte: u8, place: usize) -> String {
     let name = match byte {
         b' ' => "a space".to_owned(),
         b'\t' => "a tab".to_owned(),
+        b'`' => "a backtick".to_owned(),
         b'\r' => "a CR without LF".to_owned(),
         0 => "a NUL".to_owned(),
         b'!'..=b'~' => format!("`{}`", char::from(byte)),

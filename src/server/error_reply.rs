@@ -6,7 +6,7 @@ use http_body_util::BodyExt;
 use super::connection::Port;
 use super::diagnosis::diagnose;
 use super::progress::{Progress, Used};
-use super::refusal::Refusal;
+use super::refusal::ConnectionRefusal;
 use super::stream::ClientStream;
 use crate::code::Code;
 use crate::deadline::ConnectionDeadline;
@@ -23,7 +23,7 @@ pub(crate) struct BrokenRequest<'a> {
 /// The head did not arrive within `limits.header_timeout`.
 pub(crate) async fn too_slow<P: Port>(port: &P, socket: Used, peer: Peer, deadline: &ConnectionDeadline) {
     let detail = "the request's head did not arrive within `limits.header_timeout`";
-    write(port.refuse(&Refusal::new(Code::RequestTimeout, detail), peer), socket, deadline).await;
+    write(port.refuse(&ConnectionRefusal::new(Code::RequestTimeout, detail), peer), socket, deadline).await;
 }
 
 /// This client gets no request through: it hears why at once, and its silence holds no place.
@@ -34,7 +34,7 @@ pub(crate) async fn turned_away<P: Port>(
     peer: Peer,
     deadline: &ConnectionDeadline,
 ) {
-    write(port.refuse(&Refusal::new(code, detail), peer), Used::new(stream), deadline).await;
+    write(port.refuse(&ConnectionRefusal::new(code, detail), peer), Used::new(stream), deadline).await;
 }
 
 /// hyper gave up: answers a request too broken to parse, resets what broke off, and lets go of a client that left.

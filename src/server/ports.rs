@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{Response, request};
 
 use super::connection::Port;
-use super::refusal::Refusal;
+use super::refusal::ConnectionRefusal;
 use crate::admin;
 use crate::code::Code;
 use crate::config::Limits;
@@ -33,7 +33,7 @@ impl Port for proxy::Context {
         self.turns_away(peer)
     }
 
-    fn refuse(&self, refusal: &Refusal, peer: Peer) -> Response<ResponseBody> {
+    fn refuse(&self, refusal: &ConnectionRefusal, peer: Peer) -> Response<ResponseBody> {
         refusal.log(peer, self.view().logs_refusals());
         self.refuse(refusal.code, &refusal.detail)
     }
@@ -62,7 +62,7 @@ impl Port for AdminPort {
         proxy::turns_away(&self.0.published.current().load().access, peer)
     }
 
-    fn refuse(&self, refusal: &Refusal, peer: Peer) -> Response<ResponseBody> {
+    fn refuse(&self, refusal: &ConnectionRefusal, peer: Peer) -> Response<ResponseBody> {
         refusal.log(peer, true);
         admin::refuse(refusal.code, &refusal.detail)
     }
@@ -91,7 +91,7 @@ impl Port for Health {
         None
     }
 
-    fn refuse(&self, refusal: &Refusal, peer: Peer) -> Response<ResponseBody> {
+    fn refuse(&self, refusal: &ConnectionRefusal, peer: Peer) -> Response<ResponseBody> {
         refusal.log(peer, true);
         admin::refuse(refusal.code, &refusal.detail)
     }

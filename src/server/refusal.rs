@@ -9,7 +9,7 @@ use crate::telemetry::limit::LineLimit;
 
 /// What a client hears in place of a service's answer.
 #[derive(Clone, Debug)]
-pub(crate) struct Refusal {
+pub(crate) struct ConnectionRefusal {
     pub(crate) code: Code,
     pub(crate) detail: String,
     line: RefusalLine,
@@ -24,7 +24,7 @@ enum RefusalLine {
     TlsHello,
 }
 
-impl Refusal {
+impl ConnectionRefusal {
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
         Self { code, detail: detail.into(), line: RefusalLine::Request }
     }

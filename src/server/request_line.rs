@@ -157,6 +157,7 @@ impl RequestLines {
         let mut spelt = Vec::with_capacity(head.len() + 64);
         let mut rest = &head[..];
         while !rest.is_empty() {
+            self.part = self.part.entered(rest);
             let next = self.part.after_one_part(rest);
             // Invariant: a part has no more bytes than there are.
             let (part, further) = rest.split_at(next.1);
@@ -193,12 +194,22 @@ impl HeadPart {
         (self, come)
     }
 
+    /// The part to which the first of these bytes belongs: some parts end in front of one.
+    fn entered(self, bytes: &[u8]) -> Self {
+        match (self, bytes.first()) {
+            (Self::Start, Some(first)) if !is_line_end(*first) => Self::BeforeQuery { bytes: 0 },
+            (Self::Query, Some(b' ' | b'\n')) => Self::Line,
+            (Self::LineStart, Some(first)) if !is_line_end(*first) => Self::Line,
+            (Self::LineStartCr, Some(first)) if *first != b'\n' => Self::Line,
+            (part, _) => part,
+        }
+    }
+
     /// What follows, and how many of these bytes, one at least, belong to this part still.
     fn after_one_part(self, bytes: &[u8]) -> (Self, usize) {
         let until = |ends: fn(u8) -> bool| bytes.iter().position(|byte| ends(*byte));
-        match self {
+        match self.entered(bytes) {
             Self::Start => match until(|byte| !is_line_end(byte)) {
-                Some(0) => Self::BeforeQuery { bytes: 0 }.after_one_part(bytes),
                 Some(at) => (Self::BeforeQuery { bytes: 0 }, at),
                 None => (Self::Start, bytes.len()),
             },
@@ -209,20 +220,16 @@ impl HeadPart {
                 None => (Self::BeforeQuery { bytes: come + bytes.len() }, bytes.len()),
             },
             Self::Query => match until(|byte| matches!(byte, b' ' | b'\n')) {
-                Some(0) => Self::Line.after_one_part(bytes),
                 Some(at) => (Self::Line, at),
                 None => (Self::Query, bytes.len()),
             },
-            Self::LineStart | Self::LineStartCr => match bytes.first() {
-                Some(b'\n') => (Self::Ended, 1),
-                Some(b'\r') if self == Self::LineStart => (Self::LineStartCr, 1),
-                _ => Self::Line.after_one_part(bytes),
-            },
+            Self::LineStart if bytes.starts_with(b"\r") => (Self::LineStartCr, 1),
+            Self::LineStart | Self::LineStartCr => (Self::Ended, 1),
             Self::Line => match until(|byte| byte == b'\n') {
                 Some(at) => (Self::LineStart, at + 1),
                 None => (Self::Line, bytes.len()),
             },
-            Self::Ended | Self::Unknown => (self, bytes.len()),
+            part @ (Self::Ended | Self::Unknown) => (part, bytes.len()),
         }
     }
 }
@@ -388,6 +395,7 @@ mod tests {
 
             prop_assert_eq!(reader.heads.len(), requests.len());
             prop_assert_eq!(&reader.bodies, &untouched.bodies);
+            // Behind a body that hyper got in pieces nobody knows where a head begins.
             let mut follows_body = false;
             for (head, original) in reader.heads.iter().zip(&untouched.heads) {
                 let line_end = |head: &[u8]| head.iter().position(|byte| *byte == b'\n').unwrap();
@@ -398,10 +406,10 @@ mod tests {
                     Ok(text) if line != sent_line || !may_need_spelling(line) => {
                         prop_assert_eq!(&*as_read(text), sent_line);
                     }
-                    // It may have come with the last bytes of a body. Then it is refused.
+                    // Then it is refused.
                     _ => prop_assert!(follows_body && line == sent_line, "{}", line.escape_ascii()),
                 }
-                follows_body = head.starts_with(b"POST");
+                follows_body |= head.starts_with(b"POST");
             }
         }
     }

@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::task::{JoinHandle, spawn_local, yield_now};
 
 use super::connection::{self, Port, ThreadShared};
-use super::refusal::Refusal;
+use super::refusal::ConnectionRefusal;
 use super::stream::ClientStream;
 use crate::code::Code;
 use crate::config::Limits;
@@ -123,7 +123,7 @@ impl Port for Ledger {
         None
     }
 
-    fn refuse(&self, refusal: &Refusal, _: Peer) -> Response<ResponseBody> {
+    fn refuse(&self, refusal: &ConnectionRefusal, _: Peer) -> Response<ResponseBody> {
         let mut answer = Response::new(ResponseBody::whole(refusal.detail.clone()));
         *answer.status_mut() = refusal.code.status();
         answer

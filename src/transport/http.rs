@@ -12,7 +12,6 @@ use super::dial::{ConnectTimings, Dialed, Protocol};
 use super::error::Unsent;
 use super::h2::{self, Inflow};
 use super::{DialTarget, Error, Http1Connection, Http2Handle, Outflow, Outgoing};
-use crate::raw_query::first_spelt;
 
 /// A new connection.
 pub(crate) struct Connected {
@@ -77,13 +76,7 @@ impl Sender {
     pub(crate) async fn send(&mut self, outgoing: &mut Outgoing) -> Result<Response<AnswerBody>, Unsent> {
         match self {
             Self::Http1(http1) => poll_fn(|cx| http1.poll_send(outgoing, cx)).await,
-            Self::Http2(handle) => {
-                // What HTTP/2 is spoken with takes no such byte, and to write another would be another target.
-                if let Some((byte, _)) = first_spelt(outgoing.target.as_str()) {
-                    return Err(Unsent::finally(Error::Target { byte }));
-                }
-                handle.send(outgoing).await
-            }
+            Self::Http2(handle) => handle.send(outgoing).await,
         }
     }
 

@@ -46,7 +46,7 @@ async fn a_redirect_takes_the_form_of_the_requests_route() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn curl_and_requests_follow_a_redirect_through_sidekey() {
     let (lab, service) = (Lab::start().await, redirecting().await);
     let sidekey = payments(&lab, &service).await;
@@ -134,7 +134,7 @@ async fn two_services(more: &str) -> (Lab, [Fault; 2], Sidekey) {
     (lab, services, sidekey)
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn each_service_gets_its_own_cookies_from_requests_and_no_others() {
     let (_lab, [one, two], sidekey) = two_services("").await;
 
@@ -168,7 +168,7 @@ async fn each_service_gets_its_own_cookies_from_requests_and_no_others() {
     assert_eq!(python(&as_proxy), format!("login \nx plain=one; {plain}\ndeep/x deep=one; plain=one; {plain}\n"));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn each_service_gets_its_own_cookies_from_tough_cookie_and_curl_and_no_others() {
     let (lab, _services, sidekey) = two_services("").await;
     let port = sidekey.address.rsplit(':').next().unwrap();

@@ -58,14 +58,14 @@ async fn an_own_port_asks_for_the_same_as_any_other() {
     let own = free_port();
     let more = "access: { token: a-token-of-the-proxy, browsers: true }\n\
                 routes: [{ host: shop.example, service: one }]";
-    let (_lab, _services, _) = two(own, more).await;
+    let (_lab, _services, _sidekey) = two(own, more).await;
     let ask = async |request: Request| -> Answer { exchange(&at(own), request).await };
     let shown = |host: &str| Request::get("/x").host(host).field("Authorization", "Bearer a-token-of-the-proxy");
 
     ask(Request::get("/x").host("localhost")).await.problem("unauthorized");
     assert_eq!(ask(shown("localhost")).await.text(), "one /v1/x");
 
-    let (_lab, _services, _) =
+    let (_lab, _services, _sidekey) =
         two(own + 1, "access: { browsers: true }\nroutes: [{ host: shop.example, service: one }]").await;
     let ask = async |request: Request| -> Answer { exchange(&at(own + 1), request).await };
     // Whoever owns the name could point it here.

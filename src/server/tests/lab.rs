@@ -17,7 +17,7 @@ use crate::deadline::ExchangeDeadline;
 use crate::incoming::IncomingBody;
 use crate::proxy::{Arrival, DrainPhase, Peer, ResponseBody};
 use crate::server::connection::{self, Port, ThreadShared};
-use crate::server::refusal::Refusal;
+use crate::server::refusal::ConnectionRefusal;
 use crate::server::stream::ClientStream;
 
 /// Answers each request with its method, path and body.
@@ -88,7 +88,7 @@ impl Port for Echo {
         None
     }
 
-    fn refuse(&self, Refusal { code, detail, .. }: &Refusal, _: Peer) -> Response<ResponseBody> {
+    fn refuse(&self, ConnectionRefusal { code, detail, .. }: &ConnectionRefusal, _: Peer) -> Response<ResponseBody> {
         let mut answer = Response::new(ResponseBody::whole(format!("{}: {detail}", code.word())));
         *answer.status_mut() = code.status();
         answer
