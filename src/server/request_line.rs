@@ -119,7 +119,7 @@ impl RequestLines {
         let (part, length) = self.part.after_head(read);
         if is_plain && (length == read.len() || !self.is_bodiless) {
             // What follows is a body, which goes the quickest way. The end of it may bring the next head along.
-            (self.part, self.read_ahead) = (part, length < read.len());
+            (self.part, self.read_ahead) = (part, part == HeadPart::Unknown || length < read.len());
             return;
         }
         let raw = Bytes::copy_from_slice(read);
@@ -148,7 +148,8 @@ impl RequestLines {
         let length = self.part.after_head(&raw).1;
         let head = raw.split_to(length);
         self.held_back = raw;
-        self.read_ahead = false;
+        // Where an unknown head ends is as unknown as where it began.
+        self.read_ahead = self.part == HeadPart::Unknown;
         if !may_need_spelling(&head) {
             self.part = self.part.after_head(&head).0;
             self.spelt = head;

@@ -65,9 +65,10 @@ async fn an_own_port_asks_for_the_same_as_any_other() {
     ask(Request::get("/x").host("localhost")).await.problem("unauthorized");
     assert_eq!(ask(shown("localhost")).await.text(), "one /v1/x");
 
+    let second = free_port();
     let (_lab, _services, _sidekey) =
-        two(own + 1, "access: { browsers: true }\nroutes: [{ host: shop.example, service: one }]").await;
-    let ask = async |request: Request| -> Answer { exchange(&at(own + 1), request).await };
+        two(second, "access: { browsers: true }\nroutes: [{ host: shop.example, service: one }]").await;
+    let ask = async |request: Request| -> Answer { exchange(&at(second), request).await };
     // Whoever owns the name could point it here.
     for strange in ["shop.example", "rebound.example", "127.0.0.1.example"] {
         ask(Request::get("/x").host(strange)).await.problem("forbidden");
