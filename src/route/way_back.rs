@@ -67,7 +67,7 @@ impl<'t> WayBack<'t> {
 
     /// The form of the route for an absolute URL of the service, or an absolute path (RFC 3986 §4.2). `None`: it stays.
     pub(crate) fn reference(&self, reference: &[u8]) -> Option<Vec<u8>> {
-        let from_path = self.from_path(reference)?;
+        let from_path = self.path_onwards(reference)?;
         let path_ends = from_path.iter().position(|byte| matches!(byte, b'?' | b'#')).unwrap_or(from_path.len());
         let (path, rest) = from_path.split_at(path_ends);
         // An authority alone is its root.
@@ -111,7 +111,7 @@ impl<'t> WayBack<'t> {
     }
 
     /// From the path on; `None` for what names no place at the service.
-    fn from_path<'r>(&self, reference: &'r [u8]) -> Option<&'r [u8]> {
+    fn path_onwards<'r>(&self, reference: &'r [u8]) -> Option<&'r [u8]> {
         if reference.starts_with(b"/") {
             return (!reference.starts_with(b"//")).then_some(reference);
         }

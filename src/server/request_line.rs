@@ -282,7 +282,7 @@ mod tests {
                     if socket.is_empty() {
                         return;
                     }
-                    buffer.put_slice(&std::mem::take(&mut socket));
+                    buffer.put_slice(std::mem::take(&mut socket));
                     match is_head {
                         true => self.lines.look(&mut buffer, 0),
                         false => self.lines.pass_over(),
@@ -383,8 +383,7 @@ mod tests {
             cuts in prop::collection::vec(1_usize..40, 1..30),
         ) {
             let sent = requests.concat();
-            let mut untouched = Reader::default();
-            untouched.unread = sent.clone();
+            let mut untouched = Reader { unread: sent.clone(), ..Reader::default() };
             while untouched.take() {}
             let mut reader = Reader::default();
             let (mut rest, mut cuts) = (&sent[..], cuts.iter().cycle());
