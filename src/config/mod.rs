@@ -52,7 +52,7 @@ pub use render::{Color, JsonFinding};
 pub use schema::*;
 pub(crate) use source::read_as_used;
 pub use source::{ConfigSource, NoConfig};
-pub use value::{At, HostHeader, ListenAddress, Scheme, Span, Url, UrlAuthority, parse_duration};
+pub use value::{At, HostHeader, ListenAddress, Rate, Scheme, Span, Url, UrlAuthority, parse_duration};
 pub use watched::{Watched, WatchedCommand};
 
 pub(crate) use tolerated::ToleratedFailures;
