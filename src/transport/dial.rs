@@ -115,7 +115,7 @@ async fn shake(tls: &ClientTls, tcp: TcpStream) -> Result<(WireStream, Observati
             }
             Ok((WireStream::Tls(Box::new(stream)), seen))
         }
-        (Err(error), seen) => Err((TlsFailure::of(error, &seen), seen)),
+        (Err(error), seen) => Err((TlsFailure::of_first_use(error, &seen), seen)),
     }
 }
 
