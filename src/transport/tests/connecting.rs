@@ -12,7 +12,7 @@ use super::lab::{
 use crate::code::Code;
 use crate::config::{HttpVersion, Scheme};
 use crate::tls::{ClientCertificate, Observation};
-use crate::transport::dial::Dialed;
+use crate::transport::dial::{self, DialNotes, Dialed};
 use crate::transport::wire::{Wire, WireStream};
 use crate::transport::{ConnectStep, Connected, Connector, Error, Protocol, Sender, Spelling, http};
 
@@ -232,6 +232,29 @@ fn failure(outcome: Result<Connected, Error>) -> Error {
     match outcome {
         Ok(_) => panic!("it connected"),
         Err(error) => error,
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_session_that_is_resumed_is_known_to_have_asked_for_no_certificate_of_its_own() {
+    let authorities = Authorities::new();
+    let acceptor = TlsAcceptor::from(authorities.server("127.0.0.1", &[], AsksForCertificate::No));
+    let service = Service::raw(move |tcp, _| {
+        let acceptor = acceptor.clone();
+        async move { acceptor.accept(tcp).await.unwrap().write_all(b"!").await.unwrap() }
+    })
+    .await;
+    let url = url(Scheme::Https, service.address.port());
+    let tls = Some(authorities.client(&[]));
+    let connector = Connector::new(&url, tls, HttpVersion::Auto, None, Spelling::LowerCase);
+
+    for expected in [ClientCertificate::NotAskedFor, ClientCertificate::OfSession] {
+        let dialed = dial::dial(&connector.0, &DialNotes::default()).await;
+        let mut wire = dialed.unwrap_or_else(|error| panic!("{error}")).wire;
+        // The tickets come before it.
+        wire.read_u8().await.unwrap();
+
+        assert_eq!(wire.seen().client_certificate, expected);
     }
 }
 
