@@ -9,7 +9,7 @@ use crate::config::IdleLimit;
 /// One worker's, the one used last at the end: a few are kept busy, and the others grow old.
 pub(super) struct IdleConnections {
     connections: VecDeque<Idle>,
-    /// `None`: whoever looks through them says how many are too many.
+    /// `None`: the pool goes by demand (`close_surplus`).
     most: Option<usize>,
 }
 
@@ -28,8 +28,8 @@ impl IdleConnections {
         Self { connections: VecDeque::new(), most }
     }
 
-    /// Whether there may be any number of them.
-    pub(super) fn is_unlimited(&self) -> bool {
+    /// Whether no number is set, and what was in use lately decides.
+    pub(super) fn goes_by_demand(&self) -> bool {
         self.most.is_none()
     }
 

@@ -193,7 +193,7 @@ impl Pool {
     async fn wait(&self) -> WaitOutcome<ConnectionLease> {
         let (ticket, outcome) = self.queue.borrow_mut().join();
         // A connection is made for it, even if it is served by another in the end: what was made is wanted as well.
-        self.demand.tell(self.in_use() + self.queue.borrow().len());
+        self.demand.record(self.in_use() + self.queue.borrow().len());
         let _place = InQueue { pool: self, ticket };
         // After it has joined: a connection is made only for somebody who waits.
         self.dial_for_waiting();
@@ -290,8 +290,11 @@ impl Pool {
     fn dial_for_waiting(&self) {
         // Most calls end here, and read no clock. Who stands in line for a permit looks again when it comes, and none is left
         // until then: at the limit each request would ask for one in vain, twice.
-        if self.queue.borrow().is_empty() || self.queue.borrow().awaits_permit() {
-            return;
+        {
+            let queue = self.queue.borrow();
+            if queue.is_empty() || queue.awaits_permit() {
+                return;
+            }
         }
         let now = Moment::now();
         loop {
@@ -373,7 +376,7 @@ impl Pool {
     /// Tells how many connections there are, and remembers how many of them are in use: called whenever that changes.
     fn count(&self) {
         let (open, idle) = self.open_and_idle();
-        self.demand.tell(open.saturating_sub(idle));
+        self.demand.record(open.saturating_sub(idle));
         self.counted.tell(open, idle);
     }
 
@@ -389,12 +392,12 @@ impl Pool {
     /// Where no number is set (`pool.max_idle: auto`): closes idle ones until no more are open than were in use at once of
     /// late. Any request that finds as many others as there were then finds a connection too.
     fn close_surplus(&self, now: Moment) {
-        if !self.idle.borrow().is_unlimited() {
+        if !self.idle.borrow().goes_by_demand() {
             return;
         }
         let (open, idle) = self.open_and_idle();
         // One at least: a service that is asked every half a minute would have a connection made anew for each request.
-        let wanted = self.demand.most(open.saturating_sub(idle), now).max(1);
+        let wanted = self.demand.peak(open.saturating_sub(idle), now).max(1);
         for _ in 0..open.saturating_sub(wanted).min(idle) {
             self.close_one_idle();
         }
