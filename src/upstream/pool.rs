@@ -362,11 +362,13 @@ impl Pool {
         }
     }
 
-    /// Whether a connection that comes free here should be closed for the sake of another worker: nobody here needs
-    /// it, or this worker has more than its share.
+    /// Whether a connection that comes free here should be closed for the sake of another worker: this one has more than its
+    /// share. Of its share it gives up what it has not needed for a while (`share_permits`), and not what it has just used:
+    /// a queue that is empty for a moment would have a connection closed that the next request has made anew.
     fn must_yield(&self, born: Moment) -> bool {
         // Asked first: it is one atomic load, and nearly always the answer.
-        self.others_waiting() > 0 && (self.queue.borrow().is_empty() || self.share.is_exceeded(born, Moment::now))
+        self.others_waiting() > 0
+            && (self.share.is_exceeded(born, Moment::now) || (!self.share.is_kept() && self.queue.borrow().is_empty()))
     }
 
     fn others_waiting(&self) -> usize {
@@ -451,10 +453,16 @@ impl TaskOwner for Pool {
         self.dial_for_waiting();
     }
 
-    fn share_permits(&self) {
+    fn share_permits(&self) -> usize {
+        self.idle.borrow_mut().look(Moment::now());
         for _ in 0..self.others_waiting() {
-            self.close_one_idle();
+            if !self.share.is_kept() {
+                self.close_one_idle();
+            } else if !self.idle.borrow_mut().close_rested() {
+                self.shared.borrow_mut().close_idle();
+            }
         }
+        self.others_waiting()
     }
 }
 
