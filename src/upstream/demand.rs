@@ -46,8 +46,11 @@ impl Demand {
         let mut past = self.past.get();
         // Nobody looked for longer than a part: what was there before is older by all of them, while the current one, of
         // which nobody knows when it was at its greatest, may have been so just now.
-        past.rotate_right(parts.min(PARTS));
-        past[..parts.min(PARTS)].fill(0);
+        let over = parts.min(PARTS);
+        past.rotate_right(over);
+        // Invariant: no more than there are, and one at least.
+        past[..over].fill(0);
+        // Invariant: there are some.
         past[0] = self.current.get();
         self.past.set(past);
         // Not from nothing: what is in use all the time is told of once.

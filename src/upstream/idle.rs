@@ -14,7 +14,7 @@ pub(super) struct IdleConnections {
     most: Option<usize>,
     /// Of the next one that is kept.
     number: u64,
-    looked: Look,
+    looked: LastLook,
 }
 
 struct Idle {
@@ -26,7 +26,7 @@ struct Idle {
 }
 
 /// What a look has found.
-struct Look {
+struct LastLook {
     at: Moment,
     /// All before this number have been idle since then.
     next: u64,
@@ -41,7 +41,7 @@ impl IdleConnections {
             IdleLimit::Auto => None,
             IdleLimit::Most(most) => Some((most / workers.max(1)).max(1)),
         };
-        let looked = Look { at: Moment::now(), next: 0, rested: 0 };
+        let looked = LastLook { at: Moment::now(), next: 0, rested: 0 };
         Self { connections: VecDeque::new(), most, number: 0, looked }
     }
 
@@ -85,7 +85,7 @@ impl IdleConnections {
     /// Looks at what is idle, to learn by the next time what has been so for [`RESTED`] at least.
     pub(super) fn look(&mut self, now: Moment) {
         if now.since(self.looked.at) >= RESTED {
-            self.looked = Look { at: now, next: self.number, rested: self.looked.next };
+            self.looked = LastLook { at: now, next: self.number, rested: self.looked.next };
         }
     }
 

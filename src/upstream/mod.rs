@@ -5,6 +5,7 @@
 //! is sent again.
 
 mod body;
+mod closing;
 mod connection;
 mod count;
 mod demand;

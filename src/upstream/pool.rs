@@ -47,7 +47,7 @@ use crate::transport::{self, Connected, Outgoing, Sender};
 /// The worker's half: idle connections newest first, streams counted, one dial until ALPN is known.
 pub(crate) struct Pool {
     me: Weak<Self>,
-    upstream: Arc<Upstream>,
+    pub(super) upstream: Arc<Upstream>,
     counted: Count,
     /// HTTP/1.1.
     pub(super) idle: RefCell<IdleConnections>,
@@ -55,7 +55,7 @@ pub(crate) struct Pool {
     pub(super) shared: RefCell<SharedConnections>,
     pub(super) queue: RefCell<Queue<ConnectionLease>>,
     pub(super) share: Share,
-    demand: Demand,
+    pub(super) demand: Demand,
     /// When the sweep came last: precise enough for lifetimes, and no clock is read for a request.
     now: Cell<Moment>,
     retired: Cell<bool>,
@@ -290,11 +290,8 @@ impl Pool {
     fn dial_for_waiting(&self) {
         // Most calls end here, and read no clock. Who stands in line for a permit looks again when it comes, and none is left
         // until then: at the limit each request would ask for one in vain, twice.
-        {
-            let queue = self.queue.borrow();
-            if queue.is_empty() || queue.awaits_permit() {
-                return;
-            }
+        if self.queue.borrow().is_seen_to() {
+            return;
         }
         let now = Moment::now();
         loop {
@@ -362,19 +359,6 @@ impl Pool {
         }
     }
 
-    /// Whether a connection that comes free here should be closed for the sake of another worker: this one has more than its
-    /// share. Of its share it gives up what it has not needed for a while (`share_permits`), and not what it has just used:
-    /// a queue that is empty for a moment would have a connection closed that the next request has made anew.
-    fn must_yield(&self, born: Moment) -> bool {
-        // Asked first: it is one atomic load, and nearly always the answer.
-        self.others_waiting() > 0
-            && (self.share.is_exceeded(born, Moment::now) || (!self.share.is_kept() && self.queue.borrow().is_empty()))
-    }
-
-    fn others_waiting(&self) -> usize {
-        self.upstream.permits.others_waiting(|| self.queue.borrow().awaits_permit())
-    }
-
     /// Tells how many connections there are, and remembers how many of them are in use: called whenever that changes.
     fn count(&self) {
         let (open, idle) = self.open_and_idle();
@@ -387,29 +371,8 @@ impl Pool {
         open.saturating_sub(idle)
     }
 
-    fn open_and_idle(&self) -> (usize, usize) {
+    pub(super) fn open_and_idle(&self) -> (usize, usize) {
         (self.share.open(), self.idle.borrow().len() + self.shared.borrow().count_idle())
-    }
-
-    /// Where no number is set (`pool.max_idle: auto`): closes idle ones until no more are open than were in use at once of
-    /// late. Any request that finds as many others as there were then finds a connection too.
-    fn close_surplus(&self, now: Moment) {
-        if !self.idle.borrow().goes_by_demand() {
-            return;
-        }
-        let (open, idle) = self.open_and_idle();
-        // One at least: a service that is asked every half a minute would have a connection made anew for each request.
-        let wanted = self.demand.peak(open.saturating_sub(idle), now).max(1);
-        for _ in 0..open.saturating_sub(wanted).min(idle) {
-            self.close_one_idle();
-        }
-        self.idle.borrow_mut().shrink();
-    }
-
-    fn close_one_idle(&self) {
-        if !self.idle.borrow_mut().close_oldest() {
-            self.shared.borrow_mut().close_idle();
-        }
     }
 
     /// `None` only while it is being dropped.
@@ -454,15 +417,7 @@ impl TaskOwner for Pool {
     }
 
     fn share_permits(&self) -> usize {
-        self.idle.borrow_mut().look(Moment::now());
-        for _ in 0..self.others_waiting() {
-            if !self.share.is_kept() {
-                self.close_one_idle();
-            } else if !self.idle.borrow_mut().close_rested() {
-                self.shared.borrow_mut().close_idle();
-            }
-        }
-        self.others_waiting()
+        self.close_for_others()
     }
 }
 

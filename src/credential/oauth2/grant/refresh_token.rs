@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::super::policy::RefreshPolicies;
 use super::super::source::Holdup;
 use super::super::state_file::{self, ClaimError, LockError};
+use super::super::state_folder;
 use super::claim::Claim;
 use super::family::{Families, Family};
 use super::file::StateFile;
@@ -90,8 +91,8 @@ impl RefreshToken {
 
 /// Where it can't be made, the first token that is rotated is lost with the process: nobody wants to learn that then.
 fn warn_of_folder(file: &At<PathBuf>, report: &mut Report) {
-    let Some(folder) = state_file::folder(&file.value) else { return };
-    let Some(why) = state_file::unwritable(folder) else { return };
+    let Some(folder) = state_folder::folder(&file.value) else { return };
+    let Some(why) = state_folder::unwritable(folder) else { return };
     let (what, help) = told_of_folder(why, folder);
     let folder = folder.display();
     let message =
