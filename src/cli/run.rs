@@ -1,12 +1,12 @@
 //! `sidekey run`: the proxy.
 
-use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, ValueEnum};
 
 use super::{ConfigArgument, FAILED, WRONG};
 use crate::config::{self, AdminOverride, ListenAddress, OverrideSource, Overrides};
@@ -33,16 +33,17 @@ pub(super) struct RunArguments {
     workers: Option<u16>,
 }
 
-pub(super) fn run(arguments: RunArguments) -> ExitCode {
+/// `matches` are what the arguments were made of.
+pub(super) fn run(arguments: RunArguments, matches: &ArgMatches) -> ExitCode {
     let source = match arguments.config.source() {
         Ok(source) => source,
         Err(wrong) => return wrong,
     };
     let overrides = Overrides {
         listen: arguments.listen,
-        listen_from: source_of("--listen"),
+        listen_from: source_of("listen", matches),
         admin: arguments.admin,
-        admin_from: source_of("--admin"),
+        admin_from: source_of("admin", matches),
         log_level: arguments.log_level.map(Into::into),
         log_format: arguments.log_format.map(Into::into),
         workers: arguments.workers.map(usize::from),
@@ -50,15 +51,12 @@ pub(super) fn run(arguments: RunArguments) -> ExitCode {
     end(server::run(Options { source, overrides, on_hang_up: OnHangUp::Reload }, |_| {}))
 }
 
-/// Who gave what a flag or its variable says: the flag goes first.
-fn source_of(flag: &str) -> OverrideSource {
-    let is_it = |argument: OsString| {
-        argument
-            .to_str()
-            .and_then(|text| text.strip_prefix(flag))
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
-    };
-    if std::env::args_os().any(is_it) { OverrideSource::Flag } else { OverrideSource::Variable }
+/// Who gave what a flag or its variable says: the flag wins.
+fn source_of(argument: &str, matches: &ArgMatches) -> OverrideSource {
+    match matches.value_source(argument) {
+        Some(ValueSource::EnvVariable) => OverrideSource::Variable,
+        _ => OverrideSource::Flag,
+    }
 }
 
 /// The exit code of a server that has ended, its reason printed.

@@ -84,9 +84,8 @@ impl Text {
         let (name, folder) = (self.name.clone(), self.folder.clone());
         Self { name, folder, text: Arc::clone(&self.text), masks: Vec::new() }
     }
-}
 
-impl Text {
+    /// The same, with the same parts that are never drawn.
     fn masked_alike(&self) -> Self {
         Self { masks: self.masks.clone(), ..self.without_masks() }
     }

@@ -8,11 +8,11 @@ use super::value::{At, ListenAddress};
 pub struct Overrides {
     /// `--listen`; empty: as in the file.
     pub listen: Vec<ListenAddress>,
-    /// Which of the two has said so.
+    /// Whether the flag or its variable did.
     pub listen_from: OverrideSource,
     /// `--admin`.
     pub admin: Option<AdminOverride>,
-    /// Which of the two has said so.
+    /// Whether the flag or its variable did.
     pub admin_from: OverrideSource,
     /// `--log-level`.
     pub log_level: Option<LogLevel>,

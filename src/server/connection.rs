@@ -31,6 +31,7 @@ use super::persistence::RequestPersistence;
 use super::progress::{Between, Io, Progress, Tracked, Waits};
 use super::refusal::ConnectionRefusal;
 use super::stream::ClientStream;
+use super::trim::TrimSchedule;
 use crate::code::Code;
 use crate::config::Limits;
 use crate::deadline::{ConnectionDeadline, Deadline, ExchangeDeadline, Sweep, TICK};
@@ -66,10 +67,7 @@ pub(crate) struct ThreadShared {
     pub(crate) sweep: Sweep,
     /// Once it has begun idle connections close, the others after their answer.
     pub(crate) drain: Rc<Cell<DrainPhase>>,
-    /// Connections taken apart since the heap was last trimmed.
-    pub(crate) parkings: Cell<u32>,
-    /// Connections to services that have been closed for being idle since then.
-    pub(crate) closed: Cell<usize>,
+    pub(crate) trims: TrimSchedule,
 }
 
 /// Serves one client connection until it ends.
@@ -135,7 +133,9 @@ async fn awake<P: Port>(
         }
         match end {
             ConnectionEnd::Idle(between) => {
-                shared.parkings.set(shared.parkings.get() + u32::from(since == Since::Answered));
+                if since == Since::Answered {
+                    shared.trims.parked();
+                }
                 (stream, replay) = (socket.serve_again(between), join(parts.read_buf, unread));
                 if replay.is_empty() {
                     return Some((stream, since));

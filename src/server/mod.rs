@@ -37,6 +37,7 @@ pub(crate) mod stream;
 mod tests;
 #[cfg(any(test, feature = "bench"))]
 pub(crate) mod trial;
+mod trim;
 pub(crate) mod unbound;
 mod vital;
 pub(crate) mod worker;

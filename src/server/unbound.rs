@@ -22,7 +22,7 @@ pub(super) fn tell(error: &BindError, config: &Config, overrides: &Overrides, re
     let drawn = report.error(span, error.to_string());
     if span == Span::NOWHERE {
         drawn.help(match named_by {
-            Some(named_by) => format!("this address comes from {named_by}, which goes before the config"),
+            Some(named_by) => format!("this address comes from {named_by}, which overrides the config"),
             None => format!("this address is the default; for another one, write `{key}`"),
         });
     }

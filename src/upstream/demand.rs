@@ -1,4 +1,4 @@
-//! How many connections a pool was in want of at once, of late.
+//! The peak of connections that a pool needed at once lately.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use crate::clock::Moment;
 
 /// The greatest number of connections that were wanted at once within the last [`WINDOW`].
 ///
-/// The time is kept in a few parts of which the oldest is forgotten when a new one begins: telling of a request is a
+/// The time is kept in a few parts of which the oldest is forgotten when a new one begins: recording a request is a
 /// comparison, and what is forgotten is older than the window by a part at most.
 pub(super) struct Demand {
     /// Since the current part began.
@@ -23,7 +23,7 @@ impl Demand {
     }
 
     /// So many are wanted now.
-    pub(super) fn tell(&self, wanted: usize) {
+    pub(super) fn record(&self, wanted: usize) {
         if wanted > self.current.get() {
             self.current.set(wanted);
         }
@@ -31,8 +31,8 @@ impl Demand {
 
     /// The most that were wanted at once, given how many are so now. Called now and then: how often decides how much older
     /// than the window something may be that is not forgotten.
-    pub(super) fn most(&self, wanted: usize, now: Moment) -> usize {
-        self.tell(wanted);
+    pub(super) fn peak(&self, wanted: usize, now: Moment) -> usize {
+        self.record(wanted);
         self.forget(wanted, now);
         self.past.get().into_iter().fold(self.current.get(), usize::max)
     }
@@ -86,14 +86,14 @@ mod tests {
                 let level = [3, 10, 1_000][random.usize(0..3)];
                 let wanted = random.usize(0..level);
                 history.push((now, wanted));
-                demand.tell(wanted);
+                demand.record(wanted);
                 if now.since(looked).as_millis() < u128::from(slowest / 2) {
                     continue;
                 }
                 looks_apart = looks_apart.max(now.since(looked));
                 looked = now;
 
-                let most = demand.most(wanted, now);
+                let most = demand.peak(wanted, now);
 
                 let case = format!("seed {seed}, step {step}");
                 assert!(most >= peak(&history, now, WINDOW), "{case}: {most}");
@@ -108,10 +108,10 @@ mod tests {
     fn what_goes_on_for_longer_than_the_window_is_not_forgotten() {
         let begin = Moment::now();
         let demand = Demand::new(begin);
-        demand.tell(7);
+        demand.record(7);
 
         for second in 0..60 {
-            assert_eq!(demand.most(7, begin + Duration::from_secs(second)), 7);
+            assert_eq!(demand.peak(7, begin + Duration::from_secs(second)), 7);
         }
     }
 
@@ -119,9 +119,9 @@ mod tests {
     fn swept_once_a_second_it_is_forgotten_after_12_seconds() {
         let begin = Moment::now();
         let demand = Demand::new(begin);
-        demand.tell(7);
+        demand.record(7);
 
-        let mosts: Vec<_> = (0..20).map(|second| demand.most(0, begin + Duration::from_secs(second))).collect();
+        let mosts: Vec<_> = (0..20).map(|second| demand.peak(0, begin + Duration::from_secs(second))).collect();
 
         let forgotten = mosts.iter().position(|most| *most == 0);
         assert_eq!(forgotten, Some(12), "{mosts:?}");

@@ -1,6 +1,7 @@
 //! HTTP/1.1 connections that nobody uses now.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::connection::Resting;
 use crate::clock::Moment;
@@ -9,13 +10,28 @@ use crate::config::IdleLimit;
 /// One worker's, the one used last at the end: a few are kept busy, and the others grow old.
 pub(super) struct IdleConnections {
     connections: VecDeque<Idle>,
-    /// `None`: whoever looks through them says how many are too many.
+    /// `None`: the pool goes by demand (`close_surplus`).
     most: Option<usize>,
+    /// Of the next one that is kept.
+    number: u64,
+    looked: LastLook,
 }
 
 struct Idle {
     connection: Resting,
     since: Moment,
+    /// In the order in which they were kept: who was kept before a look and is here still has been idle ever since, and no
+    /// clock is read for a request.
+    number: u64,
+}
+
+/// What a look has found.
+struct LastLook {
+    at: Moment,
+    /// All before this number have been idle since then.
+    next: u64,
+    /// All before this one since the look before.
+    rested: u64,
 }
 
 impl IdleConnections {
@@ -25,11 +41,12 @@ impl IdleConnections {
             IdleLimit::Auto => None,
             IdleLimit::Most(most) => Some((most / workers.max(1)).max(1)),
         };
-        Self { connections: VecDeque::new(), most }
+        let looked = LastLook { at: Moment::now(), next: 0, rested: 0 };
+        Self { connections: VecDeque::new(), most, number: 0, looked }
     }
 
-    /// Whether there may be any number of them.
-    pub(super) fn is_unlimited(&self) -> bool {
+    /// Whether no number is set, and what was in use lately decides.
+    pub(super) fn goes_by_demand(&self) -> bool {
         self.most.is_none()
     }
 
@@ -48,7 +65,8 @@ impl IdleConnections {
     }
 
     pub(super) fn keep(&mut self, connection: Resting, now: Moment) {
-        self.connections.push_back(Idle { connection, since: now });
+        self.connections.push_back(Idle { connection, since: now, number: self.number });
+        self.number += 1;
         if self.most.is_some_and(|most| self.connections.len() > most) {
             self.connections.pop_front();
         }
@@ -62,6 +80,19 @@ impl IdleConnections {
     /// Closes the one that has been idle for longest. `false`: there is none.
     pub(super) fn close_oldest(&mut self) -> bool {
         self.connections.pop_front().is_some()
+    }
+
+    /// Looks at what is idle, to learn by the next time what has been so for [`RESTED`] at least.
+    pub(super) fn look(&mut self, now: Moment) {
+        if now.since(self.looked.at) >= RESTED {
+            self.looked = LastLook { at: now, next: self.number, rested: self.looked.next };
+        }
+    }
+
+    /// Closes the one that has been idle for longest if it has been so for [`RESTED`]. `false`: there is none.
+    pub(super) fn close_rested(&mut self) -> bool {
+        let is_rested = self.connections.front().is_some_and(|oldest| oldest.number < self.looked.rested);
+        is_rested && self.close_oldest()
     }
 
     /// Gives up the room of those that are gone, where it is most of it.
@@ -86,6 +117,9 @@ impl IdleConnections {
         self.connections.iter_mut().map(|idle| &mut idle.connection)
     }
 }
+
+/// Long beside the pauses between two requests of a busy app, short beside `timeouts.connect`.
+pub(super) const RESTED: Duration = Duration::from_millis(100);
 
 /// Room for so many is nothing to give up.
 const ROOM: usize = 8;

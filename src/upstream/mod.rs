@@ -5,6 +5,7 @@
 //! is sent again.
 
 mod body;
+mod closing;
 mod connection;
 mod count;
 mod demand;
@@ -15,7 +16,6 @@ mod permits;
 mod pool;
 mod queue;
 mod streams;
-mod sweep;
 mod tasks;
 #[cfg(test)]
 mod tests;

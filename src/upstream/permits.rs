@@ -116,6 +116,11 @@ impl Share {
         self.open.get()
     }
 
+    /// Whether all that is open here is this worker's by right, so that it may keep it for its next requests.
+    pub(super) fn is_kept(&self) -> bool {
+        !self.in_turns && self.open.get() <= self.connections
+    }
+
     /// Whether a connection made at `born` is another worker's by right, though somebody here could use it. The time is
     /// asked for only where workers take turns.
     pub(super) fn is_exceeded(&self, born: Moment, now: impl FnOnce() -> Moment) -> bool {

@@ -177,7 +177,7 @@ impl Pool {
     async fn wait(&self) -> WaitOutcome<ConnectionLease> {
         let (ticket, outcome) = self.queue.borrow_mut().join();
         // A connection is made for it, even if it is served by another in the end: what was made is wanted as well.
-        self.demand.tell(self.share.open() + self.queue.borrow().len());
+        self.demand.record(self.share.open() + self.queue.borrow().len());
         let _place = InQueue { pool: self, ticket };
         // After it has joined: a connection is made only for somebody who waits.
         self.dial_for_waiting();
@@ -274,7 +274,7 @@ impl Pool {
     fn dial_for_waiting(&self) {
         // Most calls end here, and read no clock. Who stands in line for a permit looks again when it comes, and none is left
         // until then: at the limit each request would ask for one in vain, twice.
-        if self.queue.borrow().is_empty() || self.queue.borrow().awaits_permit() {
+        if self.queue.borrow().is_seen_to() {
             return;
         }
         let now = Moment::now();
@@ -343,21 +343,10 @@ impl Pool {
         }
     }
 
-    /// Whether a connection that comes free here should be closed for the sake of another worker: nobody here needs
-    /// it, or this worker has more than its share.
-    fn must_yield(&self, born: Moment) -> bool {
-        // Asked first: it is one atomic load, and nearly always the answer.
-        self.others_waiting() > 0 && (self.queue.borrow().is_empty() || self.share.is_exceeded(born, Moment::now))
-    }
-
-    fn others_waiting(&self) -> usize {
-        self.upstream.permits.others_waiting(|| self.queue.borrow().awaits_permit())
-    }
-
     /// Tells how many connections there are, and remembers how many of them are in use: called whenever that changes.
     pub(super) fn count(&self) {
         let (open, idle) = self.open_and_idle();
-        self.demand.tell(open.saturating_sub(idle));
+        self.demand.record(open.saturating_sub(idle));
         self.counted.tell(open, idle);
     }
 
@@ -406,10 +395,8 @@ impl TaskOwner for Pool {
         self.dial_for_waiting();
     }
 
-    fn share_permits(&self) {
-        for _ in 0..self.others_waiting() {
-            self.close_one_idle();
-        }
+    fn share_permits(&self) -> usize {
+        self.close_for_others()
     }
 }
 

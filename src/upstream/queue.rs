@@ -196,6 +196,11 @@ impl<T> Queue<T> {
         self.permit_waiter.is_some()
     }
 
+    /// Whether no connection has to be thought of: nobody waits, or there is nothing to do until a permit comes.
+    pub(super) fn is_seen_to(&self) -> bool {
+        self.waiting.is_empty() || self.awaits_permit()
+    }
+
     pub(super) fn await_permit(&mut self, waiter: AbortHandle) {
         self.permit_waiter = Some(waiter);
     }

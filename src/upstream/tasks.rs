@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{AbortHandle, spawn_local};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::Upstream;
+use super::idle::RESTED;
 use super::queue::Ticket;
 use crate::guard::guarded;
 use crate::transport::{self, Connected};
@@ -30,8 +31,9 @@ pub(super) trait TaskOwner: 'static {
     /// The time has come to look again.
     fn woken(&self);
 
-    /// Closes as many idle connections, the oldest first, as other workers want permits.
-    fn share_permits(&self);
+    /// Closes as many idle connections, the oldest first, as other workers want permits; of its share only those that have
+    /// been idle for [`RESTED`]. Says how many still want one.
+    fn share_permits(&self) -> usize;
 }
 
 /// Makes a connection, by `connect`.
@@ -87,11 +89,13 @@ pub(super) fn share_permits<P: TaskOwner>(pool: &Weak<P>, upstream: &Arc<Upstrea
             let mut joined = pin!(upstream.permits.joined());
             // Registered first, so that nobody is missed who wants one while we look.
             joined.as_mut().enable();
-            match pool.upgrade() {
-                Some(pool) => pool.share_permits(),
-                None => return,
+            let Some(waiting) = pool.upgrade().map(|pool| pool.share_permits()) else { return };
+            if waiting == 0 {
+                joined.await;
+            } else {
+                // Looks again though nobody joins: what is idle now may be so still.
+                timeout(RESTED, joined).await.ok();
             }
-            joined.await;
         }
     });
     sharing.abort_handle()
@@ -117,7 +121,6 @@ mod tests {
     use std::rc::Rc;
 
     use tokio::sync::{Notify, Semaphore};
-    use tokio::time::timeout;
 
     use super::*;
     use crate::upstream::queue::Queue;
@@ -143,7 +146,9 @@ mod tests {
 
         fn woken(&self) {}
 
-        fn share_permits(&self) {}
+        fn share_permits(&self) -> usize {
+            0
+        }
     }
 
     #[tokio::test(flavor = "local")]

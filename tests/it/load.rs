@@ -32,7 +32,8 @@ async fn with_the_defaults_256_connections_of_apps_cost_256_handshakes_and_no_mo
     handshakes_of(256).await;
 }
 
-/// Once all connections have had a request under way at the same time, no load of theirs has another one made.
+/// Once all connections have had a request under way at the same time, no load of theirs has another one made within the
+/// next ten seconds, at the end of which they have again. A load that takes longer proves nothing.
 async fn handshakes_of(size: usize) {
     let lab = Lab::start().await;
     let sidekey = lab.sidekey("services: { payments: { url: $SERVICE, certificate: partner } }").await;
@@ -42,20 +43,23 @@ async fn handshakes_of(size: usize) {
     }
 
     let mut seen = BTreeSet::new();
-    // Cold, and before anybody knows how many will ask at once.
-    crowd = ask_in_turn(crowd, &mut seen).await;
-    assert!(seen.len() <= size, "{} handshakes", seen.len());
-    ask_at_once(&mut crowd, &sidekey, &mut seen).await;
-    assert_eq!(seen.len(), size);
-
-    for _ in 0..5 {
+    // Cold: before anybody knows how many will ask at once, none is made that is not wanted then.
+    let (mut at_once, mut wanted, mut proofs) = (Instant::now(), size, 0);
+    for _ in 0..6 {
+        let before = seen.len();
         crowd = ask_in_turn(crowd, &mut seen).await;
-        assert_eq!(seen.len(), size, "more handshakes than connections of apps");
-        // As long as this happens once in ten seconds, all of them are kept, however slow the machine is.
-        ask_at_once(&mut crowd, &sidekey, &mut seen).await;
-        assert_eq!(seen.len(), size);
+        let again = ask_at_once(&mut crowd, &sidekey, &mut seen).await;
+        if again - at_once < REMEMBERED {
+            assert_eq!(seen.len() - before, wanted, "handshakes for {size} connections of apps");
+            proofs += 1;
+        }
+        (at_once, wanted) = (again, 0);
     }
+    assert!(proofs > 1, "on this machine {size} connections take more than {REMEMBERED:?} for three requests each");
 }
+
+/// For how long a pool remembers how many connections it needed at once, at least.
+const REMEMBERED: Duration = Duration::from_secs(10);
 
 /// Each connection sends one request after the other; tells of the connections that the service saw them on.
 async fn ask_in_turn(crowd: Vec<Connection>, seen: &mut BTreeSet<String>) -> Vec<Connection> {
@@ -63,7 +67,7 @@ async fn ask_in_turn(crowd: Vec<Connection>, seen: &mut BTreeSet<String>) -> Vec
     for mut connection in crowd {
         tasks.spawn(async move {
             let mut seen = Vec::new();
-            for _ in 0..10 {
+            for _ in 0..2 {
                 seen.push(connection.send(Request::get("/payments/p")).await.at_service().connection);
             }
             (connection, seen)
@@ -74,20 +78,22 @@ async fn ask_in_turn(crowd: Vec<Connection>, seen: &mut BTreeSet<String>) -> Vec
     crowd
 }
 
-/// Holds all requests back until each of them has a connection to the service.
-async fn ask_at_once(crowd: &mut [Connection], sidekey: &Sidekey, seen: &mut BTreeSet<String>) {
+/// Holds all requests back until each of them has a connection to the service; tells when that was so.
+async fn ask_at_once(crowd: &mut [Connection], sidekey: &Sidekey, seen: &mut BTreeSet<String>) -> Instant {
     let half = format!("POST /payments/p HTTP/1.1\r\nHost: {}\r\nContent-Length: 2\r\n\r\na", sidekey.address);
     for connection in &mut *crowd {
         connection.write(&half).await;
     }
     let active = r#"sidekey_upstream_connections{service="payments",state="active"}"#;
     sidekey.until_metric(active, crowd.len() as f64).await;
+    let at_once = Instant::now();
     for connection in &mut *crowd {
         connection.write("b").await;
     }
     for connection in crowd {
         seen.insert(connection.answer().await.at_service().connection);
     }
+    at_once
 }
 
 /// 64 connections send without a pause; each answer must be the service's, with a certificate and a token.

@@ -17,13 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-settings = json.loads(sys.argv[1])
-SCOPES = ["read", "write"]
-LIFETIME = 600
-
-
-def secret(client_id):
-    return settings["odd_secret" if client_id in ("by-odd", "by-post") else "secret"]
+from serving import LIFETIME, SCOPES, secret, settings
 
 
 def main():

@@ -10,16 +10,9 @@ import tempfile
 import time
 from pathlib import Path
 
-settings = json.loads(sys.argv[1])
-SCOPES = ["read", "write"]
-LIFETIME = 600
+from serving import LIFETIME, SCOPES, secret, settings
+
 CLIENTS = ("by-basic", "by-odd", "by-post", "for-bob")
-
-
-def secret(client_id):
-    return settings["odd_secret" if client_id in ("by-odd", "by-post") else "secret"]
-
-
 DEFAULTS = Path("/var/lib/lemonldap-ng/conf/lmConf-1.json")
 
 

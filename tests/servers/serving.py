@@ -1,4 +1,4 @@
-"""What the Python servers of this folder share: the clients that they know, and HTTPS in front of a WSGI application.
+"""What the Python servers of this folder share: the clients that they know and, for some, HTTPS before a WSGI application.
 
 Each is started as `SERVER.py SETTINGS`, prints one line of JSON with its `port` and `version` once it answers, and ends
 when its standard input does. SETTINGS is JSON:
@@ -16,8 +16,6 @@ import json
 import ssl
 import sys
 import threading
-
-from werkzeug.serving import make_server
 
 settings = json.loads(sys.argv[1])
 SCOPES = ["read", "write"]
@@ -38,6 +36,9 @@ def context():
 
 def serve(application, version):
     """`application` makes the WSGI application of an issuer's URL, once the port is known."""
+    # Here: who only shares the clients may have none.
+    from werkzeug.serving import make_server
+
     server = make_server("localhost", 0, lambda *request: server.application(*request), threaded=True, ssl_context=context())
     server.application = application(f"https://localhost:{server.port}")
     server.app = server.application

@@ -50,6 +50,7 @@ pub(in crate::credential) mod source;
 pub(in crate::credential) mod spellings;
 mod state;
 mod state_file;
+mod state_folder;
 mod subject_tokens;
 mod subjects;
 mod sync;

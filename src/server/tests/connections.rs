@@ -27,7 +27,7 @@ async fn a_connection_in_steady_use_is_parked_once_it_pauses() {
     for _ in 0..20 {
         client.get("/again").await;
     }
-    assert_eq!(lab.shared.parkings.get(), 1);
+    assert_eq!(lab.shared.trims.parkings(), 1);
     lab.pass(crate::deadline::TICK).await;
 
     lab.until_parked(2).await;
@@ -254,7 +254,7 @@ async fn connection_close_and_http_1_0_end_with_their_answer() {
         drop(client.socket);
         client.served.await.unwrap();
     }
-    assert_eq!(lab.shared.parkings.get(), 0);
+    assert_eq!(lab.shared.trims.parkings(), 0);
 }
 
 #[tokio::test(flavor = "local")]

@@ -124,7 +124,7 @@ impl Lab {
 
     /// Waits until so many connections were parked after an answer.
     pub(super) async fn until_parked(&self, times: u32) {
-        until(|| self.shared.parkings.get() == times).await;
+        until(|| self.shared.trims.parkings() == times).await;
     }
 
     pub(super) async fn until_asked(&self, times: usize) {

@@ -237,6 +237,25 @@ async fn a_worker_keeps_what_it_needs_itself_whatever_the_others_need() {
 }
 
 #[tokio::test(flavor = "local")]
+async fn a_worker_gives_up_of_its_share_what_it_has_not_needed_for_a_while() {
+    let (halves, mut random) = (Halves::default(), Rng::with_seed(1));
+    let service = halves.service().await;
+    let upstream = upstream(&service, config::PoolConfig { max_connections: 2, ..LIMITS });
+    let [mut first, mut second] = [0, 1_000].map(|begun| {
+        let mut load = Load::on(&worker(&upstream, 2), &halves);
+        load.begun = begun;
+        load
+    });
+    first.become_of(1, &mut random).await;
+    first.become_of(0, &mut random).await;
+    assert_eq!(first.idle(), 1);
+
+    second.become_of(2, &mut random).await;
+
+    assert_eq!((first.idle(), service.accepted.get()), (0, 3));
+}
+
+#[tokio::test(flavor = "local")]
 async fn a_number_is_a_limit_whatever_the_demand() {
     let (halves, mut random) = (Halves::default(), Rng::with_seed(1));
     let service = halves.service().await;

@@ -332,6 +332,29 @@ async fn a_worker_that_is_never_done_does_not_keep_the_only_connection() {
     }
 }
 
+#[tokio::test(flavor = "local")]
+async fn two_busy_workers_at_the_limit_keep_their_shares_from_one_request_to_the_next() {
+    let service = Service::echoing_paths().await;
+    let upstream = upstream(&service, config::PoolConfig { max_connections: 64, ..LIMITS });
+    let workers = [worker(&upstream, 2), worker(&upstream, 2)];
+    let mut apps = JoinSet::new();
+    for (number, pool) in (0..200).zip(workers.iter().cycle()) {
+        let (pool, mut random) = (Rc::clone(pool), fastrand::Rng::with_seed(number));
+        apps.spawn_local(async move {
+            for _ in 0..50 {
+                fetch(&pool, "/").await;
+                // So that now one worker's queue is empty, and now the other's.
+                tokio::time::sleep(Duration::from_millis(random.u64(..10))).await;
+            }
+        });
+    }
+
+    apps.join_all().await;
+
+    let made = service.accepted.get();
+    assert!(made < 64 * 4, "{made} connections for 10,000 requests");
+}
+
 /// One request after the other, for ever.
 fn never_done(pool: &Rc<crate::upstream::Pool>) -> JoinHandle<()> {
     let pool = Rc::clone(pool);

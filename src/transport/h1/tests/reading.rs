@@ -4,6 +4,7 @@ use http::Method;
 use proptest::prelude::*;
 
 use super::beside_hyper::answers;
+use super::try_all;
 use crate::transport::h1::trial::{Whole, pieces_make_no_difference, read, reuse_is_earned};
 
 const OK: &str = "HTTP/1.1 200 OK\r\n";
@@ -140,36 +141,34 @@ fn trailers_without_end_do_not_fill_memory() {
     assert_eq!(error, "the service's answer broke off: its trailers are longer than 64 KiB");
 }
 
-proptest! {
-    #[test]
-    fn pieces_of_an_answer_make_no_difference(answer in answers(), cuts in cuts()) {
+#[test]
+fn pieces_of_an_answer_make_no_difference() {
+    try_all(256, &(answers(), cuts()), |(answer, cuts)| {
         pieces_make_no_difference(&answer, &cuts);
-    }
-
-    #[test]
-    fn pieces_of_anything_make_no_difference(
-        start in prop::sample::select(vec!["", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"]),
-        rest in prop::collection::vec(any::<u8>(), 0..200),
-        cuts in cuts(),
-    ) {
-        pieces_make_no_difference(&[start.as_bytes(), &rest].concat(), &cuts);
-    }
+    });
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+#[test]
+fn pieces_of_anything_make_no_difference() {
+    let starts = vec!["", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"];
+    let rest = prop::collection::vec(any::<u8>(), 0..200);
 
-    #[test]
-    fn a_connection_is_used_again_only_after_an_exchange_that_ended_on_both_sides(
-        kept in prop::collection::vec((kept(), prop::collection::vec(1_u8..80, 0..2)), 1..4),
-        other in answers(),
-        late in prop::collection::vec(any::<u8>(), 1..5),
-    ) {
+    try_all(256, &(prop::sample::select(starts), rest, cuts()), |(start, rest, cuts)| {
+        pieces_make_no_difference(&[start.as_bytes(), &rest].concat(), &cuts);
+    });
+}
+
+#[test]
+fn a_connection_is_used_again_only_after_an_exchange_that_ended_on_both_sides() {
+    let kept = prop::collection::vec((kept(), prop::collection::vec(1_u8..80, 0..2)), 1..4);
+    let late = prop::collection::vec(any::<u8>(), 1..5);
+
+    try_all(2_000, &(kept, answers(), late), |(kept, other, late)| {
         // So that answers end where pieces do, as they must, more often than by chance.
         let cuts: Vec<_> = kept.iter().flat_map(|(answer, cuts)| [&cuts[..], &[rest(answer, cuts)]].concat()).collect();
         let bytes: Vec<_> = kept.iter().flat_map(|(answer, _)| answer.bytes()).chain(other).collect();
         reuse_is_earned(&bytes, &cuts, &late);
-    }
+    });
 }
 
 /// Answers that keep their connection alive.
