@@ -319,8 +319,10 @@ async fn max_forwards_is_counted_down_and_ends_at_zero() {
 async fn the_answers_hop_by_hop_fields_stay_here_and_the_rest_comes_back_untouched() {
     let answer = "HTTP/1.1 200 Fine\r\nConnection: x-hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\nSet-Cookie: a=1\r\n\
                   Set-Cookie: b=2\r\nX-Twice: 1\r\nX-Twice: 2\r\nServer: old\r\nContent-Length: 2\r\n\r\nok";
-    let scene =
-        answering("response_headers: { set: { x-set: ours }, remove: [server] }", move |_| Reply::raw(answer)).await;
+    let scene = answering("cookies: keep, response_headers: { set: { x-set: ours }, remove: [server] }", move |_| {
+        Reply::raw(answer)
+    })
+    .await;
 
     let answer = scene.sidekey.send(get()).await;
 
