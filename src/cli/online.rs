@@ -126,7 +126,10 @@ impl Tried {
             }
         }
         match &self.probed.outcome {
-            Ok(found) => well.push(welcome(found)),
+            Ok(found) => {
+                let way = service.identities.first().upstream.connector().way();
+                well.push(format!("{}{}", welcome(found), way.proxy().map(|_| way.to_string()).unwrap_or_default()));
+            }
             Err((_, error)) => {
                 report.error(place, format!("`{name}`: {error}")).help(help_for(error));
             }
@@ -145,6 +148,9 @@ fn welcome(found: &ProbeResult) -> String {
 
 /// What to do about a handshake, or what came before it.
 fn help_for(error: &transport::Error) -> String {
+    if let transport::Error::Proxy { .. } = error {
+        return "check `outbound_proxy`, or `HTTPS_PROXY` and `NO_PROXY` in the environment".to_owned();
+    }
     let help = match error.code() {
         Code::DnsError | Code::DnsTimeout => "check the host of `url`, and that this machine can look it up",
         Code::ConnectionRefused | Code::ConnectionTimeout => "check that it is up, and host and port of `url`",

@@ -9,15 +9,19 @@ use crate::tls::TlsFailure;
 /// Why there is no connection, or no answer on it. `Clone`, as requests that wait for one connection share its failure.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("`{host}` can't be looked up: {reason}")]
-    Lookup { host: String, reason: String },
-    #[error("looking up `{host}` took longer than {limit:?}")]
-    LookupTimeout { host: String, limit: Duration },
+    /// `way`, here and below: what is said of the proxy that is on the way, or that is not.
+    #[error("`{host}` can't be looked up: {reason}{way}")]
+    Lookup { host: String, reason: String, way: String },
+    #[error("looking up `{host}` took longer than {limit:?}{way}")]
+    LookupTimeout { host: String, limit: Duration, way: String },
     /// Refused, or out of reach.
-    #[error("no connection to {address}: {reason}")]
-    Refused { address: String, reason: String },
-    #[error("connecting to {address} took too long: {reason}")]
-    Timeout { address: String, reason: String },
+    #[error("no connection to {address}: {reason}{way}")]
+    Refused { address: String, reason: String, way: String },
+    #[error("connecting to {address} took too long: {reason}{way}")]
+    Timeout { address: String, reason: String, way: String },
+    /// The outbound proxy opened no tunnel.
+    #[error("the outbound proxy {proxy} {what}")]
+    Proxy { proxy: String, what: String, code: Code },
     /// The connection or stream ended before the answer's head.
     #[error("the service closed the connection before it answered: {0}")]
     Terminated(String),
@@ -50,6 +54,7 @@ impl Error {
             Self::LookupTimeout { .. } => Code::DnsTimeout,
             Self::Refused { .. } => Code::ConnectionRefused,
             Self::Timeout { .. } => Code::ConnectionTimeout,
+            Self::Proxy { code, .. } => *code,
             Self::Terminated(_) => Code::ConnectionTerminated,
             Self::Certificate(_) => Code::TlsCertificateError,
             Self::Alert(_) => Code::TlsAlertReceived,
@@ -67,15 +72,6 @@ impl Error {
             return Self::RequestBody(BROKEN_OFF.to_owned());
         }
         Self::Incomplete(reason(error))
-    }
-
-    /// TCP did not get through to `address`.
-    pub(super) fn unconnected(address: String, error: &io::Error) -> Self {
-        let reason = error.to_string();
-        match error.kind() {
-            io::ErrorKind::TimedOut => Self::Timeout { address, reason },
-            _ => Self::Refused { address, reason },
-        }
     }
 
     /// An exchange of HTTP/2 ended without an answer.

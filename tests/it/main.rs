@@ -38,6 +38,7 @@ mod load;
 mod log;
 mod model;
 mod online;
+mod outbound_proxy;
 mod ownership;
 mod pages;
 mod partners;

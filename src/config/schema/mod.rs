@@ -5,6 +5,7 @@
 mod access;
 mod certificate;
 mod identities;
+mod outbound_proxy;
 mod process;
 mod route;
 mod service;
@@ -16,6 +17,7 @@ use std::collections::BTreeMap;
 pub use access::{AccessConfig, AdminConfig};
 pub use certificate::{CertificateConfig, WrittenMaterial};
 pub use identities::{IdentitiesConfig, IdentitySet, PickConfig};
+pub use outbound_proxy::{OutboundProxyConfig, ProxyConfig};
 pub use process::{AccessLog, Limits, LogConfig, LogFormat, LogLevel, Shutdown};
 pub use route::RouteConfig;
 pub use service::{

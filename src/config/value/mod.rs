@@ -3,16 +3,21 @@
 mod address;
 mod duration;
 mod field;
+mod no_proxy;
 mod number;
+mod proxy;
 mod url;
 
 pub use address::ListenAddress;
 pub use duration::parse_duration;
+pub use no_proxy::NoProxy;
+pub use proxy::{ProxyAddress, ProxyLogin};
 pub use url::{Issuer, Scheme, Url, UrlAuthority};
 
 pub(super) use duration::{OrOff, Positive};
 pub(super) use field::{Fields as HeaderFields, Host, header_value};
 pub(super) use number::{InRange, Mode, Size, StatusNumber};
+pub(super) use proxy::{check_username as check_proxy_username, from_variable as proxy_from_variable};
 pub(super) use url::{EndpointUrl, ServiceUrl};
 
 /// A value and the place where it was written.

@@ -20,6 +20,7 @@ pub mod nginx;
 pub mod opinion;
 pub mod part;
 pub mod problems;
+pub mod proxy;
 pub mod sidekey;
 
 use std::fs;
