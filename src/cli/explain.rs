@@ -101,6 +101,9 @@ fn injected(name: &ServiceName, service: &ServiceConfig) -> String {
     if let Some(identities) = &service.identities {
         text += &format!("identity   {identities}\n");
     }
+    if let Some(host) = &service.host_header {
+        text += &format!("host       {} (`host_header`)\n", host.value);
+    }
     let mut label = "with";
     let certificate = service.certificate.iter().map(|name| format!("client certificate `{}`", name.value));
     for line in certificate.chain(service.auth.iter().flat_map(|auth| auth.value.masked())) {

@@ -60,6 +60,12 @@ pub(super) fn relay(
     deadline: &Rc<ExchangeDeadline>,
 ) -> Result<Response<ResponseBody>, Error> {
     let (mut head, body) = response.into_parts();
+    // It passes like any other answer, but its cause is in our config, which only the log's reader knows.
+    if head.status == StatusCode::MISDIRECTED_REQUEST
+        && let Some(misdirection) = &half.service.misdirection
+    {
+        misdirection.tell(half.service.name.as_str());
+    }
     let downward = ResponseContext { status: head.status, version: head.version, via };
     fields::answer(&mut head.headers, downward, &half.rules)?;
     // What the service speaks is between it and us.

@@ -35,7 +35,8 @@ pub(crate) mod stream;
 mod tests;
 #[cfg(any(test, feature = "bench"))]
 pub(crate) mod trial;
-pub(crate) mod vital;
+pub(crate) mod unbound;
+mod vital;
 pub(crate) mod worker;
 
 use std::io;
@@ -82,8 +83,8 @@ pub enum Error {
     #[error("the config is wrong")]
     Config(Box<Report>),
     /// An address can't be bound.
-    #[error("{0}")]
-    Listen(String),
+    #[error("an address can't be listened on")]
+    Listen(Box<Report>),
     /// A state file is another process's, or can't be read.
     #[error("{0}")]
     State(String),

@@ -6,6 +6,7 @@
 mod access;
 pub(crate) mod difference;
 mod identity;
+mod misdirection;
 mod service;
 
 use std::collections::{BTreeMap, HashMap};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::uri;
 
 use super::identity::{Identities, Parts};
+use super::misdirection::Misdirection;
 use crate::config::{self, At, Inputs, OnClientAuthorization, Ready, Report, Retry, Scheme, Timeouts, Url};
 use crate::credential::{Slot, Slots};
 use crate::name::{CertificateName, ServiceName};
@@ -19,8 +20,10 @@ pub(crate) struct Service {
     pub(crate) name: ServiceName,
     pub(crate) title: String,
     pub(crate) url: Url,
-    /// Of `url`; what the upstream's authority or `Host` says.
+    /// What the upstream's authority or `Host` says: that of `url`, or `host_header`.
     pub(crate) authority: uri::Authority,
+    /// Whether TLS asks for another name than `authority`, and what then to say of a 421.
+    pub(crate) misdirection: Option<Misdirection>,
     pub(crate) scheme: Scheme,
     /// Of `url`, without a trailing slash; `""` if there is none.
     pub(crate) base_path: String,
@@ -59,11 +62,13 @@ impl Service {
         let url = service.url.value.clone();
         // Without the proxy that it names it would be reached straight.
         proxies?;
+        let misdirection = authority.as_ref().and_then(|authority| Misdirection::of(service, authority));
         let allow = service.allow.as_ref().map(|allow| Allow::compile(allow, target::base_path(&url), report));
         Some(Self {
             name: name.clone(),
             title: service.title.clone().unwrap_or_else(|| name.to_string()),
             authority: authority?,
+            misdirection,
             scheme: url.scheme,
             base_path: target::base_path(&url).to_owned(),
             url,
@@ -135,6 +140,9 @@ pub(super) fn same_certificate(one: Option<&Arc<Certificate>>, other: Option<&Ar
 }
 
 fn authority(service: &config::ServiceConfig, report: &mut Report) -> Option<uri::Authority> {
+    if let Some(written) = &service.host_header {
+        return Some(written.value.authority().clone());
+    }
     let parsed = service.url.value.authority.to_string().parse();
     if parsed.is_err() {
         report.error(service.url.span, "the host of this url can't be sent as a `Host`");

@@ -68,7 +68,7 @@ impl TlsFailure {
     fn of_socket(error: io::Error, seen: ClientCertificate) -> Self {
         let what = match error.kind() {
             // The library's own text for it is a link to its manual.
-            io::ErrorKind::UnexpectedEof => "it closed the connection without a word".to_owned(),
+            io::ErrorKind::UnexpectedEof => SILENT_END.to_owned(),
             _ => error.to_string(),
         };
         let text = match alert::silence(seen) {
@@ -100,7 +100,8 @@ fn certificate(error: &CertificateError, seen: &Observation) -> String {
             expected.to_str(),
         ),
         CertificateError::NotValidForNameContext { expected, presented } => format!(
-            "the service's certificate is for {}, not for {}; if that is meant, say so with `tls.server_name`",
+            "the service's certificate is for {}, not for {}; if that is meant, say so with `tls.server_name` (and \
+             `host_header`, where a service goes by `Host` too)",
             shortened(presented),
             expected.to_str(),
         ),
@@ -149,6 +150,9 @@ fn no_tls(message: &InvalidMessage) -> String {
 }
 
 const MOST_NAMES: usize = 5;
+
+/// What is said of a connection that ends without the goodbye of TLS.
+pub(crate) const SILENT_END: &str = "it closed the connection without a word";
 
 #[cfg(test)]
 mod tests {

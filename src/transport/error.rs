@@ -112,8 +112,7 @@ fn is_reset_by_us(error: &h2::Error) -> bool {
 /// secret that it was sent.
 fn reason(error: &h2::Error) -> String {
     let Some(reason) = error.reason() else {
-        // Of the socket, or of TLS.
-        return error.get_io().map_or_else(|| "the connection takes no more requests".to_owned(), io::Error::to_string);
+        return error.get_io().map_or_else(|| "the connection takes no more requests".to_owned(), of_socket);
     };
     let what = match (error.is_remote(), error.is_go_away()) {
         (true, true) => "it ended the connection",
@@ -122,6 +121,14 @@ fn reason(error: &h2::Error) -> String {
         (false, false) => "its stream had to be reset",
     };
     format!("{what}: {}", reason.description())
+}
+
+/// What became of the socket. h2 calls the other side's end a broken pipe, which nobody's pipe is.
+fn of_socket(error: &io::Error) -> String {
+    match (error.kind(), error.raw_os_error()) {
+        (io::ErrorKind::BrokenPipe, None) => "it closed the connection".to_owned(),
+        _ => error.to_string(),
+    }
 }
 
 const BROKEN_OFF: &str = "the app's body broke off";

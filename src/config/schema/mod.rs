@@ -24,7 +24,7 @@ pub use service::{
     AllowConfig, HttpVersion, OnClientAuthorization, Ready, RequestHeaders, ResponseHeaders, ServiceConfig,
 };
 pub use tls::{Tls, TlsVersion};
-pub use traffic::{PoolConfig, Retry, Timeouts};
+pub use traffic::{IdleLimit, PoolConfig, Retry, Timeouts};
 
 use super::read::List;
 use super::section::{read_section, section};

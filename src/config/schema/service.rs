@@ -12,7 +12,7 @@ use crate::config::json_schema;
 use crate::config::node::{Node, Value};
 use crate::config::read::{FromNode, FromText, SectionFields, SectionReader, Wrong};
 use crate::config::section::{read_section, section, words};
-use crate::config::value::{At, HeaderFields, ServiceUrl, Url};
+use crate::config::value::{At, HeaderFields, HostHeader, ServiceUrl, Url};
 use crate::name::CertificateName;
 
 section! {
@@ -35,6 +35,9 @@ section! {
         pub default_routes: bool = true,
         /// Anything else is answered with 403 and never sent; `None`: all is sent.
         pub allow: Option<AllowConfig> = None,
+        /// What is sent as `Host`, or as `:authority` over HTTP/2, instead of the URL's host and port; TLS goes by the URL
+        /// (and `tls.server_name`) all the same.
+        pub host_header: Option<At<HostHeader>> = None,
         /// Changes of the request's fields.
         pub headers: RequestHeaders = RequestHeaders::default(),
         /// Changes of the answer's fields.
@@ -108,6 +111,7 @@ impl ServiceConfig {
             ("http_version", self.http_version != other.http_version),
             ("default_routes", self.default_routes != other.default_routes),
             ("allow", self.allow != other.allow),
+            ("host_header", self.host_header != other.host_header),
             ("headers", self.headers != other.headers),
             ("response_headers", self.response_headers != other.response_headers),
             ("on_client_authorization", self.on_client_authorization != other.on_client_authorization),

@@ -3,6 +3,7 @@
 mod address;
 mod duration;
 mod field;
+mod host_header;
 mod no_proxy;
 mod number;
 mod proxy;
@@ -10,6 +11,7 @@ mod url;
 
 pub use address::ListenAddress;
 pub use duration::parse_duration;
+pub use host_header::HostHeader;
 pub use no_proxy::NoProxy;
 pub use proxy::{ProxyAddress, ProxyLogin};
 pub use url::{Issuer, Scheme, Url, UrlAuthority};

@@ -145,6 +145,8 @@ pub(super) fn parse(read: &mut BytesMut, fields: &mut HeaderMap) -> Result<Optio
         Ok(Status::Complete(bytes)) if bytes <= HEAD_BYTES => bytes,
         Ok(Status::Partial) if read.len() <= HEAD_BYTES => return Ok(None),
         Ok(_) => return Err(TOO_LONG),
+        // An alert, to a request that is no handshake.
+        Err(_) if read.starts_with(&TLS_ALERT) => return Err(SPEAKS_TLS),
         Err(error) => return Err(Malformed(in_words(error))),
     };
     let code = answer.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(Malformed("it has no status"))?;
@@ -315,4 +317,8 @@ fn in_words(error: httparse::Error) -> &'static str {
     }
 }
 
+/// An alert of any version (RFC 8446 §5.1).
+const TLS_ALERT: [u8; 2] = [21, 3];
+const SPEAKS_TLS: Malformed =
+    Malformed("it answers with a TLS alert; if this port speaks TLS, its url begins with https://");
 pub(super) const TOO_LONG: Malformed = Malformed("its head is longer than 64 KiB");

@@ -20,8 +20,11 @@ pub mod nginx;
 pub mod opinion;
 pub mod part;
 pub mod problems;
+pub mod program;
 pub mod proxy;
+pub mod servers;
 pub mod sidekey;
+pub mod tls_partners;
 
 use std::fs;
 use std::net::TcpListener;
@@ -124,18 +127,19 @@ impl Lab {
         let mut curl = Command::new("curl");
         curl.args(["--silent", "--show-error", "--max-time", "20", "--cacert", "tls/ca.pem"])
             .current_dir(self.folder());
-        let output = curl.args(arguments.split(' ')).output().unwrap();
+        let output = program::output(curl.args(arguments.split(' ')));
         assert!(output.status.success(), "curl {arguments}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
 
     /// Replaces what stands for the lab in a config.
     pub fn fill_in(&self, text: &str) -> String {
-        let Nginx { http1, http2, plain, tls12, misnamed, .. } = self.nginx;
+        let Nginx { http1, http2, plain, tls12, misnamed, named, .. } = self.nginx;
         text.replace("$SERVICE_HTTP2", &format!("https://localhost:{http2}"))
             .replace("$SERVICE_PLAIN", &format!("localhost:{plain}"))
             .replace("$SERVICE_TLS12", &format!("https://localhost:{tls12}"))
             .replace("$SERVICE_MISNAMED", &format!("https://localhost:{misnamed}"))
+            .replace("$SERVICE_NAMED", &format!("https://localhost:{named}"))
             .replace("$SERVICE", &format!("https://localhost:{http1}"))
             .replace("$AUTHORITY", &format!("localhost:{http1}"))
             .replace("$PORT", &http1.to_string())
