@@ -189,9 +189,11 @@ async fn by<F: Future>(deadline: Option<Instant>, future: F) -> Option<F::Output
 /// Nobody knows the name, be it the service's or that of the proxy on the way.
 fn unknown(endpoint: &DialTarget, reason: String) -> Error {
     match endpoint.way.proxy() {
-        Some(proxy) => {
-            proxy.failed(ProxyFailure { code: Code::DnsError, what: format!("can't be looked up: {reason}") })
-        }
+        Some(proxy) => proxy.failed(ProxyFailure {
+            code: Code::DnsError,
+            what: format!("can't be looked up: {reason}"),
+            refused: false,
+        }),
         None => Error::Lookup { host: endpoint.host.clone(), reason, way: endpoint.way.to_string() },
     }
 }
@@ -201,7 +203,7 @@ fn lookup_too_long(endpoint: &DialTarget) -> Error {
     match endpoint.way.proxy() {
         Some(proxy) => {
             let what = format!("could not be looked up within {limit:?}");
-            proxy.failed(ProxyFailure { code: Code::DnsTimeout, what })
+            proxy.failed(ProxyFailure { code: Code::DnsTimeout, what, refused: false })
         }
         None => Error::LookupTimeout { host: endpoint.host.clone(), limit, way: endpoint.way.to_string() },
     }
@@ -212,7 +214,7 @@ fn unconnected(endpoint: &DialTarget, error: &io::Error) -> Error {
     let timed_out = error.kind() == io::ErrorKind::TimedOut;
     if let Some(proxy) = endpoint.way.proxy() {
         let code = if timed_out { Code::ConnectionTimeout } else { Code::ConnectionRefused };
-        return proxy.failed(ProxyFailure { code, what: format!("can't be reached: {error}") });
+        return proxy.failed(ProxyFailure { code, what: format!("can't be reached: {error}"), refused: false });
     }
     let (address, reason, way) = (endpoint.address(), error.to_string(), endpoint.way.to_string());
     if timed_out { Error::Timeout { address, reason, way } } else { Error::Refused { address, reason, way } }

@@ -19,9 +19,9 @@ pub(crate) enum Error {
     Refused { address: String, reason: String, way: String },
     #[error("connecting to {address} took too long: {reason}{way}")]
     Timeout { address: String, reason: String, way: String },
-    /// The outbound proxy opened no tunnel.
+    /// The outbound proxy opened no tunnel. `refused`: by what it was told to do, so that it would say the same again.
     #[error("the outbound proxy {proxy} {what}")]
-    Proxy { proxy: String, what: String, code: Code },
+    Proxy { proxy: String, what: String, code: Code, refused: bool },
     /// The connection or stream ended before the answer's head.
     #[error("the service closed the connection before it answered: {0}")]
     Terminated(String),
@@ -64,6 +64,12 @@ impl Error {
             Self::RequestBody(_) => Code::BadRequest,
             Self::Panicked => Code::InternalError,
         }
+    }
+
+    /// Whether there would be no connection the next time either: what a handshake comes to, or a proxy's refusal.
+    pub(crate) fn is_verdict(&self) -> bool {
+        matches!(self, Self::Proxy { refused: true, .. })
+            || matches!(self.code(), Code::TlsCertificateError | Code::TlsAlertReceived | Code::TlsProtocolError)
     }
 
     /// The body of an answer broke off on HTTP/2.

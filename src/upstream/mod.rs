@@ -152,4 +152,9 @@ impl Error {
             Self::Overloaded { .. } => Code::Overloaded,
         }
     }
+
+    /// Whether there would be no connection the next time either.
+    pub(crate) fn is_verdict(&self) -> bool {
+        matches!(self, Self::Transport(error) if error.is_verdict())
+    }
 }

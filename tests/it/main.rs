@@ -31,6 +31,7 @@ mod framing;
 mod grants;
 mod hangs;
 mod host_header;
+mod hostile_proxies;
 mod house;
 mod identities;
 mod identity_provider;

@@ -3,6 +3,7 @@
 mod address;
 mod duration;
 mod field;
+mod host;
 mod host_header;
 mod no_proxy;
 mod number;
@@ -17,7 +18,8 @@ pub use proxy::{ProxyAddress, ProxyLogin};
 pub use url::{Issuer, Scheme, Url, UrlAuthority};
 
 pub(super) use duration::{OrOff, Positive};
-pub(super) use field::{Fields as HeaderFields, Host, header_value};
+pub(super) use field::{Fields as HeaderFields, header_value};
+pub(super) use host::Host;
 pub(super) use number::{InRange, Mode, Size, StatusNumber};
 pub(super) use proxy::{check_username as check_proxy_username, from_variable as proxy_from_variable};
 pub(super) use url::{EndpointUrl, ServiceUrl};

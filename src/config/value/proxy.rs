@@ -4,7 +4,7 @@ use percent_encoding::percent_decode_str;
 use schemars::{Schema, json_schema};
 
 use super::url::{Scheme, Url, UrlAuthority, parse};
-use crate::config::read::{FromText, Wrong};
+use crate::config::text::{FromText, Wrong};
 use crate::secret::Secret;
 
 /// Where an HTTP proxy is.

@@ -10,8 +10,8 @@ use std::net::IpAddr;
 use schemars::{Schema, json_schema};
 
 use super::At;
-use super::field::host;
-use crate::config::read::{FromText, Wrong};
+use super::host::host;
+use crate::config::text::{FromText, Wrong};
 
 /// `http` or `https`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

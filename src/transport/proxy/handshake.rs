@@ -74,7 +74,7 @@ async fn read_head(stream: &mut (impl AsyncRead + Unpin), left: &mut usize) -> R
         head.push(byte);
         *left = left.checked_sub(1).ok_or(Broken::Malformed("a head longer than 16 KiB"))?;
         // Told at once, as far as it can be: who does not speak HTTP may never end a line.
-        if !b"HTTP/1."[..head.len().min(7)].eq(&head[..head.len().min(7)]) {
+        if head.iter().zip(b"HTTP/1.").any(|(byte, expected)| byte != expected) {
             return Err(Broken::Malformed("something that is not HTTP/1.1"));
         }
         if head.ends_with(b"\r\n\r\n") || head.ends_with(b"\n\n") {
@@ -114,7 +114,8 @@ impl Answer {
         let reason = self.status.canonical_reason().map(|reason| format!(" {reason}")).unwrap_or_default();
         let said = format!("answered {number}{reason} to CONNECT {target}");
         let advice = match self.status {
-            StatusCode::PROXY_AUTHENTICATION_REQUIRED => self.advice_on_login(logged_in),
+            // tinyproxy says 401 to a wrong password.
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED | StatusCode::UNAUTHORIZED => self.advice_on_login(logged_in),
             StatusCode::FORBIDDEN | StatusCode::METHOD_NOT_ALLOWED if !target.ends_with(":443") => {
                 ": many proxies let CONNECT through to port 443 alone; have this one allow the port".to_owned()
             }
@@ -128,7 +129,11 @@ impl Answer {
             StatusCode::GATEWAY_TIMEOUT => Code::ConnectionTimeout,
             _ => Code::ConnectionRefused,
         };
-        ProxyFailure { code, what: said + &advice }
+        // Asked again at once it would say the same; and a wrong password that is shown twice for each request locks the user
+        // out the sooner.
+        let refused = self.status.is_client_error()
+            && !matches!(self.status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
+        ProxyFailure { code, what: said + &advice, refused }
     }
 
     fn advice_on_login(&self, logged_in: bool) -> String {
@@ -152,14 +157,16 @@ impl Broken {
             Self::Off(error) if error.kind() == io::ErrorKind::UnexpectedEof => ProxyFailure {
                 code: Code::ConnectionTerminated,
                 what: "closed the connection instead of answering CONNECT".to_owned(),
+                refused: false,
             },
             Self::Off(error) => ProxyFailure {
                 code: Code::ConnectionTerminated,
                 what: format!("broke off instead of answering CONNECT: {error}"),
+                refused: false,
             },
             Self::Malformed(what) => {
                 let what = format!("answered CONNECT with {what}: check that it is an HTTP proxy, and its port");
-                ProxyFailure { code: Code::HttpProtocolError, what }
+                ProxyFailure { code: Code::HttpProtocolError, what, refused: false }
             }
         }
     }
@@ -238,7 +245,8 @@ mod tests {
 
     #[track_caller]
     fn check(failure: Result<(), ProxyFailure>, code: Code, what: &str) {
-        assert_eq!(failure, Err(ProxyFailure { code, what: what.to_owned() }));
+        let refused = [" 401 ", " 403 ", " 407 "].iter().any(|status| what.contains(status));
+        assert_eq!(failure, Err(ProxyFailure { code, what: what.to_owned(), refused }));
     }
 
     #[tokio::test]
@@ -298,6 +306,13 @@ mod tests {
                 None,
                 Code::ConnectionRefused,
                 "answered 302 Found to CONNECT api.example:443",
+            ),
+            (
+                "401 x",
+                "",
+                Some(&login),
+                Code::ConnectionRefused,
+                "answered 401 Unauthorized to CONNECT api.example:443: it does not take this user and password",
             ),
             ("599 x", "", None, Code::ConnectionRefused, "answered 599 to CONNECT api.example:443"),
         ] {

@@ -6,6 +6,8 @@
 
 mod handshake;
 mod selector;
+#[cfg(test)]
+mod tests;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -99,13 +101,13 @@ impl OutboundProxy {
                 TlsFailure::Protocol(text) => (Code::TlsProtocolError, text),
                 TlsFailure::Io(error) => (Code::ConnectionTerminated, error.to_string()),
             };
-            self.failed(ProxyFailure { code, what: format!("can't be reached over TLS: {what}") })
+            self.failed(ProxyFailure { code, what: format!("can't be reached over TLS: {what}"), refused: false })
         })
     }
 
     /// The proxy's failure, as the failure of a connection.
-    pub(super) fn failed(&self, ProxyFailure { code, what }: ProxyFailure) -> Error {
-        Error::Proxy { proxy: self.address.to_string(), what, code }
+    pub(super) fn failed(&self, ProxyFailure { code, what, refused }: ProxyFailure) -> Error {
+        Error::Proxy { proxy: self.address.to_string(), what, code, refused }
     }
 
     /// Equal means that a connection through the one is as good as one through the other.
@@ -129,6 +131,8 @@ pub(super) struct ProxyFailure {
     pub(super) code: Code,
     /// With the proxy as its subject.
     pub(super) what: String,
+    /// Whether it was understood, and refused for good.
+    pub(super) refused: bool,
 }
 
 /// RFC 7617 §2.
@@ -136,29 +140,4 @@ fn authorization(login: &ProxyLogin) -> Secret {
     let pair = Zeroizing::new([&login.username, ":", login.password.expose()].concat());
     let encoded = Zeroizing::new(STANDARD.encode(pair.as_bytes()));
     Secret::of_parts(|| ["Basic ", &encoded].into_iter())
-}
-
-/// For tests of other rooms.
-#[cfg(test)]
-impl OutboundProxy {
-    pub(crate) fn plain(authority: &str, login: Option<(&str, &str)>) -> std::sync::Arc<Self> {
-        Self::at(Scheme::Http, authority, None, login)
-    }
-
-    pub(crate) fn at(
-        scheme: Scheme,
-        authority: &str,
-        tls: Option<ClientTls>,
-        login: Option<(&str, &str)>,
-    ) -> std::sync::Arc<Self> {
-        let (host, port) = authority.rsplit_once(':').unwrap();
-        let host = host.trim_matches(['[', ']']).to_owned();
-        let authority = crate::config::UrlAuthority { host, port: port.parse().unwrap(), default_port: false };
-        let login = login.map(|(username, password)| ProxyLogin {
-            username: username.to_owned(),
-            password: Secret::new(password.to_owned()),
-        });
-        let authorization = login.as_ref().map(authorization);
-        std::sync::Arc::new(Self { address: ProxyAddress { scheme, authority }, tls, authorization })
-    }
 }
