@@ -12,7 +12,7 @@
 //! between two messages and made anew when the next bytes come. Taking it apart after every answer would cost 5,000
 //! instructions each, so one that is in steady use is left alone.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -30,11 +30,12 @@ use super::error_reply::{self, BrokenRequest};
 use super::persistence::RequestPersistence;
 use super::progress::{Between, Io, Progress, Tracked, Waits};
 use super::stream::ClientStream;
+use super::tunnel;
 use crate::code::Code;
 use crate::config::Limits;
 use crate::deadline::{ConnectionDeadline, Deadline, ExchangeDeadline, Sweep, TICK};
 use crate::incoming::IncomingBody;
-use crate::proxy::{Arrival, DrainPhase, Peer, ResponseBody};
+use crate::proxy::{Arrival, DrainPhase, OpenedTunnel, Peer, ResponseBody};
 
 /// What answers the requests of a port: the proxy, the admin API, the health probes.
 pub(crate) trait Port: 'static {
@@ -76,7 +77,7 @@ pub(crate) async fn serve<P: Port>(mut stream: ClientStream, peer: Peer, port: R
     if let Some(refusal) = port.turns_away(peer) {
         return Box::pin(error_reply::turned_away(&*port, stream, refusal, peer, &deadline)).await;
     }
-    let arrival = Rc::new(Arrival { peer, drain: Rc::clone(&shared.drain), numbers: RefCell::default() });
+    let mut arrival = Rc::new(Arrival::new(peer, Rc::clone(&shared.drain)));
     let mut since = Since::Accepted(deadline.now());
     // The first request may be the only one.
     let mut park = ParkPolicy::Rare;
@@ -87,7 +88,7 @@ pub(crate) async fn serve<P: Port>(mut stream: ClientStream, peer: Peer, port: R
             park = if deadline.now() - began >= RARE_AFTER { ParkPolicy::Rare } else { ParkPolicy::Steady };
         }
         // In a box, so that a parked task does not carry its room.
-        match Box::pin(awake(stream, since, park, &port, &arrival, &deadline, &shared)).await {
+        match Box::pin(awake(stream, since, park, &port, &mut arrival, &deadline, &shared)).await {
             Some(idle) => (stream, since) = idle,
             None => return,
         }
@@ -101,7 +102,7 @@ async fn awake<P: Port>(
     mut since: Since,
     mut park: ParkPolicy,
     port: &Rc<P>,
-    arrival: &Rc<Arrival>,
+    arrival: &mut Rc<Arrival>,
     deadline: &ConnectionDeadline,
     shared: &ThreadShared,
 ) -> Option<(ClientStream, Since)> {
@@ -121,6 +122,24 @@ async fn awake<P: Port>(
         if progress.exchanges() > 0 {
             since = Since::Answered;
         }
+        if let (Some(begun), Some(opened)) = (progress.tunnel(), arrival.opened.take()) {
+            // However hyper takes its end: the answer has left, and what follows is the tunnel's.
+            let (opening, read) = (socket.begin_tunnel(begun), join(parts.read_buf, unread));
+            match opened {
+                OpenedTunnel::Bytes(tunnel) => {
+                    tunnel::carry(tunnel, opening, &read, arrival.peer, deadline).await;
+                    return None;
+                }
+                OpenedTunnel::Service(tunnel) => {
+                    *arrival = Rc::new(arrival.within(tunnel));
+                    (stream, replay, since) = (opening, read, Since::Accepted(deadline.now()));
+                    if replay.is_empty() {
+                        return Some((stream, since));
+                    }
+                    continue;
+                }
+            }
+        }
         match end {
             ConnectionEnd::Idle(between) => {
                 shared.parkings.set(shared.parkings.get() + u32::from(since == Since::Answered));
@@ -137,7 +156,16 @@ async fn awake<P: Port>(
             ConnectionEnd::Unread | ConnectionEnd::Gone => socket.reset(),
             ConnectionEnd::TooSlow => error_reply::too_slow(&**port, socket, arrival.peer, deadline).await,
             ConnectionEnd::Failed(error) => {
-                let broken = BrokenRequest { error: &error, read: &join(parts.read_buf, unread) };
+                let read = join(parts.read_buf, unread);
+                if let Some(tunnel) = &arrival.inside
+                    && progress.exchanges() == 0
+                    && read.first() == Some(&TLS_HANDSHAKE)
+                {
+                    tunnel.tell_of_tls(arrival.peer);
+                    socket.close(&[], deadline).await;
+                    return None;
+                }
+                let broken = BrokenRequest { error: &error, read: &read };
                 error_reply::failed(&**port, socket, &progress, broken, arrival.peer, deadline).await;
             }
         }
@@ -155,16 +183,25 @@ fn exchanges<P: Port>(port: &Rc<P>, arrival: &Rc<Arrival>, progress: &Rc<Progres
         let may_begin = progress.begin(RequestPersistence::of(&head, &body));
         // Nothing is done before it is polled.
         let answer = port.answer(head, body, &arrival, progress.exchange().deadline());
-        let (progress, drain) = (Rc::clone(&progress), Rc::clone(&arrival.drain));
+        let (progress, arrival) = (Rc::clone(&progress), Rc::clone(&arrival));
         async move {
             if !may_begin {
                 return Err(AlreadyOver);
             }
             let mut answer = answer.await;
-            progress.answered(&mut answer, drain.get());
+            if opens_tunnel(&arrival) {
+                progress.opened();
+            } else {
+                progress.answered(&mut answer, arrival.drain.get());
+            }
             Ok(answer.map(|body| Tracked::new(body, progress)))
         }
     })
+}
+
+/// Whether the answer opened a tunnel. That is the proxy's to say: a 2xx to `CONNECT` is nothing else (RFC 9110 §9.3.6).
+fn opens_tunnel(arrival: &Arrival) -> bool {
+    arrival.opened.borrow().is_some()
 }
 
 /// What [`exchanges`] makes, without a name of its own.
@@ -381,6 +418,8 @@ enum ParkPolicy {
     Steady,
 }
 
+/// The content type of a record with a hello in it (RFC 8446 §5.1). No method begins with it.
+const TLS_HANDSHAKE: u8 = 22;
 /// How many fields hyper takes unless it is told otherwise.
 const HYPERS_OWN_LIMIT: usize = 100;
 /// Parked for so many ticks, a connection counts as rarely used.

@@ -35,6 +35,7 @@ pub(crate) mod stream;
 mod tests;
 #[cfg(any(test, feature = "bench"))]
 pub(crate) mod trial;
+mod tunnel;
 pub(crate) mod unbound;
 mod vital;
 pub(crate) mod worker;

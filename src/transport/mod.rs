@@ -40,6 +40,7 @@ pub(crate) use self::http::{AnswerBody, AnswerReading, Connected, ConnectionDriv
 pub(crate) use self::outgoing::Outgoing;
 pub(crate) use self::probe::{ConnectStep, ProbeResult, Probed};
 pub(crate) use self::proxy::{ProxySelector, WayOut};
+pub(crate) use self::wire::Wire;
 
 use ::http::uri::{Authority, PathAndQuery};
 
@@ -91,6 +92,15 @@ impl Connector {
         let (told, dead) = (Arc::new(Once::new()), Arc::default());
         let way = WayOut::Direct(WhyDirect::Loopback);
         Self(Arc::new(DialTarget { host, port, tls, version, connect_limit, spelling, way, dead, told }))
+    }
+
+    /// A connection on which nothing is spoken but what the caller says, made within the limit.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connector::connect`].
+    pub(crate) async fn open(&self) -> Result<Wire, Error> {
+        Ok(dial::dial(&self.0, &DialNotes::default()).await?.wire)
     }
 
     /// The same by this way, and not straight as for what is on this machine.

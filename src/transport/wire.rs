@@ -14,7 +14,7 @@ use crate::coalesced_writes::{self, Gathering};
 use crate::tls::{Observation, Renegotiation, SILENT_END, TlsFailure};
 
 /// A connection's stream. Dropped without a shutdown it ends in a reset: a body that broke off must not look whole.
-pub(super) struct Wire {
+pub(crate) struct Wire {
     stream: WireStream,
     shut_down: bool,
     /// What was seen of the handshake.

@@ -62,6 +62,7 @@ mod tls_partners;
 mod tls_servers;
 mod token_answers;
 mod tokens;
+mod tunnels;
 mod unauthorized;
 mod uploads;
 

@@ -7,7 +7,7 @@ use crate::config::diagnostic::Report;
 use crate::config::inputs::Inputs;
 use crate::config::proxy_variables::{EnvironmentProxy, ProxyVariables};
 use crate::config::schema::{Config, OutboundProxyConfig, ServiceConfig};
-use crate::config::value::{At, ListenAddress, Scheme, Span, Url, UrlAuthority};
+use crate::config::value::{At, ListenAddress, Scheme, Span, TunnelTarget, Url, UrlAuthority};
 
 /// Checks the proxies that services name, and has the one of the environment used unless it is Sidekey itself.
 pub(super) fn check(config: &Config, inputs: &Inputs, report: &mut Report) {
@@ -28,7 +28,9 @@ pub(super) fn check(config: &Config, inputs: &Inputs, report: &mut Report) {
 /// What is wrong is said once, at the first service that would be reached through it.
 fn of_environment(config: &Config, variables: ProxyVariables, report: &mut Report) -> Option<EnvironmentProxy> {
     let (variable, named) = variables.named?;
-    let user = config.services.values().find_map(|service| exposed_to_environment(&service.value, named.as_ref().ok()));
+    let proxy = named.as_ref().ok();
+    let exposed = config.services.values().find_map(|service| exposed_to_environment(&service.value, proxy));
+    let user = exposed.or_else(|| exposed_tunnel(config, proxy));
     match named {
         Ok(proxy) => {
             let Some(own) = own_listener(config, &proxy.address.authority) else { return Some(proxy) };
@@ -67,6 +69,17 @@ fn exposed_to_environment(service: &ServiceConfig, proxy: Option<&EnvironmentPro
         url.scheme == Scheme::Https && !url.is_on_this_machine() && !exempt
     });
     through.next().map(|(_, span)| span)
+}
+
+/// As [`exposed_to_environment`], of the tunnels of `connect`.
+fn exposed_tunnel(config: &Config, proxy: Option<&EnvironmentProxy>) -> Option<Span> {
+    let is_exposed = |target: &TunnelTarget| {
+        let Some((host, port)) = target.one() else { return true };
+        let authority = UrlAuthority { host: host.to_owned(), port, default_port: false };
+        let url = Url { scheme: Scheme::Https, authority, path: String::new(), query: None };
+        !url.is_on_this_machine() && !proxy.is_some_and(|proxy| proxy.exempt.covers(host, port))
+    };
+    config.connect.allow.iter().find(|entry| is_exposed(&entry.value)).map(|entry| entry.span)
 }
 
 /// The listener of ours that is there.

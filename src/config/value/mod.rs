@@ -8,6 +8,7 @@ mod host_header;
 mod no_proxy;
 mod number;
 mod proxy;
+mod tunnel_target;
 mod url;
 
 pub use address::ListenAddress;
@@ -15,6 +16,7 @@ pub use duration::parse_duration;
 pub use host_header::HostHeader;
 pub use no_proxy::NoProxy;
 pub use proxy::{ProxyAddress, ProxyLogin};
+pub use tunnel_target::{TunnelGrant, TunnelTarget};
 pub use url::{Issuer, Scheme, Url, UrlAuthority};
 
 pub(super) use duration::{OrOff, Positive};
