@@ -194,7 +194,7 @@ fn unknown(endpoint: &DialTarget, reason: String) -> Error {
             what: format!("can't be looked up: {reason}"),
             refused: false,
         }),
-        None => Error::Lookup { host: endpoint.host.clone(), reason, way: endpoint.way.to_string() },
+        None => Error::Lookup { host: endpoint.host.clone(), reason: reason + &endpoint.way.to_string() },
     }
 }
 
@@ -205,7 +205,10 @@ fn lookup_too_long(endpoint: &DialTarget) -> Error {
             let what = format!("could not be looked up within {limit:?}");
             proxy.failed(ProxyFailure { code: Code::DnsTimeout, what, refused: false })
         }
-        None => Error::LookupTimeout { host: endpoint.host.clone(), limit, way: endpoint.way.to_string() },
+        None => Error::LookupTimeout {
+            host: endpoint.host.clone(),
+            reason: format!("`timeouts.connect` is {limit:?}{}", endpoint.way),
+        },
     }
 }
 
@@ -216,13 +219,13 @@ fn unconnected(endpoint: &DialTarget, error: &io::Error) -> Error {
         let code = if timed_out { Code::ConnectionTimeout } else { Code::ConnectionRefused };
         return proxy.failed(ProxyFailure { code, what: format!("can't be reached: {error}"), refused: false });
     }
-    let (address, reason, way) = (endpoint.address(), error.to_string(), endpoint.way.to_string());
-    if timed_out { Error::Timeout { address, reason, way } } else { Error::Refused { address, reason, way } }
+    let (address, reason) = (endpoint.address(), format!("{error}{}", endpoint.way));
+    if timed_out { Error::Timeout { address, reason } } else { Error::Refused { address, reason } }
 }
 
 pub(super) fn connect_too_long(endpoint: &DialTarget) -> Error {
-    let reason = format!("`timeouts.connect` is {:?}", endpoint.connect_limit.unwrap_or_default());
-    Error::Timeout { address: endpoint.address(), reason, way: endpoint.way.to_string() }
+    let limit = endpoint.connect_limit.unwrap_or_default();
+    Error::Timeout { address: endpoint.address(), reason: format!("`timeouts.connect` is {limit:?}{}", endpoint.way) }
 }
 
 /// A connection silent for this long is probed; with the probes it takes a minute to see that the other side is gone.

@@ -1,7 +1,6 @@
 //! Why there is no connection, or no answer on it; of HTTP/2, h2's errors in the words of our answers.
 
 use std::io;
-use std::time::Duration;
 
 use crate::code::Code;
 use crate::tls::TlsFailure;
@@ -9,19 +8,20 @@ use crate::tls::TlsFailure;
 /// Why there is no connection, or no answer on it. `Clone`, as requests that wait for one connection share its failure.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// `way`, here and below: what is said of the proxy that is on the way, or that is not.
-    #[error("`{host}` can't be looked up: {reason}{way}")]
-    Lookup { host: String, reason: String, way: String },
-    #[error("looking up `{host}` took longer than {limit:?}{way}")]
-    LookupTimeout { host: String, limit: Duration, way: String },
+    /// `reason`, here and below: also which proxy is on the way, or why none is. One text for both, as this is moved with every
+    /// answer.
+    #[error("`{host}` can't be looked up: {reason}")]
+    Lookup { host: String, reason: String },
+    #[error("looking up `{host}` took too long: {reason}")]
+    LookupTimeout { host: String, reason: String },
     /// Refused, or out of reach.
-    #[error("no connection to {address}: {reason}{way}")]
-    Refused { address: String, reason: String, way: String },
-    #[error("connecting to {address} took too long: {reason}{way}")]
-    Timeout { address: String, reason: String, way: String },
+    #[error("no connection to {address}: {reason}")]
+    Refused { address: String, reason: String },
+    #[error("connecting to {address} took too long: {reason}")]
+    Timeout { address: String, reason: String },
     /// The outbound proxy opened no tunnel. `refused`: by what it was told to do, so that it would say the same again.
-    #[error("the outbound proxy {proxy} {what}")]
-    Proxy { proxy: String, what: String, code: Code, refused: bool },
+    #[error("the outbound proxy {what}")]
+    Proxy { what: String, code: Code, refused: bool },
     /// The connection or stream ended before the answer's head.
     #[error("the service closed the connection before it answered: {0}")]
     Terminated(String),

@@ -57,8 +57,8 @@ pub(super) async fn probe(endpoint: &DialTarget) -> Probed {
 }
 
 fn too_long(endpoint: &DialTarget) -> Error {
-    let reason = format!("a probe waits for {LONGEST:?}");
-    Error::Timeout { address: endpoint.address(), reason, way: endpoint.way.to_string() }
+    let reason = format!("a probe waits for {LONGEST:?}{}", endpoint.way);
+    Error::Timeout { address: endpoint.address(), reason }
 }
 
 async fn meet(dialed: Dialed) -> Result<ProbeResult, Error> {

@@ -102,8 +102,11 @@ pub(in crate::config) fn check_username(username: &str) -> Result<(), Wrong> {
 mod tests {
     use super::*;
 
+    /// Where it is, and who asks it.
+    type ReadProxy<'a> = (&'a str, Option<(&'a str, &'a str)>);
+
     #[track_caller]
-    fn check(text: &str, expected: Result<(&str, Option<(&str, &str)>), &str>) {
+    fn check(text: &str, expected: Result<ReadProxy<'_>, &str>) {
         let read = from_variable(text);
 
         let read = read.as_ref().map(|(address, login)| {

@@ -107,7 +107,7 @@ impl OutboundProxy {
 
     /// The proxy's failure, as the failure of a connection.
     pub(super) fn failed(&self, ProxyFailure { code, what, refused }: ProxyFailure) -> Error {
-        Error::Proxy { proxy: self.address.to_string(), what, code, refused }
+        Error::Proxy { what: format!("{} {what}", self.address), code, refused }
     }
 
     /// Equal means that a connection through the one is as good as one through the other.
