@@ -59,7 +59,7 @@ struct Compiled {
 impl Compiled {
     fn compile(config: Config, report: &mut config::Report) -> Option<Self> {
         let routes = compile_routes(&config, report);
-        let access = Access::compile(&config.access, &config.listen, report)?;
+        let access = Access::compile(&config.access, config.listens(), report)?;
         Some(Self { config, routes, access })
     }
 

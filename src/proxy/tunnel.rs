@@ -64,6 +64,10 @@ pub(super) async fn open(caller: Caller, exchange: &ExchangeRecord) -> Result<Re
     if arrival.inside.is_some() {
         return Err(Error::TunnelInTunnel);
     }
+    if arrival.own.is_some() {
+        // All that comes to a port of a service's own goes to that service, wherever it was meant to go.
+        return Err(Error::Connect);
+    }
     let listed = view.snapshot.config.connect.allow.iter().filter_map(|entry| entry.value.grants(&host, port)).max();
     let is_service = view.snapshot.routes.is_service_authority(&host, Some(port));
     let opened = match (listed, is_service) {

@@ -273,7 +273,6 @@ fn reason(address: &str, error: &io::Error) -> String {
         ErrorKind::PermissionDenied if is_unix => {
             "permission denied; the user that runs Sidekey has to be able to write to its folder".to_owned()
         }
-        ErrorKind::InvalidInput if is_unix => "its path is longer than a unix socket's may be (107 bytes)".to_owned(),
         ErrorKind::AddrInUse => "address in use; is another process listening there?".to_owned(),
         ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
         ErrorKind::PermissionDenied => "permission denied; ports below 1024 need CAP_NET_BIND_SERVICE".to_owned(),

@@ -27,6 +27,8 @@ mod persistence;
 pub(crate) mod ports;
 pub(crate) mod progress;
 pub(crate) mod pulse;
+mod refusal;
+mod request_line;
 pub(crate) mod socket_file;
 mod sockets;
 mod start;

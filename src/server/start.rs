@@ -30,6 +30,7 @@ use crate::admin::{self, Readiness, Role};
 use crate::blocking;
 use crate::config::{self, Color, Config, ConfigSource, Overrides, Ready, Report};
 use crate::credential::{Slot, Slots};
+use crate::name::ServiceName;
 use crate::proxy;
 use crate::reload::watch::Watcher;
 use crate::reload::{ChangeProcess, Changed, Loaded, Loader, Reloader, Reloads, Spawn, warn_of};
@@ -148,7 +149,7 @@ impl Start {
         let stop = Arc::new(Notify::new());
         let addresses = |role| sockets.borrow().addresses(role);
         let up = Started { traffic: addresses(Role::Traffic), admin: addresses(Role::Admin), stop: Arc::clone(&stop) };
-        tell_addresses(&up, &addresses(Role::Health));
+        tell_addresses(&up, &sockets.borrow().own_addresses(), &addresses(Role::Health));
         let become_ready = become_ready(Arc::clone(&published), Rc::clone(&lifecycle));
         vital.finite("the wait for the first tokens", async { Ok(become_ready.await) });
         started(up);
@@ -297,9 +298,12 @@ fn capacity(config: &Config, descriptors: u64) -> Capacity {
     capacity
 }
 
-fn tell_addresses(up: &Started, health: &[String]) {
+fn tell_addresses(up: &Started, own: &[(ServiceName, String)], health: &[String]) {
     for address in up.traffic() {
         tracing::info!(%address, "listening");
+    }
+    for (service, address) in own {
+        tracing::info!(%address, %service, "listening for one service");
     }
     for address in up.admin() {
         tracing::info!(%address, "admin port listening");

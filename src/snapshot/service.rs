@@ -6,8 +6,11 @@ use std::sync::Arc;
 use http::uri;
 
 use super::identity::{Identities, Parts};
+use super::limits::RequestLimits;
 use super::misdirection::Misdirection;
-use crate::config::{self, At, Inputs, OnClientAuthorization, Ready, Report, Retry, Scheme, Timeouts, Url};
+use crate::config::{
+    self, At, Cookies, Forwarded, Inputs, OnClientAuthorization, Ready, Report, Retry, Scheme, Timeouts, Url,
+};
 use crate::credential::{Slot, Slots};
 use crate::name::{CertificateName, ServiceName};
 use crate::route::allow::Allow;
@@ -35,6 +38,12 @@ pub(crate) struct Service {
     pub(crate) on_client_authorization: OnClientAuthorization,
     pub(crate) timeouts: Timeouts,
     pub(crate) retry: Retry,
+    pub(crate) cookies: Cookies,
+    pub(crate) forwarded: Forwarded,
+    /// Whether we sign in `Via`.
+    pub(crate) via: bool,
+    /// In a box, as few services have any; `None`: none.
+    pub(crate) limits: Option<Box<RequestLimits>>,
     /// Whether answers say where the time went.
     pub(crate) server_timing: bool,
     pub(crate) ready: Ready,
@@ -80,6 +89,11 @@ impl Service {
             on_client_authorization: service.on_client_authorization,
             timeouts: service.timeouts,
             retry: service.retry.clone(),
+            cookies: service.cookies,
+            forwarded: service.forwarded,
+            via: service.via,
+            limits: (service.limits != config::ServiceLimits::default())
+                .then(|| Box::new(RequestLimits::compile(&service.limits))),
             server_timing: service.server_timing,
             ready: service.ready,
             written: service.clone(),
@@ -112,8 +126,11 @@ impl Service {
         keys
     }
 
-    /// Takes over the identities of an older version of this service that nothing has changed for.
+    /// Takes over what an older version of this service has counted, and the identities that nothing has changed for.
     pub(super) fn adopt(&mut self, older: &Self) {
+        if let (Some(limits), Some(older)) = (&mut self.limits, &older.limits) {
+            limits.adopt(older);
+        }
         let written = self.written.changed_keys(&older.written);
         if self.written.identities.is_some() && written.iter().all(|key| NOT_OF_IDENTITIES.contains(key)) {
             self.identities.adopt(&older.identities);
@@ -151,4 +168,4 @@ fn authority(service: &config::ServiceConfig, report: &mut Report) -> Option<uri
 }
 
 /// What an identity is not made from, but for its own set.
-const NOT_OF_IDENTITIES: [&str; 2] = ["identities", "title"];
+const NOT_OF_IDENTITIES: [&str; 7] = ["identities", "title", "cookies", "forwarded", "via", "limits", "listen"];

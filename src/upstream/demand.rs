@@ -46,9 +46,12 @@ impl Demand {
         let mut past = self.past.get();
         // Nobody looked for longer than a part: what was there before is older by all of them, while the current one, of
         // which nobody knows when it was at its greatest, may have been so just now.
-        past.rotate_right(parts.min(PARTS));
-        past[..parts.min(PARTS)].fill(0);
-        past[0] = self.current.get();
+        let newest = parts.min(PARTS);
+        past.rotate_right(newest);
+        past.iter_mut().take(newest).for_each(|part| *part = 0);
+        if let Some(part) = past.first_mut() {
+            *part = self.current.get();
+        }
         self.past.set(past);
         // Not from nothing: what is in use all the time is told of once.
         self.current.set(wanted);

@@ -15,6 +15,7 @@ mod permits;
 mod pool;
 mod queue;
 mod streams;
+mod sweep;
 mod tasks;
 #[cfg(test)]
 mod tests;

@@ -47,7 +47,7 @@ use crate::transport::{self, Connected, Outgoing, Sender};
 /// The worker's half: idle connections newest first, streams counted, one dial until ALPN is known.
 pub(crate) struct Pool {
     me: Weak<Self>,
-    upstream: Arc<Upstream>,
+    pub(super) upstream: Arc<Upstream>,
     counted: Count,
     /// HTTP/1.1.
     pub(super) idle: RefCell<IdleConnections>,
@@ -55,9 +55,9 @@ pub(crate) struct Pool {
     pub(super) shared: RefCell<SharedConnections>,
     pub(super) queue: RefCell<Queue<ConnectionLease>>,
     pub(super) share: Share,
-    demand: Demand,
+    pub(super) demand: Demand,
     /// When the sweep came last: precise enough for lifetimes, and no clock is read for a request.
-    now: Cell<Moment>,
+    pub(super) now: Cell<Moment>,
     retired: Cell<bool>,
     /// Listens for other workers, from the first connection on.
     sharing: RefCell<Option<AbortHandle>>,
@@ -127,22 +127,6 @@ impl Pool {
         }
     }
 
-    /// Closes idle connections that are too many, too old, idle for too long, or closed by the service; the worker's sweep
-    /// calls it about once a second. Says how many it closed.
-    pub(crate) fn sweep(&self, now: Moment) -> usize {
-        self.now.set(now);
-        let (_, before) = self.open_and_idle();
-        let is_fresh = |since| self.upstream.pool.idle_timeout.is_none_or(|limit| now.since(since) < limit);
-        self.idle.borrow_mut().retain(|connection, since| self.is_fit(connection) && is_fresh(since));
-        self.shared.borrow_mut().retain(|shared, idle| self.is_young(shared.born) && idle.is_none_or(is_fresh));
-        self.share_permits();
-        // Last: those that are closed for another reason are no surplus.
-        self.close_surplus(now);
-        self.count();
-        let (_, after) = self.open_and_idle();
-        before.saturating_sub(after)
-    }
-
     /// Closes every idle connection; running ones close when they end. Called when a reload drops this half.
     pub(crate) fn retire(&self) {
         self.idle.borrow_mut().clear();
@@ -193,7 +177,7 @@ impl Pool {
     async fn wait(&self) -> WaitOutcome<ConnectionLease> {
         let (ticket, outcome) = self.queue.borrow_mut().join();
         // A connection is made for it, even if it is served by another in the end: what was made is wanted as well.
-        self.demand.tell(self.in_use() + self.queue.borrow().len());
+        self.demand.tell(self.share.open() + self.queue.borrow().len());
         let _place = InQueue { pool: self, ticket };
         // After it has joined: a connection is made only for somebody who waits.
         self.dial_for_waiting();
@@ -276,11 +260,11 @@ impl Pool {
     }
 
     /// Whether it may carry another request.
-    fn is_fit(&self, connection: &mut Resting) -> bool {
+    pub(super) fn is_fit(&self, connection: &mut Resting) -> bool {
         !connection.is_closed() && self.is_young(connection.born)
     }
 
-    fn is_young(&self, born: Moment) -> bool {
+    pub(super) fn is_young(&self, born: Moment) -> bool {
         self.upstream.pool.max_lifetime.is_none_or(|limit| self.now.get().since(born) < limit)
     }
 
@@ -371,40 +355,14 @@ impl Pool {
     }
 
     /// Tells how many connections there are, and remembers how many of them are in use: called whenever that changes.
-    fn count(&self) {
+    pub(super) fn count(&self) {
         let (open, idle) = self.open_and_idle();
         self.demand.tell(open.saturating_sub(idle));
         self.counted.tell(open, idle);
     }
 
-    fn in_use(&self) -> usize {
-        let (open, idle) = self.open_and_idle();
-        open.saturating_sub(idle)
-    }
-
-    fn open_and_idle(&self) -> (usize, usize) {
+    pub(super) fn open_and_idle(&self) -> (usize, usize) {
         (self.share.open(), self.idle.borrow().len() + self.shared.borrow().count_idle())
-    }
-
-    /// Where no number is set (`pool.max_idle: auto`): closes idle ones until no more are open than were in use at once of
-    /// late. Any request that finds as many others as there were then finds a connection too.
-    fn close_surplus(&self, now: Moment) {
-        if !self.idle.borrow().is_unlimited() {
-            return;
-        }
-        let (open, idle) = self.open_and_idle();
-        // One at least: a service that is asked every half a minute would have a connection made anew for each request.
-        let wanted = self.demand.most(open.saturating_sub(idle), now).max(1);
-        for _ in 0..open.saturating_sub(wanted).min(idle) {
-            self.close_one_idle();
-        }
-        self.idle.borrow_mut().shrink();
-    }
-
-    fn close_one_idle(&self) {
-        if !self.idle.borrow_mut().close_oldest() {
-            self.shared.borrow_mut().close_idle();
-        }
     }
 
     /// `None` only while it is being dropped.

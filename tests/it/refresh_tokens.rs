@@ -234,7 +234,9 @@ async fn a_token_that_a_command_asks_for_is_asked_for_with_the_newest_of_the_fam
     for (asked, command) in ["token two", "token three", "token one", "check --online"].into_iter().enumerate() {
         let finished = run(command);
 
-        assert_eq!(finished.code, Some(0), "{command}: {finished:?}");
+        // Nobody listens where the services are said to be, which `check --online` minds.
+        let code = if command.starts_with("token") { 0 } else { 1 };
+        assert_eq!(finished.code, Some(code), "{command}: {finished:?}");
         let sent = endpoint.received()[asked + 1].form("refresh_token");
         assert_eq!(sent, Some(format!("refresh-{}", asked + 1)), "{command}");
     }

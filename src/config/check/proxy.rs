@@ -85,7 +85,7 @@ fn exposed_tunnel(config: &Config, proxy: Option<&EnvironmentProxy>) -> Option<S
 /// The listener of ours that is there.
 fn own_listener<'c>(config: &'c Config, authority: &UrlAuthority) -> Option<&'c ListenAddress> {
     let admin = config.admin.iter().flat_map(|admin| admin.listen.iter().chain(&admin.health));
-    config.listen.iter().chain(admin).map(|address| &address.value).find(|address| is_at(address, authority))
+    config.listens().chain(admin).map(|address| &address.value).find(|address| is_at(address, authority))
 }
 
 fn is_at(listener: &ListenAddress, UrlAuthority { host, port, .. }: &UrlAuthority) -> bool {

@@ -4,7 +4,7 @@ use http::{HeaderName, HeaderValue, Method};
 use schemars::{Schema, SchemaGenerator};
 
 use super::identities::{self, IdentitiesConfig};
-use super::{OutboundProxyConfig, PoolConfig, Retry, Timeouts, Tls};
+use super::{OutboundProxyConfig, PoolConfig, Retry, ServiceLimits, Timeouts, Tls};
 use crate::config::auth::{self, Auth, Methods};
 use crate::config::check;
 use crate::config::diagnostic::Reported;
@@ -12,7 +12,7 @@ use crate::config::json_schema;
 use crate::config::node::{Node, Value};
 use crate::config::read::{FromNode, FromText, SectionFields, SectionReader, Wrong};
 use crate::config::section::{read_section, section, words};
-use crate::config::value::{At, HeaderFields, HostHeader, ServiceUrl, Url};
+use crate::config::value::{At, HeaderFields, HostHeader, ListenAddress, OwnListen, ServiceUrl, Url};
 use crate::name::CertificateName;
 
 section! {
@@ -58,6 +58,16 @@ section! {
         /// For load tests: who the service is called as, one after the other; by default as itself alone. Then `auth` is
         /// that of the first.
         pub identities: Option<IdentitiesConfig> = None,
+        /// Whether `Set-Cookie` of answers is made the app's.
+        pub cookies: Cookies = Cookies::Map,
+        /// What becomes of the app's `Forwarded` and `X-Forwarded-…`.
+        pub forwarded: Forwarded = Forwarded::Drop,
+        /// Whether our `Via` goes on requests; without it a loop is not seen.
+        pub via: bool = true,
+        /// What is sent to it at most; by default all.
+        pub limits: ServiceLimits = ServiceLimits::default(),
+        /// Addresses of its own: all that arrives there goes to it. A port alone is one of `localhost`.
+        pub listen: Vec<At<ListenAddress>> as OwnListen = Vec::new(),
         /// Adds `Server-Timing` to answers: where the time of each request went.
         pub server_timing: bool = false,
         /// `required`: `/readyz` waits for this service's first token.
@@ -121,6 +131,11 @@ impl ServiceConfig {
             ("pool", self.pool != other.pool),
             ("outbound_proxy", self.outbound_proxy != other.outbound_proxy),
             ("identities", self.identities != other.identities),
+            ("cookies", self.cookies != other.cookies),
+            ("forwarded", self.forwarded != other.forwarded),
+            ("via", self.via != other.via),
+            ("limits", self.limits != other.limits),
+            ("listen", self.listen != other.listen),
             ("server_timing", self.server_timing != other.server_timing),
             ("ready", self.ready != other.ready),
         ];
@@ -151,6 +166,28 @@ words! {
         "keep" => Keep,
         /// The request is answered with 400.
         "reject" => Reject,
+    }
+}
+
+words! {
+    /// `cookies`.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Cookies ("a way with cookies of answers") {
+        /// Their paths are those of the request's route, and they need no TLS.
+        "map" => Map,
+        /// They are left as they are.
+        "keep" => Keep,
+    }
+}
+
+words! {
+    /// `forwarded`.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Forwarded ("an answer to the app's own `Forwarded`") {
+        /// The service is told nothing of who called the app.
+        "drop" => Drop,
+        /// The app's go on; none is added.
+        "keep" => Keep,
     }
 }
 

@@ -8,6 +8,7 @@ mod host_header;
 mod no_proxy;
 mod number;
 mod proxy;
+mod rate;
 mod tunnel_target;
 mod url;
 
@@ -16,9 +17,11 @@ pub use duration::parse_duration;
 pub use host_header::HostHeader;
 pub use no_proxy::NoProxy;
 pub use proxy::{ProxyAddress, ProxyLogin};
+pub use rate::Rate;
 pub use tunnel_target::{TunnelGrant, TunnelTarget};
 pub use url::{Issuer, Scheme, Url, UrlAuthority};
 
+pub(super) use address::OwnListen;
 pub(super) use duration::{OrOff, Positive};
 pub(super) use field::{Fields as HeaderFields, header_value};
 pub(super) use host::Host;

@@ -63,7 +63,7 @@ impl Worker {
     pub(super) async fn app(&self, sent: &str) -> App {
         let (stream, ours) = tokio::io::duplex(64 * 1024);
         let peer = Peer::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 40_000));
-        let arrival = Rc::new(Arrival::new(peer, Rc::default()));
+        let arrival = Rc::new(Arrival::new(peer, None, Rc::default()));
         let deadline = self.sweep.exchange();
         let context = Rc::clone(&self.context);
         let service = service_fn(move |request: Request<Incoming>| {

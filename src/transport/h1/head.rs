@@ -13,6 +13,7 @@ use hyper::body::Body as _;
 use hyper::ext::ReasonPhrase;
 
 use super::body::AnswerRest;
+use crate::raw_query::as_read;
 use crate::transport::bounds::{HEAD_BYTES, HEAD_FIELDS};
 use crate::transport::{Outgoing, Spelling};
 
@@ -60,8 +61,9 @@ impl Framing {
 /// Appends the head of `request`: origin-form, `Host` (RFC 9112 §3.2.1), and framing from `framing` alone.
 pub(super) fn write(request: &Outgoing, framing: Framing, spelling: Spelling, out: &mut Vec<u8>) {
     let host = request.authority.as_str().as_bytes();
-    for part in [request.method.as_str(), " ", request.target.as_str(), " HTTP/1.1\r\n"] {
-        out.extend_from_slice(part.as_bytes());
+    let target = as_read(request.target.as_str());
+    for part in [request.method.as_str().as_bytes(), b" ", &target, b" HTTP/1.1\r\n"] {
+        out.extend_from_slice(part);
     }
     // RFC 9110 §7.2 wants it at the front; where the fields keep a place for it, that is there.
     if !request.fields.contains_key(HOST) {

@@ -1,0 +1,44 @@
+//! What a pool closes though nobody asks: about once a second, and for other workers.
+
+use super::Pool;
+use super::tasks::TaskOwner;
+use crate::clock::Moment;
+
+impl Pool {
+    /// Closes idle connections that are too many, too old, idle for too long, or closed by the service; the worker's sweep
+    /// calls it about once a second. Says how many it closed.
+    pub(crate) fn sweep(&self, now: Moment) -> usize {
+        self.now.set(now);
+        let (_, before) = self.open_and_idle();
+        let is_fresh = |since| self.upstream.pool.idle_timeout.is_none_or(|limit| now.since(since) < limit);
+        self.idle.borrow_mut().retain(|connection, since| self.is_fit(connection) && is_fresh(since));
+        self.shared.borrow_mut().retain(|shared, idle| self.is_young(shared.born) && idle.is_none_or(is_fresh));
+        self.share_permits();
+        // Last: those that are closed for another reason are no surplus.
+        self.close_surplus(now);
+        self.count();
+        let (_, after) = self.open_and_idle();
+        before.saturating_sub(after)
+    }
+
+    /// Where no number is set (`pool.max_idle: auto`): closes idle ones until no more are open than were in use at once of
+    /// late. Any request that finds as many others as there were then finds a connection too.
+    fn close_surplus(&self, now: Moment) {
+        if !self.idle.borrow().is_unlimited() {
+            return;
+        }
+        let (open, idle) = self.open_and_idle();
+        // One at least: a service that is asked every half a minute would have a connection made anew for each request.
+        let wanted = self.demand.most(open.saturating_sub(idle), now).max(1);
+        for _ in 0..open.saturating_sub(wanted).min(idle) {
+            self.close_one_idle();
+        }
+        self.idle.borrow_mut().shrink();
+    }
+
+    pub(super) fn close_one_idle(&self) {
+        if !self.idle.borrow_mut().close_oldest() {
+            self.shared.borrow_mut().close_idle();
+        }
+    }
+}
