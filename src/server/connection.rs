@@ -37,7 +37,7 @@ use crate::config::Limits;
 use crate::deadline::{ConnectionDeadline, Deadline, ExchangeDeadline, Sweep, TICK};
 use crate::incoming::IncomingBody;
 use crate::name::ServiceName;
-use crate::proxy::{Arrival, DrainPhase, OpenedTunnel, Peer, ResponseBody};
+use crate::proxy::{Arrival, DrainPhase, Peer, ResponseBody};
 
 /// What answers the requests of a port: the proxy, the admin API, the health probes.
 pub(crate) trait Port: 'static {
@@ -137,20 +137,12 @@ async fn awake<P: Port>(
         if let (Some(begun), Some(opened)) = (progress.tunnel(), arrival.opened.take()) {
             // However hyper takes its end: the answer has left, and what follows is the tunnel's.
             let (opening, read) = (socket.begin_tunnel(begun), join(parts.read_buf, unread));
-            match opened {
-                OpenedTunnel::Bytes(tunnel) => {
-                    tunnel::carry(tunnel, opening, &read, arrival.peer, deadline).await;
-                    return None;
-                }
-                OpenedTunnel::Service(tunnel) => {
-                    *arrival = Rc::new(arrival.within(tunnel));
-                    (stream, replay, since) = (opening, read, Since::Accepted(deadline.now()));
-                    if replay.is_empty() {
-                        return Some((stream, since));
-                    }
-                    continue;
-                }
+            (stream, replay) = tunnel::begin(opened, opening, read, arrival, deadline).await?;
+            since = Since::Accepted(deadline.now());
+            if replay.is_empty() {
+                return Some((stream, since));
             }
+            continue;
         }
         match end {
             ConnectionEnd::Idle(between) => {
@@ -169,11 +161,7 @@ async fn awake<P: Port>(
             ConnectionEnd::TooSlow => error_reply::too_slow(&**port, socket, arrival.peer, deadline).await,
             ConnectionEnd::Failed(error) => {
                 let read = join(parts.read_buf, unread);
-                if let Some(tunnel) = &arrival.inside
-                    && progress.exchanges() == 0
-                    && read.first() == Some(&TLS_HANDSHAKE)
-                {
-                    tunnel.tell_of_tls(arrival.peer);
+                if progress.exchanges() == 0 && tunnel::tells_of_tls(arrival, &read) {
                     socket.close(&[], deadline).await;
                     return None;
                 }
@@ -430,8 +418,6 @@ enum ParkPolicy {
     Steady,
 }
 
-/// The content type of a record with a hello in it (RFC 8446 §5.1). No method begins with it.
-const TLS_HANDSHAKE: u8 = 22;
 /// How many fields hyper takes unless it is told otherwise.
 const HYPERS_OWN_LIMIT: usize = 100;
 /// Parked for so many ticks, a connection counts as rarely used.
@@ -440,48 +426,3 @@ const RARE_AFTER: u32 = 2;
 /// comes after that is dropped.
 const TAKEN_WITHIN: Duration = Duration::from_millis(500);
 const FIRST_REQUEST_WHILE_CLOSING: Duration = Duration::from_secs(1);
-
-#[cfg(test)]
-mod tests {
-    use std::future::ready;
-
-    use super::*;
-    use crate::proxy::problem;
-
-    struct Nobody;
-
-    impl Port for Nobody {
-        fn answer(
-            self: &Rc<Self>,
-            _: request::Parts,
-            _: IncomingBody,
-            _: &Rc<Arrival>,
-            _: &Rc<ExchangeDeadline>,
-        ) -> impl Future<Output = Response<ResponseBody>> + use<> {
-            ready(problem::bare(Code::NotFound, "nobody is here"))
-        }
-
-        fn limits(&self) -> Limits {
-            Limits::default()
-        }
-
-        fn turns_away(&self, _: Peer) -> Option<(Code, String)> {
-            None
-        }
-
-        fn refuse(&self, refusal: &ConnectionRefusal, _: Peer) -> Response<ResponseBody> {
-            problem::bare(refusal.code, &refusal.detail)
-        }
-    }
-
-    #[tokio::test(flavor = "local")]
-    async fn the_task_of_a_connection_is_small() {
-        let (ours, _) = tokio::net::UnixStream::pair().unwrap();
-        let (peer, shared) = (Peer::Unix { uid: 0 }, Rc::new(ThreadShared::default()));
-        let served = serve(ClientStream::Unix(ours), peer, None, Rc::new(Nobody), shared);
-
-        let bytes = size_of_val(&served);
-
-        assert!(bytes <= 448, "{bytes} bytes for each idle connection");
-    }
-}

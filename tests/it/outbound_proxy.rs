@@ -278,7 +278,9 @@ async fn a_reload_that_changes_the_proxy_drops_connections_and_tokens_and_no_oth
         )
     };
     let sidekey = lab.sidekey(&config(&first, "one")).await;
-    let get = async |name: &str| Seen::read(&sidekey.get(&format!("/{name}/orders")).await);
+    // Over one connection, which is one worker's: each has a pool of its own.
+    let mut app = sidekey.connect().await;
+    let mut get = async |name: &str| Seen::read(&app.send(Request::get(&format!("/{name}/orders"))).await);
     let (before, other) = (get("payments").await, get("other").await);
     assert_eq!((before.authorization.as_str(), other.authorization.as_str()), ("Bearer token-0", "Bearer token-0"));
 
