@@ -207,4 +207,21 @@ mod tests {
             assert_eq!(of(wrong, "localhost:9800", unused), (None, vec![]), "{unused}");
         }
     }
+
+    #[test]
+    fn a_tunnel_goes_by_the_environments_proxy_too() {
+        let error =
+            "`HTTPS_PROXY` in the environment, the proxy for this: a proxy is spoken to by `http://` or `https://`";
+        for (allow, said) in [("'a.example:443'", vec![error.to_owned()]), ("'localhost:443', '[::1]:8443'", vec![])] {
+            let config = valid(&format!("connect: {{ allow: [{allow}] }}\nservices: {{}}"));
+            let mut report = Report::default();
+            let variables =
+                ProxyVariables::read(|name| (name == "HTTPS_PROXY").then(|| "socks5://me:hunter2@proxy.corp".into()));
+
+            assert_eq!(of_environment(&config, variables, &mut report), None);
+
+            let messages: Vec<_> = report.diagnostics().iter().map(|one| one.message.clone()).collect();
+            assert_eq!(messages, said, "{allow}");
+        }
+    }
 }
