@@ -6,10 +6,9 @@
 
 use std::borrow::Cow;
 
-/// Whether some of these bytes may have to be spelt. One look over many bytes: most heads have none.
+/// Whether some of these bytes may have to be spelt. Many bytes are looked at at once: most heads have none.
 pub(crate) fn may_need_spelling(bytes: &[u8]) -> bool {
-    // Without a way out in between, so that the compiler looks at many bytes at once.
-    bytes.iter().fold(false, |found, &byte| found | is_spelt(byte))
+    !bytes.is_ascii() || memchr::memchr3(b'"', b'<', b'>', bytes).is_some()
 }
 
 /// Appends part of a query as it is spelt here.

@@ -66,6 +66,8 @@ struct ProbeReport {
     service: String,
     /// Whether a request could be sent now.
     ok: bool,
+    /// The outbound proxy that is on the way to the service; `null`: none is.
+    proxy: Option<String>,
     timings: Timings,
     /// `h2` or `http/1.1`; `null` where no connection came about.
     protocol: Option<&'static str>,
@@ -81,6 +83,8 @@ struct ProbeReport {
 struct Timings {
     dns: Option<f64>,
     tcp: Option<f64>,
+    /// The outbound proxy: TLS to it, if that is spoken, and `CONNECT`.
+    proxy: Option<f64>,
     tls: Option<f64>,
     token: Option<f64>,
 }
@@ -117,9 +121,11 @@ impl ProbeReport {
         Self {
             service: service.name.to_string(),
             ok: failures.is_empty(),
+            proxy: upstream.connector().way().proxy().map(ToString::to_string),
             timings: Timings {
                 dns: spent.lookup.map(milliseconds),
                 tcp: spent.tcp.map(milliseconds),
+                proxy: spent.proxy.map(milliseconds),
                 tls: spent.tls.map(milliseconds),
                 token: token.map(milliseconds),
             },
@@ -152,6 +158,7 @@ impl ProbeFailure {
         let phase = match step {
             ConnectStep::Lookup => "dns",
             ConnectStep::Tcp => "tcp",
+            ConnectStep::Proxy => "proxy",
             ConnectStep::Tls => "tls",
         };
         Self { phase, code: error.code().word(), detail: error.to_string() }

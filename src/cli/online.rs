@@ -161,7 +161,8 @@ impl Tried {
             }
             (Ok(found), None) => {
                 warn_of_certificate(service, client_certificate, place, report);
-                well.push(welcome(found, client_certificate));
+                let way = service.identities.first().upstream.connector().way();
+                well.push(format!("{}{way}", welcome(found, client_certificate)));
             }
             (Err((_, error)), _) => {
                 report.error(place, format!("`{name}`: {error}")).help(help_for(error, client_certificate));
@@ -206,6 +207,9 @@ fn warn_of_certificate(service: &Service, seen: ClientCertificate, place: Span, 
 
 /// What to do about a handshake, or what came before it.
 fn help_for(error: &transport::Error, client_certificate: ClientCertificate) -> String {
+    if let transport::Error::Proxy { .. } = error {
+        return "check `outbound_proxy`, or `HTTPS_PROXY` and `NO_PROXY` in the environment".to_owned();
+    }
     let help = match error.code() {
         Code::DnsError | Code::DnsTimeout => "check the host of `url`, and that this machine can look it up",
         Code::ConnectionRefused | Code::ConnectionTimeout => "check that it is up, and host and port of `url`",

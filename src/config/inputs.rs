@@ -3,7 +3,7 @@
 //!
 //! Whoever reads holds a shared reference, beside the report that hears of what can't be read: a load is of one thread.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,6 +14,7 @@ use super::command::{SecretCommand, Withheld};
 use super::command_runs::CommandRuns;
 use super::diagnostic::{Report, Reported};
 use super::exposed::Exposed;
+use super::proxy_variables::EnvironmentProxy;
 use super::source::{self, Content, FileAccess, LARGEST_FILE, LARGEST_SECRET, LARGEST_TABLE, UnreadableFile};
 use super::tolerated::ToleratedFailures;
 use super::value::Span;
@@ -36,6 +37,8 @@ pub struct Inputs {
     /// What others may do with files, as far as it has been warned of.
     exposed: RefCell<Exposed>,
     commands: RefCell<CommandRuns>,
+    /// Empty as long as nobody has looked whether it may be used.
+    environment_proxy: OnceCell<Option<EnvironmentProxy>>,
 }
 
 impl Inputs {
@@ -46,7 +49,13 @@ impl Inputs {
     }
 
     fn with(secrets: Secrets, commands: CommandRuns) -> Self {
-        Self { secrets, found: RefCell::default(), exposed: RefCell::default(), commands: RefCell::new(commands) }
+        Self {
+            secrets,
+            found: RefCell::default(),
+            exposed: RefCell::default(),
+            commands: RefCell::new(commands),
+            environment_proxy: OnceCell::new(),
+        }
     }
 
     /// Makes a warning of it where one of these commands fails and a service's `auth` names it.
@@ -85,6 +94,17 @@ impl Inputs {
     /// `false` under `check --no-secrets`.
     pub(super) fn follows_references(&self) -> bool {
         self.secrets == Secrets::Read
+    }
+
+    /// The proxy that the environment names, for services that do not say otherwise; `None` also where it is not to be used.
+    pub(crate) fn environment_proxy(&self) -> Option<&EnvironmentProxy> {
+        self.environment_proxy.get()?.as_ref()
+    }
+
+    /// Services are reached through this one from now on.
+    pub(super) fn use_environment_proxy(&self, proxy: Option<EnvironmentProxy>) {
+        // A load has one environment.
+        drop(self.environment_proxy.set(proxy));
     }
 
     /// Everything that this load read or tried to read, the config's own files included, and the commands it ran.

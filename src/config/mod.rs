@@ -23,6 +23,7 @@ mod mask;
 mod names;
 mod node;
 mod overrides;
+mod proxy_variables;
 mod read;
 mod reference;
 mod render;
@@ -48,11 +49,15 @@ pub use diagnostic::{Diagnostic, Report, Severity};
 pub use inputs::{Inputs, Secrets};
 pub use json_schema::json_schema;
 pub use overrides::{AdminOverride, OverrideSource, Overrides};
+pub use proxy_variables::EnvironmentProxy;
 pub use render::{Color, JsonFinding};
 pub use schema::*;
 pub(crate) use source::read_as_used;
 pub use source::{ConfigSource, NoConfig};
-pub use value::{At, HostHeader, ListenAddress, Rate, Scheme, Span, Url, UrlAuthority, parse_duration};
+pub use value::{
+    At, HostHeader, ListenAddress, NoProxy, ProxyAddress, ProxyLogin, Rate, Scheme, Span, TunnelGrant, TunnelTarget,
+    Url, UrlAuthority, parse_duration,
+};
 pub use watched::{Watched, WatchedCommand};
 
 pub(crate) use tolerated::ToleratedFailures;

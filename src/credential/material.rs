@@ -7,6 +7,7 @@ use super::{FirstTokenLimiter, Slots, TlsCache};
 use crate::config::{self, Inputs};
 use crate::name::{CertificateName, ServiceName};
 use crate::tls::Certificate;
+use crate::transport::ProxySelector;
 
 /// What methods are compiled from, beside their own fields.
 pub(crate) struct Material<'a> {
@@ -24,4 +25,6 @@ pub(crate) struct Material<'a> {
     pub(crate) first_tokens: Option<&'a Arc<FirstTokenLimiter>>,
     /// Of the token endpoints of this service's identities.
     pub(crate) tls_cache: &'a TlsCache,
+    /// How endpoints are reached.
+    pub(crate) proxies: &'a ProxySelector,
 }

@@ -63,6 +63,7 @@ pub(super) fn credential(keys: &str, slots: &Slots) -> Credential {
         slots,
         first_tokens: None,
         tls_cache: &<_>::default(),
+        proxies: &<_>::default(),
     };
     Credential::compile(&material, &mut report).expect("a credential")
 }

@@ -32,8 +32,15 @@ pub(crate) enum Error {
     ProxyToken,
     #[error("the unix user {uid} is not in `access.unix_users`")]
     UnixUser { uid: u32 },
-    #[error("no tunnel is opened: use an `http://` URL and leave TLS to Sidekey")]
+    #[error(
+        "no tunnel is opened: use an `http://` URL and leave TLS to Sidekey; or, for a tunnel that nothing is added to, list \
+         host and port in `connect.allow`"
+    )]
     Connect,
+    #[error("no tunnel is opened inside a tunnel: plain HTTP is spoken there")]
+    TunnelInTunnel,
+    #[error("a `CONNECT` has no body: what follows its head is the tunnel's")]
+    TunnelWithContent,
     #[error("{} is not carried", excerpt(.method.as_str()))]
     Method { method: Method },
     #[error("`Transfer-Encoding` is something other than `chunked` alone")]
@@ -117,10 +124,11 @@ impl Error {
             | Self::Origin { .. }
             | Self::Browser { .. }
             | Self::NotAllowed { .. } => Code::Forbidden,
-            Self::Connect | Self::Method { .. } => Code::MethodNotAllowed,
+            Self::Connect | Self::TunnelInTunnel | Self::Method { .. } => Code::MethodNotAllowed,
             Self::Coding => Code::NotImplemented,
             Self::Target(TargetError::TooLong) => Code::HeadersTooLarge,
             Self::Form
+            | Self::TunnelWithContent
             | Self::HostMissing
             | Self::HostRepeated
             | Self::HostMalformed { .. }

@@ -19,6 +19,7 @@ mod send;
 #[cfg(test)]
 mod tests;
 mod timing;
+mod tunnel;
 mod upload;
 mod view;
 
@@ -30,10 +31,11 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::uri::PathAndQuery;
-use http::{Response, Version, request};
+use http::{Method, Response, Version, request};
 
 pub(crate) use error::Error;
 pub(crate) use relay::{ResponseBody, ResponseBodyError};
+pub(crate) use tunnel::{ByteTunnel, OpenedTunnel, ServiceTunnel};
 pub(crate) use view::{Context, turns_away};
 
 use crate::deadline::ExchangeDeadline;
@@ -42,7 +44,7 @@ use crate::incoming::IncomingBody;
 use crate::name::ServiceName;
 use crate::route::allow::Allow;
 use crate::route::{self, Match, RouteTable};
-use admit::{Admission, Named};
+use admit::{Admission, Named, TokenBefore};
 use exchange::ExchangeRecord;
 use principal::Principal;
 use send::OutboundRequest;
@@ -56,9 +58,24 @@ pub(crate) struct Arrival {
     pub(crate) drain: Rc<Cell<DrainPhase>>,
     /// The number of this connection among those that came to a service, where identities go by that.
     pub(crate) numbers: RefCell<Vec<(ServiceName, usize)>>,
+    /// The tunnel in which its requests come; `None`: they come as they are.
+    pub(crate) inside: Option<ServiceTunnel>,
+    /// What the last answer opened; whoever has the socket takes it from here.
+    pub(crate) opened: RefCell<Option<OpenedTunnel>>,
 }
 
 impl Arrival {
+    /// A connection as it is accepted.
+    pub(crate) fn new(peer: Peer, own: Option<ServiceName>, drain: Rc<Cell<DrainPhase>>) -> Self {
+        Self { peer, own, drain, numbers: RefCell::default(), inside: None, opened: RefCell::default() }
+    }
+
+    /// The same connection, inside this tunnel from now on.
+    pub(crate) fn within(&self, tunnel: ServiceTunnel) -> Self {
+        let numbers = self.numbers.clone();
+        Self { numbers, inside: Some(tunnel), ..Self::new(self.peer, self.own.clone(), Rc::clone(&self.drain)) }
+    }
+
     /// The number of this connection at a service; drawn once, and kept over reloads.
     fn number_at(&self, service: &ServiceName, arrived: &AtomicUsize) -> usize {
         let mut numbers = self.numbers.borrow_mut();
@@ -125,8 +142,17 @@ pub(crate) fn handle(
 
 async fn carry(body: IncomingBody, exchange: &mut ExchangeRecord) -> Result<Response<ResponseBody>, Error> {
     let view = Rc::clone(&exchange.view);
-    let own = exchange.arrival.own.as_ref().map(|name| view.place_of(name)).transpose()?;
-    let caller = view.door(own).recognize(&mut exchange.head, exchange.arrival.peer)?;
+    let Arrival { peer, own, inside, .. } = &*exchange.arrival;
+    let own = own.as_ref().map(|name| view.place_of(name)).transpose()?;
+    if let Some(tunnel) = inside {
+        tunnel.complete(&mut exchange.head);
+    }
+    let before = inside.as_ref().map_or(TokenBefore::NotShown, ServiceTunnel::token);
+    let caller = view.door(own).recognize(&mut exchange.head, *peer, before)?;
+    if exchange.head.method == Method::CONNECT {
+        // Before the Host check, as no tunnel leads where `Host` says. In a box: others need no room for it.
+        return Box::pin(tunnel::open(caller, exchange)).await;
+    }
     let head = &exchange.head;
     let (found, shares_origin, present) = match view.door(own).admit(head, caller)? {
         Admission::Carry(named, present) => {

@@ -15,7 +15,6 @@ use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
 
 use crate::clock::Backoff;
-use crate::code::Code;
 use crate::config::Retry;
 use crate::transport::{ReplayBuffer, RequestBody};
 use crate::upstream::{Reached, SendFailure};
@@ -50,7 +49,7 @@ impl Allowance {
         kept: &ReplayBuffer,
     ) -> Option<Again> {
         let may = match failure.reached {
-            Reached::NoConnection => retry.on_connect && !is_verdict(failure.error.code()),
+            Reached::NoConnection => retry.on_connect && !failure.error.is_verdict(),
             Reached::NotProcessed => retry.on_reset,
             Reached::Reset => retry.on_reset && is_idempotent,
             Reached::Final => false,
@@ -114,11 +113,6 @@ impl Again {
     pub(super) fn at_once(body: RequestBody) -> Self {
         Self { body, pause: None }
     }
-}
-
-/// What a handshake comes to is the same the next time.
-fn is_verdict(code: Code) -> bool {
-    matches!(code, Code::TlsCertificateError | Code::TlsAlertReceived | Code::TlsProtocolError)
 }
 
 /// How long the service wants to be left alone (RFC 9110 §10.2.3): so many seconds, or until a date.

@@ -12,7 +12,7 @@
 //! between two messages and made anew when the next bytes come. Taking it apart after every answer would cost 5,000
 //! instructions each, so one that is in steady use is left alone.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -32,6 +32,7 @@ use super::progress::{Between, Io, Progress, Tracked, Waits};
 use super::refusal::ConnectionRefusal;
 use super::stream::ClientStream;
 use super::trim::TrimSchedule;
+use super::tunnel;
 use crate::code::Code;
 use crate::config::Limits;
 use crate::deadline::{ConnectionDeadline, Deadline, ExchangeDeadline, Sweep, TICK};
@@ -84,7 +85,7 @@ pub(crate) async fn serve<P: Port>(
     if let Some(refusal) = port.turns_away(peer) {
         return Box::pin(error_reply::turned_away(&*port, stream, refusal, peer, &deadline)).await;
     }
-    let arrival = Rc::new(Arrival { peer, own, drain: Rc::clone(&shared.drain), numbers: RefCell::default() });
+    let mut arrival = Rc::new(Arrival::new(peer, own, Rc::clone(&shared.drain)));
     let mut since = Since::Accepted(deadline.now());
     // The first request may be the only one.
     let mut park = ParkPolicy::Rare;
@@ -95,7 +96,7 @@ pub(crate) async fn serve<P: Port>(
             park = if deadline.now() - began >= RARE_AFTER { ParkPolicy::Rare } else { ParkPolicy::Steady };
         }
         // In a box, so that a parked task does not carry its room.
-        match Box::pin(awake(stream, since, park, &port, &arrival, &deadline, &shared)).await {
+        match Box::pin(awake(stream, since, park, &port, &mut arrival, &deadline, &shared)).await {
             Some(idle) => (stream, since) = idle,
             None => return,
         }
@@ -109,7 +110,7 @@ async fn awake<P: Port>(
     mut since: Since,
     mut park: ParkPolicy,
     port: &Rc<P>,
-    arrival: &Rc<Arrival>,
+    arrival: &mut Rc<Arrival>,
     deadline: &ConnectionDeadline,
     shared: &ThreadShared,
 ) -> Option<(ClientStream, Since)> {
@@ -131,6 +132,16 @@ async fn awake<P: Port>(
         if progress.exchanges() > 0 {
             since = Since::Answered;
         }
+        if let (Some(begun), Some(opened)) = (progress.tunnel(), arrival.opened.take()) {
+            // However hyper takes its end: the answer has left, and what follows is the tunnel's.
+            let (opening, read) = (socket.begin_tunnel(begun), join(parts.read_buf, unread));
+            (stream, replay) = tunnel::begin(opened, opening, read, arrival, deadline).await?;
+            since = Since::Accepted(deadline.now());
+            if replay.is_empty() {
+                return Some((stream, since));
+            }
+            continue;
+        }
         match end {
             ConnectionEnd::Idle(between) => {
                 if since == Since::Answered {
@@ -149,7 +160,12 @@ async fn awake<P: Port>(
             ConnectionEnd::Unread | ConnectionEnd::Gone => socket.reset(),
             ConnectionEnd::TooSlow => error_reply::too_slow(&**port, socket, arrival.peer, deadline).await,
             ConnectionEnd::Failed(error) => {
-                let broken = BrokenRequest { error: &error, read: &join(parts.read_buf, unread), refused };
+                let read = join(parts.read_buf, unread);
+                if progress.exchanges() == 0 && tunnel::tells_of_tls(arrival, &read) {
+                    socket.close(&[], deadline).await;
+                    return None;
+                }
+                let broken = BrokenRequest { error: &error, read: &read, refused };
                 error_reply::failed(&**port, socket, &progress, broken, arrival.peer, deadline).await;
             }
         }
@@ -167,16 +183,25 @@ fn exchanges<P: Port>(port: &Rc<P>, arrival: &Rc<Arrival>, progress: &Rc<Progres
         let may_begin = progress.begin(RequestPersistence::of(&head, &body));
         // Nothing is done before it is polled.
         let answer = port.answer(head, body, &arrival, progress.exchange().deadline());
-        let (progress, drain) = (Rc::clone(&progress), Rc::clone(&arrival.drain));
+        let (progress, arrival) = (Rc::clone(&progress), Rc::clone(&arrival));
         async move {
             if !may_begin {
                 return Err(AlreadyOver);
             }
             let mut answer = answer.await;
-            progress.answered(&mut answer, drain.get());
+            if opens_tunnel(&arrival) {
+                progress.opened();
+            } else {
+                progress.answered(&mut answer, arrival.drain.get());
+            }
             Ok(answer.map(|body| Tracked::new(body, progress)))
         }
     })
+}
+
+/// Whether the answer opened a tunnel. That is the proxy's to say: a 2xx to `CONNECT` is nothing else (RFC 9110 §9.3.6).
+fn opens_tunnel(arrival: &Arrival) -> bool {
+    arrival.opened.borrow().is_some()
 }
 
 /// What [`exchanges`] makes, without a name of its own.
@@ -401,48 +426,3 @@ const RARE_AFTER: u32 = 2;
 /// comes after that is dropped.
 const TAKEN_WITHIN: Duration = Duration::from_millis(500);
 const FIRST_REQUEST_WHILE_CLOSING: Duration = Duration::from_secs(1);
-
-#[cfg(test)]
-mod tests {
-    use std::future::ready;
-
-    use super::*;
-    use crate::proxy::problem;
-
-    struct Nobody;
-
-    impl Port for Nobody {
-        fn answer(
-            self: &Rc<Self>,
-            _: request::Parts,
-            _: IncomingBody,
-            _: &Rc<Arrival>,
-            _: &Rc<ExchangeDeadline>,
-        ) -> impl Future<Output = Response<ResponseBody>> + use<> {
-            ready(problem::bare(Code::NotFound, "nobody is here"))
-        }
-
-        fn limits(&self) -> Limits {
-            Limits::default()
-        }
-
-        fn turns_away(&self, _: Peer) -> Option<(Code, String)> {
-            None
-        }
-
-        fn refuse(&self, refusal: &ConnectionRefusal, _: Peer) -> Response<ResponseBody> {
-            problem::bare(refusal.code, &refusal.detail)
-        }
-    }
-
-    #[tokio::test(flavor = "local")]
-    async fn the_task_of_a_connection_is_small() {
-        let (ours, _) = tokio::net::UnixStream::pair().unwrap();
-        let (peer, shared) = (Peer::Unix { uid: 0 }, Rc::new(ThreadShared::default()));
-        let served = serve(ClientStream::Unix(ours), peer, None, Rc::new(Nobody), shared);
-
-        let bytes = size_of_val(&served);
-
-        assert!(bytes <= 448, "{bytes} bytes for each idle connection");
-    }
-}

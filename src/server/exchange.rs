@@ -40,6 +40,12 @@ impl ServedExchange {
         self.asked.borrow().persist(answer, drain)
     }
 
+    /// The answer's head is here, and opens a tunnel.
+    pub(super) fn opened(&self) -> Persistence {
+        self.answering.set(true);
+        Persistence::Tunnel
+    }
+
     /// Whether nothing has shown for long if the client is still there: it has sent all, and gets nothing yet. Writing to
     /// a client that left fails soon enough.
     pub(super) fn is_silent(&self) -> bool {

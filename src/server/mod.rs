@@ -38,6 +38,7 @@ mod tests;
 #[cfg(any(test, feature = "bench"))]
 pub(crate) mod trial;
 mod trim;
+mod tunnel;
 pub(crate) mod unbound;
 mod vital;
 pub(crate) mod worker;

@@ -15,6 +15,8 @@ pub(crate) enum Persistence {
     Again,
     /// What still comes is no request.
     Last(RequestRest),
+    /// What still comes is a tunnel's.
+    Tunnel,
 }
 
 /// What becomes of the rest of a request that was answered before its end.

@@ -54,10 +54,11 @@ pub(crate) struct Progress {
 /// ```text
 ///            head               answer's head           all of it in hyper          all of it in the socket
 ///  Between ───────► Exchange ─────────────────► Exchange ───────────────► Leaving ─┬─ Again ─► Between
-///                                with its Persistence                              └─ Last ──► Over
+///                                with its Persistence                              ├─ Last ──► Over
+///                                                                                  └─ Tunnel ► Tunnel
 /// ```
 ///
-/// Nothing leads on from `Over`, and nothing but [`Persistence::Again`] past it.
+/// Nothing leads on from `Over` and `Tunnel`, and nothing but [`Persistence::Again`] past them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ProgressState {
     /// A head may follow: all that was asked was read to its end and answered.
@@ -67,12 +68,18 @@ enum ProgressState {
     Leaving(Persistence),
     /// The last answer is in the socket, and the sending side is closed.
     Over(RequestRest),
+    /// The answer that opens a tunnel is in the socket.
+    Tunnel,
 }
 
 /// Proof that a connection is between two messages, and the right to serve its socket again. Only [`Progress`] makes
 /// one, and only where no byte of an earlier request can be on its way any more.
 #[derive(Debug)]
 pub(crate) struct Between(());
+
+/// Proof that the answer which opens a tunnel has left to its end, and the right to what the socket carries from there on.
+#[derive(Debug)]
+pub(crate) struct TunnelBegun(());
 
 /// What a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +132,11 @@ impl Progress {
         self.state.set(ProgressState::Exchange(self.exchange.answered(answer, drain)));
     }
 
+    /// The answer's head is here, and opens a tunnel: nothing that follows is read as a request.
+    pub(super) fn opened(&self) {
+        self.state.set(ProgressState::Exchange(self.exchange.opened()));
+    }
+
     /// hyper has all of the answer.
     fn leave(&self) {
         if let ProgressState::Exchange(persistence) = self.state.get() {
@@ -140,7 +152,7 @@ impl Progress {
     /// Bytes came with no exchange under way.
     fn received(&self) {
         match self.state.get() {
-            ProgressState::Exchange(_) => {}
+            ProgressState::Exchange(_) | ProgressState::Leaving(Persistence::Tunnel) | ProgressState::Tunnel => {}
             ProgressState::Between | ProgressState::Leaving(Persistence::Again) => self.head.set(true),
             ProgressState::Leaving(Persistence::Last(_)) | ProgressState::Over(_) => {
                 self.late_reads.set(self.late_reads.get().wrapping_add(1));
@@ -154,7 +166,7 @@ impl Progress {
             ProgressState::Exchange(_) => Waits::Exchange,
             ProgressState::Leaving(_) => Waits::Flush,
             ProgressState::Over(RequestRest::Wanted) => Waits::Rest,
-            ProgressState::Over(RequestRest::Unwanted) => Waits::Nothing,
+            ProgressState::Over(RequestRest::Unwanted) | ProgressState::Tunnel => Waits::Nothing,
             ProgressState::Between if self.head.get() => Waits::Head,
             ProgressState::Between => Waits::Idle,
         }
@@ -163,6 +175,11 @@ impl Progress {
     /// The right to serve the socket again, if it is between two messages.
     pub(crate) fn between(&self) -> Option<Between> {
         self.is_between().then_some(Between(()))
+    }
+
+    /// The right to what follows on the socket, if that is a tunnel's.
+    pub(crate) fn tunnel(&self) -> Option<TunnelBegun> {
+        (self.state.get() == ProgressState::Tunnel).then_some(TunnelBegun(()))
     }
 
     /// Whether every request that came was answered to its end.
@@ -177,7 +194,7 @@ impl Progress {
 
     /// Whether all that was answered has left: what ends now, ends in peace.
     pub(crate) fn is_answered(&self) -> bool {
-        matches!(self.state.get(), ProgressState::Between | ProgressState::Over(_))
+        matches!(self.state.get(), ProgressState::Between | ProgressState::Over(_) | ProgressState::Tunnel)
     }
 
     /// How many exchanges have begun.
@@ -233,6 +250,11 @@ impl Used {
 
     /// The socket, for another request.
     pub(crate) fn serve_again(self, _: Between) -> ClientStream {
+        self.0
+    }
+
+    /// The socket, for what a tunnel carries.
+    pub(crate) fn begin_tunnel(self, _: TunnelBegun) -> ClientStream {
         self.0
     }
 
@@ -353,6 +375,7 @@ impl AsyncWrite for Io {
         let Self { progress, stream, .. } = self.get_mut();
         match progress.state.get() {
             ProgressState::Leaving(Persistence::Again) => progress.state.set(ProgressState::Between),
+            ProgressState::Leaving(Persistence::Tunnel) => progress.state.set(ProgressState::Tunnel),
             ProgressState::Leaving(Persistence::Last(rest)) => {
                 progress.state.set(ProgressState::Over(rest));
                 // At once: an app that reads until the end waits for it, whatever it still sends.
@@ -363,7 +386,7 @@ impl AsyncWrite for Io {
                 let gone = stream.as_ref().is_some_and(|stream| stream.poll_gone(cx).is_ready());
                 progress.gone.set(gone);
             }
-            ProgressState::Exchange(_) | ProgressState::Between | ProgressState::Over(_) => {}
+            ProgressState::Exchange(_) | ProgressState::Between | ProgressState::Over(_) | ProgressState::Tunnel => {}
         }
         Poll::Ready(Ok(()))
     }

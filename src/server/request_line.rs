@@ -109,16 +109,19 @@ impl RequestLines {
     pub(super) fn look(&mut self, buffer: &mut ReadBuf<'_>, before: usize) {
         // Invariant: so much was filled before.
         let read = &buffer.filled()[before..];
-        let is_plain = !may_need_spelling(read);
-        if is_plain && read.ends_with(HEAD_END) {
+        if read.ends_with(HEAD_END) && !may_need_spelling(read) {
             // Nearly every head comes so. If several do, all are whole: hyper reads on where one begins.
             self.read_ahead = false;
             return;
         }
         self.recognize(read);
-        let (part, length) = self.part.after_head(read);
-        if is_plain && (length == read.len() || !self.is_bodiless) {
+        if self.begins_with_plain_head(read) {
             // What follows is a body, which goes the quickest way. The end of it may bring the next head along.
+            (self.part, self.read_ahead) = (HeadPart::Ended, true);
+            return;
+        }
+        let (part, length) = self.part.after_head(read);
+        if (length == read.len() || !self.is_bodiless) && !may_need_spelling(read) {
             (self.part, self.read_ahead) = (part, part == HeadPart::Unknown || length < read.len());
             return;
         }
@@ -126,6 +129,14 @@ impl RequestLines {
         buffer.set_filled(before);
         self.take_head(raw);
         self.give(buffer, true);
+    }
+
+    /// Whether `read` begins with the whole head of a request that may have a body, in which nothing has to be spelt. A body
+    /// is not looked at: it is none of ours, and most have a `"`.
+    fn begins_with_plain_head(&self, read: &[u8]) -> bool {
+        let is_first = self.part == HeadPart::Start && read.first().is_some_and(|byte| !is_line_end(*byte));
+        // Its last line break may be an earlier one, where a line may end without a CR: then more is looked at than its own.
+        is_first && !self.is_bodiless && whole_head(read).is_some_and(|head| !may_need_spelling(head))
     }
 
     /// Finds out where in a head `first` stands, if that is not known.
@@ -241,6 +252,12 @@ fn begins_request(bytes: &[u8]) -> bool {
     // Invariant: so many bytes are there.
     let target = &bytes[method..];
     method > 0 && (target.starts_with(b" /") || target.starts_with(b" http"))
+}
+
+/// What comes before the first empty line, and that line.
+fn whole_head(bytes: &[u8]) -> Option<&[u8]> {
+    let mut heads = memchr::memchr_iter(b'\n', bytes).filter_map(|at| bytes.get(..=at));
+    heads.find(|head| head.ends_with(HEAD_END))
 }
 
 fn is_line_end(byte: u8) -> bool {

@@ -144,6 +144,7 @@ fn sections(old: &Snapshot, new: &Snapshot) -> Vec<&'static str> {
         ("listen", old.listen != new.listen),
         ("admin", old.admin != new.admin),
         ("access", old.access != new.access),
+        ("connect", old.connect != new.connect),
         ("log", old.log != new.log),
         ("limits", old.limits != new.limits),
         ("shutdown", old.shutdown != new.shutdown),

@@ -14,6 +14,7 @@ use crate::config::{self, Inputs, Report, Scheme};
 use crate::credential::{Credential, FirstTokenLimiter, Material, Owned, Slot, Slots, TlsCache};
 use crate::name::{CertificateName, ServiceName};
 use crate::tls::{Certificate, ClientTls};
+use crate::transport::ProxySelector;
 use crate::upstream::Upstream;
 
 /// A credential and the upstream it is used on. A reload keeps it where nothing that made it changed.
@@ -64,6 +65,7 @@ pub(super) struct Parts<'a> {
     pub(super) service: &'a config::ServiceConfig,
     pub(super) certificates: &'a BTreeMap<CertificateName, Arc<Certificate>>,
     pub(super) slots: &'a Slots,
+    pub(super) proxies: &'a ProxySelector,
 }
 
 impl Identities {
@@ -266,14 +268,15 @@ impl Identity {
         common: &mut IdentitiesShared,
         report: &mut Report,
     ) -> Option<Self> {
-        let &Parts { name, inputs, certificates, slots, .. } = parts;
+        let &Parts { name, inputs, certificates, slots, proxies, .. } = parts;
         let linked = service.certificate.as_ref().map(|named| certificates.get(&named.value));
         let certificate = linked.flatten();
         let (first_tokens, tls_cache) = (common.first_tokens.as_ref(), &common.tls_of_token_endpoints);
-        let material = Material { name, inputs, service, certificate, certificates, slots, first_tokens, tls_cache };
+        let material =
+            Material { name, inputs, service, certificate, certificates, slots, first_tokens, tls_cache, proxies };
         // Both are looked at before one is given up: a user wants to hear of every problem at once.
         let credential = Credential::compile(&material, report);
-        let upstream = compile_upstream(service, certificate, &mut common.tls, inputs, report);
+        let upstream = compile_upstream(parts, service, certificate, &mut common.tls, report);
         if linked.is_some_and(|found| found.is_none()) {
             // Never without the certificate that it names.
             return None;
@@ -292,10 +295,10 @@ impl Identity {
 }
 
 fn compile_upstream(
+    &Parts { inputs, proxies, .. }: &Parts<'_>,
     service: &config::ServiceConfig,
     certificate: Option<&Arc<Certificate>>,
     known: &mut TlsByCertificate,
-    inputs: &Inputs,
     report: &mut Report,
 ) -> Option<Upstream> {
     let url = &service.url;
@@ -309,7 +312,7 @@ fn compile_upstream(
         // What was reported once need not be again.
         Scheme::Https => Some(known.entry(presented).or_insert_with(|| compile(report)).clone()?),
     };
-    Some(Upstream::compile(service, tls))
+    Some(Upstream::compile(service, tls, proxies.way_to(&url.value)))
 }
 
 #[cfg(test)]

@@ -25,12 +25,12 @@ pub(crate) use identity::{Identity, IdentityError, pick_written};
 pub(crate) use limits::{InFlightPermit, LimitError};
 pub(crate) use service::Service;
 
-use crate::config::{At, Config, Inputs, Report, Span, ToleratedFailures};
+use crate::config::{At, Config, Inputs, OutboundProxyConfig, Report, Span, ToleratedFailures};
 use crate::credential::{Claim, ClaimError, Credential, Slot, Slots, Subjects};
 use crate::name::CertificateName;
 use crate::route::{self, Destination};
 use crate::tls::Certificate;
-use crate::transport::HeldBodies;
+use crate::transport::{HeldBodies, ProxySelector};
 
 /// One generation of what runs. Never changes once published.
 pub(crate) struct Snapshot {
@@ -41,6 +41,8 @@ pub(crate) struct Snapshot {
     pub(crate) services: Vec<Arc<Service>>,
     pub(crate) routes: Arc<route::RouteTable>,
     pub(crate) access: Arc<Access>,
+    /// How what is no service is reached: the tunnels of `connect`.
+    pub(crate) proxies: ProxySelector,
     /// In order of name.
     pub(crate) certificates: Vec<Arc<Certificate>>,
     /// As written: for listeners, logs, limits, and the next difference.
@@ -117,6 +119,7 @@ impl Snapshot {
         let routes = compile_routes(&config, report);
         let access = Access::compile(&config.access, config.listens(), report);
         refuse_shared_state(&services, &config, report);
+        let proxies = tunnel_proxies(&config, inputs, report);
         let services: Option<Vec<_>> = services.into_iter().collect();
         if report.has_errors() {
             return None;
@@ -127,6 +130,7 @@ impl Snapshot {
             services: services?,
             routes: Arc::new(routes),
             access: Arc::new(access?),
+            proxies: proxies?,
             certificates: certificates.into_values().collect(),
             config: Arc::new(config),
             failing: inputs.failing(),
@@ -189,6 +193,7 @@ impl Snapshot {
             services: self.services.iter().map(replace).collect(),
             routes: Arc::clone(&self.routes),
             access: Arc::clone(&self.access),
+            proxies: self.proxies.clone(),
             certificates: self.certificates.clone(),
             config: Arc::clone(&self.config),
             failing: self.failing.clone(),
@@ -265,6 +270,14 @@ fn refuse_shared_state(services: &[Option<Arc<Service>>], config: &Config, repor
             // Ten thousand identities have the same file where two have.
             break;
         }
+    }
+}
+
+/// How the tunnels of `connect` are reached. Without one there is nothing to be wrong with the environment's proxy.
+fn tunnel_proxies(config: &Config, inputs: &Inputs, report: &mut Report) -> Option<ProxySelector> {
+    match config.connect.allow.first() {
+        Some(first) => ProxySelector::compile(&OutboundProxyConfig::FromEnvironment, first.span, inputs, report),
+        None => Some(ProxySelector::default()),
     }
 }
 

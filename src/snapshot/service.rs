@@ -16,6 +16,7 @@ use crate::name::{CertificateName, ServiceName};
 use crate::route::allow::Allow;
 use crate::route::target;
 use crate::tls::Certificate;
+use crate::transport::ProxySelector;
 
 /// The shared half of a service: immutable, kept by a reload as the same `Arc` where nothing that made it changed.
 pub(crate) struct Service {
@@ -62,11 +63,14 @@ impl Service {
     ) -> Option<Self> {
         let service = &written.value;
         let linked = service.certificate.as_ref().map(|named| certificates.get(&named.value));
-        let parts = Parts { inputs, name, service, certificates, slots };
         // All of it is looked at before it is given up: a user wants to hear of every problem at once.
+        let proxies = ProxySelector::compile(&service.outbound_proxy, service.url.span, inputs, report);
+        let parts = Parts { inputs, name, service, certificates, slots, proxies: &proxies.clone().unwrap_or_default() };
         let identities = Identities::compile(&parts, report);
         let authority = authority(service, report);
         let url = service.url.value.clone();
+        // Without the proxy that it names it would be reached straight.
+        proxies?;
         let misdirection = authority.as_ref().and_then(|authority| Misdirection::of(service, authority));
         let allow = service.allow.as_ref().map(|allow| Allow::compile(allow, target::base_path(&url), report));
         Some(Self {

@@ -1,7 +1,6 @@
 //! Why there is no connection, or no answer on it; of HTTP/2, h2's errors in the words of our answers.
 
 use std::io;
-use std::time::Duration;
 
 use crate::code::Code;
 use crate::tls::TlsFailure;
@@ -9,15 +8,20 @@ use crate::tls::TlsFailure;
 /// Why there is no connection, or no answer on it. `Clone`, as requests that wait for one connection share its failure.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Error {
+    /// `reason`, here and below: also which proxy is on the way, or why none is. One text for both, as this is moved with every
+    /// answer.
     #[error("`{host}` can't be looked up: {reason}")]
     Lookup { host: String, reason: String },
-    #[error("looking up `{host}` took longer than {limit:?}")]
-    LookupTimeout { host: String, limit: Duration },
+    #[error("looking up `{host}` took too long: {reason}")]
+    LookupTimeout { host: String, reason: String },
     /// Refused, or out of reach.
     #[error("no connection to {address}: {reason}")]
     Refused { address: String, reason: String },
     #[error("connecting to {address} took too long: {reason}")]
     Timeout { address: String, reason: String },
+    /// The outbound proxy opened no tunnel. `refused`: by what it was told to do, so that it would say the same again.
+    #[error("the outbound proxy {what}")]
+    Proxy { what: String, code: Code, refused: bool },
     /// The connection or stream ended before the answer's head.
     #[error("the service closed the connection before it answered: {0}")]
     Terminated(String),
@@ -57,6 +61,7 @@ impl Error {
             Self::LookupTimeout { .. } => Code::DnsTimeout,
             Self::Refused { .. } => Code::ConnectionRefused,
             Self::Timeout { .. } => Code::ConnectionTimeout,
+            Self::Proxy { code, .. } => *code,
             Self::Terminated(_) => Code::ConnectionTerminated,
             Self::Certificate(_) => Code::TlsCertificateError,
             Self::Alert(_) => Code::TlsAlertReceived,
@@ -68,21 +73,18 @@ impl Error {
         }
     }
 
+    /// Whether there would be no connection the next time either: what a handshake comes to, or a proxy's refusal.
+    pub(crate) fn is_verdict(&self) -> bool {
+        matches!(self, Self::Proxy { refused: true, .. })
+            || matches!(self.code(), Code::TlsCertificateError | Code::TlsAlertReceived | Code::TlsProtocolError)
+    }
+
     /// The body of an answer broke off on HTTP/2.
     pub(super) fn incomplete(error: &h2::Error) -> Self {
         if is_reset_by_us(error) {
             return Self::RequestBody(BROKEN_OFF.to_owned());
         }
         Self::Incomplete(reason(error))
-    }
-
-    /// TCP did not get through to `address`.
-    pub(super) fn unconnected(address: String, error: &io::Error) -> Self {
-        let reason = error.to_string();
-        match error.kind() {
-            io::ErrorKind::TimedOut => Self::Timeout { address, reason },
-            _ => Self::Refused { address, reason },
-        }
     }
 
     /// An exchange of HTTP/2 ended without an answer.

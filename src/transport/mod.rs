@@ -4,6 +4,7 @@
 //! that a body which breaks off is never ended as if whole. Starts no task: HTTP/1.1 needs none, and an HTTP/2
 //! connection's driver is handed to the caller. Leaves pooling to `upstream`.
 
+mod addresses;
 mod body;
 mod bounds;
 mod continue_gate;
@@ -16,6 +17,7 @@ mod held;
 mod http;
 mod outgoing;
 mod probe;
+mod proxy;
 mod refusal;
 mod scratch;
 #[cfg(test)]
@@ -37,10 +39,14 @@ pub(crate) use self::held::HeldBodies;
 pub(crate) use self::http::{AnswerBody, AnswerReading, Connected, ConnectionDriver, Sender};
 pub(crate) use self::outgoing::Outgoing;
 pub(crate) use self::probe::{ConnectStep, ProbeResult, Probed};
+pub(crate) use self::proxy::{ProxySelector, WayOut};
+pub(crate) use self::wire::Wire;
 
 use ::http::uri::{Authority, PathAndQuery};
 
+use self::addresses::DeadAddresses;
 use self::dial::DialNotes;
+use self::proxy::WhyDirect;
 use crate::config::{HttpVersion, Scheme, Url};
 use crate::digest::Digest;
 use crate::tls::ClientTls;
@@ -58,6 +64,8 @@ struct DialTarget {
     version: HttpVersion,
     connect_limit: Option<Duration>,
     spelling: Spelling,
+    way: WayOut,
+    dead: Arc<DeadAddresses>,
     /// What is wrong with the service in a way that no answer of ours tells is logged once.
     told: Arc<Once>,
 }
@@ -81,8 +89,28 @@ impl Connector {
     ) -> Self {
         debug_assert_eq!(tls.is_some(), url.scheme == Scheme::Https, "https and only https has TLS");
         let (host, port) = (url.authority.host.clone(), url.authority.port);
-        let told = Arc::new(Once::new());
-        Self(Arc::new(DialTarget { host, port, tls, version, connect_limit, spelling, told }))
+        let (told, dead) = (Arc::new(Once::new()), Arc::default());
+        let way = WayOut::Direct(WhyDirect::Loopback);
+        Self(Arc::new(DialTarget { host, port, tls, version, connect_limit, spelling, way, dead, told }))
+    }
+
+    /// A connection on which nothing is spoken but what the caller says, made within the limit.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connector::connect`].
+    pub(crate) async fn open(&self) -> Result<Wire, Error> {
+        Ok(dial::dial(&self.0, &DialNotes::default()).await?.wire)
+    }
+
+    /// The same by this way, and not straight as for what is on this machine.
+    pub(crate) fn by(self, way: WayOut) -> Self {
+        Self(Arc::new(DialTarget { way, ..Arc::unwrap_or_clone(self.0) }))
+    }
+
+    /// How connections get there.
+    pub(crate) fn way(&self) -> &WayOut {
+        &self.0.way
     }
 
     /// Looks up, connects, shakes hands, speaks HTTP/1.1 or HTTP/2 as negotiated.
@@ -137,11 +165,17 @@ impl Connector {
         digest.field(&[endpoint.version as u8, endpoint.spelling as u8]);
         digest.field(&endpoint.port.to_be_bytes());
         digest.field(endpoint.host.as_bytes());
+        endpoint.way.digest(&mut digest);
         digest.finish()
     }
 }
 
 impl DialTarget {
+    /// Whom TCP connects to: the proxy on the way, or the endpoint itself.
+    fn first_hop(&self) -> (&str, u16) {
+        self.way.proxy().map_or((&self.host, self.port), |proxy| proxy.host())
+    }
+
     /// `host:port`, for people.
     fn address(&self) -> String {
         if self.host.contains(':') {

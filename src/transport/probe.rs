@@ -37,6 +37,8 @@ pub(crate) struct ProbeResult {
 pub(crate) enum ConnectStep {
     Lookup,
     Tcp,
+    /// The proxy on the way.
+    Proxy,
     Tls,
 }
 
@@ -55,7 +57,8 @@ pub(super) async fn probe(endpoint: &DialTarget) -> Probed {
 }
 
 fn too_long(endpoint: &DialTarget) -> Error {
-    Error::Timeout { address: endpoint.address(), reason: format!("a probe waits for {LONGEST:?}") }
+    let reason = format!("a probe waits for {LONGEST:?}{}", endpoint.way);
+    Error::Timeout { address: endpoint.address(), reason }
 }
 
 async fn meet(dialed: Dialed) -> Result<ProbeResult, Error> {
@@ -109,6 +112,7 @@ impl ConnectStep {
         match spent {
             ConnectTimings { lookup: None, .. } => Self::Lookup,
             ConnectTimings { tcp: None, .. } => Self::Tcp,
+            ConnectTimings { proxy: None, .. } if endpoint.way.proxy().is_some() => Self::Proxy,
             _ if endpoint.tls.is_some() => Self::Tls,
             _ => Self::Tcp,
         }

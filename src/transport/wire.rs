@@ -9,11 +9,12 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use super::proxy::{TlsToProxy, Tunnel};
 use crate::coalesced_writes::{self, Gathering};
 use crate::tls::{Observation, Renegotiation, SILENT_END, TlsFailure};
 
 /// A connection's stream. Dropped without a shutdown it ends in a reset: a body that broke off must not look whole.
-pub(super) struct Wire {
+pub(crate) struct Wire {
     stream: WireStream,
     shut_down: bool,
     /// What was seen of the handshake.
@@ -23,6 +24,31 @@ pub(super) struct Wire {
 pub(super) enum WireStream {
     Plain(TcpStream),
     Tls(Box<TlsStream<Gathering<TcpStream>>>),
+    /// Plain within the TLS of a proxy, which is none of the service's.
+    PlainOverTls(Box<TlsToProxy>),
+    /// The service's TLS within that of a proxy.
+    TlsOverTls(Box<TlsStream<Gathering<TlsToProxy>>>),
+}
+
+/// What came of a way for bytes where the service speaks no TLS.
+impl From<Tunnel> for WireStream {
+    fn from(tunnel: Tunnel) -> Self {
+        match tunnel {
+            Tunnel::Tcp(tcp) => Self::Plain(tcp),
+            Tunnel::Tls(proxied) => Self::PlainOverTls(proxied),
+        }
+    }
+}
+
+impl WireStream {
+    /// The service's TLS.
+    pub(super) fn tls(&self) -> Option<&ClientConnection> {
+        match self {
+            Self::Plain(_) | Self::PlainOverTls(_) => None,
+            Self::Tls(tls) => Some(tls.get_ref().1),
+            Self::TlsOverTls(tls) => Some(tls.get_ref().1),
+        }
+    }
 }
 
 /// Whether the service has shown already that it takes the connection for good.
@@ -67,15 +93,17 @@ impl Wire {
         match &self.stream {
             WireStream::Plain(_) => false,
             WireStream::Tls(tls) => !tls.get_ref().1.wants_read(),
+            WireStream::PlainOverTls(proxied) => !proxied.get_ref().1.wants_read(),
+            WireStream::TlsOverTls(tls) => {
+                let (Gathering(proxied), tls) = tls.get_ref();
+                !tls.wants_read() || !proxied.get_ref().1.wants_read()
+            }
         }
     }
 
     /// The TLS of the connection, if it has some.
     pub(super) fn tls(&self) -> Option<&ClientConnection> {
-        match &self.stream {
-            WireStream::Plain(_) => None,
-            WireStream::Tls(tls) => Some(tls.get_ref().1),
-        }
+        self.stream.tls()
     }
 
     /// Says goodbye, as far as that takes no waiting.
@@ -87,6 +115,8 @@ impl Wire {
         match &self.stream {
             WireStream::Plain(tcp) => tcp,
             WireStream::Tls(tls) => &tls.get_ref().0.0,
+            WireStream::PlainOverTls(proxied) => &proxied.get_ref().0.0,
+            WireStream::TlsOverTls(tls) => &tls.get_ref().0.0.get_ref().0.0,
         }
     }
 }
@@ -96,13 +126,15 @@ impl AsyncRead for Wire {
         match &mut self.get_mut().stream {
             WireStream::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
             WireStream::Tls(stream) => poll_read(stream, cx, buffer).map_err(worded),
+            WireStream::PlainOverTls(stream) => poll_read(stream, cx, buffer).map_err(worded),
+            WireStream::TlsOverTls(stream) => poll_read(stream, cx, buffer).map_err(worded),
         }
     }
 }
 
 /// Reads, and sees to what rustls has to say to what it read: it queues that, and nobody else would write it.
-fn poll_read(
-    stream: &mut TlsStream<Gathering<TcpStream>>,
+fn poll_read<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut TlsStream<S>,
     cx: &mut Context<'_>,
     buffer: &mut ReadBuf<'_>,
 ) -> Poll<io::Result<()>> {
@@ -128,6 +160,8 @@ impl AsyncWrite for Wire {
         match &mut self.get_mut().stream {
             WireStream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
             WireStream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+            WireStream::PlainOverTls(stream) => Pin::new(stream).poll_write(cx, bytes),
+            WireStream::TlsOverTls(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
 
@@ -139,6 +173,8 @@ impl AsyncWrite for Wire {
         match &mut self.get_mut().stream {
             WireStream::Plain(stream) => coalesced_writes::poll_write_all(Pin::new(stream), cx, slices),
             WireStream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            WireStream::PlainOverTls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            WireStream::TlsOverTls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
         }
     }
 
@@ -146,6 +182,8 @@ impl AsyncWrite for Wire {
         match &self.stream {
             WireStream::Plain(stream) => stream.is_write_vectored(),
             WireStream::Tls(stream) => stream.is_write_vectored(),
+            WireStream::PlainOverTls(stream) => stream.is_write_vectored(),
+            WireStream::TlsOverTls(stream) => stream.is_write_vectored(),
         }
     }
 
@@ -153,6 +191,8 @@ impl AsyncWrite for Wire {
         match &mut self.get_mut().stream {
             WireStream::Plain(stream) => Pin::new(stream).poll_flush(cx),
             WireStream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            WireStream::PlainOverTls(stream) => Pin::new(stream).poll_flush(cx),
+            WireStream::TlsOverTls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -162,6 +202,8 @@ impl AsyncWrite for Wire {
         match &mut this.stream {
             WireStream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             WireStream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            WireStream::PlainOverTls(stream) => Pin::new(stream).poll_shutdown(cx),
+            WireStream::TlsOverTls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

@@ -31,8 +31,9 @@ pub(super) struct ConnectionLease {
     used: bool,
     /// What had been heard on the connection when the request was sent; `None` once it is answered.
     unheard_since: Option<u64>,
-    /// Where the time of this connection's making went, if it was made just now.
-    pub(super) made: Option<ConnectTimings>,
+    /// Where the time of this connection's making went, if it was made just now. In a box: a lease is moved with every answer,
+    /// and few are of a new connection.
+    pub(super) made: Option<Box<ConnectTimings>>,
 }
 
 enum Carrier {
@@ -123,7 +124,7 @@ impl Drop for Seat {
 }
 
 impl ConnectionLease {
-    pub(super) fn whole(pool: Rc<Pool>, connection: Busy, made: Option<ConnectTimings>) -> Self {
+    pub(super) fn whole(pool: Rc<Pool>, connection: Busy, made: Option<Box<ConnectTimings>>) -> Self {
         Self::new(pool, Carrier::Whole(connection), made)
     }
 
@@ -133,7 +134,7 @@ impl ConnectionLease {
         Self::new(pool, Carrier::Stream(seat, shared.sender.clone(), None), None)
     }
 
-    fn new(pool: Rc<Pool>, carrier: Carrier, made: Option<ConnectTimings>) -> Self {
+    fn new(pool: Rc<Pool>, carrier: Carrier, made: Option<Box<ConnectTimings>>) -> Self {
         Self { pool, carrier: Some(carrier), used: false, unheard_since: None, made }
     }
 

@@ -31,7 +31,7 @@ use self::queue::Queue;
 use crate::code::Code;
 use crate::config;
 use crate::tls::ClientTls;
-use crate::transport::{self, Connector, Spelling, Unsent};
+use crate::transport::{self, Connector, Spelling, Unsent, WayOut};
 
 /// The shared half: where connections go, and how many there may be over all workers.
 pub(crate) struct Upstream {
@@ -91,12 +91,12 @@ pub(crate) struct Timing {
 }
 
 impl Upstream {
-    /// Joins the service's url, TLS, pool and timeouts.
-    pub(crate) fn compile(written: &config::ServiceConfig, tls: Option<ClientTls>) -> Self {
+    /// Joins the service's url, TLS, way out, pool and timeouts.
+    pub(crate) fn compile(written: &config::ServiceConfig, tls: Option<ClientTls>, way: WayOut) -> Self {
         let spelling = if written.headers.title_case { Spelling::TitleCase } else { Spelling::LowerCase };
         let limit = written.timeouts.connect;
         let connector = Connector::new(&written.url.value, tls, written.http_version, limit, spelling);
-        Self::new(connector, written.pool)
+        Self::new(connector.by(way), written.pool)
     }
 
     fn new(connector: Connector, pool: config::PoolConfig) -> Self {
@@ -152,5 +152,10 @@ impl Error {
             Self::Transport(error) => error.code(),
             Self::Overloaded { .. } => Code::Overloaded,
         }
+    }
+
+    /// Whether there would be no connection the next time either.
+    pub(crate) fn is_verdict(&self) -> bool {
+        matches!(self, Self::Transport(error) if error.is_verdict())
     }
 }

@@ -103,7 +103,7 @@ impl Pool {
                 Err(error) => return Err(SendFailure::unconnected(error)),
             };
             timing.set(Timing { sent: true, ..timing.get() });
-            let first_use = lease.made.map(|_| self.queue.borrow_mut().draw());
+            let first_use = lease.made.as_ref().map(|_| self.queue.borrow_mut().draw());
             let outcome = lease.send(outgoing).await;
             if let Some(began) = first_use {
                 let error = outcome.as_ref().err().map(|unsent| &unsent.error);
@@ -152,7 +152,7 @@ impl Pool {
         let before = timing.get();
         timing.set(Timing { waited: before.waited + began.elapsed(), ..before });
         let lease = lease?;
-        timing.set(Timing { connected: lease.made.or(before.connected), ..timing.get() });
+        timing.set(Timing { connected: lease.made.as_deref().copied().or(before.connected), ..timing.get() });
         self.count();
         Ok(lease)
     }
@@ -310,7 +310,7 @@ impl Pool {
         match sender {
             Sender::Http1(http) => {
                 if let Some(pool) = self.rc() {
-                    self.hand_over(ConnectionLease::whole(pool, Busy::new(http, place, now), Some(spent)));
+                    self.hand_over(ConnectionLease::whole(pool, Busy::new(http, place, now), Some(Box::new(spent))));
                 }
             }
             Sender::Http2(sender) => {
@@ -318,7 +318,7 @@ impl Pool {
                 self.shared.borrow_mut().add(Rc::clone(&shared));
                 if let Some(pool) = self.rc() {
                     let mut first = ConnectionLease::stream(pool, &shared);
-                    first.made = Some(spent);
+                    first.made = Some(Box::new(spent));
                     self.hand_over(first);
                 }
                 self.fill_streams();

@@ -1,6 +1,7 @@
 //! What must hold between the parts of a config, each of which is right by itself.
 
 mod access;
+mod proxy;
 mod routes;
 
 use super::auth;
@@ -32,6 +33,7 @@ pub(super) fn config(config: &Config, inputs: &Inputs, report: &mut Report) {
     check_hand_out(config, report);
     check_collisions(config, report);
     access::check(config, inputs, report);
+    proxy::check(config, inputs, report);
     routes::check(config, report);
 }
 

@@ -4,7 +4,9 @@
 
 mod access;
 mod certificate;
+mod connect;
 mod identities;
+mod outbound_proxy;
 mod process;
 mod route;
 mod service;
@@ -15,7 +17,9 @@ use std::collections::BTreeMap;
 
 pub use access::{AccessConfig, AdminConfig};
 pub use certificate::{CertificateConfig, WrittenMaterial};
+pub use connect::ConnectConfig;
 pub use identities::{IdentitiesConfig, IdentitySet, PickConfig};
+pub use outbound_proxy::{OutboundProxyConfig, ProxyConfig};
 pub use process::{AccessLog, Limits, LogConfig, LogFormat, LogLevel, Shutdown};
 pub use route::RouteConfig;
 pub use service::{
@@ -41,6 +45,8 @@ section! {
         pub admin: Option<AdminConfig> as AdminOrOff = Some(AdminConfig::default()),
         /// Who may use the proxy.
         pub access: AccessConfig = AccessConfig::default(),
+        /// Tunnels for apps that open TLS themselves.
+        pub connect: ConnectConfig = ConnectConfig::default(),
         /// What is logged, and how.
         pub log: LogConfig = LogConfig::default(),
         /// Limits of client connections.

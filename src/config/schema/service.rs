@@ -4,7 +4,7 @@ use http::{HeaderName, HeaderValue, Method};
 use schemars::{Schema, SchemaGenerator};
 
 use super::identities::{self, IdentitiesConfig};
-use super::{PoolConfig, Retry, ServiceLimits, Timeouts, Tls};
+use super::{OutboundProxyConfig, PoolConfig, Retry, ServiceLimits, Timeouts, Tls};
 use crate::config::auth::{self, Auth, Methods};
 use crate::config::check;
 use crate::config::diagnostic::Reported;
@@ -52,6 +52,9 @@ section! {
         pub retry: Retry = Retry::default(),
         /// Connections to the service.
         pub pool: PoolConfig = PoolConfig::default(),
+        /// The HTTP proxy through which service and token endpoint are reached, or `none`; by default the one that
+        /// `HTTPS_PROXY` names, but for what `NO_PROXY` lists. Never used for this machine.
+        pub outbound_proxy: OutboundProxyConfig = OutboundProxyConfig::FromEnvironment,
         /// For load tests: who the service is called as, one after the other; by default as itself alone. Then `auth` is
         /// that of the first.
         pub identities: Option<IdentitiesConfig> = None,
@@ -126,6 +129,7 @@ impl ServiceConfig {
             ("timeouts", self.timeouts != other.timeouts),
             ("retry", self.retry != other.retry),
             ("pool", self.pool != other.pool),
+            ("outbound_proxy", self.outbound_proxy != other.outbound_proxy),
             ("identities", self.identities != other.identities),
             ("cookies", self.cookies != other.cookies),
             ("forwarded", self.forwarded != other.forwarded),

@@ -5,9 +5,9 @@ use std::fmt;
 use http::uri::Authority;
 use schemars::{Schema, json_schema};
 
-use super::field::host;
+use super::host::host;
 use super::url::parse_port;
-use crate::config::read::{FromText, Wrong};
+use crate::config::text::{FromText, Wrong};
 
 /// A host with or without a port, sent as it is written: a port that is the scheme's default is somebody's wish.
 #[derive(Clone, Debug, PartialEq, Eq)]

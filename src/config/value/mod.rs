@@ -3,21 +3,30 @@
 mod address;
 mod duration;
 mod field;
+mod host;
 mod host_header;
+mod no_proxy;
 mod number;
+mod proxy;
 mod rate;
+mod tunnel_target;
 mod url;
 
 pub use address::ListenAddress;
 pub use duration::parse_duration;
 pub use host_header::HostHeader;
+pub use no_proxy::NoProxy;
+pub use proxy::{ProxyAddress, ProxyLogin};
 pub use rate::Rate;
+pub use tunnel_target::{TunnelGrant, TunnelTarget};
 pub use url::{Issuer, Scheme, Url, UrlAuthority};
 
 pub(super) use address::OwnListen;
 pub(super) use duration::{OrOff, Positive};
-pub(super) use field::{Fields as HeaderFields, Host, header_value};
+pub(super) use field::{Fields as HeaderFields, header_value};
+pub(super) use host::Host;
 pub(super) use number::{InRange, Mode, Size, StatusNumber};
+pub(super) use proxy::{check_username as check_proxy_username, from_variable as proxy_from_variable};
 pub(super) use url::{EndpointUrl, ServiceUrl};
 
 /// A value and the place where it was written.

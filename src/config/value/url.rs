@@ -10,8 +10,8 @@ use std::net::IpAddr;
 use schemars::{Schema, json_schema};
 
 use super::At;
-use super::field::host;
-use crate::config::read::{FromText, Wrong};
+use super::host::host;
+use crate::config::text::{FromText, Wrong};
 
 /// `http` or `https`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -76,6 +76,13 @@ impl Url {
     pub fn is_loopback(&self) -> bool {
         let host = self.authority.host.as_str();
         host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+    }
+
+    /// Whether the host is this machine whatever a resolver says: as [`Url::is_loopback`], or a name below `localhost`
+    /// (RFC 6761 §6.3).
+    #[must_use]
+    pub fn is_on_this_machine(&self) -> bool {
+        self.is_loopback() || self.authority.host.ends_with(".localhost")
     }
 
     /// Whether what is sent there can be read on the way.
@@ -187,12 +194,12 @@ impl FromText for EndpointUrl {
     }
 }
 
-fn placeholder() -> Url {
+pub(super) fn placeholder() -> Url {
     let authority = UrlAuthority { host: "placeholder.invalid".to_owned(), port: 443, default_port: true };
     Url { scheme: Scheme::Https, authority, path: String::new(), query: None }
 }
 
-fn parse(text: &str) -> Result<Url, Wrong> {
+pub(super) fn parse(text: &str) -> Result<Url, Wrong> {
     let whole = "write `https://host/path`";
     let (scheme, rest) = text.split_once("://").ok_or_else(|| Wrong::new("this is no URL").help(whole))?;
     let scheme = match scheme.to_ascii_lowercase().as_str() {

@@ -96,7 +96,9 @@ impl Sts {
         digest.list(tls.iter().map(|tls| tls.fingerprint.as_slice()));
         let parts = [url.to_string(), written.role_arn.clone(), written.token_file.to_string_lossy().into_owned()];
         digest.list([b"sts".as_slice()].into_iter().chain(parts.iter().map(String::as_bytes)));
-        let address = Address::of(url, tls, UrlOrigin::Sts);
+        let way = material.proxies.way_to(url);
+        way.digest(&mut digest);
+        let address = Address::of(url, tls, way, UrlOrigin::Sts);
         if address.is_err() {
             report.error(written.sts_url.span, "a request can't be sent to this URL");
         }
@@ -242,11 +244,13 @@ const LONGEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 mod tests {
     use super::*;
     use crate::config::{Url, UrlAuthority};
+    use crate::transport::ProxySelector;
 
     fn sts() -> Sts {
         let authority = UrlAuthority { host: "sts.example".to_owned(), port: 80, default_port: true };
         let url = Url { scheme: Scheme::Http, authority, path: "/".to_owned(), query: None };
-        let address = Address::of(&url, None, UrlOrigin::Sts).expect("an address");
+        let address =
+            Address::of(&url, None, ProxySelector::default().way_to(&url), UrlOrigin::Sts).expect("an address");
         Sts { address, role_arn: "arn".to_owned(), token_file: PathBuf::from("token") }
     }
 

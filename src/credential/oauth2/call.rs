@@ -22,7 +22,7 @@ use crate::clock::Moment;
 use crate::code::Code;
 use crate::config::{HttpVersion, Scheme, Url};
 use crate::tls::ClientTls;
-use crate::transport::{AnswerReading, Connected, Connector, Error, Outgoing, RequestBody, Sender, Spelling};
+use crate::transport::{AnswerReading, Connected, Connector, Error, Outgoing, RequestBody, Sender, Spelling, WayOut};
 
 /// Where a request goes.
 pub(in crate::credential) struct Address {
@@ -54,10 +54,15 @@ pub(in crate::credential) struct Heard {
 }
 
 impl Address {
-    /// `tls` is there for `https` and only for that.
-    pub(in crate::credential) fn of(url: &Url, tls: Option<ClientTls>, origin: UrlOrigin) -> Result<Self, InvalidUri> {
+    /// `tls` is there for `https` and only for that; `way` is how the URL is reached.
+    pub(in crate::credential) fn of(
+        url: &Url,
+        tls: Option<ClientTls>,
+        way: WayOut,
+        origin: UrlOrigin,
+    ) -> Result<Self, InvalidUri> {
         // The time for a connection is part of the time for the request, which `ask` keeps.
-        let connector = Connector::new(url, tls, HttpVersion::Auto, None, Spelling::LowerCase);
+        let connector = Connector::new(url, tls, HttpVersion::Auto, None, Spelling::LowerCase).by(way);
         let (authority, target) = (authority(url)?, target(url)?);
         Ok(Self { connector, scheme: url.scheme, authority, target, origin, named: None, connections: Owner::new() })
     }
@@ -95,7 +100,7 @@ impl Address {
         patience: TimeBudget,
     ) -> Result<Heard, TokenFailure> {
         let Some(connected) = patience.keep(self.connector.connect()).await else {
-            return Err(self.late(patience.timeout, "for a connection"));
+            return Err(self.unconnected(patience.timeout));
         };
         let Connected { sender, driver, .. } = connected.map_err(|error| self.unreachable(&error))?;
         if let Some(driver) = driver {
@@ -153,6 +158,13 @@ impl Address {
         Ok(body.map(|body| Heard { status: head.status, fields: head.headers, body, sent }))
     }
 
+    fn unconnected(&self, timeout: Duration) -> TokenFailure {
+        let mut failure = self.late(timeout, "for a connection");
+        // Where nothing comes through, it may be for a proxy that is on the way, or for want of one.
+        failure.what += &self.connector.way().to_string();
+        failure
+    }
+
     fn late(&self, timeout: Duration, what: &str) -> TokenFailure {
         let what = format!("made us wait {what} until `timeout` ({timeout:?}) was over");
         let help = match self.origin {
@@ -165,7 +177,11 @@ impl Address {
     }
 
     fn unreachable(&self, error: &Error) -> TokenFailure {
-        self.unavailable(format!("gave no answer: {error}"), self.help_for(error.code()))
+        let help = match error {
+            Error::Proxy { .. } => "check `outbound_proxy`, or `HTTPS_PROXY` and `NO_PROXY` in the environment",
+            error => self.help_for(error.code()),
+        };
+        self.unavailable(format!("gave no answer: {error}"), help)
     }
 
     fn broken_off(&self, error: &Error) -> TokenFailure {

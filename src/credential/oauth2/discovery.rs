@@ -29,7 +29,7 @@ use crate::config::value::Issuer;
 use crate::config::{Scheme, Url};
 use crate::locked::locked;
 use crate::tls::TlsTemplate;
-use crate::transport::RequestBody;
+use crate::transport::{ProxySelector, RequestBody};
 
 /// Finds the token endpoint of one issuer.
 pub(super) struct Discovery {
@@ -67,12 +67,14 @@ pub(super) struct Means {
     pub(super) plaintext: bool,
     /// Whether the endpoint is shown a certificate.
     pub(super) certificate: bool,
+    /// How whatever URL is reached.
+    pub(super) proxies: ProxySelector,
 }
 
 impl Discovery {
     /// `None`: a request can't be sent to this issuer.
     pub(super) fn new(issuer: &Issuer, written: &OAuth2, means: Means) -> Option<Self> {
-        let [first, second, third] = well_known(&issuer.url).map(|url| address(&url, &means.tls, UrlOrigin::Issuer));
+        let [first, second, third] = well_known(&issuer.url).map(|url| means.address(&url, UrlOrigin::Issuer));
         Some(Self {
             issuer: issuer.clone(),
             client_id: written.client_id.clone(),
@@ -143,7 +145,7 @@ impl Discovery {
     async fn discover(&self, patience: TimeBudget, services: &str) -> Result<Arc<Address>, TokenFailure> {
         let metadata = self.metadata(patience).await?;
         self.warn_of_methods(&metadata, services);
-        let address = address(&metadata.token_endpoint, &self.means.tls, UrlOrigin::Metadata).ok_or_else(|| {
+        let address = self.means.address(&metadata.token_endpoint, UrlOrigin::Metadata).ok_or_else(|| {
             let what = "names a `token_endpoint` that can't be asked".to_owned();
             self.failed(FailureKind::Rejected, what, "set `token_url` instead of `issuer`")
         })?;
@@ -232,13 +234,15 @@ impl Discovery {
     }
 }
 
-/// `None`: no request can be sent there.
-fn address(url: &Url, tls: &TlsTemplate, origin: UrlOrigin) -> Option<Address> {
-    let tls = match url.scheme {
-        Scheme::Http => None,
-        Scheme::Https => Some(tls.of(&url.authority.host)?),
-    };
-    Address::of(url, tls, origin).ok()
+impl Means {
+    /// `None`: no request can be sent there.
+    fn address(&self, url: &Url, origin: UrlOrigin) -> Option<Address> {
+        let tls = match url.scheme {
+            Scheme::Http => None,
+            Scheme::Https => Some(self.tls.of(&url.authority.host)?),
+        };
+        Address::of(url, tls, self.proxies.way_to(url), origin).ok()
+    }
 }
 
 /// The places of an issuer's metadata, in the order in which they are tried.

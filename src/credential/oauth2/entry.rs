@@ -24,6 +24,7 @@ use crate::credential::digest::Digest;
 use crate::locked::locked;
 use crate::name::ServiceName;
 use crate::tls::{Certificate, ClientTls, TlsTemplate};
+use crate::transport::ProxySelector;
 
 /// Where a token comes from, how it is asked for, and with which TLS.
 pub(in crate::credential) struct Entry {
@@ -79,6 +80,7 @@ impl Entry {
         // Counted even where a plain endpoint can't see it: the token may be bound to it all the same.
         let fingerprint = certificate.map(|certificate| certificate.leaf.sha256);
         let mut digest = Digest::new();
+        digest_way(written, material.proxies, &mut digest);
         let plaintext = material.service.allow_plaintext_credentials;
         digest_endpoint(written, plaintext, tls.as_ref(), fingerprint.as_ref(), &mut digest);
         let families = &material.slots.families;
@@ -216,7 +218,7 @@ fn endpoint(
                 }
             };
             let fingerprint = tls.as_ref().map(|tls| tls.fingerprint);
-            Address::of(url, tls, UrlOrigin::Written)
+            Address::of(url, tls, material.proxies.way_to(url), UrlOrigin::Written)
                 .ok()
                 .map(|address| (TokenEndpoint::Configured(Arc::new(address)), fingerprint))
         }
@@ -228,6 +230,7 @@ fn endpoint(
                 tls,
                 plaintext: material.service.allow_plaintext_credentials,
                 certificate: certificate.is_some(),
+                proxies: material.proxies.clone(),
             };
             let fingerprint = means.tls.of(&issuer.url.authority.host).map(|tls| tls.fingerprint);
             Discovery::new(issuer, written, means)
@@ -263,6 +266,14 @@ impl<'a> Presented<'a> {
 pub(in crate::credential) fn trust_of(service: &At<Tls>) -> At<Tls> {
     let config::Tls { ca, system_roots, min_version, .. } = service.value.clone();
     At { value: Tls { ca, system_roots, min_version, ..Tls::default() }, span: service.span }
+}
+
+/// Digests which proxies may be met on the way: of an issuer, whatever it names may be asked.
+fn digest_way(written: &OAuth2, proxies: &ProxySelector, digest: &mut Digest) {
+    match &written.endpoint.value {
+        EndpointConfig::Token(url) => proxies.way_to(url).digest(digest),
+        EndpointConfig::Issuer(_) => proxies.digest(digest),
+    }
 }
 
 /// Digests where the token comes from, and with which TLS.

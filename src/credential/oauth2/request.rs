@@ -298,6 +298,7 @@ mod tests {
     use crate::config::{At, Scheme, Secrets, Url};
     use crate::credential::oauth2::origin::UrlOrigin;
     use crate::credential::tests::oauth2;
+    use crate::transport::ProxySelector;
 
     fn secret(text: &str) -> At<Secret> {
         At::nowhere(Secret::new(text.to_owned()))
@@ -306,7 +307,9 @@ mod tests {
     /// The request that this method makes.
     fn written(method: &OAuth2) -> WrittenRequest {
         let url = Url { scheme: Scheme::Http, ..method.endpoint.value.url().clone() };
-        let address = Arc::new(Address::of(&url, None, UrlOrigin::Written).expect("an address"));
+        let address = Arc::new(
+            Address::of(&url, None, ProxySelector::default().way_to(&url), UrlOrigin::Written).expect("an address"),
+        );
         let (inputs, mut report) = (Inputs::new(Secrets::Read), Report::default());
         let endpoint = TokenEndpoint::Configured(Arc::clone(&address));
         let request = TokenRequest::compile(method, endpoint, None, &Families::default(), &inputs, &mut report);

@@ -78,6 +78,20 @@ impl Named<'_> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Caller(SenderTrust);
 
+/// Whether the token was shown before a request came: with the `CONNECT` for the tunnel in which it comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TokenBefore {
+    Shown,
+    NotShown,
+}
+
+impl Caller {
+    /// What is known of those who ask in a tunnel that this one has asked for.
+    pub(super) fn inside_tunnel(self) -> TokenBefore {
+        if self.0 == SenderTrust::Token { TokenBefore::Shown } else { TokenBefore::NotShown }
+    }
+}
+
 /// How far the sender is trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SenderTrust {
@@ -95,7 +109,12 @@ impl AccessCheck<'_> {
     ///
     /// # Errors
     /// When the sender shows no token, or is a user who may not call.
-    pub(super) fn recognize(&self, head: &mut request::Parts, peer: Peer) -> Result<Caller, Error> {
+    pub(super) fn recognize(
+        &self,
+        head: &mut request::Parts,
+        peer: Peer,
+        before: TokenBefore,
+    ) -> Result<Caller, Error> {
         let form = form_of(head);
         let shown = self.access.token().map(|token| {
             // Whether it is asked for or not, and shown elsewhere or not: none must be sent on. In absolute-form, whose
@@ -108,6 +127,8 @@ impl AccessCheck<'_> {
             (Peer::Unix { uid }, ..) => Err(Error::UnixUser { uid }),
             (Peer::Tcp(_), None, _) => Ok(Caller(SenderTrust::Near)),
             (Peer::Tcp(_), Some(true), _) => Ok(Caller(SenderTrust::Token)),
+            // It was shown for the tunnel, as to a proxy: who speaks inside speaks as if to the service.
+            (Peer::Tcp(_), Some(false), _) if before == TokenBefore::Shown => Ok(Caller(SenderTrust::Token)),
             (Peer::Tcp(_), Some(false), TargetForm::Origin) => Err(Error::Token),
             (Peer::Tcp(_), Some(false), TargetForm::Absolute) => Err(Error::ProxyToken),
         }

@@ -1,6 +1,5 @@
 //! One worker without its server: a view, a sweep that is ticked by hand, and apps.
 
-use std::cell::RefCell;
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
@@ -63,12 +62,8 @@ impl Worker {
     /// An app that has sent this.
     pub(super) async fn app(&self, sent: &str) -> App {
         let (stream, ours) = tokio::io::duplex(64 * 1024);
-        let arrival = Rc::new(Arrival {
-            peer: Peer::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 40_000)),
-            own: None,
-            drain: Rc::default(),
-            numbers: RefCell::default(),
-        });
+        let peer = Peer::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 40_000));
+        let arrival = Rc::new(Arrival::new(peer, None, Rc::default()));
         let deadline = self.sweep.exchange();
         let context = Rc::clone(&self.context);
         let service = service_fn(move |request: Request<Incoming>| {

@@ -1,5 +1,6 @@
 mod connections;
 mod drain;
 mod lab;
+mod parked;
 mod streams;
 mod workers;

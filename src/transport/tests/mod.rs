@@ -4,5 +4,6 @@ mod answers;
 mod bodies;
 mod connecting;
 pub(crate) mod lab;
+mod proxies;
 mod stream_ends;
 mod streams;

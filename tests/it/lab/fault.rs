@@ -74,6 +74,12 @@ impl Fault {
         Self::start("https", any_port().await, Some(acceptor(lab)), answer)
     }
 
+    /// As [`Fault::tls`], on a port of the test's choice.
+    pub async fn tls_on(lab: &Lab, port: u16, answer: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+        Self::start("https", listener, Some(acceptor(lab)), answer)
+    }
+
     /// A token endpoint.
     pub async fn idp(answer: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Self {
         Self::plain(answer).await
@@ -406,7 +412,7 @@ async fn more<S: AsyncRead + Unpin>(stream: &mut S, unread: &mut Vec<u8>) -> Opt
     matches!(stream.read_buf(unread).await, Ok(read) if read > 0).then_some(())
 }
 
-fn acceptor(lab: &Lab) -> TlsAcceptor {
+pub fn acceptor(lab: &Lab) -> TlsAcceptor {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(lab.ca.pem.as_bytes()).unwrap()).unwrap();

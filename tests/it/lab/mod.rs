@@ -21,6 +21,7 @@ pub mod opinion;
 pub mod part;
 pub mod problems;
 pub mod program;
+pub mod proxy;
 pub mod servers;
 pub mod sidekey;
 pub mod tls_partners;

@@ -34,6 +34,7 @@ fn compile(url: &str, fields: &str) -> Result<SigV4Signer, String> {
         slots: &slots,
         first_tokens: None,
         tls_cache: &<_>::default(),
+        proxies: &<_>::default(),
     };
     let Auth::Signs(Signature::AwsSigV4(written)) = &service.auth[0].value else { panic!("another method") };
     let signer = SigV4Signer::compile(written, &material, &mut report);

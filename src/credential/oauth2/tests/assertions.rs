@@ -122,6 +122,7 @@ services:
                 slots,
                 first_tokens: None,
                 tls_cache: &<_>::default(),
+                proxies: &<_>::default(),
             },
             report,
         )

@@ -139,6 +139,7 @@ fn demo_credential(demo: &Demo, slots: &Slots) -> (Credential, Arc<Certificate>)
         slots,
         first_tokens: None,
         tls_cache: &<_>::default(),
+        proxies: &<_>::default(),
     };
     (Credential::compile(&material, &mut report).expect("a credential"), certificate)
 }
@@ -177,6 +178,7 @@ async fn nothing_is_asked_of_the_endpoint_without_the_certificate_that_is_linked
         slots: &slots,
         first_tokens: None,
         tls_cache: &<_>::default(),
+        proxies: &<_>::default(),
     };
 
     assert!(Credential::compile(&material, &mut report).is_none());

@@ -48,6 +48,7 @@ fn keyed(method: OAuth2, service: &config::ServiceConfig) -> (OAuth2, [u8; 32]) 
         slots: &Slots::default(),
         first_tokens: None,
         tls_cache: &<_>::default(),
+        proxies: &<_>::default(),
     };
     let mut report = Report::default();
     let entry = Entry::compile(&method, &material, &mut report);

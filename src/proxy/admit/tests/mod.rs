@@ -55,7 +55,7 @@ access: {access}
     fn verdict(&self, head: &str, peer: Peer) -> String {
         let mut head = parse(head);
         let door = AccessCheck { access: &self.access, routes: &self.routes, instance: &self.instance, own: None };
-        match door.recognize(&mut head, peer).and_then(|caller| door.admit(&head, caller)) {
+        match door.recognize(&mut head, peer, TokenBefore::NotShown).and_then(|caller| door.admit(&head, caller)) {
             Ok(Admission::AnswerOptions) => "answered".to_owned(),
             Ok(Admission::Carry(named, _)) => {
                 let mut line = format!("{:?} {}", named.form, named.authority.host);
@@ -206,7 +206,8 @@ fn a_target_that_could_name_something_else_is_refused() {
 #[test]
 fn trace_and_connect_are_not_carried() {
     let world = World::with("{}");
-    let connect = "405 no tunnel is opened: use an `http://` URL and leave TLS to Sidekey";
+    let connect = "405 no tunnel is opened: use an `http://` URL and leave TLS to Sidekey; or, for a tunnel that nothing is \
+                   added to, list host and port in `connect.allow`";
 
     world.check("TRACE /a HTTP/1.1\nhost: localhost", "405 TRACE is not carried");
     world.check("CONNECT orders.example:443 HTTP/1.1\nhost: orders.example:443", connect);

@@ -61,7 +61,7 @@ fn check_left(request: &str, peer: Peer, values: &[&str], left: &[&str]) {
     let mut head = parse(&format!("{request} HTTP/1.1\nhost: localhost\nproxy-authorization: Bearer s3cret{lines}"));
     let door = AccessCheck { access: &world.access, routes: &world.routes, instance: &world.instance, own: None };
 
-    door.recognize(&mut head, peer).expect("the token");
+    door.recognize(&mut head, peer, TokenBefore::NotShown).expect("the token");
 
     let found: Vec<_> =
         head.headers.get_all(AUTHORIZATION).iter().map(|value| value.to_str().expect("ASCII")).collect();
