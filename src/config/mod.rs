@@ -23,6 +23,7 @@ mod mask;
 mod names;
 mod node;
 mod overrides;
+mod pasted;
 mod read;
 mod reference;
 mod render;
