@@ -96,7 +96,8 @@ mod tests {
 
     #[test]
     fn paths_are_paths() {
-        let deep = "/var/lib/kubelet/pods/0b5d4a1e-2f0c-4a51-8a2e-7d1f5f0f6a1d/volumes/kubernetes.io~secret/x".repeat(20);
+        let deep =
+            "/var/lib/kubelet/pods/0b5d4a1e-2f0c-4a51-8a2e-7d1f5f0f6a1d/volumes/kubernetes.io~secret/x".repeat(20);
         for path in [
             "tls/app.key",
             "/run/secrets/MIIEvgIBADANBgkqhkiG9w0BAQEFAASCBKgwggSkAgEAAoIBAQ",

@@ -156,7 +156,7 @@ impl Reference {
                 Ok(Self::Env { name: variable_name(&value, kind.value.span, reader.report)?, default })
             }
             "file" => Ok(Self::File(path(&value, &kind.value, reader.report)?)),
-            _ => Ok(Self::Credential(credential_name(&value, kind.value.span, reader.report)?)),
+            _ => Ok(Self::Credential(credential_name(&value, &kind.value, reader.report)?)),
         }
     }
 
@@ -298,7 +298,9 @@ fn command_of(node: &Node, reader: &mut SectionReader<'_>) -> Result<Option<Secr
         None => Ok(None),
         Some(name) if name.is_empty() || pasted::no_path(&name).is_some() => {
             let item = items.first().unwrap_or(node);
-            reader.report.mask_all(item);
+            if !name.is_empty() {
+                reader.report.mask_all(item);
+            }
             reader.report.error(item.span, "this is not the name of a program");
             Err(Reported)
         }
@@ -354,12 +356,16 @@ fn refuse_variable_name(span: Span, report: &mut Report) -> Reported {
     Reported
 }
 
-fn credential_name(name: &str, span: Span, report: &mut Report) -> Result<String, Reported> {
+fn credential_name(name: &str, node: &Node, report: &mut Report) -> Result<String, Reported> {
     // A name that is a path could leave the folder of the credentials.
     let leads_away = name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']);
     if leads_away || pasted::no_path(name).is_some() {
+        // Secrets in base64 have slashes too.
+        if !name.starts_with(['/', '.']) || pasted::no_path(name).is_some() {
+            report.mask_all(node);
+        }
         report
-            .error(span, "a credential is named, not found by a path")
+            .error(node.span, "a credential is named, not found by a path")
             .help("write the name of a file in $CREDENTIALS_DIRECTORY");
         return Err(Reported);
     }

@@ -136,9 +136,9 @@ impl Foreign {
                 )
             }
             (Self::Base64Pem, _) => format!("it is PEM in base64; decode it: base64 -d {file} > NEW"),
-            (Self::Pkcs12, Sought::Authorities) => format!(
-                "it is a PKCS#12 file; take the CAs out: openssl pkcs12 -nokeys -cacerts -in {file} -out NEW"
-            ),
+            (Self::Pkcs12, Sought::Authorities) => {
+                format!("it is a PKCS#12 file; take the CAs out: openssl pkcs12 -nokeys -cacerts -in {file} -out NEW")
+            }
             (Self::Base64Pkcs12, Sought::Authorities) => format!(
                 "it is a PKCS#12 file in base64; take the CAs out: \
                  base64 -d {file} | openssl pkcs12 -nokeys -cacerts -out NEW"

@@ -41,28 +41,42 @@ fn load_json(config: &Json, secrets: Secrets) -> (String, Vec<String>) {
     (shown(&report), messages)
 }
 
-/// A key of the config: what leads there, and what must stand beside each part of it.
+/// A key of the config, by what leads there.
 #[derive(Clone)]
-struct Place {
-    steps: Vec<(String, Vec<(String, Json)>)>,
-    /// In a list.
-    many: bool,
+struct Place(Vec<Step>);
+
+#[derive(Clone)]
+enum Step {
+    /// What must stand beside it is there too.
+    Key(String, Vec<(String, Json)>),
+    Item,
 }
 
 impl Place {
     fn with(&self, value: Json) -> Json {
-        let value = if self.many { json!([value]) } else { value };
-        self.steps.iter().rev().fold(value, |inner, (key, beside)| {
-            let mut object: serde_json::Map<String, Json> = beside.iter().cloned().collect();
-            object.insert(key.clone(), inner);
-            Json::Object(object)
+        self.0.iter().rev().fold(value, |inner, step| match step {
+            Step::Key(key, beside) => {
+                let mut object: serde_json::Map<String, Json> = beside.iter().cloned().collect();
+                object.insert(key.clone(), inner);
+                Json::Object(object)
+            }
+            Step::Item => json!([inner]),
         })
     }
 
     fn name(&self) -> String {
-        let method = self.steps.iter().flat_map(|(_, beside)| beside).find(|(key, _)| key == "type");
-        let keys: Vec<_> = self.steps.iter().map(|(key, _)| key.as_str()).collect();
-        format!("{} {}", keys.join("."), method.map(|(_, method)| method.to_string()).unwrap_or_default())
+        let step = |step: &Step| match step {
+            Step::Key(key, beside) => {
+                let method = beside.iter().find(|(key, _)| key == "type");
+                format!(".{}{key}", method.map(|(_, method)| format!("{method} ")).unwrap_or_default())
+            }
+            Step::Item => "[]".to_owned(),
+        };
+        self.0.iter().map(step).collect()
+    }
+
+    fn then(&self, step: Step) -> Self {
+        Self([&self.0[..], &[step]].concat())
     }
 }
 
@@ -70,12 +84,9 @@ impl Place {
 fn places(references: &[&str]) -> Vec<Place> {
     let schema = json_schema();
     let mut found = Vec::new();
-    walk(&schema, &schema, &Place { steps: Vec::new(), many: false }, references, &mut found);
-    let names: BTreeSet<_> = found.iter().map(Place::name).collect();
-    found.into_iter().filter({
-        let mut left = names;
-        move |place| left.remove(&place.name())
-    }).collect()
+    walk(&schema, &schema, &Place(Vec::new()), references, &mut found);
+    let mut seen = BTreeSet::new();
+    found.into_iter().filter(|place| seen.insert(place.name())).collect()
 }
 
 fn walk(schema: &Json, root: &Json, place: &Place, references: &[&str], found: &mut Vec<Place>) {
@@ -91,18 +102,13 @@ fn walk(schema: &Json, root: &Json, place: &Place, references: &[&str], found: &
         walk(choice, root, place, references, found);
     }
     if schema["items"].is_object() {
-        walk(&schema["items"], root, &Place { many: true, ..place.clone() }, references, found);
+        walk(&schema["items"], root, &place.then(Step::Item), references, found);
     }
     let named = schema["additionalProperties"].is_object().then(|| ("a".to_owned(), &schema["additionalProperties"]));
     let properties = schema["properties"].as_object().into_iter().flatten().map(|(key, value)| (key.clone(), value));
     for (key, property) in properties.chain(named) {
-        let mut inner = place.clone();
-        if inner.many {
-            // A list of mappings: none but of methods, whose first form is the mapping itself.
-            continue;
-        }
-        inner.steps.push((key, beside(schema, root)));
-        walk(property, root, &inner, references, found);
+        let beside = beside(schema, root);
+        walk(property, root, &place.then(Step::Key(key, beside)), references, found);
     }
 }
 
@@ -140,7 +146,8 @@ fn what_is_pasted_where_a_path_is_wanted_is_told_and_never_shown() {
             for value in [json!(text.clone()), from_elsewhere, json!({ "file": text.clone() })] {
                 let (shown, messages) = load_json(&place.with(value.clone()), Secrets::Read);
 
-                let told = messages.iter().any(|message| message.contains(what) || message.contains("names a file itself"));
+                let told =
+                    messages.iter().any(|message| message.contains(what) || message.contains("names a file itself"));
                 assert!(told, "{}: {what}, {value}: {messages:#?}", place.name());
                 assert!(!shown.contains("unter2"), "{}, {value}: {shown}", place.name());
             }
@@ -169,7 +176,8 @@ fn what_is_pasted_into_a_reference_is_told_and_never_shown() {
         for number in 0..PASTED.len() {
             let (text, _) = pasted(number);
             for kind in ["file", "credential", "command"] {
-                let value = if kind == "command" { json!({ kind: [text.clone()] }) } else { json!({ kind: text.clone() }) };
+                let value =
+                    if kind == "command" { json!({ kind: [text.clone()] }) } else { json!({ kind: text.clone() }) };
 
                 let (shown, messages) = load_json(&place.with(value), Secrets::Read);
 
