@@ -24,6 +24,7 @@ mod names;
 mod node;
 mod overrides;
 mod pasted;
+mod path;
 mod read;
 mod reference;
 mod render;
