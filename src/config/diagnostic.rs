@@ -162,7 +162,7 @@ impl Report {
 impl Report {
     /// Adds a file of the config, and numbers it.
     pub(super) fn add_text(&mut self, name: String, folder: PathBuf, text: Zeroizing<String>) -> u16 {
-        let masks = mask::of_urls(&text);
+        let masks = [mask::of_urls(&text), mask::of_pem(&text)].concat();
         self.texts.push(Text { name, folder, text: Arc::new(text), masks });
         // `source` reads at most a thousand files.
         u16::try_from(self.texts.len() - 1).unwrap_or(u16::MAX)
@@ -202,12 +202,22 @@ impl Report {
     /// Masks what is secret in an entry that does not become part of the tree.
     pub(super) fn mask_entry(&mut self, entry: &MappingEntry) {
         mask::of_entry(entry, &mut |span| self.mask(span));
+        mask::of_pasted(&entry.value, &mut |span| self.mask(span));
+        if entry.key.text == "auth" {
+            self.mask_beside_type(&entry.value);
+        }
+    }
+
+    /// Masks all values of a method but its type, which is unknown.
+    pub(super) fn mask_beside_type(&mut self, method: &Node) {
+        mask::beside_type(method, &mut |span| self.mask(span));
     }
 
     /// Masks what is secret in a tree, by its keys.
     pub(super) fn mask_secrets(&mut self, file: u16, tree: &Node) {
         let comments = mask::of_comments(&self.text(file));
         mask::of_tree(tree, &mut |span| self.mask(span));
+        mask::of_pasted(tree, &mut |span| self.mask(span));
         if let Some(text) = self.texts.get_mut(usize::from(file)) {
             text.masks.extend(comments);
         }

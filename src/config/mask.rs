@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use super::node::{MappingEntry, Node, Value, is_reference};
+use super::pasted;
 use super::suggest::distance;
 use super::value::Span;
 
@@ -22,6 +23,37 @@ pub(super) fn of_tree(tree: &Node, mask: &mut impl FnMut(Span)) {
             _ => of_entry(section, mask),
         }
     }
+}
+
+/// Masks what is a key or a token by its look, and what stands for the name of a variable and can't be one, wherever it is.
+pub(super) fn of_pasted(node: &Node, mask: &mut impl FnMut(Span)) {
+    match &node.value {
+        Value::Null => {}
+        Value::Scalar(scalar) if pasted::is_credential(&scalar.text) => mask(node.defined),
+        Value::Scalar(_) => {}
+        Value::Sequence(items) => items.iter().for_each(|item| of_pasted(item, mask)),
+        Value::Mapping(entries) => entries.iter().for_each(|entry| {
+            if pasted::is_credential(&entry.key.text) {
+                mask(entry.key.defined);
+            }
+            match entry.value.scalar() {
+                Some(name) if entry.key.text == "env" && !pasted::is_variable_name(&name.text) => {
+                    mask(entry.value.defined);
+                }
+                _ => of_pasted(&entry.value, mask),
+            }
+        }),
+    }
+}
+
+/// PEM in a text of any kind: up to the end of the line that ends it, or all that follows where none does.
+pub(super) fn of_pem(text: &str) -> Vec<Range<usize>> {
+    let begins = text.match_indices(pasted::PEM).map(|(begin, _)| begin);
+    let end = |begin: usize| {
+        let last = text[begin..].find("-----END").map(|at| begin + at)?;
+        Some(last + text[last..].find('\n')?)
+    };
+    begins.map(|begin| begin..end(begin).unwrap_or(text.len())).collect()
 }
 
 /// Masks every scalar of a node and the keys of its mappings, but for the words of a reference.
@@ -83,8 +115,31 @@ pub(super) fn of_entry(entry: &MappingEntry, mask: &mut impl FnMut(Span)) {
         // A method is a mapping: a bare text here is a credential in the wrong place. One that is put aside may be
         // the credential of many.
         bare(&entry.value, mask);
+        methods(&entry.value).iter().filter(|method| !has_type(method)).for_each(|method| beside_type(method, mask));
     } else {
         inner(&entry.value, mask);
+    }
+}
+
+fn methods(node: &Node) -> &[Node] {
+    match &node.value {
+        Value::Sequence(methods) => methods.as_slice(),
+        _ => std::slice::from_ref(node),
+    }
+}
+
+fn has_type(method: &Node) -> bool {
+    method.entry("type").is_some_and(|entry| matches!(entry.value.value, Value::Scalar(_) | Value::Mapping(_)))
+}
+
+/// Masks the values of a method that is not known: nobody can tell which of them are secret.
+pub(super) fn beside_type(method: &Node, mask: &mut impl FnMut(Span)) {
+    for entry in method.entries().unwrap_or_default().iter().filter(|entry| entry.key.text != "type") {
+        // A key without a value may be a value without its key.
+        if matches!(entry.value.value, Value::Null) {
+            mask(entry.key.defined);
+        }
+        all(&entry.value, mask);
     }
 }
 
@@ -181,7 +236,7 @@ pub(super) fn of_text(text: &str) -> Vec<Range<usize>> {
             continue;
         }
         secret_depth = None;
-        if let Some(value) = secret_value(line) {
+        if let Some(value) = secret_value(line).or_else(|| credential(line)) {
             masks.push(start + value..start + line.len());
             secret_depth = Some(depth);
             if is_open_quote(&line[value..]) {
@@ -191,6 +246,17 @@ pub(super) fn of_text(text: &str) -> Vec<Range<usize>> {
         }
     }
     masks
+}
+
+/// Where a word begins that is a key or a token by its look.
+fn credential(line: &str) -> Option<usize> {
+    let ends = |character: char| character.is_whitespace() || "\"'{}[],".contains(character);
+    let mut start = 0;
+    line.split_inclusive(ends).find_map(|word| {
+        let place = start;
+        start += word.len();
+        pasted::is_credential(word.trim_end_matches(ends)).then_some(place)
+    })
 }
 
 /// Where the value of the line's first key that may hold a secret begins.

@@ -23,6 +23,8 @@ mod mask;
 mod names;
 mod node;
 mod overrides;
+mod pasted;
+mod path;
 mod proxy_variables;
 mod read;
 mod reference;

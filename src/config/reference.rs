@@ -10,6 +10,8 @@ use zeroize::Zeroizing;
 use super::command::{SecretCommand, without_newline};
 use super::diagnostic::{Report, Reported};
 use super::node::{MappingEntry, Node, Value, quoted};
+use super::pasted;
+use super::path::path;
 use super::read::{FromNode, FromText, SectionReader, mismatch, report_unknown};
 use super::source;
 use super::suggest::nearest;
@@ -74,12 +76,7 @@ impl FromNode for PathBuf {
         let Some(found) = text(node, Accepts::Path, "a path", reader)? else {
             return Ok(Self::from("placeholder"));
         };
-        if found.value.is_empty() || found.value.contains('\0') {
-            reader.report.error(node.span, "this is not a path");
-            found.name_origin(reader.report);
-            return Err(Reported);
-        }
-        Ok(absolute(&found.value, node.span, reader.report))
+        path(&found.value, node, reader.report).inspect_err(|_| found.name_origin(reader.report))
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
@@ -159,8 +156,8 @@ impl Reference {
                 let default = default.map(|entry| scalar(&entry.value, reader.report)).transpose()?;
                 Ok(Self::Env { name: variable_name(&value, kind.value.span, reader.report)?, default })
             }
-            "file" => Ok(Self::File(absolute(&value, kind.value.span, reader.report))),
-            _ => Ok(Self::Credential(credential_name(&value, kind.value.span, reader.report)?)),
+            "file" => Ok(Self::File(path(&value, &kind.value, reader.report)?)),
+            _ => Ok(Self::Credential(credential_name(&value, &kind.value, reader.report)?)),
         }
     }
 
@@ -300,8 +297,12 @@ fn command_of(node: &Node, reader: &mut SectionReader<'_>) -> Result<Option<Secr
             Err(Reported)
         }
         None => Ok(None),
-        Some(name) if name.is_empty() => {
-            reader.report.error(items.first().map_or(node.span, |item| item.span), "this is not the name of a program");
+        Some(name) if name.is_empty() || pasted::no_path(&name).is_some() => {
+            let item = items.first().unwrap_or(node);
+            if !name.is_empty() {
+                reader.report.mask_all(item);
+            }
+            reader.report.error(item.span, "this is not the name of a program");
             Err(Reported)
         }
         Some(name) => {
@@ -343,17 +344,29 @@ fn scalar(node: &Node, report: &mut Report) -> Result<Zeroizing<String>, Reporte
 
 fn variable_name(name: &str, span: Span, report: &mut Report) -> Result<String, Reported> {
     if name.is_empty() || name.contains(['=', '\0']) {
-        report.error(span, "this is not the name of an environment variable");
-        return Err(Reported);
+        return Err(refuse_variable_name(span, report));
     }
     Ok(name.to_owned())
 }
 
-fn credential_name(name: &str, span: Span, report: &mut Report) -> Result<String, Reported> {
+/// It may be the secret itself, so it is not repeated.
+fn refuse_variable_name(span: Span, report: &mut Report) -> Reported {
+    report
+        .error(span, "this is not the name of an environment variable")
+        .help("write the name of a variable that is set, of letters, digits and `_`, and not its value");
+    Reported
+}
+
+fn credential_name(name: &str, node: &Node, report: &mut Report) -> Result<String, Reported> {
     // A name that is a path could leave the folder of the credentials.
-    if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
+    let leads_away = name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']);
+    if leads_away || pasted::no_path(name).is_some() {
+        // Secrets in base64 have slashes too.
+        if !name.starts_with(['/', '.']) || pasted::no_path(name).is_some() {
+            report.mask_all(node);
+        }
         report
-            .error(span, "a credential is named, not found by a path")
+            .error(node.span, "a credential is named, not found by a path")
             .help("write the name of a file in $CREDENTIALS_DIRECTORY");
         return Err(Reported);
     }
@@ -374,6 +387,8 @@ fn environment(
             report.error(span, format!("the environment variable `{name}` is not UTF-8 text"));
             Err(Reported)
         }
+        // Others than these are rare, and found where they are set.
+        (None, None) if !pasted::is_variable_name(name) => Err(refuse_variable_name(span, report)),
         (None, None) => {
             report
                 .error(span, format!("the environment variable `{name}` is not set"))
@@ -417,8 +432,4 @@ fn output(
 ) -> Result<Option<FoundText>, Reported> {
     let origin = Some(format!("the command `{}`", command.name()));
     Ok(reader.inputs.run(command, refresh, span, reader.report)?.map(|value| FoundText { value, origin }))
-}
-
-fn absolute(path: &str, span: Span, report: &Report) -> PathBuf {
-    report.folder(span.file).map_or_else(|| PathBuf::from(path), |folder| folder.join(path))
 }

@@ -60,6 +60,22 @@ pub(crate) enum CertificateError {
 }
 
 impl CertificateError {
+    /// As [`CertificateError::help`], for the file of a key that no certificate stands beside.
+    pub(super) fn help_with_lone_key(&self, path: &Path) -> Option<String> {
+        match self {
+            Self::NoKey { found } => Some(found.as_ref()?.help(Sought::LoneKey, path)),
+            other => other.help(path),
+        }
+    }
+
+    /// As [`CertificateError::help`], for a file of the CAs that are trusted.
+    pub(super) fn help_with_authorities(&self, path: &Path) -> Option<String> {
+        match self {
+            Self::NoCertificate { found } => Some(found.as_ref()?.help(Sought::Authorities, path)),
+            other => other.help(path),
+        }
+    }
+
     /// What to do about it; `path` is the file, for command lines that can be copied.
     pub(crate) fn help(&self, path: &Path) -> Option<String> {
         let file = path.display();

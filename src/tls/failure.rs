@@ -10,6 +10,7 @@ use rustls_pki_types::UnixTime;
 use super::alert;
 use super::handshake::Observation;
 use crate::clock::rfc3339;
+use crate::legible::{excerpt, legible};
 
 /// Why a TLS connection failed: what our side refused, what the other side refused, what is no TLS, and the rest.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +65,10 @@ impl TlsFailure {
 
     fn sorted(error: &Error, seen: &Observation) -> Self {
         match error {
-            Error::InvalidCertificate(error) => Self::Certificate(certificate(error, seen)),
+            // Its names are a stranger's words, whatever the error makes of them.
+            Error::InvalidCertificate(error) => {
+                Self::Certificate(certificate(error, seen).chars().flat_map(legible).collect())
+            }
             Error::NoCertificatesPresented => Self::Certificate("the service showed no certificate".to_owned()),
             Error::AlertReceived(alert) => Self::Alert(alert::text(*alert, seen.client_certificate)),
             Error::InvalidMessage(message) => Self::Protocol(no_tls(message)),
@@ -135,7 +139,7 @@ fn bare(name: &str) -> String {
     let inside = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(name);
     match inside.parse::<IpAddr>() {
         Ok(address) => address.to_string(),
-        Err(_) => inside.trim_matches('"').to_owned(),
+        Err(_) => excerpt(inside.trim_matches('"')).into_owned(),
     }
 }
 

@@ -65,7 +65,7 @@ fn report_unusable(file: &At<PathBuf>, unusable: &CertificateError, report: &mut
             "the private key is encrypted, and nothing here takes a passphrase".to_owned(),
             Some(format!("keep it unencrypted, for this user alone: openssl pkey -in {path} -out NEW")),
         ),
-        unusable => (unusable.to_string(), unusable.help(&file.value)),
+        unusable => (unusable.to_string(), unusable.help_with_lone_key(&file.value)),
     };
     let error = report.error(file.span, message);
     if let Some(help) = help {
@@ -258,7 +258,7 @@ mod tests {
         check(&openssl.read("certificate"), None, no_key(Some(Foreign::Section("CERTIFICATE".to_owned()))));
         check(&openssl.read("der"), None, no_key(Some(Foreign::Der)));
         check(b"half a certif", None, no_key(None));
-        check(b"", None, no_key(None));
+        check(b"", None, no_key(Some(Foreign::Empty)));
     }
 
     #[test]

@@ -152,7 +152,7 @@ mod tests {
     fn what_is_no_pkcs12_is_refused_with_a_reason() {
         let pem = chain().read("leaf");
         let section = Some(Foreign::Section("CERTIFICATE".to_owned()));
-        for (file, found) in [(&pem[..], section), (b"", None), (b"half a p12", None)] {
+        for (file, found) in [(&pem[..], section), (b"", Some(Foreign::Empty)), (b"half a p12", None)] {
             assert_eq!(open(file, Some("horse")).unwrap_err(), CertificateError::NoPkcs12 { found });
         }
         assert!(matches!(open(b"\x30\x03\x02\x01", Some("horse")), Err(CertificateError::UnreadablePkcs12(_))));

@@ -213,6 +213,19 @@ async fn a_service_of_another_name_is_not_trusted() {
 }
 
 #[tokio::test]
+async fn names_of_a_services_certificate_steer_no_terminal() {
+    let mut lab = Lab::new();
+    let names = ["a\u{1b}[31mx\r\nERROR.example".to_owned(), "b".repeat(300)];
+    let mut params = named("localhost");
+    params.subject_alt_names = names.map(|name| rcgen::SanType::DnsName(name.try_into().unwrap())).into();
+    lab.server = lab.authority.issue(&params).unwrap();
+
+    let said = refused(shake(&lab.client(), lab.server()).await);
+    let named = format!("is for a\\u{{1b}}[31mx\\r\\nERROR.example, {}…, not for localhost", "b".repeat(200));
+    assert!(said.contains(&named), "{said:?}");
+}
+
+#[tokio::test]
 async fn an_expired_certificate_of_the_service_is_named_so() {
     let mut lab = Lab::new();
     let mut params = named("localhost");

@@ -81,7 +81,7 @@ fn is_root(certificate: &CertificateDer<'static>) -> bool {
 
 fn refuse<T>(file: &At<PathBuf>, unusable: &CertificateError, report: &mut Report) -> Option<T> {
     let diagnostic = report.error(file.span, format!("ca: {unusable}"));
-    if let Some(help) = unusable.help(&file.value) {
+    if let Some(help) = unusable.help_with_authorities(&file.value) {
         diagnostic.help(help);
     }
     None

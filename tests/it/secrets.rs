@@ -1,9 +1,11 @@
-//! Secrets that a command prints.
+//! Secrets that a command prints, and those that stand where a path is wanted.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use crate::lab::client::{Request, exchange};
 use crate::lab::fault::{Fault, Reply};
+use crate::lab::problems::check_admin;
 use crate::lab::sidekey::Sidekey;
 use crate::lab::{Lab, until};
 
@@ -197,4 +199,32 @@ async fn a_program_that_others_can_change_is_warned_of_wherever_it_is_found() {
 
     assert_eq!(check(0o700), "");
     assert!(check(0o703).contains("token` can be changed by others"), "{}", check(0o703));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_stands_where_its_path_is_wanted_is_shown_nowhere() {
+    let lab = Lab::start().await;
+    let service = Fault::plain(|_| Reply::ok("")).await;
+    let services = format!("services: {{ payments: {{ url: '{}' }} }}", service.url());
+    let sidekey = lab.sidekey(&services).await;
+    let key = fs::read_to_string(lab.path("tls/partner.key")).unwrap();
+    let secret = key.lines().nth(1).unwrap();
+    let one_line = key.replace('\n', "\\n");
+
+    for written in [format!("\"{one_line}\""), format!("|\n      {}", key.trim_end().replace('\n', "\n      "))] {
+        let certificates = format!("certificates:\n  partner:\n    chain: tls/partner.pem\n    key: {written}\n");
+        lab.write("sidekey.yaml", &format!("{certificates}{services}\n"));
+
+        let answer = exchange(&sidekey.admin, Request::post("/api/reload", "").field("Sidekey-Admin", "1")).await;
+        let checked = tokio::task::block_in_place(|| [lab.run("check"), lab.run("check --format json")]);
+
+        check_admin(&answer, "config_invalid");
+        let detail = answer.text();
+        assert!(detail.contains("this is PEM text, where the path of a file is wanted"), "{detail}");
+        let status = sidekey.status().await.to_string();
+        assert!(status.contains("this is PEM text"), "{status}");
+        for said in [detail, status, sidekey.log(), format!("{checked:?}")] {
+            assert!(!said.contains(&secret[..12]), "{said}");
+        }
+    }
 }

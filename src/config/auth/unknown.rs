@@ -10,6 +10,7 @@ use crate::config::suggest::nearest;
 /// Refuses an entry whose method is none.
 pub(super) fn refuse(name: &str, node: &Node, reader: &mut SectionReader<'_>) -> Reported {
     let span = node.entry("type").map_or(node.span, |entry| entry.value.span);
+    reader.report.mask_beside_type(node);
     if NO_HTTP.contains(&name) {
         reader
             .report

@@ -2,6 +2,7 @@
 //! gets out.
 
 mod fixtures;
+mod pasted;
 mod permissions;
 mod report;
 mod robustness;

@@ -200,6 +200,9 @@ pub(super) fn placeholder() -> Url {
 }
 
 pub(super) fn parse(text: &str) -> Result<Url, Wrong> {
+    if text.trim() != text {
+        return Err(Wrong::new("there is white space around this URL").help("remove it"));
+    }
     let whole = "write `https://host/path`";
     let (scheme, rest) = text.split_once("://").ok_or_else(|| Wrong::new("this is no URL").help(whole))?;
     let scheme = match scheme.to_ascii_lowercase().as_str() {
@@ -320,6 +323,10 @@ mod tests {
         check("https://a/%0", Err("a `%` is followed by two hexadecimal digits, and not by `00`"));
         check("https://a/ü", Err("a URL has only letters, digits and punctuation of ASCII"));
         check("https://a/x y", Err("a URL has only letters, digits and punctuation of ASCII"));
+        let spaced = Err("there is white space around this URL");
+        check("https://a/x ", spaced);
+        check(" https://a/x", spaced);
+        check("https://a/t\n", spaced);
         check("https://u:p@a/", Err("a URL does not carry a user or a password"));
         check("https://a/#x", Err("a URL that is sent has no fragment"));
         check("https://a:0/", Err("a port is a number from 1 to 65535"));
