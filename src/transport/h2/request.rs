@@ -83,7 +83,8 @@ impl RequestStream {
         let not_processed = written == SentSoFar::Nothing || disclaims(&error);
         let error = watch.verdict_on(&error);
         let body = match self.outflow {
-            _ if written == SentSoFar::Something => None,
+            // Over HTTP/1.1 it is another sending, and nothing of this one counts.
+            _ if written == SentSoFar::Something && !matches!(error, Error::Http1Required) => None,
             Some(outflow) => outflow.untouched(),
             None => Some(RequestBody::Empty),
         };
