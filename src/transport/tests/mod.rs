@@ -3,6 +3,7 @@
 mod answers;
 mod bodies;
 mod connecting;
+mod floods;
 pub(crate) mod lab;
 mod stream_ends;
 mod streams;
