@@ -48,11 +48,15 @@ impl Allowance {
         is_idempotent: bool,
         kept: &ReplayBuffer,
     ) -> Option<Again> {
+        if failure.reached == Reached::WantsHttp1 {
+            // Part of this sending, as it were: whatever `retry` says, and once, as HTTP/1.1 knows no such answer.
+            return kept.again().map(Again::at_once);
+        }
         let may = match failure.reached {
             Reached::NoConnection => retry.on_connect && !failure.error.is_verdict(),
             Reached::NotProcessed => retry.on_reset,
             Reached::Reset => retry.on_reset && is_idempotent,
-            Reached::Final => false,
+            Reached::WantsHttp1 | Reached::Final => false,
         };
         if !may {
             return None;

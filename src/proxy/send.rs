@@ -26,7 +26,7 @@ use crate::credential::{SentToken, Verdict};
 use crate::deadline::Deadline;
 use crate::incoming::IncomingBody;
 use crate::transport::{BodyNeed, ContinueGate, Outgoing, ReplayBuffer, RequestBody};
-use crate::upstream::{self, Choice, Pool, PooledBody, Timing};
+use crate::upstream::{self, Choice, Pool, PooledBody, Reached, Timing};
 
 /// A request on its way to its service, and what is kept of it to send it again.
 pub(super) struct OutboundRequest {
@@ -127,8 +127,10 @@ impl OutboundRequest {
                         // The service can't know why the request broke off: this is our answer.
                         return Err(Error::BodyOverLimit { most: half.body_limit().unwrap_or_default() });
                     }
-                    // Where one connection was found dead too late, others that are idle may be so too.
-                    choice = Choice::NotIdle;
+                    if failure.reached != Reached::WantsHttp1 {
+                        // Where one connection was found dead too late, others that are idle may be so too.
+                        choice = Choice::NotIdle;
+                    }
                     let is_idempotent = self.outgoing.method.is_idempotent();
                     match allowance.after_failure(&failure, &half.service.retry, is_idempotent, &self.kept) {
                         Some(again) => again,

@@ -155,7 +155,8 @@ impl Identities {
     /// Takes over those of an older version that nothing has changed for.
     pub(super) fn adopt(&mut self, older: &Self) {
         let mut known: HashMap<_, Vec<&Arc<Identity>>> = HashMap::new();
-        for identity in older.all.iter().rev() {
+        // One whose service wanted HTTP/1.1 begins anew: the service may have changed as well.
+        for identity in older.all.iter().rev().filter(|identity| !identity.wants_http1()) {
             known.entry(identity.fingerprint()).or_default().push(identity);
         }
         for identity in &mut self.all {
@@ -175,6 +176,7 @@ impl Identities {
             certificates: all(Identity::presents_same),
             upstreams: all(|one, other| one.upstream.fingerprint() == other.upstream.fingerprint()),
             credentials: all(|one, other| one.credential.fingerprint() == other.credential.fingerprint()),
+            protocols: all(|one, other| one.wants_http1() == other.wants_http1()),
         }
     }
 }
@@ -184,6 +186,8 @@ pub(super) struct Comparison {
     pub(super) certificates: bool,
     pub(super) upstreams: bool,
     pub(super) credentials: bool,
+    /// What the services have asked for meanwhile.
+    pub(super) protocols: bool,
 }
 
 /// A name stands before a number.
@@ -286,6 +290,10 @@ impl Identity {
 
     fn presents_same(&self, other: &Self) -> bool {
         same_certificate(self.certificate.as_ref(), other.certificate.as_ref())
+    }
+
+    fn wants_http1(&self) -> bool {
+        self.upstream.connector().wants_http1()
     }
 
     fn fingerprint(&self) -> ([u8; 32], [u8; 32], Option<[u8; 32]>) {

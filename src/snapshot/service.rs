@@ -121,6 +121,8 @@ impl Service {
         let rotated = !same_certificate(self.certificate.as_ref(), other.certificate.as_ref());
         add("certificate", rotated);
         add("identities", many && !rotated && !same.certificates);
+        // A service that asked for HTTP/1.1 is offered HTTP/2 again.
+        add("http_version", same.upstreams && !same.protocols);
         add("tls", !explained && !same.upstreams);
         add("auth", !explained && !same.credentials);
         keys

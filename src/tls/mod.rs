@@ -100,6 +100,13 @@ impl ClientTls {
         Self { config: Arc::new(config), sessions, ..self.clone() }
     }
 
+    /// The same, offering HTTP/1.1 alone.
+    pub(crate) fn over_http1(&self) -> Self {
+        let mut config = ClientConfig::clone(&self.config);
+        config.alpn_protocols = protocols(HttpVersion::Http1);
+        Self { config: Arc::new(config), ..self.clone() }
+    }
+
     /// Throws away all sessions: the service has refused one. One that refuses all that it is offered is not asked again.
     pub(crate) fn session_was_refused(&self) {
         self.sessions.refused(&self.server_name);
@@ -119,7 +126,7 @@ impl ClientTls {
     ) -> Self {
         let fingerprint = fingerprint(tls, trust, &server_name, certificate, version);
         let mut config = unnegotiated(tls, trust, certificate);
-        config.alpn_protocols = alpn(version).iter().map(|protocol| protocol.to_vec()).collect();
+        config.alpn_protocols = protocols(version);
         let sessions = Arc::new(Sessions::new(SESSIONS));
         config.resumption = Resumption::store(sessions.clone());
         Self { config: Arc::new(config), server_name, sessions, fingerprint }
@@ -212,6 +219,11 @@ fn versions(least: Option<TlsVersion>) -> &'static [&'static SupportedProtocolVe
         Some(TlsVersion::Tls13) => &FROM_1_2[..1],
         Some(TlsVersion::Tls12) | None => &FROM_1_2,
     }
+}
+
+/// As rustls wants them.
+fn protocols(version: HttpVersion) -> Vec<Vec<u8>> {
+    alpn(version).iter().map(|protocol| protocol.to_vec()).collect()
 }
 
 fn alpn(version: HttpVersion) -> &'static [&'static [u8]] {

@@ -87,6 +87,9 @@ async fn connect(
     let tunnel = open(endpoint, addresses, &notes.spent).await?;
     let Some(tls) = &endpoint.tls else { return Ok((tunnel.into(), Observation::default())) };
 
+    // Offered both, it would choose HTTP/2 again.
+    let over_http1 = endpoint.wants_http1.get().map(|()| tls.over_http1());
+    let tls = over_http1.as_ref().unwrap_or(tls);
     let began = Instant::now();
     let shaken = match shake(tls, tunnel).await {
         // A service that no longer takes its own sessions, or never did, refuses each of them in its own way, and whoever

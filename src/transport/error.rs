@@ -38,6 +38,15 @@ pub(crate) enum Error {
     /// The answer's body broke off.
     #[error("the service's answer broke off: {0}")]
     Incomplete(String),
+    /// HTTP_1_1_REQUIRED (RFC 9113 §7): nothing was done with the request. Told only where it can't be sent again.
+    #[error(
+        "the service takes this request over HTTP/1.1 only, and too much of its body was sent over HTTP/2 to send it \
+         again; from now on the service is spoken to over HTTP/1.1: repeat the request"
+    )]
+    Http1Required,
+    /// The same, where the config wants HTTP/2.
+    #[error("the service takes this request over HTTP/1.1 only: set `http_version` to `auto` or `1.1`")]
+    Http1Forbidden,
     /// The app's body broke off.
     #[error("{0}")]
     RequestBody(String),
@@ -62,11 +71,11 @@ impl Error {
             Self::Refused { .. } => Code::ConnectionRefused,
             Self::Timeout { .. } => Code::ConnectionTimeout,
             Self::Proxy { code, .. } => *code,
-            Self::Terminated(_) => Code::ConnectionTerminated,
+            Self::Terminated(_) | Self::Http1Required => Code::ConnectionTerminated,
             Self::Certificate(_) => Code::TlsCertificateError,
             Self::Alert(_) => Code::TlsAlertReceived,
             Self::Tls(_) => Code::TlsProtocolError,
-            Self::Protocol(_) => Code::HttpProtocolError,
+            Self::Protocol(_) | Self::Http1Forbidden => Code::HttpProtocolError,
             Self::Incomplete(_) => Code::HttpResponseIncomplete,
             Self::RequestBody(_) | Self::Target { .. } => Code::BadRequest,
             Self::Panicked => Code::InternalError,
@@ -92,6 +101,9 @@ impl Error {
         if is_reset_by_us(error) {
             return Self::RequestBody(BROKEN_OFF.to_owned());
         }
+        if wants_http1(error) {
+            return Self::Http1Required;
+        }
         if error.is_remote() || error.is_io() {
             return Self::Terminated(reason(error));
         }
@@ -111,9 +123,15 @@ impl From<TlsFailure> for Error {
 }
 
 /// Whether the service said that it did nothing with the request: a GOAWAY that does not cover its stream
-/// (RFC 9113 §6.8), or REFUSED_STREAM (§8.7).
+/// (RFC 9113 §6.8), REFUSED_STREAM (§8.7), or HTTP_1_1_REQUIRED (§7).
 pub(super) fn disclaims(error: &h2::Error) -> bool {
-    error.is_remote() && (error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM))
+    let is_refused = error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM);
+    (error.is_remote() && is_refused) || wants_http1(error)
+}
+
+/// Whether the service wants the request over HTTP/1.1.
+fn wants_http1(error: &h2::Error) -> bool {
+    error.is_remote() && error.reason() == Some(h2::Reason::HTTP_1_1_REQUIRED)
 }
 
 /// Only the app's body that broke off makes us reset a stream on which somebody still waits.
@@ -157,16 +175,17 @@ const BROKEN_OFF: &str = "the app's body broke off";
 /// No answer came.
 pub(crate) struct Unsent {
     pub(crate) error: Error,
-    /// The request is whole again, as if it had never been sent: not a byte of it had left.
+    /// The request is whole again, as if it had never been sent: not a byte of it had left, or the service wants it over
+    /// HTTP/1.1 and nothing was taken of its body.
     pub(crate) whole: bool,
     /// No byte of it had left, or the service said that it did nothing with it (GOAWAY beyond the last stream,
-    /// REFUSED_STREAM).
+    /// REFUSED_STREAM, HTTP_1_1_REQUIRED).
     pub(crate) not_processed: bool,
 }
 
 impl Unsent {
     /// It was answered, but not with anything that can be passed on.
-    pub(super) fn finally(error: Error) -> Self {
+    pub(crate) fn finally(error: Error) -> Self {
         Self { error, whole: false, not_processed: false }
     }
 }

@@ -24,7 +24,7 @@ mod scratch;
 pub(crate) mod tests;
 mod wire;
 
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Once, OnceLock};
 use std::time::Duration;
 
 pub(crate) use self::body::{BodyError, BodyNeed, Observer, Passage, ReplayBuffer, RequestBody, TrailerFilter};
@@ -68,6 +68,8 @@ struct DialTarget {
     dead: Arc<DeadAddresses>,
     /// What is wrong with the service in a way that no answer of ours tells is logged once.
     told: Arc<Once>,
+    /// It was offered HTTP/2, and has asked for HTTP/1.1: it is offered nothing else from then on.
+    wants_http1: OnceLock<()>,
 }
 
 /// How HTTP/1.1 field names are written.
@@ -90,8 +92,9 @@ impl Connector {
         debug_assert_eq!(tls.is_some(), url.scheme == Scheme::Https, "https and only https has TLS");
         let (host, port) = (url.authority.host.clone(), url.authority.port);
         let (told, dead) = (Arc::new(Once::new()), Arc::default());
+        let wants_http1 = OnceLock::new();
         let way = WayOut::Direct(WhyDirect::Loopback);
-        Self(Arc::new(DialTarget { host, port, tls, version, connect_limit, spelling, way, dead, told }))
+        Self(Arc::new(DialTarget { host, port, tls, version, connect_limit, spelling, way, dead, told, wants_http1 }))
     }
 
     /// A connection on which nothing is spoken but what the caller says, made within the limit.
@@ -143,8 +146,22 @@ impl Connector {
         match (self.0.version, &self.0.tls) {
             (HttpVersion::Http1, _) | (HttpVersion::Auto, None) => Some(Protocol::Http1),
             (HttpVersion::Http2, _) => Some(Protocol::Http2),
-            (HttpVersion::Auto, Some(_)) => None,
+            (HttpVersion::Auto, Some(_)) => self.wants_http1().then_some(Protocol::Http1),
         }
+    }
+
+    /// The service wants HTTP/1.1: every connection that is made from now on speaks that. Says whether the config lets it.
+    pub(crate) fn fall_back_to_http1(&self) -> bool {
+        let may = self.0.version == HttpVersion::Auto && self.0.tls.is_some();
+        if may {
+            self.0.wants_http1.get_or_init(|| ());
+        }
+        may
+    }
+
+    /// Whether the service was offered HTTP/2 and has asked for HTTP/1.1.
+    pub(crate) fn wants_http1(&self) -> bool {
+        self.0.wants_http1.get().is_some()
     }
 
     /// The time that all of a connection's making may take.

@@ -13,7 +13,10 @@ impl Pool {
         let (_, before) = self.open_and_idle();
         let is_fresh = |since| self.upstream.pool.idle_timeout.is_none_or(|limit| now.since(since) < limit);
         self.idle.borrow_mut().retain(|connection, since| self.is_fit(connection) && is_fresh(since));
-        self.shared.borrow_mut().retain(|shared, idle| self.is_young(shared.born) && idle.is_none_or(is_fresh));
+        let is_wanted = !self.upstream.connector.wants_http1();
+        self.shared
+            .borrow_mut()
+            .retain(|shared, idle| is_wanted && self.is_young(shared.born) && idle.is_none_or(is_fresh));
         self.share_permits();
         // Last: those that are closed for another reason are no surplus.
         self.close_surplus(now);

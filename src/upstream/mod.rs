@@ -31,7 +31,7 @@ use self::queue::Queue;
 use crate::code::Code;
 use crate::config;
 use crate::tls::ClientTls;
-use crate::transport::{self, Connector, Spelling, Unsent, WayOut};
+use crate::transport::{self, Connected, Connector, Protocol, Spelling, Unsent, WayOut};
 
 /// The shared half: where connections go, and how many there may be over all workers.
 pub(crate) struct Upstream {
@@ -55,6 +55,9 @@ pub(crate) enum Reached {
     NoConnection,
     /// A connection, but no byte had left, or the service said that it was not processed: any method may go again.
     NotProcessed,
+    /// The service wants it over HTTP/1.1, which it is spoken to with from now on, and did nothing with it: any method goes
+    /// again, which can't come to the same.
+    WantsHttp1,
     /// Bytes left, then the connection or stream ended before the answer's head: `retry.on: reset`.
     Reset,
     /// Anything else: it must not be sent again.
@@ -108,6 +111,24 @@ impl Upstream {
         &self.connector
     }
 
+    /// Whether the service wants the request over HTTP/1.1, and gets it: nothing more is sent on HTTP/2 connections then, by
+    /// any worker, and what runs on them goes on.
+    fn falls_back_to_http1(&self, unsent: &mut Unsent) -> bool {
+        if !matches!(unsent.error, transport::Error::Http1Required) {
+            return false;
+        }
+        let may = self.connector.fall_back_to_http1();
+        if !may {
+            *unsent = Unsent::finally(transport::Error::Http1Forbidden);
+        }
+        may
+    }
+
+    /// Whether it was in the making when the service asked for HTTP/1.1.
+    fn is_outdated(&self, connected: &Connected) -> bool {
+        connected.sender.protocol() == Protocol::Http2 && self.connector.wants_http1()
+    }
+
     /// Why a request waited in vain, by what goes on for the others.
     fn out_of_time(&self, queue: &Queue<ConnectionLease>) -> Error {
         match queue.last_failure() {
@@ -136,6 +157,7 @@ impl SendFailure {
     /// There was a connection, but no answer on it.
     fn unanswered(unsent: Unsent) -> Self {
         let reached = match unsent.error {
+            transport::Error::Http1Required => Reached::WantsHttp1,
             transport::Error::Terminated(_) if unsent.not_processed => Reached::NotProcessed,
             transport::Error::Terminated(_) => Reached::Reset,
             // Anything else would come again.

@@ -109,14 +109,15 @@ impl Pool {
                 let error = outcome.as_ref().err().map(|unsent| &unsent.error);
                 self.queue.borrow_mut().used_first(began, error, Moment::now);
             }
-            let unsent = match outcome {
+            let mut unsent = match outcome {
                 Ok(mut response) => {
                     lease.write_on(response.body_mut());
                     return Ok(response.map(|answer| PooledBody::new(answer, lease)));
                 }
                 Err(unsent) => unsent,
             };
-            let replace = unsent.whole && lease.made.is_none() && replaceable > 0;
+            let goes_elsewhere = self.upstream.falls_back_to_http1(&mut unsent);
+            let replace = unsent.whole && (lease.made.is_none() || goes_elsewhere) && replaceable > 0;
             if !replace {
                 return Err(SendFailure::unanswered(unsent));
             }
@@ -171,6 +172,11 @@ impl Pool {
     fn free_stream(&self) -> Option<ConnectionLease> {
         let mut shared = self.shared.borrow_mut();
         let roomy = shared.with_room()?;
+        if self.upstream.connector.wants_http1() {
+            // Each holds a permit that a connection of HTTP/1.1 may need.
+            shared.clear();
+            return None;
+        }
         Some(ConnectionLease::stream(self.rc()?, roomy))
     }
 
@@ -363,6 +369,8 @@ impl Pool {
 impl TaskOwner for Pool {
     fn dialed(&self, ticket: Ticket, outcome: Result<Connected, transport::Error>, permit: OwnedSemaphorePermit) {
         match outcome {
+            // Another is made for who waits for it.
+            Ok(connected) if self.upstream.is_outdated(&connected) => drop(permit),
             Ok(connected) => self.connected(connected, permit),
             Err(error) => {
                 // Before the others are told: one of them may go on to make the next attempt.

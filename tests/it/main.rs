@@ -33,6 +33,7 @@ mod hangs;
 mod host_header;
 mod hostile_proxies;
 mod house;
+mod http1_required;
 mod identities;
 mod identity_provider;
 mod isolation;

@@ -153,7 +153,12 @@ impl Address {
 
     async fn hear(&self, outgoing: &mut Outgoing, sender: &mut Sender) -> Result<Result<Heard, TokenFailure>, Error> {
         let sent = Moment::now();
-        let (head, body) = sender.send(outgoing).await.map_err(|unsent| unsent.error)?.into_parts();
+        let sending = sender.send(outgoing).await.map_err(|unsent| unsent.error);
+        if let Err(Error::Http1Required) = &sending {
+            // It is asked again soon.
+            self.connector.fall_back_to_http1();
+        }
+        let (head, body) = sending?.into_parts();
         let body = bounded(sender.read(body)).await.map_err(|error| self.broken_off(&error));
         Ok(body.map(|body| Heard { status: head.status, fields: head.headers, body, sent }))
     }

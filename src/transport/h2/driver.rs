@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::sync::{Arc, Once};
 use std::task::Poll;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use h2::client::Connection;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::watched::WatchedWire;
+use super::watched::{Watch, WatchedWire};
 
 /// Ends when the connection does; and when nobody can use it any more, as soon as the service has read our goodbye, but
 /// [`PARTING`] later at the latest: one that reads nothing would hold the socket for ever.
@@ -21,6 +22,7 @@ pub(super) async fn drive(
     let_go: oneshot::Receiver<()>,
     address: String,
     told: Arc<Once>,
+    watch: Rc<Watch>,
 ) {
     let mut let_go = pin!(let_go);
     let ended = poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
@@ -31,20 +33,22 @@ pub(super) async fn drive(
     .await;
     match ended {
         // Whoever waits for an answer is told the error; with nobody waiting it concerns nobody.
-        Some(Err(error)) if error.is_library() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM) => {
-            told.call_once(|| complain(&address));
-        }
+        Some(Err(error)) if watch.is_flooded() || is_too_much(&error) => told.call_once(|| complain(&address)),
         Some(_) => {}
         None => drop(timeout(PARTING, connection).await),
     }
 }
 
-/// What h2 does not bear has no setting: it is said once, as whoever runs the service would never know.
+fn is_too_much(error: &h2::Error) -> bool {
+    error.is_library() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM)
+}
+
+/// What is not borne has no setting: it is said once, as whoever runs the service would never know.
 fn complain(address: &str) {
     tracing::warn!(
         address,
         "an HTTP/2 connection to a service was given up for all requests on it: it sent too many empty or very small frames, \
-         or too large a head; `http_version: \"1.1\"` does without"
+         too many that carry no content, or too large a head; `http_version: \"1.1\"` does without"
     );
 }
 

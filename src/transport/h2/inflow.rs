@@ -1,5 +1,6 @@
 //! An answer's body on its way in.
 
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -7,6 +8,7 @@ use h2::RecvStream;
 use hyper::body::{Frame, SizeHint};
 
 use super::outflow::Outflow;
+use super::watched::Watch;
 use crate::transport::Error;
 use crate::transport::bounds::HEAD_FIELDS;
 
@@ -15,13 +17,14 @@ pub(crate) struct Inflow {
     stream: RecvStream,
     /// What the head says is to come.
     left: Option<u64>,
+    watch: Rc<Watch>,
     /// The rest of the request, which goes on with the answer unless somebody else sees to it.
     pub(super) outflow: Option<Box<Outflow>>,
 }
 
 impl Inflow {
-    pub(super) fn new(stream: RecvStream, declared: Option<u64>) -> Self {
-        Self { stream, left: declared, outflow: None }
+    pub(super) fn new(stream: RecvStream, declared: Option<u64>, watch: Rc<Watch>) -> Self {
+        Self { stream, left: declared, watch, outflow: None }
     }
 
     /// The rest of the request, for whoever sees to it from now on; `None`: it was written to its end.
@@ -95,6 +98,7 @@ impl Inflow {
 
     /// Whoever takes it makes room for more, in the stream's window and in the connection's.
     fn data(&mut self, data: Bytes) -> Frame<Bytes> {
+        self.watch.come_on();
         self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
         // It fails only for more than was taken.
         drop(self.stream.flow_control().release_capacity(data.len()));

@@ -12,6 +12,7 @@
 //! ```
 
 mod driver;
+mod frame_meter;
 mod inflow;
 mod outflow;
 mod request;
@@ -59,7 +60,7 @@ pub(super) async fn handshake(wire: Wire, endpoint: &DialTarget) -> Result<(Http
     let watch = watched.watch();
     let (requests, connection) = settings().handshake(watched).await.map_err(|error| Error::unanswered(&error))?;
     let (leash, let_go) = oneshot::channel();
-    let driver = driver::drive(connection, let_go, endpoint.address(), endpoint.told.clone());
+    let driver = driver::drive(connection, let_go, endpoint.address(), endpoint.told.clone(), Rc::clone(&watch));
     let requests = RefCell::new(requests);
     Ok((Http2Handle { requests, watch, _leash: Rc::new(leash) }, Box::pin(driver)))
 }
@@ -104,7 +105,7 @@ impl Http2Handle {
                     return Err(Unsent { error: self.watch.verdict_on(&error), whole: true, not_processed: true });
                 }
             };
-            let error = match request.answer().await {
+            let error = match request.answer(&self.watch).await {
                 Ok(answer) => {
                     self.watch.answer();
                     return Ok(answer);

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -58,10 +59,10 @@ impl RequestStream {
     }
 
     /// The answer's head, while the request's body is written.
-    pub(super) async fn answer(&mut self) -> Result<Response<AnswerBody>, Lost> {
+    pub(super) async fn answer(&mut self, watch: &Rc<Watch>) -> Result<Response<AnswerBody>, Lost> {
         let (head, body) = poll_fn(|cx| self.poll_head(cx)).await?.into_parts();
         let declared = vet(&head.headers).map_err(|error| Lost::Final(Error::Protocol(error)))?;
-        let mut inflow = Inflow::new(body, declared);
+        let mut inflow = Inflow::new(body, declared, Rc::clone(watch));
         if declared == Some(0) {
             // The app would take the head for all there is, so it has to be true.
             poll_fn(|cx| {
@@ -83,7 +84,8 @@ impl RequestStream {
         let not_processed = written == SentSoFar::Nothing || disclaims(&error);
         let error = watch.verdict_on(&error);
         let body = match self.outflow {
-            _ if written == SentSoFar::Something => None,
+            // Over HTTP/1.1 it is another sending, and nothing of this one counts.
+            _ if written == SentSoFar::Something && !matches!(error, Error::Http1Required) => None,
             Some(outflow) => outflow.untouched(),
             None => Some(RequestBody::Empty),
         };

@@ -8,6 +8,9 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::BORNE_HEAD_BYTES;
+use super::frame_meter::FrameMeter;
+use crate::clock::Moment;
 use crate::tls::{Observation, TlsFailure};
 use crate::transport::Error;
 use crate::transport::wire::{Wire, is_gone};
@@ -16,6 +19,7 @@ use crate::transport::wire::{Wire, is_gone};
 pub(super) struct WatchedWire {
     wire: Wire,
     watch: Rc<Watch>,
+    meter: FrameMeter,
     /// A write found nobody there to read it.
     gone: bool,
 }
@@ -31,12 +35,16 @@ pub(super) struct Watch {
     seen: Observation,
     /// Whether the service has answered a request.
     answered: Cell<bool>,
+    /// What came since a request last came on, of frames that carry no content.
+    idle_bytes: Cell<u64>,
+    /// It was given up for these.
+    flooded: Cell<bool>,
 }
 
 impl WatchedWire {
     pub(super) fn new(wire: Wire) -> Self {
         let watch = Rc::new(Watch { seen: wire.seen().clone(), ..Watch::default() });
-        Self { wire, watch, gone: false }
+        Self { wire, watch, meter: FrameMeter::new(Moment::now()), gone: false }
     }
 
     /// What is known of it beside h2's own view.
@@ -61,9 +69,27 @@ impl WatchedWire {
         }
     }
 
+    /// Counts what came. A connection that is flooded ends here, as if the socket had: h2 tells all streams.
+    fn heard(&mut self, came: &[u8]) -> io::Result<()> {
+        let watch = &self.watch;
+        watch.read.set(watch.read.get() + came.len() as u64);
+        let idle = watch.idle_bytes.get() + self.meter.idle_bytes(came);
+        watch.idle_bytes.set(idle);
+        if idle <= IDLE_BYTES || idle <= watch.borne_bytes() {
+            return Ok(());
+        }
+        watch.idle_bytes.set(0);
+        if !self.meter.is_flood(Moment::now()) {
+            return Ok(());
+        }
+        watch.flooded.set(true);
+        watch.verdict.get_or_init(|| Error::Protocol(FLOOD.to_owned()));
+        Err(io::Error::other(FLOOD))
+    }
+
     fn counted(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(bytes)) = &written {
-            self.watch.written.set(self.watch.written.get() + *bytes as u64);
+            self.watch.wrote(*bytes as u64);
         }
         written
     }
@@ -75,7 +101,7 @@ impl AsyncRead for WatchedWire {
         let before = buffer.filled().len();
         let read = Pin::new(&mut this.wire).poll_read(cx, buffer);
         match &read {
-            Poll::Ready(Ok(())) => this.watch.hear((buffer.filled().len() - before) as u64),
+            Poll::Ready(Ok(())) => this.heard(buffer.filled().split_at(before).1)?,
             Poll::Ready(Err(error)) => this.watch.note(error),
             Poll::Pending => {}
         }
@@ -141,6 +167,17 @@ impl Watch {
     /// A request was answered.
     pub(super) fn answer(&self) {
         self.answered.set(true);
+        self.come_on();
+    }
+
+    /// Something of an answer was taken.
+    pub(super) fn come_on(&self) {
+        self.idle_bytes.set(0);
+    }
+
+    /// Whether the connection was given up for what it was flooded with.
+    pub(super) fn is_flooded(&self) -> bool {
+        self.flooded.get()
     }
 
     /// Why an exchange ended without an answer: what is known here, else what h2 says.
@@ -161,8 +198,18 @@ impl Watch {
         }
     }
 
-    fn hear(&self, bytes: u64) {
-        self.read.set(self.read.get() + bytes);
+    /// Half of it pays for what comes: a service that reads an upload opens its windows again and again. What we answer to a
+    /// PING or SETTINGS is not longer than they are, so these are never paid for in full.
+    fn wrote(&self, bytes: u64) {
+        self.written.set(self.written.get() + bytes);
+        self.idle_bytes.set(self.idle_bytes.get().saturating_sub(bytes / 2));
+    }
+
+    /// How much may come at a time: the heads of all that wait are read before the first of them is told. Each request has
+    /// one of these for itself, and its answer; the wire has another, and the driver.
+    fn borne_bytes(self: &Rc<Self>) -> u64 {
+        let at_most = Rc::strong_count(self).saturating_sub(2) as u64;
+        IDLE_BYTES + at_most * u64::from(BORNE_HEAD_BYTES)
     }
 
     fn note(&self, error: &io::Error) {
@@ -172,6 +219,12 @@ impl Watch {
         }
     }
 }
+
+/// Within a second. 15,000 PINGs are as much, and less than one part in a hundred of a core.
+const IDLE_BYTES: u64 = 256 * 1024;
+
+const FLOOD: &str = "the connection was given up for all requests on it, as it is flooded with frames that carry no content (HEADERS, PING \
+     and the like)";
 
 #[cfg(test)]
 mod tests {

@@ -3,6 +3,7 @@
 mod answers;
 mod bodies;
 mod connecting;
+mod floods;
 pub(crate) mod lab;
 mod proxies;
 mod stream_ends;

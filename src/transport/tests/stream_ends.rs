@@ -327,7 +327,7 @@ async fn broken(sender: &mut Sender, request: Outgoing) -> Error {
 }
 
 /// The stream of the next request. `None`: the connection ended.
-async fn next_request(tcp: &mut TcpStream, fresh: &mut bool) -> Option<u32> {
+pub(super) async fn next_request(tcp: &mut TcpStream, fresh: &mut bool) -> Option<u32> {
     loop {
         let (kind, number) = next_frame(tcp, fresh).await?;
         if kind == HEADERS {
@@ -337,7 +337,12 @@ async fn next_request(tcp: &mut TcpStream, fresh: &mut bool) -> Option<u32> {
 }
 
 /// Kind and stream of the next frame but for settings, which are exchanged on the way. `None`: the connection ended.
-async fn next_frame(tcp: &mut TcpStream, fresh: &mut bool) -> Option<(u8, u32)> {
+pub(super) async fn next_frame(tcp: &mut TcpStream, fresh: &mut bool) -> Option<(u8, u32)> {
+    next_sized_frame(tcp, fresh).await.map(|(kind, number, _)| (kind, number))
+}
+
+/// As [`next_frame`], and how many bytes it carries.
+pub(super) async fn next_sized_frame(tcp: &mut TcpStream, fresh: &mut bool) -> Option<(u8, u32, usize)> {
     if std::mem::take(fresh) {
         tcp.read_exact(&mut [0; 24]).await.ok()?;
         tcp.write_all(&frame(4, 0, 0, b"")).await.ok()?;
@@ -350,7 +355,10 @@ async fn next_frame(tcp: &mut TcpStream, fresh: &mut bool) -> Option<(u8, u32)> 
         match head[3] {
             4 if head[4] & 1 == 0 => tcp.write_all(&frame(4, 1, 0, b"")).await.ok()?,
             4 => {}
-            kind => return Some((kind, u32::from_be_bytes([head[5], head[6], head[7], head[8]]))),
+            kind => {
+                let number = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+                return Some((kind, number, length as usize));
+            }
         }
     }
 }
@@ -370,11 +378,11 @@ fn in_frames(number: u32, block: &[u8]) -> Vec<Vec<u8>> {
     frames.collect()
 }
 
-fn head(number: u32, flags: u8, block: &[u8]) -> Vec<u8> {
+pub(super) fn head(number: u32, flags: u8, block: &[u8]) -> Vec<u8> {
     frame(1, flags | END_HEADERS, number, block)
 }
 
-fn data(number: u32, flags: u8, bytes: &[u8]) -> Vec<u8> {
+pub(super) fn data(number: u32, flags: u8, bytes: &[u8]) -> Vec<u8> {
     frame(0, flags, number, bytes)
 }
 
@@ -386,21 +394,21 @@ fn goaway(last: u32, reason: u32, debug: &[u8]) -> Vec<u8> {
     frame(7, 0, 0, &[&last.to_be_bytes(), &reason.to_be_bytes(), debug].concat())
 }
 
-fn frame(kind: u8, flags: u8, number: u32, payload: &[u8]) -> Vec<u8> {
+pub(super) fn frame(kind: u8, flags: u8, number: u32, payload: &[u8]) -> Vec<u8> {
     let [_, length @ ..] = u32::try_from(payload.len()).unwrap().to_be_bytes();
     [&length[..], &[kind, flags], &number.to_be_bytes(), payload].concat()
 }
 
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
-const END_STREAM: u8 = 1;
+pub(super) const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const NO_ERROR: u32 = 0;
 const CANCEL: u32 = 8;
 const FRAME_BYTES: usize = 16 * 1024;
 
 /// Of HPACK's static table (RFC 7541, appendix A).
-const STATUS_200: u8 = 0x88;
+pub(super) const STATUS_200: u8 = 0x88;
 const STATUS_304: u8 = 0x8b;
 /// `:status: 103`, written out.
-const STATUS_103: [u8; 5] = [0x08, 3, b'1', b'0', b'3'];
+pub(super) const STATUS_103: [u8; 5] = [0x08, 3, b'1', b'0', b'3'];

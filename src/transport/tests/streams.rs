@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::lab::{Service, app_body, get, outgoing, unanswered};
 use crate::code::Code;
-use crate::transport::{ContinueGate, Outgoing, RequestBody, Unsent};
+use crate::transport::{ContinueGate, Error, Outgoing, RequestBody, Unsent};
 
 #[tokio::test(flavor = "local")]
 async fn a_request_names_its_authority_and_carries_nothing_of_http_1() {
@@ -63,6 +63,23 @@ async fn a_goaway_that_does_not_cover_the_stream_says_that_it_was_not_processed(
 
     assert_eq!(unsent.error.code(), Code::ConnectionTerminated, "{}", unsent.error);
     assert!(unsent.not_processed);
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_request_that_is_wanted_over_http_1_was_not_processed() {
+    let unsent = failure_of(|_, mut respond| respond.send_reset(Reason::HTTP_1_1_REQUIRED)).await;
+    assert!(matches!(unsent.error, Error::Http1Required), "{}", unsent.error);
+    assert!(unsent.not_processed && unsent.whole);
+
+    let service = Service::raw(|mut tcp, _| async move {
+        let goaway = [&GOAWAY_BEFORE_ANY[..13], &13_u32.to_be_bytes()].concat();
+        tcp.write_all(&[SETTINGS, &goaway].concat()).await.unwrap();
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let unsent = unanswered(service.connected_by_http2().await.ask(get("/")).await);
+    assert!(matches!(unsent.error, Error::Http1Required), "{}", unsent.error);
+    assert!(unsent.not_processed && unsent.whole);
 }
 
 #[tokio::test(flavor = "local")]
