@@ -22,6 +22,8 @@ use rustls_pki_types::ServerName;
 use super::alert;
 use super::fitness::{CertificateDefect, Fitness};
 use super::leaf::raw_issuer;
+use super::origin::TlsOrigin;
+use super::server_certificate::ServerCertificateError;
 
 /// What was seen of one handshake.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,8 +31,10 @@ pub(crate) struct Observation {
     pub(crate) client_certificate: ClientCertificate,
     /// Whether there was a session to resume.
     pub(crate) session_offered: bool,
-    /// What the chain of the service's certificate lacks, where nobody here vouches for it.
-    pub(super) missing: Option<Arc<str>>,
+    /// Why the service's certificate did not pass.
+    pub(super) untrusted: Option<Box<ServerCertificateError>>,
+    /// Whose keys of the config it is made with.
+    pub(super) origin: TlsOrigin,
 }
 
 impl Observation {
@@ -80,10 +84,10 @@ thread_local! {
     static SEEN: Cell<Option<Observation>> = const { Cell::new(None) };
 }
 
-/// Runs a handshake, and says what was seen of it.
-pub(crate) async fn observed<F: Future>(handshake: F) -> (F::Output, Observation) {
+/// Runs a handshake of an endpoint that was configured there, and says what was seen of it.
+pub(crate) async fn observed<F: Future>(origin: TlsOrigin, handshake: F) -> (F::Output, Observation) {
     let mut handshake = pin!(handshake);
-    let mut seen = Observation::default();
+    let mut seen = Observation { origin, ..Observation::default() };
     let outcome = poll_fn(|cx| {
         // Others may have been polled since, on this thread; or this one on another.
         SEEN.set(Some(std::mem::take(&mut seen)));

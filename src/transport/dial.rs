@@ -108,7 +108,7 @@ async fn open(endpoint: &DialTarget, addresses: &[SocketAddr]) -> Result<TcpStre
 async fn shake(tls: &ClientTls, tcp: TcpStream) -> Result<(WireStream, Observation), (TlsFailure, Observation)> {
     let connector = TlsConnector::from(tls.config.clone());
     let handshake = async { connector.connect(tls.server_name.clone(), Gathering(tcp)).await };
-    match tls::observed(handshake).await {
+    match tls::observed(tls.origin, handshake).await {
         (Ok(stream), seen) => {
             if stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed) {
                 tls.session_was_resumed();

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use crate::code::Code;
-use crate::tls::TlsFailure;
+use crate::tls::{ServerCertificateError, TlsFailure};
 
 /// Why there is no connection, or no answer on it. `Clone`, as requests that wait for one connection share its failure.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -23,7 +23,7 @@ pub(crate) enum Error {
     Terminated(String),
     /// Our side does not trust the service's certificate.
     #[error("{0}")]
-    Certificate(String),
+    Certificate(Box<ServerCertificateError>),
     /// The service refused the handshake, maybe only after the request was written (TLS 1.3).
     #[error("{0}")]
     Alert(String),
@@ -68,6 +68,14 @@ impl Error {
         }
     }
 
+    /// What to do about a certificate that did not pass; `None`: that is not it.
+    pub(crate) fn help_for_certificate(&self) -> Option<String> {
+        match self {
+            Self::Certificate(why) => Some(why.help()),
+            _ => None,
+        }
+    }
+
     /// The body of an answer broke off on HTTP/2.
     pub(super) fn incomplete(error: &h2::Error) -> Self {
         if is_reset_by_us(error) {
@@ -100,7 +108,7 @@ impl Error {
 impl From<TlsFailure> for Error {
     fn from(failure: TlsFailure) -> Self {
         match failure {
-            TlsFailure::Certificate(text) => Self::Certificate(text),
+            TlsFailure::Certificate(why) => Self::Certificate(Box::new(why)),
             TlsFailure::Alert(text) => Self::Alert(text),
             TlsFailure::Protocol(text) => Self::Tls(text),
             TlsFailure::Io(error) => Self::Terminated(error.to_string()),

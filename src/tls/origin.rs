@@ -1,0 +1,48 @@
+//! Where the config says how an endpoint is spoken to: what goes wrong is told by the keys that can mend it.
+
+/// Which keys an endpoint's TLS was configured with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) enum TlsOrigin {
+    /// `tls` and `certificate` of the service, for its `url`.
+    #[default]
+    Service,
+    /// `tls` and `certificate` of the method, for its token endpoint.
+    TokenEndpoint {
+        /// `certificate: none` is written there.
+        shows_none: bool,
+    },
+    /// `tls` of the service, for the endpoint that lends keys: it is never shown a certificate.
+    Sts,
+}
+
+impl TlsOrigin {
+    /// A key of `tls`, with the path to it, as it is written in a text.
+    pub(crate) fn tls(self, key: &str) -> String {
+        match self {
+            Self::Service | Self::Sts => format!("`tls.{key}`"),
+            Self::TokenEndpoint { .. } => format!("`auth.tls.{key}`"),
+        }
+    }
+
+    /// Where another name that TLS asks for is written.
+    pub(super) fn another_name(self) -> String {
+        match self {
+            Self::Service => "`tls.server_name` (and `host_header`, where a service goes by `Host` too)".to_owned(),
+            Self::TokenEndpoint { .. } => "`auth.tls.server_name`".to_owned(),
+            // It has no name of its own there.
+            Self::Sts => "`sts_url`".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_named_with_its_path() {
+        assert_eq!(TlsOrigin::Service.tls("ca"), "`tls.ca`");
+        assert_eq!(TlsOrigin::TokenEndpoint { shows_none: false }.tls("ca"), "`auth.tls.ca`");
+        assert_eq!(TlsOrigin::Sts.tls("ca"), "`tls.ca`");
+    }
+}
