@@ -7,6 +7,8 @@
 mod alert;
 mod certificate;
 mod certificate_error;
+#[cfg(test)]
+mod chains;
 mod distinguished;
 mod failure;
 mod fitness;
