@@ -173,7 +173,7 @@ impl Tried {
 
 fn welcome(found: &ProbeResult, client_certificate: ClientCertificate) -> String {
     let shown = match client_certificate {
-        ClientCertificate::NotAskedFor => "",
+        ClientCertificate::NotAskedFor | ClientCertificate::OfSession => "",
         ClientCertificate::NoneLinked | ClientCertificate::NoneFits => ", client certificate asked for and not shown",
         ClientCertificate::Shown { .. } => ", client certificate shown",
     };
@@ -216,7 +216,7 @@ fn help_for(error: &transport::Error, client_certificate: ClientCertificate) -> 
             );
         }
         Code::TlsCertificateError => {
-            "check `tls`: the authorities in `ca`, and `server_name` (with `host_header` beside it)"
+            "check `tls`: the authorities in `ca`, and `server_name` (and `host_header`, where the service goes by `Host` too)"
         }
         Code::TlsAlertReceived => {
             help_for_certificate(client_certificate).unwrap_or("ask its owner: the service's log says what it minds")
@@ -233,7 +233,7 @@ fn help_for(error: &transport::Error, client_certificate: ClientCertificate) -> 
 /// What to do where our client certificate may be what is minded; `None`: none was asked for.
 fn help_for_certificate(seen: ClientCertificate) -> Option<&'static str> {
     match seen {
-        ClientCertificate::NotAskedFor => None,
+        ClientCertificate::NotAskedFor | ClientCertificate::OfSession => None,
         ClientCertificate::NoneLinked => {
             Some("name one of `certificates` with `certificate`; its owner knows whose it takes")
         }
@@ -244,7 +244,7 @@ fn help_for_certificate(seen: ClientCertificate) -> Option<&'static str> {
     }
 }
 
-const ANOTHER_KIND: &str = "link a certificate with an RSA or a P-256 key: every service knows those";
+const ANOTHER_KIND: &str = "link a certificate with an RSA or a P-256 key: nearly every service takes those";
 
 /// Few enough for an endpoint behind which all of them may be.
 const AT_A_TIME: usize = 10;

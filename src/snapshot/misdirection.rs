@@ -2,7 +2,8 @@
 //! (RFC 9110 §15.5.20), and the app can't know why.
 
 use std::fmt;
-use std::sync::Once;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use http::uri::Authority;
 
@@ -11,11 +12,20 @@ use crate::config::{Scheme, ServiceConfig};
 /// Two names for one service, and which key makes them one.
 #[derive(Debug)]
 pub(crate) struct Misdirection {
-    /// That TLS asks for; an address is asked for by nobody (RFC 6066 §3).
     server_name: String,
     host: Authority,
-    key: &'static str,
-    told: Once,
+    written: WrittenNames,
+    told: AtomicBool,
+}
+
+/// Which of the two the config says itself.
+#[derive(Clone, Copy, Debug)]
+enum WrittenNames {
+    /// The other one is the URL's.
+    ServerName,
+    /// The other one is the URL's.
+    HostHeader,
+    Both,
 }
 
 impl Misdirection {
@@ -27,26 +37,39 @@ impl Misdirection {
         let written = service.tls.as_ref().and_then(|tls| tls.value.server_name.as_ref());
         let server_name = written.map_or(&service.url.value.authority.host, |written| &written.value);
         let is_same = bare(host.host()).eq_ignore_ascii_case(server_name);
-        let key = if service.host_header.is_some() { "tls.server_name" } else { "host_header" };
-        (!is_same).then(|| Self { server_name: server_name.clone(), host: host.clone(), key, told: Once::new() })
+        let written = match (written, &service.host_header) {
+            (Some(_), Some(_)) => WrittenNames::Both,
+            (None, Some(_)) => WrittenNames::HostHeader,
+            (_, None) => WrittenNames::ServerName,
+        };
+        let (server_name, host) = (server_name.clone(), host.clone());
+        (!is_same).then_some(Self { server_name, host, written, told: AtomicBool::new(false) })
     }
 
     /// Says once, for each time that the service is configured anew, what to write.
     #[cold]
     pub(crate) fn tell(&self, service: &str) {
-        self.told.call_once(|| tracing::warn!(service, "{self}"));
+        // Nobody waits here while another worker writes the log.
+        if !self.told.swap(true, Relaxed) {
+            tracing::warn!(service, "{self}");
+        }
     }
 }
 
 impl fmt::Display for Misdirection {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { server_name, host, key, .. } = self;
-        let missing = if *key == "host_header" { server_name } else { bare(host.host()) };
-        write!(
-            formatter,
-            "it answered 421: TLS asked for `{server_name}`, and `Host` says `{host}`; if it goes by one name in both, \
-             write `{key}: {missing}` too"
-        )
+        let Self { server_name, host, .. } = self;
+        // An address is asked for by nobody (RFC 6066 §3).
+        match server_name.parse::<IpAddr>() {
+            Ok(_) => write!(formatter, "it answered 421: TLS asked for no name")?,
+            Err(_) => write!(formatter, "it answered 421: TLS asked for `{server_name}`")?,
+        }
+        write!(formatter, ", and `Host` says `{host}`; if it goes by one name in both, ")?;
+        match self.written {
+            WrittenNames::ServerName => write!(formatter, "write `host_header: {server_name}` too"),
+            WrittenNames::HostHeader => write!(formatter, "write `tls.server_name: {}` too", bare(host.host())),
+            WrittenNames::Both => write!(formatter, "make `host_header` and `tls.server_name` the same"),
+        }
     }
 }
 
@@ -91,7 +114,18 @@ mod tests {
             ),
         );
         check("url: 'https://a.example', host_header: b.example", Some("write `tls.server_name: b.example` too"));
-        check("url: 'https://10.0.0.1', host_header: 'b.example:444'", Some("write `tls.server_name: b.example` too"));
+        check(
+            "url: 'https://10.0.0.1', host_header: 'b.example:444'",
+            Some(
+                "it answered 421: TLS asked for no name, and `Host` says `b.example:444`; if it goes by one name in both, write `tls.server_name: b.example` too",
+            ),
+        );
+        check(
+            "url: 'https://a.example', host_header: b.example, tls: { server_name: c.example }",
+            Some(
+                "TLS asked for `c.example`, and `Host` says `b.example`; if it goes by one name in both, make `host_header` and `tls.server_name` the same",
+            ),
+        );
         check("url: 'https://10.0.0.1', host_header: 'B.example.:444', tls: { server_name: b.example }", None);
     }
 }

@@ -17,20 +17,26 @@ pub(super) fn text(alert: AlertDescription, seen: ClientCertificate) -> String {
     }
 }
 
-/// Why it may have closed the connection without an alert.
+/// Why it may have closed the connection without an alert: a guess, as it may have closed it for any other reason.
 pub(super) fn silence(seen: ClientCertificate) -> Option<String> {
-    Some(match seen {
-        ClientCertificate::NotAskedFor => return None,
-        ClientCertificate::NoneLinked => NONE_LINKED.to_owned(),
-        ClientCertificate::NoneFits => NONE_FITS.to_owned(),
+    match seen {
+        ClientCertificate::NoneLinked => Some(PERHAPS_LINKED.to_owned()),
+        ClientCertificate::NoneFits => Some(PERHAPS_FITS.to_owned()),
+        seen => refusal(seen),
+    }
+}
+
+/// Why it refused us, where it says that the certificate or its absence is the reason, and no more.
+pub(super) fn refusal(seen: ClientCertificate) -> Option<String> {
+    match seen {
+        ClientCertificate::NotAskedFor | ClientCertificate::OfSession => None,
+        ClientCertificate::NoneLinked => Some(NONE_LINKED.to_owned()),
+        ClientCertificate::NoneFits => Some(NONE_FITS.to_owned()),
         ClientCertificate::Shown { issuer_is_listed, defect } => {
-            let known = known_of(issuer_is_listed, defect)
-                .map(|known| format!("our client certificate was shown before, {known}"));
-            known.unwrap_or_else(|| {
-                "our client certificate was shown before: it may not be known there, have expired, or have no access".to_owned()
-            })
+            let known = known_of(issuer_is_listed, defect).unwrap_or_else(|| format!(": {MAY_NOT_BE_TRUSTED}"));
+            Some(format!("our client certificate was shown before{known}"))
         }
-    })
+    }
 }
 
 fn advice(alert: AlertDescription, seen: ClientCertificate) -> Option<String> {
@@ -86,12 +92,17 @@ fn topic(alert: AlertDescription) -> AlertTopic {
 /// What the alert says of our client certificate, if that can be what it is about.
 fn about_our_certificate(alert: AlertDescription, seen: ClientCertificate) -> Option<String> {
     let text = match (seen, topic(alert)) {
-        (_, AlertTopic::Else) | (ClientCertificate::NotAskedFor, AlertTopic::Perhaps) => return None,
+        (_, AlertTopic::Else)
+        | (ClientCertificate::OfSession, _)
+        | (ClientCertificate::NotAskedFor, AlertTopic::Perhaps) => return None,
         (ClientCertificate::NotAskedFor, AlertTopic::Certificate) => NOT_ASKED_FOR,
         (ClientCertificate::NoneLinked, AlertTopic::Perhaps) if alert != AlertDescription::HandshakeFailure => {
             PERHAPS_LINKED
         }
         (ClientCertificate::NoneLinked, _) => NONE_LINKED,
+        (ClientCertificate::NoneFits, AlertTopic::Perhaps) if alert != AlertDescription::HandshakeFailure => {
+            PERHAPS_FITS
+        }
         (ClientCertificate::NoneFits, _) => NONE_FITS,
         (ClientCertificate::Shown { issuer_is_listed, defect }, _) => return shown(alert, issuer_is_listed, defect),
     };
@@ -113,7 +124,7 @@ fn shown(alert: AlertDescription, issuer_is_listed: bool, defect: Option<Certifi
         A::CertificateRequired | A::NoCertificate => "it wants a client certificate, and takes the one shown for none",
         _ => {
             return known_of(issuer_is_listed, relevant(alert, defect))
-                .map_or_else(|| vague(alert), |known| Some(format!("our client certificate was shown, {known}")));
+                .map_or_else(|| vague(alert), |known| Some(format!("our client certificate was shown{known}")));
         }
     };
     Some(said.to_owned())
@@ -134,15 +145,15 @@ fn relevant(alert: AlertDescription, defect: Option<CertificateDefect>) -> Optio
     is_relevant.then_some(defect)
 }
 
-/// What is known to be wrong with the certificate that was shown, as it goes on after a comma.
+/// What is known to be wrong with the certificate, as it goes on after "our client certificate was shown".
 fn known_of(issuer_is_listed: bool, defect: Option<CertificateDefect>) -> Option<String> {
-    const UNLISTED: &str = "but its issuer is none of the CAs that the service names: link a certificate of one of them, or have \
+    const UNLISTED: &str = "its issuer is none of the CAs that the service names: link a certificate of one of them, or have \
          the CA added there";
     match (issuer_is_listed, defect) {
         (true, None) => None,
-        (true, Some(defect)) => Some(format!("{}; link another one", defect.clause())),
-        (false, None) => Some(UNLISTED.to_owned()),
-        (false, Some(defect)) => Some(format!("{}; {UNLISTED}", defect.clause())),
+        (true, Some(defect)) => Some(format!(" and {}; {}", defect.clause(), defect.remedy())),
+        (false, None) => Some(format!(", but {UNLISTED}")),
+        (false, Some(defect)) => Some(format!(" and {}, and {UNLISTED}", defect.clause())),
     }
 }
 
@@ -150,18 +161,15 @@ fn known_of(issuer_is_listed: bool, defect: Option<CertificateDefect>) -> Option
 fn vague(alert: AlertDescription) -> Option<String> {
     use AlertDescription as A;
     let text = match alert {
-        A::BadCertificate | A::CertificateUnknown => {
-            "it does not accept our client certificate: unknown there, expired, or not for clients"
+        // Whether a cipher suite is common was settled before the certificate was asked for (RFC 8446 §4.1.3, RFC 5246
+        // §7.4.4), so that a failure of the handshake is about nothing else any more.
+        A::BadCertificate | A::CertificateUnknown | A::HandshakeFailure => {
+            return Some(format!("it does not accept our client certificate: {MAY_NOT_BE_TRUSTED}"));
         }
         A::UnsupportedCertificate => {
             "it does not accept a client certificate of this kind; its key or its use may be what it minds"
         }
-        A::AccessDenied => {
-            "it refuses our client certificate: its CA is not known there, it has expired, or it has no access"
-        }
-        A::HandshakeFailure => {
-            "our client certificate was shown and may not be to its liking, or no cipher suite is common"
-        }
+        A::AccessDenied => "it refuses our client certificate: its CA is not trusted there, or it has no access",
         A::InternalError => {
             "our client certificate was shown, and its check may have failed there: a chain longer than it allows, say; \
              its log knows more"
@@ -201,8 +209,12 @@ const PERHAPS_LINKED: &str =
     "it asked for a client certificate and got none, so perhaps it wants one; link one with `certificate`";
 const NONE_FITS: &str = "it wants a client certificate, and the linked one was not shown: the service lists no signature \
      scheme of its key's kind; link one with an RSA or a P-256 key";
-const NOT_ASKED_FOR: &str = "it asked for no client certificate, so that none was shown; it may ask for one under another \
-     name (`tls.server_name`, with `host_header` beside it) only";
+const PERHAPS_FITS: &str = "it asked for a client certificate, and the linked one was not shown: the service lists no \
+     signature scheme of its key's kind; link one with an RSA or a P-256 key";
+/// Where we can see nothing wrong with it ourselves.
+const MAY_NOT_BE_TRUSTED: &str = "its CA may not be trusted there, or it may be revoked or have no access";
+const NOT_ASKED_FOR: &str = "it asked for no client certificate, so none was shown; it may ask only under another name \
+     (`tls.server_name`, and `host_header` where it goes by `Host` too)";
 
 #[cfg(test)]
 mod tests {
@@ -228,6 +240,13 @@ mod tests {
     /// Shown, and nothing is known to be wrong with it.
     const SHOWN: ClientCertificate = ClientCertificate::Shown { issuer_is_listed: true, defect: None };
 
+    const NOT_SHOWN: [ClientCertificate; 4] = [
+        ClientCertificate::NotAskedFor,
+        ClientCertificate::OfSession,
+        ClientCertificate::NoneLinked,
+        ClientCertificate::NoneFits,
+    ];
+
     fn all() -> impl Iterator<Item = A> {
         (0..=255).map(A::from)
     }
@@ -235,12 +254,69 @@ mod tests {
     #[test]
     fn no_advice_speaks_of_a_certificate_that_was_not_shown() {
         for alert in all() {
-            for seen in [ClientCertificate::NotAskedFor, ClientCertificate::NoneLinked, ClientCertificate::NoneFits] {
+            for seen in NOT_SHOWN {
                 let text = text(alert, seen);
                 assert!(!text.contains("our client certificate"), "{text}");
-                assert_eq!(text.contains("link one"), text.contains("it wants"), "{text}");
+                assert_eq!(
+                    text.contains("link one"),
+                    text.contains("it wants") || text.contains("it asked for a"),
+                    "{text}"
+                );
             }
         }
+    }
+
+    #[test]
+    fn what_may_be_wrong_with_a_certificate_is_nothing_that_was_seen_to_be_right() {
+        let texts = all().filter(|alert| *alert != A::CertificateExpired).map(|alert| text(alert, SHOWN));
+        for text in texts.chain(silence(SHOWN)).chain(refusal(SHOWN)) {
+            for ruled_out in ["expired", "not for clients", "cipher suite"] {
+                let is_of_another = !text.contains("our client certificate") && !text.contains("does not accept");
+                assert!(is_of_another || !text.contains(ruled_out), "{text}");
+            }
+        }
+        assert!(text(A::HandshakeFailure, SHOWN).ends_with(MAY_NOT_BE_TRUSTED));
+    }
+
+    #[test]
+    fn nobody_is_told_after_a_resumed_session_that_no_certificate_was_asked_for() {
+        for alert in all() {
+            let text = text(alert, ClientCertificate::OfSession);
+            assert!(!text.contains("it asked for"), "{text}");
+        }
+        assert_eq!(
+            text(A::BadCertificate, ClientCertificate::OfSession),
+            "the service ended it with the TLS alert bad_certificate"
+        );
+        assert_eq!(silence(ClientCertificate::OfSession), None);
+    }
+
+    #[test]
+    fn what_a_close_without_a_word_means_is_a_guess_and_what_a_status_says_is_none() {
+        for (seen, guess, fact) in [
+            (ClientCertificate::NoneLinked, PERHAPS_LINKED, NONE_LINKED),
+            (ClientCertificate::NoneFits, PERHAPS_FITS, NONE_FITS),
+        ] {
+            assert_eq!(silence(seen).as_deref(), Some(guess));
+            assert_eq!(refusal(seen).as_deref(), Some(fact));
+        }
+    }
+
+    #[test]
+    fn what_is_known_of_a_certificate_goes_on_as_a_sentence() {
+        let told = |issuer_is_listed, defect| {
+            silence(ClientCertificate::Shown { issuer_is_listed, defect }).expect("an advice")
+        };
+        let start = "our client certificate was shown before";
+        let unlisted = "its issuer is none of the CAs that the service names: link a certificate of one of them, or have the CA added there";
+
+        assert_eq!(told(true, None), format!("{start}: {MAY_NOT_BE_TRUSTED}"));
+        assert_eq!(
+            told(true, Some(CertificateDefect::Expired)),
+            format!("{start} and has expired; renew it and replace its file")
+        );
+        assert_eq!(told(false, None), format!("{start}, but {unlisted}"));
+        assert_eq!(told(false, Some(CertificateDefect::Expired)), format!("{start} and has expired, and {unlisted}"));
     }
 
     #[test]
@@ -255,7 +331,7 @@ mod tests {
         }
         // GnuTLS with TLS 1.2.
         assert!(text(A::DecodeError, ClientCertificate::NoneLinked).ends_with(PERHAPS_LINKED));
-        assert!(text(A::DecodeError, ClientCertificate::NoneFits).ends_with(NONE_FITS));
+        assert!(text(A::DecodeError, ClientCertificate::NoneFits).ends_with(PERHAPS_FITS));
         // What is about neither is not turned into it.
         for alert in [A::ProtocolVersion, A::UnrecognisedName, A::NoApplicationProtocol, A::InsufficientSecurity] {
             for seen in [ClientCertificate::NoneLinked, ClientCertificate::NoneFits, SHOWN] {
@@ -283,7 +359,7 @@ mod tests {
                 .contains(defect.clause())
         };
 
-        for defect in [D::Expired, D::NotYetValid, D::NotForClients, D::NotForSignatures] {
+        for defect in [D::Expired, D::NotYetValid, D::NotForClients, D::ForAnyUse, D::NotForSignatures] {
             for alert in
                 [A::BadCertificate, A::CertificateUnknown, A::AccessDenied, A::HandshakeFailure, A::InternalError]
             {
@@ -304,9 +380,7 @@ mod tests {
     #[test]
     fn no_text_names_a_library() {
         for alert in all() {
-            for seen in
-                [ClientCertificate::NotAskedFor, ClientCertificate::NoneLinked, ClientCertificate::NoneFits, SHOWN]
-            {
+            for seen in NOT_SHOWN.into_iter().chain([SHOWN]) {
                 let text = text(alert, seen).to_lowercase();
                 assert!(!["rustls", "openssl", "http:", "https:"].iter().any(|name| text.contains(name)), "{text}");
             }

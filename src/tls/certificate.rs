@@ -137,7 +137,7 @@ impl CertificateReader<'_> {
     /// Most services refuse one that is for other uses alone, and say no more than that.
     fn warn_of_use(&mut self, file: &At<PathBuf>, leaf: Option<&CertificateDer<'_>>) {
         let Some(defect) = leaf.and_then(|leaf| Fitness::read(leaf)?.unfit_use()) else { return };
-        let message = self.message(format!("this is a certificate {}", defect.clause()));
+        let message = self.message(format!("it {}", defect.clause()));
         let help = "have it issued for TLS clients: most services refuse it in a handshake";
         self.report.warning(file.span, message).help(help);
     }
@@ -395,8 +395,8 @@ mod tests {
         check_warned(&expired, &format!("expired at 2023-11-14T22:13:20Z; -; {renewal}"));
         check_warned(
             &unfit,
-            "this is a certificate which is not for clients: its extended key usage lacks clientAuth; -; have it issued for TLS \
-             clients: most services refuse it in a handshake",
+            "it is not for clients: its extended key usage lacks clientAuth; -; have it issued for TLS clients: most services \
+             refuse it in a handshake",
         );
     }
 

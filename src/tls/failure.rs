@@ -5,7 +5,7 @@ use std::io;
 use rustls::{Error, InvalidMessage};
 
 use super::alert;
-use super::handshake::{ClientCertificate, Observation};
+use super::handshake::Observation;
 use super::server_certificate::ServerCertificateError;
 
 /// Why a TLS connection failed: what our side refused, what the other side refused, what is no TLS, and the rest.
@@ -28,7 +28,16 @@ pub(crate) enum TlsFailure {
 impl TlsFailure {
     /// Sorts what a handshake, a read or a write ended with, given what was seen of the handshake.
     pub(crate) fn of(error: io::Error, seen: &Observation) -> Self {
-        Self::within(&error, seen).unwrap_or_else(|| Self::of_socket(error, seen.client_certificate))
+        Self::within(&error, seen).unwrap_or_else(|| Self::of_socket(error))
+    }
+
+    /// As [`TlsFailure::of`], for a connection that has been of no use yet: one that ends without an alert then often ends
+    /// for a reason that an alert would have named. One that has worked ends for others.
+    pub(crate) fn of_first_use(error: io::Error, seen: &Observation) -> Self {
+        match (Self::of(error, seen), seen.why_silent()) {
+            (Self::Io(error), Some(guess)) => Self::Io(io::Error::new(error.kind(), format!("{error}; {guess}"))),
+            (failure, _) => failure,
+        }
     }
 
     /// Looks for a TLS error among an error's sources; HTTP's errors wrap those of the connection.
@@ -64,18 +73,12 @@ impl TlsFailure {
         }
     }
 
-    /// A connection that ends without an alert often ends for a reason that one would have named.
-    fn of_socket(error: io::Error, seen: ClientCertificate) -> Self {
-        let what = match error.kind() {
+    fn of_socket(error: io::Error) -> Self {
+        match error.kind() {
             // The library's own text for it is a link to its manual.
-            io::ErrorKind::UnexpectedEof => SILENT_END.to_owned(),
-            _ => error.to_string(),
-        };
-        let text = match alert::silence(seen) {
-            Some(why) => format!("{what}; {why}"),
-            None => what,
-        };
-        Self::Io(io::Error::new(error.kind(), text))
+            io::ErrorKind::UnexpectedEof => Self::Io(io::Error::new(error.kind(), SILENT_END)),
+            _ => Self::Io(error),
+        }
     }
 }
 

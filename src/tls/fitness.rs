@@ -22,6 +22,9 @@ pub(crate) enum CertificateDefect {
     NotYetValid,
     /// Its extendedKeyUsage names other uses alone (RFC 5280 §4.2.1.12).
     NotForClients,
+    /// Its extendedKeyUsage has clients in it only by anyExtendedKeyUsage, which some take for leave and others, OpenSSL
+    /// among them, do not (§4.2.1.12 lets them).
+    ForAnyUse,
     /// Its keyUsage lacks digitalSignature (§4.2.1.3), which the client's part of the handshake is.
     NotForSignatures,
 }
@@ -46,7 +49,11 @@ impl Fitness {
         } else {
             None
         };
-        self.unfit_use.or(of_time)
+        match self.unfit_use {
+            // Not everybody minds it.
+            Some(CertificateDefect::ForAnyUse) => of_time.or(self.unfit_use),
+            unfit_use => unfit_use.or(of_time),
+        }
     }
 
     /// What is wrong with it at any time.
@@ -58,23 +65,37 @@ impl Fitness {
 fn unfit_use(certificate: &X509Certificate<'_>) -> Option<CertificateDefect> {
     // Either may be missing, and then forbids nothing; one that can't be read is not ours to judge.
     let extended = certificate.extended_key_usage().ok().flatten();
-    if extended.is_some_and(|usage| !usage.value.client_auth && !usage.value.any) {
+    let is_for_clients = extended.as_ref().is_none_or(|usage| usage.value.client_auth);
+    let is_for_any_use = extended.is_some_and(|usage| usage.value.any);
+    if !is_for_clients && !is_for_any_use {
         return Some(CertificateDefect::NotForClients);
     }
     let usage = certificate.key_usage().ok().flatten();
     // OpenSSL is content with keyAgreement too.
     let is_unfit = usage.is_some_and(|usage| !usage.value.digital_signature() && !usage.value.key_agreement());
-    is_unfit.then_some(CertificateDefect::NotForSignatures)
+    let for_any_use = (!is_for_clients).then_some(CertificateDefect::ForAnyUse);
+    if is_unfit { Some(CertificateDefect::NotForSignatures) } else { for_any_use }
 }
 
 impl CertificateDefect {
-    /// As it goes on after "our client certificate was shown,".
+    /// As it goes on after "our client certificate was shown and".
     pub(super) fn clause(self) -> &'static str {
         match self {
-            Self::Expired => "which has expired",
-            Self::NotYetValid => "which is not valid yet, or the clock here is wrong",
-            Self::NotForClients => "which is not for clients: its extended key usage lacks clientAuth",
-            Self::NotForSignatures => "which is not for handshakes: its key usage lacks digitalSignature",
+            Self::Expired => "has expired",
+            Self::NotYetValid => "is not valid yet, or the clock here is wrong",
+            Self::NotForClients => "is not for clients: its extended key usage lacks clientAuth",
+            Self::NotForSignatures => "is not for handshakes: its key usage lacks digitalSignature",
+            Self::ForAnyUse => {
+                "is for clients by anyExtendedKeyUsage alone, without clientAuth, which many services refuse"
+            }
+        }
+    }
+
+    /// What to do about it.
+    pub(super) fn remedy(self) -> &'static str {
+        match self {
+            Self::Expired => "renew it and replace its file",
+            Self::NotYetValid | Self::NotForClients | Self::ForAnyUse | Self::NotForSignatures => "link another one",
         }
     }
 }
@@ -109,7 +130,7 @@ mod tests {
             ("", None),
             (" -addext extendedKeyUsage=clientAuth", None),
             (" -addext extendedKeyUsage=serverAuth,clientAuth", None),
-            (" -addext extendedKeyUsage=anyExtendedKeyUsage", None),
+            (" -addext extendedKeyUsage=clientAuth,anyExtendedKeyUsage", None),
             (" -addext keyUsage=digitalSignature,keyEncipherment", None),
             (" -addext keyUsage=keyAgreement", None),
             (" -addext extendedKeyUsage=serverAuth", Some(CertificateDefect::NotForClients)),
@@ -119,5 +140,20 @@ mod tests {
         ] {
             check(&openssl, extensions, expected);
         }
+    }
+
+    #[test]
+    fn a_certificate_for_any_use_is_one_that_openssl_refuses_and_its_times_matter_more() {
+        let openssl = Openssl::new();
+        let request = "req -x509 -newkey ed25519 -nodes -subj /CN=app -days 2 -keyout key -out out";
+        let pem = openssl.make(&format!("{request} -addext extendedKeyUsage=anyExtendedKeyUsage"));
+        let fitness = Fitness::read(&CertificateDer::from_pem_slice(&pem).unwrap()).unwrap();
+        let soon = SystemTime::now() + Duration::from_secs(60);
+
+        assert_eq!(fitness.unfit_use(), Some(CertificateDefect::ForAnyUse));
+        assert_eq!(fitness.defect(soon), Some(CertificateDefect::ForAnyUse));
+        let late = soon + Duration::from_secs(3 * 24 * 60 * 60);
+        assert_eq!(fitness.defect(late), Some(CertificateDefect::Expired));
+        openssl.shell("openssl verify -CAfile out -purpose sslclient out 2>&1 | grep -q 'error 26'");
     }
 }

@@ -50,6 +50,9 @@ pub(crate) enum ClientCertificate {
     /// The service did not ask for one, or the handshake did not come that far.
     #[default]
     NotAskedFor,
+    /// The handshake resumed a session, in which nobody is asked (RFC 8446 §2.2): what was shown when it was made, if
+    /// anything, holds on.
+    OfSession,
     /// The service asked for one, and none is linked.
     NoneLinked,
     /// One is linked; the service lists no signature scheme of its key's kind, so that none was shown.
@@ -68,15 +71,16 @@ impl ClientCertificate {
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::NotAskedFor => "not_asked_for",
+            Self::OfSession => "of_session",
             Self::NoneLinked => "none_linked",
             Self::NoneFits => "none_fits",
             Self::Shown { .. } => "shown",
         }
     }
 
-    /// Why a service may refuse us that does not say why.
+    /// Why a service may refuse us that says no more than that it minds the certificate, or its absence.
     pub(crate) fn why_refused(self) -> Option<String> {
-        alert::silence(self)
+        alert::refusal(self)
     }
 }
 

@@ -109,13 +109,14 @@ async fn shake(tls: &ClientTls, tcp: TcpStream) -> Result<(WireStream, Observati
     let connector = TlsConnector::from(tls.config.clone());
     let handshake = async { connector.connect(tls.server_name.clone(), Gathering(tcp)).await };
     match tls::observed(tls.origin, handshake).await {
-        (Ok(stream), seen) => {
+        (Ok(stream), mut seen) => {
             if stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed) {
                 tls.session_was_resumed();
+                seen.client_certificate = ClientCertificate::OfSession;
             }
             Ok((WireStream::Tls(Box::new(stream)), seen))
         }
-        (Err(error), seen) => Err((TlsFailure::of(error, &seen), seen)),
+        (Err(error), seen) => Err((TlsFailure::of_first_use(error, &seen), seen)),
     }
 }
 

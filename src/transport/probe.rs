@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::timeout;
 
 use super::dial::{self, ConnectTimings, DialNotes, Dialed, Protocol};
-use super::wire::Wire;
+use super::wire::{Wire, WireExperience};
 use super::{DialTarget, Error};
 use crate::tls::{self, ClientCertificate, Leaf};
 
@@ -88,7 +88,7 @@ fn poll_word(wire: &mut Wire, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
             Poll::Ready(Err(Error::Terminated(format!("{what}{guess}"))))
         }
         Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
-        Poll::Ready(Err(error)) => Poll::Ready(Err(wire.failure(error).into())),
+        Poll::Ready(Err(error)) => Poll::Ready(Err(wire.failure(error, WireExperience::Unproven).into())),
         Poll::Pending if wire.tls().is_some_and(|tls| tls.tls13_tickets_received() > 0) => Poll::Ready(Ok(())),
         Poll::Pending => Poll::Pending,
     }

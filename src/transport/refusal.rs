@@ -16,17 +16,38 @@ use super::{DialTarget, Outgoing, RequestBody};
 use crate::config::Scheme;
 use crate::legible::{excerpt, legible};
 
-/// Sends an `OPTIONS` that carries nothing of ours: it is safe (RFC 9110 §9.3.7), and even a service that gives its other
+/// Sends an `OPTIONS` that carries nothing of ours: it is safe (RFC 9110 §9.2.1), and even a service that gives its other
 /// methods a meaning of their own seldom gives it one. What comes of it counts only where it speaks of a certificate.
 pub(super) async fn ask(endpoint: &DialTarget, authority: &Authority, target: PathAndQuery) -> Option<String> {
-    let (status, words) = timeout(LONGEST, answer(endpoint, authority, target.clone())).await.ok()??;
+    ask_within(LONGEST, endpoint, authority, target).await
+}
+
+async fn ask_within(
+    limit: Duration,
+    endpoint: &DialTarget,
+    authority: &Authority,
+    target: PathAndQuery,
+) -> Option<String> {
+    let mut answer = Answer::default();
+    // Past the limit what has come by then is all there is: a status is enough, whatever its body does.
+    drop(timeout(limit, read(endpoint, authority, target.clone(), &mut answer)).await);
+    let Answer { status, words } = answer;
+    let (status, words) = (status?, String::from_utf8_lossy(&words));
     is_about_certificates(status, &words).then(|| {
         let words: String = excerpt(&gist(&words)).chars().flat_map(legible).collect();
-        format!("it answers `OPTIONS {target}` with {}: {words}", status.as_u16())
+        let colon = if words.is_empty() { "" } else { ": " };
+        format!("it answers `OPTIONS {target}` with {}{colon}{words}", status.as_u16())
     })
 }
 
-async fn answer(endpoint: &DialTarget, authority: &Authority, target: PathAndQuery) -> Option<(StatusCode, String)> {
+/// As much of it as has come.
+#[derive(Default)]
+struct Answer {
+    status: Option<StatusCode>,
+    words: Vec<u8>,
+}
+
+async fn read(endpoint: &DialTarget, authority: &Authority, target: PathAndQuery, answer: &mut Answer) -> Option<()> {
     let dialed = dial::dial(endpoint, &DialNotes::default()).await.ok()?;
     let Connected { mut sender, mut driver, spent: _ } =
         http::handshake(dialed, Default::default(), endpoint).await.ok()?;
@@ -40,16 +61,15 @@ async fn answer(endpoint: &DialTarget, authority: &Authority, target: PathAndQue
     };
     let mut asking = pin!(async {
         let response = sender.send(&mut outgoing).await.ok()?;
-        let status = response.status();
+        answer.status = Some(response.status());
         let mut body = sender.read(response.into_body());
-        let mut words = Vec::new();
         while let Some(Ok(frame)) = body.frame().await {
-            words.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
-            if words.len() > MOST_BYTES {
+            answer.words.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+            if answer.words.len() > MOST_BYTES {
                 break;
             }
         }
-        Some((status, String::from_utf8_lossy(&words).into_owned()))
+        Some(())
     });
     poll_fn(|cx| {
         // It moves the bytes of HTTP/2; once it has ended, what is asked is answered, if only by that.
@@ -60,11 +80,15 @@ async fn answer(endpoint: &DialTarget, authority: &Authority, target: PathAndQue
 }
 
 /// nginx's own codes are 495 and 496, which some say outright. A 401 may speak of certificates too, but was to be expected
-/// of a request without a credential.
+/// of a request without a credential. For the same reason a text that speaks of tokens counts for nothing: those may be
+/// bound to certificates (RFC 8705 §3), and no token was shown.
 fn is_about_certificates(status: StatusCode, words: &str) -> bool {
     match status.as_u16() {
         495 | 496 => true,
-        400 | 403 => words.to_ascii_lowercase().contains("certificate"),
+        400 | 403 => {
+            let words = words.to_ascii_lowercase();
+            words.contains("certificate") && !words.contains("token")
+        }
         _ => false,
     }
 }
@@ -93,7 +117,10 @@ const MOST_BYTES: usize = 4 * 1024;
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt;
+
     use super::*;
+    use crate::transport::tests::lab::{Service, read_head};
 
     #[track_caller]
     fn check(status: u16, words: &str, expected: Option<&str>) {
@@ -114,9 +141,33 @@ mod tests {
         check(403, r#"{"error":"Client Certificate unknown"}"#, Some(r#"{"error":"Client Certificate unknown"}"#));
         check(496, "", Some(""));
         check(400, "<title>400 Bad Request</title>", None);
+        check(403, r#"{"error":"a certificate-bound access token is required"}"#, None);
         check(401, "show a token or a certificate", None);
         check(404, "no certificate of that number", None);
         check(405, "", None);
         check(200, "certificates", None);
+    }
+
+    #[tokio::test(flavor = "local")]
+    async fn a_status_that_says_enough_is_told_whatever_its_body_does() {
+        let authority = Authority::from_static("service.example");
+        let target = PathAndQuery::from_static("/");
+        let limit = Duration::from_secs(1);
+        for (answer, expected) in [
+            ("HTTP/1.1 496 Word\r\ncontent-length: 0\r\n\r\n", "496"),
+            ("HTTP/1.1 496 Word\r\ncontent-length: 9\r\n\r\n", "496"),
+            ("HTTP/1.1 403 Word\r\ncontent-length: 99\r\n\r\nwhich certificate", "403: which certificate"),
+        ] {
+            let service = Service::raw(move |mut tcp, _| async move {
+                read_head(&mut tcp).await;
+                tcp.write_all(answer.as_bytes()).await.unwrap();
+                std::future::pending::<()>().await;
+            })
+            .await;
+
+            let told = ask_within(limit, &service.connector().0, &authority, target.clone()).await;
+
+            assert_eq!(told.as_deref(), Some(&*format!("it answers `OPTIONS /` with {expected}")), "{answer}");
+        }
     }
 }

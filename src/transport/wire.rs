@@ -25,6 +25,14 @@ pub(super) enum WireStream {
     Tls(Box<TlsStream<Gathering<TcpStream>>>),
 }
 
+/// Whether the service has shown already that it takes the connection for good.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum WireExperience {
+    /// In TLS 1.3 our side is done before the other has looked at our certificate.
+    Unproven,
+    Answered,
+}
+
 impl Wire {
     pub(super) fn new(stream: WireStream, seen: Observation) -> Self {
         Self { stream, shut_down: false, seen }
@@ -36,8 +44,11 @@ impl Wire {
     }
 
     /// What a read or a write failed with, sorted.
-    pub(super) fn failure(&self, error: io::Error) -> TlsFailure {
-        TlsFailure::of(error, &self.seen)
+    pub(super) fn failure(&self, error: io::Error, experience: WireExperience) -> TlsFailure {
+        match experience {
+            WireExperience::Unproven => TlsFailure::of_first_use(error, &self.seen),
+            WireExperience::Answered => TlsFailure::of(error, &self.seen),
+        }
     }
 
     /// Whether there is something to read, as far as the runtime and TLS know without a look at the socket.

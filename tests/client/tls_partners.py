@@ -282,11 +282,16 @@ def version(command):
 def until_listening(port, process):
     while True:
         try:
-            return socket.create_connection(("127.0.0.1", port), 1).close()
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            listens = True
         except OSError:
-            if process.poll() is not None:
-                sys.exit(f"{process.args} ended")
-            time.sleep(0.01)
+            listens = False
+        # One that ended has not listened: somebody else has the port.
+        if process.poll() is not None:
+            sys.exit(f"{process.args} ended")
+        if listens:
+            return
+        time.sleep(0.01)
 
 
 libc = ctypes.CDLL(None, use_errno=True)

@@ -4,6 +4,7 @@ package main
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"log"
 	"net/http"
 	"os"
 )
@@ -23,7 +24,7 @@ func main() {
 				MinVersion: version, MaxVersion: version,
 			},
 		}
-		go server.ListenAndServeTLS(folder+"/server.pem", folder+"/server.key")
+		go func() { log.Fatal(server.ListenAndServeTLS(folder+"/server.pem", folder+"/server.key")) }()
 	}
 	select {}
 }

@@ -7,6 +7,7 @@ HOW is one of
   renegotiate  asks for another handshake once a request is there, and ends the connection where that is refused
   insist       does the same, and waits for that handshake whatever comes
   silent       closes the connection without an alert after the handshake, as some do with certificates they don't like
+  leaves       answers the first request on a connection, and closes it so at the second
 """
 
 import json
@@ -26,7 +27,7 @@ context.set_max_proto_version(exact)
 context.use_certificate_chain_file(certificate)
 context.use_privatekey_file(key)
 context.load_verify_locations(ca)
-if how in ("no-context", "silent"):
+if how in ("no-context", "silent", "leaves"):
     context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, lambda *seen: True)
 
 handshakes = 0
@@ -51,8 +52,9 @@ def serve(raw):
         connection.do_handshake()
         handshakes += 1
         number = handshakes
+        answered = 0
         while request(connection):
-            if how == "silent":
+            if how == "silent" or (how == "leaves" and answered):
                 raw.shutdown(socket.SHUT_WR)
                 return
             if how in ("renegotiate", "insist"):
@@ -64,9 +66,12 @@ def serve(raw):
                     except SSL.WantReadError:
                         time.sleep(0.01)
             body = json.dumps({"handshakes": number}).encode()
-            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(body) + body)
-            connection.shutdown()
-            return
+            close = b"" if how == "leaves" else b"Connection: close\r\n"
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n%b\r\n" % (len(body), close) + body)
+            answered += 1
+            if close:
+                connection.shutdown()
+                return
     except SSL.Error:
         if how == "insist":
             sys.stdin.read()

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::timeout;
 
+use crate::lab::client::Request;
 use crate::lab::fault::{Fault, Reply};
 use crate::lab::part::Part;
 use crate::lab::sidekey::Sidekey;
@@ -20,7 +21,7 @@ async fn server(lab: &Lab, how: &str, version: &str) -> Part {
 async fn sidekey(lab: &Lab, server: &Part, certificate: &str) -> Sidekey {
     let port = server.port("port").unwrap();
     let service = format!("url: 'https://localhost:{port}', {certificate} tls: {{ ca: tls/ca.pem }}");
-    lab.sidekey(&format!("services: {{ payments: {{ {service}, timeouts: {{ response: 30s }} }} }}")).await
+    lab.sidekey(&format!("workers: 1\nservices: {{ payments: {{ {service}, timeouts: {{ response: 30s }} }} }}")).await
 }
 
 #[tokio::test]
@@ -65,6 +66,22 @@ async fn a_close_without_an_alert_is_told_by_what_was_seen_before() {
 
         assert!(detail.contains("our client certificate was shown before"), "TLS {version}: {detail}");
         assert!(!detail.contains("http"), "{detail}");
+    }
+}
+
+#[tokio::test]
+async fn a_close_of_a_connection_that_has_worked_is_not_put_down_to_the_certificate() {
+    let lab = Lab::start().await;
+    for version in ["1.2", "1.3"] {
+        let server = server(&lab, "leaves", version).await;
+        let sidekey = sidekey(&lab, &server, "certificate: partner,").await;
+
+        let first = sidekey.get("/payments/").await;
+        // It may have been acted upon, so that it is not sent again.
+        let detail = sidekey.send(Request::post("/payments/", Vec::new())).await.problem("connection_terminated");
+
+        assert_eq!(first.text(), "{\"handshakes\": 1}", "TLS {version}");
+        assert!(detail.ends_with("it closed the connection without a word"), "TLS {version}: {detail}");
     }
 }
 

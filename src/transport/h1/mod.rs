@@ -36,7 +36,7 @@ use self::head::{Head, Malformed};
 use self::upload::{RequestWriter, UploadStuck};
 use super::error::Unsent;
 use super::http::AnswerBody;
-use super::wire::{Wire, is_gone};
+use super::wire::{Wire, WireExperience, is_gone};
 use super::{Error, Outgoing, Spelling, scratch};
 
 /// An HTTP/1.1 connection between two requests: nothing is owed on either side. Made by [`Http1Connection::into_rest`] alone.
@@ -193,7 +193,7 @@ impl Http1Connection {
             if let Some(answer) = self.take_answer()? {
                 return Poll::Ready(Ok(answer));
             }
-            let read = ready!(self.poll_read(cx)).map_err(|error| self.wire.failure(error))?;
+            let read = ready!(self.poll_read(cx)).map_err(|error| self.failure(error))?;
             if read == 0 {
                 let gone = self.gone.take().map(|error| error.to_string());
                 let what = gone.unwrap_or_else(|| self.download.shortfall().to_owned());
@@ -202,13 +202,21 @@ impl Http1Connection {
         }
     }
 
-    /// A first request that ends without a word is often one whose client certificate was not liked: in TLS 1.3 our side is
-    /// done before the other has looked at it.
+    /// A first request that ends without a word is often one whose client certificate was not liked.
     fn with_a_guess(&self, what: String) -> String {
-        match self.wire.seen().why_silent().filter(|_| !self.used) {
+        match self.wire.seen().why_silent().filter(|_| self.experience() == WireExperience::Unproven) {
             Some(guess) => format!("{what}; {guess}"),
             None => what,
         }
+    }
+
+    /// What a read or a write failed with.
+    fn failure(&self, error: io::Error) -> Error {
+        self.wire.failure(error, self.experience()).into()
+    }
+
+    fn experience(&self) -> WireExperience {
+        if self.used || !self.download.is_awaited() { WireExperience::Answered } else { WireExperience::Unproven }
     }
 
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
@@ -267,7 +275,7 @@ impl Http1Connection {
                 scratch::keep_lines(self.upload.finish());
             }
             Poll::Ready(Err(UploadStuck::Connection(error))) if is_gone(&error) => self.gone = Some(error),
-            Poll::Ready(Err(UploadStuck::Connection(error))) => return Err(self.wire.failure(error).into()),
+            Poll::Ready(Err(UploadStuck::Connection(error))) => return Err(self.failure(error)),
             Poll::Ready(Err(UploadStuck::Body(error))) => return Err(Error::RequestBody(error.to_string())),
             Poll::Ready(Err(UploadStuck::Short)) => {
                 return Err(Error::RequestBody("the app's body is shorter than it said".to_owned()));

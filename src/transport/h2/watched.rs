@@ -151,11 +151,13 @@ impl Watch {
         if let Some(verdict) = self.verdict.get() {
             return verdict.clone();
         }
-        match (Error::unanswered(error), self.seen.why_silent()) {
-            (Error::Terminated(what), Some(guess)) if error.is_io() && !self.answered.get() => {
-                Error::Terminated(format!("{what}; {guess}"))
-            }
-            (error, _) => error,
+        let unanswered = Error::unanswered(error);
+        if !error.is_io() || self.answered.get() {
+            return unanswered;
+        }
+        match (unanswered, self.seen.why_silent()) {
+            (Error::Terminated(what), Some(guess)) => Error::Terminated(format!("{what}; {guess}")),
+            (unanswered, _) => unanswered,
         }
     }
 

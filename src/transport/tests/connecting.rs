@@ -3,13 +3,18 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-use super::lab::{AsksForCertificate, Authorities, Service, driven, get, over_tls, unanswered, url};
+use super::lab::{
+    AsksForCertificate, Authorities, Service, answer_path, driven, get, over_tls, read_head, unanswered, url,
+};
 use crate::code::Code;
 use crate::config::{HttpVersion, Scheme};
-use crate::transport::{ConnectStep, Connected, Connector, Error, Protocol, Spelling};
+use crate::tls::{ClientCertificate, Observation};
+use crate::transport::dial::{self, DialNotes, Dialed};
+use crate::transport::wire::{Wire, WireStream};
+use crate::transport::{ConnectStep, Connected, Connector, Error, Protocol, Sender, Spelling, http};
 
 #[tokio::test(flavor = "local")]
 async fn a_refused_connection_is_called_so() {
@@ -150,6 +155,26 @@ async fn an_alert_is_heard_on_http2_too() {
 }
 
 #[tokio::test(flavor = "local")]
+async fn the_certificate_is_named_where_a_connection_ends_before_its_first_answer_and_never_after_it() {
+    for protocol in [Protocol::Http1, Protocol::Http2] {
+        for answers in 0..=2 {
+            let service = service_that_resets(protocol, answers).await;
+            let mut sender = sender_after_a_certificate_was_shown(&service, protocol).await;
+            for _ in 0..answers {
+                let answer = sender.ask(get("/")).await.unwrap_or_else(|unsent| panic!("{}", unsent.error));
+                sender.text(answer).await;
+            }
+
+            let error = unanswered(sender.ask(get("/")).await).error;
+
+            assert_eq!(error.code(), Code::ConnectionTerminated, "{error}");
+            let is_named = error.to_string().contains("; our client certificate was shown before");
+            assert_eq!(is_named, answers == 0, "{protocol:?} after {answers}: {error}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "local")]
 async fn alpn_decides_what_is_spoken() {
     let authorities = Authorities::new();
     let both: &[&[u8]] = &[b"h2", b"http/1.1"];
@@ -208,6 +233,60 @@ fn failure(outcome: Result<Connected, Error>) -> Error {
         Ok(_) => panic!("it connected"),
         Err(error) => error,
     }
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_session_that_is_resumed_is_known_to_have_asked_for_no_certificate_of_its_own() {
+    let authorities = Authorities::new();
+    let acceptor = TlsAcceptor::from(authorities.server("127.0.0.1", &[], AsksForCertificate::No));
+    let service = Service::raw(move |tcp, _| {
+        let acceptor = acceptor.clone();
+        async move { acceptor.accept(tcp).await.unwrap().write_all(b"!").await.unwrap() }
+    })
+    .await;
+    let url = url(Scheme::Https, service.address.port());
+    let tls = Some(authorities.client(&[]));
+    let connector = Connector::new(&url, tls, HttpVersion::Auto, None, Spelling::LowerCase);
+
+    for expected in [ClientCertificate::NotAskedFor, ClientCertificate::OfSession] {
+        let dialed = dial::dial(&connector.0, &DialNotes::default()).await;
+        let mut wire = dialed.unwrap_or_else(|error| panic!("{error}")).wire;
+        // The tickets come before it.
+        wire.read_u8().await.unwrap();
+
+        assert_eq!(wire.seen().client_certificate, expected);
+    }
+}
+
+/// Answers so many requests of each connection, reads one more, and resets it.
+async fn service_that_resets(protocol: Protocol, answers: usize) -> Service {
+    Service::raw(move |mut tcp, _| async move {
+        tcp.set_zero_linger().unwrap();
+        if protocol == Protocol::Http1 {
+            for _ in 0..answers {
+                answer_path(&mut tcp).await;
+            }
+            read_head(&mut tcp).await;
+            return;
+        }
+        let mut connection = h2::server::handshake(tcp).await.unwrap();
+        for _ in 0..answers {
+            let (_, mut respond) = connection.accept().await.unwrap().unwrap();
+            respond.send_response(::http::Response::new(()), true).unwrap();
+        }
+        drop(connection.accept().await);
+    })
+    .await
+}
+
+/// On a connection without TLS, whose handshake was as if a certificate had been asked for.
+async fn sender_after_a_certificate_was_shown(service: &Service, protocol: Protocol) -> Sender {
+    let mut seen = Observation::default();
+    seen.client_certificate = ClientCertificate::Shown { issuer_is_listed: true, defect: None };
+    let tcp = TcpStream::connect(service.address).await.unwrap();
+    let dialed = Dialed { wire: Wire::new(WireStream::Plain(tcp), seen), protocol };
+    let connected = http::handshake(dialed, Default::default(), &service.connector().0).await;
+    driven(connected.unwrap_or_else(|error| panic!("{error}")))
 }
 
 /// Shakes hands and keeps the connection open until the other side closes it.

@@ -64,6 +64,11 @@ impl Authority {
         self.issue_for(&key, params(name, &[], Validity::LONG), ExtendedKeyUsagePurpose::ClientAuth)
     }
 
+    /// A client whose certificate names no use of its own.
+    pub fn client_for_any_use(&self, name: &str) -> Pair {
+        self.issue(params(name, &[], Validity::LONG), ExtendedKeyUsagePurpose::Any)
+    }
+
     /// A client whose certificate comes from an authority between it and this one; that is in the chain.
     pub fn client_of_an_intermediate(&self, name: &str) -> Pair {
         let mut params = params(&format!("{name}'s authority"), &[], Validity::LONG);

@@ -20,6 +20,7 @@ pub enum Shown {
     OfUnknownAuthority,
     Expired,
     NotForClients,
+    ForAnyUse,
     OfIntermediate,
     Ed25519,
     P521,
@@ -34,12 +35,13 @@ pub struct Way {
 }
 
 impl Shown {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Good,
         Self::Nothing,
         Self::OfUnknownAuthority,
         Self::Expired,
         Self::NotForClients,
+        Self::ForAnyUse,
         Self::OfIntermediate,
         Self::Ed25519,
         Self::P521,
@@ -116,6 +118,7 @@ fn pair(ca: &Authority, shown: Shown) -> super::certificates::Pair {
         Shown::OfUnknownAuthority => Authority::new("another authority").client(&name, Validity::LONG),
         Shown::Expired => ca.client(&name, Validity::EXPIRED),
         Shown::NotForClients => ca.server(&["partner.example"]),
+        Shown::ForAnyUse => ca.client_for_any_use(&name),
         Shown::OfIntermediate => ca.client_of_an_intermediate(&name),
         Shown::Ed25519 => ca.client_with(&name, &rcgen::PKCS_ED25519),
         Shown::P521 => ca.client_with(&name, &rcgen::PKCS_ECDSA_P521_SHA512),
