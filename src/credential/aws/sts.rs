@@ -22,7 +22,7 @@ use crate::credential::digest::Digest;
 use crate::credential::oauth2::answer::{Granted, Oddities, TokenAnswer};
 use crate::credential::oauth2::call::{Address, TimeBudget};
 use crate::credential::oauth2::entry::{EntryKey, trust_of};
-use crate::credential::oauth2::failure::{FailureKind, NotAsked, TokenFailure};
+use crate::credential::oauth2::failure::{FailureKind, HELP_ELSEWHERE, NotAsked, TokenFailure};
 use crate::credential::oauth2::origin::UrlOrigin;
 use crate::credential::oauth2::policy::RefreshPolicy;
 use crate::credential::oauth2::source::{Beginning, TokenSource, at_once};
@@ -175,7 +175,7 @@ impl Sts {
             (false, false) => format!("answered with {}: {code}, {message}", status.as_u16()),
         };
         let kind = if rejected { FailureKind::Rejected } else { FailureKind::Unavailable };
-        let help = if rejected { "check `role_arn`, and whom the role trusts" } else { "it will be asked again" };
+        let help = if rejected { "check `role_arn`, and whom the role trusts" } else { HELP_ELSEWHERE };
         TokenFailure { kind, ..self.unavailable(what, help) }
     }
 

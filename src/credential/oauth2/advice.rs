@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use http::StatusCode;
 
 use super::complaint::Complaint;
-use super::failure::FailureKind;
+use super::failure::{FailureKind, HELP_ELSEWHERE};
 use super::hint::{self, Hint};
+use crate::config::Scheme;
 use crate::config::auth::oauth2::{ClientAuth, GrantConfig, OAuth2};
 
 /// What the config gives the endpoint to judge.
@@ -14,6 +15,8 @@ use crate::config::auth::oauth2::{ClientAuth, GrantConfig, OAuth2};
 pub(super) struct Given {
     client: ProofKind,
     grant: AskedWith,
+    /// Whether the config has `https://` for it.
+    speaks_tls: bool,
     has_scope: bool,
     has_audience: bool,
     /// Whether the endpoint sees a certificate.
@@ -95,14 +98,23 @@ impl Given {
             GrantConfig::TokenExchange(_) => AskedWith::Exchange,
         };
         let has_audience = written.audience.is_some() || !written.resource.is_empty();
-        Self { client, grant, has_scope: written.scope.is_some(), has_audience, has_certificate }
+        // An issuer that is asked by TLS names no endpoint that is asked without: its metadata are refused.
+        let speaks_tls = written.endpoint.value.url().scheme == Scheme::Https;
+        Self { client, grant, speaks_tls, has_scope: written.scope.is_some(), has_audience, has_certificate }
     }
 
     /// Neither scope nor anything else that could be wrong.
     #[cfg(any(test, feature = "bench"))]
     pub(super) fn by_secret() -> Self {
         let client = ProofKind::Basic { encoded: false };
-        Self { client, grant: AskedWith::Client, has_scope: false, has_audience: false, has_certificate: false }
+        Self {
+            client,
+            grant: AskedWith::Client,
+            speaks_tls: true,
+            has_scope: false,
+            has_audience: false,
+            has_certificate: false,
+        }
     }
 
     /// Whether a JWT that is made here goes along, which is good for a minute.
@@ -124,9 +136,9 @@ impl Given {
         let text = match (kind, error, status.as_u16()) {
             (_, _, 429) => "it is asked too often, raise its limit for this client",
             // Before all that a status could mean: the request has not even come to an endpoint.
-            (_, _, 400 | 403 | 426) if hint == Some(Hint::Plaintext) => HELP_PLAINTEXT,
+            (_, _, 400 | 403 | 426) if hint == Some(Hint::Plaintext) => self.about_plaintext(),
             (FailureKind::Unavailable, _, 200..=299) => return not_an_endpoint(learnt),
-            (FailureKind::Unavailable, ..) => "it will be asked again",
+            (FailureKind::Unavailable, ..) => HELP_ELSEWHERE,
             (_, "invalid_client", _) => return self.about_the_client(complaint, learnt).into(),
             (_, "invalid_grant", _) => self.about_the_grant(),
             // What is said of a subject's token that is not accepted (RFC 8693 §2.2.2).
@@ -163,8 +175,18 @@ impl Given {
             Some(Hint::Grant) => HELP_GRANT,
             Some(Hint::Scope) => self.about_the_scope(),
             Some(Hint::Target) => self.about_the_target(),
-            Some(Hint::Plaintext) => HELP_PLAINTEXT,
+            Some(Hint::Plaintext) => self.about_plaintext(),
             Some(Hint::User | Hint::RefreshToken) | None => self.about_the_grant(),
+        }
+    }
+
+    /// It did not get TLS: from us, or from a proxy before it, to which we speak.
+    fn about_plaintext(&self) -> &'static str {
+        if self.speaks_tls {
+            "it was reached without TLS, though the config has https://: a proxy before it has to speak TLS to it, or say \
+             `X-Forwarded-Proto: https`"
+        } else {
+            "it wants TLS: write https:// where the config has http://, with the port of TLS"
         }
     }
 
@@ -262,7 +284,7 @@ impl Given {
         }
         let wanted: Vec<_> = others.iter().filter_map(|method| written(method)).collect();
         Some(format!(
-            "authenticate as it says there: {}; or have this client registered for {}",
+            "of the methods that it names, use {}; or have this client registered for {}",
             wanted.join(" or "),
             ours[0]
         ))
@@ -333,7 +355,6 @@ fn written(method: &str) -> Option<&'static str> {
 }
 
 const HELP_GRANT: &str = "let this client use the grant of `auth.type` at the endpoint";
-const HELP_PLAINTEXT: &str = "it speaks TLS there: write https:// where the config has http://";
 
 fn not_an_endpoint(learnt: Learnt<'_>) -> Cow<'static, str> {
     match learnt.url {

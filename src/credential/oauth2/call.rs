@@ -16,7 +16,7 @@ use super::advice::{Learnt, NamedEndpoint};
 use super::answer::{LARGEST_ANSWER, TokenAnswer};
 use super::connections::Owner;
 use super::dpop::Resource;
-use super::failure::{FailureKind, TokenFailure};
+use super::failure::{FailureKind, HELP_ELSEWHERE, TokenFailure};
 use super::origin::UrlOrigin;
 use crate::clock::Moment;
 use crate::code::Code;
@@ -173,7 +173,7 @@ impl Address {
             Error::Incomplete(reason) => format!("broke its answer off: {reason}"),
             error => format!("broke its answer off: {error}"),
         };
-        self.unavailable(what, "it will be asked again")
+        self.unavailable(what, HELP_ELSEWHERE)
     }
 
     fn unavailable(&self, what: String, help: &'static str) -> TokenFailure {
@@ -192,20 +192,20 @@ impl Address {
                 "check the host of `token_url`",
                 "check that it is up, and host and port of `token_url`",
                 "check whether `token_url` should start with http:// or https://",
-                "check whether `token_url` should start with https://; it will be asked again",
+                "check whether `token_url` should start with https://",
             ],
             UrlOrigin::Issuer => [
                 "check the host of `issuer`",
                 "check that it is up, and host and port of `issuer`",
                 "check whether `issuer` should start with http:// or https://",
-                "check whether `issuer` should start with https://; it will be asked again",
+                "check whether `issuer` should start with https://",
             ],
             UrlOrigin::Metadata => ["the metadata of `issuer` names it, and will be read again"; 4],
             UrlOrigin::Sts => [
                 "check the host of `sts_url`",
                 "check that it is up, and host and port of `sts_url`",
                 "check whether `sts_url` should start with http:// or https://",
-                "check whether `sts_url` should start with https://; it will be asked again",
+                "check whether `sts_url` should start with https://",
             ],
         };
         match code {
@@ -216,7 +216,7 @@ impl Address {
             Code::TlsProtocolError => scheme,
             // What many a server does with a request that should have been a TLS hello.
             Code::ConnectionTerminated | Code::HttpProtocolError if self.scheme == Scheme::Http => plain,
-            _ => "it will be asked again",
+            _ => HELP_ELSEWHERE,
         }
     }
 }

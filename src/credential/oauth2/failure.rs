@@ -32,6 +32,10 @@ pub(crate) enum FailureKind {
     Unready,
 }
 
+/// What to do about what may come right by itself, and no key of the config is about. Not that it is asked again: in a running
+/// process that is so, and its log says when; `check --online` and `token` ask once.
+pub(in crate::credential) const HELP_ELSEWHERE: &str = "if this goes on, ask those who run it";
+
 /// Why a token request could not be written.
 #[derive(Debug)]
 pub(in crate::credential) struct NotAsked {

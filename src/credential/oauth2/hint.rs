@@ -9,7 +9,7 @@ use super::complaint::Complaint;
 /// What a sentence is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hint {
-    /// It was spoken to without TLS.
+    /// It was spoken to without TLS, or takes it for that.
     Plaintext,
     /// The client may not use this grant.
     Grant,
@@ -30,8 +30,8 @@ impl Hint {
         // The more telling ones first: a sentence about a scope may list grants, and hardly the other way round.
         Some(match () {
             () if says(&PLAINTEXT) => Self::Plaintext,
-            () if is_of_grant => Self::Grant,
             () if says(&["scope"]) => Self::Scope,
+            () if is_of_grant => Self::Grant,
             () if says(&["audience", "'resource'", "parameter: resource"]) => Self::Target,
             () if says(&["password", "username", "user credentials"]) => Self::User,
             () if says(&["refresh token", "refresh_token"]) => Self::RefreshToken,
@@ -53,7 +53,7 @@ pub(super) fn refuses(complaint: &Complaint, methods: &[&str]) -> bool {
     methods.iter().any(|method| words.contains(&format!("cannot use {method}")))
 }
 
-/// nginx and Apache, Go, Tomcat.
+/// nginx and Apache; Go; Tomcat; Keycloak, which goes by what a proxy before it says (`X-Forwarded-Proto`).
 const PLAINTEXT: [&str; 4] = ["plain http", "http request to an https server", "requires tls", "https required"];
 
 const METHODS: [&str; 5] =
@@ -79,13 +79,19 @@ mod tests {
             "Client sent an HTTP request to an HTTPS server.",
             "Bad Request This combination of host and port requires TLS.",
             "Reason: You're speaking plain HTTP to an SSL-enabled server port.",
+            "HTTPS required",
         ] {
             check(words, Some(Hint::Plaintext));
         }
         for words in ["requested grant type is not allowed for this client", "unsupported grant_type"] {
             check(words, Some(Hint::Grant));
         }
-        check("The requested scope is invalid, unknown, or malformed: Check the `x` scope(s)", Some(Hint::Scope));
+        for words in [
+            "The requested scope is invalid, unknown, or malformed: Check the `x` scope(s)",
+            "scope `x` is not allowed for grant type client_credentials",
+        ] {
+            check(words, Some(Hint::Scope));
+        }
         check("No audience parameter was provided, and no default audience has been configured", Some(Hint::Target));
         check("AADSTS900144: the request body must contain the following parameter: 'resource'.", Some(Hint::Target));
         check("Invalid 'username' or 'password' in request.", Some(Hint::User));

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -186,8 +187,12 @@ pub(super) fn unwritable(folder: &Path) -> Option<io::ErrorKind> {
     match fs::metadata(folder) {
         Err(error) => Some(error.kind()),
         Ok(found) if !found.is_dir() => Some(io::ErrorKind::NotADirectory),
-        Ok(_) => access(folder, AccessFlags::W_OK | AccessFlags::X_OK).err().map(|_| io::ErrorKind::PermissionDenied),
+        Ok(_) => access(folder, AccessFlags::W_OK | AccessFlags::X_OK).err().map(kind_of),
     }
+}
+
+fn kind_of(errno: Errno) -> io::ErrorKind {
+    io::Error::from(errno).kind()
 }
 
 /// Reads a state file; `None` if there is none yet. Blocks.
@@ -342,6 +347,20 @@ mod tests {
 
         assert_eq!(read(&path).unwrap().unwrap().kept, kept("token"));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_folder_where_no_file_can_be_made_is_told_with_what_it_lacks() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+
+        assert_eq!(unwritable(folder.path()), None);
+        assert_eq!(unwritable(&folder.path().join("missing")), Some(io::ErrorKind::NotFound));
+        assert_eq!(unwritable(&file), Some(io::ErrorKind::NotADirectory));
+        // What the system says of others, to one who may do all and on a disk that may be written to, too.
+        assert_eq!(kind_of(Errno::EROFS), io::ErrorKind::ReadOnlyFilesystem);
+        assert_eq!(kind_of(Errno::EACCES), io::ErrorKind::PermissionDenied);
     }
 
     #[test]

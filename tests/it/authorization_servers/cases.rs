@@ -106,12 +106,12 @@ pub const LACKING: [(&str, &str, &[&str]); 6] = [
     (
         "JWT",
         "`client_key`, where the server does not have it",
-        &["`client_key` is registered there", "authenticate as it says there"],
+        &["`client_key` is registered there", "of the methods that it names"],
     ),
     (
         "certificate",
         "`client_auth: tls_client_auth`, where the server does not have it",
-        &["that the certificate is registered for this client", "authenticate as it says there"],
+        &["that the certificate is registered for this client", "of the methods that it names"],
     ),
     ("DPoP", "`dpop: true`, where the server does not have it", &["remove `dpop: true`"]),
     ("password", "`oauth2_password`, where the server does not have it", &["the grant of `auth.type`"]),

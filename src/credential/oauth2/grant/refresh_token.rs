@@ -91,16 +91,25 @@ impl RefreshToken {
 /// Where it can't be made, the first token that is rotated is lost with the process: nobody wants to learn that then.
 fn warn_of_folder(file: &At<PathBuf>, report: &mut Report) {
     let Some(folder) = state_file::folder(&file.value) else { return };
-    let (what, help) = match state_file::unwritable(folder) {
-        None => return,
-        Some(io::ErrorKind::NotFound) => ("does not exist", format!("mkdir -p -m 700 {}", folder.display())),
-        Some(io::ErrorKind::NotADirectory) => ("is no folder", "write the path of a file in a folder".to_owned()),
-        Some(_) => ("can't be written to", "let the user that runs Sidekey write there".to_owned()),
-    };
+    let Some(why) = state_file::unwritable(folder) else { return };
+    let (what, help) = told_of_folder(why, folder);
     let folder = folder.display();
     let message =
         format!("the folder of this `state_file`, `{folder}`, {what}: a new refresh token is lost with the process");
     report.warning(file.span, message).help(help);
+}
+
+/// What a folder is like in which no file can be made, and what to do.
+fn told_of_folder(why: io::ErrorKind, folder: &Path) -> (&'static str, String) {
+    match why {
+        io::ErrorKind::NotFound => ("does not exist", format!("mkdir -p -m 700 {}", folder.display())),
+        io::ErrorKind::NotADirectory => ("is no folder", "write the path of a file in a folder".to_owned()),
+        // Of a container, as a rule.
+        io::ErrorKind::ReadOnlyFilesystem => {
+            ("is on a read-only file system", "mount a volume there that can be written to".to_owned())
+        }
+        _ => ("can't be written to", "let the user that runs Sidekey write there".to_owned()),
+    }
 }
 
 /// Reports a state file that can't be used, or that others can read. Takes no lock.
@@ -120,4 +129,23 @@ fn check(file: &At<PathBuf>, report: &mut Report) -> Option<()> {
         }
     }
     Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_folder_where_no_file_can_be_made_it_is_told_why_and_what_to_do() {
+        let told = |why| told_of_folder(why, Path::new("/var/lib/sidekey"));
+
+        assert_eq!(told(io::ErrorKind::NotFound).1, "mkdir -p -m 700 /var/lib/sidekey");
+        assert_eq!(told(io::ErrorKind::NotADirectory).0, "is no folder");
+        let (what, help) = told(io::ErrorKind::ReadOnlyFilesystem);
+        assert_eq!(
+            (what, help.as_str()),
+            ("is on a read-only file system", "mount a volume there that can be written to")
+        );
+        assert_eq!(told(io::ErrorKind::PermissionDenied).1, "let the user that runs Sidekey write there");
+    }
 }

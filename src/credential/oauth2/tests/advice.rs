@@ -10,8 +10,14 @@ use crate::credential::tests::load;
 /// What is told of this answer to an entry with these keys.
 #[track_caller]
 fn check(keys: &str, status: u16, body: &str, help: &str) {
-    let auth = format!("token_url: 'https://idp.example/token', {keys}");
-    let (config, _) = load(format!("services: {{ api: {{ url: 'https://api.example', auth: {{ {auth} }} }} }}"));
+    check_at("https://idp.example/token", keys, status, body, help);
+}
+
+#[track_caller]
+fn check_at(url: &str, keys: &str, status: u16, body: &str, help: &str) {
+    let auth = format!("token_url: '{url}', {keys}");
+    let service = format!("url: 'https://api.example', allow_plaintext_credentials: true, auth: {{ {auth} }}");
+    let (config, _) = load(format!("services: {{ api: {{ {service} }} }}"));
     let Auth::OAuth2(method) = &config.services["api"].value.auth[0].value else { panic!("another method") };
     let given = Given::of(method, false);
 
@@ -51,7 +57,7 @@ fn a_refused_client_is_told_what_it_showed() {
 fn a_method_that_the_endpoint_names_is_what_to_use() {
     let refused = |words: &str| format!(r#"{{"error":"invalid_client","error_description":"{words}"}}"#);
     let other = |wanted: &str, ours: &str| {
-        format!("authenticate as it says there: {wanted}; or have this client registered for {ours}")
+        format!("of the methods that it names, use {wanted}; or have this client registered for {ours}")
     };
     let basic = other("`client_auth: basic`", "client_secret_post");
     let post = other("`client_auth: post`", "client_secret_basic");
@@ -75,7 +81,6 @@ fn what_a_sentence_is_about_is_told_where_the_code_says_nothing() {
     let refresh =
         "the refresh token is used up, expired or revoked: have a new one issued, and replace `refresh_token`";
     let scope = "check `scope`, and which scopes this client may have";
-    let plaintext = "it speaks TLS there: write https:// where the config has http://";
 
     check(BASIC, 400, &said("the grant type is not allowed"), grant);
     check(BASIC, 400, &said("No such scope"), "add `scope`: the endpoint wants one to be named");
@@ -92,12 +97,27 @@ fn what_a_sentence_is_about_is_told_where_the_code_says_nothing() {
     check(PASSWORD, 400, r#"{"error":"invalid_grant"}"#, user);
     check(REFRESH, 400, &said("Cannot decrypt the refresh token"), refresh);
     check(REFRESH, 400, r#"{"error":"invalid_grant"}"#, refresh);
-    check(BASIC, 400, "400 The plain HTTP request was sent to HTTPS port", plaintext);
     // Of what the config has not, nothing is told.
     let fields = "check the fields of `auth` against the endpoint's documentation; it may want `scope` or `audience` or \
                   `resource`, which is not set";
     for words in ["Invalid 'username' or 'password'", "the refresh token is unknown", "no"] {
         check(BASIC, 400, &said(words), fields);
+    }
+}
+
+#[test]
+fn one_that_wants_tls_is_told_by_what_the_config_has() {
+    let without = "it wants TLS: write https:// where the config has http://, with the port of TLS";
+    let behind = "it was reached without TLS, though the config has https://: a proxy before it has to speak TLS to it, or say \
+                  `X-Forwarded-Proto: https`";
+
+    for (status, said) in [
+        (400, "400 The plain HTTP request was sent to HTTPS port".to_owned()),
+        (403, said("HTTPS required")),
+        (426, "Bad Request This combination of host and port requires TLS.".to_owned()),
+    ] {
+        check_at("http://idp.example/token", BASIC, status, &said, without);
+        check_at("https://idp.example/token", BASIC, status, &said, behind);
     }
 }
 

@@ -25,7 +25,7 @@ fn where_the_metadata_name_the_endpoint_they_are_what_to_look_at() {
         let text = "the metadata of `issuer` names https://idp.example/t as the token endpoint, which it is not";
         assert_eq!(failure(status).help, text, "{status}");
     }
-    assert_eq!(failure(503).help, "it will be asked again");
+    assert_eq!(failure(503).help, "if this goes on, ask those who run it");
     let text = "check `client_id` and `client_secret`, and whether the endpoint wants `client_auth: post`; its issuer lists \
                 private_key_jwt, client_secret_jwt; it was asked at https://idp.example/t";
     assert_eq!(failure(401).help, text);
