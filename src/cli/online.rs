@@ -9,14 +9,12 @@ use std::io;
 use std::panic;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use http::uri::{Authority, PathAndQuery};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, spawn_local};
 
 use super::token::spell;
-use crate::clock::rfc3339;
 use crate::code::Code;
 use crate::config::{Report, Span};
 use crate::credential::Slot;
@@ -206,18 +204,12 @@ fn warn_of_certificate(service: &Service, seen: ClientCertificate, place: Span, 
 
 /// What to do about a handshake, or what came before it.
 fn help_for(error: &transport::Error, client_certificate: ClientCertificate) -> String {
+    if let Some(help) = error.help_for_certificate() {
+        return help;
+    }
     let help = match error.code() {
         Code::DnsError | Code::DnsTimeout => "check the host of `url`, and that this machine can look it up",
         Code::ConnectionRefused | Code::ConnectionTimeout => "check that it is up, and host and port of `url`",
-        Code::TlsCertificateError if error.to_string().contains("clock") => {
-            return format!(
-                "this machine's clock says {}; if that is right, its owner must renew it",
-                rfc3339(SystemTime::now())
-            );
-        }
-        Code::TlsCertificateError => {
-            "check `tls`: the authorities in `ca`, and `server_name` (and `host_header`, where the service goes by `Host` too)"
-        }
         Code::TlsAlertReceived => {
             help_for_certificate(client_certificate).unwrap_or("ask its owner: the service's log says what it minds")
         }

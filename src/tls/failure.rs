@@ -2,10 +2,11 @@
 
 use std::io;
 
-use rustls::{Error, InvalidMessage};
+use rustls::{Error, InvalidMessage, PeerIncompatible};
 
 use super::alert;
 use super::handshake::Observation;
+use super::origin::TlsOrigin;
 use super::server_certificate::ServerCertificateError;
 
 /// Why a TLS connection failed: what our side refused, what the other side refused, what is no TLS, and the rest.
@@ -66,9 +67,10 @@ impl TlsFailure {
                 None => ServerCertificateError::unseen(seen.origin),
             }),
             Error::NoCertificatesPresented => Self::Certificate(ServerCertificateError::absent(seen.origin)),
-            Error::AlertReceived(alert) => Self::Alert(alert::text(*alert, seen.client_certificate)),
+            Error::AlertReceived(alert) => Self::Alert(alert::text(*alert, seen.client_certificate, seen.origin)),
             Error::InvalidMessage(message) => Self::Protocol(no_tls(message)),
-            Error::PeerIncompatible(reason) => Self::Protocol(format!("no common ground for TLS: {reason:?}")),
+            Error::PeerIncompatible(reason) => Self::Protocol(incompatible(reason, seen.origin)),
+            Error::PeerMisbehaved(_) => Self::Protocol(AGAINST_THE_RULES.to_owned()),
             error => Self::Protocol(error.to_string()),
         }
     }
@@ -90,14 +92,28 @@ impl TlsFailure {
 )]
 pub(crate) struct Renegotiation;
 
+fn incompatible(reason: &PeerIncompatible, origin: TlsOrigin) -> String {
+    match reason {
+        PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig => {
+            format!("it speaks none of the TLS versions that {} allows", origin.tls("min_version"))
+        }
+        PeerIncompatible::ServerDoesNotSupportTls12Or13 | PeerIncompatible::Tls12NotOffered => {
+            "it speaks neither TLS 1.2 nor TLS 1.3".to_owned()
+        }
+        _ => "no cipher suite, key exchange or signature scheme of TLS is common to both sides".to_owned(),
+    }
+}
+
 fn no_tls(message: &InvalidMessage) -> String {
     match message {
         InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion => {
             "what came back is no TLS; if this port speaks plain HTTP, its url begins with http://".to_owned()
         }
-        message => format!("what came back is no valid TLS: {message:?}"),
+        _ => AGAINST_THE_RULES.to_owned(),
     }
 }
+
+const AGAINST_THE_RULES: &str = "what came back is no valid TLS (RFC 8446)";
 
 /// What is said of a connection that ends without the goodbye of TLS.
 pub(crate) const SILENT_END: &str = "it closed the connection without a word";

@@ -43,6 +43,8 @@ use rustls_pki_types::{InvalidDnsNameError, ServerName};
 
 pub(crate) use certificate::{Certificate, Leaf};
 pub(crate) use failure::{Renegotiation, SILENT_END, TlsFailure};
+#[cfg(test)]
+pub(crate) use handshake::IssuerListing;
 pub(crate) use handshake::{ClientCertificate, Observation, observed};
 pub(crate) use key::compile as private_key;
 pub(crate) use origin::TlsOrigin;

@@ -24,6 +24,25 @@ impl TlsOrigin {
         }
     }
 
+    /// What to do where a certificate is wanted and none is linked.
+    pub(super) fn link_one(self) -> &'static str {
+        match self {
+            Self::Service => "link one with `certificate`",
+            Self::TokenEndpoint { shows_none: true } => {
+                "`auth.certificate: none` keeps it from being shown: name one with `auth.certificate`"
+            }
+            Self::TokenEndpoint { shows_none: false } => {
+                "link one with `certificate`, or for the token endpoint alone with `auth.certificate`"
+            }
+            Self::Sts => "it is never shown one",
+        }
+    }
+
+    /// Which versions of HTTP are offered, where there is a choice.
+    pub(super) fn http_version(self) -> Option<&'static str> {
+        matches!(self, Self::Service).then_some("`http_version`")
+    }
+
     /// Where another name that TLS asks for is written.
     pub(super) fn another_name(self) -> String {
         match self {

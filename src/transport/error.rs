@@ -142,6 +142,13 @@ fn reason(error: &h2::Error) -> String {
     format!("{what}: {}", reason.description())
 }
 
+fn legible_byte(byte: u8) -> String {
+    match byte {
+        b'!'..=b'~' => format!("`{}`", char::from(byte)),
+        other => format!("0x{other:02X}"),
+    }
+}
+
 /// What became of the socket. h2 calls the other side's end a broken pipe, which nobody's pipe is; a true one can't be told
 /// from it, as h2 keeps an error's kind and text and not its number, and comes to the same.
 fn of_socket(error: &io::Error) -> String {

@@ -4,6 +4,7 @@
 //! many subjects follow one upon the other.
 //! Promises that no answer costs more than [`LARGEST_ANSWER`] bytes, and that what was read of it is wiped.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use http::uri::{Authority, InvalidUri, PathAndQuery};
@@ -161,11 +162,12 @@ impl Address {
             UrlOrigin::Sts => "check that `sts_url` can be reached from here",
             UrlOrigin::Metadata => "check that what the metadata of `issuer` names can be reached from here",
         };
-        self.unavailable(what, help)
+        self.unavailable(what, help.into())
     }
 
     fn unreachable(&self, error: &Error) -> TokenFailure {
-        self.unavailable(format!("gave no answer: {error}"), self.help_for(error.code()))
+        let help = error.help_for_certificate().map_or_else(|| self.help_for(error.code()).into(), Cow::Owned);
+        self.unavailable(format!("gave no answer: {error}"), help)
     }
 
     fn broken_off(&self, error: &Error) -> TokenFailure {
@@ -173,15 +175,15 @@ impl Address {
             Error::Incomplete(reason) => format!("broke its answer off: {reason}"),
             error => format!("broke its answer off: {error}"),
         };
-        self.unavailable(what, HELP_ELSEWHERE)
+        self.unavailable(what, HELP_ELSEWHERE.into())
     }
 
-    fn unavailable(&self, what: String, help: &'static str) -> TokenFailure {
+    fn unavailable(&self, what: String, help: Cow<'static, str>) -> TokenFailure {
         TokenFailure {
             kind: FailureKind::Unavailable,
             endpoint: self.host().to_owned(),
             what,
-            help: help.into(),
+            help,
             retry_after: None,
         }
     }
@@ -211,7 +213,6 @@ impl Address {
         match code {
             Code::DnsError | Code::DnsTimeout => name,
             Code::ConnectionRefused | Code::ConnectionTimeout => port,
-            Code::TlsCertificateError => "check `tls.ca`, the authorities that are trusted for it",
             Code::TlsAlertReceived => "check that it accepts the certificate it is shown",
             Code::TlsProtocolError => scheme,
             // What many a server does with a request that should have been a TLS hello.
