@@ -176,9 +176,9 @@ async fn check_online_says_what_is_wrong_and_what_to_do() {
     assert_eq!(problems.len(), 5, "{problems:#?}");
     for (problem, (line, message, help)) in problems.iter().zip([
         (3, "`closed`: no connection to 127.0.0.1:", "check that it is up"),
-        (4, "is for elsewhere.example, not for localhost", "check `tls`"),
+        (4, "is for elsewhere.example, not for localhost", "check the host of its URL, and `tls.server_name`"),
         (5, "`poor`: no token: 127.0.0.1:", "check `client_id`"),
-        (6, "comes from a CA that is not trusted here", "check `tls`"),
+        (6, "comes from a CA that is not trusted here", "check `tls.ca`"),
         (7, "`no-such-name.invalid` can't be looked up", "check the host"),
     ]) {
         assert_eq!((&problem["severity"], &problem["line"]), (&"error".into(), &line.into()), "{problem}");

@@ -11,6 +11,8 @@ use super::complaint::Complaint;
 pub(super) enum Hint {
     /// It was spoken to without TLS, or takes it for that.
     Plaintext,
+    /// It wants a client certificate, or does not like the one that it got.
+    Certificate,
     /// The client may not use this grant.
     Grant,
     Scope,
@@ -30,6 +32,8 @@ impl Hint {
         // The more telling ones first: a sentence about a scope may list grants, and hardly the other way round.
         Some(match () {
             () if says(&PLAINTEXT) => Self::Plaintext,
+            // Of a server before the endpoint: an endpoint that minds a certificate has a code for it.
+            () if complaint.code.is_none() && says(&CERTIFICATE) => Self::Certificate,
             () if says(&["scope"]) => Self::Scope,
             () if is_of_grant => Self::Grant,
             () if says(&["audience", "'resource'", "parameter: resource"]) => Self::Target,
@@ -55,6 +59,10 @@ pub(super) fn refuses(complaint: &Complaint, methods: &[&str]) -> bool {
 
 /// nginx and Apache; Go; Tomcat; Keycloak, which goes by what a proxy before it says (`X-Forwarded-Proto`).
 const PLAINTEXT: [&str; 4] = ["plain http", "http request to an https server", "requires tls", "https required"];
+
+/// nginx; others.
+const CERTIFICATE: [&str; 4] =
+    ["ssl certificate was sent", "the ssl certificate error", "client certificate", "certificate required"];
 
 const METHODS: [&str; 5] =
     ["client_secret_basic", "client_secret_post", "client_secret_jwt", "private_key_jwt", "tls_client_auth"];
@@ -82,6 +90,9 @@ mod tests {
             "HTTPS required",
         ] {
             check(words, Some(Hint::Plaintext));
+        }
+        for words in ["400 No required SSL certificate was sent", "400 The SSL certificate error"] {
+            check(words, Some(Hint::Certificate));
         }
         for words in ["requested grant type is not allowed for this client", "unsupported grant_type"] {
             check(words, Some(Hint::Grant));
