@@ -430,7 +430,8 @@ mod tests {
             for alert in [A::UnknownCA, A::CertificateRevoked, A::IllegalParameter, A::ProtocolVersion] {
                 assert!(!told(alert, defect), "{alert:?} {defect:?}");
             }
-            let silent = silence(ClientCertificate::Shown { issuer: IssuerListing::Listed, defect: Some(defect) }).unwrap();
+            let silent =
+                silence(ClientCertificate::Shown { issuer: IssuerListing::Listed, defect: Some(defect) }).unwrap();
             assert!(silent.contains(defect.clause()), "{silent}");
         }
         assert!(text(A::CertificateExpired, SHOWN).contains("which it is not by the clock here"));

@@ -26,7 +26,9 @@ pub(super) fn of(error: &webpki::Error, chain: &Parsed<'_>) -> (String, Remedy) 
             format!("{whose} is of an old version of X.509; it has to be issued anew, in version 3")
         }
         E::UnsupportedCriticalExtension => unknown_extension(chain),
-        E::EmptyEkuExtension => "a certificate of the service's chain has an extended key usage without a use".to_owned(),
+        E::EmptyEkuExtension => {
+            "a certificate of the service's chain has an extended key usage without a use".to_owned()
+        }
         E::SignatureAlgorithmMismatch => {
             "a certificate of the service's chain names two different signature algorithms".to_owned()
         }
@@ -61,9 +63,11 @@ fn no_ca(chain: &Parsed<'_>) -> String {
              issued anew",
             distinguished::text(issuer.subject())
         ),
-        None => "the service's certificate comes from one that may not sign certificates, by its basic constraints or its \
+        None => {
+            "the service's certificate comes from one that may not sign certificates, by its basic constraints or its \
                  key usage"
-            .to_owned(),
+                .to_owned()
+        }
     }
 }
 

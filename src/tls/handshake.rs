@@ -139,17 +139,15 @@ impl LinkedCertificate {
             return ClientCertificate::NoneFits;
         }
         let is_listed = |issuer: &[u8]| authorities.contains(&issuer);
-        let issuer = if authorities.is_empty() || certificate.cert.iter().filter_map(|of| raw_issuer(of)).any(is_listed) {
+        let issuer = if authorities.is_empty() || certificate.cert.iter().filter_map(|of| raw_issuer(of)).any(is_listed)
+        {
             IssuerListing::Listed
         } else if certificate.cert.last().is_none_or(|last| is_self_issued(last)) {
             IssuerListing::Unlisted
         } else {
             IssuerListing::BeyondTheChain
         };
-        ClientCertificate::Shown {
-            issuer,
-            defect: self.fitness.and_then(|fitness| fitness.defect(SystemTime::now())),
-        }
+        ClientCertificate::Shown { issuer, defect: self.fitness.and_then(|fitness| fitness.defect(SystemTime::now())) }
     }
 }
 

@@ -17,9 +17,7 @@ pub(super) fn missing(
     let ca = origin.tls("ca");
     if is_self_issued(leaf) {
         let subject = distinguished::text(leaf.subject());
-        return format!(
-            "the service's certificate is self-signed, {subject}, and not trusted here; name it in {ca}"
-        );
+        return format!("the service's certificate is self-signed, {subject}, and not trusted here; name it in {ca}");
     }
     let last = path(leaf, others).pop().unwrap_or(leaf);
     let issuer = distinguished::text(last.issuer());

@@ -164,8 +164,11 @@ impl TlsTemplate {
         if !inputs.reads_secrets() {
             return None;
         }
-        let trust =
-            if tls.danger_skip_verification { None } else { Some(TrustAnchors::compile(&tls, place.url, inputs, report)?) };
+        let trust = if tls.danger_skip_verification {
+            None
+        } else {
+            Some(TrustAnchors::compile(&tls, place.url, inputs, report)?)
+        };
         Some(Self { tls, trust, certificate: certificate.cloned(), version, origin: place.origin })
     }
 

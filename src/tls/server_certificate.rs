@@ -177,7 +177,9 @@ impl Parsed<'_> {
             return "the service's certificate".to_owned();
         }
         match self.others.iter().find(|other| is_it(other)) {
-            Some(other) => format!("{}, a certificate that the service sends along,", distinguished::text(other.subject())),
+            Some(other) => {
+                format!("{}, a certificate that the service sends along,", distinguished::text(other.subject()))
+            }
             None => "a certificate of the service's chain".to_owned(),
         }
     }
@@ -255,7 +257,8 @@ fn time(time: UnixTime) -> String {
 }
 
 const OR_CLOCK: &str = "or the clock here is wrong";
-const DAMAGED: &str = "the service's certificate, or one of its chain, is damaged: it is no X.509 certificate (RFC 5280 §4.1)";
+const DAMAGED: &str =
+    "the service's certificate, or one of its chain, is damaged: it is no X.509 certificate (RFC 5280 §4.1)";
 pub(super) const UNUSUAL: &str = "the service's certificate, or one of its chain, is not as RFC 5280 wants it";
 const MOST_NAMES: usize = 5;
 

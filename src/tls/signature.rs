@@ -22,7 +22,8 @@ pub(super) fn unmatched(chain: &Parsed<'_>) -> (String, Remedy) {
     }
     let last = path.last().copied().unwrap_or(&chain.leaf);
     let (issuer, ca) = (distinguished::text(last.issuer()), chain.origin.tls("ca"));
-    let named: Vec<_> = chain.roots.map_or(&[][..], |roots| &roots.roots).iter().filter(|root| is_of(root, last)).collect();
+    let named: Vec<_> =
+        chain.roots.map_or(&[][..], |roots| &roots.roots).iter().filter(|root| is_of(root, last)).collect();
     if let Some(bits) = named.iter().find_map(|root| short_root(root)) {
         return (too_short(&issuer, bits), Remedy::Owner);
     }
@@ -57,7 +58,8 @@ pub(super) fn unsupported(chain: &Parsed<'_>) -> String {
         REFUSED.iter().find(|(refused, _)| *refused == oid).map(|(_, name)| *name)
     };
     let path = chain.path();
-    let Some((name, certificate)) = path.iter().find_map(|certificate| Some((scheme(certificate)?, *certificate))) else {
+    let Some((name, certificate)) = path.iter().find_map(|certificate| Some((scheme(certificate)?, *certificate)))
+    else {
         return "a certificate of the service's chain is signed by an algorithm, or with a key, that is not accepted; it has \
                 to be issued anew, with SHA-256 and an RSA or a P-256 key"
             .to_owned();

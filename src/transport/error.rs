@@ -158,6 +158,9 @@ fn of_socket(error: &io::Error) -> String {
     }
 }
 
+/// What may be behind a connection without TLS that ends without a word.
+pub(super) const PERHAPS_TLS: &str = "if this port speaks TLS, its url begins with https://";
+
 const BROKEN_OFF: &str = "the app's body broke off";
 
 /// No answer came.

@@ -202,7 +202,9 @@ impl Given {
 
     fn about_the_certificate(&self) -> &'static str {
         match self.certificate {
-            CertificateShown::Yes => "ask its owner which client certificates it takes: it refuses the one that it is shown",
+            CertificateShown::Yes => {
+                "ask its owner which client certificates it takes: it refuses the one that it is shown"
+            }
             CertificateShown::NoneLinked => {
                 "it wants a client certificate: link one with `certificate`, or for the token endpoint alone with \
                  `auth.certificate`"

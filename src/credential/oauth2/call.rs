@@ -179,13 +179,7 @@ impl Address {
     }
 
     fn unavailable(&self, what: String, help: Cow<'static, str>) -> TokenFailure {
-        TokenFailure {
-            kind: FailureKind::Unavailable,
-            endpoint: self.host().to_owned(),
-            what,
-            help,
-            retry_after: None,
-        }
+        TokenFailure { kind: FailureKind::Unavailable, endpoint: self.host().to_owned(), what, help, retry_after: None }
     }
 
     fn help_for(&self, code: Code) -> &'static str {

@@ -212,7 +212,15 @@ fn endpoint(
                 Scheme::Https => {
                     let (version, presented) = (HttpVersion::Auto, certificate.map(|it| it.leaf.sha256));
                     let compile = || {
-                        ClientTls::compile(trust.as_ref(), host, certificate, version, tls_place, material.inputs, report)
+                        ClientTls::compile(
+                            trust.as_ref(),
+                            host,
+                            certificate,
+                            version,
+                            tls_place,
+                            material.inputs,
+                            report,
+                        )
                     };
                     Some(material.tls_cache.get(trust.as_ref(), host, (presented, tls_place.origin), compile)?)
                 }
@@ -224,8 +232,14 @@ fn endpoint(
         }
         EndpointConfig::Issuer(issuer) => {
             // For a plain issuer too: its endpoint may be another's.
-            let tls =
-                TlsTemplate::compile(trust.as_ref(), certificate, HttpVersion::Auto, tls_place, material.inputs, report)?;
+            let tls = TlsTemplate::compile(
+                trust.as_ref(),
+                certificate,
+                HttpVersion::Auto,
+                tls_place,
+                material.inputs,
+                report,
+            )?;
             let means = Means {
                 tls,
                 plaintext: material.service.allow_plaintext_credentials,

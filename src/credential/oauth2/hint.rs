@@ -5,6 +5,7 @@
 //! words of our own, so nothing of the sentence itself gets through here.
 
 use super::complaint::Complaint;
+use crate::transport::wants_tls;
 
 /// What a sentence is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +32,7 @@ impl Hint {
         let is_of_grant = says(&["grant type", "grant_type"]) && !says(&["missing", "required", "no grant"]);
         // The more telling ones first: a sentence about a scope may list grants, and hardly the other way round.
         Some(match () {
-            () if says(&PLAINTEXT) => Self::Plaintext,
+            () if wants_tls(&words) => Self::Plaintext,
             // Of a server before the endpoint: an endpoint that minds a certificate has a code for it.
             () if complaint.code.is_none() && says(&CERTIFICATE) => Self::Certificate,
             () if says(&["scope"]) => Self::Scope,
@@ -56,9 +57,6 @@ pub(super) fn refuses(complaint: &Complaint, methods: &[&str]) -> bool {
     let words = complaint.words.as_deref().unwrap_or_default();
     methods.iter().any(|method| words.contains(&format!("cannot use {method}")))
 }
-
-/// nginx and Apache; Go; Tomcat; Keycloak, which goes by what a proxy before it says (`X-Forwarded-Proto`).
-const PLAINTEXT: [&str; 4] = ["plain http", "http request to an https server", "requires tls", "https required"];
 
 /// nginx; others.
 const CERTIFICATE: [&str; 4] =

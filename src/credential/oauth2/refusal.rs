@@ -10,8 +10,8 @@ use httpdate::HttpDate;
 use serde::de::IgnoredAny;
 
 use super::answer::{
-    AnswerExpectation, AnswerMembers, HELP_REDIRECT, LONGEST_DESCRIPTION, LONGEST_WORD, TokenAnswer, has_error, is_compressed,
-    is_object, readable, retry_after,
+    AnswerExpectation, AnswerMembers, HELP_REDIRECT, LONGEST_DESCRIPTION, LONGEST_WORD, TokenAnswer, has_error,
+    is_compressed, is_object, readable, retry_after,
 };
 use super::complaint::{Complaint, without_mark};
 use super::failure::{FailureKind, TokenFailure};

@@ -259,10 +259,7 @@ fn a_200_that_brings_no_usable_token_says_why() {
     }
     unusable("\"t\"", "200 with a JSON string, where a token answer is a JSON object");
     unusable("7", "200 with a JSON value, where a token answer is a JSON object");
-    unusable(
-        "{\"access_token\":\"a\",\"access_token\":\"b\"}",
-        "200 with a JSON object that has `access_token` twice",
-    );
+    unusable("{\"access_token\":\"a\",\"access_token\":\"b\"}", "200 with a JSON object that has `access_token` twice");
     unusable("{}", "200 without an `access_token`");
     unusable("{\"access_token\":1}", "200 without an `access_token`");
     unusable("{\"access_token\":\"\"}", "with an empty `access_token`");
