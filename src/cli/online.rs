@@ -183,14 +183,7 @@ fn objected(objection: &Objection, service: &Service, seen: ClientCertificate) -
             None => (answer.clone(), "ask its owner under which name it answers".to_owned()),
         },
         Objection::WantsTls(answer) => (answer.clone(), CHECK_SCHEME.to_owned()),
-        Objection::NoHttp(error) => {
-            let help = if service.identities.first().upstream.connector().has_tls() {
-                "check `http_version`, and that `url` leads to the service itself"
-            } else {
-                CHECK_SCHEME
-            };
-            (error.to_string(), help.to_owned())
-        }
+        Objection::NoHttp(error) => (error.to_string(), CHECK_SCHEME.to_owned()),
     }
 }
 

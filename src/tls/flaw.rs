@@ -3,11 +3,11 @@
 use x509_parser::certificate::X509Certificate;
 use x509_parser::x509::X509Version;
 
+use super::chain::{ReadChain, Remedy, UNUSUAL};
 use super::distinguished;
-use super::server_certificate::{Parsed, Remedy, UNUSUAL};
 
 /// The one that the check names.
-pub(super) fn of(error: &webpki::Error, chain: &Parsed<'_>) -> (String, Remedy) {
+pub(super) fn of(error: &webpki::Error, chain: &ReadChain<'_>) -> (String, Remedy) {
     use webpki::Error as E;
     let what = match error {
         E::CaUsedAsEndEntity if chain.is_self_issued() => return (chain.missing(), Remedy::Ca),
@@ -52,7 +52,7 @@ pub(super) fn of(error: &webpki::Error, chain: &Parsed<'_>) -> (String, Remedy) 
 }
 
 /// Somebody signed who may not.
-fn no_ca(chain: &Parsed<'_>) -> String {
+fn no_ca(chain: &ReadChain<'_>) -> String {
     let path = chain.path();
     let is_ca = |certificate: &X509Certificate<'_>| {
         certificate.basic_constraints().ok().flatten().is_some_and(|constraints| constraints.value.ca)
@@ -71,7 +71,7 @@ fn no_ca(chain: &Parsed<'_>) -> String {
     }
 }
 
-fn name_constraints(chain: &Parsed<'_>) -> String {
+fn name_constraints(chain: &ReadChain<'_>) -> String {
     let path = chain.path();
     let constrained = path.iter().skip(1).find(|ca| ca.name_constraints().ok().flatten().is_some());
     let last = path.last().copied().unwrap_or(&chain.leaf);
@@ -83,7 +83,7 @@ fn name_constraints(chain: &Parsed<'_>) -> String {
 }
 
 /// It is for other uses alone (RFC 5280 §4.2.1.12).
-pub(super) fn wrong_use(chain: &Parsed<'_>) -> String {
+pub(super) fn wrong_use(chain: &ReadChain<'_>) -> String {
     let whose = chain.whose(|certificate| {
         let usage = certificate.extended_key_usage().ok().flatten();
         usage.is_some_and(|usage| !usage.value.server_auth && !usage.value.any)
@@ -92,7 +92,7 @@ pub(super) fn wrong_use(chain: &Parsed<'_>) -> String {
 }
 
 /// An extension that has to be understood, and is not (RFC 5280 §4.2).
-pub(super) fn unknown_extension(chain: &Parsed<'_>) -> String {
+pub(super) fn unknown_extension(chain: &ReadChain<'_>) -> String {
     let critical = |certificate: &X509Certificate<'_>| {
         let unknown = certificate.extensions().iter().filter(|extension| extension.critical);
         unknown.map(|extension| extension.oid.to_id_string()).find(|oid| !UNDERSTOOD.contains(&oid.as_str()))

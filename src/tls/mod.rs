@@ -7,6 +7,7 @@
 mod alert;
 mod certificate;
 mod certificate_error;
+mod chain;
 #[cfg(test)]
 mod chains;
 mod distinguished;

@@ -8,14 +8,12 @@ use std::time::{Duration, SystemTime};
 
 use rustls::{CertificateError, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
-use x509_parser::certificate::X509Certificate;
 use x509_parser::parse_x509_certificate;
 use x509_parser::time::ASN1Time;
 
-use super::issuers::{is_self_issued, missing, path};
+use super::chain::{ReadChain, Remedy, UNUSUAL};
 use super::origin::TlsOrigin;
-use super::verify::PinMismatch;
-use super::{distinguished, flaw, signature};
+use super::{flaw, signature};
 use crate::clock::rfc3339;
 
 /// Why the certificate of a service, or of another endpoint, does not pass.
@@ -24,21 +22,6 @@ pub(crate) struct ServerCertificateError {
     what: String,
     remedy: Remedy,
     origin: TlsOrigin,
-}
-
-/// Who can do something about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Remedy {
-    /// Who names the CAs that are trusted.
-    Ca,
-    /// Who names the endpoint.
-    Name,
-    /// The owner of the clock here, or of the certificate.
-    Time,
-    /// Who has the certificate, or another of its chain, issued.
-    Owner,
-    /// Who wrote the pin.
-    Pin,
 }
 
 /// What came of the endpoint, and whom it is held against.
@@ -56,7 +39,7 @@ impl ServerCertificateError {
         let others: Vec<_> =
             chain.others.iter().filter_map(|other| Some(parse_x509_certificate(other).ok()?.1)).collect();
         let (what, remedy) = match leaf {
-            Some(leaf) => Parsed { leaf, others, roots: chain.roots, origin }.problem(error),
+            Some(leaf) => problem(error, &ReadChain { leaf, others, roots: chain.roots, origin }),
             None => (DAMAGED.to_owned(), Remedy::Owner),
         };
         Self { what, remedy, origin }
@@ -107,85 +90,43 @@ impl fmt::Display for ServerCertificateError {
     }
 }
 
-/// A chain whose leaf can be read.
-pub(super) struct Parsed<'a> {
-    pub(super) leaf: X509Certificate<'a>,
-    pub(super) others: Vec<X509Certificate<'a>>,
-    pub(super) roots: Option<&'a RootCertStore>,
-    pub(super) origin: TlsOrigin,
-}
-
-impl Parsed<'_> {
-    fn problem(&self, error: &CertificateError) -> (String, Remedy) {
-        match error {
-            CertificateError::UnknownIssuer => (self.missing(), Remedy::Ca),
-            CertificateError::NotValidForNameContext { expected, presented } => {
-                about_names(expected, presented, self.origin)
-            }
-            CertificateError::NotValidForName => {
-                ("the service's certificate is for other names".to_owned(), Remedy::Name)
-            }
-            CertificateError::ExpiredContext { not_after, .. } => {
-                let whose = self.whose(|certificate| seconds(certificate.validity().not_after) == not_after.as_secs());
-                (format!("{whose} expired at {}; {OR_CLOCK}", time(*not_after)), Remedy::Time)
-            }
-            CertificateError::NotValidYetContext { not_before, .. } => {
-                let whose =
-                    self.whose(|certificate| seconds(certificate.validity().not_before) == not_before.as_secs());
-                (format!("{whose} is not valid before {}; {OR_CLOCK}", time(*not_before)), Remedy::Time)
-            }
-            CertificateError::Expired => {
-                let whose =
-                    self.whose(|certificate| certificate.validity().not_after < certificate.validity().not_before);
-                (format!("{whose} ends before it begins to be valid"), Remedy::Owner)
-            }
-            CertificateError::BadSignature => signature::unmatched(self),
-            #[allow(deprecated)]
-            CertificateError::UnsupportedSignatureAlgorithm
-            | CertificateError::UnsupportedSignatureAlgorithmContext { .. }
-            | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
-                (signature::unsupported(self), Remedy::Owner)
-            }
-            CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
-                (flaw::wrong_use(self), Remedy::Owner)
-            }
-            CertificateError::BadEncoding => (DAMAGED.to_owned(), Remedy::Owner),
-            CertificateError::UnhandledCriticalExtension => (flaw::unknown_extension(self), Remedy::Owner),
-            CertificateError::Other(other) => match other.0.downcast_ref::<webpki::Error>() {
-                Some(error) => flaw::of(error, self),
-                None => (pinned(other, self.origin), Remedy::Pin),
-            },
-            // Of lists of revoked certificates and answers of OCSP, neither of which is used, and of versions to come.
-            _ => (UNUSUAL.to_owned(), Remedy::Owner),
+fn problem(error: &CertificateError, chain: &ReadChain<'_>) -> (String, Remedy) {
+    match error {
+        CertificateError::UnknownIssuer => (chain.missing(), Remedy::Ca),
+        CertificateError::NotValidForNameContext { expected, presented } => {
+            about_names(expected, presented, chain.origin)
         }
-    }
-
-    /// What nobody here vouches for.
-    pub(super) fn missing(&self) -> String {
-        let none = RootCertStore::empty();
-        missing(&self.leaf, &self.others, self.roots.unwrap_or(&none), self.origin)
-    }
-
-    /// The leaf, then its issuers as far as they came.
-    pub(super) fn path(&self) -> Vec<&X509Certificate<'_>> {
-        path(&self.leaf, &self.others)
-    }
-
-    /// The first of the chain of which this is true, as it begins a sentence.
-    pub(super) fn whose(&self, is_it: impl Fn(&X509Certificate<'_>) -> bool) -> String {
-        if is_it(&self.leaf) {
-            return "the service's certificate".to_owned();
+        CertificateError::NotValidForName => ("the service's certificate is for other names".to_owned(), Remedy::Name),
+        CertificateError::ExpiredContext { not_after, .. } => {
+            let whose = chain.whose(|certificate| seconds(certificate.validity().not_after) == not_after.as_secs());
+            (format!("{whose} expired at {}; {OR_CLOCK}", time(*not_after)), Remedy::Time)
         }
-        match self.others.iter().find(|other| is_it(other)) {
-            Some(other) => {
-                format!("{}, a certificate that the service sends along,", distinguished::text(other.subject()))
-            }
-            None => "a certificate of the service's chain".to_owned(),
+        CertificateError::NotValidYetContext { not_before, .. } => {
+            let whose = chain.whose(|certificate| seconds(certificate.validity().not_before) == not_before.as_secs());
+            (format!("{whose} is not valid before {}; {OR_CLOCK}", time(*not_before)), Remedy::Time)
         }
-    }
-
-    pub(super) fn is_self_issued(&self) -> bool {
-        is_self_issued(&self.leaf)
+        CertificateError::Expired => {
+            let whose = chain.whose(|certificate| certificate.validity().not_after < certificate.validity().not_before);
+            (format!("{whose} ends before it begins to be valid"), Remedy::Owner)
+        }
+        CertificateError::BadSignature => signature::unmatched(chain),
+        #[allow(deprecated)]
+        CertificateError::UnsupportedSignatureAlgorithm
+        | CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            (signature::unsupported(chain), Remedy::Owner)
+        }
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            (flaw::wrong_use(chain), Remedy::Owner)
+        }
+        CertificateError::BadEncoding => (DAMAGED.to_owned(), Remedy::Owner),
+        CertificateError::UnhandledCriticalExtension => (flaw::unknown_extension(chain), Remedy::Owner),
+        CertificateError::Other(other) => match other.0.downcast_ref::<webpki::Error>() {
+            Some(error) => flaw::of(error, chain),
+            None => (pinned(other, chain.origin), Remedy::Pin),
+        },
+        // Of lists of revoked certificates and answers of OCSP, neither of which is used, and of versions to come.
+        _ => (UNUSUAL.to_owned(), Remedy::Owner),
     }
 }
 
@@ -217,6 +158,11 @@ fn about_names(expected: &ServerName<'_>, presented: &[String], origin: TlsOrigi
     );
     (what, Remedy::Name)
 }
+
+/// The service's key is none of those that were pinned.
+#[derive(Debug, thiserror::Error)]
+#[error("the service's key has the pin {0}, which is none of those that are written")]
+pub(super) struct PinMismatch(pub(super) String);
 
 fn pinned(other: &rustls::OtherError, origin: TlsOrigin) -> String {
     match other.0.downcast_ref::<PinMismatch>() {
@@ -259,7 +205,6 @@ fn time(time: UnixTime) -> String {
 const OR_CLOCK: &str = "or the clock here is wrong";
 const DAMAGED: &str =
     "the service's certificate, or one of its chain, is damaged: it is no X.509 certificate (RFC 5280 §4.1)";
-pub(super) const UNUSUAL: &str = "the service's certificate, or one of its chain, is not as RFC 5280 wants it";
 const MOST_NAMES: usize = 5;
 
 #[cfg(test)]

@@ -7,12 +7,12 @@ use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
+use super::chain::{ReadChain, Remedy};
 use super::distinguished;
 use super::issuers::inside;
-use super::server_certificate::{Parsed, Remedy};
 
 /// A signature is not that of the key which should have made it; so it looks, too, where that key is too short.
-pub(super) fn unmatched(chain: &Parsed<'_>) -> (String, Remedy) {
+pub(super) fn unmatched(chain: &ReadChain<'_>) -> (String, Remedy) {
     let path = chain.path();
     // The issuers as they came; the leaf's own key signs no certificate.
     for issuer in path.iter().skip(1) {
@@ -52,7 +52,7 @@ pub(super) fn unmatched(chain: &Parsed<'_>) -> (String, Remedy) {
 }
 
 /// A certificate is signed in a way that is no longer believed, or was never common.
-pub(super) fn unsupported(chain: &Parsed<'_>) -> String {
+pub(super) fn unsupported(chain: &ReadChain<'_>) -> String {
     let scheme = |certificate: &X509Certificate<'_>| {
         let oid = certificate.signature_algorithm.algorithm.to_id_string();
         REFUSED.iter().find(|(refused, _)| *refused == oid).map(|(_, name)| *name)

@@ -16,7 +16,7 @@ use super::handshake::note;
 use super::leaf::{Leaf, public_key};
 use super::origin::TlsOrigin;
 use super::provider;
-use super::server_certificate::{Chain, ServerCertificateError};
+use super::server_certificate::{Chain, PinMismatch, ServerCertificateError};
 use super::trust::TrustAnchors;
 use crate::digest::sha256;
 
@@ -99,11 +99,6 @@ fn check_itself(leaf: &CertificateDer<'_>, name: &ServerName<'_>, now: UnixTime)
 fn unix_time(time: SystemTime) -> UnixTime {
     UnixTime::since_unix_epoch(time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
 }
-
-/// The service's key is none of those that were pinned.
-#[derive(Debug, thiserror::Error)]
-#[error("the service's key has the pin {0}, which is none of those that are written")]
-pub(super) struct PinMismatch(pub(super) String);
 
 impl ServerCertVerifier for ServerVerifier {
     fn verify_server_cert(

@@ -61,14 +61,10 @@ async fn ask_within(
     }
 }
 
-/// Whether another request would fare no better. A service of TLS that ends a connection may do so for this one alone; one
-/// without TLS whose port is another's mostly ends it.
+/// Whether another request would fare no better. Whoever has shaken hands is who is meant, and may be odd to this method alone
+/// (`gnutls-serv` answers it with no HTTP); without TLS the port may be another's.
 fn is_of_all_requests(error: &Error, endpoint: &DialTarget) -> bool {
-    match error {
-        Error::Protocol(_) | Error::Tls(_) | Error::Alert(_) => true,
-        Error::Terminated(_) => endpoint.tls.is_none(),
-        _ => false,
-    }
+    endpoint.tls.is_none() && matches!(error, Error::Protocol(_) | Error::Terminated(_))
 }
 
 /// What servers of TLS say to plain HTTP: nginx and Apache; Go; Tomcat; Keycloak, which goes by what a proxy before it says.

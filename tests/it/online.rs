@@ -237,7 +237,7 @@ async fn a_port_that_speaks_something_else_is_told() {
   nginx: {{ url: '{nginx_url}' }}
   odd: {{ url: '{odd_url}' }}
   silent: {{ url: '{silent_url}' }}
-  well: {{ url: '{old_url}' }}"
+  well: {{ url: '{old_url}/well' }}"
     ))
     .await;
 

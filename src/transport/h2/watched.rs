@@ -155,20 +155,23 @@ impl Watch {
             return verdict.clone();
         }
         let unanswered = Error::unanswered(error);
-        if self.by_prior_knowledge && !self.answered.get() {
-            return self.perhaps_no_http2(error, unanswered);
-        }
-        if !error.is_io() || self.answered.get() {
+        if self.answered.get() {
             return unanswered;
         }
-        match (unanswered, self.seen.why_silent()) {
-            (Error::Terminated(what), Some(guess)) => Error::Terminated(format!("{what}; {guess}")),
-            (unanswered, _) => unanswered,
+        match unanswered {
+            Error::Terminated(what) if error.is_io() => match self.seen.why_silent() {
+                Some(guess) => Error::Terminated(format!("{what}; {guess}")),
+                None => self.perhaps_no_http2(error, Error::Terminated(what)),
+            },
+            unanswered => self.perhaps_no_http2(error, unanswered),
         }
     }
 
     /// What comes back of a service that speaks HTTP/1.1 is no frame, and one that speaks TLS may say nothing at all.
     fn perhaps_no_http2(&self, error: &h2::Error, unanswered: Error) -> Error {
+        if !self.by_prior_knowledge {
+            return unanswered;
+        }
         match unanswered {
             Error::Protocol(what) if error.is_go_away() && !error.is_remote() => Error::Protocol(format!(
                 "{what}; if it speaks HTTP/1.1 alone, or HTTP/2 with TLS alone, `http_version: 2` is wrong for this url"
