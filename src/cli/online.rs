@@ -1,22 +1,21 @@
 //! `sidekey check --online`: what only the network can say of a config.
 //!
 //! Each token is fetched once, however many services share it, and each service is shaken hands with. No request is sent
-//! to one, but for an `OPTIONS` without a credential to those that ask for a client certificate: some shake hands whatever
-//! they are shown, and refuse it with a status.
+//! to one, but for an `OPTIONS` without a credential where a handshake does not tell enough: to those that ask for a client
+//! certificate (some shake hands whatever they are shown, and refuse it with a status), that are asked for two names, or that
+//! are spoken to without TLS.
 
 use std::collections::HashSet;
 use std::io;
 use std::panic;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use http::uri::{Authority, PathAndQuery};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, spawn_local};
 
 use super::token::spell;
-use crate::clock::rfc3339;
 use crate::code::Code;
 use crate::config::{Report, Span};
 use crate::credential::Slot;
@@ -24,7 +23,7 @@ use crate::credential::oauth2::{ObtainError, Obtained};
 use crate::server::worker::runtime_of_one_thread;
 use crate::snapshot::{Service, Snapshot};
 use crate::tls::ClientCertificate;
-use crate::transport::{self, Connector, ProbeResult, Probed};
+use crate::transport::{self, Connector, Objection, ProbeResult, Probed};
 
 /// Tries every service; what fails is reported at its key. Returns a line for each that is well.
 ///
@@ -52,8 +51,8 @@ struct Tried {
 /// What came of going there.
 struct Visit {
     probed: Probed,
-    /// How our client certificate was refused once hands were shaken.
-    refusal: Option<String>,
+    /// What is wrong though there is a connection.
+    objection: Option<Objection>,
 }
 
 type TriedToken = Result<Obtained, ObtainError>;
@@ -74,7 +73,8 @@ async fn try_all(snapshot: &Snapshot) -> Vec<Tried> {
         .iter()
         .map(|service| {
             let connector = service.identities.first().upstream.connector().clone();
-            spawn(&permits, visit(connector, service.authority.clone(), base(service)))
+            let has_two_names = service.misdirection.is_some();
+            spawn(&permits, visit(connector, service.authority.clone(), base(service), has_two_names))
         })
         .collect();
 
@@ -90,14 +90,15 @@ async fn try_all(snapshot: &Snapshot) -> Vec<Tried> {
     tried
 }
 
-async fn visit(connector: Connector, authority: Authority, target: PathAndQuery) -> Visit {
+async fn visit(connector: Connector, authority: Authority, target: PathAndQuery, has_two_names: bool) -> Visit {
     let probed = connector.probe().await;
     let is_asked = probed.client_certificate != ClientCertificate::NotAskedFor;
-    let refusal = match &probed.outcome {
-        Ok(_) if is_asked => connector.refusal_by_status(&authority, target).await,
+    let may_object = is_asked || has_two_names || !connector.has_tls();
+    let objection = match &probed.outcome {
+        Ok(_) if may_object => connector.objection(&authority, target).await,
         _ => None,
     };
-    Visit { probed, refusal }
+    Visit { probed, objection }
 }
 
 /// The path that all requests to a service begin with.
@@ -152,12 +153,10 @@ impl Tried {
             }
         }
         let client_certificate = self.visit.probed.client_certificate;
-        match (&self.visit.probed.outcome, &self.visit.refusal) {
-            (Ok(_), Some(refusal)) => {
-                let why = client_certificate.why_refused().unwrap_or_default();
-                report
-                    .error(place, format!("`{name}`: {refusal}; {why}"))
-                    .help(help_for_certificate(client_certificate).unwrap_or_default());
+        match (&self.visit.probed.outcome, &self.visit.objection) {
+            (Ok(_), Some(objection)) => {
+                let (what, help) = objected(objection, service, client_certificate);
+                report.error(place, format!("`{name}`: {what}")).help(help);
             }
             (Ok(found), None) => {
                 warn_of_certificate(service, client_certificate, place, report);
@@ -171,6 +170,25 @@ impl Tried {
         (well.len() == self.tokens.len() + 1).then(|| format!("{name}: {}", well.join(", ")))
     }
 }
+
+/// What is wrong though there is a connection, and what to do about it.
+fn objected(objection: &Objection, service: &Service, seen: ClientCertificate) -> (String, String) {
+    match objection {
+        Objection::Certificate(refusal) => {
+            let why = seen.why_refused().map(|why| format!("; {why}")).unwrap_or_default();
+            let help = help_for_certificate(seen).unwrap_or("ask its owner which client certificates it accepts");
+            (format!("{refusal}{why}"), help.to_owned())
+        }
+        Objection::Misdirected(answer) => match &service.misdirection {
+            Some(names) => (names.to_string(), "check `host_header` and `tls.server_name`".to_owned()),
+            None => (answer.clone(), "ask its owner under which name it answers".to_owned()),
+        },
+        Objection::WantsTls(answer) => (answer.clone(), CHECK_SCHEME.to_owned()),
+        Objection::NoHttp(error) => (error.to_string(), CHECK_SCHEME.to_owned()),
+    }
+}
+
+const CHECK_SCHEME: &str = "check whether `url` should start with https://, and `http_version`";
 
 fn welcome(found: &ProbeResult, client_certificate: ClientCertificate) -> String {
     let shown = match client_certificate {
@@ -210,18 +228,12 @@ fn help_for(error: &transport::Error, client_certificate: ClientCertificate) -> 
     if let transport::Error::Proxy { .. } = error {
         return "check `outbound_proxy`, or `HTTPS_PROXY` and `NO_PROXY` in the environment".to_owned();
     }
+    if let Some(help) = error.help_for_certificate() {
+        return help;
+    }
     let help = match error.code() {
         Code::DnsError | Code::DnsTimeout => "check the host of `url`, and that this machine can look it up",
         Code::ConnectionRefused | Code::ConnectionTimeout => "check that it is up, and host and port of `url`",
-        Code::TlsCertificateError if error.to_string().contains("clock") => {
-            return format!(
-                "this machine's clock says {}; if that is right, its owner must renew it",
-                rfc3339(SystemTime::now())
-            );
-        }
-        Code::TlsCertificateError => {
-            "check `tls`: the authorities in `ca`, and `server_name` (and `host_header`, where the service goes by `Host` too)"
-        }
         Code::TlsAlertReceived => {
             help_for_certificate(client_certificate).unwrap_or("ask its owner: the service's log says what it minds")
         }

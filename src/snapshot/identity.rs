@@ -13,7 +13,7 @@ use super::service::same_certificate;
 use crate::config::{self, Inputs, Report, Scheme};
 use crate::credential::{Credential, FirstTokenLimiter, Material, Owned, Slot, Slots, TlsCache};
 use crate::name::{CertificateName, ServiceName};
-use crate::tls::{Certificate, ClientTls};
+use crate::tls::{Certificate, ClientTls, TlsOrigin, TlsPlace};
 use crate::transport::ProxySelector;
 use crate::upstream::Upstream;
 
@@ -313,7 +313,8 @@ fn compile_upstream(
     let presented = certificate.map(|certificate| certificate.leaf.sha256);
     let compile = |report| {
         let (tls, host) = (service.tls.as_ref(), &url.value.authority.host);
-        ClientTls::compile(tls, host, certificate, service.http_version, url.span, inputs, report)
+        let place = TlsPlace { url: url.span, origin: TlsOrigin::Service };
+        ClientTls::compile(tls, host, certificate, service.http_version, place, inputs, report)
     };
     let tls = match url.value.scheme {
         Scheme::Http => None,

@@ -6,51 +6,55 @@
 use rustls::AlertDescription;
 
 use super::fitness::CertificateDefect;
-use super::handshake::ClientCertificate;
+use super::handshake::{ClientCertificate, IssuerListing};
+use super::origin::TlsOrigin;
 
 /// The whole sentence.
-pub(super) fn text(alert: AlertDescription, seen: ClientCertificate) -> String {
+pub(super) fn text(alert: AlertDescription, seen: ClientCertificate, origin: TlsOrigin) -> String {
     let name = name(alert);
-    match advice(alert, seen) {
+    match advice(alert, seen, origin) {
         Some(advice) => format!("the service ended it with the TLS alert {name}: {advice}"),
         None => format!("the service ended it with the TLS alert {name}"),
     }
 }
 
 /// Why it may have closed the connection without an alert: a guess, as it may have closed it for any other reason.
-pub(super) fn silence(seen: ClientCertificate) -> Option<String> {
+pub(super) fn silence(seen: ClientCertificate, origin: TlsOrigin) -> Option<String> {
     match seen {
-        ClientCertificate::NoneLinked => Some(PERHAPS_LINKED.to_owned()),
+        ClientCertificate::NoneLinked => Some(told_of_none(PERHAPS_WANTED, origin)),
         ClientCertificate::NoneFits => Some(PERHAPS_FITS.to_owned()),
-        seen => refusal(seen),
+        seen => refusal(seen, origin),
     }
 }
 
 /// Why it refused us, where it says that the certificate or its absence is the reason, and no more.
-pub(super) fn refusal(seen: ClientCertificate) -> Option<String> {
+pub(super) fn refusal(seen: ClientCertificate, origin: TlsOrigin) -> Option<String> {
     match seen {
         ClientCertificate::NotAskedFor | ClientCertificate::OfSession => None,
-        ClientCertificate::NoneLinked => Some(NONE_LINKED.to_owned()),
+        ClientCertificate::NoneLinked => Some(told_of_none(WANTED, origin)),
         ClientCertificate::NoneFits => Some(NONE_FITS.to_owned()),
-        ClientCertificate::Shown { issuer_is_listed, defect } => {
-            let known = known_of(issuer_is_listed, defect).unwrap_or_else(|| format!(": {MAY_NOT_BE_TRUSTED}"));
+        ClientCertificate::Shown { issuer, defect } => {
+            let known = known_of(issuer, defect).unwrap_or_else(|| format!(": {MAY_NOT_BE_TRUSTED}"));
             Some(format!("our client certificate was shown before{known}"))
         }
     }
 }
 
-fn advice(alert: AlertDescription, seen: ClientCertificate) -> Option<String> {
+fn advice(alert: AlertDescription, seen: ClientCertificate, origin: TlsOrigin) -> Option<String> {
     use AlertDescription as A;
-    if let Some(about_us) = about_our_certificate(alert, seen) {
+    if let Some(about_us) = about_our_certificate(alert, seen, origin) {
         return Some(about_us);
     }
     let advice = match alert {
         A::HandshakeFailure => "no cipher suite, key exchange or signature scheme is common to both sides",
-        A::ProtocolVersion => "it speaks none of the TLS versions that `tls.min_version` allows",
-        A::UnrecognisedName => {
-            "it serves no such name; see `tls.server_name` (and `host_header`, where it goes by `Host` too)"
+        A::ProtocolVersion => {
+            return Some(format!("it speaks none of the TLS versions that {} allows", origin.tls("min_version")));
         }
-        A::NoApplicationProtocol => "it speaks none of the HTTP versions offered; see `http_version`",
+        A::UnrecognisedName => return Some(format!("it serves no such name; see {}", origin.another_name())),
+        A::NoApplicationProtocol => {
+            let see = origin.http_version().map(|key| format!("; see {key}")).unwrap_or_default();
+            return Some(format!("it speaks none of the HTTP versions offered{see}"));
+        }
         A::InternalError => "something failed on its side; its log knows more",
         _ => return None,
     };
@@ -90,30 +94,32 @@ fn topic(alert: AlertDescription) -> AlertTopic {
 }
 
 /// What the alert says of our client certificate, if that can be what it is about.
-fn about_our_certificate(alert: AlertDescription, seen: ClientCertificate) -> Option<String> {
+fn about_our_certificate(alert: AlertDescription, seen: ClientCertificate, origin: TlsOrigin) -> Option<String> {
     let text = match (seen, topic(alert)) {
         (_, AlertTopic::Else)
         | (ClientCertificate::OfSession, _)
         | (ClientCertificate::NotAskedFor, AlertTopic::Perhaps) => return None,
-        (ClientCertificate::NotAskedFor, AlertTopic::Certificate) => NOT_ASKED_FOR,
-        (ClientCertificate::NoneLinked, AlertTopic::Perhaps) if alert != AlertDescription::HandshakeFailure => {
-            PERHAPS_LINKED
+        (ClientCertificate::NotAskedFor, AlertTopic::Certificate) => {
+            return Some(format!("{NOT_ASKED_FOR} ({})", origin.another_name()));
         }
-        (ClientCertificate::NoneLinked, _) => NONE_LINKED,
+        (ClientCertificate::NoneLinked, AlertTopic::Perhaps) if alert != AlertDescription::HandshakeFailure => {
+            return Some(told_of_none(PERHAPS_WANTED, origin));
+        }
+        (ClientCertificate::NoneLinked, _) => return Some(told_of_none(WANTED, origin)),
         (ClientCertificate::NoneFits, AlertTopic::Perhaps) if alert != AlertDescription::HandshakeFailure => {
             PERHAPS_FITS
         }
         (ClientCertificate::NoneFits, _) => NONE_FITS,
-        (ClientCertificate::Shown { issuer_is_listed, defect }, _) => return shown(alert, issuer_is_listed, defect),
+        (ClientCertificate::Shown { issuer, defect }, _) => return shown(alert, issuer, defect),
     };
     Some(text.to_owned())
 }
 
-fn shown(alert: AlertDescription, issuer_is_listed: bool, defect: Option<CertificateDefect>) -> Option<String> {
+fn shown(alert: AlertDescription, issuer: IssuerListing, defect: Option<CertificateDefect>) -> Option<String> {
     use AlertDescription as A;
     // What is plainly said comes before what we know of the certificate, and that before what programs may mean.
     let said = match alert {
-        A::UnknownCA if issuer_is_listed => {
+        A::UnknownCA if issuer == IssuerListing::Listed => {
             "it does not know the CA of our client certificate; send the whole chain, or have the CA added there"
         }
         A::CertificateExpired if defect != Some(CertificateDefect::Expired) => {
@@ -123,7 +129,7 @@ fn shown(alert: AlertDescription, issuer_is_listed: bool, defect: Option<Certifi
         A::CertificateRevoked => "it takes our client certificate for revoked",
         A::CertificateRequired | A::NoCertificate => "it wants a client certificate, and takes the one shown for none",
         _ => {
-            return known_of(issuer_is_listed, relevant(alert, defect))
+            return known_of(issuer, relevant(alert, defect))
                 .map_or_else(|| vague(alert), |known| Some(format!("our client certificate was shown{known}")));
         }
     };
@@ -146,15 +152,21 @@ fn relevant(alert: AlertDescription, defect: Option<CertificateDefect>) -> Optio
 }
 
 /// What is known to be wrong with the certificate, as it goes on after "our client certificate was shown".
-fn known_of(issuer_is_listed: bool, defect: Option<CertificateDefect>) -> Option<String> {
-    const UNLISTED: &str = "its issuer is none of the CAs that the service names: link a certificate of one of them, or have \
-         the CA added there";
-    match (issuer_is_listed, defect) {
-        (true, None) => None,
-        (true, Some(defect)) => Some(format!(" and {}; {}", defect.clause(), defect.remedy())),
-        (false, None) => Some(format!(", but {UNLISTED}")),
-        (false, Some(defect)) => Some(format!(" and {}, and {UNLISTED}", defect.clause())),
-    }
+fn known_of(issuer: IssuerListing, defect: Option<CertificateDefect>) -> Option<String> {
+    const UNLISTED: &str = "its issuer is none of the CAs that the service names: ";
+    const MEND: &str = "link a certificate of one of them, or have the CA added there";
+    const COMPLETE: &str = "append the intermediate certificates to its file if they are missing there, ";
+    let unlisted = match issuer {
+        IssuerListing::Listed => {
+            return defect.map(|defect| format!(" and {}; {}", defect.clause(), defect.remedy()));
+        }
+        IssuerListing::Unlisted => format!("{UNLISTED}{MEND}"),
+        IssuerListing::BeyondTheChain => format!("{UNLISTED}{COMPLETE}{MEND}"),
+    };
+    Some(match defect {
+        None => format!(", but {unlisted}"),
+        Some(defect) => format!(" and {}, and {unlisted}", defect.clause()),
+    })
 }
 
 /// What programs may mean by an alert where nothing is known to be wrong.
@@ -204,23 +216,42 @@ fn name(alert: AlertDescription) -> String {
     name
 }
 
-const NONE_LINKED: &str = "it wants a client certificate; link one with `certificate`";
-const PERHAPS_LINKED: &str =
-    "it asked for a client certificate and got none, so perhaps it wants one; link one with `certificate`";
+fn told_of_none(what: &str, origin: TlsOrigin) -> String {
+    format!("{what}; {}", origin.link_one())
+}
+
+const WANTED: &str = "it wants a client certificate";
+const PERHAPS_WANTED: &str = "it asked for a client certificate and got none, so perhaps it wants one";
 const NONE_FITS: &str = "it wants a client certificate, and the linked one was not shown: the service lists no signature \
      scheme of its key's kind; link one with an RSA or a P-256 key";
 const PERHAPS_FITS: &str = "it asked for a client certificate, and the linked one was not shown: the service lists no \
      signature scheme of its key's kind; link one with an RSA or a P-256 key";
 /// Where we can see nothing wrong with it ourselves.
 const MAY_NOT_BE_TRUSTED: &str = "its CA may not be trusted there, or it may be revoked or have no access";
-const NOT_ASKED_FOR: &str = "it asked for no client certificate, so none was shown; it may ask only under another name \
-     (`tls.server_name`, and `host_header` where it goes by `Host` too)";
+const NOT_ASKED_FOR: &str = "it asked for no client certificate, so none was shown; it may ask only under another name";
 
 #[cfg(test)]
 mod tests {
     use AlertDescription as A;
 
     use super::*;
+
+    /// Of a service, as all of this but what names a key.
+    fn text(alert: A, seen: ClientCertificate) -> String {
+        super::text(alert, seen, TlsOrigin::Service)
+    }
+
+    fn silence(seen: ClientCertificate) -> Option<String> {
+        super::silence(seen, TlsOrigin::Service)
+    }
+
+    fn refusal(seen: ClientCertificate) -> Option<String> {
+        super::refusal(seen, TlsOrigin::Service)
+    }
+
+    const NONE_LINKED: &str = "it wants a client certificate; link one with `certificate`";
+    const PERHAPS_LINKED: &str =
+        "it asked for a client certificate and got none, so perhaps it wants one; link one with `certificate`";
 
     #[track_caller]
     fn check_name(alert: A, expected: &str) {
@@ -238,7 +269,7 @@ mod tests {
     }
 
     /// Shown, and nothing is known to be wrong with it.
-    const SHOWN: ClientCertificate = ClientCertificate::Shown { issuer_is_listed: true, defect: None };
+    const SHOWN: ClientCertificate = ClientCertificate::Shown { issuer: IssuerListing::Listed, defect: None };
 
     const NOT_SHOWN: [ClientCertificate; 4] = [
         ClientCertificate::NotAskedFor,
@@ -304,8 +335,9 @@ mod tests {
 
     #[test]
     fn what_is_known_of_a_certificate_goes_on_as_a_sentence() {
-        let told = |issuer_is_listed, defect| {
-            silence(ClientCertificate::Shown { issuer_is_listed, defect }).expect("an advice")
+        let told = |is_listed, defect| {
+            let issuer = if is_listed { IssuerListing::Listed } else { IssuerListing::Unlisted };
+            silence(ClientCertificate::Shown { issuer, defect }).expect("an advice")
         };
         let start = "our client certificate was shown before";
         let unlisted = "its issuer is none of the CAs that the service names: link a certificate of one of them, or have the CA added there";
@@ -317,6 +349,33 @@ mod tests {
         );
         assert_eq!(told(false, None), format!("{start}, but {unlisted}"));
         assert_eq!(told(false, Some(CertificateDefect::Expired)), format!("{start} and has expired, and {unlisted}"));
+    }
+
+    #[test]
+    fn the_keys_that_are_named_are_those_of_the_endpoint() {
+        let told = |alert, seen, shows_none| super::text(alert, seen, TlsOrigin::TokenEndpoint { shows_none });
+
+        let none = told(A::CertificateRequired, ClientCertificate::NoneLinked, true);
+        assert!(none.ends_with("`auth.certificate: none` keeps it from being shown: name one with `auth.certificate`"));
+        let none = told(A::CertificateRequired, ClientCertificate::NoneLinked, false);
+        assert!(none.ends_with("link one with `certificate`, or for the token endpoint alone with `auth.certificate`"));
+        for alert in all() {
+            for seen in NOT_SHOWN.into_iter().chain([SHOWN]) {
+                let text = told(alert, seen, false);
+                assert!(!["`tls.", "host_header", "http_version"].iter().any(|key| text.contains(key)), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_chain_that_may_lack_its_intermediates_is_told_first() {
+        let of = |issuer| silence(ClientCertificate::Shown { issuer, defect: None }).expect("an advice");
+
+        assert!(of(IssuerListing::BeyondTheChain).contains(
+            "its issuer is none of the CAs that the service names: append the intermediate certificates to its file if they \
+             are missing there, link a certificate of one of them"
+        ));
+        assert!(of(IssuerListing::Unlisted).contains("the service names: link a certificate of one of them"));
     }
 
     #[test]
@@ -342,7 +401,7 @@ mod tests {
 
     #[test]
     fn an_issuer_that_the_service_does_not_name_is_told() {
-        let seen = ClientCertificate::Shown { issuer_is_listed: false, defect: None };
+        let seen = ClientCertificate::Shown { issuer: IssuerListing::Unlisted, defect: None };
 
         for alert in [A::UnknownCA, A::BadCertificate, A::CertificateUnknown, A::AccessDenied] {
             let text = text(alert, seen);
@@ -355,7 +414,7 @@ mod tests {
     fn a_defect_that_we_see_ourselves_is_named_where_the_alert_can_be_about_it() {
         use CertificateDefect as D;
         let told = |alert, defect| {
-            text(alert, ClientCertificate::Shown { issuer_is_listed: true, defect: Some(defect) })
+            text(alert, ClientCertificate::Shown { issuer: IssuerListing::Listed, defect: Some(defect) })
                 .contains(defect.clause())
         };
 
@@ -371,7 +430,8 @@ mod tests {
             for alert in [A::UnknownCA, A::CertificateRevoked, A::IllegalParameter, A::ProtocolVersion] {
                 assert!(!told(alert, defect), "{alert:?} {defect:?}");
             }
-            let silent = silence(ClientCertificate::Shown { issuer_is_listed: true, defect: Some(defect) }).unwrap();
+            let silent =
+                silence(ClientCertificate::Shown { issuer: IssuerListing::Listed, defect: Some(defect) }).unwrap();
             assert!(silent.contains(defect.clause()), "{silent}");
         }
         assert!(text(A::CertificateExpired, SHOWN).contains("which it is not by the clock here"));

@@ -1,23 +1,20 @@
 //! How a TLS connection fails, in words that say whose turn it is to act.
 
 use std::io;
-use std::net::IpAddr;
-use std::time::{Duration, SystemTime};
 
-use rustls::{CertificateError, Error, InvalidMessage};
-use rustls_pki_types::UnixTime;
+use rustls::{Error, InvalidMessage, PeerIncompatible};
 
 use super::alert;
 use super::handshake::Observation;
-use crate::clock::rfc3339;
-use crate::legible::{excerpt, legible};
+use super::origin::TlsOrigin;
+use super::server_certificate::ServerCertificateError;
 
 /// Why a TLS connection failed: what our side refused, what the other side refused, what is no TLS, and the rest.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsFailure {
     /// The service's certificate did not pass.
     #[error("{0}")]
-    Certificate(String),
+    Certificate(ServerCertificateError),
     /// The other side ended it with an alert, named in the text (RFC 8446 §6).
     #[error("{0}")]
     Alert(String),
@@ -65,14 +62,15 @@ impl TlsFailure {
 
     fn sorted(error: &Error, seen: &Observation) -> Self {
         match error {
-            // Its names are a stranger's words, whatever the error makes of them.
-            Error::InvalidCertificate(error) => {
-                Self::Certificate(certificate(error, seen).chars().flat_map(legible).collect())
-            }
-            Error::NoCertificatesPresented => Self::Certificate("the service showed no certificate".to_owned()),
-            Error::AlertReceived(alert) => Self::Alert(alert::text(*alert, seen.client_certificate)),
+            Error::InvalidCertificate(_) => Self::Certificate(match &seen.untrusted {
+                Some(why) => ServerCertificateError::clone(why),
+                None => ServerCertificateError::unseen(seen.origin),
+            }),
+            Error::NoCertificatesPresented => Self::Certificate(ServerCertificateError::absent(seen.origin)),
+            Error::AlertReceived(alert) => Self::Alert(alert::text(*alert, seen.client_certificate, seen.origin)),
             Error::InvalidMessage(message) => Self::Protocol(no_tls(message)),
-            Error::PeerIncompatible(reason) => Self::Protocol(format!("no common ground for TLS: {reason:?}")),
+            Error::PeerIncompatible(reason) => Self::Protocol(incompatible(reason, seen.origin)),
+            Error::PeerMisbehaved(_) => Self::Protocol(AGAINST_THE_RULES.to_owned()),
             error => Self::Protocol(error.to_string()),
         }
     }
@@ -94,57 +92,16 @@ impl TlsFailure {
 )]
 pub(crate) struct Renegotiation;
 
-fn certificate(error: &CertificateError, seen: &Observation) -> String {
-    match error {
-        CertificateError::UnknownIssuer => match &seen.missing {
-            Some(missing) => missing.to_string(),
-            None => "the service's certificate comes from a CA that is not trusted here; name that CA in `tls.ca`"
-                .to_owned(),
-        },
-        CertificateError::NotValidForNameContext { expected, presented } if presented.is_empty() => format!(
-            "the service's certificate has no subjectAltName, and a common name counts for nothing (RFC 9525 §2); it has to \
-             be issued anew, with {} as a subjectAltName",
-            expected.to_str(),
-        ),
-        CertificateError::NotValidForNameContext { expected, presented } => format!(
-            "the service's certificate is for {}, not for {}; if that is meant, say so with `tls.server_name` (and \
-             `host_header`, where a service goes by `Host` too)",
-            shortened(presented),
-            expected.to_str(),
-        ),
-        CertificateError::ExpiredContext { not_after, .. } => {
-            format!("the service's certificate expired at {}; or the clock here is wrong", time(*not_after))
+fn incompatible(reason: &PeerIncompatible, origin: TlsOrigin) -> String {
+    match reason {
+        PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig => {
+            format!("it speaks none of the TLS versions that {} allows", origin.tls("min_version"))
         }
-        CertificateError::NotValidYetContext { not_before, .. } => {
-            format!("the service's certificate is not valid before {}; or the clock here is wrong", time(*not_before))
+        PeerIncompatible::ServerDoesNotSupportTls12Or13 | PeerIncompatible::Tls12NotOffered => {
+            "it speaks neither TLS 1.2 nor TLS 1.3".to_owned()
         }
-        CertificateError::Other(other) => format!("the service's certificate is refused: {}", other.0),
-        error => format!("the service's certificate is refused: {error}"),
+        _ => "no cipher suite, key exchange or signature scheme of TLS is common to both sides".to_owned(),
     }
-}
-
-/// The names of a certificate, of which there may be hundreds.
-fn shortened(names: &[String]) -> String {
-    let mut shown: Vec<_> = names.iter().take(MOST_NAMES).map(|name| bare(name)).collect();
-    match names.len() {
-        0 => return "no name".to_owned(),
-        all if all > MOST_NAMES => shown.push(format!("{} more", all - MOST_NAMES)),
-        _ => {}
-    }
-    shown.join(", ")
-}
-
-/// webpki names the kind too, and spells addresses its own way: `DnsName("localhost")`, `IpAddress(0::1)`.
-fn bare(name: &str) -> String {
-    let inside = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(name);
-    match inside.parse::<IpAddr>() {
-        Ok(address) => address.to_string(),
-        Err(_) => excerpt(inside.trim_matches('"')).into_owned(),
-    }
-}
-
-fn time(time: UnixTime) -> String {
-    rfc3339(SystemTime::UNIX_EPOCH + Duration::from_secs(time.as_secs()))
 }
 
 fn no_tls(message: &InvalidMessage) -> String {
@@ -152,11 +109,11 @@ fn no_tls(message: &InvalidMessage) -> String {
         InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion => {
             "what came back is no TLS; if this port speaks plain HTTP, its url begins with http://".to_owned()
         }
-        message => format!("what came back is no valid TLS: {message:?}"),
+        _ => AGAINST_THE_RULES.to_owned(),
     }
 }
 
-const MOST_NAMES: usize = 5;
+const AGAINST_THE_RULES: &str = "what came back is no valid TLS (RFC 8446)";
 
 /// What is said of a connection that ends without the goodbye of TLS.
 pub(crate) const SILENT_END: &str = "it closed the connection without a word";
@@ -179,14 +136,5 @@ mod tests {
 
         assert!(matches!(found, Some(TlsFailure::Alert(text)) if text.contains("certificate_required")));
         assert!(TlsFailure::within(&io::Error::other("no TLS at all"), &Observation::default()).is_none());
-    }
-
-    #[test]
-    fn a_certificate_of_many_names_is_not_quoted_whole() {
-        let names: Vec<_> = (0..7).map(|number| format!("DnsName(\"host{number}\")")).collect();
-
-        assert_eq!(shortened(&names), "host0, host1, host2, host3, host4, 2 more");
-        assert_eq!(shortened(&["IpAddress(127.0.0.1)".to_owned()]), "127.0.0.1");
-        assert_eq!(shortened(&[]), "no name");
     }
 }

@@ -21,7 +21,9 @@ use rustls_pki_types::ServerName;
 
 use super::alert;
 use super::fitness::{CertificateDefect, Fitness};
-use super::leaf::raw_issuer;
+use super::leaf::{is_self_issued, raw_issuer};
+use super::origin::TlsOrigin;
+use super::server_certificate::ServerCertificateError;
 
 /// What was seen of one handshake.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,14 +31,16 @@ pub(crate) struct Observation {
     pub(crate) client_certificate: ClientCertificate,
     /// Whether there was a session to resume.
     pub(crate) session_offered: bool,
-    /// What the chain of the service's certificate lacks, where nobody here vouches for it.
-    pub(super) missing: Option<Arc<str>>,
+    /// Why the service's certificate did not pass.
+    pub(super) untrusted: Option<Box<ServerCertificateError>>,
+    /// Whose keys of the config it is made with.
+    pub(super) origin: TlsOrigin,
 }
 
 impl Observation {
     /// Why the service may have closed the connection without an alert.
     pub(crate) fn why_silent(&self) -> Option<String> {
-        alert::silence(self.client_certificate)
+        alert::silence(self.client_certificate, self.origin)
     }
 }
 
@@ -55,11 +59,21 @@ pub(crate) enum ClientCertificate {
     NoneFits,
     /// It was shown.
     Shown {
-        /// `false`: the service names CAs that it takes certificates of, and none of them issued ours.
-        issuer_is_listed: bool,
+        issuer: IssuerListing,
         /// What is wrong with it whoever looks.
         defect: Option<CertificateDefect>,
     },
+}
+
+/// Whether the service takes certificates of the CA that issued ours, by the names of CAs that it sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IssuerListing {
+    /// It names it, or none at all.
+    Listed,
+    /// It names others, and our chain goes up to its root.
+    Unlisted,
+    /// It names others; our chain stops below its root, so that it may lack what leads to one of those.
+    BeyondTheChain,
 }
 
 impl ClientCertificate {
@@ -76,7 +90,7 @@ impl ClientCertificate {
 
     /// Why a service may refuse us that says no more than that it minds the certificate, or its absence.
     pub(crate) fn why_refused(self) -> Option<String> {
-        alert::refusal(self)
+        alert::refusal(self, TlsOrigin::Service)
     }
 }
 
@@ -84,10 +98,10 @@ thread_local! {
     static SEEN: Cell<Option<Observation>> = const { Cell::new(None) };
 }
 
-/// Runs a handshake, and says what was seen of it.
-pub(crate) async fn observed<F: Future>(handshake: F) -> (F::Output, Observation) {
+/// Runs a handshake of an endpoint that was configured there, and says what was seen of it.
+pub(crate) async fn observed<F: Future>(origin: TlsOrigin, handshake: F) -> (F::Output, Observation) {
     let mut handshake = pin!(handshake);
-    let mut seen = Observation::default();
+    let mut seen = Observation { origin, ..Observation::default() };
     let outcome = poll_fn(|cx| {
         // Others may have been polled since, on this thread; or this one on another.
         SEEN.set(Some(std::mem::take(&mut seen)));
@@ -125,11 +139,15 @@ impl LinkedCertificate {
             return ClientCertificate::NoneFits;
         }
         let is_listed = |issuer: &[u8]| authorities.contains(&issuer);
-        let is_any_listed = certificate.cert.iter().filter_map(|of| raw_issuer(of)).any(is_listed);
-        ClientCertificate::Shown {
-            issuer_is_listed: authorities.is_empty() || is_any_listed,
-            defect: self.fitness.and_then(|fitness| fitness.defect(SystemTime::now())),
-        }
+        let issuer = if authorities.is_empty() || certificate.cert.iter().filter_map(|of| raw_issuer(of)).any(is_listed)
+        {
+            IssuerListing::Listed
+        } else if certificate.cert.last().is_none_or(|last| is_self_issued(last)) {
+            IssuerListing::Unlisted
+        } else {
+            IssuerListing::BeyondTheChain
+        };
+        ClientCertificate::Shown { issuer, defect: self.fitness.and_then(|fitness| fitness.defect(SystemTime::now())) }
     }
 }
 

@@ -66,6 +66,12 @@ pub(super) fn raw_issuer(der: &[u8]) -> Option<&[u8]> {
     Some(certificate.tbs_certificate.issuer.as_raw())
 }
 
+/// Whether a certificate names itself as its issuer; one that is damaged names nobody.
+pub(super) fn is_self_issued(der: &[u8]) -> bool {
+    let read = parse_x509_certificate(der);
+    read.is_ok_and(|(_, certificate)| certificate.subject().as_raw() == certificate.issuer().as_raw())
+}
+
 /// The number without the zero that DER puts before a first bit that is set.
 fn serial(bytes: &[u8]) -> String {
     let number = match bytes {

@@ -7,9 +7,13 @@
 mod alert;
 mod certificate;
 mod certificate_error;
+mod chain;
+#[cfg(test)]
+mod chains;
 mod distinguished;
 mod failure;
 mod fitness;
+mod flaw;
 mod foreign;
 mod handshake;
 mod issuers;
@@ -18,8 +22,11 @@ mod kind;
 mod leaf;
 #[cfg(test)]
 mod openssl;
+mod origin;
 mod pem;
 mod pkcs12;
+mod server_certificate;
+mod signature;
 mod system;
 #[cfg(test)]
 mod tests;
@@ -37,8 +44,12 @@ use rustls_pki_types::{InvalidDnsNameError, ServerName};
 
 pub(crate) use certificate::{Certificate, Leaf};
 pub(crate) use failure::{Renegotiation, SILENT_END, TlsFailure};
+#[cfg(test)]
+pub(crate) use handshake::IssuerListing;
 pub(crate) use handshake::{ClientCertificate, Observation, observed};
 pub(crate) use key::compile as private_key;
+pub(crate) use origin::TlsOrigin;
+pub(crate) use server_certificate::ServerCertificateError;
 
 use self::handshake::{LinkedCertificate, Sessions};
 use self::trust::TrustAnchors;
@@ -51,6 +62,8 @@ use crate::digest::Digest;
 pub(crate) struct ClientTls {
     pub(crate) config: Arc<ClientConfig>,
     pub(crate) server_name: ServerName<'static>,
+    /// Whose keys of the config made it, for what is told of a failure.
+    pub(crate) origin: TlsOrigin,
     sessions: Arc<Sessions>,
     /// SHA-256 over everything that made it: roots, name, versions, pins, ALPN, the certificate's chain.
     /// Two with the same fingerprint trust and present the same.
@@ -65,11 +78,19 @@ pub(crate) struct TlsTemplate {
     trust: Option<TrustAnchors>,
     certificate: Option<Arc<Certificate>>,
     version: HttpVersion,
+    origin: TlsOrigin,
+}
+
+/// Where an endpoint was configured.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TlsPlace {
+    /// Its URL, for errors that concern no key of `tls`.
+    pub(crate) url: Span,
+    pub(crate) origin: TlsOrigin,
 }
 
 impl ClientTls {
-    /// Builds it for the endpoint `host` (a name or an IP address, no brackets); `place` is where the endpoint's URL
-    /// was written, for errors that concern no key of `tls`.
+    /// Builds it for the endpoint `host` (a name or an IP address, no brackets).
     ///
     /// `None` without a word where no secrets are read: CA files are not read then.
     pub(crate) fn compile(
@@ -77,11 +98,11 @@ impl ClientTls {
         host: &str,
         certificate: Option<&Arc<Certificate>>,
         version: HttpVersion,
-        place: Span,
+        place: TlsPlace,
         inputs: &Inputs,
         report: &mut Report,
     ) -> Option<Self> {
-        let server_name = report_name(written.map(|written| &written.value), host, place, report);
+        let server_name = report_name(written.map(|written| &written.value), host, place.url, report);
         let nameless = TlsTemplate::compile(written, certificate, version, place, inputs, report);
         Some(nameless?.named(server_name?))
     }
@@ -89,7 +110,8 @@ impl ClientTls {
     /// One of another making, as it is.
     #[cfg(test)]
     pub(crate) fn made_of(config: ClientConfig, server_name: ServerName<'static>) -> Self {
-        Self { config: Arc::new(config), server_name, sessions: Arc::new(Sessions::new(1)), fingerprint: [0; 32] }
+        let (sessions, origin) = (Arc::new(Sessions::new(1)), TlsOrigin::Service);
+        Self { config: Arc::new(config), server_name, origin, sessions, fingerprint: [0; 32] }
     }
 
     /// The same with no session to resume: each handshake is a full one.
@@ -129,17 +151,17 @@ impl ClientTls {
         config.alpn_protocols = protocols(version);
         let sessions = Arc::new(Sessions::new(SESSIONS));
         config.resumption = Resumption::store(sessions.clone());
-        Self { config: Arc::new(config), server_name, sessions, fingerprint }
+        Self { config: Arc::new(config), server_name, origin: TlsOrigin::Service, sessions, fingerprint }
     }
 }
 
 impl TlsTemplate {
-    /// Builds it for endpoints of which one was written at `place`; as [`ClientTls::compile`] does.
+    /// Builds it for endpoints of which one was configured at `place`; as [`ClientTls::compile`] does.
     pub(crate) fn compile(
         written: Option<&At<config::Tls>>,
         certificate: Option<&Arc<Certificate>>,
         version: HttpVersion,
-        place: Span,
+        place: TlsPlace,
         inputs: &Inputs,
         report: &mut Report,
     ) -> Option<Self> {
@@ -150,9 +172,12 @@ impl TlsTemplate {
         if !inputs.reads_secrets() {
             return None;
         }
-        let trust =
-            if tls.danger_skip_verification { None } else { Some(TrustAnchors::compile(&tls, place, inputs, report)?) };
-        Some(Self { tls, trust, certificate: certificate.cloned(), version })
+        let trust = if tls.danger_skip_verification {
+            None
+        } else {
+            Some(TrustAnchors::compile(&tls, place.url, inputs, report)?)
+        };
+        Some(Self { tls, trust, certificate: certificate.cloned(), version, origin: place.origin })
     }
 
     /// For this host; `None`: its name is none that a certificate could be checked against.
@@ -161,7 +186,8 @@ impl TlsTemplate {
     }
 
     fn named(&self, server_name: ServerName<'static>) -> ClientTls {
-        ClientTls::new(&self.tls, self.trust.as_ref(), server_name, self.certificate.as_ref(), self.version)
+        let made = ClientTls::new(&self.tls, self.trust.as_ref(), server_name, self.certificate.as_ref(), self.version);
+        ClientTls { origin: self.origin, ..made }
     }
 }
 

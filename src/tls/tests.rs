@@ -98,7 +98,7 @@ async fn shake(client: &ClientTls, server: ServerConfig) -> Result<TlsStream<Dup
             stream.write_all(b"!").await.unwrap();
         }
     };
-    let ((answer, seen), ()) = tokio::join!(observed(first_byte(client, near)), server);
+    let ((answer, seen), ()) = tokio::join!(observed(TlsOrigin::Service, first_byte(client, near)), server);
     answer.map_err(|error| TlsFailure::of(error, &seen))
 }
 
@@ -112,7 +112,7 @@ async fn first_byte(client: &ClientTls, near: DuplexStream) -> std::io::Result<T
 #[track_caller]
 fn refused<T>(answer: Result<T, TlsFailure>) -> String {
     match answer.map(drop).unwrap_err() {
-        TlsFailure::Certificate(text) => text,
+        TlsFailure::Certificate(why) => why.to_string(),
         other => panic!("no certificate error: {other:?}"),
     }
 }
@@ -151,13 +151,18 @@ async fn a_service_of_another_ca_is_not_trusted() {
     assert_eq!(text, expected);
 }
 
+fn untrusted(chain: &[rustls_pki_types::CertificateDer<'_>], trust: &TrustAnchors) -> String {
+    let chain = server_certificate::Chain { leaf: &chain[0], others: &chain[1..], roots: Some(&trust.roots) };
+    ServerCertificateError::of(&rustls::CertificateError::UnknownIssuer, &chain, TlsOrigin::Service).to_string()
+}
+
 /// What is said of a chain from a leaf of `signed_by` on, with `sent` beside it, where `Another CA` is trusted.
 fn said_of(signed_by: &CertificateAuthority, sent: &[&CertificateAuthority]) -> String {
     let issued = signed_by.server().unwrap();
     let mut chain = vec![issued.certificate.clone()];
     chain.extend(sent.iter().map(|authority| authority.certificate().clone()));
     let trust = TrustAnchors::new(vec![CertificateAuthority::new("Another CA").unwrap().certificate().clone()], None);
-    issuers::missing(&chain[0], &chain[1..], &trust.roots).unwrap()
+    untrusted(&chain, &trust)
 }
 
 #[test]
@@ -173,7 +178,7 @@ fn the_issuer_that_is_missing_is_named() {
     assert!(said_of(&another, &[]).contains("a CA of that name is trusted here, but with another key"));
     let itself = private.certificate();
     let trust = TrustAnchors::new(vec![another.certificate().clone()], None);
-    assert!(issuers::missing(itself, &[], &trust.roots).unwrap().contains("is self-signed, CN=Private CA"));
+    assert!(untrusted(std::slice::from_ref(itself), &trust).contains("is self-signed, CN=Private CA"));
 }
 
 #[tokio::test]
@@ -326,7 +331,7 @@ async fn what_speaks_no_tls_is_told_from_what_breaks_off() {
             far.shutdown().await.unwrap();
             far
         };
-        let ((answer, seen), _far) = tokio::join!(observed(first_byte(&client, near)), server);
+        let ((answer, seen), _far) = tokio::join!(observed(TlsOrigin::Service, first_byte(&client, near)), server);
         TlsFailure::of(answer.map(drop).unwrap_err(), &seen)
     };
 
@@ -403,7 +408,8 @@ fn a_certificate_is_the_same_as_long_as_its_chain_is() {
 
 /// Compiles trust for `host`; what is said comes back as messages with their place.
 fn compile(tls: config::Tls, host: &str, secrets: Secrets) -> (Option<ClientTls>, Vec<String>) {
-    let (tls, url) = (At { value: tls, span: at(1) }, at(2));
+    let tls = At { value: tls, span: at(1) };
+    let url = TlsPlace { url: at(2), origin: TlsOrigin::Service };
     let (inputs, mut report) = (Inputs::new(secrets), Report::default());
 
     let client = ClientTls::compile(Some(&tls), host, None, HttpVersion::Auto, url, &inputs, &mut report);

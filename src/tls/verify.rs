@@ -13,9 +13,10 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, Signatu
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::handshake::note;
-use super::issuers;
 use super::leaf::{Leaf, public_key};
+use super::origin::TlsOrigin;
 use super::provider;
+use super::server_certificate::{Chain, PinMismatch, ServerCertificateError};
 use super::trust::TrustAnchors;
 use crate::digest::sha256;
 
@@ -76,12 +77,7 @@ impl Trusted {
         if self.trust.own.contains(&sha256(leaf)) {
             return check_itself(leaf, name, now);
         }
-        let checked = self.chain.verify_server_cert(leaf, intermediates, name, ocsp, now);
-        if let Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)) = checked {
-            let missing = issuers::missing(leaf, intermediates, &self.trust.roots);
-            note(|seen| seen.missing = missing.map(Arc::from));
-        }
-        checked.map(drop)
+        self.chain.verify_server_cert(leaf, intermediates, name, ocsp, now).map(drop)
     }
 }
 
@@ -104,11 +100,6 @@ fn unix_time(time: SystemTime) -> UnixTime {
     UnixTime::since_unix_epoch(time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
 }
 
-/// The service's key is none of those that were pinned.
-#[derive(Debug, thiserror::Error)]
-#[error("its key has the pin {0}, which is none of `pin_sha256`")]
-pub(super) struct PinMismatch(String);
-
 impl ServerCertVerifier for ServerVerifier {
     fn verify_server_cert(
         &self,
@@ -118,10 +109,15 @@ impl ServerCertVerifier for ServerVerifier {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if let Some(trusted) = &self.trusted {
-            trusted.check(leaf, intermediates, name, ocsp, now)?;
-        }
-        self.check_pin(leaf)?;
+        let checked = match &self.trusted {
+            Some(trusted) => trusted.check(leaf, intermediates, name, ocsp, now),
+            None => Ok(()),
+        };
+        checked.and_then(|()| Ok(self.check_pin(leaf)?)).inspect_err(|error| {
+            let roots = self.trusted.as_ref().map(|trusted| &*trusted.trust.roots);
+            let chain = Chain { leaf, others: intermediates, roots };
+            note_untrusted(error, |error, origin| ServerCertificateError::of(error, &chain, origin));
+        })?;
         Ok(ServerCertVerified::assertion())
     }
 
@@ -131,7 +127,9 @@ impl ServerCertVerifier for ServerVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signature, &self.algorithms)
+        verify_tls12_signature(message, certificate, signature, &self.algorithms).inspect_err(|error| {
+            note_untrusted(error, |error, origin| ServerCertificateError::of_handshake(error, certificate, origin));
+        })
     }
 
     fn verify_tls13_signature(
@@ -140,10 +138,19 @@ impl ServerCertVerifier for ServerVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.algorithms)
+        verify_tls13_signature(message, certificate, signature, &self.algorithms).inspect_err(|error| {
+            note_untrusted(error, |error, origin| ServerCertificateError::of_handshake(error, certificate, origin));
+        })
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
+    }
+}
+
+/// The chain is at hand only here; the error that comes back names a kind alone.
+fn note_untrusted(error: &Error, told: impl FnOnce(&CertificateError, TlsOrigin) -> ServerCertificateError) {
+    if let Error::InvalidCertificate(error) = error {
+        note(|seen| seen.untrusted = Some(Box::new(told(error, seen.origin))));
     }
 }

@@ -142,7 +142,7 @@ async fn shake_over<S: AsyncRead + AsyncWrite + Unpin>(
 ) -> Result<(TlsStream<Gathering<S>>, Observation), (TlsFailure, Observation)> {
     let connector = TlsConnector::from(tls.config.clone());
     let handshake = async { connector.connect(tls.server_name.clone(), Gathering(stream)).await };
-    match tls::observed(handshake).await {
+    match tls::observed(tls.origin, handshake).await {
         (Ok(stream), mut seen) => {
             if stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed) {
                 tls.session_was_resumed();

@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::code::Code;
-use crate::tls::TlsFailure;
+use crate::tls::{ServerCertificateError, TlsFailure};
 
 /// Why there is no connection, or no answer on it. `Clone`, as requests that wait for one connection share its failure.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -27,7 +27,7 @@ pub(crate) enum Error {
     Terminated(String),
     /// Our side does not trust the service's certificate.
     #[error("{0}")]
-    Certificate(String),
+    Certificate(Box<ServerCertificateError>),
     /// The service refused the handshake, maybe only after the request was written (TLS 1.3).
     #[error("{0}")]
     Alert(String),
@@ -88,6 +88,14 @@ impl Error {
             || matches!(self.code(), Code::TlsCertificateError | Code::TlsAlertReceived | Code::TlsProtocolError)
     }
 
+    /// What to do about a certificate that did not pass; `None`: that is not it.
+    pub(crate) fn help_for_certificate(&self) -> Option<String> {
+        match self {
+            Self::Certificate(why) => Some(why.help()),
+            _ => None,
+        }
+    }
+
     /// The body of an answer broke off on HTTP/2.
     pub(super) fn incomplete(error: &h2::Error) -> Self {
         if is_reset_by_us(error) {
@@ -114,7 +122,7 @@ impl Error {
 impl From<TlsFailure> for Error {
     fn from(failure: TlsFailure) -> Self {
         match failure {
-            TlsFailure::Certificate(text) => Self::Certificate(text),
+            TlsFailure::Certificate(why) => Self::Certificate(Box::new(why)),
             TlsFailure::Alert(text) => Self::Alert(text),
             TlsFailure::Protocol(text) => Self::Tls(text),
             TlsFailure::Io(error) => Self::Terminated(error.to_string()),
@@ -169,6 +177,9 @@ fn of_socket(error: &io::Error) -> String {
         _ => error.to_string(),
     }
 }
+
+/// What may be behind a connection without TLS that ends without a word.
+pub(super) const PERHAPS_TLS: &str = "if this port speaks TLS, its url begins with https://";
 
 const BROKEN_OFF: &str = "the app's body broke off";
 

@@ -40,6 +40,7 @@ pub(crate) use self::http::{AnswerBody, AnswerReading, Connected, ConnectionDriv
 pub(crate) use self::outgoing::Outgoing;
 pub(crate) use self::probe::{ConnectStep, ProbeResult, Probed};
 pub(crate) use self::proxy::{ProxySelector, WayOut};
+pub(crate) use self::refusal::{Objection, wants_tls};
 pub(crate) use self::wire::Wire;
 
 use ::http::uri::{Authority, PathAndQuery};
@@ -133,12 +134,15 @@ impl Connector {
         probe::probe(&self.0).await
     }
 
-    /// What the service answers to an `OPTIONS` of `target` on a connection of its own, without a credential, in as much as
-    /// that speaks of our client certificate; `None`: it does not.
-    ///
-    /// Some services shake hands whatever they are shown, and refuse it with a status (nginx's 400, say).
-    pub(crate) async fn refusal_by_status(&self, authority: &Authority, target: PathAndQuery) -> Option<String> {
+    /// What an `OPTIONS` of `target` on a connection of its own, without a credential, shows that all requests would meet;
+    /// `None`: nothing.
+    pub(crate) async fn objection(&self, authority: &Authority, target: PathAndQuery) -> Option<Objection> {
         refusal::ask(&self.0, authority, target).await
+    }
+
+    /// Whether a connection shows by its handshake who is there, and what is spoken.
+    pub(crate) fn has_tls(&self) -> bool {
+        self.0.tls.is_some()
     }
 
     /// What every connection will speak; `None`: each one's handshake decides.

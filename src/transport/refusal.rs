@@ -1,5 +1,5 @@
-//! Whether a service refuses our client certificate by a status: it shakes hands whatever it is shown, and answers each
-//! request with, say, nginx's 400.
+//! What no handshake shows: a service may refuse our client certificate by a status (it shakes hands whatever it is shown,
+//! and answers each request with, say, nginx's 400), mind the name it goes by, or speak something else than it is spoken to.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -12,13 +12,25 @@ use tokio::time::timeout;
 
 use super::dial::{self, DialNotes};
 use super::http::{self, Connected};
-use super::{DialTarget, Outgoing, RequestBody};
+use super::{DialTarget, Error, Outgoing, RequestBody};
 use crate::config::Scheme;
 use crate::legible::{excerpt, legible};
 
+/// What an `OPTIONS` shows that a request would meet.
+pub(crate) enum Objection {
+    /// Our client certificate is refused, or missed.
+    Certificate(String),
+    /// It is not who is asked (RFC 9110 §15.5.20).
+    Misdirected(String),
+    /// It wants TLS, and says so without it.
+    WantsTls(String),
+    /// What answers is no HTTP, or not the version of it that is spoken to it.
+    NoHttp(Error),
+}
+
 /// Sends an `OPTIONS` that carries nothing of ours: it is safe (RFC 9110 §9.2.1), and even a service that gives its other
-/// methods a meaning of their own seldom gives it one. What comes of it counts only where it speaks of a certificate.
-pub(super) async fn ask(endpoint: &DialTarget, authority: &Authority, target: PathAndQuery) -> Option<String> {
+/// methods a meaning of their own seldom gives it one. What comes of it counts only where every request would meet it.
+pub(super) async fn ask(endpoint: &DialTarget, authority: &Authority, target: PathAndQuery) -> Option<Objection> {
     ask_within(LONGEST, endpoint, authority, target).await
 }
 
@@ -27,17 +39,39 @@ async fn ask_within(
     endpoint: &DialTarget,
     authority: &Authority,
     target: PathAndQuery,
-) -> Option<String> {
+) -> Option<Objection> {
     let mut answer = Answer::default();
     // Past the limit what has come by then is all there is: a status is enough, whatever its body does.
-    drop(timeout(limit, read(endpoint, authority, target.clone(), &mut answer)).await);
+    let asked = timeout(limit, read(endpoint, authority, target.clone(), &mut answer)).await;
     let Answer { status, words } = answer;
-    let (status, words) = (status?, String::from_utf8_lossy(&words));
-    is_about_certificates(status, &words).then(|| {
+    let Some(status) = status else {
+        return asked.ok()?.err().filter(|error| is_of_all_requests(error, endpoint)).map(Objection::NoHttp);
+    };
+    let words = String::from_utf8_lossy(&words);
+    let told = || {
         let words: String = excerpt(&gist(&words)).chars().flat_map(legible).collect();
         let colon = if words.is_empty() { "" } else { ": " };
         format!("it answers `OPTIONS {target}` with {}{colon}{words}", status.as_u16())
-    })
+    };
+    match status.as_u16() {
+        421 => Some(Objection::Misdirected(told())),
+        400 | 403 | 426 if endpoint.tls.is_none() && wants_tls(&words) => Some(Objection::WantsTls(told())),
+        _ if is_about_certificates(status, &words) => Some(Objection::Certificate(told())),
+        _ => None,
+    }
+}
+
+/// Whether another request would fare no better. Whoever has shaken hands is who is meant, and may be odd to this method alone
+/// (`gnutls-serv` answers it with no HTTP); without TLS the port may be another's.
+fn is_of_all_requests(error: &Error, endpoint: &DialTarget) -> bool {
+    endpoint.tls.is_none() && matches!(error, Error::Protocol(_) | Error::Terminated(_))
+}
+
+/// What servers of TLS say to plain HTTP: nginx and Apache; Go; Tomcat; Keycloak, which goes by what a proxy before it says.
+pub(crate) fn wants_tls(words: &str) -> bool {
+    const SAID: [&str; 4] = ["plain http", "http request to an https server", "requires tls", "https required"];
+    let words = words.to_ascii_lowercase();
+    SAID.iter().any(|said| words.contains(said))
 }
 
 /// As much of it as has come.
@@ -47,20 +81,24 @@ struct Answer {
     words: Vec<u8>,
 }
 
-async fn read(endpoint: &DialTarget, authority: &Authority, target: PathAndQuery, answer: &mut Answer) -> Option<()> {
-    let dialed = dial::dial(endpoint, &DialNotes::default()).await.ok()?;
-    let Connected { mut sender, mut driver, spent: _ } =
-        http::handshake(dialed, Default::default(), endpoint).await.ok()?;
+async fn read(
+    endpoint: &DialTarget,
+    authority: &Authority,
+    target: PathAndQuery,
+    answer: &mut Answer,
+) -> Result<(), Error> {
+    let dialed = dial::dial(endpoint, &DialNotes::default()).await?;
+    let Connected { mut sender, mut driver, spent: _ } = http::handshake(dialed, Default::default(), endpoint).await?;
     let mut outgoing = Outgoing {
         method: Method::OPTIONS,
-        scheme: Scheme::Https,
+        scheme: if endpoint.tls.is_some() { Scheme::Https } else { Scheme::Http },
         authority: authority.clone(),
         target,
         fields: HeaderMap::new(),
         body: RequestBody::Empty,
     };
     let mut asking = pin!(async {
-        let response = sender.send(&mut outgoing).await.ok()?;
+        let response = sender.send(&mut outgoing).await.map_err(|unsent| unsent.error)?;
         answer.status = Some(response.status());
         let mut body = sender.read(response.into_body());
         while let Some(Ok(frame)) = body.frame().await {
@@ -69,7 +107,7 @@ async fn read(endpoint: &DialTarget, authority: &Authority, target: PathAndQuery
                 break;
             }
         }
-        Some(())
+        Ok(())
     });
     poll_fn(|cx| {
         // It moves the bytes of HTTP/2; once it has ended, what is asked is answered, if only by that.
@@ -167,7 +205,8 @@ mod tests {
 
             let told = ask_within(limit, &service.connector().0, &authority, target.clone()).await;
 
-            assert_eq!(told.as_deref(), Some(&*format!("it answers `OPTIONS /` with {expected}")), "{answer}");
+            let Some(Objection::Certificate(told)) = told else { panic!("no objection to {answer}") };
+            assert_eq!(told, format!("it answers `OPTIONS /` with {expected}"), "{answer}");
         }
     }
 }

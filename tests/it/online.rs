@@ -128,7 +128,10 @@ two: token ok (expires in 5m), TLS 1.2 ok with CN=localhost, client certificate 
     );
     assert_eq!((json.code, json.stdout.as_str()), (Some(0), "[]\n"));
     assert_eq!(idp.count(), 2, "one for each time, shared by all three");
-    assert_eq!(plain.count(), 0, "no request is sent to a service that asks for no client certificate");
+    assert_eq!(plain.count(), 2, "one for each time: nothing else shows what is spoken without TLS");
+    for asked in plain.received() {
+        assert_eq!((asked.method(), asked.field("authorization")), ("OPTIONS", None));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -176,9 +179,9 @@ async fn check_online_says_what_is_wrong_and_what_to_do() {
     assert_eq!(problems.len(), 5, "{problems:#?}");
     for (problem, (line, message, help)) in problems.iter().zip([
         (3, "`closed`: no connection to 127.0.0.1:", "check that it is up"),
-        (4, "is for elsewhere.example, not for localhost", "check `tls`"),
+        (4, "is for elsewhere.example, not for localhost", "check the host of its URL, and `tls.server_name`"),
         (5, "`poor`: no token: 127.0.0.1:", "check `client_id`"),
-        (6, "comes from a CA that is not trusted here", "check `tls`"),
+        (6, "comes from a CA that is not trusted here", "check `tls.ca`"),
         (7, "`no-such-name.invalid` can't be looked up", "check the host"),
     ]) {
         assert_eq!((&problem["severity"], &problem["line"]), (&"error".into(), &line.into()), "{problem}");
@@ -220,6 +223,55 @@ async fn a_service_that_asks_for_a_certificate_is_asked_without_a_credential_whe
         assert_eq!((asked.method(), asked.target()), ("OPTIONS", "/v1"));
         assert_eq!(asked.field("authorization"), None);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_that_speaks_something_else_is_told() {
+    let old = Fault::plain(|_| Reply::ok("")).await;
+    let odd = Fault::plain(|_| Reply::raw("220 smtp.example ready\r\n").then_close()).await;
+    let nginx = Fault::plain(|_| Reply::new(400, &[], "400 The plain HTTP request was sent to HTTPS port")).await;
+    let silent = Fault::plain(|_| Reply::default().then_close()).await;
+    let (old_url, odd_url, nginx_url, silent_url) = (old.url(), odd.url(), nginx.url(), silent.url());
+    let lab = with_config(&format!(
+        "  new: {{ url: '{old_url}', http_version: 2 }}
+  nginx: {{ url: '{nginx_url}' }}
+  odd: {{ url: '{odd_url}' }}
+  silent: {{ url: '{silent_url}' }}
+  well: {{ url: '{old_url}/well' }}"
+    ))
+    .await;
+
+    let ended = run(&lab, "check --online --format json");
+
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let problems: Vec<Value> = serde_json::from_str(&ended.stdout).unwrap();
+    let scheme = "check whether `url` should start with https://, and `http_version`";
+    let told = [
+        "`http_version: 2` is wrong for",
+        "it answers `OPTIONS /` with 400: 400 The plain HTTP request was sent to HTTPS port",
+        "the service does not speak HTTP as it should",
+        "it sent nothing; if this port speaks TLS, its url begins with https://",
+    ];
+    assert_eq!(problems.len(), told.len(), "{problems:#?}");
+    for (problem, told) in problems.iter().zip(told) {
+        assert!(problem["message"].as_str().unwrap().contains(told), "{told}: {problem}");
+        assert_eq!(problem["help"], scheme, "{problem}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_minds_two_names_is_seen_before_a_request_is_sent() {
+    let lab = Lab::start().await;
+    let service = Fault::tls(&lab, |_| Reply::status(421)).await;
+    let tls = "tls: { ca: tls/ca.pem, server_name: localhost }";
+    lab.write("sidekey.yaml", &format!("services: {{ payments: {{ url: '{}', {tls} }} }}", service.url()));
+
+    let ended = run(&lab, "check --online");
+
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let told = "it answered 421: TLS asked for `localhost`, and `Host` says `127.0.0.1:";
+    assert!(ended.stderr.contains(told) && ended.stderr.contains("write `host_header: localhost` too"), "{ended:?}");
+    assert_eq!(service.only().method(), "OPTIONS");
 }
 
 #[tokio::test(flavor = "multi_thread")]

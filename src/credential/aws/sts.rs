@@ -30,7 +30,7 @@ use crate::credential::oauth2::spellings::Spellings;
 use crate::credential::oauth2::{Slot, as_used};
 use crate::credential::{Error, Material};
 use crate::secret::Secret;
-use crate::tls::ClientTls;
+use crate::tls::{ClientTls, TlsOrigin, TlsPlace};
 use crate::transport::RequestBody;
 
 /// Keys that are lent to one service.
@@ -88,8 +88,9 @@ impl Sts {
             Scheme::Http => None,
             Scheme::Https => {
                 let trust = material.service.tls.as_ref().map(trust_of);
-                let (host, span) = (&url.authority.host, written.sts_url.span);
-                Some(ClientTls::compile(trust.as_ref(), host, None, HttpVersion::Auto, span, material.inputs, report)?)
+                let (host, url) = (&url.authority.host, written.sts_url.span);
+                let place = TlsPlace { url, origin: TlsOrigin::Sts };
+                Some(ClientTls::compile(trust.as_ref(), host, None, HttpVersion::Auto, place, material.inputs, report)?)
             }
         };
         let mut digest = Digest::new();

@@ -8,7 +8,7 @@ use super::complaint::Complaint;
 use super::failure::{FailureKind, HELP_ELSEWHERE};
 use super::hint::{self, Hint};
 use crate::config::Scheme;
-use crate::config::auth::oauth2::{ClientAuth, GrantConfig, OAuth2};
+use crate::config::auth::oauth2::{ClientAuth, EndpointCertificate, GrantConfig, OAuth2};
 
 /// What the config gives the endpoint to judge.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,8 +19,18 @@ pub(super) struct Given {
     speaks_tls: bool,
     has_scope: bool,
     has_audience: bool,
-    /// Whether the endpoint sees a certificate.
-    has_certificate: bool,
+    certificate: CertificateShown,
+    /// TLS asks for another name than `Host` says: both, for people.
+    misdirection: Option<String>,
+}
+
+/// Whether the endpoint sees a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CertificateShown {
+    Yes,
+    NoneLinked,
+    /// `certificate: none` is written for it.
+    NoneByChoice,
 }
 
 /// How the client shows who it is.
@@ -100,7 +110,13 @@ impl Given {
         let has_audience = written.audience.is_some() || !written.resource.is_empty();
         // An issuer that is asked by TLS names no endpoint that is asked without: its metadata are refused.
         let speaks_tls = written.endpoint.value.url().scheme == Scheme::Https;
-        Self { client, grant, speaks_tls, has_scope: written.scope.is_some(), has_audience, has_certificate }
+        let certificate = match written.certificate {
+            _ if has_certificate => CertificateShown::Yes,
+            EndpointCertificate::None => CertificateShown::NoneByChoice,
+            EndpointCertificate::OfService | EndpointCertificate::Named(_) => CertificateShown::NoneLinked,
+        };
+        let (has_scope, misdirection) = (written.scope.is_some(), misdirection(written));
+        Self { client, grant, speaks_tls, has_scope, has_audience, certificate, misdirection }
     }
 
     /// Neither scope nor anything else that could be wrong.
@@ -113,7 +129,8 @@ impl Given {
             speaks_tls: true,
             has_scope: false,
             has_audience: false,
-            has_certificate: false,
+            certificate: CertificateShown::NoneLinked,
+            misdirection: None,
         }
     }
 
@@ -137,6 +154,8 @@ impl Given {
             (_, _, 429) => "it is asked too often, raise its limit for this client",
             // Before all that a status could mean: the request has not even come to an endpoint.
             (_, _, 400 | 403 | 426) if hint == Some(Hint::Plaintext) => self.about_plaintext(),
+            (_, _, 400 | 403 | 495 | 496) if hint == Some(Hint::Certificate) => self.about_the_certificate(),
+            (_, _, 421) if self.misdirection.is_some() => return self.misdirection.clone().unwrap_or_default().into(),
             (FailureKind::Unavailable, _, 200..=299) => return not_an_endpoint(learnt),
             (FailureKind::Unavailable, ..) => HELP_ELSEWHERE,
             (_, "invalid_client", _) => return self.about_the_client(complaint, learnt).into(),
@@ -166,7 +185,7 @@ impl Given {
             Some(Hint::Target) => !self.has_jwt(),
             Some(Hint::User) => self.grant == AskedWith::Password,
             Some(Hint::RefreshToken) => self.grant == AskedWith::RefreshToken,
-            Some(Hint::Plaintext) | None => false,
+            Some(Hint::Plaintext | Hint::Certificate) | None => false,
         }
     }
 
@@ -176,7 +195,23 @@ impl Given {
             Some(Hint::Scope) => self.about_the_scope(),
             Some(Hint::Target) => self.about_the_target(),
             Some(Hint::Plaintext) => self.about_plaintext(),
+            Some(Hint::Certificate) => self.about_the_certificate(),
             Some(Hint::User | Hint::RefreshToken) | None => self.about_the_grant(),
+        }
+    }
+
+    fn about_the_certificate(&self) -> &'static str {
+        match self.certificate {
+            CertificateShown::Yes => {
+                "ask its owner which client certificates it takes: it refuses the one that it is shown"
+            }
+            CertificateShown::NoneLinked => {
+                "it wants a client certificate: link one with `certificate`, or for the token endpoint alone with \
+                 `auth.certificate`"
+            }
+            CertificateShown::NoneByChoice => {
+                "it wants a client certificate, and `auth.certificate: none` keeps it from being shown: name one there"
+            }
         }
     }
 
@@ -265,7 +300,7 @@ impl Given {
         }
         if let Some(url) = learnt.url {
             advice += &format!("; it was asked at {url}");
-            if self.has_certificate && self.client != ProofKind::Certificate {
+            if self.certificate == CertificateShown::Yes && self.client != ProofKind::Certificate {
                 advice += ", with a certificate: `auth.certificate: none` asks it without";
             }
         }
@@ -351,6 +386,18 @@ fn written(method: &str) -> Option<&'static str> {
         "private_key_jwt" => "`client_auth: private_key_jwt`",
         "tls_client_auth" => "`client_auth: tls_client_auth`",
         _ => return None,
+    })
+}
+
+/// A server of several names may mind that TLS asks for one of them and `Host` for another (RFC 9110 §15.5.20).
+fn misdirection(written: &OAuth2) -> Option<String> {
+    let server_name = &written.tls.as_ref()?.value.server_name.as_ref()?.value;
+    let host = &written.endpoint.value.url().authority.host;
+    (!server_name.eq_ignore_ascii_case(host)).then(|| {
+        format!(
+            "TLS asked for `{server_name}` (`auth.tls.server_name`), and `Host` says `{host}`, as the URL of the endpoint does: \
+             make both the same"
+        )
     })
 }
 

@@ -134,7 +134,7 @@ pub(super) fn refresh_token(answer: &TokenAnswer<'_>) -> Option<Secret> {
 /// that an odd one is judged by itself and does not take the others with it.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct AnswerMembers {
+pub(super) struct AnswerMembers {
     access_token: Value,
     token_type: Value,
     expires_in: Value,

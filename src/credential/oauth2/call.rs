@@ -4,6 +4,7 @@
 //! many subjects follow one upon the other.
 //! Promises that no answer costs more than [`LARGEST_ANSWER`] bytes, and that what was read of it is wiped.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use http::uri::{Authority, InvalidUri, PathAndQuery};
@@ -178,13 +179,13 @@ impl Address {
             UrlOrigin::Sts => "check that `sts_url` can be reached from here",
             UrlOrigin::Metadata => "check that what the metadata of `issuer` names can be reached from here",
         };
-        self.unavailable(what, help)
+        self.unavailable(what, help.into())
     }
 
     fn unreachable(&self, error: &Error) -> TokenFailure {
         let help = match error {
-            Error::Proxy { .. } => "check `outbound_proxy`, or `HTTPS_PROXY` and `NO_PROXY` in the environment",
-            error => self.help_for(error.code()),
+            Error::Proxy { .. } => "check `outbound_proxy`, or `HTTPS_PROXY` and `NO_PROXY` in the environment".into(),
+            error => error.help_for_certificate().map_or_else(|| self.help_for(error.code()).into(), Cow::Owned),
         };
         self.unavailable(format!("gave no answer: {error}"), help)
     }
@@ -194,17 +195,11 @@ impl Address {
             Error::Incomplete(reason) => format!("broke its answer off: {reason}"),
             error => format!("broke its answer off: {error}"),
         };
-        self.unavailable(what, HELP_ELSEWHERE)
+        self.unavailable(what, HELP_ELSEWHERE.into())
     }
 
-    fn unavailable(&self, what: String, help: &'static str) -> TokenFailure {
-        TokenFailure {
-            kind: FailureKind::Unavailable,
-            endpoint: self.host().to_owned(),
-            what,
-            help: help.into(),
-            retry_after: None,
-        }
+    fn unavailable(&self, what: String, help: Cow<'static, str>) -> TokenFailure {
+        TokenFailure { kind: FailureKind::Unavailable, endpoint: self.host().to_owned(), what, help, retry_after: None }
     }
 
     fn help_for(&self, code: Code) -> &'static str {
@@ -232,7 +227,6 @@ impl Address {
         match code {
             Code::DnsError | Code::DnsTimeout => name,
             Code::ConnectionRefused | Code::ConnectionTimeout => port,
-            Code::TlsCertificateError => "check `tls.ca`, the authorities that are trusted for it",
             Code::TlsAlertReceived => "check that it accepts the certificate it is shown",
             Code::TlsProtocolError => scheme,
             // What many a server does with a request that should have been a TLS hello.

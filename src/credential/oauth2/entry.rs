@@ -23,7 +23,7 @@ use crate::credential::Material;
 use crate::credential::digest::Digest;
 use crate::locked::locked;
 use crate::name::ServiceName;
-use crate::tls::{Certificate, ClientTls, TlsTemplate};
+use crate::tls::{Certificate, ClientTls, TlsOrigin, TlsPlace, TlsTemplate};
 use crate::transport::ProxySelector;
 
 /// Where a token comes from, how it is asked for, and with which TLS.
@@ -204,6 +204,8 @@ fn endpoint(
 ) -> Option<(TokenEndpoint, Option<[u8; 32]>)> {
     let At { value: endpoint, span } = &written.endpoint;
     let trust = written.tls.clone().or_else(|| material.service.tls.as_ref().map(trust_of));
+    let shows_none = matches!(written.certificate, EndpointCertificate::None);
+    let tls_place = TlsPlace { url: *span, origin: TlsOrigin::TokenEndpoint { shows_none } };
     let place = match endpoint {
         EndpointConfig::Token(url) => {
             let host = &url.authority.host;
@@ -212,9 +214,17 @@ fn endpoint(
                 Scheme::Https => {
                     let (version, presented) = (HttpVersion::Auto, certificate.map(|it| it.leaf.sha256));
                     let compile = || {
-                        ClientTls::compile(trust.as_ref(), host, certificate, version, *span, material.inputs, report)
+                        ClientTls::compile(
+                            trust.as_ref(),
+                            host,
+                            certificate,
+                            version,
+                            tls_place,
+                            material.inputs,
+                            report,
+                        )
                     };
-                    Some(material.tls_cache.get(trust.as_ref(), host, presented, compile)?)
+                    Some(material.tls_cache.get(trust.as_ref(), host, (presented, tls_place.origin), compile)?)
                 }
             };
             let fingerprint = tls.as_ref().map(|tls| tls.fingerprint);
@@ -224,8 +234,14 @@ fn endpoint(
         }
         EndpointConfig::Issuer(issuer) => {
             // For a plain issuer too: its endpoint may be another's.
-            let tls =
-                TlsTemplate::compile(trust.as_ref(), certificate, HttpVersion::Auto, *span, material.inputs, report)?;
+            let tls = TlsTemplate::compile(
+                trust.as_ref(),
+                certificate,
+                HttpVersion::Auto,
+                tls_place,
+                material.inputs,
+                report,
+            )?;
             let means = Means {
                 tls,
                 plaintext: material.service.allow_plaintext_credentials,

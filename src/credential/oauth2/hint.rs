@@ -5,12 +5,15 @@
 //! words of our own, so nothing of the sentence itself gets through here.
 
 use super::complaint::Complaint;
+use crate::transport::wants_tls;
 
 /// What a sentence is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hint {
     /// It was spoken to without TLS, or takes it for that.
     Plaintext,
+    /// It wants a client certificate, or does not like the one that it got.
+    Certificate,
     /// The client may not use this grant.
     Grant,
     Scope,
@@ -29,7 +32,9 @@ impl Hint {
         let is_of_grant = says(&["grant type", "grant_type"]) && !says(&["missing", "required", "no grant"]);
         // The more telling ones first: a sentence about a scope may list grants, and hardly the other way round.
         Some(match () {
-            () if says(&PLAINTEXT) => Self::Plaintext,
+            () if wants_tls(&words) => Self::Plaintext,
+            // Of a server before the endpoint: an endpoint that minds a certificate has a code for it.
+            () if complaint.code.is_none() && says(&CERTIFICATE) => Self::Certificate,
             () if says(&["scope"]) => Self::Scope,
             () if is_of_grant => Self::Grant,
             () if says(&["audience", "'resource'", "parameter: resource"]) => Self::Target,
@@ -53,8 +58,9 @@ pub(super) fn refuses(complaint: &Complaint, methods: &[&str]) -> bool {
     methods.iter().any(|method| words.contains(&format!("cannot use {method}")))
 }
 
-/// nginx and Apache; Go; Tomcat; Keycloak, which goes by what a proxy before it says (`X-Forwarded-Proto`).
-const PLAINTEXT: [&str; 4] = ["plain http", "http request to an https server", "requires tls", "https required"];
+/// nginx; others.
+const CERTIFICATE: [&str; 4] =
+    ["ssl certificate was sent", "the ssl certificate error", "client certificate", "certificate required"];
 
 const METHODS: [&str; 5] =
     ["client_secret_basic", "client_secret_post", "client_secret_jwt", "private_key_jwt", "tls_client_auth"];
@@ -82,6 +88,9 @@ mod tests {
             "HTTPS required",
         ] {
             check(words, Some(Hint::Plaintext));
+        }
+        for words in ["400 No required SSL certificate was sent", "400 The SSL certificate error"] {
+            check(words, Some(Hint::Certificate));
         }
         for words in ["requested grant type is not allowed for this client", "unsupported grant_type"] {
             check(words, Some(Hint::Grant));

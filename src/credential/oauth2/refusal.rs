@@ -7,12 +7,13 @@ use std::time::{Duration, SystemTime};
 use http::header::{CONTENT_TYPE, DATE, LOCATION};
 use http::{HeaderMap, StatusCode};
 use httpdate::HttpDate;
+use serde::de::IgnoredAny;
 
 use super::answer::{
-    AnswerExpectation, HELP_REDIRECT, LONGEST_DESCRIPTION, LONGEST_WORD, TokenAnswer, has_error, is_compressed,
-    is_object, readable, retry_after,
+    AnswerExpectation, AnswerMembers, HELP_REDIRECT, LONGEST_DESCRIPTION, LONGEST_WORD, TokenAnswer, has_error,
+    is_compressed, is_object, readable, retry_after,
 };
-use super::complaint::Complaint;
+use super::complaint::{Complaint, without_mark};
 use super::failure::{FailureKind, TokenFailure};
 
 impl AnswerExpectation<'_> {
@@ -55,7 +56,7 @@ impl AnswerExpectation<'_> {
                 format!("answered {status} without an `access_token`")
             }
             _ if is_object(answer) => format!("answered {status}"),
-            TokenAnswer { fields, .. } => format!("answered {status} with {}", self.content(fields)),
+            _ => format!("answered {status} with {}", self.content(answer)),
         };
         match words {
             Some(words) => format!("{what} ({words})"),
@@ -63,11 +64,36 @@ impl AnswerExpectation<'_> {
         }
     }
 
-    fn content(&self, fields: &HeaderMap) -> String {
+    fn content(&self, answer: &TokenAnswer<'_>) -> String {
+        let fields = answer.fields;
+        if let Some(what) = not_an_answer(answer) {
+            return what;
+        }
         let named = fields.get(CONTENT_TYPE).and_then(|name| name.to_str().ok());
         let named = named.and_then(|name| self.secrets.words(name, LONGEST_WORD)).map(|name| format!(", but {name}"));
         format!("something that is no token answer in JSON{}", named.unwrap_or_default())
     }
+}
+
+/// What an answer of JSON is that is no token answer all the same; of its contents nothing is told.
+fn not_an_answer(answer: &TokenAnswer<'_>) -> Option<String> {
+    let body = without_mark(readable(answer)?);
+    // Looked through and not taken out: it may be a token.
+    serde_json::from_slice::<IgnoredAny>(body).ok()?;
+    let what = match body.trim_ascii_start().first()? {
+        b'{' => return Some(format!("a JSON object that has {} twice", member_of_two(body)?)),
+        b'"' => "a JSON string",
+        b'[' => "a JSON array",
+        _ => "a JSON value",
+    };
+    Some(format!("{what}, where a token answer is a JSON object"))
+}
+
+/// A member that means something here and stands there twice, so that nobody knows which is meant (RFC 8259 §4).
+fn member_of_two(body: &[u8]) -> Option<String> {
+    let error = serde_json::from_slice::<AnswerMembers>(body).err()?.to_string();
+    let member = error.strip_prefix("duplicate field ")?.split(' ').next()?;
+    Some(member.to_owned())
 }
 
 /// Whose turn it is after this status and this error.

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 use crate::config::{At, Tls};
-use crate::tls::ClientTls;
+use crate::tls::{ClientTls, TlsOrigin};
 
 /// Those that were made while one service is compiled.
 #[derive(Default)]
@@ -12,8 +12,11 @@ pub(crate) struct TlsCache {
     known: RefCell<Known>,
 }
 
-/// By host and fingerprint of the certificate that is presented, then by trust.
-type Known = HashMap<(String, Option<[u8; 32]>), Vec<(Option<Tls>, ClientTls)>>;
+/// By host and what it is shown, then by trust.
+type Known = HashMap<(String, Shown), Vec<(Option<Tls>, ClientTls)>>;
+
+/// The fingerprint of the certificate that is presented, and which keys of the config say so.
+type Shown = (Option<[u8; 32]>, TlsOrigin);
 
 impl TlsCache {
     /// The TLS of a token endpoint, made once for all who trust and present the same there.
@@ -21,12 +24,12 @@ impl TlsCache {
         &self,
         trust: Option<&At<Tls>>,
         host: &str,
-        certificate: Option<[u8; 32]>,
+        shown: Shown,
         compile: impl FnOnce() -> Option<ClientTls>,
     ) -> Option<ClientTls> {
         let trust = trust.map(|trust| &trust.value);
         let mut known = self.known.borrow_mut();
-        let alike = known.entry((host.to_owned(), certificate)).or_default();
+        let alike = known.entry((host.to_owned(), shown)).or_default();
         if let Some((_, tls)) = alike.iter().find(|(known, _)| known.as_ref() == trust) {
             return Some(tls.clone());
         }

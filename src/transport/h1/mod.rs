@@ -34,7 +34,7 @@ use hyper::body::{Frame, SizeHint};
 use self::download::Download;
 use self::head::{Head, Malformed};
 use self::upload::{RequestWriter, UploadStuck};
-use super::error::Unsent;
+use super::error::{PERHAPS_TLS, Unsent};
 use super::http::AnswerBody;
 use super::wire::{Wire, WireExperience, is_gone};
 use super::{Error, Outgoing, Spelling, scratch};
@@ -202,9 +202,13 @@ impl Http1Connection {
         }
     }
 
-    /// A first request that ends without a word is often one whose client certificate was not liked.
+    /// A first request that ends without a word is often one whose client certificate was not liked, or one that came to a
+    /// port of TLS without it.
     fn with_a_guess(&self, what: String) -> String {
-        match self.wire.seen().why_silent().filter(|_| self.experience() == WireExperience::Unproven) {
+        if self.experience() == WireExperience::Answered {
+            return what;
+        }
+        match self.wire.seen().why_silent().or_else(|| self.perhaps_tls()) {
             Some(guess) => format!("{what}; {guess}"),
             None => what,
         }
@@ -212,7 +216,19 @@ impl Http1Connection {
 
     /// What a read or a write failed with.
     fn failure(&self, error: io::Error) -> Error {
-        self.wire.failure(error, self.experience()).into()
+        let experience = self.experience();
+        match (self.wire.failure(error, experience).into(), self.perhaps_tls()) {
+            (Error::Terminated(what), Some(guess)) if experience == WireExperience::Unproven => {
+                Error::Terminated(format!("{what}; {guess}"))
+            }
+            (error, _) => error,
+        }
+    }
+
+    /// A port of TLS that gets plain HTTP says so in TLS, or says nothing.
+    fn perhaps_tls(&self) -> Option<String> {
+        let is_silent = self.wire.tls().is_none() && self.download.is_empty();
+        is_silent.then(|| PERHAPS_TLS.to_owned())
     }
 
     fn experience(&self) -> WireExperience {

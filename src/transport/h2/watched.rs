@@ -12,7 +12,7 @@ use super::BORNE_HEAD_BYTES;
 use super::frame_meter::FrameMeter;
 use crate::clock::Moment;
 use crate::tls::{Observation, TlsFailure};
-use crate::transport::Error;
+use crate::transport::error::{Error, PERHAPS_TLS};
 use crate::transport::wire::{Wire, is_gone};
 
 /// The connection's bytes.
@@ -39,11 +39,14 @@ pub(super) struct Watch {
     idle_bytes: Cell<u64>,
     /// It was given up for these.
     flooded: Cell<bool>,
+    /// Nothing but the config says that HTTP/2 is spoken there (RFC 9113 §3.3).
+    by_prior_knowledge: bool,
 }
 
 impl WatchedWire {
     pub(super) fn new(wire: Wire) -> Self {
-        let watch = Rc::new(Watch { seen: wire.seen().clone(), ..Watch::default() });
+        let by_prior_knowledge = wire.tls().is_none();
+        let watch = Rc::new(Watch { seen: wire.seen().clone(), by_prior_knowledge, ..Watch::default() });
         Self { wire, watch, meter: FrameMeter::new(Moment::now()), gone: false }
     }
 
@@ -189,12 +192,31 @@ impl Watch {
             return verdict.clone();
         }
         let unanswered = Error::unanswered(error);
-        if !error.is_io() || self.answered.get() {
+        if self.answered.get() {
             return unanswered;
         }
-        match (unanswered, self.seen.why_silent()) {
-            (Error::Terminated(what), Some(guess)) => Error::Terminated(format!("{what}; {guess}")),
-            (unanswered, _) => unanswered,
+        match unanswered {
+            Error::Terminated(what) if error.is_io() => match self.seen.why_silent() {
+                Some(guess) => Error::Terminated(format!("{what}; {guess}")),
+                None => self.perhaps_no_http2(error, Error::Terminated(what)),
+            },
+            unanswered => self.perhaps_no_http2(error, unanswered),
+        }
+    }
+
+    /// What comes back of a service that speaks HTTP/1.1 is no frame, and one that speaks TLS may say nothing at all.
+    fn perhaps_no_http2(&self, error: &h2::Error, unanswered: Error) -> Error {
+        if !self.by_prior_knowledge {
+            return unanswered;
+        }
+        match unanswered {
+            Error::Protocol(what) if error.is_go_away() && !error.is_remote() => Error::Protocol(format!(
+                "{what}; if it speaks HTTP/1.1 alone, or HTTP/2 with TLS alone, `http_version: 2` is wrong for this url"
+            )),
+            Error::Terminated(what) if self.read.get() == 0 => Error::Terminated(format!(
+                "{what}; if it speaks HTTP/1.1 alone, `http_version: 2` is wrong for it; {PERHAPS_TLS}"
+            )),
+            unanswered => unanswered,
         }
     }
 

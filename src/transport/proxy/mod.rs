@@ -25,7 +25,7 @@ use crate::code::Code;
 use crate::config::{HttpVersion, Inputs, ProxyAddress, ProxyLogin, Report, Scheme, Span};
 use crate::digest::Digest;
 use crate::secret::Secret;
-use crate::tls::{self, ClientTls, TlsFailure};
+use crate::tls::{self, ClientTls, TlsFailure, TlsOrigin, TlsPlace};
 
 /// An HTTP proxy, and how it is spoken to.
 #[derive(Debug)]
@@ -60,6 +60,7 @@ impl OutboundProxy {
             Scheme::Http => None,
             Scheme::Https => {
                 let (host, version) = (&address.authority.host, HttpVersion::Http1);
+                let place = TlsPlace { url: place, origin: TlsOrigin::OutboundProxy };
                 Some(ClientTls::compile(None, host, None, version, place, inputs, report)?)
             }
         };
@@ -93,10 +94,10 @@ impl OutboundProxy {
         let tls = tls.unresumed();
         let connector = TlsConnector::from(tls.config.clone());
         let name: ServerName<'static> = tls.server_name.clone();
-        let (outcome, seen) = tls::observed(async { connector.connect(name, Gathering(tcp)).await }).await;
+        let (outcome, seen) = tls::observed(tls.origin, async { connector.connect(name, Gathering(tcp)).await }).await;
         outcome.map_err(|error| {
             let (code, what) = match TlsFailure::of(error, &seen) {
-                TlsFailure::Certificate(text) => (Code::TlsCertificateError, text),
+                TlsFailure::Certificate(why) => (Code::TlsCertificateError, why.to_string()),
                 TlsFailure::Alert(text) => (Code::TlsAlertReceived, text),
                 TlsFailure::Protocol(text) => (Code::TlsProtocolError, text),
                 TlsFailure::Io(error) => (Code::ConnectionTerminated, error.to_string()),

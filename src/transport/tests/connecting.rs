@@ -11,7 +11,7 @@ use super::lab::{
 };
 use crate::code::Code;
 use crate::config::{HttpVersion, Scheme};
-use crate::tls::{ClientCertificate, Observation};
+use crate::tls::{ClientCertificate, IssuerListing, Observation};
 use crate::transport::dial::{self, DialNotes, Dialed};
 use crate::transport::wire::{Wire, WireStream};
 use crate::transport::{ConnectStep, Connected, Connector, Error, Protocol, Sender, Spelling, http};
@@ -282,7 +282,7 @@ async fn service_that_resets(protocol: Protocol, answers: usize) -> Service {
 /// On a connection without TLS, whose handshake was as if a certificate had been asked for.
 async fn sender_after_a_certificate_was_shown(service: &Service, protocol: Protocol) -> Sender {
     let mut seen = Observation::default();
-    seen.client_certificate = ClientCertificate::Shown { issuer_is_listed: true, defect: None };
+    seen.client_certificate = ClientCertificate::Shown { issuer: IssuerListing::Listed, defect: None };
     let tcp = TcpStream::connect(service.address).await.unwrap();
     let dialed = Dialed { wire: Wire::new(WireStream::Plain(tcp), seen), protocol };
     let connected = http::handshake(dialed, Default::default(), &service.connector().0).await;

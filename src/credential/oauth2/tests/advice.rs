@@ -122,6 +122,36 @@ fn one_that_wants_tls_is_told_by_what_the_config_has() {
 }
 
 #[test]
+fn a_certificate_that_is_wanted_is_told_by_what_the_config_has() {
+    let nginx = "<html><head><title>400 No required SSL certificate was sent</title></head></html>";
+    let none = "it wants a client certificate: link one with `certificate`, or for the token endpoint alone with \
+                `auth.certificate`";
+    let by_choice =
+        "it wants a client certificate, and `auth.certificate: none` keeps it from being shown: name one there";
+
+    check(BASIC, 400, nginx, none);
+    check(&format!("{BASIC}, certificate: none"), 400, nginx, by_choice);
+    // What an endpoint says of certificates beside a code of its own is about the client.
+    let refused = r#"{"error":"invalid_client","error_description":"client certificate required"}"#;
+    check(
+        BASIC,
+        400,
+        refused,
+        "check `client_id` and `client_secret`, and whether the endpoint wants `client_auth: post`",
+    );
+}
+
+#[test]
+fn two_names_of_an_endpoint_are_told_where_it_minds_them() {
+    let named = |name: &str| format!("{BASIC}, tls: {{ server_name: {name} }}");
+    let told = "TLS asked for `other.example` (`auth.tls.server_name`), and `Host` says `idp.example`, as the URL of the \
+                endpoint does: make both the same";
+
+    check(&named("other.example"), 421, "Misdirected Request", told);
+    check(&named("idp.example"), 421, "Misdirected Request", "if this goes on, ask those who run it");
+}
+
+#[test]
 fn a_refusal_without_a_word_may_be_of_all_that_was_shown() {
     let client = "check `client_id` and `client_secret`, and whether the endpoint wants `client_auth: post`";
     let elsewhere = "; or the token endpoint is elsewhere: check `token_url`";

@@ -254,9 +254,12 @@ fn a_200_that_brings_no_usable_token_says_why() {
 
     unusable("", "200 with an empty body");
     unusable("<html>", "200 with something that is no token answer in JSON");
-    unusable("[]", "200 with something that is no token answer in JSON");
-    unusable("[\"t\",\"Bearer\",1,null,null]", "200 with something that is no token answer in JSON");
-    unusable("{\"access_token\":\"a\",\"access_token\":\"b\"}", "200 with something that is no token answer in JSON");
+    for array in ["[]", "[\"t\",\"Bearer\",1,null,null]"] {
+        unusable(array, "200 with a JSON array, where a token answer is a JSON object");
+    }
+    unusable("\"t\"", "200 with a JSON string, where a token answer is a JSON object");
+    unusable("7", "200 with a JSON value, where a token answer is a JSON object");
+    unusable("{\"access_token\":\"a\",\"access_token\":\"b\"}", "200 with a JSON object that has `access_token` twice");
     unusable("{}", "200 without an `access_token`");
     unusable("{\"access_token\":1}", "200 without an `access_token`");
     unusable("{\"access_token\":\"\"}", "with an empty `access_token`");
