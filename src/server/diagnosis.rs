@@ -15,7 +15,7 @@ pub(super) fn diagnose(error: &hyper::Error, read: &[u8]) -> (Code, String) {
         return (Code::HeadersTooLarge, detail.to_owned());
     }
     if error.is_parse_version_h2() {
-        return (Code::BadRequest, "HTTP/2 is not spoken on this port: send HTTP/1.1".to_owned());
+        return (Code::BadRequest, "HTTP/2 begins here on a connection that began with HTTP/1".to_owned());
     }
     // Some faults hyper finds only when it has taken the head out of what it read. It tells them apart in its text alone.
     let text = error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
@@ -29,9 +29,14 @@ pub(super) fn diagnose(error: &hyper::Error, read: &[u8]) -> (Code, String) {
     (Code::BadRequest, found.unwrap_or_else(|| NOTHING_FOUND.to_owned()))
 }
 
+/// Whether it is TLS that was read.
+pub(super) fn is_tls(read: &[u8]) -> bool {
+    read.starts_with(&TLS_HANDSHAKE)
+}
+
 /// What stands in a head that is none, if it is found.
 fn look(read: &[u8]) -> Option<String> {
-    if read.starts_with(&TLS_HANDSHAKE) {
+    if is_tls(read) {
         return Some("it begins as TLS does: this port speaks plain HTTP, use an `http://` URL".to_owned());
     }
     let read = without_empty_lines(read);

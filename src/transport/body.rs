@@ -16,7 +16,7 @@ use hyper::body::{Body as _, Frame, SizeHint};
 use super::continue_gate::ContinueGate;
 use super::copied::Copied;
 use super::held::HeldBodies;
-use crate::incoming::IncomingBody;
+use crate::incoming::{IncomingBody, IncomingBodyError};
 
 /// The body of an [`Outgoing`](super::Outgoing).
 ///
@@ -76,7 +76,7 @@ pub(crate) enum Passage {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BodyError {
     #[error("the app's body broke off")]
-    Broken(#[source] hyper::Error),
+    Broken(#[source] IncomingBodyError),
     /// It goes out in another attempt now.
     #[error("the app's body was taken back")]
     TakenBack,
@@ -337,7 +337,7 @@ impl Record {
         &mut self,
         cx: &mut Context<'_>,
         screen: Option<&TrailerFilter>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, IncomingBodyError>>> {
         let mut frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
         match &mut frame {
             Some(Ok(frame)) => {
