@@ -49,6 +49,7 @@ mod legible;
 mod locked;
 mod name;
 mod proxy;
+mod raw_query;
 mod reload;
 mod route;
 mod secret;

@@ -23,6 +23,8 @@ struct Explanation {
     needs_token: bool,
     service: Option<String>,
     certificate: Option<String>,
+    /// What is sent as `Host` instead of the host of `upstream_url`.
+    host_header: Option<String>,
     /// What the credential puts on the request, values masked.
     injected: Vec<String>,
     /// The routes that came nearest, the winner first.
@@ -66,6 +68,7 @@ pub(super) fn answer(query: &str, cx: &AdminContext) -> Result<Response<Response
         needs_token: snapshot.access.token().is_some(),
         service: service.map(|(name, _)| name.to_string()),
         certificate: service.and_then(|(_, service)| Some(service.certificate.as_ref()?.value.to_string())),
+        host_header: service.and_then(|(_, service)| Some(service.host_header.as_ref()?.value.to_string())),
         injected: service.iter().flat_map(|(_, service)| &service.auth).flat_map(|auth| auth.value.masked()).collect(),
         routes: explained
             .considered

@@ -57,15 +57,15 @@ fn admit_sender(head: &Parts, access: &Access, bears_token: bool) -> Result<(), 
     }
     let fields = &head.headers;
     let sender = origin(fields, |page| is_own(page, &authority));
-    if let Sender::Listed = sender.map_err(|value| strange_page("Origin", value))? {
+    if let Sender::Listed = sender.map_err(|value| foreign_page("Origin", value))? {
         return Ok(());
     }
     if let Some((name, value)) = loading_ahead(fields) {
-        return Err(strange_page(name, value));
+        return Err(foreign_page(name, value));
     }
-    let strange = |site: &&HeaderValue| !matches!(site.as_bytes(), b"none" | b"same-origin");
-    match fields.get_all(&SEC_FETCH_SITE).iter().find(strange) {
-        Some(site) if !opens_the_console(head) => Err(strange_page("Sec-Fetch-Site", site)),
+    let is_cross_site = |site: &&HeaderValue| !matches!(site.as_bytes(), b"none" | b"same-origin");
+    match fields.get_all(&SEC_FETCH_SITE).iter().find(is_cross_site) {
+        Some(site) if !opens_the_console(head) => Err(foreign_page("Sec-Fetch-Site", site)),
         _ => Ok(()),
     }
 }
@@ -92,7 +92,7 @@ fn written(authority: &RequestAuthority<'_>) -> String {
     }
 }
 
-fn strange_page(name: &str, value: &HeaderValue) -> Refusal {
+fn foreign_page(name: &str, value: &HeaderValue) -> Refusal {
     let value = shown(value);
     Refusal::new(Code::Forbidden, format!("`{name}: {value}`: no other web page may use the admin port"))
 }

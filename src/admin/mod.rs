@@ -44,6 +44,9 @@ pub(crate) struct AdminContext {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Listening {
     pub(crate) role: Role,
+    /// The service that has it for its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) service: Option<String>,
     /// `127.0.0.1:9800`, `unix:/run/sidekey.sock`.
     pub(crate) address: String,
 }

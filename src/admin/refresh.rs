@@ -45,12 +45,12 @@ struct IdentityOutcome {
     /// `refreshed`, or the code of the error.
     outcome: &'static str,
     #[serde(flatten)]
-    told: ToldOutcome,
+    result: RefreshResult,
 }
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum ToldOutcome {
+enum RefreshResult {
     Token(DescribedRefresh),
     Failure {
         detail: String,
@@ -82,15 +82,15 @@ pub(super) async fn refresh(service: &Service) -> Result<Refreshed, Refusal> {
     let identities = service.identities.all();
     let failures: Vec<_> = identities.iter().map(|identity| failure(identity, &outcomes)).collect();
     let lone = service.identities.is_lone();
-    let told = if lone { Vec::new() } else { tell(service, &failures) };
+    let of_each = if lone { Vec::new() } else { tell(service, &failures) };
     match worst(&failures) {
-        None => Ok(Refreshed { token: DescribedRefresh::of(first), identities: told }),
+        None => Ok(Refreshed { token: DescribedRefresh::of(first), identities: of_each }),
         Some((_, failure)) if lone => Err(failure.clone().into()),
         Some((number, failure)) => {
             let count = failures.iter().flatten().count();
             let all = failures.len();
             let what = format!("{count} of {all} identities have no other token; the first is {number}: {failure}");
-            Err(Refusal { detail: what, more: Some(Box::new(members(&told))), ..failure.clone().into() })
+            Err(Refusal { detail: what, more: Some(Box::new(members(&of_each))), ..failure.clone().into() })
         }
     }
 }
@@ -152,14 +152,15 @@ fn tell(service: &Service, failures: &[Option<WaitError>]) -> Vec<IdentityOutcom
     identities
         .map(|(number, ((identity, name), failure))| {
             let name = name.map(str::to_owned);
-            let (outcome, told) = match failure {
-                None => ("refreshed", ToldOutcome::Token(DescribedRefresh::of(&identity.credential))),
+            let (outcome, result) = match failure {
+                None => ("refreshed", RefreshResult::Token(DescribedRefresh::of(&identity.credential))),
                 Some(failure) => {
-                    let told = ToldOutcome::Failure { detail: failure.to_string(), retry_after: failure.retry_after() };
-                    (failure.code().word(), told)
+                    let result =
+                        RefreshResult::Failure { detail: failure.to_string(), retry_after: failure.retry_after() };
+                    (failure.code().word(), result)
                 }
             };
-            IdentityOutcome { number, name, outcome, told }
+            IdentityOutcome { number, name, outcome, result }
         })
         .collect()
 }

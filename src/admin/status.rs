@@ -324,7 +324,7 @@ routes: [{ path: /pay, service: payments }]
             Loader { source, overrides: Overrides::default() }.load(None, &<_>::default());
         let mut snapshot = snapshot.unwrap_or_else(|| panic!("{}", report.render(Color::Plain)));
         snapshot.loaded_at = SystemTime::UNIX_EPOCH;
-        let traffic = Listening { role: Role::Traffic, address: "127.0.0.1:9800".to_owned() };
+        let traffic = Listening { role: Role::Traffic, service: None, address: "127.0.0.1:9800".to_owned() };
         AdminContext {
             published: Arc::new(Published::new(snapshot)),
             metrics: Arc::new(Metrics::default()),

@@ -66,7 +66,7 @@ pub fn request_fields(config: &str) -> impl Fn(HeaderMap) -> HeaderMap + use<> {
 pub fn answer_fields(config: &str) -> impl Fn(HeaderMap) -> HeaderMap + use<> {
     let rules = Rules::compile(&compile(config).services[0]);
     move |mut fields| {
-        let downward = ResponseContext { status: StatusCode::OK, version: Version::HTTP_11, via: None };
+        let downward = ResponseContext { status: StatusCode::OK, version: Version::HTTP_11, via: None, way_back: None };
         fields::answer(&mut fields, downward, &rules).map_or_else(|_| HeaderMap::new(), |()| fields)
     }
 }

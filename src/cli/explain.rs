@@ -59,7 +59,7 @@ struct Compiled {
 impl Compiled {
     fn compile(config: Config, report: &mut config::Report) -> Option<Self> {
         let routes = compile_routes(&config, report);
-        let access = Access::compile(&config.access, &config.listen, report)?;
+        let access = Access::compile(&config.access, config.listens(), report)?;
         Some(Self { config, routes, access })
     }
 
@@ -100,6 +100,9 @@ fn injected(name: &ServiceName, service: &ServiceConfig) -> String {
     let mut text = format!("service    {name}{title}\n");
     if let Some(identities) = &service.identities {
         text += &format!("identity   {identities}\n");
+    }
+    if let Some(host) = &service.host_header {
+        text += &format!("host       {} (`host_header`)\n", host.value);
     }
     let mut label = "with";
     let certificate = service.certificate.iter().map(|name| format!("client certificate `{}`", name.value));

@@ -65,7 +65,7 @@ fn address(arguments: &HealthcheckArguments) -> Result<ListenAddress, ExitCode> 
     })
 }
 
-async fn ask_until(address: &ListenAddress, patience: Duration) -> Result<(), String> {
+async fn ask_until(address: &ListenAddress, wait: Duration) -> Result<(), String> {
     let started = Instant::now();
     loop {
         let answer = tokio::time::timeout(ANSWER_WITHIN, ask(address)).await;
@@ -74,7 +74,7 @@ async fn ask_until(address: &ListenAddress, patience: Duration) -> Result<(), St
             Ok(Err(reason)) => reason,
             Err(_) => format!("no answer from {address} within {} s", ANSWER_WITHIN.as_secs()),
         };
-        if started.elapsed() + BETWEEN_TRIES > patience {
+        if started.elapsed() + BETWEEN_TRIES > wait {
             return Err(reason);
         }
         tokio::time::sleep(BETWEEN_TRIES).await;

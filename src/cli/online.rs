@@ -51,11 +51,12 @@ type TriedToken = Result<Obtained, ObtainError>;
 /// All at once, but for no more than [`AT_A_TIME`].
 async fn try_all(snapshot: &Snapshot) -> Vec<Tried> {
     let permits = Rc::new(Semaphore::new(AT_A_TIME));
+    let all: Rc<[_]> = snapshot.slots().into_iter().map(|(slot, _)| Arc::clone(slot)).collect();
     let tokens: Vec<_> = slots(snapshot)
         .into_iter()
         .map(|slot| {
-            let fetched = Arc::clone(slot);
-            (slot, spawn(&permits, async move { Rc::new(fetched.obtain().await) }))
+            let (fetched, all) = (Arc::clone(slot), Rc::clone(&all));
+            (slot, spawn(&permits, async move { Rc::new(fetched.obtain(&all).await) }))
         })
         .collect();
     let probes: Vec<_> = snapshot
@@ -154,7 +155,9 @@ fn help_for(error: &transport::Error) -> String {
                 rfc3339(SystemTime::now())
             );
         }
-        Code::TlsCertificateError => "check `tls`: the authorities in `ca`, and `server_name`",
+        Code::TlsCertificateError => {
+            "check `tls`: the authorities in `ca`, and `server_name` (with `host_header` beside it)"
+        }
         Code::TlsAlertReceived => {
             "check with its owner which client certificates it accepts, and what `certificate` links"
         }

@@ -1,5 +1,6 @@
 //! `sidekey run`: the proxy.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::{ConfigArgument, FAILED, WRONG};
-use crate::config::{self, AdminOverride, ListenAddress, Overrides};
+use crate::config::{self, AdminOverride, ListenAddress, OverrideSource, Overrides};
 use crate::server::{self, OnHangUp, Options};
 
 #[derive(Debug, Args)]
@@ -39,12 +40,25 @@ pub(super) fn run(arguments: RunArguments) -> ExitCode {
     };
     let overrides = Overrides {
         listen: arguments.listen,
+        listen_from: source_of("--listen"),
         admin: arguments.admin,
+        admin_from: source_of("--admin"),
         log_level: arguments.log_level.map(Into::into),
         log_format: arguments.log_format.map(Into::into),
         workers: arguments.workers.map(usize::from),
     };
     end(server::run(Options { source, overrides, on_hang_up: OnHangUp::Reload }, |_| {}))
+}
+
+/// Who gave what a flag or its variable says: the flag goes first.
+fn source_of(flag: &str) -> OverrideSource {
+    let is_it = |argument: OsString| {
+        argument
+            .to_str()
+            .and_then(|text| text.strip_prefix(flag))
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+    };
+    if std::env::args_os().any(is_it) { OverrideSource::Flag } else { OverrideSource::Variable }
 }
 
 /// The exit code of a server that has ended, its reason printed.
@@ -56,6 +70,10 @@ pub(super) fn end(ended: Result<(), server::Error>) -> ExitCode {
             tell(report.render(super::color()));
             ExitCode::from(WRONG)
         }
+        server::Error::Listen(report) => {
+            tell(report.render(super::color()));
+            ExitCode::from(FAILED)
+        }
         error => {
             tell(format!("error: {error}\n"));
             ExitCode::from(FAILED)
@@ -65,13 +83,13 @@ pub(super) fn end(ended: Result<(), server::Error>) -> ExitCode {
 
 /// Prints on standard error, unless nobody reads there any more: a full pipe must not hold up the end.
 fn tell(text: String) {
-    let (tell, told) = mpsc::channel();
+    let (done, printed) = mpsc::channel();
     thread::spawn(move || {
         anstream::eprint!("{text}");
         // Whoever waited may have gone on.
-        let _late = tell.send(());
+        let _late = done.send(());
     });
-    let _nobody_reads = told.recv_timeout(Duration::from_secs(1));
+    let _nobody_reads = printed.recv_timeout(Duration::from_secs(1));
 }
 
 /// Addresses, or `off`.

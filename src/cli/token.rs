@@ -1,6 +1,7 @@
 //! `sidekey token`: fetches a service's token and shows what it is.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -46,7 +47,7 @@ pub(super) fn run(arguments: &TokenArguments) -> ExitCode {
     };
     let tokens = match runtime_of_one_thread()() {
         Ok(runtime) => {
-            let fetched = runtime.block_on(fetch(service));
+            let fetched = runtime.block_on(fetch(service, &snapshot));
             // A look-up that goes on must not hold up the end.
             runtime.shutdown_background();
             fetched
@@ -88,10 +89,11 @@ fn service_with_token<'s>(snapshot: &'s Snapshot, name: &str) -> Result<&'s Serv
 }
 
 /// The tokens of all its methods that have one.
-async fn fetch(service: &Service) -> Result<Vec<Obtained>, ObtainError> {
+async fn fetch(service: &Service, snapshot: &Snapshot) -> Result<Vec<Obtained>, ObtainError> {
+    let all: Vec<_> = snapshot.slots().into_iter().map(|(slot, _)| Arc::clone(slot)).collect();
     let mut tokens = Vec::new();
     for slot in service.identities.first().credential.token_slots() {
-        tokens.push(slot.obtain().await?);
+        tokens.push(slot.obtain(&all).await?);
     }
     Ok(tokens)
 }

@@ -45,10 +45,18 @@ fn row(text: &str, at: &mut usize) -> Result<Row, BrokenTable> {
     let mut cells = Vec::new();
     loop {
         let start = *at;
-        let (value, end) = if text[start..].starts_with('"') { quoted(text, start)? } else { bare(text, start) };
-        cells.push(Cell { text: value, place: start..end });
-        *at = end;
-        if !text[end..].starts_with(',') {
+        // Whoever writes a space after each comma means no value that begins with a quote.
+        let first = start + blanks(&text[start..]);
+        if text[first..].starts_with('"') {
+            let (value, end) = quoted(text, first)?;
+            cells.push(Cell { text: value, place: first..end });
+            *at = end + blanks(&text[end..]);
+        } else {
+            let (value, end) = bare(text, start);
+            cells.push(Cell { text: value, place: start..end });
+            *at = end;
+        }
+        if !text[*at..].starts_with(',') {
             return Ok(cells);
         }
         *at += 1;
@@ -76,8 +84,8 @@ fn quoted(text: &str, start: usize) -> Result<(Zeroizing<String>, usize), Broken
         from = quote + 2;
     };
     let end = start + closing + 2;
-    let ends = text[end..].is_empty() || text[end..].starts_with([',', '\r', '\n']);
-    if !ends {
+    let after = &text[end + blanks(&text[end..])..];
+    if !(after.is_empty() || after.starts_with([',', '\r', '\n'])) {
         return Err(BrokenTable { place: start..end });
     }
     let mut value = Zeroizing::new(String::with_capacity(closing));
@@ -87,6 +95,11 @@ fn quoted(text: &str, start: usize) -> Result<(Zeroizing<String>, usize), Broken
         value.push_str(part);
     }
     Ok((value, end))
+}
+
+/// How many bytes of white space `text` begins with, line breaks aside.
+fn blanks(text: &str) -> usize {
+    text.bytes().take_while(|byte| matches!(byte, b' ' | b'\t')).count()
 }
 
 #[cfg(test)]
@@ -113,7 +126,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_is_too_odd_and_no_place_outside_of_it(text in "[a\",\n\r\u{feff}é]{0,40}") {
+        fn no_text_is_too_odd_and_no_place_outside_of_it(text in "[a\",\n\r\t \u{feff}é]{0,40}") {
             for row in rows(&text) {
                 let places: Vec<_> = match row {
                     Ok(cells) => cells.into_iter().map(|cell| cell.place).collect(),
@@ -153,6 +166,8 @@ mod tests {
         check("\"two\nlines\",x\r\ny", &[&["two\nlines", "x"], &["y"]]);
         check("\"\"\"\"", &[&["\""]]);
         check("a\"b,c", &[&["a\"b", "c"]]);
+        check("a, \"b, c\" ,d\r\n\t\"e\"\t", &[&["a", "b, c", "d"], &["e"]]);
+        check("a, b\" ,c", &[&["a", " b\" ", "c"]]);
     }
 
     #[test]

@@ -86,6 +86,12 @@ impl Text {
     }
 }
 
+impl Text {
+    fn masked_alike(&self) -> Self {
+        Self { masks: self.masks.clone(), ..self.without_masks() }
+    }
+}
+
 impl fmt::Debug for Text {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Text").field("name", &self.name).finish_non_exhaustive()
@@ -96,6 +102,11 @@ impl Report {
     /// A report of the same texts that nobody hears of.
     pub(super) fn rehearsal(&self) -> Self {
         Self { texts: self.texts.iter().map(Text::without_masks).collect(), diagnostics: Vec::new() }
+    }
+
+    /// A report of the same texts, for what is found wrong when this one was told already.
+    pub(crate) fn sequel(&self) -> Self {
+        Self { texts: self.texts.iter().map(Text::masked_alike).collect(), diagnostics: Vec::new() }
     }
 
     /// Adds an error; the config will not be used. Chain `.label()` and `.help()`.

@@ -14,7 +14,7 @@ use super::yaml;
 
 /// Reads the whole config as one mapping, without its `x-…` keys.
 pub(super) fn read(source: &ConfigSource, inputs: &Inputs, report: &mut Report) -> Result<Node, Reported> {
-    let files = gather(source, inputs, report)?;
+    let files = read_files(source, inputs, report)?;
     let trees: Vec<Result<Node, Reported>> = files.into_iter().map(|file| parse(file, report)).collect();
     // A file that does not parse may hold the names that the others refer to: nothing more can be said.
     let trees = trees.into_iter().collect::<Result<Vec<Node>, Reported>>()?;
@@ -22,7 +22,7 @@ pub(super) fn read(source: &ConfigSource, inputs: &Inputs, report: &mut Report) 
 }
 
 /// Reads the texts, and numbers them.
-fn gather(source: &ConfigSource, inputs: &Inputs, report: &mut Report) -> Result<Vec<u16>, Reported> {
+fn read_files(source: &ConfigSource, inputs: &Inputs, report: &mut Report) -> Result<Vec<u16>, Reported> {
     match source {
         ConfigSource::Text(text) => {
             Ok(vec![report.add_text("<text>".to_owned(), PathBuf::new(), Zeroizing::new(text.clone()))])

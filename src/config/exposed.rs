@@ -11,14 +11,14 @@ use super::value::Span;
 #[derive(Debug, Default)]
 pub(super) struct Exposed {
     /// What has been warned of.
-    told: BTreeSet<(PathBuf, Matter)>,
+    warned: BTreeSet<(PathBuf, Exposure)>,
     /// Files of the config itself that others can read, by the numbers of their texts.
     public: BTreeMap<u16, PathBuf>,
 }
 
 /// What others may do with a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Matter {
+enum Exposure {
     Readable,
     Writable,
 }
@@ -26,7 +26,7 @@ enum Matter {
 impl Exposed {
     /// Warns, once, of a file with a secret that any user of the machine can read.
     pub(super) fn warn_of_public(&mut self, path: &Path, span: Span, report: &mut Report) {
-        if self.is_news(path, Matter::Readable) {
+        if self.is_news(path, Exposure::Readable) {
             report
                 .warning(span, format!("`{}` holds a secret that others can read", path.display()))
                 .help(format!("chmod 600 {}", path.display()));
@@ -35,7 +35,7 @@ impl Exposed {
 
     /// Warns, once, if others can change what the config goes by.
     pub(super) fn warn_of_writable(&mut self, path: &Path, access: FileAccess, span: Span, report: &mut Report) {
-        if access.is_writable_by_others() && self.is_news(path, Matter::Writable) {
+        if access.is_writable_by_others() && self.is_news(path, Exposure::Writable) {
             report
                 .warning(span, format!("`{}` can be changed by others", path.display()))
                 .help(format!("chmod o-w {}", path.display()));
@@ -53,7 +53,7 @@ impl Exposed {
     /// A secret stands in the config itself: warns, once for each file, if others can read that.
     pub(super) fn has_secret_inside(&mut self, span: Span, report: &mut Report) {
         let Some(path) = self.public.get(&span.file).cloned() else { return };
-        if self.is_news(&path, Matter::Readable) {
+        if self.is_news(&path, Exposure::Readable) {
             report.warning(span, format!("`{}` holds a secret, and others can read it", path.display())).help(format!(
                 "chmod 600 {}, or write `{{ env: NAME }}` or `{{ file: PATH }}` instead of the secret",
                 path.display()
@@ -62,7 +62,7 @@ impl Exposed {
     }
 
     /// Inside a pod everybody may do everything with what is mounted there, and nobody else is there.
-    fn is_news(&mut self, path: &Path, matter: Matter) -> bool {
-        !source::is_kubernetes_link(path) && self.told.insert((path.to_owned(), matter))
+    fn is_news(&mut self, path: &Path, exposure: Exposure) -> bool {
+        !source::is_kubernetes_link(path) && self.warned.insert((path.to_owned(), exposure))
     }
 }

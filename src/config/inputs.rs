@@ -110,6 +110,12 @@ impl Inputs {
         Some(content.bytes.to_vec())
     }
 
+    /// As [`Inputs::read`] for one that can be done without: why it can't be read is for the caller to tell.
+    pub(crate) fn try_read(&self, path: &Path, span: Span, report: &mut Report) -> Result<Vec<u8>, String> {
+        let content = self.try_fetch(path, span, LARGEST_FILE, report);
+        content.map(|content| content.bytes.to_vec()).map_err(|reason| reason.to_string())
+    }
+
     /// As [`Inputs::read`] for a private key or other secret file of at most 64 KiB: one that others can read gets a
     /// warning.
     pub(crate) fn read_secret(&self, path: &Path, span: Span, report: &mut Report) -> Option<Zeroizing<Vec<u8>>> {
@@ -157,11 +163,16 @@ impl Inputs {
     }
 
     fn fetch(&self, path: &Path, span: Span, limit: usize, report: &mut Report) -> Option<Content> {
+        let content = self.try_fetch(path, span, limit, report);
+        content.map_err(|reason| report_unreadable(path, span, &reason, report)).ok()
+    }
+
+    fn try_fetch(&self, path: &Path, span: Span, limit: usize, report: &mut Report) -> Result<Content, UnreadableFile> {
         let content = source::read(path, limit);
         self.remember(path, FoundFile::content(content.as_ref().ok().map(|content| content.bytes.as_slice()), limit));
-        let content = content.map_err(|reason| report_unreadable(path, span, &reason, report)).ok()?;
+        let content = content?;
         self.exposed.borrow_mut().warn_of_writable(path, content.access, span, report);
-        Some(content)
+        Ok(content)
     }
 }
 

@@ -47,12 +47,12 @@ pub(crate) use command::hand_on_open_files;
 pub use diagnostic::{Diagnostic, Report, Severity};
 pub use inputs::{Inputs, Secrets};
 pub use json_schema::json_schema;
-pub use overrides::{AdminOverride, Overrides};
+pub use overrides::{AdminOverride, OverrideSource, Overrides};
 pub use render::{Color, JsonFinding};
 pub use schema::*;
 pub(crate) use source::read_as_used;
 pub use source::{ConfigSource, NoConfig};
-pub use value::{At, ListenAddress, Scheme, Span, Url, UrlAuthority, parse_duration};
+pub use value::{At, HostHeader, ListenAddress, Rate, Scheme, Span, Url, UrlAuthority, parse_duration};
 pub use watched::{Watched, WatchedCommand};
 
 pub(crate) use tolerated::ToleratedFailures;

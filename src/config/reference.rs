@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::command::{SecretCommand, without_newline};
 use super::diagnostic::{Report, Reported};
-use super::node::{MappingEntry, Node, Value};
+use super::node::{MappingEntry, Node, Value, quoted};
 use super::read::{FromNode, FromText, SectionReader, mismatch, report_unknown};
 use super::source;
 use super::suggest::nearest;
@@ -61,7 +61,9 @@ pub(super) fn text(
 ) -> Result<Option<FoundText>, Reported> {
     match &node.value {
         Value::Scalar(scalar) => Ok(Some(FoundText { value: scalar.text.clone(), origin: None })),
-        Value::Mapping(entries) => Reference::parse(node, entries, accepts, reader)?.follow(node.span, accepts, reader),
+        Value::Mapping(entries) => {
+            Reference::parse(node, entries, accepts, what, reader)?.follow(node.span, accepts, reader)
+        }
         Value::Null | Value::Sequence(_) => Err(mismatch(node, what, reader.report)),
     }
 }
@@ -140,9 +142,10 @@ impl Reference {
         node: &Node,
         entries: &[MappingEntry],
         accepts: Accepts,
+        what: &str,
         reader: &mut SectionReader<'_>,
     ) -> Result<Self, Reported> {
-        let kind = kind(node, entries, accepts, reader.report)?;
+        let kind = kind(node, entries, accepts, what, reader.report)?;
         let default = beside(kind, "default", "env", entries, reader.report)?;
         let refresh = beside(kind, "refresh", "command", entries, reader.report)?;
         if kind.key.text == "command" {
@@ -191,13 +194,20 @@ fn kind<'e>(
     node: &Node,
     entries: &'e [MappingEntry],
     accepts: Accepts,
+    what: &str,
     report: &mut Report,
 ) -> Result<&'e MappingEntry, Reported> {
     let allowed = accepts.words();
     // One that nobody knows beside one that is: a slip, and not a second source.
     let is_known = |entry: &&MappingEntry| WORDS.contains(&entry.key.text.as_str());
     if let (Some(_), Some(unknown)) = (entries.iter().find(is_known), entries.iter().find(|entry| !is_known(entry))) {
-        report_unknown(unknown, &WORDS, report);
+        report_unknown(unknown, accepts.keys(), report);
+        return Err(Reported);
+    }
+    if entries.len() > 1 && !entries.iter().any(|entry| is_known(&entry)) {
+        // No value from elsewhere, but something that stands in another place.
+        report.mask_all(node);
+        report.error(node.span, format!("expected {what}, found a mapping")).help(accepts.help());
         return Err(Reported);
     }
     let mut kinds = entries.iter().filter(|entry| !matches!(entry.key.text.as_str(), "default" | "refresh"));
@@ -213,8 +223,8 @@ fn kind<'e>(
         ("file", Accepts::Path) => "this field names a file itself: write its path here".to_owned(),
         ("credential" | "command", _) => format!("`{}` is for secrets only", kind.key.text),
         (other, _) => match nearest(other, allowed.iter().copied()) {
-            Some(meant) => format!("a value does not come from here, did you mean \"{meant}\"?"),
-            None => "expected one value, found a mapping".to_owned(),
+            Some(meant) => format!("unknown key {}, did you mean \"{meant}\"?", quoted(other)),
+            None => format!("expected {what}, found a mapping"),
         },
     };
     if accepts == Accepts::Secret {
@@ -224,7 +234,7 @@ fn kind<'e>(
     Err(Reported)
 }
 
-/// All that may stand in a reference.
+/// All that may stand in a reference of any kind.
 const WORDS: [&str; 6] = ["env", "file", "credential", "command", "default", "refresh"];
 
 impl Accepts {
@@ -233,6 +243,15 @@ impl Accepts {
             Self::Text => &["env", "file"],
             Self::Path => &["env"],
             Self::Secret => &["env", "file", "credential", "command"],
+        }
+    }
+
+    /// All that may stand in one of this kind.
+    fn keys(self) -> &'static [&'static str] {
+        match self {
+            Self::Text => &["env", "file", "default"],
+            Self::Path => &["env", "default"],
+            Self::Secret => &WORDS,
         }
     }
 

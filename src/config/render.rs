@@ -2,7 +2,6 @@
 //!
 //! Only the line of a problem is drawn, with what is secret in it replaced by asterisks of the same length.
 
-use std::fmt::Write;
 use std::ops::Range;
 
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
@@ -42,16 +41,22 @@ impl Report {
     /// Draws every problem, each followed by an empty line.
     #[must_use]
     pub fn render(&self, color: Color) -> String {
+        self.drawings(color).into_iter().map(|drawn| drawn + "\n\n").collect()
+    }
+
+    /// Every problem drawn by itself.
+    fn drawings(&self, color: Color) -> Vec<String> {
         let renderer = match color {
             Color::Colored => Renderer::styled(),
             Color::Plain => Renderer::plain(),
         };
-        let mut drawn = String::new();
-        for diagnostic in self.diagnostics() {
-            // Writing to a string can't fail.
-            let _ = writeln!(drawn, "{}\n", renderer.render(&[self.draw(diagnostic)]));
-        }
-        drawn
+        self.diagnostics().into_iter().map(|diagnostic| renderer.render(&[self.draw(diagnostic)])).collect()
+    }
+
+    /// The warnings of a config that is used, for a log whose lines say themselves how bad it is.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let bare = |drawn: String| drawn.strip_prefix("warning: ").map(str::to_owned).unwrap_or(drawn);
+        self.drawings(Color::Plain).into_iter().map(bare).collect()
     }
 
     /// Every problem for machines.

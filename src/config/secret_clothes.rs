@@ -32,9 +32,9 @@ pub(super) fn variable(secret: &str) -> Option<SecretOddity> {
 
 fn unprintable(secret: &str) -> Option<SecretOddity> {
     let breaks = ['\n', '\r'];
-    let what = if secret.starts_with(MARK) {
+    let what = if secret.starts_with(BYTE_ORDER_MARK) {
         "the secret begins with a byte order mark"
-    } else if secret.contains(MARK) {
+    } else if secret.contains(BYTE_ORDER_MARK) {
         "the secret has a byte order mark in it"
     } else if secret.ends_with(breaks) {
         "the secret ends with a line break"
@@ -77,7 +77,7 @@ const fn odd(what: &'static str, help: &'static str) -> SecretOddity {
 }
 
 /// Byte order mark.
-const MARK: char = '\u{feff}';
+const BYTE_ORDER_MARK: char = '\u{feff}';
 const SHORTEST: usize = 8;
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use crate::clock::rfc3339;
 use crate::config::Report;
 use crate::config::auth::hmac::{Encoding, Hmac, HmacDigest, TemplatePart, TimestampFormat};
 use crate::hex::hex;
+use crate::raw_query::as_read;
 use crate::transport::{BodyNeed, Outgoing};
 
 /// Signs the requests of one service.
@@ -151,7 +152,7 @@ fn update(
         TemplatePart::Text(text) => signature.update(text.as_bytes()),
         TemplatePart::Method => signature.update(outgoing.method.as_str().as_bytes()),
         TemplatePart::Path => signature.update(outgoing.target.path().as_bytes()),
-        TemplatePart::Query => signature.update(outgoing.target.query().unwrap_or_default().as_bytes()),
+        TemplatePart::Query => signature.update(&as_read(outgoing.target.query().unwrap_or_default())),
         TemplatePart::Host => signature.update(outgoing.authority.as_str().as_bytes()),
         TemplatePart::Timestamp => signature.update(fresh.timestamp.as_bytes()),
         TemplatePart::Nonce => signature.update(fresh.nonce.as_bytes()),

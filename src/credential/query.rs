@@ -14,6 +14,7 @@ use super::digest::Digest;
 use super::owned::Owned;
 use super::part::{Part, Sending};
 use crate::config::OnClientAuthorization;
+use crate::raw_query::as_read;
 use crate::secret::Secret;
 use crate::transport::Outgoing;
 
@@ -89,7 +90,7 @@ impl Query {
 
     /// Whether some service reads this as ours.
     fn may_be(&self, pair: &str) -> bool {
-        let mut name = Cow::Borrowed(name_of(pair).as_bytes());
+        let mut name = as_read(name_of(pair));
         for _ in 0..MOST_ENCODINGS {
             if loosely(name.to_vec()) == self.as_read {
                 return true;

@@ -9,8 +9,9 @@ use http::Method;
 use crate::code::Code;
 use crate::guard::Panicked;
 use crate::legible::excerpt;
+use crate::name::ServiceName;
 use crate::route::target::TargetError;
-use crate::snapshot::IdentityError;
+use crate::snapshot::{IdentityError, LimitError};
 use crate::transport::BodyError;
 use crate::{credential, transport, upstream};
 
@@ -62,6 +63,9 @@ pub(crate) enum Error {
     Target(#[from] TargetError),
     #[error("no route fits `{}` at `{}`; `sidekey explain` shows which there are", excerpt(.path), excerpt(.host))]
     NoRoute { host: String, path: String },
+    /// A reload took it away while connections to its own port went on.
+    #[error("this connection came to the own port of the service `{service}`, which the config no longer has")]
+    ServiceGone { service: ServiceName },
     #[error("the service's `allow` has no place for {} {}", excerpt(.method.as_str()), excerpt(.path))]
     NotAllowed { method: Method, path: String },
     #[error("`{name}` is set by Sidekey, and `on_client_authorization: reject` is set: do not send it")]
@@ -72,6 +76,10 @@ pub(crate) enum Error {
     ClientCredentialNominated { name: String },
     #[error("`{name}` is empty, and `on_client_authorization: keep` is set: send it with a value, or not at all")]
     ClientCredentialEmpty { name: String },
+    #[error(transparent)]
+    Limit(#[from] LimitError),
+    #[error("the body is longer than {most} bytes, the most that the service's `limits.body` allows")]
+    BodyOverLimit { most: usize },
     #[error(transparent)]
     Identity(#[from] IdentityError),
     #[error(transparent)]
@@ -123,13 +131,14 @@ impl Error {
             | Self::ClientCredentialEmpty { .. }
             | Self::Identity(_) => Code::BadRequest,
             Self::Loop => Code::ProxyLoopDetected,
-            Self::NoRoute { .. } => Code::NoRoute,
+            Self::NoRoute { .. } | Self::ServiceGone { .. } => Code::NoRoute,
             Self::Credential(error) => error.code(),
             Self::Upstream(error) => error.code(),
             Self::ResponseTimeout => Code::HttpResponseTimeout,
             Self::BodyStalled => Code::RequestTimeout,
-            Self::BodyTooLong { .. } => Code::BodyTooLarge,
-            Self::BodiesHeld => Code::Overloaded,
+            Self::BodyTooLong { .. } | Self::BodyOverLimit { .. } => Code::BodyTooLarge,
+            Self::BodiesHeld | Self::Limit(LimitError::Concurrency { .. }) => Code::Overloaded,
+            Self::Limit(LimitError::Rate { .. }) => Code::RateLimited,
             Self::AnswerCoding => Code::HttpProtocolError,
             Self::Panicked => Code::InternalError,
         }
@@ -152,7 +161,10 @@ impl Error {
     pub(crate) fn retry_after(&self) -> Option<u64> {
         match self {
             Self::Credential(error) => error.retry_after(),
-            Self::Upstream(upstream::Error::Overloaded { .. }) | Self::BodiesHeld => Some(1),
+            Self::Limit(LimitError::Rate { wait, .. }) => Some(wait.as_millis().div_ceil(1_000).max(1) as u64),
+            Self::Upstream(upstream::Error::Overloaded { .. })
+            | Self::BodiesHeld
+            | Self::Limit(LimitError::Concurrency { .. }) => Some(1),
             _ => None,
         }
     }
@@ -178,6 +190,7 @@ impl From<BodyError> for Error {
         match error {
             BodyError::TooLong { most } => Self::BodyTooLong { most },
             BodyError::NoRoom => Self::BodiesHeld,
+            BodyError::OverLimit { most } => Self::BodyOverLimit { most },
             error => Self::Upstream(transport::Error::RequestBody(error.to_string()).into()),
         }
     }

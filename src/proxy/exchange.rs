@@ -20,6 +20,7 @@ use crate::config::AccessLog;
 use crate::deadline::ExchangeDeadline;
 use crate::incoming::IncomingBody;
 use crate::legible::excerpt;
+use crate::snapshot::InFlightPermit;
 use crate::telemetry::limit::LineLimit;
 use crate::telemetry::metrics::Numbers;
 
@@ -34,6 +35,8 @@ pub(super) struct ExchangeRecord {
     /// Whether the app sends a body.
     uploads: bool,
     upload: Option<Rc<UploadWatch>>,
+    /// Its place among `limits.concurrency` of its service.
+    permit: Option<InFlightPermit>,
     began: Instant,
     /// Spent waiting for others.
     waited: Duration,
@@ -67,6 +70,7 @@ impl ExchangeRecord {
             half: None,
             uploads: !body.is_end_stream(),
             upload: None,
+            permit: None,
             began,
             waited: Duration::ZERO,
             timing: None,
@@ -83,6 +87,22 @@ impl ExchangeRecord {
         half.numbers.started();
         self.timing = half.service.server_timing.then(Box::default);
         self.half = Some(Rc::clone(half));
+    }
+
+    /// Takes its place among the requests that its service may have, whatever becomes of it.
+    ///
+    /// # Errors
+    /// When there is none, or its body is too long for one.
+    pub(super) fn limit(&mut self, half: &ServiceHalf, body: &IncomingBody) -> Result<(), Error> {
+        // Most services have no limits.
+        let Some(limits) = &half.service.limits else { return Ok(()) };
+        if let Some(most) = limits.body_bytes
+            && body.size_hint().lower() > most as u64
+        {
+            return Err(Error::BodyOverLimit { most });
+        }
+        self.permit = limits.admit()?;
+        Ok(())
     }
 
     /// Follows the app's body, if there is one.

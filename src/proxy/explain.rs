@@ -9,7 +9,7 @@ use http::{HeaderValue, Version, header, request};
 use super::admit::{AccessCheck, Admission, Named};
 use super::fields::{self, FieldNames, Instance, RequestContext, Rules, WrittenRules};
 use super::{Error, find, target};
-use crate::config::{self, Config, PickConfig, Url};
+use crate::config::{self, At, Config, ListenAddress, PickConfig, Url};
 use crate::credential::{Owned, query};
 use crate::name::ServiceName;
 use crate::route::RouteTable;
@@ -65,13 +65,15 @@ impl<'w> World<'w> {
     /// As `carry` does; the two must ask the same in the same order.
     fn follow(&self, head: &request::Parts, explained: &mut Explained<'w>) -> Result<Option<String>, Error> {
         let instance = Instance::new(NOBODY);
-        let door = AccessCheck { access: self.access, routes: self.routes, instance: &instance };
+        let own = self.own_port(head);
+        let door = AccessCheck { access: self.access, routes: self.routes, instance: &instance, own };
         let (named, present) = match door.admit(head, door.presumed())? {
             Admission::Carry(named, present) => (named, present),
             Admission::AnswerOptions => return Ok(None),
         };
-        explained.considered = self.consider(&named, head);
-        let found = find(self.routes, head, &named)?;
+        // On a port of its own a service is found without a look at any route.
+        explained.considered = if own.is_some() { Vec::new() } else { self.consider(&named, head) };
+        let found = find(self.routes, head, &named, own)?;
         // Invariant: routes are compiled from the services of this config, in this order.
         let Some((name, service)) = self.service(found.service) else { return Ok(None) };
         explained.service = Some((name, service));
@@ -91,6 +93,13 @@ impl<'w> World<'w> {
         fields::request(&mut head.headers.clone(), upward, &rules(service, allow.as_ref()))?;
         let ours = Owned::written(service.auth.iter().map(|auth| &auth.value)).query;
         Ok(Some(url_of(url, &query::masked(&ours, service.on_client_authorization, &sent))))
+    }
+
+    /// The service on whose own port a request to this URL arrives.
+    fn own_port(&self, head: &request::Parts) -> Option<usize> {
+        let port = head.uri.port_u16()?;
+        let is_it = |address: &At<ListenAddress>| address.value.port() == Some(port);
+        self.config.services.values().position(|service| service.value.listen.iter().any(is_it))
     }
 
     fn consider(&self, named: &Named<'_>, head: &request::Parts) -> Vec<Considered<'w>> {
@@ -122,6 +131,9 @@ fn rules(service: &config::ServiceConfig, allow: Option<&Allow>) -> Rules {
         request: &service.headers,
         answer: &service.response_headers,
         on_client_authorization: service.on_client_authorization,
+        forwarded: service.forwarded,
+        via: service.via,
+        cookies: service.cookies,
     })
 }
 

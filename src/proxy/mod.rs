@@ -52,6 +52,8 @@ use timing::ExchangePhase;
 /// What is known of the app's connection.
 pub(crate) struct Arrival {
     pub(crate) peer: Peer,
+    /// The service whose own port it came to; `None`: a port of all.
+    pub(crate) own: Option<ServiceName>,
     pub(crate) drain: Rc<Cell<DrainPhase>>,
     /// The number of this connection among those that came to a service, where identities go by that.
     pub(crate) numbers: RefCell<Vec<(ServiceName, usize)>>,
@@ -124,10 +126,13 @@ pub(crate) fn handle(
 
 async fn carry(body: IncomingBody, exchange: &mut ExchangeRecord) -> Result<Response<ResponseBody>, Error> {
     let view = Rc::clone(&exchange.view);
-    let caller = view.door().recognize(&mut exchange.head, exchange.arrival.peer)?;
+    let own = exchange.arrival.own.as_ref().map(|name| view.place_of(name)).transpose()?;
+    let caller = view.door(own).recognize(&mut exchange.head, exchange.arrival.peer)?;
     let head = &exchange.head;
-    let (found, shares_origin, present) = match view.door().admit(head, caller)? {
-        Admission::Carry(named, present) => (find(&view.snapshot.routes, head, &named)?, named.shares_origin, present),
+    let (found, shares_origin, present) = match view.door(own).admit(head, caller)? {
+        Admission::Carry(named, present) => {
+            (find(&view.snapshot.routes, head, &named, own)?, named.shares_origin, present)
+        }
         Admission::AnswerOptions => return Ok(problem::options()),
     };
 
@@ -136,6 +141,9 @@ async fn carry(body: IncomingBody, exchange: &mut ExchangeRecord) -> Result<Resp
     exchange.routed(half);
     let service = &half.service;
     let target = target(&exchange.head, &found, &service.base_path, service.allow.as_ref())?;
+
+    // What is not sent counts for nothing, and what is sent again counts once.
+    exchange.limit(half, &body)?;
 
     // Who comes before what: the fields that say so are taken off with the others.
     let who = Principal::of(&exchange.head, half, &exchange.arrival)?;
@@ -147,12 +155,14 @@ async fn carry(body: IncomingBody, exchange: &mut ExchangeRecord) -> Result<Resp
 
     // Who calls us by a service's own name knows us as a proxy; to all others we are the service.
     let via = (!found.prepend).then_some(&view.worker.instance);
+    let way_back = view.snapshot.routes.way_back(&found, service.scheme).called(&service.authority);
+    let known = relay::Acquaintance { via, way_back };
     if may_look_whole(exchange) {
         // In a box: few answers are held back, and the others need no room for it.
-        let held = Box::pin(relay::hold_back(relay::relay(response, via, half, &exchange.deadline)?));
+        let held = Box::pin(relay::hold_back(relay::relay(response, known, half, &exchange.deadline)?));
         return exchange.wait_for(ExchangePhase::Service, pin!(held)).await;
     }
-    relay::relay(response, via, half, &exchange.deadline)
+    relay::relay(response, known, half, &exchange.deadline)
 }
 
 /// Whether the app could not tell half of an answer from all of it: HTTP/1.0 ends one without a length with the
@@ -161,9 +171,18 @@ fn may_look_whole(exchange: &ExchangeRecord) -> bool {
     exchange.head.version == Version::HTTP_10 && matches!(exchange.arrival.peer, Peer::Unix { .. })
 }
 
-/// Finds the route.
-fn find<'t>(routes: &'t RouteTable, head: &request::Parts, named: &Named<'_>) -> Result<Match<'t>, Error> {
-    let found = routes.find(&named.question(head));
+/// Finds the route, at the port of all or at that of `own`.
+fn find<'t>(
+    routes: &'t RouteTable,
+    head: &request::Parts,
+    named: &Named<'_>,
+    own: Option<usize>,
+) -> Result<Match<'t>, Error> {
+    let question = named.question(head);
+    let found = match own {
+        None => routes.find(&question),
+        Some(service) => routes.find_own(service, &question),
+    };
     found.ok_or_else(|| Error::NoRoute { host: named.authority.host.to_string(), path: head.uri.path().to_owned() })
 }
 

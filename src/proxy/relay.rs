@@ -17,6 +17,7 @@ use super::exchange::ExchangeRecord;
 use super::fields::{self, Instance, ResponseContext};
 use super::view::ServiceHalf;
 use crate::deadline::ExchangeDeadline;
+use crate::route::WayBack;
 use crate::upstream::{self, PooledBody};
 
 /// The body of an answer to the app or to the admin's client: one of our own, or the service's as it arrives.
@@ -44,6 +45,14 @@ struct Relayed {
     idle: Option<Duration>,
 }
 
+/// How the app knows the service, by the form of its request.
+#[derive(Clone, Copy)]
+pub(super) struct Acquaintance<'a> {
+    /// Who signs in `Via`; `None`: nobody, for the app takes us for the service.
+    pub(super) via: Option<&'a Instance>,
+    pub(super) way_back: WayBack<'a>,
+}
+
 /// Why an answer's body broke off: the client's connection is reset then.
 #[derive(Debug, thiserror::Error)]
 #[error("the answer broke off")]
@@ -55,12 +64,19 @@ pub(crate) struct ResponseBodyError;
 /// When it can't be passed on as what it says it is.
 pub(super) fn relay(
     response: Response<PooledBody>,
-    via: Option<&Instance>,
+    known: Acquaintance<'_>,
     half: &ServiceHalf,
     deadline: &Rc<ExchangeDeadline>,
 ) -> Result<Response<ResponseBody>, Error> {
     let (mut head, body) = response.into_parts();
-    let downward = ResponseContext { status: head.status, version: head.version, via };
+    // It passes like any other answer, but its cause is in our config, which only the log's reader knows.
+    if head.status == StatusCode::MISDIRECTED_REQUEST
+        && let Some(misdirection) = &half.service.misdirection
+    {
+        misdirection.tell(half.service.name.as_str());
+    }
+    let (via, way_back) = (known.via, Some(known.way_back));
+    let downward = ResponseContext { status: head.status, version: head.version, via, way_back };
     fields::answer(&mut head.headers, downward, &half.rules)?;
     // What the service speaks is between it and us.
     head.version = Version::HTTP_11;

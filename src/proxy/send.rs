@@ -71,6 +71,10 @@ impl OutboundRequest {
             RequestContext { method: &head.method, version: head.version, chunked, instance, present, routed_by };
         let apps_own = fields::request(&mut head.headers, upward, &half.rules)?;
         let (body, kept) = RequestBody::app(incoming, BODY_BYTES_KEPT);
+        let body = match half.body_limit() {
+            Some(most) => body.limited(most),
+            None => body,
+        };
         let body = followed(body, upload.as_ref(), half, &view.routed_by);
         let restored = half.rules.touches_target().then(|| target.clone());
         let outgoing = Outgoing {
@@ -120,6 +124,10 @@ impl OutboundRequest {
                 },
                 Err(SendError::Expired(error)) => return Err(error),
                 Err(SendError::Failed(failure)) => {
+                    if self.upload.as_ref().is_some_and(|upload| upload.is_over_limit()) {
+                        // The service can't know why the request broke off: this is our answer.
+                        return Err(Error::BodyOverLimit { most: half.body_limit().unwrap_or_default() });
+                    }
                     // Where one connection was found dead too late, others that are idle may be so too.
                     choice = Choice::NotIdle;
                     let is_idempotent = self.outgoing.method.is_idempotent();

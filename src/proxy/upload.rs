@@ -98,8 +98,13 @@ impl UploadWatch {
         match self.last.get() {
             Passage::Waiting => Error::BodyStalled,
             // The app would send, but the service does not read.
-            Passage::Moved | Passage::Ended => Error::ResponseTimeout,
+            Passage::Moved | Passage::Ended | Passage::OverLimit => Error::ResponseTimeout,
         }
+    }
+
+    /// Whether more came of the body than the service is sent.
+    pub(super) fn is_over_limit(&self) -> bool {
+        self.last.get() == Passage::OverLimit
     }
 
     fn went(&self, passage: Passage) {

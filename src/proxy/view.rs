@@ -24,6 +24,7 @@ use crate::clock::Moment;
 use crate::code::Code;
 use crate::config::{AccessLog, Limits};
 use crate::credential::{Attachments, own_name};
+use crate::name::ServiceName;
 use crate::snapshot::{Access, Identity, IdentityError, Published, Service, Snapshot};
 use crate::telemetry::errors::Recent;
 use crate::telemetry::metrics::{Metrics, Numbers};
@@ -155,10 +156,19 @@ impl View {
         self.snapshot.config.log.access != AccessLog::Off
     }
 
-    /// Who may ask under this snapshot.
-    pub(super) fn door(&self) -> AccessCheck<'_> {
+    /// Who may ask under this snapshot, of those that came to a port of all or to this service's own.
+    pub(super) fn door(&self, own: Option<usize>) -> AccessCheck<'_> {
         let Snapshot { access, routes, .. } = &*self.snapshot;
-        AccessCheck { access, routes, instance: &self.worker.instance }
+        AccessCheck { access, routes, instance: &self.worker.instance, own }
+    }
+
+    /// The place of the service whose own port a connection came to.
+    ///
+    /// # Errors
+    /// When it is gone: connections outlive their ports.
+    pub(super) fn place_of(&self, service: &ServiceName) -> Result<usize, Error> {
+        let place = self.halves.binary_search_by(|half| half.service.name.cmp(service));
+        place.map_err(|_| Error::ServiceGone { service: service.clone() })
     }
 
     fn build(snapshot: Arc<Snapshot>, worker: &Rc<WorkerShared>, old: &[Rc<ServiceHalf>]) -> Self {
@@ -210,6 +220,11 @@ impl ServiceHalf {
             half.take_over(old);
         }
         half
+    }
+
+    /// How many bytes the body of a request may have.
+    pub(super) fn body_limit(&self) -> Option<usize> {
+        self.service.limits.as_ref()?.body_bytes
     }
 
     /// Who this request is sent as.

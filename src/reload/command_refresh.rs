@@ -1,16 +1,16 @@
-//! Commands that a load has run, each run again when its turn comes.
+//! Commands that a load has run, each run again when it is due.
 //!
 //! Promises to resolve once a command gives something else than the load got from it. A command that fails keeps what
 //! it gave before in service: it is warned about, once for each cause, and tried again.
 //!
 //! ```text
-//!  turn ──► run, on a thread of its own ──► something else: resolved
+//!  due ──► run, on a thread of its own ──► something else: resolved
 //!   ▲          │                  │
 //!   │          ▼ the same         ▼ failed
 //!   └──── `refresh` ◄──── after 1 s, twice that, … 60 s, or at `refresh` if that is sooner
 //! ```
 //!
-//! One without `refresh` has no turn unless it failed.
+//! One without `refresh` is due only where it has failed.
 
 use std::future::pending;
 use std::time::Duration;
@@ -21,10 +21,10 @@ use tokio::time::{Instant, sleep_until};
 use crate::clock::Backoff;
 use crate::config::{Watched, WatchedCommand};
 
-/// The turns of all commands of a load.
+/// The refreshes of all commands of a load.
 pub(super) struct CommandRefreshes {
-    turns: Vec<CommandRefresh>,
-    /// A turn that is under way, and its place.
+    refreshes: Vec<CommandRefresh>,
+    /// A refresh that is under way, and its place.
     running: Option<(usize, JoinHandle<WatchedCommand>)>,
 }
 
@@ -39,7 +39,7 @@ struct CommandRefresh {
 
 impl CommandRefreshes {
     pub(super) fn new(watched: &Watched) -> Self {
-        Self { turns: watched.commands().iter().cloned().map(CommandRefresh::new).collect(), running: None }
+        Self { refreshes: watched.commands().iter().cloned().map(CommandRefresh::new).collect(), running: None }
     }
 
     /// Resolves when a command gives something else than the load got from it.
@@ -53,18 +53,20 @@ impl CommandRefreshes {
             let Some((place, run)) = &mut self.running else { continue };
             let (place, ran) = (*place, run.await);
             self.running = None;
-            if self.turns.get_mut(place).is_some_and(|turn| turn.is_changed_by(ran.ok())) {
+            if self.refreshes.get_mut(place).is_some_and(|refresh| refresh.is_changed_by(ran.ok())) {
                 return;
             }
         }
     }
 
     async fn begin(&mut self) {
-        let turns = self.turns.iter().enumerate();
-        let next = turns.filter_map(|(place, turn)| Some((turn.next?, place, turn))).min_by_key(|(next, ..)| *next);
-        let Some((next, place, turn)) = next else { return pending().await };
+        let refreshes = self.refreshes.iter().enumerate();
+        let next = refreshes
+            .filter_map(|(place, refresh)| Some((refresh.next?, place, refresh)))
+            .min_by_key(|(next, ..)| *next);
+        let Some((next, place, refresh)) = next else { return pending().await };
         sleep_until(next).await;
-        let command = turn.loaded.clone();
+        let command = refresh.loaded.clone();
         // It blocks: the background has sockets to answer meanwhile.
         self.running = Some((place, spawn_blocking(move || command.again())));
     }
@@ -73,9 +75,9 @@ impl CommandRefreshes {
 impl CommandRefresh {
     fn new(loaded: WatchedCommand) -> Self {
         let failure = loaded.failure().map(str::to_owned);
-        let mut turn = Self { loaded, next: None, backoff: Backoff::new(FIRST_WAIT, LONGEST_WAIT), failure };
-        turn.schedule();
-        turn
+        let mut refresh = Self { loaded, next: None, backoff: Backoff::new(FIRST_WAIT, LONGEST_WAIT), failure };
+        refresh.schedule();
+        refresh
     }
 
     /// Takes what a run came to. A panic (`None`) is taken for a change: the load will meet it again, and say so.
@@ -133,8 +135,8 @@ mod tests {
     /// Long enough for the slowest machine.
     const SOON: Duration = Duration::from_secs(20);
 
-    /// A folder with a script that prints `secret` and counts its runs, and the turns of a load of it.
-    fn turns(refresh: &str, secret: Option<&str>) -> (TempDir, CommandRefreshes) {
+    /// A folder with a script that prints `secret` and counts its runs, and the refreshes of a load of it.
+    fn refreshes(refresh: &str, secret: Option<&str>) -> (TempDir, CommandRefreshes) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("sidekey.yaml");
         let command = format!("command: [sh, -c, 'echo run >>runs; cat secret']{refresh}");
@@ -156,80 +158,82 @@ mod tests {
         fs::read_to_string(folder.join("runs")).unwrap().lines().count()
     }
 
-    /// Lets turns pass until there were `count` runs, none of which is a change.
-    async fn pass(turns: &mut CommandRefreshes, folder: &TempDir, count: usize) {
+    /// Waits until there were `count` runs, none of which is a change.
+    async fn pass(refreshes: &mut CommandRefreshes, folder: &TempDir, count: usize) {
         let reached = async {
             while runs(folder.path()) < count {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
         tokio::select! {
-            () = turns.changed() => panic!("a change after {} runs", runs(folder.path())),
+            () = refreshes.changed() => panic!("a change after {} runs", runs(folder.path())),
             reached = timeout(SOON, reached) => reached.expect("the runs"),
         }
     }
 
     #[tokio::test]
     async fn another_secret_is_a_change_and_the_same_is_none() {
-        let (folder, mut turns) = turns(", refresh: 20ms", Some("hunter2"));
+        let (folder, mut refreshes) = refreshes(", refresh: 20ms", Some("hunter2"));
 
-        pass(&mut turns, &folder, 4).await;
+        pass(&mut refreshes, &folder, 4).await;
         fs::write(folder.path().join("secret"), "hunter3").unwrap();
 
-        assert!(timeout(SOON, turns.changed()).await.is_ok());
+        assert!(timeout(SOON, refreshes.changed()).await.is_ok());
     }
 
     #[tokio::test]
     async fn a_failure_is_no_change_and_neither_is_its_end() {
-        let (folder, mut turns) = turns(", refresh: 20ms", Some("hunter2"));
+        let (folder, mut refreshes) = refreshes(", refresh: 20ms", Some("hunter2"));
 
         fs::rename(folder.path().join("secret"), folder.path().join("aside")).unwrap();
-        pass(&mut turns, &folder, 4).await;
-        assert!(turns.turns[0].failure.as_ref().is_some_and(|said| said.starts_with("ended with status 1: cat: ")));
+        pass(&mut refreshes, &folder, 4).await;
+        assert!(
+            refreshes.refreshes[0].failure.as_ref().is_some_and(|said| said.starts_with("ended with status 1: cat: "))
+        );
         fs::rename(folder.path().join("aside"), folder.path().join("secret")).unwrap();
-        pass(&mut turns, &folder, 8).await;
+        pass(&mut refreshes, &folder, 8).await;
 
-        assert_eq!(turns.turns[0].failure, None);
+        assert_eq!(refreshes.refreshes[0].failure, None);
     }
 
     #[tokio::test]
     async fn a_run_that_panicked_is_a_change_and_no_end_of_a_failure() {
-        let (_folder, mut turns) = turns("", None);
-        let turn = &mut turns.turns[0];
-        let failure = turn.failure.clone();
+        let (_folder, mut refreshes) = refreshes("", None);
+        let refresh = &mut refreshes.refreshes[0];
+        let failure = refresh.failure.clone();
         assert!(failure.is_some());
 
-        assert!(turn.is_changed_by(None));
+        assert!(refresh.is_changed_by(None));
 
-        assert_eq!(turn.failure, failure);
-        assert!(turn.next.is_some(), "it is tried again");
+        assert_eq!(refresh.failure, failure);
+        assert!(refresh.next.is_some(), "it is tried again");
     }
 
     #[tokio::test]
     async fn a_command_that_failed_is_tried_again_without_refresh() {
-        let (folder, mut turns) = turns("", None);
+        let (folder, mut refreshes) = refreshes("", None);
 
-        pass(&mut turns, &folder, 2).await;
+        pass(&mut refreshes, &folder, 2).await;
         fs::write(folder.path().join("secret"), "hunter2").unwrap();
 
-        assert!(timeout(SOON, turns.changed()).await.is_ok());
+        assert!(timeout(SOON, refreshes.changed()).await.is_ok());
     }
 
     #[tokio::test]
     async fn a_command_without_refresh_that_gave_a_secret_has_no_turn() {
-        let (_folder, turns) = turns("", Some("hunter2"));
+        let (_folder, refreshes) = refreshes("", Some("hunter2"));
 
-        assert_eq!(turns.turns[0].next, None);
+        assert_eq!(refreshes.refreshes[0].next, None);
     }
 
     #[test]
     fn waits_after_failures_grow_to_a_minute_and_never_beyond_refresh() {
         let waits = |refresh: &str| {
-            let (_folder, turns) = turns(refresh, None);
-            let mut turn = turns.turns.into_iter().next().unwrap();
+            let (_folder, refreshes) = refreshes(refresh, None);
+            let mut refresh = refreshes.refreshes.into_iter().next().unwrap();
             let mut wait = || {
-                turn.schedule();
-                turn.next.unwrap().duration_since(Instant::now()).as_secs_f32().round()
+                refresh.schedule();
+                refresh.next.unwrap().duration_since(Instant::now()).as_secs_f32().round()
             };
             (0..10).map(|_| wait()).collect::<Vec<_>>()
         };

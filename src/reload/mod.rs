@@ -44,8 +44,8 @@ pub(crate) type ChangeProcess = Rc<dyn Fn(Changed<'_>, &mut dyn FnMut(&dyn Right
 
 /// What is changed.
 pub(crate) enum Changed<'a> {
-    /// All that this config is about.
-    Config(&'a Config),
+    /// All that this config is about; the report has its texts, for what is found wrong with it only then.
+    Config(&'a Config, &'a Report),
     /// Services alone, of the config that is in force.
     Services,
 }
@@ -180,7 +180,7 @@ impl History {
                 self.count_applied += 1;
                 let difference = difference.unwrap_or_default();
                 self.applied.push_back(Applied { generation: *generation, time: now, difference });
-                if self.applied.len() > KEPT {
+                if self.applied.len() > DIFFERENCES_KEPT {
                     self.applied.pop_front();
                 }
             }
@@ -271,9 +271,8 @@ impl Reloader {
         claims: &mut Option<ClaimedState>,
         report: &Report,
     ) -> (ReloadOutcome, Option<Difference>) {
-        let said = report.render(Color::Plain);
-        let Some(new) = new else { return (ReloadOutcome::Refused { error: said }, None) };
-        warn_of(&said);
+        let Some(new) = new else { return (ReloadOutcome::Refused { error: report.render(Color::Plain) }, None) };
+        warn_of(report);
         let difference = Difference::between(wanted, &new);
         if difference.is_empty() {
             self.hurry(wanted);
@@ -286,7 +285,7 @@ impl Reloader {
             claims.take().into_iter().for_each(|claims| claims.commit(&Handle::current()));
             self.publish(&new, right);
         };
-        if let Err(error) = (self.change)(Changed::Config(&new.config), &mut publish) {
+        if let Err(error) = (self.change)(Changed::Config(&new.config, report), &mut publish) {
             return (ReloadOutcome::Refused { error }, None);
         }
         *wanted = new;
@@ -336,9 +335,9 @@ impl Reloader {
 }
 
 /// Warnings of a load that is used.
-pub(crate) fn warn_of(said: &str) {
-    if !said.trim().is_empty() {
-        tracing::warn!("{}", said.trim_end());
+pub(crate) fn warn_of(report: &Report) {
+    for warning in report.warnings() {
+        tracing::warn!("{}", warning.trim_end());
     }
 }
 
@@ -347,4 +346,4 @@ const LOAD_WITHIN: Duration = Duration::from_secs(120);
 /// No longer than a file may take to be removed.
 const GIVE_BACK_WITHIN: Duration = Duration::from_secs(10);
 /// As many differences are kept.
-const KEPT: usize = 20;
+const DIFFERENCES_KEPT: usize = 20;

@@ -18,12 +18,12 @@ use crate::blocking;
 /// nearest that exists: what is missing will appear in there.
 pub(super) fn directories(path: &Path) -> BTreeSet<PathBuf> {
     let _mark = blocking::mark(format!("following the links of `{}`", path.display()));
-    let mut trail = WatchedFolders { at: PathBuf::from("/"), found: BTreeSet::new(), links: 0 };
+    let mut folders = WatchedFolders { at: PathBuf::from("/"), found: BTreeSet::new(), links: 0 };
     // Fails only when the working directory is gone: then a relative path leads nowhere.
     if let Ok(path) = std::path::absolute(path) {
-        trail.walk(&path);
+        folders.walk(&path);
     }
-    trail.found
+    folders.found
 }
 
 struct WatchedFolders {
@@ -37,7 +37,7 @@ struct WatchedFolders {
 enum WalkStep {
     On,
     /// A symlink: the rest of the way starts at its target.
-    Turn(PathBuf),
+    Follow(PathBuf),
     End,
 }
 
@@ -47,7 +47,7 @@ impl WatchedFolders {
         while let Some(part) = parts.next() {
             match self.step(part) {
                 WalkStep::On => {}
-                WalkStep::Turn(target) => return self.walk(&target.join(parts.as_path())),
+                WalkStep::Follow(target) => return self.walk(&target.join(parts.as_path())),
                 WalkStep::End => return,
             }
         }
@@ -76,7 +76,7 @@ impl WatchedFolders {
         self.found.insert(self.at.clone());
         self.links += usize::from(metadata.is_symlink());
         match fs::read_link(&next) {
-            Ok(target) if self.links <= MOST_LINKS => WalkStep::Turn(target),
+            Ok(target) if self.links <= MOST_LINKS => WalkStep::Follow(target),
             _ => WalkStep::End,
         }
     }

@@ -41,6 +41,10 @@ impl Alone {
         self.0.get(host).is_some_and(|tenant| tenant.takes_all || !local)
     }
 
+    pub(super) fn is_of(&self, host: &str, service: usize) -> bool {
+        self.0.get(host).is_some_and(|tenant| tenant.service == service)
+    }
+
     /// The name by which browsers look on this machine without being told to: `*.localhost`, the shortest.
     pub(super) fn name_for_browsers(&self, service: usize) -> Option<&str> {
         let of_service = self.0.iter().filter(|(_, tenant)| tenant.service == service && tenant.takes_all);

@@ -109,7 +109,7 @@ impl RouteOrigin {
         }
     }
 
-    fn is_named_by(&self, question: &Question<'_>) -> bool {
+    pub(super) fn is_named_by(&self, question: &Question<'_>) -> bool {
         *self.host == *question.host && self.port == unless_default(question.port)
     }
 }

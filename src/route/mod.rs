@@ -18,6 +18,7 @@ mod rule_problem;
 pub(crate) mod target;
 #[cfg(any(test, feature = "bench"))]
 pub(crate) mod trial;
+mod way_back;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -31,7 +32,9 @@ use alone::Alone;
 use index::Index;
 use mismatch::{AskedRoute, Reach, RouteOrigin};
 pub(crate) use rule::Rule;
+use rule::is_under;
 use rule_problem::{RouteFinding, shared_site, undecided};
+pub(crate) use way_back::{CookiePath, WayBack};
 
 /// All routes, explicit and default. Services are known by their place in the list that `compile` was given.
 #[derive(Debug)]
@@ -90,6 +93,8 @@ pub(crate) struct Match<'t> {
     pub(crate) strip: usize,
     /// The stripped prefix (`/payments`), `""` if nothing is stripped: what `Location` and cookie paths map back to.
     pub(crate) prefix: &'t str,
+    /// The route's path where it is not stripped, else `""`: all that this route leads to lies under it.
+    pub(crate) within: &'t str,
     /// Whether the base path is put before the rest (not in forward-proxy form: the path is whole already).
     pub(crate) prepend: bool,
 }
@@ -102,6 +107,8 @@ pub(crate) enum RouteKind {
     DefaultPath,
     DefaultHost,
     ForwardProxy,
+    /// The service's own `listen`: all that arrives there is for it.
+    OwnListener,
 }
 
 impl fmt::Display for RouteKind {
@@ -111,6 +118,7 @@ impl fmt::Display for RouteKind {
             Self::DefaultPath => formatter.write_str("default route by path"),
             Self::DefaultHost => formatter.write_str("default route by host"),
             Self::ForwardProxy => formatter.write_str("forward proxy"),
+            Self::OwnListener => formatter.write_str("the service's own `listen`"),
         }
     }
 }
@@ -145,8 +153,29 @@ impl RouteTable {
         let asked = self.asked(question);
         let rule = self.index.best(&self.rules, &asked)?;
         let keeps_path = asked.keeps_path(rule);
-        let prefix = if rule.strips && !keeps_path { &*rule.path } else { "" };
-        Some(Match { service: rule.service, kind: rule.kind, strip: prefix.len(), prefix, prepend: !keeps_path })
+        let (prefix, within) = match (keeps_path, rule.strips) {
+            (true, _) => ("", ""),
+            (false, true) => (&*rule.path, ""),
+            (false, false) => ("", &*rule.path),
+        };
+        let strip = prefix.len();
+        Some(Match { service: rule.service, kind: rule.kind, strip, prefix, within, prepend: !keeps_path })
+    }
+
+    /// What is found on a service's own port: that service, whatever the path. A whole URL must be its own, or one of
+    /// this machine's.
+    pub(crate) fn find_own(&self, service: usize, question: &Question<'_>) -> Option<Match<'_>> {
+        let asked = self.asked(question);
+        let site = self.sites.get(service)?;
+        let is_own = asked.reach == Reach::Own;
+        let keeps_path = is_own && site.is_named_by(question);
+        let leads_here = match keeps_path {
+            true => is_under(question.path, &site.base_path),
+            false => question.local && !is_own,
+        };
+        let found =
+            Match { service, kind: RouteKind::OwnListener, strip: 0, prefix: "", within: "", prepend: !keeps_path };
+        leads_here.then_some(found)
     }
 
     /// Whether `host` has routes of its own (then these count even if it is no local name).
@@ -157,6 +186,11 @@ impl RouteTable {
     /// Whether all that is asked under this name goes to one service. A local name has the routes without a host too.
     pub(crate) fn has_alone(&self, host: &str, local: bool) -> bool {
         self.alone.has(host, local)
+    }
+
+    /// The same of a name at `service`'s own port, where it must not be another service's: cookies know no ports.
+    pub(crate) fn has_alone_at_own_port(&self, host: &str, local: bool, service: usize) -> bool {
+        self.alone.has(host, local) && self.alone.is_of(host, service)
     }
 
     /// A name under which a browser finds this service and no other, without any setting of its machine.

@@ -62,6 +62,13 @@ pub(crate) fn check(path: &str) -> Result<(), TargetError> {
     }
 }
 
+/// Whether whoever resolves this path, percent-decodes it or takes `\` for a separator still finds it where it is. It need
+/// be none that is carried: clients encode what they were given.
+pub(super) fn stays_where_it_is(path: &[u8]) -> bool {
+    let moves = |byte: &u8| byte.is_ascii_control() || *byte == b'\\';
+    !path.iter().any(moves) && refuse_encoded_dot_segments(path).is_ok()
+}
+
 /// The path and query to send: `base_path` (without a trailing slash), then what is left of the request's path, then
 /// its query.
 ///
@@ -263,7 +270,7 @@ mod tests {
 
     fn build_from(asked: &str, strip: usize, base_path: &str) -> Result<PathAndQuery, TargetError> {
         let asked = PathAndQuery::from_maybe_shared(asked.to_owned().into_bytes()).expect("a path and query");
-        let found = Match { service: 0, kind: RouteKind::DefaultPath, strip, prefix: "", prepend: true };
+        let found = Match { service: 0, kind: RouteKind::DefaultPath, strip, prefix: "", within: "", prepend: true };
         build(&asked, &found, base_path)
     }
 

@@ -15,7 +15,7 @@ pub(crate) fn nothing_leaves_the_base_path(bytes: &[u8]) -> bool {
     }
     let first_segment = asked.path()[1..].find('/').map_or(asked.path().len(), |slash| 1 + slash);
     for strip in [0, first_segment] {
-        let found = Match { service: 0, kind: RouteKind::DefaultPath, strip, prefix: "", prepend: true };
+        let found = Match { service: 0, kind: RouteKind::DefaultPath, strip, prefix: "", within: "", prepend: true };
         // What is too long, or starts with `//` now, is refused here.
         let Ok(sent) = build(&asked, &found, "/base/path") else { continue };
 

@@ -9,10 +9,11 @@ use super::accept::{self, Accepted, Carriers, ConnectionLimit, Stop};
 use super::connection::{self, Port, ThreadShared};
 use super::listener::ListeningSocket;
 use super::ports::{AdminPort, Health};
-use super::sockets::Serve;
+use super::sockets::{Purpose, Serve};
 use super::vital::{Vital, passing};
 use super::worker::RunningWorker;
 use crate::admin::{self, Role};
+use crate::name::ServiceName;
 
 /// Sends each connection to where it is served.
 #[derive(Clone)]
@@ -52,8 +53,8 @@ impl Background {
     /// What [`super::sockets::Sockets`] calls for each new socket.
     pub(crate) fn serve(&self) -> Serve {
         let this = self.clone();
-        Box::new(move |role, socket, stop| match role {
-            Role::Traffic => this.serve_traffic(socket, stop),
+        Box::new(move |Purpose { role, service }, socket, stop| match role {
+            Role::Traffic => this.serve_traffic(socket, service.clone(), stop),
             Role::Admin => this.operators.serve(socket, stop, Rc::new(AdminPort(Rc::clone(&this.admin)))),
             Role::Health => this.probes.serve(socket, stop, Rc::new(Health(Rc::clone(&this.admin)))),
         })
@@ -72,10 +73,10 @@ impl Background {
     }
 
     /// A lone worker accepts by itself; of several, the one with the fewest connections gets the next.
-    fn serve_traffic(&self, socket: Arc<ListeningSocket>, stop: watch::Receiver<Stop>) {
+    fn serve_traffic(&self, socket: Arc<ListeningSocket>, own: Option<ServiceName>, stop: watch::Receiver<Stop>) {
         let gate = Arc::clone(&self.gate);
         if let [lone] = &*self.workers {
-            return lone.accept(socket, gate, stop);
+            return lone.accept(socket, own, gate, stop);
         }
         let workers = Rc::clone(&self.workers);
         let carriers = Carriers::Workers(Rc::clone(&workers));
@@ -84,7 +85,7 @@ impl Background {
             accept::run(socket, gate, stop, carriers, move |accepted| {
                 let Some(worker) = fittest(&workers) else { return };
                 match accepted.hand_over() {
-                    Ok(connection) => worker.serve(connection),
+                    Ok(connection) => worker.serve(connection, own.clone()),
                     Err(error) => tracing::warn!(%error, "an accepted connection can't be handed to a worker"),
                 }
             }),
@@ -117,7 +118,7 @@ impl RoleShared {
                 let (port, shared) = (Rc::clone(&port), Rc::clone(&shared));
                 passing(async move {
                     let Accepted { stream, peer, place } = accepted;
-                    connection::serve(stream, peer, port, shared).await;
+                    connection::serve(stream, peer, None, port, shared).await;
                     drop(place);
                 });
             }),

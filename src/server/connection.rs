@@ -30,11 +30,13 @@ use super::error_reply::{self, BrokenRequest};
 use super::http2::{self, Greeting};
 use super::persistence::RequestPersistence;
 use super::progress::{Between, Io, Progress, Tracked, Waits};
+use super::refusal::ConnectionRefusal;
 use super::stream::ClientStream;
 use crate::code::Code;
 use crate::config::Limits;
 use crate::deadline::{ConnectionDeadline, Deadline, ExchangeDeadline, Sweep, TICK};
 use crate::incoming::IncomingBody;
+use crate::name::ServiceName;
 use crate::proxy::{Arrival, DrainPhase, Peer, ResponseBody};
 
 /// What answers the requests of a port: the proxy, the admin API, the health probes.
@@ -56,7 +58,7 @@ pub(crate) trait Port: 'static {
     fn turns_away(&self, peer: Peer) -> Option<(Code, String)>;
 
     /// Our answer to a request that could not be taken: too broken to parse, too large, too slow.
-    fn refuse(&self, code: Code, detail: &str, peer: Peer) -> Response<ResponseBody>;
+    fn refuse(&self, refusal: &ConnectionRefusal, peer: Peer) -> Response<ResponseBody>;
 }
 
 /// What the connections of one thread share.
@@ -70,12 +72,20 @@ pub(crate) struct ThreadShared {
 }
 
 /// Serves one client connection until it ends.
-pub(crate) async fn serve<P: Port>(mut stream: ClientStream, peer: Peer, port: Rc<P>, shared: Rc<ThreadShared>) {
+///
+/// `own` is the service whose own port it came to.
+pub(crate) async fn serve<P: Port>(
+    mut stream: ClientStream,
+    peer: Peer,
+    own: Option<ServiceName>,
+    port: Rc<P>,
+    shared: Rc<ThreadShared>,
+) {
     let deadline = shared.sweep.connection();
     if let Some(refusal) = port.turns_away(peer) {
         return Box::pin(error_reply::turned_away(&*port, stream, refusal, peer, &deadline)).await;
     }
-    let arrival = Rc::new(Arrival { peer, drain: Rc::clone(&shared.drain), numbers: RefCell::default() });
+    let arrival = Rc::new(Arrival { peer, own, drain: Rc::clone(&shared.drain), numbers: RefCell::default() });
     let mut since = Since::Accepted(deadline.now());
     // The first request may be the only one.
     let mut park = ParkPolicy::Rare;
@@ -116,7 +126,9 @@ async fn awake<P: Port>(
         let end = poll_fn(|cx| driver.poll(&mut connection, cx)).await;
 
         let parts = connection.into_parts();
-        let (Some(socket), unread) = parts.io.into_inner().into_parts() else { return None };
+        let io = parts.io.into_inner();
+        let refused = io.refused_byte();
+        let (Some(socket), unread) = io.into_parts() else { return None };
         if progress.exchanges() > 0 {
             since = Since::Answered;
         }
@@ -146,7 +158,7 @@ async fn awake<P: Port>(
                     Box::pin(http2::serve(greeting, port, arrival, deadline, shared)).await;
                     return None;
                 }
-                let broken = BrokenRequest { error: &error, read: &read };
+                let broken = BrokenRequest { error: &error, read: &read, refused };
                 error_reply::failed(&**port, socket, &progress, broken, arrival.peer, deadline).await;
             }
         }
@@ -427,16 +439,16 @@ mod tests {
             None
         }
 
-        fn refuse(&self, code: Code, detail: &str, _: Peer) -> Response<ResponseBody> {
-            problem::bare(code, detail)
+        fn refuse(&self, refusal: &ConnectionRefusal, _: Peer) -> Response<ResponseBody> {
+            problem::bare(refusal.code, &refusal.detail)
         }
     }
 
     #[tokio::test(flavor = "local")]
     async fn the_task_of_a_connection_is_small() {
         let (ours, _) = tokio::net::UnixStream::pair().unwrap();
-        let served =
-            serve(ClientStream::Unix(ours), Peer::Unix { uid: 0 }, Rc::new(Nobody), Rc::new(ThreadShared::default()));
+        let (peer, shared) = (Peer::Unix { uid: 0 }, Rc::new(ThreadShared::default()));
+        let served = serve(ClientStream::Unix(ours), peer, None, Rc::new(Nobody), shared);
 
         let bytes = size_of_val(&served);
 

@@ -5,10 +5,21 @@
 
 use std::error::Error as _;
 
+use super::refusal::ConnectionRefusal;
 use crate::code::Code;
 
 /// Why there is no request in what was read.
-pub(super) fn diagnose(error: &hyper::Error, read: &[u8]) -> (Code, String) {
+///
+/// `refused` is a byte of its target that nobody takes there, and its place in its line, from 1.
+pub(super) fn diagnose(error: &hyper::Error, read: &[u8], refused: Option<(u8, usize)>) -> ConnectionRefusal {
+    if read.starts_with(&TLS_HANDSHAKE) {
+        return ConnectionRefusal::tls_hello();
+    }
+    let (code, detail) = find(error, read, refused);
+    ConnectionRefusal::new(code, detail)
+}
+
+fn find(error: &hyper::Error, read: &[u8], refused: Option<(u8, usize)>) -> (Code, String) {
     if error.is_parse_too_large() {
         let detail =
             "the request's head is over `limits.header_size` or `limits.headers`, or its target over 65,534 bytes";
@@ -22,6 +33,10 @@ pub(super) fn diagnose(error: &hyper::Error, read: &[u8]) -> (Code, String) {
     let known = HYPERS.iter().find(|(hypers, _)| text.contains(hypers)).map(|(_, ours)| (*ours).to_owned());
     // A bad byte in a target goes by the same text as a target that is none, and is in what was read still.
     let bad_target = || look(read).filter(|found| found.ends_with("in the request's target"));
+    if let (true, Some((byte, at))) = (text.contains(INVALID_URI), refused) {
+        let found = named_at(byte, at);
+        return (Code::BadRequest, format!("{found} in the path of the request's target: write it as `%{byte:02X}`"));
+    }
     let found = match known {
         Some(known) => bad_target().or(Some(known)),
         None => look(read),
@@ -29,16 +44,8 @@ pub(super) fn diagnose(error: &hyper::Error, read: &[u8]) -> (Code, String) {
     (Code::BadRequest, found.unwrap_or_else(|| NOTHING_FOUND.to_owned()))
 }
 
-/// Whether it is TLS that was read.
-pub(super) fn is_tls(read: &[u8]) -> bool {
-    read.starts_with(&TLS_HANDSHAKE)
-}
-
 /// What stands in a head that is none, if it is found.
 fn look(read: &[u8]) -> Option<String> {
-    if is_tls(read) {
-        return Some("it begins as TLS does: this port speaks plain HTTP, use an `http://` URL".to_owned());
-    }
     let read = without_empty_lines(read);
     let mut lines = read.split_inclusive(|byte| *byte == b'\n').enumerate();
     let (_, first) = lines.next()?;
@@ -135,16 +142,20 @@ fn is_of_a_value(byte: u8) -> bool {
 
 fn byte_at(line: &[u8], at: usize) -> String {
     // Invariant: the caller found it there.
-    let byte = line[at];
+    named_at(line[at], at + 1)
+}
+
+fn named_at(byte: u8, place: usize) -> String {
     let name = match byte {
         b' ' => "a space".to_owned(),
         b'\t' => "a tab".to_owned(),
+        b'`' => "a backtick".to_owned(),
         b'\r' => "a CR without LF".to_owned(),
         0 => "a NUL".to_owned(),
         b'!'..=b'~' => format!("`{}`", char::from(byte)),
         _ => format!("the byte 0x{byte:02X}"),
     };
-    format!("{name} at byte {} of the line", at + 1)
+    format!("{name} at byte {place} of the line")
 }
 
 /// What the client sent, short and harmless.
@@ -161,12 +172,13 @@ const HYPERS: [(&str, &str); 4] = [
         "the last coding of its `Transfer-Encoding` is not `chunked`: nobody can tell where it ends (RFC 9112 §6.3)",
     ),
     (
-        "invalid URI",
+        INVALID_URI,
         "the request's target is neither a path nor a whole URL, or has a byte that has to be percent-encoded there (RFC 3986)",
     ),
     ("unexpected transfer-encoding", "it is HTTP/1.0 and has a `Transfer-Encoding`, which came with HTTP/1.1"),
 ];
 
+const INVALID_URI: &str = "invalid URI";
 const NOTHING_FOUND: &str = "its head is no HTTP/1.1";
 /// A record of a handshake, of any version of TLS.
 const TLS_HANDSHAKE: [u8; 2] = [0x16, 0x03];
@@ -179,8 +191,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named_with_its_place() {
-        let table: [(&[u8], Option<&str>); 18] = [
-            (b"\x16\x03\x01\x02\x00", Some("it begins as TLS does: this port speaks plain HTTP, use an `http://` URL")),
+        let table: [(&[u8], Option<&str>); 17] = [
             (b"\x80\x01\x02", Some("the byte 0x80 at byte 1 of the line in the request's method")),
             (b"nonsense\r\n\r\n", Some("the first line is no `METHOD target HTTP/1.1`")),
             (b"GET /x\r\n\r\n", Some("the first line names no version of HTTP: it ends after the target")),

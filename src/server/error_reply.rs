@@ -1,30 +1,29 @@
 //! The last word on a client connection: where no service could answer, one of ours.
 
-use std::time::Duration;
-
 use http::Response;
 use http_body_util::BodyExt;
 
 use super::connection::Port;
-use super::diagnosis::{diagnose, is_tls};
+use super::diagnosis::diagnose;
 use super::progress::{Progress, Used};
+use super::refusal::ConnectionRefusal;
 use super::stream::ClientStream;
-use crate::clock::Moment;
 use crate::code::Code;
 use crate::deadline::ConnectionDeadline;
 use crate::proxy::{Peer, ResponseBody};
-use crate::telemetry::limit::LineLimit;
 
 /// Why hyper gave up, and what it had read and taken for nothing.
 pub(crate) struct BrokenRequest<'a> {
     pub(crate) error: &'a hyper::Error,
     pub(crate) read: &'a [u8],
+    /// The byte of its target that can't be carried, and its place in its line, from 1.
+    pub(crate) refused: Option<(u8, usize)>,
 }
 
 /// The head did not arrive within `limits.header_timeout`.
 pub(crate) async fn too_slow<P: Port>(port: &P, socket: Used, peer: Peer, deadline: &ConnectionDeadline) {
     let detail = "the request's head did not arrive within `limits.header_timeout`";
-    write(port.refuse(Code::RequestTimeout, detail, peer), socket, deadline).await;
+    write(port.refuse(&ConnectionRefusal::new(Code::RequestTimeout, detail), peer), socket, deadline).await;
 }
 
 /// This client gets no request through: it hears why at once, and its silence holds no place.
@@ -35,7 +34,7 @@ pub(crate) async fn turned_away<P: Port>(
     peer: Peer,
     deadline: &ConnectionDeadline,
 ) {
-    write(port.refuse(code, &detail, peer), Used::new(stream), deadline).await;
+    write(port.refuse(&ConnectionRefusal::new(code, detail), peer), Used::new(stream), deadline).await;
 }
 
 /// hyper gave up: answers a request too broken to parse, resets what broke off, and lets go of a client that left.
@@ -54,21 +53,10 @@ pub(crate) async fn failed<P: Port>(
     // What fails after the last answer is no request.
     let is_a_request = progress.is_between() && (broken.error.is_parse() || progress.owes_an_answer());
     if is_a_request {
-        if is_tls(broken.read) {
-            tell_of_tls(peer);
-        }
-        let (code, detail) = diagnose(broken.error, broken.read);
-        write(port.refuse(code, &detail, peer), socket, deadline).await;
+        let refusal = diagnose(broken.error, broken.read, broken.refused);
+        write(port.refuse(&refusal, peer), socket, deadline).await;
     } else {
         socket.close(&[], deadline).await;
-    }
-}
-
-/// An app that was given an `https://` URL shows its user an error of TLS, and none of ours: it can't read our answer.
-fn tell_of_tls(peer: Peer) {
-    if let Some(others) = TLS_HELLOS.pass(Moment::now()) {
-        let others = (others > 0).then_some(others);
-        tracing::warn!(peer = %peer, others, "an app speaks TLS to this port: use `http://`");
     }
 }
 
@@ -92,6 +80,3 @@ async fn write(answer: Response<ResponseBody>, socket: Used, deadline: &Connecti
     message.extend_from_slice(&body);
     socket.close(&message, deadline).await;
 }
-
-/// Such an app tries again and again.
-static TLS_HELLOS: LineLimit<1> = LineLimit::in_each(Duration::from_secs(60));

@@ -29,7 +29,7 @@ pub(crate) enum ListeningSocket {
 
 /// An address that can't be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("can't listen on {address}: {}", reason(.source))]
+#[error("can't listen on {address}: {}", reason(.address, .source))]
 pub(crate) struct BindError {
     pub(crate) address: String,
     pub(crate) source: io::Error,
@@ -266,8 +266,14 @@ fn refuse_what_is_in_use(path: &Path) -> io::Result<()> {
     }
 }
 
-fn reason(error: &io::Error) -> String {
+fn reason(address: &str, error: &io::Error) -> String {
+    let is_unix = address.starts_with("unix:");
     match error.kind() {
+        ErrorKind::NotFound if is_unix => "its folder does not exist".to_owned(),
+        ErrorKind::PermissionDenied if is_unix => {
+            "permission denied; the user that runs Sidekey has to be able to write to its folder".to_owned()
+        }
+        ErrorKind::InvalidInput if is_unix => "its path is longer than a unix socket's may be (107 bytes)".to_owned(),
         ErrorKind::AddrInUse => "address in use; is another process listening there?".to_owned(),
         ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
         ErrorKind::PermissionDenied => "permission denied; ports below 1024 need CAP_NET_BIND_SERVICE".to_owned(),

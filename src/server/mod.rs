@@ -28,6 +28,8 @@ mod persistence;
 pub(crate) mod ports;
 pub(crate) mod progress;
 pub(crate) mod pulse;
+mod refusal;
+mod request_line;
 pub(crate) mod socket_file;
 mod sockets;
 mod start;
@@ -36,7 +38,8 @@ pub(crate) mod stream;
 mod tests;
 #[cfg(any(test, feature = "bench"))]
 pub(crate) mod trial;
-pub(crate) mod vital;
+pub(crate) mod unbound;
+mod vital;
 pub(crate) mod worker;
 
 use std::io;
@@ -83,8 +86,8 @@ pub enum Error {
     #[error("the config is wrong")]
     Config(Box<Report>),
     /// An address can't be bound.
-    #[error("{0}")]
-    Listen(String),
+    #[error("an address can't be listened on")]
+    Listen(Box<Report>),
     /// A state file is another process's, or can't be read.
     #[error("{0}")]
     State(String),

@@ -6,14 +6,13 @@ use std::time::Duration;
 use http::{Response, request};
 
 use super::connection::Port;
+use super::refusal::ConnectionRefusal;
 use crate::admin;
-use crate::clock::Moment;
 use crate::code::Code;
 use crate::config::Limits;
 use crate::deadline::ExchangeDeadline;
 use crate::incoming::IncomingBody;
 use crate::proxy::{self, Arrival, Peer, ResponseBody};
-use crate::telemetry::limit::LineLimit;
 
 impl Port for proxy::Context {
     fn answer(
@@ -34,11 +33,9 @@ impl Port for proxy::Context {
         self.turns_away(peer)
     }
 
-    fn refuse(&self, code: Code, detail: &str, peer: Peer) -> Response<ResponseBody> {
-        if self.view().logs_refusals() {
-            log(code, detail, peer);
-        }
-        self.refuse(code, detail)
+    fn refuse(&self, refusal: &ConnectionRefusal, peer: Peer) -> Response<ResponseBody> {
+        refusal.log(peer, self.view().logs_refusals());
+        self.refuse(refusal.code, &refusal.detail)
     }
 }
 
@@ -65,9 +62,9 @@ impl Port for AdminPort {
         proxy::turns_away(&self.0.published.current().load().access, peer)
     }
 
-    fn refuse(&self, code: Code, detail: &str, peer: Peer) -> Response<ResponseBody> {
-        log(code, detail, peer);
-        admin::refuse(code, detail)
+    fn refuse(&self, refusal: &ConnectionRefusal, peer: Peer) -> Response<ResponseBody> {
+        refusal.log(peer, true);
+        admin::refuse(refusal.code, &refusal.detail)
     }
 }
 
@@ -94,9 +91,9 @@ impl Port for Health {
         None
     }
 
-    fn refuse(&self, code: Code, detail: &str, peer: Peer) -> Response<ResponseBody> {
-        log(code, detail, peer);
-        admin::refuse(code, detail)
+    fn refuse(&self, refusal: &ConnectionRefusal, peer: Peer) -> Response<ResponseBody> {
+        refusal.log(peer, true);
+        admin::refuse(refusal.code, &refusal.detail)
     }
 }
 
@@ -107,20 +104,3 @@ fn first_heads_in_time(limits: Limits) -> Limits {
 }
 
 const FIRST_HEAD: Duration = Duration::from_secs(10);
-
-/// Tells of a request that was none. Whoever can connect can send such, so they are told of once a second.
-fn log(code: Code, detail: &str, peer: Peer) {
-    if let Some(before) = UNREADABLE.pass(Moment::now()) {
-        tracing::info!(
-            service = "",
-            status = code.status().as_u16(),
-            code = code.word(),
-            detail,
-            peer = %peer,
-            others = (before > 0).then_some(before),
-            "request"
-        );
-    }
-}
-
-static UNREADABLE: LineLimit<1> = LineLimit::in_each(Duration::from_secs(1));

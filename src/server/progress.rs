@@ -13,13 +13,14 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use http::Response;
 use hyper::body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::exchange::ServedExchange;
 use super::persistence::{Persistence, RequestPersistence, RequestRest};
+use super::request_line::RequestLines;
 use super::stream::ClientStream;
 use crate::deadline::{ConnectionDeadline, ExchangeDeadline};
 use crate::proxy::{DrainPhase, ResponseBody, ResponseBodyError};
@@ -129,6 +130,11 @@ impl Progress {
         if let ProgressState::Exchange(persistence) = self.state.get() {
             self.state.set(ProgressState::Leaving(persistence));
         }
+    }
+
+    /// Whether what comes next is of a head.
+    fn awaits_head(&self) -> bool {
+        matches!(self.state.get(), ProgressState::Between | ProgressState::Leaving(Persistence::Again))
     }
 
     /// Bytes came with no exchange under way.
@@ -250,7 +256,7 @@ impl Used {
 pub(crate) struct Io {
     /// `None` once the stream was taken out.
     stream: Option<ClientStream>,
-    replay: Bytes,
+    lines: RequestLines,
     progress: Rc<Progress>,
 }
 
@@ -259,12 +265,18 @@ impl Io {
     pub(crate) fn new(stream: ClientStream, replay: Bytes, deadline: &Rc<ExchangeDeadline>) -> (Self, Rc<Progress>) {
         let progress = Rc::new(Progress::new(Rc::clone(deadline)));
         progress.head.set(!replay.is_empty());
-        (Self { stream: Some(stream), replay, progress: Rc::clone(&progress) }, progress)
+        let lines = RequestLines::replaying(replay);
+        (Self { stream: Some(stream), lines, progress: Rc::clone(&progress) }, progress)
     }
 
     /// The socket, and what was to be replayed and is still unread.
     pub(crate) fn into_parts(mut self) -> (Option<Used>, Bytes) {
-        (self.stream.take().map(Used), std::mem::take(&mut self.replay))
+        (self.stream.take().map(Used), std::mem::take(&mut self.lines).into_unread())
+    }
+
+    /// The byte of the last request's target that can't be carried, and its place in its line, from 1.
+    pub(crate) fn refused_byte(&self) -> Option<(u8, usize)> {
+        self.lines.refused()
     }
 
     fn stream(&mut self) -> io::Result<Pin<&mut ClientStream>> {
@@ -284,16 +296,21 @@ impl Io {
 impl AsyncRead for Io {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if !this.replay.is_empty() {
-            let fits = this.replay.len().min(buffer.remaining());
-            // Invariant: no more than there is.
-            buffer.put_slice(&this.replay[..fits]);
-            this.replay.advance(fits);
+        let is_head = this.progress.awaits_head();
+        if is_head && !this.progress.head.get() {
+            this.lines.begin();
+        }
+        if this.lines.give(buffer, is_head) {
+            this.progress.received();
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
         ready!(this.stream()?.poll_read(cx, buffer))?;
         if buffer.filled().len() > before {
+            match is_head {
+                true => this.lines.look(buffer, before),
+                false => this.lines.pass_over(),
+            }
             this.progress.received();
         } else {
             this.progress.ended.set(true);

@@ -16,9 +16,10 @@ use super::lifecycle::{Draining, RightToChange};
 use super::listener::{self, BindError, ListeningSocket};
 use crate::admin::{Listening, Role};
 use crate::config::{At, Config, ListenAddress};
+use crate::name::ServiceName;
 
-/// What has connections of a role from now on; `stop` ends it.
-pub(crate) type Serve = Box<dyn Fn(Role, Arc<ListeningSocket>, watch::Receiver<Stop>)>;
+/// What has connections for a purpose from now on; `stop` ends it.
+pub(crate) type Serve = Box<dyn Fn(&Purpose, Arc<ListeningSocket>, watch::Receiver<Stop>)>;
 
 /// Every open listening socket of the process.
 pub(crate) struct Sockets {
@@ -57,9 +58,23 @@ struct Open {
     stop: watch::Sender<Stop>,
 }
 
+/// What a socket is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Purpose {
+    pub(crate) role: Role,
+    /// Of traffic: the service that has all of it; `None`: the routes decide.
+    pub(crate) service: Option<ServiceName>,
+}
+
+impl Purpose {
+    fn of_all(role: Role) -> Self {
+        Self { role, service: None }
+    }
+}
+
 /// A socket, and what it is for.
 struct RoleSocket {
-    role: Role,
+    purpose: Purpose,
     /// `None`: it was inherited.
     address: Option<ListenAddress>,
     socket: Arc<ListeningSocket>,
@@ -80,7 +95,12 @@ impl Sockets {
         let mut sockets = Self { open: Vec::new(), closing: Vec::new(), inherited: stands_in, serve, shown };
         for socket in inherited {
             let socket = Arc::new(socket);
-            sockets.start(RoleSocket { role: Role::Traffic, address: None, socket, is_covered: false });
+            sockets.start(RoleSocket {
+                purpose: Purpose::of_all(Role::Traffic),
+                address: None,
+                socket,
+                is_covered: false,
+            });
         }
         sockets
     }
@@ -94,21 +114,24 @@ impl Sockets {
         let unix_mode = config.access.unix_mode.value;
         let ours = self.ours();
         let mut listeners = Vec::new();
-        for (role, address) in self.wanted(config) {
+        for (purpose, address) in self.wanted(config) {
             self.refuse_inherited(&address)?;
-            let found = match self.chosen_by_system(role, &address) {
+            let found = match self.chosen_by_system(&purpose, &address) {
                 found if found.is_empty() => listener::bind(&address, unix_mode, &ours)?,
                 found => found,
             };
             let covered = ours.iter().filter(|socket| socket.is_covered_by(&address)).cloned();
             let all = found.into_iter().map(|socket| (socket, false)).chain(covered.map(|socket| (socket, true)));
-            let of = |(socket, is_covered)| RoleSocket { role, address: Some(address.clone()), socket, is_covered };
+            let of = |(socket, is_covered)| {
+                let (purpose, address) = (purpose.clone(), Some(address.clone()));
+                RoleSocket { purpose, address, socket, is_covered }
+            };
             listeners.extend(all.map(of));
         }
         Ok(Plan { listeners, unix_mode })
     }
 
-    /// Serves what is new or another role's now, and closes what is not wanted any more; the connections that came
+    /// Serves what is new or for somebody else now, and closes what is not wanted any more; the connections that came
     /// through it go on.
     pub(crate) fn carry_out(&mut self, plan: Plan, _: &RightToChange) {
         let (inherited, mut before): (Vec<_>, Vec<_>) =
@@ -117,7 +140,7 @@ impl Sockets {
         for listener in plan.listeners {
             let known = before.iter().position(|open| Arc::ptr_eq(&open.listener.socket, &listener.socket));
             match known.map(|place| before.swap_remove(place)) {
-                Some(open) if open.listener.role == listener.role => self.open.push(Open { listener, ..open }),
+                Some(open) if open.listener.purpose == listener.purpose => self.open.push(Open { listener, ..open }),
                 known => {
                     // What is in its queue goes to whom it is for now.
                     known.inspect(|open| open.stop(Stop::HandedOn));
@@ -136,7 +159,7 @@ impl Sockets {
 
     /// Stops every socket of `role`; they are closed once their queues are empty.
     pub(crate) fn take(&mut self, role: Role, _: &Draining) -> Closing {
-        let (taken, kept): (Vec<_>, Vec<_>) = self.open.drain(..).partition(|open| open.listener.role == role);
+        let (taken, kept): (Vec<_>, Vec<_>) = self.open.drain(..).partition(|open| open.listener.purpose.role == role);
         self.open = kept;
         taken.iter().for_each(|open| open.stop(Stop::Closing));
         self.show();
@@ -144,9 +167,16 @@ impl Sockets {
         Closing(taken.into_iter().map(|open| open.stop).collect())
     }
 
-    /// Addresses of a role, as status shows them.
+    /// Addresses of a role, as status shows them, but for those that services have for their own.
     pub(crate) fn addresses(&self, role: Role) -> Vec<String> {
-        self.named().filter(|listener| listener.role == role).map(|listener| listener.socket.address()).collect()
+        let purpose = Purpose::of_all(role);
+        self.named().filter(|listener| listener.purpose == purpose).map(|listener| listener.socket.address()).collect()
+    }
+
+    /// The addresses that services have for their own.
+    pub(crate) fn own_addresses(&self) -> Vec<(ServiceName, String)> {
+        let own = |listener: &RoleSocket| Some((listener.purpose.service.clone()?, listener.socket.address()));
+        self.named().filter_map(own).collect()
     }
 
     /// The sockets that a config may have: also one that a config before has let go of, and whose queue is not empty yet.
@@ -157,23 +187,27 @@ impl Sockets {
     }
 
     /// The sockets of an address without a port of its own: they have one that nobody could ask for again.
-    fn chosen_by_system(&self, role: Role, address: &ListenAddress) -> Vec<Arc<ListeningSocket>> {
-        let is_it = |open: &&Open| open.listener.role == role && open.listener.address.as_ref() == Some(address);
+    fn chosen_by_system(&self, purpose: &Purpose, address: &ListenAddress) -> Vec<Arc<ListeningSocket>> {
+        let is_it = |open: &&Open| open.listener.purpose == *purpose && open.listener.address.as_ref() == Some(address);
         let open = self.open.iter().filter(|_| address.port().is_none());
         open.filter(is_it).map(|open| Arc::clone(&open.listener.socket)).collect()
     }
 
-    fn wanted(&self, config: &Config) -> Vec<(Role, ListenAddress)> {
-        let addresses = |role, written: &[At<ListenAddress>]| {
-            written.iter().map(|address| (role, address.value.clone())).collect::<Vec<_>>()
+    fn wanted(&self, config: &Config) -> Vec<(Purpose, ListenAddress)> {
+        let addresses = |purpose: Purpose, written: &[At<ListenAddress>]| {
+            written.iter().map(|address| (purpose.clone(), address.value.clone())).collect::<Vec<_>>()
         };
         let mut wanted = Vec::new();
         if self.inherited == Inherited::No {
-            wanted.extend(addresses(Role::Traffic, &config.listen));
+            wanted.extend(addresses(Purpose::of_all(Role::Traffic), &config.listen));
+        }
+        for (name, service) in &config.services {
+            let purpose = Purpose { role: Role::Traffic, service: Some(name.clone()) };
+            wanted.extend(addresses(purpose, &service.value.listen));
         }
         if let Some(admin) = &config.admin {
-            wanted.extend(addresses(Role::Admin, &admin.listen));
-            wanted.extend(addresses(Role::Health, &admin.health));
+            wanted.extend(addresses(Purpose::of_all(Role::Admin), &admin.listen));
+            wanted.extend(addresses(Purpose::of_all(Role::Health), &admin.health));
         }
         wanted
     }
@@ -208,7 +242,7 @@ impl Sockets {
 
     fn start(&mut self, listener: RoleSocket) {
         let (stop, stopped) = watch::channel(Stop::No);
-        (self.serve)(listener.role, Arc::clone(&listener.socket), stopped);
+        (self.serve)(&listener.purpose, Arc::clone(&listener.socket), stopped);
         self.open.push(Open { listener, stop });
     }
 
@@ -218,7 +252,11 @@ impl Sockets {
     }
 
     fn show(&self) {
-        let listening = |listener: &RoleSocket| Listening { role: listener.role, address: listener.socket.address() };
+        let listening = |listener: &RoleSocket| Listening {
+            role: listener.purpose.role,
+            service: listener.purpose.service.as_ref().map(ToString::to_string),
+            address: listener.socket.address(),
+        };
         self.shown.store(Arc::new(self.named().map(listening).collect()));
     }
 }

@@ -22,13 +22,15 @@ use super::lifecycle::{Lifecycle, RightToChange};
 use super::listener::ListeningSocket;
 use super::pulse::Pulses;
 use super::sockets::Sockets;
+use super::unbound;
 use super::vital::{Due, Vital};
 use super::worker::{Phase, RunningWorker};
 use super::{Error, Options, Started};
 use crate::admin::{self, Readiness, Role};
 use crate::blocking;
-use crate::config::{self, Color, Config, ConfigSource, Ready};
+use crate::config::{self, Color, Config, ConfigSource, Overrides, Ready, Report};
 use crate::credential::{Slot, Slots};
+use crate::name::ServiceName;
 use crate::proxy;
 use crate::reload::watch::Watcher;
 use crate::reload::{ChangeProcess, Changed, Loaded, Loader, Reloader, Reloads, Spawn, warn_of};
@@ -42,6 +44,8 @@ pub(super) struct Start {
     slots: Arc<Slots>,
     snapshot: Snapshot,
     watched: config::Watched,
+    /// Of the same config, for what is found wrong with it when its addresses are bound.
+    report: Report,
     inherited: Vec<io::Result<ListeningSocket>>,
     log: LogSettings,
     /// Writes what is left of the log when the server has ended.
@@ -72,9 +76,10 @@ impl Start {
         let Some(snapshot) = snapshot else { return Err(Error::Config(Box::new(report))) };
         let (log, flush) = log::start(log_settings(&snapshot.config));
         panic::set_hook(Box::new(tell_panic));
-        warn_of(&report.render(Color::Plain));
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), config = whole_path(&loader.source), "starting");
+        warn_of(&report);
         snapshot.claim().map_err(|unclaimed| Error::State(unclaimed.to_string()))?.commit(runtime);
-        Ok(Self { loader, slots, snapshot, watched, inherited, log, _flush: flush })
+        Ok(Self { loader, slots, snapshot, watched, report: report.sequel(), inherited, log, _flush: flush })
     }
 
     /// What may still be on its way to the disk when all else has ended.
@@ -114,8 +119,12 @@ impl Start {
         vital.endless("the look at the workers", Pulses::new(workers.iter().map(RunningWorker::pulse), liveness).run());
         let background = Background::new(Rc::clone(&workers), Arc::clone(&gate), admin, capacity.others, &vital);
         let mut sockets = Sockets::new(ListeningSocket::usable(self.inherited), background.serve(), listening);
+        let (overrides, mut report) = (self.loader.overrides.clone(), self.report);
         let open = |right: &RightToChange| {
-            let plan = sockets.prepare(&config, right).map_err(|unbound| Error::Listen(unbound.to_string()))?;
+            let plan = sockets.prepare(&config, right).map_err(|unbound| {
+                unbound::tell(&unbound, &config, &overrides, &mut report);
+                Error::Listen(Box::new(std::mem::take(&mut report)))
+            })?;
             sockets.carry_out(plan, right);
             Ok::<_, Error>(())
         };
@@ -133,14 +142,14 @@ impl Start {
             queue,
             watcher: Watcher::new(self.watched),
             spawn: starter(&vital),
-            change: change(&lifecycle, &sockets, &gate, descriptors, self.log),
+            change: change(&lifecycle, &sockets, &gate, descriptors, self.log, overrides),
         };
         vital.endless("the log of what hangs", blocking::tell_of_hangs());
         vital.endless("the reloader of the config", reloader.run());
         let stop = Arc::new(Notify::new());
         let addresses = |role| sockets.borrow().addresses(role);
         let up = Started { traffic: addresses(Role::Traffic), admin: addresses(Role::Admin), stop: Arc::clone(&stop) };
-        tell_addresses(&up, &addresses(Role::Health));
+        tell_addresses(&up, &sockets.borrow().own_addresses(), &addresses(Role::Health));
         let become_ready = become_ready(Arc::clone(&published), Rc::clone(&lifecycle));
         vital.finite("the wait for the first tokens", async { Ok(become_ready.await) });
         started(up);
@@ -200,16 +209,21 @@ fn change(
     gate: &Arc<ConnectionLimit>,
     descriptors: u64,
     log: LogSettings,
+    overrides: Overrides,
 ) -> ChangeProcess {
     let (lifecycle, sockets, gate) = (Rc::clone(lifecycle), Rc::clone(sockets), Arc::clone(gate));
     Rc::new(move |change, publish| {
         let changed = lifecycle.change(|right| {
-            let Changed::Config(config) = change else {
+            let Changed::Config(config, report) = change else {
                 publish(right);
                 return Ok(());
             };
             // The one step that may fail, and so the first.
-            let plan = sockets.borrow().prepare(config, right).map_err(|unbound| format!("error: {unbound}"))?;
+            let plan = sockets.borrow().prepare(config, right).map_err(|unbound| {
+                let mut report = report.sequel();
+                unbound::tell(&unbound, config, &overrides, &mut report);
+                report.render(Color::Plain)
+            })?;
             publish(right);
             sockets.borrow_mut().carry_out(plan, right);
             gate.resize(capacity(config, descriptors).traffic);
@@ -284,9 +298,12 @@ fn capacity(config: &Config, descriptors: u64) -> Capacity {
     capacity
 }
 
-fn tell_addresses(up: &Started, health: &[String]) {
+fn tell_addresses(up: &Started, own: &[(ServiceName, String)], health: &[String]) {
     for address in up.traffic() {
         tracing::info!(%address, "listening");
+    }
+    for (service, address) in own {
+        tracing::info!(%address, %service, "listening for one service");
     }
     for address in up.admin() {
         tracing::info!(%address, "admin port listening");
@@ -328,6 +345,16 @@ fn describe(source: &ConfigSource) -> String {
         ConfigSource::Path(path) | ConfigSource::Found(path) => path.display().to_string(),
         ConfigSource::StandardInput => "-".to_owned(),
         ConfigSource::Text(_) => "text".to_owned(),
+    }
+}
+
+/// Where the config is, wherever the process was started.
+fn whole_path(source: &ConfigSource) -> String {
+    match source {
+        ConfigSource::Path(path) | ConfigSource::Found(path) => {
+            std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string()
+        }
+        ConfigSource::StandardInput | ConfigSource::Text(_) => describe(source),
     }
 }
 

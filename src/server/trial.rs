@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::task::{JoinHandle, spawn_local, yield_now};
 
 use super::connection::{self, Port, ThreadShared};
+use super::refusal::ConnectionRefusal;
 use super::stream::ClientStream;
 use crate::code::Code;
 use crate::config::Limits;
@@ -122,9 +123,9 @@ impl Port for Ledger {
         None
     }
 
-    fn refuse(&self, code: Code, detail: &str, _: Peer) -> Response<ResponseBody> {
-        let mut answer = Response::new(ResponseBody::whole(detail.to_owned()));
-        *answer.status_mut() = code.status();
+    fn refuse(&self, refusal: &ConnectionRefusal, _: Peer) -> Response<ResponseBody> {
+        let mut answer = Response::new(ResponseBody::whole(refusal.detail.clone()));
+        *answer.status_mut() = refusal.code.status();
         answer
     }
 }
@@ -132,7 +133,7 @@ impl Port for Ledger {
 /// Plays the client's side and serves it. Must run on a local runtime.
 pub(crate) async fn play(socket: TrialSocket, pieces: &[TrialPiece]) -> io::Result<TrialOutcome> {
     let (shared, port) = (Rc::new(ThreadShared::default()), Rc::new(Ledger::default()));
-    let serve = |stream, peer| spawn_local(connection::serve(stream, peer, Rc::clone(&port), Rc::clone(&shared)));
+    let serve = |stream, peer| spawn_local(connection::serve(stream, peer, None, Rc::clone(&port), Rc::clone(&shared)));
     let (got, error) = match socket {
         TrialSocket::Tcp => {
             let listener = TcpListener::bind("127.0.0.1:0").await?;

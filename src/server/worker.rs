@@ -16,6 +16,7 @@ use super::pulse::{BEAT, Pulse};
 use super::vital::{Due, Vital, passing};
 use crate::clock::Moment;
 use crate::heap;
+use crate::name::ServiceName;
 use crate::proxy::{self, DrainPhase};
 
 /// How far the process is in its life; every worker watches it.
@@ -42,10 +43,12 @@ pub(crate) struct RunningWorker {
 
 /// What a worker is asked to do.
 enum Order {
-    Serve(HandedOver),
+    /// One that came to the own port of a service, or to that of all.
+    Serve(HandedOver, Option<ServiceName>),
     /// The lone worker accepts by itself: no connection changes threads.
     Accept {
         socket: Arc<ListeningSocket>,
+        own: Option<ServiceName>,
         gate: Arc<ConnectionLimit>,
         stop: watch::Receiver<Stop>,
     },
@@ -139,16 +142,22 @@ impl RunningWorker {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Gives it a connection.
-    pub(crate) fn serve(&self, connection: HandedOver) {
+    /// Gives it a connection, which came to the own port of a service if one is named.
+    pub(crate) fn serve(&self, connection: HandedOver, own: Option<ServiceName>) {
         // Counted here, not when it arrives: a burst must not all go to one worker.
         self.open.fetch_add(1, Ordering::Relaxed);
-        self.order(Order::Serve(connection));
+        self.order(Order::Serve(connection, own));
     }
 
     /// Lets it accept from `socket` by itself.
-    pub(crate) fn accept(&self, socket: Arc<ListeningSocket>, gate: Arc<ConnectionLimit>, stop: watch::Receiver<Stop>) {
-        self.order(Order::Accept { socket, gate, stop });
+    pub(crate) fn accept(
+        &self,
+        socket: Arc<ListeningSocket>,
+        own: Option<ServiceName>,
+        gate: Arc<ConnectionLimit>,
+        stop: watch::Receiver<Stop>,
+    ) {
+        self.order(Order::Accept { socket, own, gate, stop });
     }
 
     /// Waits for its end, which [`Phase::Cut`] brings about.
@@ -189,19 +198,19 @@ async fn run(
     loop {
         tokio::select! {
             order = inbox.recv() => match order {
-                Some(Order::Serve(connection)) => {
+                Some(Order::Serve(connection, own)) => {
                     let counted = Counted(Arc::clone(&open));
                     match connection.receive() {
-                        Ok(accepted) => carry(accepted, &context, &shared, counted),
+                        Ok(accepted) => carry(accepted, own, &context, &shared, counted),
                         Err(error) => tracing::warn!(%error, "an accepted connection can't be watched"),
                     }
                 }
-                Some(Order::Accept { socket, gate, stop }) => {
+                Some(Order::Accept { socket, own, gate, stop }) => {
                     let (context, shared, open) = (Rc::clone(&context), Rc::clone(&shared), Arc::clone(&open));
                     let here = Carriers::Here(Rc::clone(&shared));
                     vital.finite(accept::NAME, accept::run(socket, gate, stop, here, move |accepted| {
                         open.fetch_add(1, Ordering::Relaxed);
-                        carry(accepted, &context, &shared, Counted(Arc::clone(&open)));
+                        carry(accepted, own.clone(), &context, &shared, Counted(Arc::clone(&open)));
                     }));
                 }
                 // Whoever asked may be gone.
@@ -224,11 +233,17 @@ async fn run(
     }
 }
 
-fn carry(accepted: Accepted, context: &Rc<proxy::Context>, shared: &Rc<ThreadShared>, counted: Counted) {
+fn carry(
+    accepted: Accepted,
+    own: Option<ServiceName>,
+    context: &Rc<proxy::Context>,
+    shared: &Rc<ThreadShared>,
+    counted: Counted,
+) {
     let (context, shared) = (Rc::clone(context), Rc::clone(shared));
     passing(async move {
         let _held = (counted, accepted.place);
-        connection::serve(accepted.stream, accepted.peer, context, shared).await;
+        connection::serve(accepted.stream, accepted.peer, own, context, shared).await;
     });
 }
 

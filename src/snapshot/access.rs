@@ -20,7 +20,7 @@ pub(crate) struct Access {
     origins: NamedUsers<String>,
     /// Whether people may look at services by host.
     browsers: bool,
-    /// Of `listen`: an origin with one of them is our own.
+    /// Of `listen`, services' own included: an origin with one of them is our own.
     ports: Vec<u16>,
     token: Option<Secret>,
     users: NamedUsers<u32>,
@@ -46,9 +46,9 @@ enum NamedUsers<T> {
 impl Access {
     /// Resolves names of users to numbers, which asks the system and may take as long as its directory service does.
     /// `None`: a user that can't be resolved has been reported.
-    pub(crate) fn compile(
+    pub(crate) fn compile<'a>(
         written: &config::AccessConfig,
-        listen: &[At<ListenAddress>],
+        listen: impl Iterator<Item = &'a At<ListenAddress>>,
         report: &mut Report,
     ) -> Option<Self> {
         let (access, findings) = Self::build(written, listen);
@@ -102,7 +102,10 @@ impl Access {
         }
     }
 
-    fn build(written: &config::AccessConfig, listen: &[At<ListenAddress>]) -> (Self, Vec<(Span, UserError)>) {
+    fn build<'a>(
+        written: &config::AccessConfig,
+        listen: impl Iterator<Item = &'a At<ListenAddress>>,
+    ) -> (Self, Vec<(Span, UserError)>) {
         let texts = |written: &[At<String>]| written.iter().map(|text| text.value.clone()).collect::<HashSet<_>>();
         let (users, findings) = resolve(&written.unix_users);
         let origins: HashSet<String> =
@@ -111,7 +114,7 @@ impl Access {
             hosts: texts(&written.hosts),
             origins: if origins.contains("*") { NamedUsers::All } else { NamedUsers::Only(origins) },
             browsers: written.browsers,
-            ports: listen.iter().filter_map(|address| address.value.port()).collect(),
+            ports: listen.filter_map(|address| address.value.port()).collect(),
             token: written.token.as_ref().map(|token| token.value.clone()),
             users: if written.unix_users.is_empty() { NamedUsers::All } else { NamedUsers::Only(users) },
         };
@@ -171,7 +174,7 @@ mod tests {
     }
 
     fn build(written: config::AccessConfig) -> Access {
-        let (access, findings) = Access::build(&written, &[]);
+        let (access, findings) = Access::build(&written, [].iter());
         assert_eq!(findings, []);
         access
     }
@@ -200,7 +203,7 @@ mod tests {
     fn the_ports_of_the_config_are_our_own() {
         let listen = ["localhost:9800", "unix:/run/a.sock", "[::1]:9801", "127.0.0.1:0"];
         let listen = listen.map(|text| At::nowhere(text.parse().expect("an address")));
-        let (access, _) = Access::build(&config::AccessConfig::default(), &listen);
+        let (access, _) = Access::build(&config::AccessConfig::default(), listen.iter());
 
         assert!(access.listens_on(9800) && access.listens_on(9801));
         assert!(!access.listens_on(9802) && !access.listens_on(0));
@@ -255,7 +258,7 @@ mod tests {
     fn each_user_that_the_system_does_not_know_is_reported() {
         let written = config::AccessConfig { unix_users: at(&["no-such-user-here", "root", "-1"]), ..<_>::default() };
 
-        let (_, findings) = Access::build(&written, &[]);
+        let (_, findings) = Access::build(&written, [].iter());
 
         let texts: Vec<_> = findings.iter().map(|(_, fault)| fault.to_string()).collect();
         assert_eq!(texts, ["this system has no user `no-such-user-here`", "this system has no user `-1`"]);

@@ -6,6 +6,8 @@
 mod access;
 pub(crate) mod difference;
 mod identity;
+mod limits;
+mod misdirection;
 mod service;
 
 use std::collections::{BTreeMap, HashMap};
@@ -20,6 +22,7 @@ use tokio::sync::futures::Notified;
 
 pub(crate) use access::{Access, LocalName};
 pub(crate) use identity::{Identity, IdentityError, pick_written};
+pub(crate) use limits::{InFlightPermit, LimitError};
 pub(crate) use service::Service;
 
 use crate::config::{At, Config, Inputs, Report, Span, ToleratedFailures};
@@ -112,7 +115,7 @@ impl Snapshot {
         let certificates = compile_certificates(&config, previous, inputs, report);
         let services = compile_services(&config, &certificates, previous, slots, inputs, report);
         let routes = compile_routes(&config, report);
-        let access = Access::compile(&config.access, &config.listen, report);
+        let access = Access::compile(&config.access, config.listens(), report);
         refuse_shared_state(&services, &config, report);
         let services: Option<Vec<_>> = services.into_iter().collect();
         if report.has_errors() {

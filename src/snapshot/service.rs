@@ -6,7 +6,11 @@ use std::sync::Arc;
 use http::uri;
 
 use super::identity::{Identities, Parts};
-use crate::config::{self, At, Inputs, OnClientAuthorization, Ready, Report, Retry, Scheme, Timeouts, Url};
+use super::limits::RequestLimits;
+use super::misdirection::Misdirection;
+use crate::config::{
+    self, At, Cookies, Forwarded, Inputs, OnClientAuthorization, Ready, Report, Retry, Scheme, Timeouts, Url,
+};
 use crate::credential::{Slot, Slots};
 use crate::name::{CertificateName, ServiceName};
 use crate::route::allow::Allow;
@@ -18,8 +22,10 @@ pub(crate) struct Service {
     pub(crate) name: ServiceName,
     pub(crate) title: String,
     pub(crate) url: Url,
-    /// Of `url`; what the upstream's authority or `Host` says.
+    /// What the upstream's authority or `Host` says: that of `url`, or `host_header`.
     pub(crate) authority: uri::Authority,
+    /// Whether TLS asks for another name than `authority`, and what then to say of a 421.
+    pub(crate) misdirection: Option<Misdirection>,
     pub(crate) scheme: Scheme,
     /// Of `url`, without a trailing slash; `""` if there is none.
     pub(crate) base_path: String,
@@ -31,6 +37,12 @@ pub(crate) struct Service {
     pub(crate) on_client_authorization: OnClientAuthorization,
     pub(crate) timeouts: Timeouts,
     pub(crate) retry: Retry,
+    pub(crate) cookies: Cookies,
+    pub(crate) forwarded: Forwarded,
+    /// Whether we sign in `Via`.
+    pub(crate) via: bool,
+    /// In a box, as few services have any; `None`: none.
+    pub(crate) limits: Option<Box<RequestLimits>>,
     /// Whether answers say where the time went.
     pub(crate) server_timing: bool,
     pub(crate) ready: Ready,
@@ -55,11 +67,13 @@ impl Service {
         let identities = Identities::compile(&parts, report);
         let authority = authority(service, report);
         let url = service.url.value.clone();
+        let misdirection = authority.as_ref().and_then(|authority| Misdirection::of(service, authority));
         let allow = service.allow.as_ref().map(|allow| Allow::compile(allow, target::base_path(&url), report));
         Some(Self {
             name: name.clone(),
             title: service.title.clone().unwrap_or_else(|| name.to_string()),
             authority: authority?,
+            misdirection,
             scheme: url.scheme,
             base_path: target::base_path(&url).to_owned(),
             url,
@@ -71,6 +85,11 @@ impl Service {
             on_client_authorization: service.on_client_authorization,
             timeouts: service.timeouts,
             retry: service.retry.clone(),
+            cookies: service.cookies,
+            forwarded: service.forwarded,
+            via: service.via,
+            limits: (service.limits != config::ServiceLimits::default())
+                .then(|| Box::new(RequestLimits::compile(&service.limits))),
             server_timing: service.server_timing,
             ready: service.ready,
             written: service.clone(),
@@ -103,8 +122,11 @@ impl Service {
         keys
     }
 
-    /// Takes over the identities of an older version of this service that nothing has changed for.
+    /// Takes over what an older version of this service has counted, and the identities that nothing has changed for.
     pub(super) fn adopt(&mut self, older: &Self) {
+        if let (Some(limits), Some(older)) = (&mut self.limits, &older.limits) {
+            limits.adopt(older);
+        }
         let written = self.written.changed_keys(&older.written);
         if self.written.identities.is_some() && written.iter().all(|key| NOT_OF_IDENTITIES.contains(key)) {
             self.identities.adopt(&older.identities);
@@ -131,6 +153,9 @@ pub(super) fn same_certificate(one: Option<&Arc<Certificate>>, other: Option<&Ar
 }
 
 fn authority(service: &config::ServiceConfig, report: &mut Report) -> Option<uri::Authority> {
+    if let Some(written) = &service.host_header {
+        return Some(written.value.authority().clone());
+    }
     let parsed = service.url.value.authority.to_string().parse();
     if parsed.is_err() {
         report.error(service.url.span, "the host of this url can't be sent as a `Host`");
@@ -139,4 +164,4 @@ fn authority(service: &config::ServiceConfig, report: &mut Report) -> Option<uri
 }
 
 /// What an identity is not made from, but for its own set.
-const NOT_OF_IDENTITIES: [&str; 2] = ["identities", "title"];
+const NOT_OF_IDENTITIES: [&str; 7] = ["identities", "title", "cookies", "forwarded", "via", "limits", "listen"];

@@ -8,13 +8,13 @@ use arc_swap::ArcSwapOption;
 
 use crate::code::Code;
 
-/// The last [`KEPT`] of our own answers that were somebody's problem, and of failed token requests.
+/// The last [`ERRORS_KEPT`] of our own answers that were somebody's problem, and of failed token requests.
 ///
 /// Workers and the background write here, each failure as it happens. A lock would make them wait for each other in
 /// the very moment in which everything fails, so each entry takes the next place of a ring and swaps itself in.
 #[derive(Debug)]
 pub(crate) struct Recent {
-    places: [ArcSwapOption<RecentError>; KEPT],
+    places: [ArcSwapOption<RecentError>; ERRORS_KEPT],
     next: AtomicU64,
 }
 
@@ -36,7 +36,7 @@ impl Recent {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let entry =
             RecentError { number, time: SystemTime::now(), service: service.to_owned(), code, detail: detail.into() };
-        let place = number % KEPT as u64;
+        let place = number % ERRORS_KEPT as u64;
         self.places[place as usize].store(Some(Arc::new(entry)));
     }
 
@@ -55,7 +55,7 @@ impl Default for Recent {
 }
 
 /// As many as a page shows; each holds a few hundred bytes.
-const KEPT: usize = 50;
+const ERRORS_KEPT: usize = 50;
 
 #[cfg(test)]
 mod tests {

@@ -56,13 +56,13 @@ impl Drop for Flush {
     fn drop(&mut self) {
         // With nobody reading, the guard gives up after a second, and says so on standard output: often the same pipe.
         let Some(guard) = self.0.take() else { return };
-        let (tell, told) = mpsc::channel();
+        let (done, flushed) = mpsc::channel();
         thread::spawn(move || {
             drop(guard);
             // Whoever waited may have gone on.
-            let _late = tell.send(());
+            let _late = done.send(());
         });
-        let _nobody_reads = told.recv_timeout(FLUSH_WITHIN);
+        let _nobody_reads = flushed.recv_timeout(FLUSH_WITHIN);
     }
 }
 

@@ -36,7 +36,9 @@ fn advice(alert: AlertDescription, seen: ClientCertificate) -> Option<&'static s
     Some(match alert {
         A::HandshakeFailure => "no cipher suite, key exchange or signature scheme is common to both sides",
         A::ProtocolVersion => "it speaks none of the TLS versions that `tls.min_version` allows",
-        A::UnrecognisedName => "it serves no such name; see `tls.server_name`",
+        A::UnrecognisedName => {
+            "it serves no such name; see `tls.server_name` (and `host_header`, where it goes by `Host` too)"
+        }
         A::NoApplicationProtocol => "it speaks none of the HTTP versions offered; see `http_version`",
         A::InternalError => "something failed on its side; its log knows more",
         _ => return None,
@@ -132,7 +134,7 @@ const NONE_LINKED: &str = "it wants a client certificate; link one with `certifi
 const NONE_FITS: &str = "it wants a client certificate, and the linked one was not shown: the service lists no signature \
      scheme of its key's kind; link one with an RSA or a P-256 key";
 const NOT_ASKED_FOR: &str = "it asked for no client certificate, so that none was shown; it may ask for one under another \
-     name (`tls.server_name`) only";
+     name (`tls.server_name`, with `host_header` beside it) only";
 
 #[cfg(test)]
 mod tests {

@@ -100,7 +100,8 @@ fn certificate(error: &CertificateError, seen: &Observation) -> String {
             expected.to_str(),
         ),
         CertificateError::NotValidForNameContext { expected, presented } => format!(
-            "the service's certificate is for {}, not for {}; if that is meant, say so with `tls.server_name`",
+            "the service's certificate is for {}, not for {}; if that is meant, say so with `tls.server_name` (and \
+             `host_header`, where a service goes by `Host` too)",
             shortened(presented),
             expected.to_str(),
         ),

@@ -208,7 +208,7 @@ async fn a_service_of_another_name_is_not_trusted() {
     assert_eq!(
         text,
         "the service's certificate is for localhost, 127.0.0.1, ::1, not for api.partner.example; \
-         if that is meant, say so with `tls.server_name`"
+         if that is meant, say so with `tls.server_name` (and `host_header`, where a service goes by `Host` too)"
     );
 }
 

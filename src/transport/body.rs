@@ -70,6 +70,8 @@ pub(crate) enum Passage {
     Waiting,
     /// The request's last byte went on.
     Ended,
+    /// More came of it than may go on.
+    OverLimit,
 }
 
 /// Why a body ends before its end.
@@ -83,6 +85,9 @@ pub(crate) enum BodyError {
     /// There is more of it than [`BodyNeed::Whole`] allows.
     #[error("the body is longer than {most} bytes")]
     TooLong { most: usize },
+    /// There is more of it than its service is sent.
+    #[error("the app's body is longer than {most} bytes")]
+    OverLimit { most: usize },
     /// It was to be held in memory, and what others hold leaves no room for it.
     #[error("the bodies that are held in memory leave no room for it")]
     NoRoom,
@@ -93,6 +98,8 @@ struct Record {
     incoming: IncomingBody,
     taken: Taken,
     keep_bytes: usize,
+    /// How many bytes more may come of it, of how many in all; `None`: as many as there are.
+    limit: Option<(usize, usize)>,
     /// The one that may read it.
     attempt: u32,
 }
@@ -138,7 +145,7 @@ impl RequestBody {
         }
         let known_too_long = incoming.size_hint().lower() > keep_bytes as u64;
         let taken = if known_too_long { Taken::TooMuch } else { Taken::Nothing };
-        let record = Rc::new(RefCell::new(Record { incoming, taken, keep_bytes, attempt: 0 }));
+        let record = Rc::new(RefCell::new(Record { incoming, taken, keep_bytes, limit: None, attempt: 0 }));
         (Self::Stream(AppBody::new(&record)), ReplayBuffer(Some(record)))
     }
 
@@ -159,6 +166,14 @@ impl RequestBody {
     pub(crate) fn screened(mut self, screen: TrailerFilter) -> Self {
         if let Self::Stream(stream) = &mut self {
             stream.screen = Some(screen);
+        }
+        self
+    }
+
+    /// Lets no more than `most` bytes of the app's body go on: one more, and it breaks off.
+    pub(crate) fn limited(self, most: usize) -> Self {
+        if let Self::Stream(stream) = &self {
+            stream.record.borrow_mut().limit = Some((most, most));
         }
         self
     }
@@ -328,7 +343,7 @@ impl AppBody {
         if let Some(observer) = &self.observer {
             observer(record.passage(&polled));
         }
-        polled.map_err(BodyError::Broken)
+        polled
     }
 }
 
@@ -337,8 +352,9 @@ impl Record {
         &mut self,
         cx: &mut Context<'_>,
         screen: Option<&TrailerFilter>,
-    ) -> Poll<Option<Result<Frame<Bytes>, IncomingBodyError>>> {
-        let mut frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let arrived = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
+        let mut frame = arrived.map(|arrived| self.within_limit(arrived.map_err(BodyError::Broken)?));
         match &mut frame {
             Some(Ok(frame)) => {
                 if let (Some(trailers), Some(screen)) = (frame.trailers_mut(), screen) {
@@ -356,9 +372,20 @@ impl Record {
         Poll::Ready(frame)
     }
 
-    fn passage<T>(&self, polled: &Poll<Option<T>>) -> Passage {
+    /// Counts what arrived, and what is one byte too many lets nothing of itself go on.
+    fn within_limit(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyError> {
+        let Some((left, most)) = &mut self.limit else { return Ok(frame) };
+        let Some(rest) = left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) else {
+            return Err(BodyError::OverLimit { most: *most });
+        };
+        *left = rest;
+        Ok(frame)
+    }
+
+    fn passage(&self, polled: &Poll<Option<Result<Frame<Bytes>, BodyError>>>) -> Passage {
         match polled {
             Poll::Pending => Passage::Waiting,
+            Poll::Ready(Some(Err(BodyError::OverLimit { .. }))) => Passage::OverLimit,
             // Who writes a body of known length does not ask again after its last byte.
             Poll::Ready(Some(_)) if !self.incoming.is_end_stream() => Passage::Moved,
             Poll::Ready(_) => Passage::Ended,

@@ -37,6 +37,13 @@ pub(crate) enum Error {
     /// The app's body broke off.
     #[error("{0}")]
     RequestBody(String),
+    /// The query has a byte that RFC 3986 forbids.
+    #[error(
+        "the query has the byte {}, which can't be sent over HTTP/2: write it as `%{byte:02X}`, or set `http_version: 1.1` \
+         for the service",
+        legible_byte(*.byte)
+    )]
+    Target { byte: u8 },
     /// A fault of ours, which the log tells of.
     #[error("connecting failed by a fault of Sidekey's own; its log has the place")]
     Panicked,
@@ -56,7 +63,7 @@ impl Error {
             Self::Tls(_) => Code::TlsProtocolError,
             Self::Protocol(_) => Code::HttpProtocolError,
             Self::Incomplete(_) => Code::HttpResponseIncomplete,
-            Self::RequestBody(_) => Code::BadRequest,
+            Self::RequestBody(_) | Self::Target { .. } => Code::BadRequest,
             Self::Panicked => Code::InternalError,
         }
     }
@@ -126,6 +133,13 @@ fn reason(error: &h2::Error) -> String {
         (false, false) => "its stream had to be reset",
     };
     format!("{what}: {}", reason.description())
+}
+
+fn legible_byte(byte: u8) -> String {
+    match byte {
+        b'!'..=b'~' => format!("`{}`", char::from(byte)),
+        other => format!("0x{other:02X}"),
+    }
 }
 
 const BROKEN_OFF: &str = "the app's body broke off";

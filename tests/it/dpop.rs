@@ -56,7 +56,7 @@ impl Scene {
 
 /// What the proof on a request says.
 #[track_caller]
-fn claims(request: &Received) -> Value {
+pub fn claims(request: &Received) -> Value {
     let proof = request.field("dpop").unwrap_or_else(|| panic!("no proof: {request:?}"));
     serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(proof.split('.').nth(1).unwrap()).unwrap()).unwrap()
 }

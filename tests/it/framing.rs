@@ -73,6 +73,17 @@ async fn any_other_transfer_encoding_is_refused() {
         ("chunked, gzip", "bad_request"),
         ("identity", "bad_request"),
         ("xchunked", "bad_request"),
+        ("chunked, identity", "bad_request"),
+        ("chunked;x=1", "bad_request"),
+        ("\"chunked\"", "bad_request"),
+        ("chunked,", "bad_request"),
+        ("", "bad_request"),
+        // Several lines are one list (RFC 9110 §5.3).
+        ("gzip\r\nTransfer-Encoding: chunked", "not_implemented"),
+        ("chunked\r\nTransfer-Encoding: chunked", "not_implemented"),
+        ("chunked\r\nTransfer-Encoding: gzip", "bad_request"),
+        ("chunked\r\nContent-Length: 5\r\nTransfer-Encoding: gzip", "bad_request"),
+        ("chunked, gzip\r\nContent-Length: 5", "bad_request"),
     ] {
         let head =
             format!("POST /payments/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: {coding}\r\n\r\n0\r\n\r\n");

@@ -188,6 +188,7 @@ async fn a_wider_address_that_can_not_be_had_leaves_the_narrower_one() {
     let error = sidekey.until_reload_refused().await;
 
     assert!(error.contains(&format!("can't listen on {wide}: address in use")), "{error}");
+    assert!(error.contains("sidekey.yaml:2:"), "where that is written: {error}");
     caller.until_it_has_called_on().await;
     assert!(!listens(&format!("127.0.0.1:{another}")), "the whole reload is refused");
     assert_eq!(shown(&sidekey, "health").await, [narrow]);
@@ -227,3 +228,55 @@ async fn a_unix_socket_keeps_its_place_whoever_may_connect_and_whatever_is_behin
     caller.until_it_has_called_on().await;
     caller.stop();
 }
+
+#[tokio::test]
+async fn an_address_that_can_not_be_had_is_told_with_its_place_or_with_what_names_it() {
+    let lab = Lab::start().await;
+    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (taken, free) = (holder.local_addr().unwrap().to_string(), format!("127.0.0.1:{}", free_port()));
+    let run = |listen: &str, admin: &str, flags: &str, variables: &[(&str, &str)]| {
+        let access = "access: { allow_remote: true, token: a-token-of-some-length }";
+        let text = format!("listen: {listen}\nadmin: {admin}\n{access}\n{SERVICES}{CERTIFICATES}");
+        lab.write("sidekey.yaml", &lab.fill_in(&text));
+        let mut program = lab.program();
+        program.args("run --config sidekey.yaml".split(' ')).args(flags.split_whitespace());
+        let ended = program.envs(variables.iter().copied()).output().unwrap();
+        (ended.status.code(), String::from_utf8(ended.stderr).unwrap())
+    };
+    let check = |(code, said): (Option<i32>, String), parts: &[&str]| {
+        assert_eq!(code, Some(1), "{said}");
+        let told = said.split("error: ").last().unwrap();
+        parts.iter().for_each(|part| assert!(told.contains(part), "{part}: {said}"));
+    };
+    let in_use = format!("can't listen on {taken}: address in use");
+
+    check(run(&format!("['{free}', '{taken}']"), "off", "", &[]), &[&in_use, "--> sidekey.yaml:1:29"]);
+    check(run(&free, &format!("{{ listen: '{taken}' }}"), "", &[]), &[&in_use, "--> sidekey.yaml:2:18"]);
+    let health = format!("{{ listen: '127.0.0.1:0', health: '{taken}' }}");
+    check(run(&free, &health, "", &[]), &[&in_use, "--> sidekey.yaml:2:41"]);
+    let flag = format!("--listen {taken}");
+    check(run(&free, "off", &flag, &[]), &[&in_use, "this address comes from --listen"]);
+    check(run(&free, "off", &flag, &[("SIDEKEY_LISTEN", &free)]), &[&in_use, "comes from --listen"]);
+    check(run(&free, "off", "", &[("SIDEKEY_LISTEN", &taken)]), &[&in_use, "comes from the variable SIDEKEY_LISTEN"]);
+    check(run(&free, "off", &format!("--admin={taken}"), &[]), &[&in_use, "comes from --admin"]);
+    check(run(&free, "off", "", &[("SIDEKEY_ADMIN", &taken)]), &[&in_use, "comes from the variable SIDEKEY_ADMIN"]);
+    check(run("203.0.113.7:1", "off", "", &[]), &["this machine has no such address", "--> sidekey.yaml:1:9"]);
+    check(run("'unix:missing/x.sock'", "off", "", &[]), &["its folder does not exist", "--> sidekey.yaml:1:9"]);
+    let long = format!("'unix:{}'", "x".repeat(120));
+    check(run(&long, "off", "", &[]), &["its path is longer than a unix socket's may be", "--> sidekey.yaml:1:9"]);
+}
+
+#[tokio::test]
+async fn a_start_says_which_version_it_is_and_which_config_it_has() {
+    let lab = Lab::start().await;
+
+    let sidekey = lab.sidekey_found(SERVICES).await;
+
+    let path = fs::canonicalize(lab.path("sidekey.yaml")).unwrap();
+    let log = sidekey.log();
+    let first = log.lines().next().unwrap_or_default();
+    let version = env!("CARGO_PKG_VERSION");
+    assert!(first.contains(version) && first.contains(&path.display().to_string()), "{log}");
+}
+
+const CERTIFICATES: &str = "certificates: { partner: { chain: tls/partner.pem, key: tls/partner.key } }\n";

@@ -217,6 +217,31 @@ async fn of_files_that_differ_the_newest_is_where_a_start_begins() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_a_command_asks_for_is_asked_for_with_the_newest_of_the_family() {
+    let lab = lab_with_state().await;
+    let endpoint = rotating().await;
+    let one = refreshing("one", &endpoint, "scope: a, state_file: state/one");
+    let two = refreshing("two", &endpoint, "scope: b, state_file: state/two");
+    let three = refreshing("three", &endpoint, "scope: c");
+    let sidekey = lab.sidekey(&config(std::slice::from_ref(&one))).await;
+    until_sent(&endpoint, 1).await;
+    until_kept(&lab, "state/one", "refresh-1").await;
+    ended(sidekey).await;
+    lab.write("sidekey.yaml", &lab.fill_in(&config(&[one, two, three])));
+    let run = |command: &str| tokio::task::block_in_place(|| lab.run(command));
+
+    for (asked, command) in ["token two", "token three", "token one", "check --online"].into_iter().enumerate() {
+        let finished = run(command);
+
+        assert_eq!(finished.code, Some(0), "{command}: {finished:?}");
+        let sent = endpoint.received()[asked + 1].form("refresh_token");
+        assert_eq!(sent, Some(format!("refresh-{}", asked + 1)), "{command}");
+    }
+    until_kept(&lab, "state/one", &format!("refresh-{}", endpoint.count())).await;
+    until_kept(&lab, "state/two", &format!("refresh-{}", endpoint.count())).await;
+}
+
 #[tokio::test]
 async fn a_refused_reload_leaves_no_lock_and_no_file() {
     let lab = lab_with_state().await;

@@ -80,7 +80,8 @@ async fn a_command_that_fails_at_the_start_is_answered_503_until_it_works() {
     let service = Fault::plain(|_| Reply::ok("")).await;
     let sidekey = lab.sidekey(&config(&service, ONCE)).await;
 
-    sidekey.until_logged("warning: the command `./token` ended with status 1: cat: vault: No such file").await;
+    sidekey.until_logged("the command `./token` ended with status 1: cat: vault: No such file").await;
+    assert!(!sidekey.log().contains("warning: "), "the line says itself what it is: {}", sidekey.log());
     let answer = sidekey.get("/payments/x").await;
     assert_eq!(
         answer.problem("credential_unavailable"),

@@ -383,6 +383,11 @@ async fn what_sts_has_against_us_is_told_without_the_token() {
 
 /// What botocore would have signed of a request that the service has received.
 fn question(service: &str, port: u16, request: &Received) -> Value {
+    question_at(&format!("http://127.0.0.1:{port}"), service, request)
+}
+
+/// The same of a service that goes by another name.
+pub fn question_at(origin: &str, service: &str, request: &Received) -> Value {
     let signed = |name: &str| name == "host" || name == "content-type" || name.starts_with("x-amz-");
     let fields = request.head.lines().skip(1).filter_map(|line| line.split_once(": "));
     let fields: serde_json::Map<_, _> = fields
@@ -390,7 +395,7 @@ fn question(service: &str, port: u16, request: &Received) -> Value {
         .map(|(name, value)| (name.to_owned(), value.into()))
         .collect();
     json!({
-        "method": request.method(), "url": format!("http://127.0.0.1:{port}{}", request.target()), "headers": fields,
+        "method": request.method(), "url": format!("{origin}{}", request.target()), "headers": fields,
         "body": request.text(), "time": request.field("x-amz-date"), "region": "eu-central-1", "service": service,
         "access_key_id": "AKIDEXAMPLE", "secret_access_key": "hunter2", "session_token": "t0/+=",
     })

@@ -29,7 +29,7 @@ pub use signature::Signature;
 
 use super::diagnostic::Reported;
 use super::json_schema::{self, Property};
-use super::node::{Node, Value};
+use super::node::{Node, ScalarKind, Value};
 use super::read::{FromNode, FromText, SectionFields, SectionReader, Wrong};
 use super::reference::{self, Accepts};
 use super::section::one_of;
@@ -211,6 +211,11 @@ impl Auth {
 
     /// Reads an entry; `None` for `{type: none}`.
     fn read(node: &Node, reader: &mut SectionReader<'_>) -> Result<Option<Self>, Reported> {
+        if node.scalar().is_some_and(|scalar| scalar.kind == ScalarKind::Text) {
+            let wrong =
+                Wrong::new("expected a mapping, found text").help("write `{ type: METHOD, … }` with the method's keys");
+            return Err(wrong.report(node.span, reader.report));
+        }
         let mut fields = SectionFields::open(node, reader.report)?;
         let Some(name) = fields.required::<MethodName>("type", reader)?.0 else {
             // The method comes from elsewhere, which `--no-secrets` does not read: nothing can be said about it.

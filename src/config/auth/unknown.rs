@@ -18,11 +18,15 @@ pub(super) fn refuse(name: &str, node: &Node, reader: &mut SectionReader<'_>) ->
         return Reported;
     }
     let known = METHODS.iter().map(|method| method.name);
-    let message = match nearest(name, known.clone()) {
+    // By the name of a grant, or of the protocol, alone.
+    let part_of: Vec<_> =
+        known.clone().filter(|method| method.split_once('_').is_some_and(|of| of.0 == name || of.1 == name)).collect();
+    let meant = nearest(name, known.clone()).or(part_of.first().copied().filter(|_| part_of.len() == 1));
+    let message = match meant {
         Some(meant) => format!("this is no authentication method, did you mean \"{meant}\"?"),
         None => "this is no authentication method".to_owned(),
     };
-    let known: Vec<&str> = known.collect();
+    let known = if meant.is_none() && !part_of.is_empty() { part_of } else { known.collect() };
     reader.report.error(span, message).help(format!("one of: {}", known.join(", ")));
     Reported
 }
@@ -32,7 +36,7 @@ pub(super) fn refuse_certificate(name: &str, node: &Node, reader: &mut SectionRe
     let span = node.entry("type").map_or(node.span, |entry| entry.value.span);
     reader
         .report
-        .error(span, format!("`{name}` can't be combined with a certificate"))
+        .error(span, format!("`{name}` does not support mutual TLS"))
         .help("remove `certificate` from the service, or choose another method");
     Reported
 }

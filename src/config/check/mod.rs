@@ -114,7 +114,7 @@ fn check_proxy_listeners(config: &Config, report: &mut Report) {
         (false, Some(_)) => "set `access.allow_remote: true`",
         (false, None) => "set `access.allow_remote: true` and `access.token`",
     };
-    for address in config.listen.iter().filter(|address| !address.value.is_local()) {
+    for address in config.listens().filter(|address| !address.value.is_local()) {
         report
             .error(address.span, format!("`{}` can be reached from other machines", address.value))
             .help(format!("{missing}, or listen on `localhost`"));
@@ -139,24 +139,51 @@ fn check_hand_out(config: &Config, report: &mut Report) {
         .help("set `admin.token` too: then only those who have it get them");
 }
 
+/// Who listens at an address.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ListenOwner {
+    Apps,
+    Service,
+    Admin,
+}
+
 /// Where only one of the two was written, the error stands there: the other is a default.
-fn report_taken(address: &At<ListenAddress>, first: &At<ListenAddress>, report: &mut Report) {
-    if address.span == Span::NOWHERE && first.span != Span::NOWHERE {
-        report
-            .error(first.span, format!("`{}` is the admin port's by default", first.value))
-            .help("choose another port, or set `admin: { listen: … }` or `admin: off`");
-        return;
-    }
-    let error = report.error(address.span, format!("`{}` is taken already", address.value));
-    error.also(first.span, format!("by `{}`", first.value)).help("choose another port");
+fn report_taken(
+    (owner, address): (ListenOwner, &At<ListenAddress>),
+    (first_owner, first): (ListenOwner, &At<ListenAddress>),
+    report: &mut Report,
+) {
+    let is_default = |address: &At<ListenAddress>| address.span == Span::NOWHERE;
+    let (written, default) = match (is_default(address), is_default(first)) {
+        (true, false) => (first, owner),
+        (false, true) => (address, first_owner),
+        _ => {
+            let error = report.error(address.span, format!("`{}` is taken already", address.value));
+            error.also(first.span, format!("by `{}`", first.value)).help("choose another port");
+            return;
+        }
+    };
+    let (whose, moved) = match default {
+        ListenOwner::Admin => ("the admin port's", "set `admin: { listen: … }` or `admin: off`"),
+        ListenOwner::Apps | ListenOwner::Service => ("that of `listen`", "set `listen`"),
+    };
+    report
+        .error(written.span, format!("`{}` is {whose} by default", written.value))
+        .help(format!("choose another port, or {moved}"));
 }
 
 fn check_collisions(config: &Config, report: &mut Report) {
+    let own = config.services.values().flat_map(|service| &service.value.listen);
     let admin = config.admin.iter().flat_map(|admin| admin.listen.iter().chain(&admin.health));
-    let all: Vec<&At<ListenAddress>> = config.listen.iter().chain(admin).collect();
-    for (at, address) in all.iter().enumerate() {
-        if let Some(first) = all[..at].iter().find(|first| first.value.collides_with(&address.value)) {
-            report_taken(address, first, report);
+    let all: Vec<(ListenOwner, &At<ListenAddress>)> =
+        (config.listen.iter().map(|address| (ListenOwner::Apps, address)))
+            .chain(own.map(|address| (ListenOwner::Service, address)))
+            .chain(admin.map(|address| (ListenOwner::Admin, address)))
+            .collect();
+    for (at, one) in all.iter().enumerate() {
+        // Invariant: it is one of their places.
+        if let Some(first) = all[..at].iter().find(|(_, first)| first.value.collides_with(&one.1.value)) {
+            report_taken(*one, *first, report);
         }
     }
 }

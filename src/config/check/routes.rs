@@ -101,7 +101,7 @@ fn taken_from(
         None => (path == by_path).then(|| format!("by path (`{by_path}`)")),
         Some("localhost") if is_prefix(&by_path) => Some(format!("by path (`http://localhost{by_path}`)")),
         Some(host) if path.is_empty() && host == format!("{name}.localhost") => Some(format!("by host (`{host}`)")),
-        Some(host) if (host, path) == site(service) && is_alone_there(service, config) => {
+        Some(host) if (host, path) == host_and_path(service) && is_alone_there(service, config) => {
             Some(format!("as a forward proxy (`http://{host}{path}`)"))
         }
         Some(_) => None,
@@ -109,7 +109,7 @@ fn taken_from(
 }
 
 /// Host and base path: where a service is, but for the port, which no route asks for.
-fn site(service: &ServiceConfig) -> (&str, &str) {
+fn host_and_path(service: &ServiceConfig) -> (&str, &str) {
     let url = &service.url.value;
     (&url.authority.host, url.path.strip_suffix('/').unwrap_or(&url.path))
 }
@@ -117,5 +117,5 @@ fn site(service: &ServiceConfig) -> (&str, &str) {
 /// Services that share their place have no forward-proxy route, and an explicit one is what helps there.
 fn is_alone_there(service: &ServiceConfig, config: &Config) -> bool {
     let others = config.services.values().filter(|other| other.value.default_routes);
-    others.filter(|other| site(&other.value) == site(service)).count() == 1
+    others.filter(|other| host_and_path(&other.value) == host_and_path(service)).count() == 1
 }

@@ -221,9 +221,9 @@ impl Running {
         Ok(status)
     }
 
-    /// Takes what there is, and waits for it up to `patience`; whether there was something worth taking.
-    fn take(&mut self, patience: Duration) -> Result<bool, CommandFailure> {
-        let stdout = is_ready(self.stdout.as_ref(), self.stderr.as_ref(), patience)?;
+    /// Takes what there is, and waits for it up to `timeout`; whether there was something worth taking.
+    fn take(&mut self, timeout: Duration) -> Result<bool, CommandFailure> {
+        let stdout = is_ready(self.stdout.as_ref(), self.stderr.as_ref(), timeout)?;
         let stderr = is_ready(self.stderr.as_ref(), None::<&ChildStdout>, Duration::ZERO)?;
         if stdout && !self.printed.take_from(self.stdout.as_mut())? {
             self.stdout = None;
@@ -260,7 +260,7 @@ impl Drop for Running {
         let _killed = killpg(self.pid(), Signal::SIGKILL);
         let deadline = Instant::now() + LAST_BREATH;
         while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
-            let _woken = poll(&mut [], patience(GLANCE));
+            let _woken = poll(&mut [], poll_timeout(GLANCE));
         }
     }
 }
@@ -270,7 +270,7 @@ fn is_ready(first: Option<&impl AsFd>, other: Option<&impl AsFd>, longest: Durat
     let mut waited: Vec<PollFd<'_>> = Vec::with_capacity(2);
     waited.extend(first.map(|first| PollFd::new(first.as_fd(), PollFlags::POLLIN)));
     waited.extend(other.map(|other| PollFd::new(other.as_fd(), PollFlags::POLLIN)));
-    match poll(&mut waited, patience(longest)) {
+    match poll(&mut waited, poll_timeout(longest)) {
         Ok(_) | Err(Errno::EINTR) => {}
         Err(error) => return Err(CommandFailure::System(error.into())),
     }
@@ -278,7 +278,7 @@ fn is_ready(first: Option<&impl AsFd>, other: Option<&impl AsFd>, longest: Durat
 }
 
 /// Rounded up, so that a wait of less than a millisecond is none that spins.
-fn patience(longest: Duration) -> PollTimeout {
+fn poll_timeout(longest: Duration) -> PollTimeout {
     PollTimeout::try_from(longest.as_micros().div_ceil(1_000)).unwrap_or(PollTimeout::MAX)
 }
 

@@ -126,7 +126,7 @@ fn is_held(fifo: &Path) -> bool {
     let held = || fs::OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(fifo).is_ok();
     let deadline = Instant::now() + Duration::from_secs(5);
     while held() && Instant::now() < deadline {
-        let _woken = poll(&mut [], patience(GLANCE));
+        let _woken = poll(&mut [], poll_timeout(GLANCE));
     }
     held()
 }

@@ -19,10 +19,11 @@ pub use identities::{IdentitiesConfig, IdentitySet, PickConfig};
 pub use process::{AccessLog, Limits, LogConfig, LogFormat, LogLevel, Shutdown};
 pub use route::RouteConfig;
 pub use service::{
-    AllowConfig, HttpVersion, OnClientAuthorization, Ready, RequestHeaders, ResponseHeaders, ServiceConfig,
+    AllowConfig, Cookies, Forwarded, HttpVersion, OnClientAuthorization, Ready, RequestHeaders, ResponseHeaders,
+    ServiceConfig,
 };
 pub use tls::{Tls, TlsVersion};
-pub use traffic::{PoolConfig, Retry, Timeouts};
+pub use traffic::{PoolConfig, Retry, ServiceLimits, Timeouts};
 
 use super::read::List;
 use super::section::{read_section, section};
@@ -58,3 +59,10 @@ section! {
 }
 
 read_section!(Config);
+
+impl Config {
+    /// Where traffic arrives: `listen`, and what services have of their own.
+    pub(crate) fn listens(&self) -> impl Iterator<Item = &At<ListenAddress>> {
+        self.listen.iter().chain(self.services.values().flat_map(|service| &service.value.listen))
+    }
+}

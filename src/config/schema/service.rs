@@ -4,7 +4,7 @@ use http::{HeaderName, HeaderValue, Method};
 use schemars::{Schema, SchemaGenerator};
 
 use super::identities::{self, IdentitiesConfig};
-use super::{PoolConfig, Retry, Timeouts, Tls};
+use super::{PoolConfig, Retry, ServiceLimits, Timeouts, Tls};
 use crate::config::auth::{self, Auth, Methods};
 use crate::config::check;
 use crate::config::diagnostic::Reported;
@@ -12,7 +12,7 @@ use crate::config::json_schema;
 use crate::config::node::{Node, Value};
 use crate::config::read::{FromNode, FromText, SectionFields, SectionReader, Wrong};
 use crate::config::section::{read_section, section, words};
-use crate::config::value::{At, HeaderFields, ServiceUrl, Url};
+use crate::config::value::{At, HeaderFields, HostHeader, ListenAddress, OwnListen, ServiceUrl, Url};
 use crate::name::CertificateName;
 
 section! {
@@ -35,6 +35,9 @@ section! {
         pub default_routes: bool = true,
         /// Anything else is answered with 403 and never sent; `None`: all is sent.
         pub allow: Option<AllowConfig> = None,
+        /// What is sent as `Host`, or as `:authority` over HTTP/2, instead of the URL's host and port; TLS goes by the URL
+        /// (and `tls.server_name`) all the same.
+        pub host_header: Option<At<HostHeader>> = None,
         /// Changes of the request's fields.
         pub headers: RequestHeaders = RequestHeaders::default(),
         /// Changes of the answer's fields.
@@ -52,6 +55,16 @@ section! {
         /// For load tests: who the service is called as, one after the other; by default as itself alone. Then `auth` is
         /// that of the first.
         pub identities: Option<IdentitiesConfig> = None,
+        /// Whether `Set-Cookie` of answers is made the app's.
+        pub cookies: Cookies = Cookies::Map,
+        /// What becomes of the app's `Forwarded` and `X-Forwarded-…`.
+        pub forwarded: Forwarded = Forwarded::Drop,
+        /// Whether our `Via` goes on requests; without it a loop is not seen.
+        pub via: bool = true,
+        /// What is sent to it at most; by default all.
+        pub limits: ServiceLimits = ServiceLimits::default(),
+        /// Addresses of its own: all that arrives there goes to it. A port alone is one of `localhost`.
+        pub listen: Vec<At<ListenAddress>> as OwnListen = Vec::new(),
         /// Adds `Server-Timing` to answers: where the time of each request went.
         pub server_timing: bool = false,
         /// `required`: `/readyz` waits for this service's first token.
@@ -105,6 +118,7 @@ impl ServiceConfig {
             ("http_version", self.http_version != other.http_version),
             ("default_routes", self.default_routes != other.default_routes),
             ("allow", self.allow != other.allow),
+            ("host_header", self.host_header != other.host_header),
             ("headers", self.headers != other.headers),
             ("response_headers", self.response_headers != other.response_headers),
             ("on_client_authorization", self.on_client_authorization != other.on_client_authorization),
@@ -113,6 +127,11 @@ impl ServiceConfig {
             ("retry", self.retry != other.retry),
             ("pool", self.pool != other.pool),
             ("identities", self.identities != other.identities),
+            ("cookies", self.cookies != other.cookies),
+            ("forwarded", self.forwarded != other.forwarded),
+            ("via", self.via != other.via),
+            ("limits", self.limits != other.limits),
+            ("listen", self.listen != other.listen),
             ("server_timing", self.server_timing != other.server_timing),
             ("ready", self.ready != other.ready),
         ];
@@ -143,6 +162,28 @@ words! {
         "keep" => Keep,
         /// The request is answered with 400.
         "reject" => Reject,
+    }
+}
+
+words! {
+    /// `cookies`.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Cookies ("a way with cookies of answers") {
+        /// Their paths are those of the request's route, and they need no TLS.
+        "map" => Map,
+        /// They are left as they are.
+        "keep" => Keep,
+    }
+}
+
+words! {
+    /// `forwarded`.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Forwarded ("an answer to the app's own `Forwarded`") {
+        /// The service is told nothing of who called the app.
+        "drop" => Drop,
+        /// The app's go on; none is added.
+        "keep" => Keep,
     }
 }
 

@@ -1,4 +1,4 @@
-//! `timeouts`, `retry` and `pool` of a service.
+//! `timeouts`, `retry`, `pool` and `limits` of a service.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::config::diagnostic::Reported;
 use crate::config::node::Node;
 use crate::config::read::{FromNode, SectionReader};
 use crate::config::section::{read_section, section, words};
-use crate::config::value::{InRange, OrOff};
+use crate::config::value::{InRange, OrOff, Rate, Size};
 
 section! {
     with defaults
@@ -108,3 +108,19 @@ section! {
 }
 
 read_section!(PoolConfig);
+
+section! {
+    with defaults
+    /// `limits` of a service; `None`: none.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct ServiceLimits {
+        /// Requests that go on at once, of all workers; beyond it 503.
+        pub concurrency: Option<usize> as InRange<1, 1_000_000> = None,
+        /// Requests in a time: `100/s`; beyond it 429.
+        pub rate: Option<Rate> = None,
+        /// Bytes of a request's body; beyond it 413.
+        pub body_bytes("body"): Option<usize> as Size<1, 1_073_741_824> = None,
+    }
+}
+
+read_section!(ServiceLimits);

@@ -4,7 +4,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::config::read::{FromText, Wrong};
+use schemars::{Schema, SchemaGenerator};
+
+use super::At;
+use crate::config::diagnostic::Reported;
+use crate::config::node::Node;
+use crate::config::read::{FromNode, FromText, SectionReader, Wrong};
 
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -108,6 +113,45 @@ impl FromText for ListenAddress {
     }
 }
 
+/// The addresses of one service: as elsewhere, or a port alone.
+pub(in crate::config) struct OwnListen(Vec<At<OwnAddress>>);
+
+/// An address of a service's own.
+struct OwnAddress(ListenAddress);
+
+impl FromText for OwnAddress {
+    const WHAT: &'static str = "an address to listen on";
+
+    fn from_text(text: &str) -> Result<Self, Wrong> {
+        let is_number = !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit());
+        match text.parse() {
+            Ok(port) if is_number => Ok(Self(ListenAddress::Localhost { port })),
+            _ if is_number => Err(Wrong::new("a port is a number from 0 to 65535")),
+            _ => ListenAddress::from_text(text).map(Self),
+        }
+    }
+
+    fn placeholder() -> Self {
+        Self(ListenAddress::placeholder())
+    }
+}
+
+impl FromNode for OwnListen {
+    fn from_node(node: &Node, reader: &mut SectionReader<'_>) -> Result<Self, Reported> {
+        FromNode::from_node(node, reader).map(Self)
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        Vec::<At<OwnAddress>>::schema(generator)
+    }
+}
+
+impl From<OwnListen> for Vec<At<ListenAddress>> {
+    fn from(listen: OwnListen) -> Self {
+        listen.0.into_iter().map(|address| At { value: address.value.0, span: address.span }).collect()
+    }
+}
+
 fn unix(path: &str) -> Result<ListenAddress, Wrong> {
     if !path.starts_with('/') || path.contains('\0') {
         return Err(Wrong::new("a unix socket needs an absolute path").help("write `unix:/run/sidekey.sock`"));
@@ -152,6 +196,18 @@ mod tests {
         check("localhost:99999", Err("this is no address to listen on"));
         check("::1:9800", Err("this is no address to listen on"));
         check("example.com:80", Err("only `localhost` and IP addresses can be listened on"));
+    }
+
+    #[test]
+    fn of_a_service_a_port_alone_is_one_of_localhost() {
+        let read = |text: &str| OwnAddress::from_text(text).map(|own| own.0.to_string()).map_err(|wrong| wrong.message);
+
+        assert_eq!(read("9810"), Ok("localhost:9810".to_owned()));
+        assert_eq!(read("127.0.0.1:9810"), Ok("127.0.0.1:9810".to_owned()));
+        assert_eq!(read("unix:/run/a.sock"), Ok("unix:/run/a.sock".to_owned()));
+        assert_eq!(read("98100"), Err("a port is a number from 0 to 65535".to_owned()));
+        assert_eq!(read(":9810"), Err("the host is missing".to_owned()));
+        assert_eq!(read("+9810"), Err("the host is missing".to_owned()));
     }
 
     #[track_caller]

@@ -83,8 +83,11 @@ impl FromText for HeaderName {
             Wrong::new("this is not the name of an HTTP field").help("letters, digits and `-`, like `X-Api-Key`")
         })?;
         if is_owned(&name) {
-            return Err(Wrong::new(format!("`{name}` is written by Sidekey itself"))
-                .help("remove it: it is sent as it has to be"));
+            let help = match name {
+                header::HOST => "to have another one sent, write `host_header` beside `url`",
+                _ => "remove it: it is sent as it has to be",
+            };
+            return Err(Wrong::new(format!("`{name}` is written by Sidekey itself")).help(help));
         }
         Ok(name)
     }

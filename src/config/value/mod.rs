@@ -3,13 +3,18 @@
 mod address;
 mod duration;
 mod field;
+mod host_header;
 mod number;
+mod rate;
 mod url;
 
 pub use address::ListenAddress;
 pub use duration::parse_duration;
+pub use host_header::HostHeader;
+pub use rate::Rate;
 pub use url::{Issuer, Scheme, Url, UrlAuthority};
 
+pub(super) use address::OwnListen;
 pub(super) use duration::{OrOff, Positive};
 pub(super) use field::{Fields as HeaderFields, Host, header_value};
 pub(super) use number::{InRange, Mode, Size, StatusNumber};

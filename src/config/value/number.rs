@@ -94,6 +94,12 @@ impl<const LEAST: usize, const MOST: usize> From<Size<LEAST, MOST>> for usize {
     }
 }
 
+impl<const LEAST: usize, const MOST: usize> From<Size<LEAST, MOST>> for Option<usize> {
+    fn from(size: Size<LEAST, MOST>) -> Self {
+        Some(size.0)
+    }
+}
+
 /// A status that a service may answer with for good: 400 to 599.
 pub(in crate::config) struct StatusNumber(pub(in crate::config) StatusCode);
 

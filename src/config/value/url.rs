@@ -231,7 +231,7 @@ fn parse_authority(text: &str, scheme: Scheme) -> Result<UrlAuthority, Wrong> {
     Ok(UrlAuthority { host: host(name)?, port, default_port: port == default })
 }
 
-fn parse_port(text: &str) -> Result<u16, Wrong> {
+pub(super) fn parse_port(text: &str) -> Result<u16, Wrong> {
     let digits = text.bytes().all(|digit| digit.is_ascii_digit());
     text.parse()
         .ok()

@@ -1,5 +1,6 @@
 //! A token that a command fetches for itself, to see whether that works and what it is.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::runtime::Handle;
@@ -38,11 +39,16 @@ pub(crate) enum ObtainError {
 
 impl Slot {
     /// Fetches a token for the caller alone, where nothing keeps the slot fresh: one request, and the token is not kept.
+    /// `all` are the slots of the config.
     ///
     /// # Errors
     /// When the endpoint gives none, or may not be asked by this process.
-    pub(crate) async fn obtain(&self) -> Result<Obtained, ObtainError> {
-        Claim::commit_all(self.claim()?, &Handle::current());
+    pub(crate) async fn obtain(&self, all: &[Arc<Self>]) -> Result<Obtained, ObtainError> {
+        // Another service with the same refresh token may keep a newer one in a file of its own. With an older one the
+        // endpoint would take it for stolen, and end the whole family.
+        let is_relative = |other: &&Arc<Self>| self.family().is_some() && other.family() == self.family();
+        let claims: Result<Vec<_>, _> = all.iter().filter(is_relative).map(|other| other.claim()).collect();
+        Claim::commit_all(claims?.into_iter().flatten(), &Handle::current());
         let begun = self.source.begin().await;
         let granted = begun(self.policies.attempt()).await?;
         let stated = granted.life.unwrap_or_else(|| self.policies.default_lifetime());

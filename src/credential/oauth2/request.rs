@@ -243,6 +243,10 @@ impl TokenSource for TokenRequest {
         self.grant.refresh_token().and_then(|token| token.state_file())
     }
 
+    fn family(&self) -> Option<u64> {
+        self.grant.refresh_token().map(|token| token.family().number())
+    }
+
     fn trouble(&self) -> Option<String> {
         self.grant.refresh_token().and_then(|token| token.trouble())
     }

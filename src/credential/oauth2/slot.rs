@@ -302,6 +302,11 @@ impl Slot {
         self.source.claim()
     }
 
+    /// As [`TokenSource::family`].
+    pub(super) fn family(&self) -> Option<u64> {
+        self.source.family()
+    }
+
     /// Where it keeps what outlives the process.
     pub(crate) fn state_file(&self) -> Option<&Path> {
         self.source.state_file()

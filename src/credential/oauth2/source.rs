@@ -61,6 +61,12 @@ pub(crate) trait TokenSource: Send + Sync {
         None
     }
 
+    /// The number of the family whose refresh token it asks with: of two sources that have the same, one uses up what
+    /// the other has.
+    fn family(&self) -> Option<u64> {
+        None
+    }
+
     /// What is wrong though tokens are had.
     fn trouble(&self) -> Option<String> {
         None

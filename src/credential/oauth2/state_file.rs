@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use nix::unistd::{AccessFlags, access};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -172,6 +173,21 @@ pub(super) fn resolved(path: &Path) -> PathBuf {
         folder.canonicalize().ok().zip(path.file_name()).map(|(folder, name)| folder.join(name))
     };
     path.canonicalize().ok().or_else(in_folder).unwrap_or_else(|| path.to_owned())
+}
+
+/// Where it lies; `None`: at the root, which is no file.
+pub(super) fn folder(path: &Path) -> Option<&Path> {
+    path.parent().map(|folder| if folder == Path::new("") { Path::new(".") } else { folder })
+}
+
+/// Why no file can be made in a folder, as far as that can be told without making one. Blocks.
+pub(super) fn unwritable(folder: &Path) -> Option<io::ErrorKind> {
+    let _mark = blocking::mark_reading(folder);
+    match fs::metadata(folder) {
+        Err(error) => Some(error.kind()),
+        Ok(found) if !found.is_dir() => Some(io::ErrorKind::NotADirectory),
+        Ok(_) => access(folder, AccessFlags::W_OK | AccessFlags::X_OK).err().map(|_| io::ErrorKind::PermissionDenied),
+    }
 }
 
 /// Reads a state file; `None` if there is none yet. Blocks.

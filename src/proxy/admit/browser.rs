@@ -54,7 +54,11 @@ impl AccessCheck<'_> {
         let RequestAuthority { host, port } = &named.authority;
         // In a whole URL the authority of one service leads nowhere else, whatever other routes its host has.
         let is_own = named.form == TargetForm::Absolute && self.routes.has_one_service(host, *port);
-        !is_own && !self.routes.has_alone(host, named.local)
+        let is_alone = match self.own {
+            None => self.routes.has_alone(host, named.local),
+            Some(service) => self.routes.has_alone_at_own_port(host, named.local, service),
+        };
+        !is_own && !is_alone
     }
 
     fn strange_page(&self, origin: &HeaderValue, head: &request::Parts, named: &Named<'_>) -> Error {
@@ -92,7 +96,7 @@ impl AccessCheck<'_> {
 
     /// Where people may look at the service that this request is for.
     fn way_in(&self, head: &request::Parts, named: &Named<'_>) -> String {
-        let service = self.routes.find(&named.question(head)).map(|found| found.service);
+        let service = self.own.or_else(|| self.routes.find(&named.question(head)).map(|found| found.service));
         let host = match service.map(|service| self.routes.name_for_browsers(service)) {
             Some(Some(host)) => host,
             Some(None) => return "only a service with a host of its own can be looked at (`routes: [{host: \"NAME.localhost\", …}]`)".to_owned(),

@@ -33,6 +33,8 @@ pub(super) struct AccessCheck<'v> {
     pub(super) access: &'v Access,
     pub(super) routes: &'v RouteTable,
     pub(super) instance: &'v Instance,
+    /// The service on whose own port this is, by its place; `None`: it is a port of all.
+    pub(super) own: Option<usize>,
 }
 
 /// What becomes of a request that may ask.
@@ -163,7 +165,8 @@ impl AccessCheck<'_> {
             return Ok(Named { local: local_name, ..named });
         }
         let local = local_name || trust != SenderTrust::Near;
-        if local || self.routes.has_host(host) {
+        // On a service's own port no route has a say, nor has its host.
+        if local || self.own.is_none() && self.routes.has_host(host) {
             return Ok(Named { local, ..named });
         }
         let value = head.headers.get(HOST).map(shown).unwrap_or_default();

@@ -3,11 +3,13 @@
 use http::header::{ALT_SVC, CONTENT_LENGTH, DATE, HeaderMap, HeaderName};
 use http::{StatusCode, Version};
 
+use super::naming::map_names;
 use super::{
     Instance, Name, PROXY_STATUS, Present, Rules, SERVER_TIMING, is_chunked, is_of_one_connection, remove_hop_by_hop,
     remove_ours, remove_ours_everywhere, remove_where,
 };
 use crate::proxy::{Error, date};
+use crate::route::WayBack;
 use crate::spelling::same_field;
 
 /// What decides about the fields of an answer.
@@ -18,6 +20,8 @@ pub(crate) struct ResponseContext<'a> {
     pub(crate) version: Version,
     /// Who signs in `Via`: an app that uses us as its forward proxy is told, another one sees no proxy.
     pub(crate) via: Option<&'a Instance>,
+    /// How the app names what is the service's; `None`: as the service does.
+    pub(crate) way_back: Option<WayBack<'a>>,
 }
 
 /// Makes a service's fields those of the answer to the app.
@@ -53,12 +57,16 @@ pub(crate) fn answer(fields: &mut HeaderMap, answer: ResponseContext<'_>, rules:
     if present.has(Name::ServerTiming) {
         remove_ours(fields, &SERVER_TIMING);
     }
+    if let (true, Some(way_back)) = (present.names_service(), &answer.way_back) {
+        // Before the config has its say: what it sets is written for the app already.
+        map_names(fields, present, way_back, rules.cookies);
+    }
     if !present.has(Name::Date) {
         // RFC 9110 §6.6.1.
         fields.insert(DATE, date::now());
     }
     rules.answer.apply(fields);
-    if let Some(instance) = answer.via {
+    if let Some(instance) = answer.via.filter(|_| rules.signs) {
         instance.sign(fields, answer.version);
     }
     Ok(())

@@ -7,10 +7,13 @@
 
 mod answer;
 mod apps_credential;
+mod edit;
 mod member;
 mod names;
+mod naming;
 mod present;
 mod request;
+mod set_cookie;
 #[cfg(test)]
 mod tests;
 mod via;
@@ -28,7 +31,7 @@ pub(super) use request::forwards;
 pub(crate) use request::{RequestContext, request};
 pub(crate) use via::Instance;
 
-use crate::config::{self, OnClientAuthorization};
+use crate::config::{self, Cookies, Forwarded, OnClientAuthorization};
 use crate::credential::{Owned, own_name, own_value};
 use crate::route::allow::Allow;
 use crate::snapshot::Service;
@@ -56,6 +59,10 @@ pub(crate) struct Rules {
     /// Whether the credential sets nothing but these.
     owns_fields_only: bool,
     on_client_authorization: OnClientAuthorization,
+    forwarded: Forwarded,
+    /// Whether `Via` names us.
+    signs: bool,
+    cookies: Cookies,
     request: Changes,
     answer: Changes,
 }
@@ -69,6 +76,9 @@ pub(super) struct WrittenRules<'a> {
     pub(super) request: &'a config::RequestHeaders,
     pub(super) answer: &'a config::ResponseHeaders,
     pub(super) on_client_authorization: OnClientAuthorization,
+    pub(super) forwarded: Forwarded,
+    pub(super) via: bool,
+    pub(super) cookies: Cookies,
 }
 
 /// What rules are made from.
@@ -79,6 +89,9 @@ struct FieldRuleInputs {
     renaming: Vec<HeaderName>,
     owns_fields_only: bool,
     on_client_authorization: OnClientAuthorization,
+    forwarded: Forwarded,
+    signs: bool,
+    cookies: Cookies,
     request: Changes,
     answer: Changes,
 }
@@ -100,6 +113,9 @@ impl Rules {
             request: &service.headers,
             answer: &service.response_headers,
             on_client_authorization: service.on_client_authorization,
+            forwarded: service.forwarded,
+            via: service.via,
+            cookies: service.cookies,
         })
     }
 
@@ -116,6 +132,9 @@ impl Rules {
             renaming: service.allow.map(renaming).unwrap_or_default(),
             owns_fields_only: credential.query.is_empty() && credential.cookies.is_empty(),
             on_client_authorization: service.on_client_authorization,
+            forwarded: service.forwarded,
+            signs: service.via,
+            cookies: service.cookies,
             request: Changes::new(
                 request.set.iter().map(|(name, value)| (&name.value, value)),
                 // What names an identity is for us alone.
@@ -141,6 +160,9 @@ impl Rules {
             answer_screen: answer_screen(terms.answer.named.iter().map(own_name).collect()),
             owns_fields_only: terms.owns_fields_only,
             on_client_authorization: terms.on_client_authorization,
+            forwarded: terms.forwarded,
+            signs: terms.signs,
+            cookies: terms.cookies,
             request: terms.request,
             answer: terms.answer,
         }

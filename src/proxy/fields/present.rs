@@ -39,6 +39,10 @@ pub(crate) enum Name {
     Date,
     ProxyStatus,
     ServerTiming,
+    Location,
+    ContentLocation,
+    Link,
+    SetCookie,
 }
 
 impl Present {
@@ -63,6 +67,11 @@ impl Present {
     /// Whether there is one of those that browsers send, and nobody else.
     pub(crate) fn is_of_browser(self) -> bool {
         self.0 & OF_BROWSERS != 0
+    }
+
+    /// Whether there is one that names what is the service's.
+    pub(super) fn names_service(self) -> bool {
+        self.0 & NAMING != 0
     }
 
     /// Those of one connection (RFC 9110 §7.6.1).
@@ -109,11 +118,15 @@ fn place(name: &str) -> Option<Name> {
         "date" => Name::Date,
         "proxy-status" => Name::ProxyStatus,
         "server-timing" => Name::ServerTiming,
+        "location" => Name::Location,
+        "content-location" => Name::ContentLocation,
+        "link" => Name::Link,
+        "set-cookie" => Name::SetCookie,
         _ => return None,
     })
 }
 
-static NAMES: [HeaderName; 24] = [
+static NAMES: [HeaderName; 28] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -138,6 +151,10 @@ static NAMES: [HeaderName; 24] = [
     header::DATE,
     HeaderName::from_static("proxy-status"),
     HeaderName::from_static("server-timing"),
+    header::LOCATION,
+    header::CONTENT_LOCATION,
+    header::LINK,
+    header::SET_COOKIE,
 ];
 
 /// By its length and a byte that is neither letter nor digit nor the `-` that [`NAMES`] have: most names have the length of
@@ -172,6 +189,9 @@ const HOP_BY_HOP: u32 = (1 << 10) - 1;
 
 /// From `Origin` to `Service-Worker`.
 const OF_BROWSERS: u32 = (1 << (Name::ServiceWorker as u32 + 1)) - (1 << Name::Origin as u32);
+
+/// From `Location` on.
+const NAMING: u32 = (1 << NAMES.len()) - (1 << Name::Location as u32);
 
 #[cfg(test)]
 mod tests {

@@ -9,7 +9,7 @@ use super::{
     AppsCredential, FieldNames, Instance, Name, Present, Rules, is_no_trailer_of_apps, list, remove_hop_by_hop,
     remove_where,
 };
-use crate::config::OnClientAuthorization;
+use crate::config::{Forwarded, OnClientAuthorization};
 use crate::proxy::Error;
 use crate::spelling::same_field;
 
@@ -63,7 +63,9 @@ pub(crate) fn request(
     frame(fields, request);
     count_forwards(fields, request.method);
     rules.request.apply(fields);
-    request.instance.sign(fields, request.version);
+    if rules.signs {
+        request.instance.sign(fields, request.version);
+    }
     Ok(apps_own)
 }
 
@@ -95,7 +97,13 @@ fn nominated(fields: &HeaderMap) -> impl Iterator<Item = &str> {
 
 /// Removes what only we may set, and what would name somebody else as the sender, or another request than this.
 fn remove_unsaid(fields: &mut HeaderMap, rules: &Rules) {
-    remove_where(fields, |name| rules.unsaid.has(name) || names_a_sender(name));
+    let keeps = |name: &str| rules.forwarded == Forwarded::Keep && !is_meant_for_us(name);
+    remove_where(fields, |name| rules.unsaid.has(name) || names_a_sender(name) && !keeps(name));
+}
+
+/// `Proxy-…`.
+fn is_meant_for_us(name: &str) -> bool {
+    name.starts_with(['p', 'P'])
 }
 
 /// `Forwarded`, `X-Forwarded-…`, and `Proxy-…`, which is meant for us.

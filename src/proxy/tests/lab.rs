@@ -65,6 +65,7 @@ impl Worker {
         let (stream, ours) = tokio::io::duplex(64 * 1024);
         let arrival = Rc::new(Arrival {
             peer: Peer::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 40_000)),
+            own: None,
             drain: Rc::default(),
             numbers: RefCell::default(),
         });

@@ -183,7 +183,7 @@ fn change(
             return Err(error.clone());
         }
         publish(&AnyTime);
-        if let Changed::Config(_) = changed {
+        if let Changed::Config(..) = changed {
             committed.set(committed.get() + 1);
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 mod reference;
 mod tables;
+mod way_back;
 
 use http::{HeaderName, HeaderValue};
 
@@ -31,6 +32,10 @@ impl Written {
     pub(super) fn service(mut self, name: &str, url: &str) -> Self {
         self.services.push((ServiceName::parse(name).expect(name), at(read_url(url)), true));
         self
+    }
+
+    fn url(&self, service: usize) -> &Url {
+        &self.services[service].1.value
     }
 
     fn without_default_routes(mut self) -> Self {

@@ -55,7 +55,7 @@ fn naive(written: &Written, request: &Request) -> Option<(usize, bool)> {
     fitting.into_iter().max().map(|(.., service, whole)| (service, whole))
 }
 
-fn any_config() -> impl Strategy<Value = Written> {
+pub(super) fn any_config() -> impl Strategy<Value = Written> {
     let service = (select(URLS), any::<bool>());
     let entry = (select(PATHS), select(HOST_PATTERNS), select(METHODS), select(HEADERS), any::<Index>());
     (prop::collection::vec(service, 1..4), prop::collection::vec(entry, 0..12)).prop_map(|(services, entries)| {
@@ -76,7 +76,7 @@ fn any_config() -> impl Strategy<Value = Written> {
     })
 }
 
-fn any_request() -> impl Strategy<Value = Request> {
+pub(super) fn any_request() -> impl Strategy<Value = Request> {
     let (method, form, host) = (select(&["GET", "PUT", "POST"]), select(&["", "http:"]), select(HOSTS));
     let path = "(/[abc]{0,2}){1,4}";
     let fields = prop::collection::vec(select(&["x:1", "x:2", "y:1"]), 0..3);

@@ -38,6 +38,7 @@ use self::exchange::StreamExchange;
 use self::head::{declared_length, normal};
 use self::socket::{Http2Io, LentSocket};
 use super::connection::{Port, ThreadShared};
+use super::refusal::ConnectionRefusal;
 use super::stream::ClientStream;
 use super::vital::passing;
 use crate::code::Code;
@@ -85,9 +86,9 @@ pub(super) async fn serve<P: Port>(
         }
         Err(end) => end,
     };
-    if let Some((code, detail)) = end.complaint() {
+    if let Some(refusal) = end.complaint() {
         // There is no stream to answer on; it is logged and counted as any other that could not be read.
-        drop(port.refuse(code, &detail, arrival.peer));
+        drop(port.refuse(&refusal, arrival.peer));
     }
     if let Some(stream) = socket.take_back().filter(|_| !end.is_gone()) {
         stream.close(&[], deadline).await;
@@ -203,7 +204,8 @@ impl<P: Port> Driver<'_, P> {
                 });
             }
             Err(error) => {
-                let answer = self.port.refuse(error.code(), &error.to_string(), self.arrival.peer);
+                let refusal = ConnectionRefusal::new(error.code(), error.to_string());
+                let answer = self.port.refuse(&refusal, self.arrival.peer);
                 passing(async move {
                     exchange.carry(ready(answer)).await;
                     drop(stream);
@@ -280,16 +282,16 @@ enum ConnectionEnd {
 
 impl ConnectionEnd {
     /// What is to be told of it; `None`: nothing that would be the app's fault.
-    fn complaint(&self) -> Option<(Code, String)> {
+    fn complaint(&self) -> Option<ConnectionRefusal> {
         match self {
             Self::Failed(error) if error.is_library() => {
                 let reason = error.reason().unwrap_or(Reason::PROTOCOL_ERROR);
                 let detail = format!("a connection of HTTP/2 had to be ended: {} (RFC 9113 §7)", reason.description());
-                Some((Code::BadRequest, detail))
+                Some(ConnectionRefusal::new(Code::BadRequest, detail))
             }
             Self::TooSlow => {
                 let detail = "the preface of HTTP/2 did not arrive within `limits.header_timeout`";
-                Some((Code::RequestTimeout, detail.to_owned()))
+                Some(ConnectionRefusal::new(Code::RequestTimeout, detail))
             }
             Self::Closed | Self::Failed(_) => None,
         }

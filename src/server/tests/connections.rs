@@ -51,11 +51,13 @@ async fn requests_that_come_in_one_piece_are_all_answered_in_order() {
 async fn what_was_read_of_the_next_head_is_not_lost_when_a_connection_is_taken_apart() {
     let lab = Lab::default();
     let mut client = lab.client().await;
-    let two = get("/one") + &get("/two");
-    let (first, second) = two.split_at(get("/one").len() + 9);
+    // Behind a body hyper gets what follows with it.
+    let one = "POST /one HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\n\r\nab";
+    let two = one.to_owned() + &get("/two");
+    let (first, second) = two.split_at(one.len() + 9);
 
     client.send(first).await;
-    assert!(client.answer().await.ends_with("GET /one "));
+    assert!(client.answer().await.ends_with("POST /one ab"));
     lab.until_parked(1).await;
     client.send(second).await;
 

@@ -17,6 +17,7 @@ use crate::deadline::ExchangeDeadline;
 use crate::incoming::IncomingBody;
 use crate::proxy::{Arrival, DrainPhase, Peer, ResponseBody};
 use crate::server::connection::{self, Port, ThreadShared};
+use crate::server::refusal::ConnectionRefusal;
 use crate::server::stream::ClientStream;
 
 /// Answers each request with its method, path and body.
@@ -100,7 +101,7 @@ impl Port for Echo {
         None
     }
 
-    fn refuse(&self, code: Code, detail: &str, _: Peer) -> Response<ResponseBody> {
+    fn refuse(&self, ConnectionRefusal { code, detail, .. }: &ConnectionRefusal, _: Peer) -> Response<ResponseBody> {
         self.refused.borrow_mut().push(format!("{}: {detail}", code.word()));
         let mut answer = Response::new(ResponseBody::whole(format!("{}: {detail}", code.word())));
         *answer.status_mut() = code.status();
@@ -122,7 +123,7 @@ impl Lab {
         let socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (accepted, peer) = listener.accept().await.unwrap();
         let (port, shared) = (Rc::clone(&self.port), Rc::clone(&self.shared));
-        let served = spawn_local(connection::serve(ClientStream::Tcp(accepted), Peer::Tcp(peer), port, shared));
+        let served = spawn_local(connection::serve(ClientStream::Tcp(accepted), Peer::Tcp(peer), None, port, shared));
         Client { socket, served }
     }
 

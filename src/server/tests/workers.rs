@@ -117,7 +117,7 @@ async fn with_all_places_taken_the_silent_make_room_though_a_worker_hangs() {
     let place = place_for(&gate, &carriers).await;
     let accepted = Accepted { stream: ClientStream::Unix(stream), peer: Peer::Unix { uid: 0 }, place };
 
-    workers[1].serve(accepted.hand_over().expect("a socket"));
+    workers[1].serve(accepted.hand_over().expect("a socket"), None);
 
     drop(timeout(SOON, place_for(&gate, &carriers)).await.expect("the place of the silent one"));
 }

@@ -13,6 +13,7 @@ use hyper::body::Body as _;
 use hyper::ext::ReasonPhrase;
 
 use super::body::AnswerRest;
+use crate::raw_query::as_read;
 use crate::transport::bounds::{HEAD_BYTES, HEAD_FIELDS};
 use crate::transport::{Outgoing, Spelling};
 
@@ -60,8 +61,9 @@ impl Framing {
 /// Appends the head of `request`: origin-form, `Host` (RFC 9112 §3.2.1), and framing from `framing` alone.
 pub(super) fn write(request: &Outgoing, framing: Framing, spelling: Spelling, out: &mut Vec<u8>) {
     let host = request.authority.as_str().as_bytes();
-    for part in [request.method.as_str(), " ", request.target.as_str(), " HTTP/1.1\r\n"] {
-        out.extend_from_slice(part.as_bytes());
+    let target = as_read(request.target.as_str());
+    for part in [request.method.as_str().as_bytes(), b" ", &target, b" HTTP/1.1\r\n"] {
+        out.extend_from_slice(part);
     }
     // RFC 9110 §7.2 wants it at the front; where the fields keep a place for it, that is there.
     if !request.fields.contains_key(HOST) {
@@ -145,6 +147,8 @@ pub(super) fn parse(read: &mut BytesMut, fields: &mut HeaderMap) -> Result<Optio
         Ok(Status::Complete(bytes)) if bytes <= HEAD_BYTES => bytes,
         Ok(Status::Partial) if read.len() <= HEAD_BYTES => return Ok(None),
         Ok(_) => return Err(TOO_LONG),
+        // An alert, to a request that is no handshake.
+        Err(_) if read.starts_with(&TLS_ALERT) => return Err(SPEAKS_TLS),
         Err(error) => return Err(Malformed(in_words(error))),
     };
     let code = answer.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(Malformed("it has no status"))?;
@@ -315,4 +319,8 @@ fn in_words(error: httparse::Error) -> &'static str {
     }
 }
 
+/// An alert of any version (RFC 8446 §5.1).
+const TLS_ALERT: [u8; 2] = [21, 3];
+const SPEAKS_TLS: Malformed =
+    Malformed("it answers with a TLS alert; if this port speaks TLS, its url begins with https://");
 pub(super) const TOO_LONG: Malformed = Malformed("its head is longer than 64 KiB");

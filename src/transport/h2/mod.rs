@@ -38,6 +38,7 @@ use super::error::{Error, Unsent};
 use super::http::{AnswerBody, ConnectionDriver};
 use super::wire::Wire;
 use super::{DialTarget, Outgoing};
+use crate::raw_query::first_spelt;
 
 /// An HTTP/2 connection.
 #[derive(Clone)]
@@ -88,6 +89,10 @@ impl Http2Handle {
         outgoing: &'a mut Outgoing,
     ) -> Pin<Box<impl Future<Output = Result<Response<AnswerBody>, Unsent>> + 'a>> {
         Box::pin(async move {
+            // What HTTP/2 is spoken with takes no such byte, and to write another would be another target.
+            if let Some((byte, _)) = first_spelt(outgoing.target.as_str()) {
+                return Err(Unsent::finally(Error::Target { byte }));
+            }
             // No `100` of the service is waited for: `Expect` is not sent.
             if let Some(gate) = outgoing.body.gate() {
                 gate.open();

@@ -38,6 +38,7 @@ const GROUND: &[&str] = &[
     "incoming",
     "legible",
     "locked",
+    "raw_query",
     "spelling",
     "telemetry",
     "heap",

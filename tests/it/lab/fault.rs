@@ -37,6 +37,8 @@ pub struct Received {
     pub connection: usize,
     /// Request line and fields.
     pub head: String,
+    /// The request line as it came, byte for byte.
+    pub line: Vec<u8>,
     /// The body as it came, chunks and all.
     pub body: Vec<u8>,
     /// Whether the body came to the end that its framing promised.
@@ -364,10 +366,11 @@ async fn head<S: AsyncRead + Unpin>(
         }
     };
     let head: Vec<u8> = unread.drain(..end + 4).collect();
+    let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default().to_vec();
     let head = String::from_utf8_lossy(&head[..end]).into_owned();
     let request = {
         let mut received = shared.received.lock().unwrap();
-        let request = Received { number: received.len(), connection, head, body: Vec::new(), whole: false };
+        let request = Received { number: received.len(), connection, head, line, body: Vec::new(), whole: false };
         received.push(request.clone());
         request
     };

@@ -130,11 +130,12 @@ impl Lab {
 
     /// Replaces what stands for the lab in a config.
     pub fn fill_in(&self, text: &str) -> String {
-        let Nginx { http1, http2, plain, tls12, misnamed, .. } = self.nginx;
+        let Nginx { http1, http2, plain, tls12, misnamed, named, .. } = self.nginx;
         text.replace("$SERVICE_HTTP2", &format!("https://localhost:{http2}"))
             .replace("$SERVICE_PLAIN", &format!("localhost:{plain}"))
             .replace("$SERVICE_TLS12", &format!("https://localhost:{tls12}"))
             .replace("$SERVICE_MISNAMED", &format!("https://localhost:{misnamed}"))
+            .replace("$SERVICE_NAMED", &format!("https://localhost:{named}"))
             .replace("$SERVICE", &format!("https://localhost:{http1}"))
             .replace("$AUTHORITY", &format!("localhost:{http1}"))
             .replace("$PORT", &http1.to_string())

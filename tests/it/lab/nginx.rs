@@ -20,12 +20,15 @@ pub struct Nginx {
     pub tls12: u16,
     /// Its certificate is for another name.
     pub misnamed: u16,
+    /// Knows `elsewhere.example` and `another.localhost` here, and answers 421 to a `Host` of the one on a connection for the
+    /// other. Offers HTTP/2.
+    pub named: u16,
 }
 
 impl Nginx {
     /// Starts it on the certificates that the lab has put into `folder`/tls.
     pub async fn start(folder: &Path) -> Self {
-        let [http1, http2, plain, tls12, misnamed] = std::array::from_fn(|_| free_port());
+        let [http1, http2, plain, tls12, misnamed, named] = std::array::from_fn(|_| free_port());
         let config = format!(
             r#"
             load_module /usr/lib/nginx/modules/ngx_http_echo_module.so;
@@ -50,6 +53,11 @@ impl Nginx {
                     &format!("{misnamed} ssl"),
                     "ssl_certificate tls/misnamed.pem; ssl_certificate_key tls/misnamed.key;"
                 ),
+                server(&format!("{named} ssl http2"), "server_name another.localhost localhost;"),
+                server(
+                    &format!("{named} ssl http2"),
+                    "server_name elsewhere.example; ssl_certificate tls/misnamed.pem; ssl_certificate_key tls/misnamed.key;"
+                ),
             ]
             .concat()
         );
@@ -61,7 +69,7 @@ impl Nginx {
             .stderr(Stdio::null())
             .spawn()
             .expect("nginx is installed: ./test does it");
-        let nginx = Self { process, http1, http2, plain, tls12, misnamed };
+        let nginx = Self { process, http1, http2, plain, tls12, misnamed, named };
         until_listening(http1).await;
         nginx
     }
@@ -90,7 +98,7 @@ const ECHO: &str = r#"
     echo "subject: $ssl_client_s_dn"; echo "fingerprint: $ssl_client_fingerprint";
     echo "connection: $connection"; echo "session: $ssl_session_reused";
     echo "protocol: $server_protocol"; echo "request: $request";
-    echo "authorization: $http_authorization";
+    echo "host: $http_host"; echo "authorization: $http_authorization";
     echo; echo -n "$echo_client_request_headers"; echo_request_body;
 "#;
 
@@ -111,6 +119,8 @@ pub struct Seen {
     pub method: String,
     /// Path and query, byte for byte.
     pub target: String,
+    /// `Host`, or `:authority` of HTTP/2.
+    pub host: String,
     /// `Authorization`, for HTTP/2 too.
     pub authorization: String,
     /// The request's head as it came; empty for HTTP/2.
@@ -137,6 +147,7 @@ impl Seen {
             protocol: value("protocol"),
             method: words.next().unwrap().to_owned(),
             target: words.next().unwrap().to_owned(),
+            host: value("host"),
             authorization: value("authorization"),
             head: head.to_owned(),
             body: body.to_owned(),

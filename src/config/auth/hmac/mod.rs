@@ -68,10 +68,10 @@ impl Signs for Hmac {
     }
 
     fn masked(&self) -> Vec<String> {
-        let told = [&self.timestamp_header, &self.nonce_header].into_iter().flatten();
-        let told = told.map(|name| format!("{}: ***", name.value));
+        let others = [&self.timestamp_header, &self.nonce_header].into_iter().flatten();
+        let others = others.map(|name| format!("{}: ***", name.value));
         let signature = format!("{}: {}*** (a signature)", self.header.value, self.prefix);
-        std::iter::once(signature).chain(told).collect()
+        std::iter::once(signature).chain(others).collect()
     }
 }
 

@@ -57,6 +57,12 @@ impl IdentityTable {
 fn read_header(file: u16, header: Row, known: &[&'static str], report: &mut Report) -> Result<Vec<NodeKey>, Reported> {
     let mut keys: Vec<NodeKey> = Vec::with_capacity(header.len());
     let mut outcome = Ok(());
+    if let [only] = header.as_slice()
+        && let Some(parted) = parted_otherwise(&only.text, known)
+    {
+        let wrong = Wrong::new(format!("the columns of this file are parted by {parted}"));
+        return Err(wrong.help("write it with commas").report(at(file, only.place.clone()), report));
+    }
     for cell in header {
         let span = at(file, cell.place);
         let key = NodeKey { text: cell.text.trim().to_owned(), span, defined: span };
@@ -72,6 +78,13 @@ fn read_header(file: u16, header: Row, known: &[&'static str], report: &mut Repo
         keys.push(entry.key);
     }
     outcome.map(|()| keys)
+}
+
+/// Some spreadsheets write semicolons, or tabs, and call that CSV.
+fn parted_otherwise(line: &str, known: &[&'static str]) -> Option<&'static str> {
+    let parts =
+        |by: char| line.contains(by) && line.split(by).all(|name| known.contains(&name.trim().trim_matches('"')));
+    [(';', "semicolons"), ('\t', "tabs")].into_iter().find(|(by, _)| parts(*by)).map(|(_, words)| words)
 }
 
 /// An empty cell overrides nothing. White space around a value is no part of it, as in the first line: whoever lines
@@ -104,4 +117,64 @@ fn end_of(row: &Row) -> usize {
 fn at(file: u16, place: Range<usize>) -> Span {
     let byte = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
     Span { file, start: byte(place.start), end: byte(place.end) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    const KNOWN: [&str; 3] = ["name", "username", "password"];
+
+    fn read(text: &str) -> (Result<IdentityTable, Reported>, Vec<String>) {
+        let mut report = Report::default();
+        let file = report.add_text("ids.csv".to_owned(), PathBuf::new(), text.to_owned().into());
+        let table = IdentityTable::read(file, Span::NOWHERE, &KNOWN, &mut report);
+        (table, report.diagnostics().iter().map(|said| said.message.clone()).collect())
+    }
+
+    /// Each set's `key=value`s.
+    #[track_caller]
+    fn check(text: &str, expected: &[&str]) {
+        let (table, said) = read(text);
+        let table = table.unwrap_or_else(|_| panic!("{text:?}: {said:?}"));
+        let shown = |set: &Node| {
+            let entries = set.entries().unwrap_or_default().iter();
+            let pairs =
+                entries.map(|entry| format!("{}={}", entry.key.text, entry.value.scalar().unwrap().text.as_str()));
+            pairs.collect::<Vec<_>>().join("|")
+        };
+
+        assert_eq!(table.sets.iter().map(shown).collect::<Vec<_>>(), expected, "{text:?}");
+    }
+
+    #[test]
+    fn white_space_around_names_and_values_is_dropped_however_the_cell_is_written() {
+        let plain = &["name=alice|username=me|password=pass word"];
+        check("name,username,password\nalice,me,pass word\n", plain);
+        check(" name , username\t,password \n alice ,\tme , pass word  \n", plain);
+        check("name,username,password\r\nalice,me,pass word\r\n", plain);
+        check("name,username,password \r\nalice,me,pass word \r\n", plain);
+        check("\u{feff}name,username,password\r\nalice,me,pass word", plain);
+        check("\u{feff}\"name\",\"username\",\"password\"\r\n\"alice\",\"me\",\"pass word\"\r\n", plain);
+        check("name,username,password\n\" alice \",\"me\t\",\"\tpass word \"\n", plain);
+        check("name, \"username\" ,password\nalice, \"me\", \"pass word\" \n", plain);
+        check("name,username,password\nalice,me,\"\npass word\r\n\"", plain);
+        check("name,username,password\nalice,me,\u{a0}pass word\u{a0}", plain);
+    }
+
+    #[test]
+    fn what_stands_inside_a_value_stays_and_an_empty_cell_overrides_nothing() {
+        check("name,username,password\na,,  \nb,\" \",x\n", &["name=a", "name=b|password=x"]);
+        check("name,password\na,\"x, \"\"y\"\"  z\"", &["name=a|password=x, \"y\"  z"]);
+        check("name,password\na,it's \"quoted\" \n", &["name=a|password=it's \"quoted\""]);
+    }
+
+    #[test]
+    fn columns_that_are_not_parted_by_commas_are_told() {
+        let said = |text| read(text).1;
+        assert_eq!(said("name;username;password\na;b;c\n"), ["the columns of this file are parted by semicolons"]);
+        assert_eq!(said("name\tusername\na\tb\n"), ["the columns of this file are parted by tabs"]);
+    }
 }

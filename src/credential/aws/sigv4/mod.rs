@@ -30,6 +30,7 @@ use crate::credential::digest::{Digest, body_sha256};
 use crate::credential::oauth2::Slot;
 use crate::credential::part::{Part, Sending};
 use crate::credential::{Error, Material, Owned};
+use crate::raw_query::first_spelt;
 use crate::transport::{BodyNeed, Outgoing, RequestBody};
 
 /// Signs the requests of one service.
@@ -118,6 +119,9 @@ impl SigV4Signer {
         let target = &outgoing.target;
         let path = if self.storage { path::of_storage(target.path()) } else { Cow::Borrowed(target.path()) };
         let query = target.query().unwrap_or_default();
+        if first_spelt(query).is_some() {
+            return Err(Error::unsignable("its query has a byte that has to be percent-encoded (RFC 3986)"));
+        }
         if !path::is_text(query) {
             return Err(Error::unsignable("its query is not UTF-8"));
         }

@@ -1,5 +1,6 @@
 //! A refresh token (RFC 6749 §6) as a config names it: whose family it is of, and where that is kept.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -47,7 +48,7 @@ impl RefreshToken {
         digest.list(file.into_iter());
     }
 
-    pub(super) fn family(&self) -> &Arc<Family> {
+    pub(in crate::credential::oauth2) fn family(&self) -> &Arc<Family> {
         &self.family
     }
 
@@ -87,11 +88,26 @@ impl RefreshToken {
     }
 }
 
+/// Where it can't be made, the first token that is rotated is lost with the process: nobody wants to learn that then.
+fn warn_of_folder(file: &At<PathBuf>, report: &mut Report) {
+    let Some(folder) = state_file::folder(&file.value) else { return };
+    let (what, help) = match state_file::unwritable(folder) {
+        None => return,
+        Some(io::ErrorKind::NotFound) => ("does not exist", format!("mkdir -p -m 700 {}", folder.display())),
+        Some(io::ErrorKind::NotADirectory) => ("is no folder", "write the path of a file in a folder".to_owned()),
+        Some(_) => ("can't be written to", "let the user that runs Sidekey write there".to_owned()),
+    };
+    let folder = folder.display();
+    let message =
+        format!("the folder of this `state_file`, `{folder}`, {what}: a new refresh token is lost with the process");
+    report.warning(file.span, message).help(help);
+}
+
 /// Reports a state file that can't be used, or that others can read. Takes no lock.
 fn check(file: &At<PathBuf>, report: &mut Report) -> Option<()> {
     let path = file.value.display();
     match state_file::read(&file.value) {
-        Ok(None) => {}
+        Ok(None) => warn_of_folder(file, report),
         Ok(Some(found)) if found.is_public => {
             let warning = report.warning(file.span, format!("`{path}` holds a refresh token that others can read"));
             warning.help(format!("chmod 600 {path}"));

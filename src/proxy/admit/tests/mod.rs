@@ -46,7 +46,7 @@ access: {access}
         let routes: Vec<_> = config.routes.iter().map(|route| (route, place(&route.value.service.value))).collect();
         Self {
             routes: RouteTable::compile(&destinations, &routes, &mut report),
-            access: Access::compile(&config.access, &config.listen, &mut report).expect("a valid access"),
+            access: Access::compile(&config.access, config.listens(), &mut report).expect("a valid access"),
             instance: Instance::new("0a1b2c3d"),
         }
     }
@@ -54,7 +54,7 @@ access: {access}
     /// What becomes of a request, as one line.
     fn verdict(&self, head: &str, peer: Peer) -> String {
         let mut head = parse(head);
-        let door = AccessCheck { access: &self.access, routes: &self.routes, instance: &self.instance };
+        let door = AccessCheck { access: &self.access, routes: &self.routes, instance: &self.instance, own: None };
         match door.recognize(&mut head, peer).and_then(|caller| door.admit(&head, caller)) {
             Ok(Admission::AnswerOptions) => "answered".to_owned(),
             Ok(Admission::Carry(named, _)) => {

@@ -59,7 +59,7 @@ fn check_left(request: &str, peer: Peer, values: &[&str], left: &[&str]) {
     let world = World::with("{token: s3cret}");
     let lines: String = values.iter().map(|value| format!("\nauthorization: {value}")).collect();
     let mut head = parse(&format!("{request} HTTP/1.1\nhost: localhost\nproxy-authorization: Bearer s3cret{lines}"));
-    let door = AccessCheck { access: &world.access, routes: &world.routes, instance: &world.instance };
+    let door = AccessCheck { access: &world.access, routes: &world.routes, instance: &world.instance, own: None };
 
     door.recognize(&mut head, peer).expect("the token");
 

@@ -7,7 +7,8 @@ fn check_answer(via: Option<&Instance>, sent: &str, expected: &[&str]) {
     let mut map = fields(sent);
     let rules = Rules::of(FieldRuleInputs { answer: changes(("x-by", "us"), "server"), ..terms(&[]) });
 
-    answer(&mut map, ResponseContext { status: StatusCode::OK, version: Version::HTTP_2, via }, &rules).unwrap();
+    answer(&mut map, ResponseContext { status: StatusCode::OK, version: Version::HTTP_2, via, way_back: None }, &rules)
+        .unwrap();
 
     map.remove("x-by").expect("what the config sets");
     map.remove("date").expect("the service's, or ours");
@@ -72,7 +73,7 @@ fn an_answer_has_a_date_and_names_no_way_round_us() {
     check_answer(None, "date: now\nalt-svc: h3=\":443\"\nalt-svc: clear", &[]);
     for (sent, expected) in [("date: theirs", "theirs"), ("etag: a", " GMT")] {
         let mut map = fields(sent);
-        let downward = ResponseContext { status: StatusCode::OK, version: Version::HTTP_11, via: None };
+        let downward = ResponseContext { status: StatusCode::OK, version: Version::HTTP_11, via: None, way_back: None };
 
         answer(&mut map, downward, &rules(&[], Replace)).unwrap();
 
@@ -90,7 +91,7 @@ fn the_length_of_what_is_not_sent_stays_on_http_1_alone() {
     ] {
         let mut map = fields("content-length: 3");
 
-        answer(&mut map, ResponseContext { status, version, via: None }, &rules(&[], Replace)).unwrap();
+        answer(&mut map, ResponseContext { status, version, via: None, way_back: None }, &rules(&[], Replace)).unwrap();
 
         assert_eq!(map.contains_key("content-length"), stays, "{status} {version:?}");
     }
@@ -100,7 +101,7 @@ fn the_length_of_what_is_not_sent_stays_on_http_1_alone() {
 fn an_answer_in_another_coding_is_not_passed_on() {
     for coding in ["gzip, chunked", "gzip", "identity"] {
         let mut map = fields(&format!("transfer-encoding: {coding}"));
-        let downward = ResponseContext { status: StatusCode::OK, version: Version::HTTP_11, via: None };
+        let downward = ResponseContext { status: StatusCode::OK, version: Version::HTTP_11, via: None, way_back: None };
 
         let error = answer(&mut map, downward, &rules(&[], Replace)).expect_err(coding);
 

@@ -1,6 +1,7 @@
 //! What goes on of a head, in both directions; hostile spellings included.
 
 mod answers;
+mod naming;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 
@@ -30,6 +31,9 @@ fn terms_on_behalf(
         renaming: Vec::new(),
         owns_fields_only: true,
         on_client_authorization: on_client,
+        forwarded: Forwarded::Drop,
+        signs: true,
+        cookies: Cookies::Map,
         request: Changes::default(),
         answer: Changes::default(),
     }

@@ -85,6 +85,8 @@ fn what_two_readers_could_read_differently_is_no_answer() {
 
         assert_eq!(error, format!("the service does not speak HTTP as it should: {why}"), "{rest}");
     }
+    let error = read_get("\u{15}\u{3}\u{1}\0\u{2}\u{2}\u{16}").unwrap_err();
+    assert!(error.contains("if this port speaks TLS, its url begins with https://"), "{error}");
     let error = read_get("HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n").unwrap_err();
     assert_eq!(error, format!("the service does not speak HTTP as it should: {CODING}"));
 }

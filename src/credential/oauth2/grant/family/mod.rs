@@ -160,6 +160,11 @@ impl KnownFamilies {
 }
 
 impl Family {
+    /// Tells the families of the process apart.
+    pub(in crate::credential::oauth2) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// The refresh token, once nobody else is using it. Never, once the process ends.
     pub(in crate::credential::oauth2) async fn lease(self: &Arc<Self>) -> RefreshTokenLease {
         let request = Arc::clone(&self.request).lock_owned().await;
