@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sys
 import time
 from dataclasses import asdict, dataclass, field
 
@@ -107,6 +108,9 @@ class Bench:
             taken = self.window(load, peer, size, self.how.seconds)
             if taken.wrong or taken.others <= DISTURBED_CORES:
                 break
+        if taken.wrong:
+            # At once: the others have their windows still, and the table is far away.
+            print(f"peers: {load.name}, {peer.name}: {taken.wrong}", file=sys.stderr)
         return taken
 
     def window(self, load, peer, size, seconds):
@@ -122,14 +126,32 @@ class Bench:
             disturbed = others.cores()
         if wrong := mistakes(answers, size, load.connections):
             return Run(wrong=wrong)
-        return Run(cpu / requests * 1e6, answers.requests / answers.micros * 1e6, answers.p50, answers.p99,
-                   requests * (size + load.upload) / cpu / 1e6, disturbed)
+        return figures(answers, size + load.upload, cpu, requests, disturbed)
 
     def until_open(self, load, seconds):
         """Until each connection has had its first request, or for half of the window: opening them is not the load."""
         first, until = self.service.requests(), time.monotonic() + seconds / 2
         while self.service.requests() - first < load.connections and time.monotonic() < until:
             time.sleep(0.02)
+
+
+def figures(answers, size, cpu, requests, others):
+    """What a window comes to: `size` bytes went through for each request, in both directions.
+
+    >>> answers = wrk.Answers(requests=1000, size=0, micros=500_000, errors=0, p50=7, p99=9)
+    >>> run = figures(answers, 2000, cpu=0.01, requests=1000, others=0.5)
+    >>> run.micros, run.rate, run.p50, run.p99, run.mb_per_core, run.others, run.wrong
+    (10.0, 2000.0, 7, 9, 200.0, 0.5, '')
+
+    A peer that gave its answers before the window began, and hangs in it, has no figures. It is no reason to end the run:
+
+    >>> figures(answers, 2000, cpu=0.0, requests=1, others=0.5).wrong
+    'no CPU time used in a window (1,000 answers before it): it hangs, or is gone'
+    """
+    if cpu <= 0:
+        return Run(wrong=f"no CPU time used in a window ({answers.requests:,} answers before it): it hangs, or is gone")
+    return Run(cpu / requests * 1e6, answers.requests / answers.micros * 1e6, answers.p50, answers.p99,
+               requests * size / cpu / 1e6, others)
 
 
 def answer_size(load, peer):

@@ -1,4 +1,7 @@
-"""Sidekey itself: with a token from the config, with one from a token endpoint, and as it is shipped (PGO)."""
+"""Sidekey itself: with a token from the config, with one from a token endpoint, and as it is shipped (PGO).
+
+Its pool is that of the defaults, under every load: users have no other, and peers are told how large theirs must be.
+"""
 
 
 class Sidekey:
@@ -17,7 +20,6 @@ class Sidekey:
     url: https://localhost:{service.port(task)}/v1
     certificate: client
     http_version: "{task.protocol}"
-    pool: {{ max_idle: {task.pool}, max_connections: {max(task.pool, 1024)} }}
     tls: {{ ca: ca.pem }}
     auth: {auth}
 """ for name in names(task))

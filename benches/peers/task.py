@@ -12,7 +12,7 @@ class Task:
     protocol: str = "1.1"
     # Connections to the service are "kept", or each has one request and a handshake that is "resumed" or "full".
     upstream: str = "kept"
-    # Idle connections to the service that are kept at most; as many as any load needs.
+    # Idle connections to the service that are kept at most; as many as any load needs. Sidekey finds out by itself.
     pool: int = 2048
     # App connections at a time; nginx sets aside memory for each that there could be.
     clients: int = 2048

@@ -19,7 +19,7 @@ use crate::credential::{self, Attachments, Credential};
 use crate::hex::hex;
 use crate::proxy::ResponseBody;
 use crate::snapshot::{Identity, Service};
-use crate::tls::Leaf;
+use crate::tls::{ClientCertificate, Leaf};
 use crate::transport::{self, ConnectStep, Outgoing, ProbeResult, Probed, Protocol};
 
 /// What is done with a service.
@@ -71,6 +71,8 @@ struct ProbeReport {
     protocol: Option<&'static str>,
     tls_version: Option<&'static str>,
     certificate: Option<PeerCertificate>,
+    /// What became of ours; `null` where the handshake did not come so far, or there is none.
+    client_certificate: Option<&'static str>,
     failures: Vec<ProbeFailure>,
 }
 
@@ -105,7 +107,8 @@ impl ProbeReport {
     async fn of(service: &Arc<Service>) -> Self {
         let Identity { upstream, credential, .. } = service.identities.first();
         let (probed, (token, token_failure)) = tokio::join!(upstream.connector().probe(), obtain(credential));
-        let Probed { spent, outcome } = probed;
+        let Probed { spent, client_certificate, outcome } = probed;
+        let shook_hands = spent.tls.is_some() || client_certificate != ClientCertificate::NotAskedFor;
         let (found, failure) = match outcome {
             Ok(found) => (Some(found), None),
             Err((step, error)) => (None, Some(ProbeFailure::of_connection(step, &error))),
@@ -123,6 +126,7 @@ impl ProbeReport {
             protocol: found.as_ref().map(|found| alpn(found.protocol)),
             tls_version: found.as_ref().and_then(|found| found.tls_version),
             certificate: found.and_then(|ProbeResult { peer, .. }| peer).map(PeerCertificate::of),
+            client_certificate: shook_hands.then(|| client_certificate.word()),
             failures,
         }
     }

@@ -1,7 +1,8 @@
 //! `sidekey check --online`: what only the network can say of a config.
 //!
-//! Each token is fetched once, however many services share it, and each service is shaken hands with; no request is sent
-//! to one.
+//! Each token is fetched once, however many services share it, and each service is shaken hands with. No request is sent
+//! to one, but for an `OPTIONS` without a credential to those that ask for a client certificate: some shake hands whatever
+//! they are shown, and refuse it with a status.
 
 use std::collections::HashSet;
 use std::io;
@@ -10,18 +11,20 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use http::uri::{Authority, PathAndQuery};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, spawn_local};
 
 use super::token::spell;
 use crate::clock::rfc3339;
 use crate::code::Code;
-use crate::config::Report;
+use crate::config::{Report, Span};
 use crate::credential::Slot;
 use crate::credential::oauth2::{ObtainError, Obtained};
 use crate::server::worker::runtime_of_one_thread;
 use crate::snapshot::{Service, Snapshot};
-use crate::transport::{self, ProbeResult, Probed};
+use crate::tls::ClientCertificate;
+use crate::transport::{self, Connector, ProbeResult, Probed};
 
 /// Tries every service; what fails is reported at its key. Returns a line for each that is well.
 ///
@@ -43,7 +46,14 @@ pub(super) fn check(snapshot: &Snapshot, report: &mut Report) -> io::Result<Vec<
 /// What came of one service.
 struct Tried {
     tokens: Vec<Rc<TriedToken>>,
+    visit: Visit,
+}
+
+/// What came of going there.
+struct Visit {
     probed: Probed,
+    /// How our client certificate was refused once hands were shaken.
+    refusal: Option<String>,
 }
 
 type TriedToken = Result<Obtained, ObtainError>;
@@ -64,7 +74,7 @@ async fn try_all(snapshot: &Snapshot) -> Vec<Tried> {
         .iter()
         .map(|service| {
             let connector = service.identities.first().upstream.connector().clone();
-            spawn(&permits, async move { connector.probe().await })
+            spawn(&permits, visit(connector, service.authority.clone(), base(service)))
         })
         .collect();
 
@@ -74,10 +84,25 @@ async fn try_all(snapshot: &Snapshot) -> Vec<Tried> {
     }
     let mut tried = Vec::new();
     for (service, probe) in snapshot.services.iter().zip(probes) {
-        let probed = joined(probe).await;
-        tried.push(Tried { tokens: tokens_of(service, &fetched), probed });
+        let visit = joined(probe).await;
+        tried.push(Tried { tokens: tokens_of(service, &fetched), visit });
     }
     tried
+}
+
+async fn visit(connector: Connector, authority: Authority, target: PathAndQuery) -> Visit {
+    let probed = connector.probe().await;
+    let is_asked = probed.client_certificate != ClientCertificate::NotAskedFor;
+    let refusal = match &probed.outcome {
+        Ok(_) if is_asked => connector.refusal_by_status(&authority, target).await,
+        _ => None,
+    };
+    Visit { probed, refusal }
+}
+
+/// The path that all requests to a service begin with.
+fn base(service: &Service) -> PathAndQuery {
+    PathAndQuery::try_from(service.base_path.as_str()).unwrap_or_else(|_| PathAndQuery::from_static("/"))
 }
 
 /// Those of each service's first identity, each once.
@@ -126,26 +151,61 @@ impl Tried {
                 }
             }
         }
-        match &self.probed.outcome {
-            Ok(found) => well.push(welcome(found)),
-            Err((_, error)) => {
-                report.error(place, format!("`{name}`: {error}")).help(help_for(error));
+        let client_certificate = self.visit.probed.client_certificate;
+        match (&self.visit.probed.outcome, &self.visit.refusal) {
+            (Ok(_), Some(refusal)) => {
+                let why = client_certificate.why_refused().unwrap_or_default();
+                report
+                    .error(place, format!("`{name}`: {refusal}; {why}"))
+                    .help(help_for_certificate(client_certificate).unwrap_or_default());
+            }
+            (Ok(found), None) => {
+                warn_of_certificate(service, client_certificate, place, report);
+                well.push(welcome(found, client_certificate));
+            }
+            (Err((_, error)), _) => {
+                report.error(place, format!("`{name}`: {error}")).help(help_for(error, client_certificate));
             }
         }
         (well.len() == self.tokens.len() + 1).then(|| format!("{name}: {}", well.join(", ")))
     }
 }
 
-fn welcome(found: &ProbeResult) -> String {
+fn welcome(found: &ProbeResult, client_certificate: ClientCertificate) -> String {
+    let shown = match client_certificate {
+        ClientCertificate::NotAskedFor => "",
+        ClientCertificate::NoneLinked | ClientCertificate::NoneFits => ", client certificate asked for and not shown",
+        ClientCertificate::Shown { .. } => ", client certificate shown",
+    };
     match (found.tls_version, &found.peer) {
-        (Some(version), Some(peer)) => format!("TLS {version} ok with {}", peer.subject),
-        (Some(version), None) => format!("TLS {version} ok"),
+        (Some(version), Some(peer)) => format!("TLS {version} ok with {}{shown}", peer.subject),
+        (Some(version), None) => format!("TLS {version} ok{shown}"),
         (None, _) => "connection ok".to_owned(),
     }
 }
 
+/// What is odd about a handshake that went well. A certificate may be linked for the token endpoint alone.
+fn warn_of_certificate(service: &Service, seen: ClientCertificate, place: Span, report: &mut Report) {
+    let (name, identity) = (&service.name, service.identities.first());
+    match seen {
+        ClientCertificate::NotAskedFor
+            if identity.certificate.is_some() && identity.credential.slots().count() == 0 =>
+        {
+            report
+                .warning(place, format!("`{name}`: the service asked for no client certificate, so that none was shown"))
+                .help("it may ask for one at another port or under another name (`tls.server_name`), or for some paths only");
+        }
+        ClientCertificate::NoneFits => {
+            let what =
+                "the service asks for a client certificate, and lists no signature scheme of the linked one's kind";
+            report.warning(place, format!("`{name}`: {what}, so that none was shown")).help(ANOTHER_KIND);
+        }
+        _ => {}
+    }
+}
+
 /// What to do about a handshake, or what came before it.
-fn help_for(error: &transport::Error) -> String {
+fn help_for(error: &transport::Error, client_certificate: ClientCertificate) -> String {
     let help = match error.code() {
         Code::DnsError | Code::DnsTimeout => "check the host of `url`, and that this machine can look it up",
         Code::ConnectionRefused | Code::ConnectionTimeout => "check that it is up, and host and port of `url`",
@@ -159,13 +219,32 @@ fn help_for(error: &transport::Error) -> String {
             "check `tls`: the authorities in `ca`, and `server_name` (with `host_header` beside it)"
         }
         Code::TlsAlertReceived => {
-            "check with its owner which client certificates it accepts, and what `certificate` links"
+            help_for_certificate(client_certificate).unwrap_or("ask its owner: the service's log says what it minds")
         }
         Code::TlsProtocolError => "check whether `url` should start with http:// or https://",
+        Code::ConnectionTerminated => {
+            help_for_certificate(client_certificate).unwrap_or("check that `url` leads to the service itself")
+        }
         _ => "check that `url` leads to the service itself",
     };
     help.to_owned()
 }
+
+/// What to do where our client certificate may be what is minded; `None`: none was asked for.
+fn help_for_certificate(seen: ClientCertificate) -> Option<&'static str> {
+    match seen {
+        ClientCertificate::NotAskedFor => None,
+        ClientCertificate::NoneLinked => {
+            Some("name one of `certificates` with `certificate`; its owner knows whose it takes")
+        }
+        ClientCertificate::NoneFits => Some(ANOTHER_KIND),
+        ClientCertificate::Shown { .. } => {
+            Some("check with its owner which client certificates it accepts, and what `certificate` links")
+        }
+    }
+}
+
+const ANOTHER_KIND: &str = "link a certificate with an RSA or a P-256 key: every service knows those";
 
 /// Few enough for an endpoint behind which all of them may be.
 const AT_A_TIME: usize = 10;

@@ -137,11 +137,9 @@ impl Context {
         turns_away(&self.view().snapshot.access, peer)
     }
 
-    /// Housekeeping of the pools, about once a second.
-    pub(crate) fn sweep(&self, now: Moment) {
-        for half in self.view().halves.iter().flat_map(|half| half.used()) {
-            half.pool.sweep(now);
-        }
+    /// Housekeeping of the pools, about once a second. Says how many connections were closed.
+    pub(crate) fn sweep(&self, now: Moment) -> usize {
+        self.view().halves.iter().flat_map(|half| half.used()).map(|half| half.pool.sweep(now)).sum()
     }
 }
 

@@ -69,6 +69,8 @@ pub(crate) struct ThreadShared {
     pub(crate) drain: Rc<Cell<DrainPhase>>,
     /// Connections taken apart since the heap was last trimmed.
     pub(crate) parkings: Cell<u32>,
+    /// Connections to services that have been closed for being idle since then.
+    pub(crate) closed: Cell<usize>,
 }
 
 /// Serves one client connection until it ends.

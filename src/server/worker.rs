@@ -271,7 +271,7 @@ async fn keep_up(shared: Rc<ThreadShared>, context: Rc<proxy::Context>, pulse: P
     loop {
         interval.tick().await;
         pulse.beat();
-        context.sweep(Moment::now());
+        shared.closed.set(shared.closed.get() + context.sweep(Moment::now()));
         shared.trim();
     }
 }
@@ -285,11 +285,14 @@ impl ThreadShared {
 
     /// After a burst the heap is worth trimming.
     fn trim(&self) {
-        if self.parkings.get() >= TRIM_AFTER_PARKINGS {
+        if self.parkings.get() >= TRIM_AFTER_PARKINGS || self.closed.get() >= TRIM_AFTER_CLOSED {
             self.parkings.set(0);
+            self.closed.set(0);
             heap::trim();
         }
     }
 }
 
 const TRIM_AFTER_PARKINGS: u32 = 256;
+/// Far dearer than client connections, and made anew far more seldom.
+const TRIM_AFTER_CLOSED: usize = 32;

@@ -10,6 +10,9 @@ pub(crate) mod log;
 pub(crate) mod metrics;
 mod process;
 mod sum;
+mod sync;
 mod tally;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use exposition::{ConfigGauges, Gauges};

@@ -4,11 +4,11 @@
 //! plain memory, while `fetch_add` locks the cache line even if nobody else wants it. A reader may see one number of
 //! an exchange and not yet the next, which a scrape never notices.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::StatusCode;
+
+use super::sync::{AtomicU16, AtomicU64, OnceLock, Ordering};
 
 /// One number.
 #[derive(Debug, Default)]
@@ -111,39 +111,5 @@ impl Histogram {
 
     pub(super) fn sum_nanos(&self) -> u64 {
         self.sum_nanos.value()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_status_has_a_count_of_its_own_however_many_there_are() {
-        let statuses = Statuses::default();
-
-        for status in 200..300 {
-            for _ in 0..status - 199 {
-                statuses.add(StatusCode::from_u16(status).unwrap());
-            }
-        }
-
-        let mut counted = Vec::new();
-        statuses.for_each(&mut |status, count| counted.push((status, count)));
-        let expected: Vec<_> = (200..300).map(|status| (status, u64::from(status) - 199)).collect();
-        assert_eq!(counted, expected);
-    }
-
-    #[test]
-    fn a_value_counts_in_the_first_bucket_whose_bound_it_does_not_exceed() {
-        const BOUNDS: &[Duration] = &[Duration::from_micros(10), Duration::from_micros(100)];
-        let histogram = Histogram::new(BOUNDS);
-
-        for micros in [0, 10, 11, 100, 101, 5_000_000] {
-            histogram.observe(Duration::from_micros(micros));
-        }
-
-        assert_eq!(histogram.counts().collect::<Vec<_>>(), [2, 2, 2]);
-        assert_eq!(histogram.sum_nanos(), 5_000_222_000);
     }
 }

@@ -5,6 +5,7 @@
 
 use rustls::AlertDescription;
 
+use super::fitness::CertificateDefect;
 use super::handshake::ClientCertificate;
 
 /// The whole sentence.
@@ -17,23 +18,27 @@ pub(super) fn text(alert: AlertDescription, seen: ClientCertificate) -> String {
 }
 
 /// Why it may have closed the connection without an alert.
-pub(super) fn silence(seen: ClientCertificate) -> Option<&'static str> {
+pub(super) fn silence(seen: ClientCertificate) -> Option<String> {
     Some(match seen {
         ClientCertificate::NotAskedFor => return None,
-        ClientCertificate::NoneLinked => NONE_LINKED,
-        ClientCertificate::NoneFits => NONE_FITS,
-        ClientCertificate::Shown { .. } => {
-            "our client certificate was shown before: it may not be known there, have expired, or have no access"
+        ClientCertificate::NoneLinked => NONE_LINKED.to_owned(),
+        ClientCertificate::NoneFits => NONE_FITS.to_owned(),
+        ClientCertificate::Shown { issuer_is_listed, defect } => {
+            let known = known_of(issuer_is_listed, defect)
+                .map(|known| format!("our client certificate was shown before, {known}"));
+            known.unwrap_or_else(|| {
+                "our client certificate was shown before: it may not be known there, have expired, or have no access".to_owned()
+            })
         }
     })
 }
 
-fn advice(alert: AlertDescription, seen: ClientCertificate) -> Option<&'static str> {
+fn advice(alert: AlertDescription, seen: ClientCertificate) -> Option<String> {
     use AlertDescription as A;
     if let Some(about_us) = about_our_certificate(alert, seen) {
         return Some(about_us);
     }
-    Some(match alert {
+    let advice = match alert {
         A::HandshakeFailure => "no cipher suite, key exchange or signature scheme is common to both sides",
         A::ProtocolVersion => "it speaks none of the TLS versions that `tls.min_version` allows",
         A::UnrecognisedName => {
@@ -42,48 +47,109 @@ fn advice(alert: AlertDescription, seen: ClientCertificate) -> Option<&'static s
         A::NoApplicationProtocol => "it speaks none of the HTTP versions offered; see `http_version`",
         A::InternalError => "something failed on its side; its log knows more",
         _ => return None,
-    })
+    };
+    Some(advice.to_owned())
 }
 
-/// What the alert says of our client certificate, if that can be what it is about.
-fn about_our_certificate(alert: AlertDescription, seen: ClientCertificate) -> Option<&'static str> {
+/// What an alert is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum AlertTopic {
+    /// A client certificate, or its absence.
+    Certificate,
+    /// Programs send it for a certificate, for its absence, and for much else.
+    Perhaps,
+    Else,
+}
+
+fn topic(alert: AlertDescription) -> AlertTopic {
     use AlertDescription as A;
-    let is_about_certificates = matches!(
-        alert,
+    match alert {
         A::CertificateRequired
-            | A::NoCertificate
-            | A::BadCertificate
-            | A::UnsupportedCertificate
-            | A::CertificateRevoked
-            | A::CertificateExpired
-            | A::CertificateUnknown
-            | A::UnknownCA
-            | A::AccessDenied
-            | A::HandshakeFailure
-    );
-    match seen {
-        ClientCertificate::NotAskedFor if is_about_certificates && alert != A::HandshakeFailure => Some(NOT_ASKED_FOR),
-        ClientCertificate::NotAskedFor => None,
-        ClientCertificate::NoneLinked => is_about_certificates.then_some(NONE_LINKED),
-        ClientCertificate::NoneFits => is_about_certificates.then_some(NONE_FITS),
-        ClientCertificate::Shown { issuer_is_listed } => shown(alert, issuer_is_listed),
+        | A::NoCertificate
+        | A::BadCertificate
+        | A::UnsupportedCertificate
+        | A::CertificateRevoked
+        | A::CertificateExpired
+        | A::CertificateUnknown
+        | A::UnknownCA
+        | A::AccessDenied => AlertTopic::Certificate,
+        A::HandshakeFailure
+        | A::DecodeError
+        | A::DecryptError
+        | A::IllegalParameter
+        | A::InternalError
+        | A::UnexpectedMessage => AlertTopic::Perhaps,
+        _ => AlertTopic::Else,
     }
 }
 
-fn shown(alert: AlertDescription, issuer_is_listed: bool) -> Option<&'static str> {
-    use AlertDescription as A;
-    Some(match alert {
-        A::UnknownCA | A::BadCertificate | A::CertificateUnknown | A::AccessDenied | A::HandshakeFailure
-            if !issuer_is_listed =>
-        {
-            "our client certificate was shown, but its issuer is none of the CAs that the service names: link a \
-             certificate of one of them, or have the CA added there"
+/// What the alert says of our client certificate, if that can be what it is about.
+fn about_our_certificate(alert: AlertDescription, seen: ClientCertificate) -> Option<String> {
+    let text = match (seen, topic(alert)) {
+        (_, AlertTopic::Else) | (ClientCertificate::NotAskedFor, AlertTopic::Perhaps) => return None,
+        (ClientCertificate::NotAskedFor, AlertTopic::Certificate) => NOT_ASKED_FOR,
+        (ClientCertificate::NoneLinked, AlertTopic::Perhaps) if alert != AlertDescription::HandshakeFailure => {
+            PERHAPS_LINKED
         }
-        A::UnknownCA => {
+        (ClientCertificate::NoneLinked, _) => NONE_LINKED,
+        (ClientCertificate::NoneFits, _) => NONE_FITS,
+        (ClientCertificate::Shown { issuer_is_listed, defect }, _) => return shown(alert, issuer_is_listed, defect),
+    };
+    Some(text.to_owned())
+}
+
+fn shown(alert: AlertDescription, issuer_is_listed: bool, defect: Option<CertificateDefect>) -> Option<String> {
+    use AlertDescription as A;
+    // What is plainly said comes before what we know of the certificate, and that before what programs may mean.
+    let said = match alert {
+        A::UnknownCA if issuer_is_listed => {
             "it does not know the CA of our client certificate; send the whole chain, or have the CA added there"
         }
-        A::CertificateExpired => "it takes our client certificate for expired",
+        A::CertificateExpired if defect != Some(CertificateDefect::Expired) => {
+            "it takes our client certificate for expired, which it is not by the clock here: a certificate of its chain may be, \
+             or a clock is wrong"
+        }
         A::CertificateRevoked => "it takes our client certificate for revoked",
+        A::CertificateRequired | A::NoCertificate => "it wants a client certificate, and takes the one shown for none",
+        _ => {
+            return known_of(issuer_is_listed, relevant(alert, defect))
+                .map_or_else(|| vague(alert), |known| Some(format!("our client certificate was shown, {known}")));
+        }
+    };
+    Some(said.to_owned())
+}
+
+/// A defect that the alert can be about.
+fn relevant(alert: AlertDescription, defect: Option<CertificateDefect>) -> Option<CertificateDefect> {
+    use AlertDescription as A;
+    let defect = defect?;
+    let is_of_time = matches!(defect, CertificateDefect::Expired | CertificateDefect::NotYetValid);
+    let is_relevant = match alert {
+        // OpenSSL and its kin look for the CA first, then at the use, then at the times, and name what they find.
+        A::UnknownCA | A::DecodeError | A::IllegalParameter | A::DecryptError => false,
+        A::UnsupportedCertificate => !is_of_time,
+        A::CertificateExpired => is_of_time,
+        _ => true,
+    };
+    is_relevant.then_some(defect)
+}
+
+/// What is known to be wrong with the certificate that was shown, as it goes on after a comma.
+fn known_of(issuer_is_listed: bool, defect: Option<CertificateDefect>) -> Option<String> {
+    const UNLISTED: &str = "but its issuer is none of the CAs that the service names: link a certificate of one of them, or have \
+         the CA added there";
+    match (issuer_is_listed, defect) {
+        (true, None) => None,
+        (true, Some(defect)) => Some(format!("{}; link another one", defect.clause())),
+        (false, None) => Some(UNLISTED.to_owned()),
+        (false, Some(defect)) => Some(format!("{}; {UNLISTED}", defect.clause())),
+    }
+}
+
+/// What programs may mean by an alert where nothing is known to be wrong.
+fn vague(alert: AlertDescription) -> Option<String> {
+    use AlertDescription as A;
+    let text = match alert {
         A::BadCertificate | A::CertificateUnknown => {
             "it does not accept our client certificate: unknown there, expired, or not for clients"
         }
@@ -96,7 +162,6 @@ fn shown(alert: AlertDescription, issuer_is_listed: bool) -> Option<&'static str
         A::HandshakeFailure => {
             "our client certificate was shown and may not be to its liking, or no cipher suite is common"
         }
-        A::CertificateRequired | A::NoCertificate => "it wants a client certificate, and takes the one shown for none",
         A::InternalError => {
             "our client certificate was shown, and its check may have failed there: a chain longer than it allows, say; \
              its log knows more"
@@ -106,7 +171,8 @@ fn shown(alert: AlertDescription, issuer_is_listed: bool) -> Option<&'static str
              P-256"
         }
         _ => return None,
-    })
+    };
+    Some(text.to_owned())
 }
 
 /// The alert's name as the RFCs spell it.
@@ -131,6 +197,8 @@ fn name(alert: AlertDescription) -> String {
 }
 
 const NONE_LINKED: &str = "it wants a client certificate; link one with `certificate`";
+const PERHAPS_LINKED: &str =
+    "it asked for a client certificate and got none, so perhaps it wants one; link one with `certificate`";
 const NONE_FITS: &str = "it wants a client certificate, and the linked one was not shown: the service lists no signature \
      scheme of its key's kind; link one with an RSA or a P-256 key";
 const NOT_ASKED_FOR: &str = "it asked for no client certificate, so that none was shown; it may ask for one under another \
@@ -157,10 +225,16 @@ mod tests {
         check_name(A::Unknown(200), "number 200");
     }
 
+    /// Shown, and nothing is known to be wrong with it.
+    const SHOWN: ClientCertificate = ClientCertificate::Shown { issuer_is_listed: true, defect: None };
+
+    fn all() -> impl Iterator<Item = A> {
+        (0..=255).map(A::from)
+    }
+
     #[test]
     fn no_advice_speaks_of_a_certificate_that_was_not_shown() {
-        for number in 0..=255 {
-            let alert = A::from(number);
+        for alert in all() {
             for seen in [ClientCertificate::NotAskedFor, ClientCertificate::NoneLinked, ClientCertificate::NoneFits] {
                 let text = text(alert, seen);
                 assert!(!text.contains("our client certificate"), "{text}");
@@ -177,14 +251,65 @@ mod tests {
         {
             assert!(text(alert, ClientCertificate::NoneLinked).ends_with(NONE_LINKED));
             assert!(text(alert, ClientCertificate::NoneFits).ends_with(NONE_FITS));
-            assert!(!text(alert, ClientCertificate::Shown { issuer_is_listed: true }).contains("link"));
+            assert!(!text(alert, SHOWN).contains("link"));
+        }
+        // GnuTLS with TLS 1.2.
+        assert!(text(A::DecodeError, ClientCertificate::NoneLinked).ends_with(PERHAPS_LINKED));
+        assert!(text(A::DecodeError, ClientCertificate::NoneFits).ends_with(NONE_FITS));
+        // What is about neither is not turned into it.
+        for alert in [A::ProtocolVersion, A::UnrecognisedName, A::NoApplicationProtocol, A::InsufficientSecurity] {
+            for seen in [ClientCertificate::NoneLinked, ClientCertificate::NoneFits, SHOWN] {
+                assert_eq!(text(alert, seen), text(alert, ClientCertificate::NotAskedFor));
+            }
         }
     }
 
     #[test]
     fn an_issuer_that_the_service_does_not_name_is_told() {
-        let text = text(A::UnknownCA, ClientCertificate::Shown { issuer_is_listed: false });
+        let seen = ClientCertificate::Shown { issuer_is_listed: false, defect: None };
 
-        assert!(text.contains("its issuer is none of the CAs that the service names"), "{text}");
+        for alert in [A::UnknownCA, A::BadCertificate, A::CertificateUnknown, A::AccessDenied] {
+            let text = text(alert, seen);
+
+            assert!(text.contains("its issuer is none of the CAs that the service names"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_defect_that_we_see_ourselves_is_named_where_the_alert_can_be_about_it() {
+        use CertificateDefect as D;
+        let told = |alert, defect| {
+            text(alert, ClientCertificate::Shown { issuer_is_listed: true, defect: Some(defect) })
+                .contains(defect.clause())
+        };
+
+        for defect in [D::Expired, D::NotYetValid, D::NotForClients, D::NotForSignatures] {
+            for alert in
+                [A::BadCertificate, A::CertificateUnknown, A::AccessDenied, A::HandshakeFailure, A::InternalError]
+            {
+                assert!(told(alert, defect), "{alert:?} {defect:?}");
+            }
+            let is_of_time = matches!(defect, D::Expired | D::NotYetValid);
+            assert_eq!(told(A::UnsupportedCertificate, defect), !is_of_time);
+            assert_eq!(told(A::CertificateExpired, defect), defect == D::Expired);
+            for alert in [A::UnknownCA, A::CertificateRevoked, A::IllegalParameter, A::ProtocolVersion] {
+                assert!(!told(alert, defect), "{alert:?} {defect:?}");
+            }
+            let silent = silence(ClientCertificate::Shown { issuer_is_listed: true, defect: Some(defect) }).unwrap();
+            assert!(silent.contains(defect.clause()), "{silent}");
+        }
+        assert!(text(A::CertificateExpired, SHOWN).contains("which it is not by the clock here"));
+    }
+
+    #[test]
+    fn no_text_names_a_library() {
+        for alert in all() {
+            for seen in
+                [ClientCertificate::NotAskedFor, ClientCertificate::NoneLinked, ClientCertificate::NoneFits, SHOWN]
+            {
+                let text = text(alert, seen).to_lowercase();
+                assert!(!["rustls", "openssl", "http:", "https:"].iter().any(|name| text.contains(name)), "{text}");
+            }
+        }
     }
 }

@@ -9,6 +9,7 @@ use rustls::sign::{CertifiedKey, SigningKey};
 use rustls_pki_types::CertificateDer;
 
 use super::certificate_error::CertificateError;
+use super::fitness::Fitness;
 pub(crate) use super::leaf::Leaf;
 use super::leaf::public_key;
 use super::pem::Pem;
@@ -67,6 +68,7 @@ impl CertificateReader<'_> {
         };
         let facts = self.facts(file, &presented.cert)?;
         self.warn(file, &facts);
+        self.warn_of_use(file, presented.cert.first());
         Some((facts.into_iter().next()?, presented))
     }
 
@@ -130,6 +132,14 @@ impl CertificateReader<'_> {
                 .label(format!("{} was not issued by {}", chain[place].subject, chain[place + 1].subject))
                 .help("put each certificate's issuer after it");
         }
+    }
+
+    /// Most services refuse one that is for other uses alone, and say no more than that.
+    fn warn_of_use(&mut self, file: &At<PathBuf>, leaf: Option<&CertificateDer<'_>>) {
+        let Some(defect) = leaf.and_then(|leaf| Fitness::read(leaf)?.unfit_use()) else { return };
+        let message = self.message(format!("this is a certificate {}", defect.clause()));
+        let help = "have it issued for TLS clients: most services refuse it in a handshake";
+        self.report.warning(file.span, message).help(help);
     }
 
     fn refuse(&mut self, file: &At<PathBuf>, unusable: &CertificateError) {
@@ -203,7 +213,7 @@ mod tests {
 
     use super::super::openssl::Openssl;
     use super::*;
-    use crate::config::{Secrets, Severity};
+    use crate::config::Secrets;
     use crate::demo::certificates::{CertificateAuthority, Issued, certificate_pem, named};
     use crate::secret::Secret;
 
@@ -363,21 +373,30 @@ mod tests {
         );
     }
 
-    #[test]
-    fn an_expired_certificate_is_used_with_a_warning() {
-        let mut params = named("partner");
-        params.not_after = OffsetDateTime::from_unix_timestamp(1_700_000_000).unwrap();
-        params.not_before = params.not_after - Duration::from_secs(60);
-        let issued = CertificateAuthority::new("Test CA").unwrap().issue(&params).unwrap();
+    #[track_caller]
+    fn check_warned(params: &rcgen::CertificateParams, expected: &str) {
+        let issued = CertificateAuthority::new("Test CA").unwrap().issue(params).unwrap();
 
         let (certificate, report) = Files::of(&certificate_pem(&issued.certificate), &issued.key_pem()).compile();
 
-        assert!(certificate.is_some());
-        assert!(report.diagnostics().iter().all(|diagnostic| diagnostic.severity == Severity::Warning));
-        assert_eq!(
-            said(&report),
-            ["1: certificate `partner`: expired at 2023-11-14T22:13:20Z; -; \
-              replace the file: it is watched, no restart is needed"]
+        assert!(certificate.is_some() && !report.has_errors());
+        assert_eq!(said(&report), [format!("1: certificate `partner`: {expected}")]);
+    }
+
+    #[test]
+    fn an_expired_certificate_is_used_with_a_warning_and_so_is_one_that_is_not_for_clients() {
+        let mut expired = named("partner");
+        expired.not_after = OffsetDateTime::from_unix_timestamp(1_700_000_000).unwrap();
+        expired.not_before = expired.not_after - Duration::from_secs(60);
+        let mut unfit = named("partner");
+        unfit.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+
+        let renewal = "replace the file: it is watched, no restart is needed";
+        check_warned(&expired, &format!("expired at 2023-11-14T22:13:20Z; -; {renewal}"));
+        check_warned(
+            &unfit,
+            "this is a certificate which is not for clients: its extended key usage lacks clientAuth; -; have it issued for TLS \
+             clients: most services refuse it in a handshake",
         );
     }
 

@@ -83,7 +83,9 @@ impl CertificateError {
                 format!("encrypt it anew: openssl pkcs8 -topk8 -v2 aes-256-cbc -in {file} -out NEW")
             }
             Self::UnsupportedKey | Self::UnsupportedKind(_) => {
-                "RSA from 2048 bits, EC on P-256, P-384 or P-521, and Ed25519 can be used".to_owned()
+                "RSA from 2048 bits and EC on P-256 are taken everywhere; P-384, P-521 and Ed25519 can be used where the service \
+                 takes them"
+                    .to_owned()
             }
             Self::Pbmac1 => format!(
                 "export it anew, with an OpenSSL from 3.4 that reads such files: \

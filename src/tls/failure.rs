@@ -68,7 +68,7 @@ impl TlsFailure {
     fn of_socket(error: io::Error, seen: ClientCertificate) -> Self {
         let what = match error.kind() {
             // The library's own text for it is a link to its manual.
-            io::ErrorKind::UnexpectedEof => "it closed the connection without a word".to_owned(),
+            io::ErrorKind::UnexpectedEof => SILENT_END.to_owned(),
             _ => error.to_string(),
         };
         let text = match alert::silence(seen) {
@@ -150,6 +150,9 @@ fn no_tls(message: &InvalidMessage) -> String {
 }
 
 const MOST_NAMES: usize = 5;
+
+/// What is said of a connection that ends without the goodbye of TLS.
+pub(crate) const SILENT_END: &str = "it closed the connection without a word";
 
 #[cfg(test)]
 mod tests {

@@ -10,6 +10,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::SystemTime;
 
 use rustls::client::{
     ClientSessionMemoryCache, ClientSessionStore, ResolvesClientCert, Tls12ClientSessionValue, Tls13ClientSessionValue,
@@ -19,6 +20,7 @@ use rustls::{NamedGroup, SignatureScheme};
 use rustls_pki_types::ServerName;
 
 use super::alert;
+use super::fitness::{CertificateDefect, Fitness};
 use super::leaf::raw_issuer;
 
 /// What was seen of one handshake.
@@ -33,7 +35,7 @@ pub(crate) struct Observation {
 
 impl Observation {
     /// Why the service may have closed the connection without an alert.
-    pub(crate) fn why_silent(&self) -> Option<&'static str> {
+    pub(crate) fn why_silent(&self) -> Option<String> {
         alert::silence(self.client_certificate)
     }
 }
@@ -48,8 +50,30 @@ pub(crate) enum ClientCertificate {
     NoneLinked,
     /// One is linked; the service lists no signature scheme of its key's kind, so that none was shown.
     NoneFits,
-    /// It was shown. `false`: the service names CAs that it takes certificates of, and none of them issued ours.
-    Shown { issuer_is_listed: bool },
+    /// It was shown.
+    Shown {
+        /// `false`: the service names CAs that it takes certificates of, and none of them issued ours.
+        issuer_is_listed: bool,
+        /// What is wrong with it whoever looks.
+        defect: Option<CertificateDefect>,
+    },
+}
+
+impl ClientCertificate {
+    /// In a word, for machines.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::NotAskedFor => "not_asked_for",
+            Self::NoneLinked => "none_linked",
+            Self::NoneFits => "none_fits",
+            Self::Shown { .. } => "shown",
+        }
+    }
+
+    /// Why a service may refuse us that does not say why.
+    pub(crate) fn why_refused(self) -> Option<String> {
+        alert::silence(self)
+    }
 }
 
 thread_local! {
@@ -79,21 +103,29 @@ pub(super) fn note(change: impl FnOnce(&mut Observation)) {
 }
 
 /// Shows the linked certificate to who asks for one.
-pub(super) struct LinkedCertificate(Option<Arc<CertifiedKey>>);
+pub(super) struct LinkedCertificate {
+    certificate: Option<Arc<CertifiedKey>>,
+    fitness: Option<Fitness>,
+}
 
 impl LinkedCertificate {
     pub(super) fn new(certificate: Option<Arc<CertifiedKey>>) -> Self {
-        Self(certificate)
+        let leaf = certificate.as_ref().and_then(|certificate| certificate.cert.first());
+        let fitness = leaf.and_then(|leaf| Fitness::read(leaf));
+        Self { certificate, fitness }
     }
 
     fn answer(&self, authorities: &[&[u8]], schemes: &[SignatureScheme]) -> ClientCertificate {
-        let Some(certificate) = &self.0 else { return ClientCertificate::NoneLinked };
+        let Some(certificate) = &self.certificate else { return ClientCertificate::NoneLinked };
         if certificate.key.choose_scheme(schemes).is_none() {
             return ClientCertificate::NoneFits;
         }
         let is_listed = |issuer: &[u8]| authorities.contains(&issuer);
         let is_any_listed = certificate.cert.iter().filter_map(|of| raw_issuer(of)).any(is_listed);
-        ClientCertificate::Shown { issuer_is_listed: authorities.is_empty() || is_any_listed }
+        ClientCertificate::Shown {
+            issuer_is_listed: authorities.is_empty() || is_any_listed,
+            defect: self.fitness.and_then(|fitness| fitness.defect(SystemTime::now())),
+        }
     }
 }
 
@@ -101,17 +133,17 @@ impl ResolvesClientCert for LinkedCertificate {
     fn resolve(&self, authorities: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         let answer = self.answer(authorities, schemes);
         note(|seen| seen.client_certificate = answer);
-        self.0.clone().filter(|_| matches!(answer, ClientCertificate::Shown { .. }))
+        self.certificate.clone().filter(|_| matches!(answer, ClientCertificate::Shown { .. }))
     }
 
     fn has_certs(&self) -> bool {
-        self.0.is_some()
+        self.certificate.is_some()
     }
 }
 
 impl fmt::Debug for LinkedCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("LinkedCertificate").field(&self.0.is_some()).finish()
+        f.debug_tuple("LinkedCertificate").field(&self.certificate.is_some()).finish()
     }
 }
 

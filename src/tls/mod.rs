@@ -9,6 +9,7 @@ mod certificate;
 mod certificate_error;
 mod distinguished;
 mod failure;
+mod fitness;
 mod foreign;
 mod handshake;
 mod issuers;
@@ -35,8 +36,8 @@ use rustls::{SupportedProtocolVersion, version};
 use rustls_pki_types::{InvalidDnsNameError, ServerName};
 
 pub(crate) use certificate::{Certificate, Leaf};
-pub(crate) use failure::{Renegotiation, TlsFailure};
-pub(crate) use handshake::{Observation, observed};
+pub(crate) use failure::{Renegotiation, SILENT_END, TlsFailure};
+pub(crate) use handshake::{ClientCertificate, Observation, observed};
 pub(crate) use key::compile as private_key;
 
 use self::handshake::{LinkedCertificate, Sessions};

@@ -18,7 +18,7 @@ use super::wire::{Wire, WireStream};
 use super::{DialTarget, Error};
 use crate::coalesced_writes::Gathering;
 use crate::config::HttpVersion;
-use crate::tls::{self, ClientTls, Observation, TlsFailure};
+use crate::tls::{self, ClientCertificate, ClientTls, Observation, TlsFailure};
 
 /// What a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,21 +35,29 @@ pub(crate) struct ConnectTimings {
     pub(crate) tls: Option<Duration>,
 }
 
+/// What is told of a connection's making while it is made, whatever becomes of it.
+#[derive(Default)]
+pub(super) struct DialNotes {
+    /// Each step that was come through.
+    pub(super) spent: Cell<ConnectTimings>,
+    pub(super) client_certificate: Cell<ClientCertificate>,
+}
+
 /// A connection that is ready for HTTP.
 pub(super) struct Dialed {
     pub(super) wire: Wire,
     pub(super) protocol: Protocol,
 }
 
-/// Connects to the endpoint, all within its limit. `spent` is told of each step that was come through.
-pub(super) async fn dial(endpoint: &DialTarget, spent: &Cell<ConnectTimings>) -> Result<Dialed, Error> {
+/// Connects to the endpoint, all within its limit.
+pub(super) async fn dial(endpoint: &DialTarget, notes: &DialNotes) -> Result<Dialed, Error> {
     let began = Instant::now();
     let deadline = endpoint.connect_limit.map(|limit| began + limit);
 
     let addresses = by(deadline, look_up(endpoint)).await.unwrap_or_else(|| Err(lookup_too_long(endpoint)))?;
-    spent.set(ConnectTimings { lookup: Some(began.elapsed()), ..ConnectTimings::default() });
+    notes.spent.set(ConnectTimings { lookup: Some(began.elapsed()), ..ConnectTimings::default() });
 
-    let connected = by(deadline, connect(endpoint, &addresses, spent)).await;
+    let connected = by(deadline, connect(endpoint, &addresses, notes)).await;
     let (stream, seen) = connected.unwrap_or_else(|| Err(connect_too_long(endpoint)))?;
 
     let protocol = protocol(endpoint, &stream)?;
@@ -66,15 +74,15 @@ async fn look_up(endpoint: &DialTarget) -> Result<Vec<SocketAddr>, Error> {
 async fn connect(
     endpoint: &DialTarget,
     addresses: &[SocketAddr],
-    spent: &Cell<ConnectTimings>,
+    notes: &DialNotes,
 ) -> Result<(WireStream, Observation), Error> {
     let began = Instant::now();
     let tcp = open(endpoint, addresses).await?;
-    spent.set(ConnectTimings { tcp: Some(began.elapsed()), ..spent.get() });
+    notes.spent.set(ConnectTimings { tcp: Some(began.elapsed()), ..notes.spent.get() });
     let Some(tls) = &endpoint.tls else { return Ok((WireStream::Plain(tcp), Observation::default())) };
 
     let began = Instant::now();
-    let (stream, seen) = match shake(tls, tcp).await {
+    let shaken = match shake(tls, tcp).await {
         // A service that no longer takes its own sessions, or never did, refuses each of them in its own way, and whoever
         // goes on offering them gets no connection again. So all are forgotten, and it is tried once more in full; what
         // fails then fails for another reason (RFC 5246 §7.2.2, RFC 8446 §6.2).
@@ -83,10 +91,12 @@ async fn connect(
             shake(&tls.unresumed(), open(endpoint, addresses).await?).await
         }
         shaken => shaken,
-    }
-    .map_err(|(failure, _)| failure)?;
-    spent.set(ConnectTimings { tls: Some(began.elapsed()), ..spent.get() });
-    Ok((stream, seen))
+    };
+    let (Ok((_, seen)) | Err((_, seen))) = &shaken;
+    notes.client_certificate.set(seen.client_certificate);
+    let shaken = shaken.map_err(|(failure, _)| failure)?;
+    notes.spent.set(ConnectTimings { tls: Some(began.elapsed()), ..notes.spent.get() });
+    Ok(shaken)
 }
 
 async fn open(endpoint: &DialTarget, addresses: &[SocketAddr]) -> Result<TcpStream, Error> {

@@ -123,8 +123,7 @@ fn is_reset_by_us(error: &h2::Error) -> bool {
 /// secret that it was sent.
 fn reason(error: &h2::Error) -> String {
     let Some(reason) = error.reason() else {
-        // Of the socket, or of TLS.
-        return error.get_io().map_or_else(|| "the connection takes no more requests".to_owned(), io::Error::to_string);
+        return error.get_io().map_or_else(|| "the connection takes no more requests".to_owned(), of_socket);
     };
     let what = match (error.is_remote(), error.is_go_away()) {
         (true, true) => "it ended the connection",
@@ -139,6 +138,14 @@ fn legible_byte(byte: u8) -> String {
     match byte {
         b'!'..=b'~' => format!("`{}`", char::from(byte)),
         other => format!("0x{other:02X}"),
+    }
+}
+
+/// What became of the socket. h2 calls the other side's end a broken pipe, which nobody's pipe is.
+fn of_socket(error: &io::Error) -> String {
+    match (error.kind(), error.raw_os_error()) {
+        (io::ErrorKind::BrokenPipe, None) => "it closed the connection".to_owned(),
+        _ => error.to_string(),
     }
 }
 

@@ -16,12 +16,12 @@ mod held;
 mod http;
 mod outgoing;
 mod probe;
+mod refusal;
 mod scratch;
 #[cfg(test)]
 pub(crate) mod tests;
 mod wire;
 
-use std::cell::Cell;
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
@@ -38,6 +38,9 @@ pub(crate) use self::http::{AnswerBody, AnswerReading, Connected, ConnectionDriv
 pub(crate) use self::outgoing::Outgoing;
 pub(crate) use self::probe::{ConnectStep, ProbeResult, Probed};
 
+use ::http::uri::{Authority, PathAndQuery};
+
+use self::dial::DialNotes;
 use crate::config::{HttpVersion, Scheme, Url};
 use crate::digest::Digest;
 use crate::tls::ClientTls;
@@ -88,15 +91,23 @@ impl Connector {
     ///
     /// When there is no connection, or none within the limit: no byte of a request has left then.
     pub(crate) async fn connect(&self) -> Result<Connected, Error> {
-        let spent = Cell::default();
-        let dialed = dial::dial(&self.0, &spent).await?;
-        http::handshake(dialed, spent.get(), &self.0).await
+        let notes = DialNotes::default();
+        let dialed = dial::dial(&self.0, &notes).await?;
+        http::handshake(dialed, notes.spent.get(), &self.0).await
     }
 
     /// Looks up, connects and shakes hands as [`Connector::connect`] does, only to see how far that goes: in full, with no
     /// session resumed. Sends no request.
     pub(crate) async fn probe(&self) -> Probed {
         probe::probe(&self.0).await
+    }
+
+    /// What the service answers to an `OPTIONS` of `target` on a connection of its own, without a credential, in as much as
+    /// that speaks of our client certificate; `None`: it does not.
+    ///
+    /// Some services shake hands whatever they are shown, and refuse it with a status (nginx's 400, say).
+    pub(crate) async fn refusal_by_status(&self, authority: &Authority, target: PathAndQuery) -> Option<String> {
+        refusal::ask(&self.0, authority, target).await
     }
 
     /// What every connection will speak; `None`: each one's handshake decides.

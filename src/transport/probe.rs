@@ -1,6 +1,5 @@
 //! How far a new connection to an endpoint comes, and whom it meets there.
 
-use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -10,15 +9,16 @@ use rustls::ProtocolVersion;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::timeout;
 
-use super::dial::{self, Dialed};
-use super::dial::{ConnectTimings, Protocol};
+use super::dial::{self, ConnectTimings, DialNotes, Dialed, Protocol};
 use super::wire::Wire;
 use super::{DialTarget, Error};
-use crate::tls::{self, Leaf};
+use crate::tls::{self, ClientCertificate, Leaf};
 
 /// What became of it.
 pub(crate) struct Probed {
     pub(crate) spent: ConnectTimings,
+    /// What became of our client certificate, as far as it came.
+    pub(crate) client_certificate: ClientCertificate,
     /// What is there, or the step that failed.
     pub(crate) outcome: Result<ProbeResult, (ConnectStep, Error)>,
 }
@@ -45,13 +45,13 @@ pub(super) async fn probe(endpoint: &DialTarget) -> Probed {
     // A resumed session would show neither side's certificate to the other.
     let tls = endpoint.tls.as_ref().map(tls::ClientTls::unresumed);
     let endpoint = DialTarget { tls, ..endpoint.clone() };
-    let spent = Cell::default();
-    let dialed = timeout(LONGEST, dial::dial(&endpoint, &spent)).await.unwrap_or_else(|_| Err(too_long(&endpoint)));
+    let notes = DialNotes::default();
+    let dialed = timeout(LONGEST, dial::dial(&endpoint, &notes)).await.unwrap_or_else(|_| Err(too_long(&endpoint)));
     let outcome = match dialed {
         Ok(dialed) => meet(dialed).await.map_err(|error| (ConnectStep::Tls, error)),
-        Err(error) => Err((ConnectStep::after(spent.get(), &endpoint), error)),
+        Err(error) => Err((ConnectStep::after(notes.spent.get(), &endpoint), error)),
     };
-    Probed { spent: spent.get(), outcome }
+    Probed { spent: notes.spent.get(), client_certificate: notes.client_certificate.get(), outcome }
 }
 
 fn too_long(endpoint: &DialTarget) -> Error {
@@ -83,7 +83,9 @@ fn poll_word(wire: &mut Wire, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
     let mut buffer = ReadBuf::new(&mut word);
     match Pin::new(&mut *wire).poll_read(cx, &mut buffer) {
         Poll::Ready(Ok(())) if buffer.filled().is_empty() => {
-            Poll::Ready(Err(Error::Terminated("it closed the connection after the handshake".to_owned())))
+            let what = "it closed the connection after the handshake";
+            let guess = wire.seen().why_silent().map(|guess| format!("; {guess}")).unwrap_or_default();
+            Poll::Ready(Err(Error::Terminated(format!("{what}{guess}"))))
         }
         Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
         Poll::Ready(Err(error)) => Poll::Ready(Err(wire.failure(error).into())),

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use crate::coalesced_writes::{self, Gathering};
-use crate::tls::{Observation, Renegotiation, TlsFailure};
+use crate::tls::{Observation, Renegotiation, SILENT_END, TlsFailure};
 
 /// A connection's stream. Dropped without a shutdown it ends in a reset: a body that broke off must not look whole.
 pub(super) struct Wire {
@@ -84,7 +84,7 @@ impl AsyncRead for Wire {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().stream {
             WireStream::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-            WireStream::Tls(stream) => poll_read(stream, cx, buffer),
+            WireStream::Tls(stream) => poll_read(stream, cx, buffer).map_err(worded),
         }
     }
 }
@@ -161,6 +161,15 @@ impl Drop for Wire {
             // It fails only where there is nothing left to reset.
             drop(self.tcp().set_zero_linger());
         }
+    }
+}
+
+/// An error of TLS in words that may stand in an answer: what the library says of an end without a goodbye is a link to its
+/// manual.
+fn worded(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => io::Error::new(error.kind(), SILENT_END),
+        _ => error,
     }
 }
 

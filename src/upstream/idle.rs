@@ -4,11 +4,13 @@ use std::collections::VecDeque;
 
 use super::connection::Resting;
 use crate::clock::Moment;
+use crate::config::IdleLimit;
 
 /// One worker's, the one used last at the end: a few are kept busy, and the others grow old.
 pub(super) struct IdleConnections {
     connections: VecDeque<Idle>,
-    most: usize,
+    /// `None`: whoever looks through them says how many are too many.
+    most: Option<usize>,
 }
 
 struct Idle {
@@ -17,13 +19,18 @@ struct Idle {
 }
 
 impl IdleConnections {
-    /// Keeps this many, one at least.
-    pub(super) fn new(most: usize) -> Self {
-        Self { connections: VecDeque::new(), most: most.max(1) }
+    /// Keeps as many as a worker may by itself, one at least.
+    pub(super) fn new(limit: IdleLimit, workers: usize) -> Self {
+        let most = match limit {
+            IdleLimit::Auto => None,
+            IdleLimit::Most(most) => Some((most / workers.max(1)).max(1)),
+        };
+        Self { connections: VecDeque::new(), most }
     }
 
-    pub(super) fn most(&self) -> usize {
-        self.most
+    /// Whether there may be any number of them.
+    pub(super) fn is_unlimited(&self) -> bool {
+        self.most.is_none()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -42,7 +49,7 @@ impl IdleConnections {
 
     pub(super) fn keep(&mut self, connection: Resting, now: Moment) {
         self.connections.push_back(Idle { connection, since: now });
-        if self.connections.len() > self.most {
+        if self.most.is_some_and(|most| self.connections.len() > most) {
             self.connections.pop_front();
         }
     }
@@ -57,8 +64,21 @@ impl IdleConnections {
         self.connections.pop_front().is_some()
     }
 
+    /// Gives up the room of those that are gone, where it is most of it.
+    pub(super) fn shrink(&mut self) {
+        let wanted = self.connections.len().max(ROOM);
+        if self.connections.capacity() > 4 * wanted {
+            self.connections.shrink_to(2 * wanted);
+        }
+    }
+
     pub(super) fn clear(&mut self) {
         self.connections.clear();
+    }
+
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.connections.capacity()
     }
 
     #[cfg(test)]
@@ -66,3 +86,6 @@ impl IdleConnections {
         self.connections.iter_mut().map(|idle| &mut idle.connection)
     }
 }
+
+/// Room for so many is nothing to give up.
+const ROOM: usize = 8;

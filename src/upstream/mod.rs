@@ -7,6 +7,7 @@
 mod body;
 mod connection;
 mod count;
+mod demand;
 mod idle;
 mod lease;
 mod outage;

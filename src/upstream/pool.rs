@@ -31,6 +31,7 @@ use tokio::time::{Instant, timeout};
 
 use super::connection::{Busy, Resting};
 use super::count::Count;
+use super::demand::Demand;
 use super::idle::IdleConnections;
 use super::lease::ConnectionLease;
 use super::outage::Recovery;
@@ -54,6 +55,7 @@ pub(crate) struct Pool {
     pub(super) shared: RefCell<SharedConnections>,
     pub(super) queue: RefCell<Queue<ConnectionLease>>,
     pub(super) share: Share,
+    demand: Demand,
     /// When the sweep came last: precise enough for lifetimes, and no clock is read for a request.
     now: Cell<Moment>,
     retired: Cell<bool>,
@@ -65,15 +67,16 @@ impl Pool {
     /// `workers` share `max_idle` and `max_connections` out among themselves. Tasks are spawned with
     /// `tokio::task::spawn_local`.
     pub(crate) fn new(upstream: Arc<Upstream>, workers: usize, numbers: Arc<Numbers>) -> Rc<Self> {
-        let limits = upstream.pool;
+        let (limits, now) = (upstream.pool, Moment::now());
         Rc::new_cyclic(|me| Self {
             me: me.clone(),
             counted: Count::new(numbers),
-            idle: RefCell::new(IdleConnections::new(limits.max_idle / workers.max(1))),
+            idle: RefCell::new(IdleConnections::new(limits.max_idle, workers)),
             shared: RefCell::default(),
             queue: RefCell::new(Queue::new(upstream.connector.protocol())),
             share: Share::of(limits.max_connections, workers),
-            now: Cell::new(Moment::now()),
+            demand: Demand::new(now),
+            now: Cell::new(now),
             retired: Cell::new(false),
             sharing: RefCell::default(),
             upstream,
@@ -93,7 +96,7 @@ impl Pool {
         timing: &Cell<Timing>,
     ) -> Result<Response<PooledBody>, SendFailure> {
         // Each round takes one dead connection out of the pool, so it can't be more than there are.
-        let mut replaceable = self.idle.borrow().most();
+        let mut replaceable = self.upstream.pool.max_connections;
         loop {
             let mut lease = match self.lease(choice, timing).await {
                 Ok(lease) => lease,
@@ -124,15 +127,20 @@ impl Pool {
         }
     }
 
-    /// Closes idle connections that are too old, idle for too long, or closed by the service; the worker's sweep calls it
-    /// about once a second.
-    pub(crate) fn sweep(&self, now: Moment) {
+    /// Closes idle connections that are too many, too old, idle for too long, or closed by the service; the worker's sweep
+    /// calls it about once a second. Says how many it closed.
+    pub(crate) fn sweep(&self, now: Moment) -> usize {
         self.now.set(now);
+        let (_, before) = self.open_and_idle();
         let is_fresh = |since| self.upstream.pool.idle_timeout.is_none_or(|limit| now.since(since) < limit);
         self.idle.borrow_mut().retain(|connection, since| self.is_fit(connection) && is_fresh(since));
         self.shared.borrow_mut().retain(|shared, idle| self.is_young(shared.born) && idle.is_none_or(is_fresh));
         self.share_permits();
+        // Last: those that are closed for another reason are no surplus.
+        self.close_surplus(now);
         self.count();
+        let (_, after) = self.open_and_idle();
+        before.saturating_sub(after)
     }
 
     /// Closes every idle connection; running ones close when they end. Called when a reload drops this half.
@@ -184,6 +192,8 @@ impl Pool {
 
     async fn wait(&self) -> WaitOutcome<ConnectionLease> {
         let (ticket, outcome) = self.queue.borrow_mut().join();
+        // A connection is made for it, even if it is served by another in the end: what was made is wanted as well.
+        self.demand.tell(self.in_use() + self.queue.borrow().len());
         let _place = InQueue { pool: self, ticket };
         // After it has joined: a connection is made only for somebody who waits.
         self.dial_for_waiting();
@@ -278,8 +288,9 @@ impl Pool {
 
     /// Makes connections for those who wait, as many as the queue wants and permits are left.
     fn dial_for_waiting(&self) {
-        if self.queue.borrow().is_empty() {
-            // Most calls end here, and read no clock.
+        // Most calls end here, and read no clock. Who stands in line for a permit looks again when it comes, and none is left
+        // until then: at the limit each request would ask for one in vain, twice.
+        if self.queue.borrow().is_empty() || self.queue.borrow().awaits_permit() {
             return;
         }
         let now = Moment::now();
@@ -359,9 +370,41 @@ impl Pool {
         self.upstream.permits.others_waiting(|| self.queue.borrow().awaits_permit())
     }
 
+    /// Tells how many connections there are, and remembers how many of them are in use: called whenever that changes.
     fn count(&self) {
-        let idle = self.idle.borrow().len() + self.shared.borrow().count_idle();
-        self.counted.tell(self.share.open(), idle);
+        let (open, idle) = self.open_and_idle();
+        self.demand.tell(open.saturating_sub(idle));
+        self.counted.tell(open, idle);
+    }
+
+    fn in_use(&self) -> usize {
+        let (open, idle) = self.open_and_idle();
+        open.saturating_sub(idle)
+    }
+
+    fn open_and_idle(&self) -> (usize, usize) {
+        (self.share.open(), self.idle.borrow().len() + self.shared.borrow().count_idle())
+    }
+
+    /// Where no number is set (`pool.max_idle: auto`): closes idle ones until no more are open than were in use at once of
+    /// late. Any request that finds as many others as there were then finds a connection too.
+    fn close_surplus(&self, now: Moment) {
+        if !self.idle.borrow().is_unlimited() {
+            return;
+        }
+        let (open, idle) = self.open_and_idle();
+        // One at least: a service that is asked every half a minute would have a connection made anew for each request.
+        let wanted = self.demand.most(open.saturating_sub(idle), now).max(1);
+        for _ in 0..open.saturating_sub(wanted).min(idle) {
+            self.close_one_idle();
+        }
+        self.idle.borrow_mut().shrink();
+    }
+
+    fn close_one_idle(&self) {
+        if !self.idle.borrow_mut().close_oldest() {
+            self.shared.borrow_mut().close_idle();
+        }
     }
 
     /// `None` only while it is being dropped.
@@ -407,9 +450,7 @@ impl TaskOwner for Pool {
 
     fn share_permits(&self) {
         for _ in 0..self.others_waiting() {
-            if !self.idle.borrow_mut().close_oldest() {
-                self.shared.borrow_mut().close_idle();
-            }
+            self.close_one_idle();
         }
     }
 }

@@ -110,6 +110,10 @@ impl<T> Queue<T> {
         self.waiting.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Whether one more connection should be made.
     pub(super) fn next_dial(&self, now: Moment) -> Next {
         if self.dials.len() >= self.waiting.len().min(DIALS) {

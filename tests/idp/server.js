@@ -11,7 +11,7 @@
 //   scopes                 further scopes that it grants, with spaces between them
 //   mtls_aliases           true: certificates are asked for on a port of their own, `mtls`, that discovery names
 //
-// Ports: `port` (HTTPS), `mtls` where it was asked for, and `control`: control.js.
+// Ports: `port` (HTTPS), `mtls` where it was asked for, and `control`: control.js. Beside them, its `version`.
 
 import { X509Certificate, generateKeyPairSync, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -40,7 +40,8 @@ const provider = makeProvider();
 for (const secure of [server, mtls]) if (secure) secure.on('request', provider.callback());
 
 process.stdin.on('end', () => process.exit()).resume();
-console.log(JSON.stringify({ port: port(server), mtls: mtls ? port(mtls) : null, control: port(control) }));
+const { version } = JSON.parse(readFileSync(new URL('node_modules/oidc-provider/package.json', import.meta.url)));
+console.log(JSON.stringify({ port: port(server), mtls: mtls ? port(mtls) : null, control: port(control), version }));
 
 function secureServer(requestCert) {
   return createServer({
@@ -53,7 +54,7 @@ function secureServer(requestCert) {
 }
 
 function listen(server) {
-  return new Promise((ready) => server.listen(0, 'localhost', ready));
+  return new Promise((ready) => server.listen(0, '127.0.0.1', ready));
 }
 
 function port(server) {

@@ -197,6 +197,7 @@ async fn a_probe_says_how_far_a_request_would_come_and_whom_it_would_meet() {
         assert_eq!((&probe["protocol"], &probe["tls_version"]), (&protocol.into(), &version.into()), "{probe:#}");
         assert_eq!(probe["certificate"]["sha256"], lab.server.sha256(), "{probe:#}");
         assert_eq!(probe["certificate"]["issuer"], "CN=lab authority");
+        assert_eq!(probe["client_certificate"], "shown");
         assert!(probe["certificate"]["not_after"].as_str().unwrap().ends_with('Z'));
         for phase in ["dns", "tcp", "tls"] {
             assert!(probe["timings"][phase].is_number(), "{phase}: {probe:#}");

@@ -2,9 +2,8 @@
 
 use std::process::{Command, Output};
 
-use crate::lab::Lab;
-use crate::lab::bed;
 use crate::lab::sidekey::Sidekey;
+use crate::lab::{Lab, bed, program};
 
 const PAYMENTS: &str =
     "services: { payments: { url: $SERVICE/v1, certificate: partner, auth: { type: bearer, token: abc } } }";
@@ -12,7 +11,7 @@ const PAYMENTS: &str =
 /// Runs a client with this proxy in its environment and nothing else of ours.
 fn run(mut client: Command, proxy: &str) -> String {
     let Output { status, stdout, stderr } =
-        client.env_remove("no_proxy").env_remove("NO_PROXY").env("http_proxy", proxy).output().unwrap();
+        program::output(client.env_remove("no_proxy").env_remove("NO_PROXY").env("http_proxy", proxy));
     let text = String::from_utf8_lossy(&stdout).into_owned();
     assert!(status.success(), "{client:?}: {text}{}", String::from_utf8_lossy(&stderr));
     text

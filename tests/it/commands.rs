@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::lab::certificates::Validity;
 use crate::lab::sidekey::Finished;
-use crate::lab::{Lab, free_port};
+use crate::lab::{Lab, free_port, program};
 
 const GOOD: &str = "
 certificates: { partner: { chain: tls/partner.pem, key: tls/partner.key } }
@@ -215,7 +215,7 @@ async fn demo_prints_a_curl_line_that_works() {
     let curl = curl.expect("a line with curl");
 
     let output =
-        Command::new("sh").args(["-c", &format!("exec {curl} --silent --fail --max-time 20")]).output().unwrap();
+        program::output(Command::new("sh").args(["-c", &format!("exec {curl} --silent --fail --max-time 20")]));
     // As a closed terminal does: it leaves nothing behind.
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(demo.id() as i32), nix::sys::signal::Signal::SIGHUP).unwrap();
     assert!(demo.wait().unwrap().success());

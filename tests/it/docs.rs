@@ -53,6 +53,23 @@ fn every_link_of_the_documentation_leads_somewhere() {
 }
 
 #[test]
+fn every_example_in_the_benches_comes_true() {
+    let told = files("benches/peers", "py").into_iter().filter(|file| file.text.contains(">>>"));
+    let mut examples = 0;
+
+    for file in told {
+        examples += 1;
+        let mut doctest = Command::new("python3");
+        doctest.args(["-B", "-m", "doctest"]).arg(&file.path).env("PYTHONPATH", root().join("benches"));
+        let output = doctest.output().unwrap();
+        let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+        assert!(output.status.success() && said.is_empty(), "{}:\n{said}", file.path.display());
+    }
+
+    assert!(examples >= 1, "no examples");
+}
+
+#[test]
 fn every_code_and_its_proxy_status_is_explained() {
     let words = literals("src/code.rs", |word| word.contains('_'));
     assert!(words.len() > 25, "found only {words:?}");

@@ -1,5 +1,6 @@
 //! Under load, while everything changes: not one request is lost.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -19,6 +20,74 @@ async fn no_request_is_lost_while_config_and_certificate_change() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_request_is_lost_in_30_seconds_of_changes() {
     run_for(Duration::from_secs(30)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_the_defaults_100_connections_of_apps_cost_100_handshakes_and_no_more() {
+    handshakes_of(100).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_the_defaults_256_connections_of_apps_cost_256_handshakes_and_no_more() {
+    handshakes_of(256).await;
+}
+
+/// Once all connections have had a request under way at the same time, no load of theirs has another one made.
+async fn handshakes_of(size: usize) {
+    let lab = Lab::start().await;
+    let sidekey = lab.sidekey("services: { payments: { url: $SERVICE, certificate: partner } }").await;
+    let mut crowd = Vec::new();
+    for _ in 0..size {
+        crowd.push(Connection::open(&sidekey.address).await);
+    }
+
+    let mut seen = BTreeSet::new();
+    // Cold, and before anybody knows how many will ask at once.
+    crowd = ask_in_turn(crowd, &mut seen).await;
+    assert!(seen.len() <= size, "{} handshakes", seen.len());
+    ask_at_once(&mut crowd, &sidekey, &mut seen).await;
+    assert_eq!(seen.len(), size);
+
+    for _ in 0..5 {
+        crowd = ask_in_turn(crowd, &mut seen).await;
+        assert_eq!(seen.len(), size, "more handshakes than connections of apps");
+        // As long as this happens once in ten seconds, all of them are kept, however slow the machine is.
+        ask_at_once(&mut crowd, &sidekey, &mut seen).await;
+        assert_eq!(seen.len(), size);
+    }
+}
+
+/// Each connection sends one request after the other; tells of the connections that the service saw them on.
+async fn ask_in_turn(crowd: Vec<Connection>, seen: &mut BTreeSet<String>) -> Vec<Connection> {
+    let mut tasks = JoinSet::new();
+    for mut connection in crowd {
+        tasks.spawn(async move {
+            let mut seen = Vec::new();
+            for _ in 0..10 {
+                seen.push(connection.send(Request::get("/payments/p")).await.at_service().connection);
+            }
+            (connection, seen)
+        });
+    }
+    let (crowd, told): (Vec<_>, Vec<_>) = tasks.join_all().await.into_iter().unzip();
+    seen.extend(told.into_iter().flatten());
+    crowd
+}
+
+/// Holds all requests back until each of them has a connection to the service.
+async fn ask_at_once(crowd: &mut [Connection], sidekey: &Sidekey, seen: &mut BTreeSet<String>) {
+    let half = format!("POST /payments/p HTTP/1.1\r\nHost: {}\r\nContent-Length: 2\r\n\r\na", sidekey.address);
+    for connection in &mut *crowd {
+        connection.write(&half).await;
+    }
+    let active = r#"sidekey_upstream_connections{service="payments",state="active"}"#;
+    sidekey.until_metric(active, crowd.len() as f64).await;
+    for connection in &mut *crowd {
+        connection.write("b").await;
+    }
+    for connection in crowd {
+        seen.insert(connection.answer().await.at_service().connection);
+    }
 }
 
 /// 64 connections send without a pause; each answer must be the service's, with a certificate and a token.
@@ -62,6 +131,7 @@ services:
     title: number {number}
     url: $SERVICE/v1
     certificate: partner
+    pool: {{ max_idle: {} }}
     auth:
       type: oauth2_client_credentials
       token_url: https://localhost:{}/token
@@ -69,6 +139,8 @@ services:
       client_secret: basic-secret
   another-{}: {{ url: $SERVICE, certificate: other, timeouts: {{ response: {}s }} }}
 ",
+        // A service with another pool has another half in each worker: not at each change, or no connection would be kept.
+        ["auto", "8"][usize::from(number % 8 >= 4)],
         idp.port,
         number % 3,
         60 + number % 7

@@ -104,12 +104,12 @@ async fn token_says_why_there_is_none() {
 async fn check_online_says_of_each_service_that_it_is_well_and_fetches_each_token_once() {
     let idp = Fault::idp(|_| Reply::token("abc", 300)).await;
     let auth = oauth2(&idp.url());
+    let alone = auth.replace("id: me", "id: me, certificate: none");
     let plain = Fault::plain(|_| Reply::ok("")).await;
     let lab = with_config(&format!(
-        "  one: {{ url: $SERVICE, certificate: partner, {} }}
-  two: {{ url: $SERVICE_TLS12, {auth} }}
+        "  one: {{ url: $SERVICE, certificate: partner, {alone} }}
+  two: {{ url: $SERVICE_TLS12, certificate: partner, {alone} }}
   three: {{ url: '{}', {auth} }}",
-        auth.replace("id: me", "id: me, certificate: none"),
         plain.url()
     ))
     .await;
@@ -121,14 +121,14 @@ async fn check_online_says_of_each_service_that_it_is_well_and_fetches_each_toke
     assert_eq!(
         ended.stdout,
         "the config is valid
-one: token ok (expires in 5m), TLS 1.3 ok with CN=localhost
+one: token ok (expires in 5m), TLS 1.3 ok with CN=localhost, client certificate shown
 three: token ok (expires in 5m), connection ok
-two: token ok (expires in 5m), TLS 1.2 ok with CN=localhost
+two: token ok (expires in 5m), TLS 1.2 ok with CN=localhost, client certificate shown
 "
     );
     assert_eq!((json.code, json.stdout.as_str()), (Some(0), "[]\n"));
     assert_eq!(idp.count(), 2, "one for each time, shared by all three");
-    assert_eq!(plain.count(), 0, "no request is sent to a service");
+    assert_eq!(plain.count(), 0, "no request is sent to a service that asks for no client certificate");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -158,7 +158,7 @@ async fn check_online_says_what_is_wrong_and_what_to_do() {
     let lab = with_config(&format!(
         "  closed: {{ url: 'https://127.0.0.1:{nobody}' }}
   misnamed: {{ url: $SERVICE_MISNAMED }}
-  poor: {{ url: $SERVICE/poor, {} }}
+  poor: {{ url: $SERVICE/poor, certificate: partner, {} }}
   strange: {{ url: $SERVICE/strange, tls: {{ ca: tls/stranger-ca.pem }} }}
   unknown: {{ url: 'https://no-such-name.invalid' }}
   well: {{ url: $SERVICE/well, certificate: partner }}",
@@ -170,7 +170,7 @@ async fn check_online_says_what_is_wrong_and_what_to_do() {
     let json = run(&lab, "check --online --format json");
 
     assert_eq!((ended.code, json.code), (Some(1), Some(1)), "{ended:?}");
-    assert_eq!(ended.stdout, "the config is valid\nwell: TLS 1.3 ok with CN=localhost\n");
+    assert_eq!(ended.stdout, "the config is valid\nwell: TLS 1.3 ok with CN=localhost, client certificate shown\n");
     let problems: Value = serde_json::from_str(&json.stdout).unwrap();
     let problems = problems.as_array().unwrap();
     assert_eq!(problems.len(), 5, "{problems:#?}");
@@ -186,6 +186,39 @@ async fn check_online_says_what_is_wrong_and_what_to_do() {
         assert!(problem["message"].as_str().unwrap().contains(message), "{message:?} in {problem}");
         assert!(problem["help"].as_str().unwrap().contains(help), "{help:?} in {problem}");
         assert!(ended.stderr.contains(problem["message"].as_str().unwrap().split(';').next().unwrap()), "{ended:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_asks_for_a_certificate_is_asked_without_a_credential_whether_it_takes_it() {
+    for (status, words, is_refused) in [
+        (400, "<html><head><title>The SSL certificate error</title></head>", true),
+        (403, "This client certificate has no access.", true),
+        (403, "Forbidden.", false),
+        (404, "There is no certificate of this number.", false),
+        (405, "", false),
+        (200, "certificates", false),
+    ] {
+        let lab = Lab::start().await;
+        let service = Fault::tls(&lab, move |_| Reply::new(status, &[], words)).await;
+        let certificates = "certificates: { partner: { chain: tls/partner.pem, key: tls/partner.key } }";
+        let auth = "auth: { type: basic, username: me, password: hunter2-hunter2 }";
+        let (url, tls) = (service.url(), "certificate: partner, tls: { ca: tls/ca.pem }");
+        lab.write(
+            "sidekey.yaml",
+            &format!("{certificates}\nservices: {{ payments: {{ url: '{url}/v1', {tls}, {auth} }} }}"),
+        );
+
+        let ended = run(&lab, "check --online");
+
+        assert_eq!(ended.code, Some(i32::from(is_refused)), "{status} {words}: {ended:?}");
+        let told = format!("`payments`: it answers `OPTIONS /v1` with {status}: ");
+        assert_eq!(ended.stderr.contains(&told), is_refused, "{ended:?}");
+        assert_eq!(ended.stderr.contains("; our client certificate was shown before"), is_refused, "{ended:?}");
+        assert!(!ended.stderr.contains("<title>"), "{ended:?}");
+        let asked = service.only();
+        assert_eq!((asked.method(), asked.target()), ("OPTIONS", "/v1"));
+        assert_eq!(asked.field("authorization"), None);
     }
 }
 

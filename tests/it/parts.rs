@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::lab::certificates::Validity;
 use crate::lab::client::{Connection, Ended, Request, exchange};
 use crate::lab::fault::{Fault, Reply};
-use crate::lab::{Lab, opinion};
+use crate::lab::{Lab, opinion, program};
 
 #[tokio::test]
 async fn nginx_tells_what_it_saw() {
@@ -30,7 +30,7 @@ async fn the_cloud_checks_signatures_and_lets_web_identities_in() {
     let lab = Lab::start().await;
     let cloud = lab.cloud().await;
     let time = "date -u +%Y%m%dT%H%M%SZ";
-    let time = Command::new("sh").args(["-c", time]).output().unwrap().stdout;
+    let time = program::output(Command::new("sh").args(["-c", time])).stdout;
     let url = format!("http://localhost:{}/lab/a%20b", cloud.port);
     let request = json!({
         "method": "PUT", "url": url, "headers": { "host": format!("localhost:{}", cloud.port) }, "body": "a-body",
@@ -44,7 +44,7 @@ async fn the_cloud_checks_signatures_and_lets_web_identities_in() {
         for (name, value) in signed.as_object().unwrap() {
             curl.args(["--header", &format!("{name}: {}", value.as_str().unwrap())]);
         }
-        String::from_utf8(curl.arg(&url).output().unwrap().stdout).unwrap()
+        String::from_utf8(program::output(curl.arg(&url)).stdout).unwrap()
     };
 
     let good = put(&request);

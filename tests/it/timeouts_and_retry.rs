@@ -1,6 +1,6 @@
 //! How long things may take, what is sent again, and which connections are used again.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
@@ -215,22 +215,27 @@ async fn a_status_is_retried_where_the_config_says_so_and_the_last_one_passes_on
 
 #[tokio::test]
 async fn a_status_is_retried_after_a_pause_and_not_before_the_service_wants_it() {
-    let once = |fields: &'static [(&'static str, &'static str)]| {
-        move |request: &Received| {
-            if request.number == 0 { Reply::new(503, fields, "busy") } else { Reply::ok("welcome") }
-        }
-    };
-    let date = httpdate::fmt_http_date(std::time::SystemTime::now() + Duration::from_secs(3));
-    let dated: &'static str = date.leak();
-    let dated: &'static [(&'static str, &'static str)] = vec![("Retry-After", dated)].leak();
+    // A date has whole seconds: two from now are one at least.
+    let date: fn() -> Option<String> = || Some(httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(2)));
+    let seconds = || Some("1".to_owned());
+    let nothing = || None;
 
-    for (fields, least) in [(&[][..], 100), (&[("Retry-After", "1")][..], 1_000), (dated, 500)] {
-        let scene = with("retry: { attempts: 1, on: [503] }", once(fields)).await;
+    for (retry_after, least) in [(date, 1_000), (seconds, 1_000), (nothing, 100)] {
+        let once = move |request: &Received| {
+            if request.number > 0 {
+                return Reply::ok("welcome");
+            }
+            // Made here and not before: what comes in between would count as waited.
+            let retry_after = retry_after();
+            let fields: Vec<_> = retry_after.iter().map(|value| ("Retry-After", value.as_str())).collect();
+            Reply::new(503, &fields, "busy")
+        };
+        let scene = with("retry: { attempts: 1, on: [503] }", once).await;
         let start = Instant::now();
 
         assert_eq!(scene.sidekey.get("/payments/x").await.status_of_service(), 200);
 
-        assert!(start.elapsed() >= Duration::from_millis(least), "{fields:?}: {:?}", start.elapsed());
+        assert!(start.elapsed() >= Duration::from_millis(least), "{:?}: {:?}", retry_after(), start.elapsed());
         assert_eq!(scene.service.count(), 2);
     }
 }

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::time::timeout;
 
+use crate::lab::fault::{Fault, Reply};
 use crate::lab::part::Part;
 use crate::lab::sidekey::Sidekey;
 use crate::lab::{Lab, bed};
@@ -63,5 +65,39 @@ async fn a_close_without_an_alert_is_told_by_what_was_seen_before() {
 
         assert!(detail.contains("our client certificate was shown before"), "TLS {version}: {detail}");
         assert!(!detail.contains("http"), "{detail}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_online_says_where_no_certificate_was_asked_for_and_minds_it_only_where_it_is_linked_for_nothing_else() {
+    let lab = Lab::start().await;
+    let idp = Fault::idp(|_| Reply::token("abc", 300)).await;
+    let auth = format!(
+        "auth: {{ type: oauth2_client_credentials, token_url: '{}', client_id: me, client_secret: hunter2-hunter2 }}",
+        idp.url()
+    );
+    for version in ["1.2", "1.3"] {
+        // It asks for none in the handshake.
+        let server = server(&lab, "renegotiate", version).await;
+        let url = format!("url: 'https://localhost:{}', tls: {{ ca: tls/ca.pem }}", server.port("port").unwrap());
+        lab.write(
+            "sidekey.yaml",
+            &format!(
+                "certificates: {{ partner: {{ chain: tls/partner.pem, key: tls/partner.key }} }}
+services:
+  for-both: {{ {url}, certificate: partner, {auth} }}
+  linked: {{ {url}, certificate: partner }}
+  without: {{ {url} }}"
+            ),
+        );
+
+        let ended = tokio::task::block_in_place(|| lab.run("check --online --format json"));
+
+        assert_eq!(ended.code, Some(0), "TLS {version}: {ended:?}");
+        let problems: Value = serde_json::from_str(&ended.stdout).unwrap();
+        let told = problems.as_array().unwrap().iter().map(|problem| problem["message"].as_str().unwrap());
+        let told: Vec<_> = told.filter(|message| message.contains("client certificate")).collect();
+        let words = "`linked`: the service asked for no client certificate, so that none was shown";
+        assert_eq!(told, [words], "TLS {version}: {problems:#}");
     }
 }

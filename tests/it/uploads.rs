@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::lab::fault::{Fault, Reply};
-use crate::lab::{Lab, bed, free_port};
+use crate::lab::{Lab, bed, free_port, program};
 
 /// A client, run so that it prints the status that it saw.
 struct Client {
@@ -68,7 +68,7 @@ fn script(name: &str) -> std::path::PathBuf {
 fn check(client: &Client, url: &str, file: &Path, proxy: &str, status: &str) {
     let mut command = (client.command)(url, file);
     let Output { status: ended, stdout, stderr } =
-        command.env_remove("no_proxy").env_remove("NO_PROXY").env("http_proxy", proxy).output().unwrap();
+        program::output(command.env_remove("no_proxy").env_remove("NO_PROXY").env("http_proxy", proxy));
     let text = String::from_utf8_lossy(&stdout);
     let told = || format!("{} to {url}: {text}{}", client.name, String::from_utf8_lossy(&stderr));
     assert!(ended.success() && text.trim() == status, "no {status}, {}", told());

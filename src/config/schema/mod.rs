@@ -23,7 +23,7 @@ pub use service::{
     ServiceConfig,
 };
 pub use tls::{Tls, TlsVersion};
-pub use traffic::{PoolConfig, Retry, ServiceLimits, Timeouts};
+pub use traffic::{IdleLimit, PoolConfig, Retry, ServiceLimits, Timeouts};
 
 use super::read::List;
 use super::section::{read_section, section};

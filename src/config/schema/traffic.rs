@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use schemars::{Schema, SchemaGenerator};
+use schemars::{Schema, SchemaGenerator, json_schema};
 
 use crate::config::diagnostic::Reported;
-use crate::config::node::Node;
-use crate::config::read::{FromNode, SectionReader};
+use crate::config::node::{Node, ScalarKind};
+use crate::config::read::{FromNode, SectionReader, mismatch};
 use crate::config::section::{read_section, section, words};
 use crate::config::value::{InRange, OrOff, Rate, Size};
 
@@ -96,8 +96,8 @@ section! {
     /// `pool`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct PoolConfig {
-        /// Idle connections kept, shared out among the workers, one each at least.
-        pub max_idle: usize as InRange<0, 1_000_000> = 64,
+        /// Idle connections kept.
+        pub max_idle: IdleLimit = IdleLimit::Auto,
         /// How long an idle connection is kept; `None`: off.
         pub idle_timeout: Option<Duration> as OrOff = Some(Duration::from_secs(60)),
         /// Connections of all workers together.
@@ -124,3 +124,30 @@ section! {
 }
 
 read_section!(ServiceLimits);
+
+/// `pool.max_idle`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdleLimit {
+    /// As many as were in use at once a moment ago.
+    Auto,
+    /// So many, shared out among the workers, one each at least.
+    Most(usize),
+}
+
+impl FromNode for IdleLimit {
+    fn from_node(node: &Node, reader: &mut SectionReader<'_>) -> Result<Self, Reported> {
+        match node.scalar() {
+            Some(scalar) if scalar.kind == ScalarKind::Number => {
+                Number::from_node(node, reader).map(|number| Self::Most(number.into()))
+            }
+            Some(scalar) if *scalar.text == "auto" => Ok(Self::Auto),
+            _ => Err(mismatch(node, "`auto` or a whole number", reader.report)),
+        }
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "anyOf": [{ "const": "auto" }, Number::schema(generator)] })
+    }
+}
+
+type Number = InRange<0, 1_000_000>;

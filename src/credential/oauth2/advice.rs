@@ -4,7 +4,9 @@ use std::borrow::Cow;
 
 use http::StatusCode;
 
+use super::complaint::Complaint;
 use super::failure::FailureKind;
+use super::hint::{self, Hint};
 use crate::config::auth::oauth2::{ClientAuth, GrantConfig, OAuth2};
 
 /// What the config gives the endpoint to judge.
@@ -109,40 +111,101 @@ impl Given {
             || matches!(self.grant, AskedWith::Jwt { .. })
     }
 
-    /// What to do about an answer of this status that says `error`, which may be empty.
+    /// What to do about an answer of this status with this complaint.
     pub(super) fn advice(
         &self,
         kind: FailureKind,
-        error: &str,
+        complaint: &Complaint,
         status: StatusCode,
         learnt: Learnt<'_>,
     ) -> Cow<'static, str> {
+        let error = complaint.code.as_deref().unwrap_or_default();
+        let hint = Hint::of(complaint);
         let text = match (kind, error, status.as_u16()) {
             (_, _, 429) => "it is asked too often, raise its limit for this client",
+            // Before all that a status could mean: the request has not even come to an endpoint.
+            (_, _, 400 | 403 | 426) if hint == Some(Hint::Plaintext) => HELP_PLAINTEXT,
             (FailureKind::Unavailable, _, 200..=299) => return not_an_endpoint(learnt),
             (FailureKind::Unavailable, ..) => "it will be asked again",
-            (_, "invalid_client", _) => return self.about_the_client(learnt).into(),
-            (_, "invalid_scope", _) if self.has_scope => "check `scope`, and which scopes this client may have",
-            (_, "invalid_scope", _) => "add `scope`: the endpoint wants one to be named",
+            (_, "invalid_client", _) => return self.about_the_client(complaint, learnt).into(),
             (_, "invalid_grant", _) => self.about_the_grant(),
             // What is said of a subject's token that is not accepted (RFC 8693 §2.2.2).
             (_, "invalid_request", _) if self.grant == AskedWith::Exchange => self.about_the_grant(),
-            (_, "invalid_target", _) if self.has_audience => "check `resource` and `audience`",
-            (_, "invalid_target", _) => "add `resource` or `audience`: the endpoint wants one to be named",
-            (_, "unauthorized_client" | "unsupported_grant_type", _) => {
-                "let this client use the grant of `auth.type` at the endpoint"
-            }
+            (_, "invalid_target", _) => self.about_the_target(),
+            (_, "unauthorized_client" | "unsupported_grant_type", _) => HELP_GRANT,
             (_, "invalid_dpop_proof", _) => "check the clock of this machine, a proof says when it was made",
             (_, "use_dpop_nonce", _) => "the endpoint refuses the nonce that it has just given out",
-            (_, _, 401 | 403) => return self.about_the_client(learnt).into(),
+            // `invalid_scope`, and as some spell it.
+            (_, error, _) if error.contains("scope") => self.about_the_scope(),
             (_, _, 404 | 405 | 415 | 501) => return not_an_endpoint(learnt),
+            // The code says nothing, so the sentence beside it may.
+            (_, _, 400 | 401 | 403 | 422) if self.is_explained_by(hint) => self.about(hint),
+            (_, _, 401 | 403) => return self.about_client_and_grant(complaint, learnt).into(),
             _ => return self.about_the_request(),
         };
         text.into()
     }
 
+    /// Whether the config has what the sentence is about; that of a user's password where none is sent would lead astray.
+    fn is_explained_by(&self, hint: Option<Hint>) -> bool {
+        match hint {
+            Some(Hint::Grant | Hint::Scope) => true,
+            // Of a JWT it may be the audience that is in there.
+            Some(Hint::Target) => !self.has_jwt(),
+            Some(Hint::User) => self.grant == AskedWith::Password,
+            Some(Hint::RefreshToken) => self.grant == AskedWith::RefreshToken,
+            Some(Hint::Plaintext) | None => false,
+        }
+    }
+
+    fn about(&self, hint: Option<Hint>) -> &'static str {
+        match hint {
+            Some(Hint::Grant) => HELP_GRANT,
+            Some(Hint::Scope) => self.about_the_scope(),
+            Some(Hint::Target) => self.about_the_target(),
+            Some(Hint::Plaintext) => HELP_PLAINTEXT,
+            Some(Hint::User | Hint::RefreshToken) | None => self.about_the_grant(),
+        }
+    }
+
+    fn about_the_scope(&self) -> &'static str {
+        if self.has_scope {
+            "check `scope`, and which scopes this client may have"
+        } else {
+            "add `scope`: the endpoint wants one to be named"
+        }
+    }
+
+    fn about_the_target(&self) -> &'static str {
+        if self.has_audience {
+            "check `resource` and `audience`"
+        } else {
+            "add `resource` or `audience`: the endpoint wants one to be named"
+        }
+    }
+
+    /// A refusal that does not say of what: of the client, or of what the token is asked for with.
+    fn about_client_and_grant(&self, complaint: &Complaint, learnt: Learnt<'_>) -> String {
+        let mut advice = self.about_the_client(complaint, learnt);
+        // Whoever shows nothing else has been told of it already.
+        if self.grant != AskedWith::Client && !matches!(self.client, ProofKind::Nothing { .. }) {
+            advice += &format!("; or {}; or {HELP_GRANT}", self.about_the_grant());
+        }
+        // An endpoint that refuses a client has a word for it. A portal that wants a login has none, whatever it is
+        // asked; where the address comes from metadata it has been told.
+        if complaint.code.is_none() && learnt.url.is_none() {
+            advice += "; or the token endpoint is elsewhere: check `token_url`";
+        }
+        advice
+    }
+
     /// The client was not recognized.
-    fn about_the_client(&self, learnt: Learnt<'_>) -> String {
+    fn about_the_client(&self, complaint: &Complaint, learnt: Learnt<'_>) -> String {
+        // Who shows nothing is told that first: a list of methods would have it choose among proofs that it has not.
+        let shows_something = !matches!(self.client, ProofKind::Nothing { .. });
+        if let Some(wanted) = self.wants_another_method(complaint).filter(|_| shows_something) {
+            return wanted;
+        }
         let mut advice = match self.client {
             ProofKind::Basic { encoded: true } => "check `client_id` and `client_secret`; `client_auth: post` sends them as they \
                  are, while Basic has to percent-encode some of their characters, which not every endpoint decodes"
@@ -187,6 +250,24 @@ impl Given {
         advice
     }
 
+    /// The endpoint says by which method the client should authenticate, and it is not the one that the config chose.
+    fn wants_another_method(&self, complaint: &Complaint) -> Option<String> {
+        let named = hint::methods(complaint);
+        let ours = self.client.words();
+        let others: Vec<_> = named.iter().filter(|method| !ours.contains(method)).collect();
+        // A sentence that names ours as well may be a list of what there is, which says nothing of what is wrong.
+        let has_ours = others.len() != named.len();
+        if others.is_empty() || (has_ours && !hint::refuses(complaint, ours)) {
+            return None;
+        }
+        let wanted: Vec<_> = others.iter().filter_map(|method| written(method)).collect();
+        Some(format!(
+            "authenticate as it says there: {}; or have this client registered for {}",
+            wanted.join(" or "),
+            ours[0]
+        ))
+    }
+
     /// What the token is asked for with was not accepted.
     fn about_the_grant(&self) -> &'static str {
         match self.grant {
@@ -213,7 +294,11 @@ impl Given {
             .into_iter()
             .filter_map(|(name, has)| (!has).then_some(name))
             .collect();
-        let check = "check the fields of `auth` against the endpoint's documentation";
+        let check = match self.grant {
+            AskedWith::Client => "check the fields of `auth` against the endpoint's documentation".to_owned(),
+            // There is more that it could be about than fields.
+            _ => format!("{}; or {HELP_GRANT}; or check the other fields of `auth`", self.about_the_grant()),
+        };
         match missing.as_slice() {
             [] => check.into(),
             missing => format!("{check}; it may want {}, which is not set", missing.join(" or ")).into(),
@@ -234,6 +319,21 @@ impl ProofKind {
         }
     }
 }
+
+/// What the config says for a method of metadata.
+fn written(method: &str) -> Option<&'static str> {
+    Some(match method {
+        "client_secret_basic" => "`client_auth: basic`",
+        "client_secret_post" => "`client_auth: post`",
+        "client_secret_jwt" => "`client_auth: client_secret_jwt`",
+        "private_key_jwt" => "`client_auth: private_key_jwt`",
+        "tls_client_auth" => "`client_auth: tls_client_auth`",
+        _ => return None,
+    })
+}
+
+const HELP_GRANT: &str = "let this client use the grant of `auth.type` at the endpoint";
+const HELP_PLAINTEXT: &str = "it speaks TLS there: write https:// where the config has http://";
 
 fn not_an_endpoint(learnt: Learnt<'_>) -> Cow<'static, str> {
     match learnt.url {

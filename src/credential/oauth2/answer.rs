@@ -192,13 +192,14 @@ fn granted(
     expect_same_certificate(&claims, asked)?;
     expect_same_key(&claims, asked)?;
     let stated = stated_life(&wire.expires_in);
+    let scope = granted_scope(&wire.scope);
     let odd = || asked.secrets.words(&wire.expires_in.to_string(), LONGEST_WORD).unwrap_or_default();
     let oddities = Oddities {
         expires_in: (stated.is_none() && !wire.expires_in.is_null()).then(odd),
-        missing_scopes: asked.missing_scopes(wire.scope.as_str()),
+        missing_scopes: asked.missing_scopes(scope.as_deref()),
     };
     let life = stated.or_else(|| claimed_life(&claims, now)).map(|life| life.min(LONGEST_LIFE));
-    let scope = wire.scope.as_str().and_then(|scope| asked.secrets.words(scope, LONGEST_DESCRIPTION));
+    let scope = scope.and_then(|scope| asked.secrets.words(&scope, LONGEST_DESCRIPTION));
     Ok(Granted { access_token, sent: asked.sent, life, scope, oddities })
 }
 
@@ -321,6 +322,15 @@ fn stated_life(expires_in: &Value) -> Option<Duration> {
     }
 }
 
+/// Scopes parted by spaces (RFC 6749 §5.1), or the list that some endpoints make of them. Any other kind says nothing.
+fn granted_scope(scope: &Value) -> Option<String> {
+    match scope {
+        Value::String(text) => Some(text.clone()),
+        Value::Array(list) => Some(list.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ")),
+        _ => None,
+    }
+}
+
 /// `exp − iat`, or what is left by the wall clock of a JWT that does not say when it was issued.
 fn claimed_life(claims: &AccessTokenClaims, now: SystemTime) -> Option<Duration> {
     let expires = claims.exp.as_f64()?;
@@ -337,7 +347,9 @@ impl AnswerExpectation<'_> {
     /// Scopes that were asked for and are not among those `granted`; an endpoint that says nothing has granted all.
     fn missing_scopes(&self, granted: Option<&str>) -> Vec<String> {
         let (Some(wanted), Some(granted)) = (self.scope, granted) else { return Vec::new() };
-        let granted: Vec<_> = granted.split_whitespace().collect();
+        // Some part them by commas, which a scope may have in it as well: so both readings count.
+        let commas = granted.split(|letter: char| letter == ',' || letter.is_whitespace());
+        let granted: Vec<_> = granted.split_whitespace().chain(commas).collect();
         let is_missing = |scope: &&str| !granted.contains(scope) && !stands_for_others(scope);
         // They are our own words, and no secret.
         let ours = Spellings::of([]);

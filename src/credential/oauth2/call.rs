@@ -187,22 +187,25 @@ impl Address {
     }
 
     fn help_for(&self, code: Code) -> &'static str {
-        let [name, port, scheme] = match self.origin {
+        let [name, port, scheme, plain] = match self.origin {
             UrlOrigin::Written => [
                 "check the host of `token_url`",
                 "check that it is up, and host and port of `token_url`",
                 "check whether `token_url` should start with http:// or https://",
+                "check whether `token_url` should start with https://; it will be asked again",
             ],
             UrlOrigin::Issuer => [
                 "check the host of `issuer`",
                 "check that it is up, and host and port of `issuer`",
                 "check whether `issuer` should start with http:// or https://",
+                "check whether `issuer` should start with https://; it will be asked again",
             ],
-            UrlOrigin::Metadata => ["the metadata of `issuer` names it, and will be read again"; 3],
+            UrlOrigin::Metadata => ["the metadata of `issuer` names it, and will be read again"; 4],
             UrlOrigin::Sts => [
                 "check the host of `sts_url`",
                 "check that it is up, and host and port of `sts_url`",
                 "check whether `sts_url` should start with http:// or https://",
+                "check whether `sts_url` should start with https://; it will be asked again",
             ],
         };
         match code {
@@ -211,6 +214,8 @@ impl Address {
             Code::TlsCertificateError => "check `tls.ca`, the authorities that are trusted for it",
             Code::TlsAlertReceived => "check that it accepts the certificate it is shown",
             Code::TlsProtocolError => scheme,
+            // What many a server does with a request that should have been a TLS hello.
+            Code::ConnectionTerminated | Code::HttpProtocolError if self.scheme == Scheme::Http => plain,
             _ => "it will be asked again",
         }
     }

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 
 use http::StatusCode;
+use http::header::LOCATION;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -48,7 +49,7 @@ pub(super) fn read(answer: &TokenAnswer<'_>, expected: &Expected<'_>) -> Result<
         200 => {}
         408 | 429 => return Err(unusable(answer.status, "")),
         400..=499 => return Err(MetadataError::Absent),
-        300..=399 => return Err(unusable(answer.status, ", and redirects are not followed")),
+        300..=399 => return Err(redirected(answer)),
         _ => return Err(unusable(answer.status, "")),
     }
     let document: Option<Document> = readable(answer).and_then(object);
@@ -139,6 +140,13 @@ fn auth_methods(value: Value) -> Option<Vec<String>> {
     Some(methods.iter().filter_map(Value::as_str).map(quote).collect())
 }
 
+/// Where it leads to is told: it may well be the issuer that should be in the config.
+fn redirected(answer: &TokenAnswer<'_>) -> MetadataError {
+    let target = answer.fields.get(LOCATION).map(|target| String::from_utf8_lossy(target.as_bytes()));
+    let target = target.map(|target| format!(", a redirect to {}", quote(&target))).unwrap_or_default();
+    unusable(answer.status, &format!("{target}, and redirects are not followed"))
+}
+
 fn unusable(status: StatusCode, more: &str) -> MetadataError {
     MetadataError::Unusable(format!("answered {}{more}", status.as_u16()))
 }
@@ -153,7 +161,7 @@ const LONGEST_QUOTE: usize = 200;
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderMap;
+    use http::{HeaderMap, HeaderValue};
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -283,6 +291,10 @@ mod tests {
         check_unfit(200, b"<html>", unusable("answered 200 with something that is no metadata in JSON"));
         check_unfit(200, b"[]", unusable("answered 200 with something that is no metadata in JSON"));
         check_unfit(302, b"", unusable("answered 302, and redirects are not followed"));
+        let moved = HeaderMap::from_iter([(LOCATION, HeaderValue::from_static("https://idp.example/x"))]);
+        let redirect = TokenAnswer { status: StatusCode::FOUND, fields: &moved, body: Some(b"") };
+        let told = "answered 302, a redirect to https://idp.example/x, and redirects are not followed";
+        assert_eq!(read(&redirect, &expected()), Err(unusable(told)));
         check_unfit(429, b"", unusable("answered 429"));
         check_unfit(503, b"", unusable("answered 503"));
         let long = TokenAnswer { status: StatusCode::OK, fields: &HeaderMap::new(), body: None };

@@ -33,6 +33,7 @@ pub(in crate::credential) mod failure;
 pub(in crate::credential) mod first_tokens;
 mod form;
 mod grant;
+mod hint;
 mod latest;
 mod metadata;
 mod obtained;

@@ -24,7 +24,7 @@ impl AnswerExpectation<'_> {
         let kind = kind_of(answer.status, error, has_error(answer));
         let mut help = match answer.status.as_u16() {
             300..=399 => HELP_REDIRECT.into(),
-            _ => self.given.advice(kind, error, answer.status, self.learnt),
+            _ => self.given.advice(kind, &complaint, answer.status, self.learnt),
         };
         let is_about_jwt = kind == FailureKind::Rejected && matches!(error, "invalid_client" | "invalid_grant");
         if is_about_jwt && self.given.has_jwt() && clocks_differ(answer.fields, now) {

@@ -12,6 +12,7 @@ use http::{Method, Uri, request};
 use crate::code::Code;
 use crate::config::Limits;
 use crate::proxy::admit::shown;
+use crate::raw_query;
 use crate::route::authority::RequestAuthority;
 
 /// Why a head is no request, though h2 took it.
@@ -60,7 +61,7 @@ pub(super) fn normal(mut head: request::Parts, limits: &Limits) -> Result<reques
     }
     let parts = std::mem::take(&mut head.uri).into_parts();
     let target = parts.path_and_query.filter(|target| is_target(target, &head.method)).ok_or(HeadError::Path)?;
-    head.uri = Uri::from(target);
+    head.uri = Uri::from(spelt(target)?);
     if parts.scheme.is_some_and(|scheme| scheme != Scheme::HTTP && scheme != Scheme::HTTPS) {
         return Err(HeadError::Scheme);
     }
@@ -108,6 +109,16 @@ fn measure(head: &request::Parts, limits: &Limits) -> Result<(), HeadError> {
 /// RFC 9113 §8.3.1.
 fn is_target(target: &PathAndQuery, method: &Method) -> bool {
     target.as_str().starts_with('/') || (target.as_str() == "*" && *method == Method::OPTIONS)
+}
+
+/// With a query as targets of HTTP/1 have it here: what stands for other bytes is told from what only looks so.
+fn spelt(target: PathAndQuery) -> Result<PathAndQuery, HeadError> {
+    let Some(query) = target.query().filter(|query| raw_query::may_need_spelling(query.as_bytes())) else {
+        return Ok(target);
+    };
+    let mut spelt = format!("{}?", target.path()).into_bytes();
+    raw_query::spell(query.as_bytes(), &mut spelt);
+    PathAndQuery::try_from(spelt).map_err(|_| HeadError::Path)
 }
 
 /// RFC 9113 §8.3.1: what is compared is the entity, whatever the spelling.
@@ -172,6 +183,17 @@ mod tests {
             (&*head.uri.to_string(), &head.headers[HOST]),
             ("/payments?x=%2F", &HeaderValue::from_static("localhost:9800"))
         );
+    }
+
+    #[test]
+    fn a_query_is_spelt_as_that_of_http_1_is() {
+        let query = "a=\u{10FF3C}\u{fc}\"";
+
+        let head = normal(head(&format!("http://localhost/x?{query}"), &[]), &Limits::default()).unwrap();
+
+        let spelt = head.uri.query().unwrap();
+        assert_ne!(spelt, query);
+        assert_eq!(&*raw_query::as_read(spelt), query.as_bytes());
     }
 
     #[test]

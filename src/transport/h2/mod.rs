@@ -55,8 +55,8 @@ pub(crate) struct Http2Handle {
 ///
 /// When the service is gone already.
 pub(super) async fn handshake(wire: Wire, endpoint: &DialTarget) -> Result<(Http2Handle, ConnectionDriver), Error> {
-    let watch = Rc::<Watch>::default();
-    let watched = WatchedWire::new(wire, Rc::clone(&watch));
+    let watched = WatchedWire::new(wire);
+    let watch = watched.watch();
     let (requests, connection) = settings().handshake(watched).await.map_err(|error| Error::unanswered(&error))?;
     let (leash, let_go) = oneshot::channel();
     let driver = driver::drive(connection, let_go, endpoint.address(), endpoint.told.clone());
@@ -100,10 +100,15 @@ impl Http2Handle {
             let written_before = self.watch.written();
             let mut request = match RequestStream::begin(self.requests.get_mut(), outgoing).await {
                 Ok(request) => request,
-                Err(error) => return Err(Unsent { error: self.verdict_on(&error), whole: true, not_processed: true }),
+                Err(error) => {
+                    return Err(Unsent { error: self.watch.verdict_on(&error), whole: true, not_processed: true });
+                }
             };
             let error = match request.answer().await {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    self.watch.answer();
+                    return Ok(answer);
+                }
                 Err(error) => error,
             };
             // A connection that was dead before this came has written nothing since.
@@ -128,10 +133,6 @@ impl Http2Handle {
     /// How many bytes the service has sent on this connection: none since a request was sent may mean that it is gone.
     pub(crate) fn heard(&self) -> u64 {
         self.watch.heard()
-    }
-
-    fn verdict_on(&self, error: &h2::Error) -> Error {
-        self.watch.verdict().unwrap_or_else(|| Error::unanswered(error))
     }
 }
 

@@ -81,7 +81,7 @@ impl RequestStream {
             Lost::Final(error) => return Unsent::finally(error),
         };
         let not_processed = written == SentSoFar::Nothing || disclaims(&error);
-        let error = watch.verdict().unwrap_or_else(|| Error::unanswered(&error));
+        let error = watch.verdict_on(&error);
         let body = match self.outflow {
             _ if written == SentSoFar::Something => None,
             Some(outflow) => outflow.untouched(),

@@ -16,6 +16,8 @@ use crate::transport::wire::{Wire, is_gone};
 pub(super) struct WatchedWire {
     wire: Wire,
     watch: Rc<Watch>,
+    /// A write found nobody there to read it.
+    gone: bool,
 }
 
 /// What is known of a connection beside h2's own view.
@@ -25,39 +27,45 @@ pub(super) struct Watch {
     written: Cell<u64>,
     /// The error that ended the connection, where h2 would lose its kind.
     verdict: OnceCell<Error>,
+    /// What was seen of the handshake.
+    seen: Observation,
+    /// Whether the service has answered a request.
+    answered: Cell<bool>,
 }
 
 impl WatchedWire {
-    pub(super) fn new(wire: Wire, watch: Rc<Watch>) -> Self {
-        Self { wire, watch }
+    pub(super) fn new(wire: Wire) -> Self {
+        let watch = Rc::new(Watch { seen: wire.seen().clone(), ..Watch::default() });
+        Self { wire, watch, gone: false }
     }
 
-    /// A write that fails tells nothing yet: an alert of TLS may still be unread.
-    fn look_for_alert(&mut self, cx: &mut Context<'_>) {
-        let mut scratch = [0; 1024];
-        loop {
-            let mut buffer = ReadBuf::new(&mut scratch);
-            match Pin::new(&mut *self).poll_read(cx, &mut buffer) {
-                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
-                _ => return,
+    /// What is known of it beside h2's own view.
+    pub(super) fn watch(&self) -> Rc<Watch> {
+        Rc::clone(&self.watch)
+    }
+
+    /// What a write came to, in words for h2: one that finds nobody there is a success whose bytes go nowhere.
+    ///
+    /// h2 gives a connection up at the first write that fails, and reads no further. But who refuses a client certificate
+    /// with an upload under way says so and closes, and the kernel resets what is still on its way: the reset is found by
+    /// the write, often before the runtime has noticed that the alert is there to be read. So the write must not fail:
+    /// h2 goes on to read, gets what was said last, an answer or an alert, and then the end, which can't be far: nothing
+    /// comes on a connection that was reset.
+    fn wrote<T>(&mut self, written: Poll<io::Result<T>>, nowhere: T) -> Poll<io::Result<T>> {
+        match written {
+            Poll::Ready(Err(error)) if is_gone(&error) => {
+                self.gone = true;
+                Poll::Ready(Ok(nowhere))
             }
+            written => written,
         }
     }
 
-    fn wrote(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn counted(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(bytes)) = &written {
             self.watch.written.set(self.watch.written.get() + *bytes as u64);
         }
-        self.failed(cx, &written);
         written
-    }
-
-    fn failed<T>(&mut self, cx: &mut Context<'_>, written: &Poll<io::Result<T>>) {
-        if let Poll::Ready(Err(error)) = written
-            && is_gone(error)
-        {
-            self.look_for_alert(cx);
-        }
     }
 }
 
@@ -68,7 +76,7 @@ impl AsyncRead for WatchedWire {
         let read = Pin::new(&mut this.wire).poll_read(cx, buffer);
         match &read {
             Poll::Ready(Ok(())) => this.watch.hear((buffer.filled().len() - before) as u64),
-            Poll::Ready(Err(error)) => this.watch.note(error, this.wire.seen()),
+            Poll::Ready(Err(error)) => this.watch.note(error),
             Poll::Pending => {}
         }
         read
@@ -78,8 +86,12 @@ impl AsyncRead for WatchedWire {
 impl AsyncWrite for WatchedWire {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if this.gone {
+            return Poll::Ready(Ok(bytes.len()));
+        }
         let written = Pin::new(&mut this.wire).poll_write(cx, bytes);
-        this.wrote(cx, written)
+        let written = this.counted(written);
+        this.wrote(written, bytes.len())
     }
 
     fn poll_write_vectored(
@@ -88,8 +100,13 @@ impl AsyncWrite for WatchedWire {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        let length = || slices.iter().map(|slice| slice.len()).sum();
+        if this.gone {
+            return Poll::Ready(Ok(length()));
+        }
         let written = Pin::new(&mut this.wire).poll_write_vectored(cx, slices);
-        this.wrote(cx, written)
+        let written = this.counted(written);
+        this.wrote(written, length())
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -98,9 +115,11 @@ impl AsyncWrite for WatchedWire {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.gone {
+            return Poll::Ready(Ok(()));
+        }
         let flushed = Pin::new(&mut this.wire).poll_flush(cx);
-        this.failed(cx, &flushed);
-        flushed
+        this.wrote(flushed, ())
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -119,19 +138,120 @@ impl Watch {
         self.written.get()
     }
 
-    /// Why the connection ended, where that is known here.
-    pub(super) fn verdict(&self) -> Option<Error> {
-        self.verdict.get().cloned()
+    /// A request was answered.
+    pub(super) fn answer(&self) {
+        self.answered.set(true);
+    }
+
+    /// Why an exchange ended without an answer: what is known here, else what h2 says.
+    ///
+    /// A connection that ends without a word before its first answer is often one whose client certificate was not liked: in
+    /// TLS 1.3 our side is done before the other has looked at it.
+    pub(super) fn verdict_on(&self, error: &h2::Error) -> Error {
+        if let Some(verdict) = self.verdict.get() {
+            return verdict.clone();
+        }
+        match (Error::unanswered(error), self.seen.why_silent()) {
+            (Error::Terminated(what), Some(guess)) if error.is_io() && !self.answered.get() => {
+                Error::Terminated(format!("{what}; {guess}"))
+            }
+            (error, _) => error,
+        }
     }
 
     fn hear(&self, bytes: u64) {
         self.read.set(self.read.get() + bytes);
     }
 
-    fn note(&self, error: &io::Error, seen: &Observation) {
-        if let Some(failure) = TlsFailure::within(error, seen) {
+    fn note(&self, error: &io::Error) {
+        if let Some(failure) = TlsFailure::within(error, &self.seen) {
             // The first one is the cause, whatever follows from it.
             self.verdict.get_or_init(|| failure.into());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::Arc;
+    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::{io, thread};
+
+    use rustls::{ServerConfig, ServerConnection};
+
+    use super::*;
+    use crate::code::Code;
+    use crate::config::{HttpVersion, Scheme};
+    use crate::transport::dial::DialNotes;
+    use crate::transport::tests::lab::{AsksForCertificate, Authorities, url};
+    use crate::transport::{Connector, Spelling, dial};
+
+    /// Shakes hands, reads on only when it is told to, refuses what it finds there, and is gone, with much left unread: what
+    /// follows its alert is a reset.
+    fn refuse(listener: &TcpListener, config: Arc<ServerConfig>, go: &Receiver<()>, gone: &Sender<()>) {
+        let (mut tcp, _) = listener.accept().unwrap();
+        let mut tls = ServerConnection::new(config).unwrap();
+        while !tls.wants_write() {
+            step(&mut tls, &mut tcp).unwrap();
+        }
+        while tls.wants_write() {
+            tls.write_tls(&mut tcp).unwrap();
+        }
+        go.recv().unwrap();
+        while step(&mut tls, &mut tcp).is_ok() {}
+        drop(tcp);
+        gone.send(()).unwrap();
+    }
+
+    fn step(tls: &mut ServerConnection, tcp: &mut TcpStream) -> io::Result<()> {
+        tls.read_tls(tcp)?;
+        let outcome = tls.process_new_packets().map(drop).map_err(io::Error::other);
+        while outcome.is_err() && tls.wants_write() {
+            tls.write_tls(tcp)?;
+        }
+        outcome
+    }
+
+    #[tokio::test(flavor = "local")]
+    async fn an_alert_before_a_reset_is_heard_though_a_write_finds_the_reset_first() {
+        let authorities = Authorities::new();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = authorities.server("127.0.0.1", &[], AsksForCertificate::Yes);
+        let ((go, told), (gone, left)) = (channel(), channel());
+        let service = thread::spawn(move || refuse(&listener, server, &told, &gone));
+        let tls = Some(authorities.client(&[]));
+        let connector = Connector::new(&url(Scheme::Https, port), tls, HttpVersion::Auto, None, Spelling::LowerCase);
+        let dialed = dial::dial(&connector.0, &DialNotes::default()).await.unwrap_or_else(|error| panic!("{error}"));
+        let mut wire = WatchedWire::new(dialed.wire);
+        let watch = wire.watch();
+        let upload = [0; 16 * 1024];
+        for _ in 0..8 {
+            let written = poll_fn(|cx| Pin::new(&mut wire).poll_write(cx, &upload)).await;
+            assert_eq!(written.unwrap(), upload.len());
+        }
+        let mut byte = [0];
+        let read = poll_fn(|cx| Poll::Ready(Pin::new(&mut wire).poll_read(cx, &mut ReadBuf::new(&mut byte)))).await;
+        assert!(read.is_pending(), "nothing was said yet");
+        let counted = watch.written();
+
+        // The runtime is held up meanwhile, and learns of nothing that comes.
+        go.send(()).unwrap();
+        left.recv().unwrap();
+        service.join().unwrap();
+        for _ in 0..3 {
+            // It goes nowhere, and whoever writes is to read first what was said last.
+            let written = poll_fn(|cx| Pin::new(&mut wire).poll_write(cx, &upload)).await;
+            assert_eq!(written.unwrap(), upload.len());
+            poll_fn(|cx| Pin::new(&mut wire).poll_flush(cx)).await.unwrap();
+        }
+        let read = poll_fn(|cx| Pin::new(&mut wire).poll_read(cx, &mut ReadBuf::new(&mut byte))).await;
+
+        assert!(read.is_err());
+        assert_eq!(watch.written(), counted, "what goes nowhere was not written");
+        let verdict = watch.verdict_on(&h2::Reason::CANCEL.into());
+        assert_eq!(verdict.code(), Code::TlsAlertReceived, "{verdict}");
     }
 }

@@ -13,7 +13,7 @@ use tokio::task::{JoinSet, spawn_local};
 
 use super::{Crowd, LIMITS, fetch, forgetful, pool, send, silent, until, upstream};
 use crate::clock::Moment;
-use crate::config;
+use crate::config::{self, IdleLimit};
 use crate::transport::RequestBody;
 use crate::transport::tests::lab::{self, Service, app_body, get, outgoing, read_head};
 use crate::upstream::connection::Resting;
@@ -308,7 +308,7 @@ async fn however_many_connections_the_service_closed_none_of_them_is_used() {
         }
     })
     .await;
-    let upstream = upstream(&service, config::PoolConfig { max_idle: crowd, ..LIMITS });
+    let upstream = upstream(&service, LIMITS);
     let pool = pool(&upstream);
     for _ in 0..crowd {
         let connected = upstream.connector.connect().await.unwrap_or_else(|error| panic!("{error}"));
@@ -379,7 +379,7 @@ async fn the_sweep_closes_what_is_idle_or_old() {
 async fn no_more_stay_idle_than_allowed() {
     let crowd = Crowd::default();
     let service = crowd.service().await;
-    let upstream = upstream(&service, config::PoolConfig { max_idle: 2, ..LIMITS });
+    let upstream = upstream(&service, config::PoolConfig { max_idle: IdleLimit::Most(2), ..LIMITS });
     let pool = pool(&upstream);
     let mut requests = JoinSet::new();
     for _ in 0..5 {

@@ -3,6 +3,7 @@
 mod connections;
 mod endings;
 mod failures;
+mod idle;
 mod sharing;
 
 use std::cell::Cell;
@@ -17,13 +18,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::{Choice, Pool, PooledBody, SendFailure, Timing, Upstream};
-use crate::config::{self, HttpVersion, Scheme};
+use crate::config::{self, HttpVersion, IdleLimit, Scheme};
 use crate::telemetry::metrics::Metrics;
 use crate::transport::tests::lab::{self, Authorities, Service, get};
 use crate::transport::{Connector, Outgoing, Spelling};
 
 const LIMITS: config::PoolConfig = config::PoolConfig {
-    max_idle: 64,
+    max_idle: IdleLimit::Auto,
     idle_timeout: Some(Duration::from_secs(60)),
     max_connections: 1024,
     max_lifetime: Some(Duration::from_secs(600)),

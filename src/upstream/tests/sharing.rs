@@ -204,6 +204,39 @@ async fn an_http2_connection_is_closed_when_it_is_idle_for_too_long() {
 }
 
 #[tokio::test(flavor = "local")]
+async fn of_http2_too_no_more_connections_stay_idle_than_were_in_use_at_once() {
+    let (gate, most) = (Rc::new(Notify::new()), Rc::new(Cell::new(0)));
+    let service = {
+        let (gate, most) = (Rc::clone(&gate), Rc::clone(&most));
+        Service::raw(move |tcp, _| hold_streams(tcp, 2, Rc::clone(&gate), Rc::clone(&most))).await
+    };
+    let upstream = by_http2(&service, LIMITS);
+    let pool = pool(&upstream);
+    let mut requests = Vec::new();
+    for streams in [2, 4, 6] {
+        requests.extend((0..2).map(|_| held(&pool)));
+        until(|| most.get() == streams).await;
+    }
+    gate.notify_waiters();
+    for request in requests {
+        assert!(request.await.unwrap());
+    }
+    let now = crate::clock::Moment::now();
+    let mut open = Vec::new();
+
+    for seconds in 1..20 {
+        pool.sweep(now + Duration::from_secs(seconds));
+        let kept = pool.shared.borrow().all().len();
+        // Between two sweeps the tasks of those that are closed come to their end.
+        until(|| upstream.permits.left() == LIMITS.max_connections - kept).await;
+        open.push(kept);
+    }
+
+    assert_eq!(open[..10], [3; 10], "{open:?}");
+    assert_eq!(open[12..], [1; 7], "{open:?}");
+}
+
+#[tokio::test(flavor = "local")]
 async fn a_worker_gives_up_an_idle_connection_for_another_that_waits() {
     let service = Service::echoing_paths().await;
     let upstream = upstream(&service, config::PoolConfig { max_connections: 2, ..LIMITS });

@@ -11,7 +11,7 @@ use rcgen::{
 use serde_json::Value;
 use time::{Duration, OffsetDateTime};
 
-use super::keys;
+use super::{keys, program};
 
 /// Signs certificates, and is what the other side trusts.
 pub struct Authority {
@@ -55,8 +55,24 @@ impl Authority {
 
     /// A client with an RSA key, which some partners want.
     pub fn client_with_rsa(&self, name: &str) -> Pair {
-        let key = KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
+        self.client_with(name, &rcgen::PKCS_RSA_SHA256)
+    }
+
+    /// A client with a key of a kind that some services don't know.
+    pub fn client_with(&self, name: &str, kind: &'static rcgen::SignatureAlgorithm) -> Pair {
+        let key = KeyPair::generate_for(kind).unwrap();
         self.issue_for(&key, params(name, &[], Validity::LONG), ExtendedKeyUsagePurpose::ClientAuth)
+    }
+
+    /// A client whose certificate comes from an authority between it and this one; that is in the chain.
+    pub fn client_of_an_intermediate(&self, name: &str) -> Pair {
+        let mut params = params(&format!("{name}'s authority"), &[], Validity::LONG);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let between = Self { pem: pem("CERTIFICATE", certificate.der()), issuer: Issuer::new(params, key) };
+        let pair = between.client(name, Validity::LONG);
+        Pair { chain: pair.chain + &between.pem, ..pair }
     }
 
     pub fn server(&self, hosts: &[&str]) -> Pair {
@@ -121,7 +137,7 @@ impl Pair {
 /// Runs `openssl` in `folder`, for the key formats that rcgen does not write.
 #[track_caller]
 pub fn openssl(folder: &std::path::Path, command: &str) {
-    let output = Command::new("openssl").args(command.split(' ')).current_dir(folder).output().unwrap();
+    let output = program::output(Command::new("openssl").args(command.split(' ')).current_dir(folder));
     assert!(output.status.success(), "openssl {command}: {}", String::from_utf8_lossy(&output.stderr));
 }
 

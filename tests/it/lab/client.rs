@@ -170,7 +170,9 @@ pub struct Connection {
 
 impl Connection {
     pub async fn open(server: &str) -> Self {
-        let stream = TcpStream::connect(server).await.unwrap_or_else(|error| panic!("{server}: {error}"));
+        let connected = timeout(PATIENCE, TcpStream::connect(server)).await;
+        let connected = connected.unwrap_or_else(|_| panic!("{server} takes no connection"));
+        let stream = connected.unwrap_or_else(|error| panic!("{server}: {error}"));
         stream.set_nodelay(true).unwrap();
         Self::over(stream, server)
     }

@@ -65,6 +65,6 @@ impl Idp {
     }
 
     fn control(&self) -> String {
-        format!("localhost:{}", self.part.port("control").unwrap())
+        format!("127.0.0.1:{}", self.part.port("control").unwrap())
     }
 }

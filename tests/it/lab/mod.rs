@@ -20,7 +20,10 @@ pub mod nginx;
 pub mod opinion;
 pub mod part;
 pub mod problems;
+pub mod program;
+pub mod servers;
 pub mod sidekey;
+pub mod tls_partners;
 
 use std::fs;
 use std::net::TcpListener;
@@ -123,7 +126,7 @@ impl Lab {
         let mut curl = Command::new("curl");
         curl.args(["--silent", "--show-error", "--max-time", "20", "--cacert", "tls/ca.pem"])
             .current_dir(self.folder());
-        let output = curl.args(arguments.split(' ')).output().unwrap();
+        let output = program::output(curl.args(arguments.split(' ')));
         assert!(output.status.success(), "curl {arguments}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }

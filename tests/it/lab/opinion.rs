@@ -2,13 +2,13 @@
 //! of queries.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
 use super::bed;
+use super::program::output_with;
 
 /// What is in a JWT, `header` and `claims`, if this key signed it: a JWK, a PEM as text, or `{"secret": …}`.
 pub fn jwt(token: &str, key: &Value, algorithm: &str) -> Result<Value, String> {
@@ -53,15 +53,8 @@ fn ask(script: &str, question: &Value) -> Result<Value, String> {
 }
 
 fn ask_program(program: PathBuf, script: &str, question: &Value) -> Result<Value, String> {
-    let mut program = Command::new(program)
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/client").join(script))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it is installed: ./test does it");
-    program.stdin.take().unwrap().write_all(question.to_string().as_bytes()).unwrap();
-    let output = program.wait_with_output().unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/client").join(script);
+    let output = output_with(Command::new(program).arg(script).stdin(Stdio::piped()), &question.to_string());
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
     }

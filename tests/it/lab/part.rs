@@ -6,6 +6,9 @@ use std::process::Stdio;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::timeout;
+
+use super::program::{PATIENCE, state_of};
 
 /// A running part; ends when it is dropped, or when the test dies.
 pub struct Part {
@@ -31,7 +34,9 @@ impl Part {
             .unwrap_or_else(|error| panic!("{script}: {error}; ./test installs what runs it"));
         let mut line = String::new();
         let mut output = BufReader::new(process.stdout.take().unwrap());
-        output.read_line(&mut line).await.unwrap();
+        let said = timeout(PATIENCE, output.read_line(&mut line)).await;
+        let state = || process.id().map(state_of).unwrap_or_default();
+        said.unwrap_or_else(|_| panic!("{script} does not say that it is ready: {}", state())).unwrap();
         let told =
             serde_json::from_str(&line).unwrap_or_else(|_| panic!("{script} starts: ./test installs its packages"));
         Self { _process: process, _output: output, told }

@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use super::client::{Answer, Connection, Request, exchange};
+use super::program::output_with;
 use super::{Lab, free_port, until};
 
 /// A running Sidekey; ends when it is dropped, and shows its log where a test fails.
@@ -103,12 +104,9 @@ impl Lab {
     /// As [`Lab::run`], with a standard input.
     pub fn run_with(&self, command: &str, input: &str) -> Finished {
         fs::write(self.path("stdin"), input).unwrap();
-        let output = self
-            .program()
-            .args(command.split(' '))
-            .stdin(fs::File::open(self.path("stdin")).unwrap())
-            .output()
-            .unwrap();
+        let mut program = self.program();
+        let output =
+            output_with(program.args(command.split(' ')).stdin(fs::File::open(self.path("stdin")).unwrap()), "");
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Finished { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }

@@ -1,6 +1,7 @@
-//! The protocols over atomics of `credential::oauth2`, in every order in which their steps can fall.
+//! The protocols over atomics, those of `credential::oauth2` and of a worker's numbers, in every order in which their steps
+//! can fall.
 //!
-//! Its files are compiled here with another `sync` under them: loom's atomics, and a `Notify` and an `ArcSwap` that keep
+//! Their files are compiled here with another `sync` under them: loom's atomics, and a `Notify` and an `ArcSwap` that keep
 //! the same promises as those of the program.
 #![cfg(test)]
 #![allow(dead_code, reason = "what is not modelled is compiled all the same")]
@@ -10,6 +11,10 @@ mod latest;
 #[path = "../../../src/credential/oauth2/signals.rs"]
 mod signals;
 mod sync;
+#[path = "../../../src/telemetry/tally.rs"]
+mod tally;
+
+use std::collections::BTreeMap;
 
 use loom::future::block_on;
 use loom::sync::Arc;
@@ -17,6 +22,7 @@ use loom::thread;
 
 use latest::Latest;
 use signals::RefreshSignals;
+use tally::Statuses;
 
 /// Tries every order in which at most three times a thread is interrupted that could go on: what goes wrong in practice goes
 /// wrong with two.
@@ -142,4 +148,38 @@ fn all_who_wait_are_woken_by_one_announcement() {
         ended.announce(std::sync::Arc::new(2));
         waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
     });
+}
+
+/// A scrape reads while a worker counts, with more statuses than one block has places for: it sees no status without a
+/// count, no more than was counted, and never less than the scrape before it.
+#[test]
+fn a_scrape_sees_each_status_with_its_count() {
+    const ANSWERS: [u16; 11] = [200, 201, 200, 202, 203, 204, 205, 206, 207, 208, 208];
+    model(|| {
+        let statuses = Arc::new(Statuses::default());
+        let scrapes = {
+            let statuses = Arc::clone(&statuses);
+            thread::spawn(move || (scrape(&statuses), scrape(&statuses)))
+        };
+        ANSWERS.iter().for_each(|status| statuses.add(http::StatusCode::from_u16(*status).unwrap()));
+        let (first, second) = scrapes.join().unwrap();
+        let last = scrape(&statuses);
+
+        for (status, count) in &last {
+            let counted = ANSWERS.iter().filter(|answer| *answer == status).count() as u64;
+            assert_eq!(*count, counted, "{status}");
+        }
+        assert_eq!(last.len(), 9);
+        for (earlier, later) in [(&first, &second), (&second, &last)] {
+            for (status, count) in earlier {
+                assert!((1..=later[status]).contains(count), "{status}: {count}, then {later:?}");
+            }
+        }
+    });
+}
+
+fn scrape(statuses: &Statuses) -> BTreeMap<u16, u64> {
+    let mut seen = BTreeMap::new();
+    statuses.for_each(&mut |status, count| assert_eq!(seen.insert(status, count), None));
+    seen
 }

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-pub(super) use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+pub(super) use loom::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 
 use loom::sync::Mutex;
 
@@ -30,6 +30,33 @@ impl<T> ArcSwap<T> {
 
     pub(super) fn store(&self, value: Arc<T>) {
         *self.0.lock().unwrap() = value;
+    }
+}
+
+/// A value that one thread puts there, once. Whoever sees it sees what that thread did before.
+#[derive(Debug)]
+pub(super) struct OnceLock<T> {
+    value: std::sync::OnceLock<T>,
+    is_there: AtomicBool,
+}
+
+impl<T> Default for OnceLock<T> {
+    fn default() -> Self {
+        Self { value: std::sync::OnceLock::new(), is_there: AtomicBool::new(false) }
+    }
+}
+
+impl<T> OnceLock<T> {
+    pub(super) fn get(&self) -> Option<&T> {
+        self.is_there.load(Ordering::Acquire).then(|| self.value.get().unwrap())
+    }
+
+    pub(super) fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
+        if !self.is_there.load(Ordering::Acquire) {
+            assert!(self.value.set(make()).is_ok(), "one thread fills it");
+            self.is_there.store(true, Ordering::Release);
+        }
+        self.value.get().unwrap()
     }
 }
 

@@ -131,6 +131,12 @@ fn scopes_that_were_asked_for_and_not_granted_are_told() {
     check_scopes(Some("read write"), json!("write  other read"), &[]);
     check_scopes(Some("read"), json!(null), &[]);
     check_scopes(Some("read"), json!(["read"]), &[]);
+    check_scopes(Some("read write"), json!(["write", 7]), &["read"]);
+    check_scopes(Some("read"), json!([]), &["read"]);
+    check_scopes(Some("read write"), json!("write,read"), &[]);
+    check_scopes(Some("read write"), json!("write, other"), &["read"]);
+    check_scopes(Some("a,b"), json!("a,b"), &[]);
+    check_scopes(Some("read"), json!({ "read": true }), &[]);
     check_scopes(None, json!("read"), &[]);
     // It stands for all that an administrator has granted.
     check_scopes(Some("https://vault.example/.default"), json!("https://vault.example/read"), &[]);
@@ -221,7 +227,16 @@ fn what_stands_around_a_token_is_no_part_of_it() {
 
 #[test]
 fn a_scope_is_kept_for_people() {
-    for (scope, kept) in [(json!("read write"), Some("read write")), (json!(null), None), (json!(["read"]), None)] {
+    for (scope, kept) in [
+        (json!("read write"), Some("read write")),
+        (json!(["read", "write"]), Some("read write")),
+        (json!([7, "read"]), Some("read")),
+        (json!([]), Some("")),
+        (json!(""), Some("")),
+        (json!(null), None),
+        (json!(7), None),
+        (json!({ "read": true }), None),
+    ] {
         let answer = json!({ "access_token": "t", "scope": scope }).to_string();
 
         let granted = read(200, &HeaderMap::new(), Some(answer.as_bytes())).expect("a token");

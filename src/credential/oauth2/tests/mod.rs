@@ -1,5 +1,6 @@
 //! What the OAuth 2.0 methods promise, without a network.
 
+mod advice;
 mod answers;
 mod assertions;
 mod demands;
