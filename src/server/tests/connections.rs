@@ -134,7 +134,6 @@ async fn a_request_too_broken_to_parse_is_answered_by_us() {
     let long = format!("GET / HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n\r\n", "y".repeat(70_000));
     let table = [
         ("no request at all\r\n\r\n", StatusCode::BAD_REQUEST, "bad_request"),
-        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", StatusCode::BAD_REQUEST, "HTTP/2 is not spoken"),
         (&long, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large"),
         (
             "POST / HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: gzip\r\n\r\n",

@@ -72,10 +72,11 @@ impl Echo {
         let port = Rc::clone(self);
         spawn_local(async move {
             while let Some(frame) = body.frame().await {
-                let text = match frame {
-                    Ok(frame) => frame.data_ref().map_or_else(String::new, |data| String::from_utf8_lossy(data).into()),
-                    Err(error) => format!("broke off: {error}"),
+                let frame = match frame {
+                    Ok(frame) => frame,
+                    Err(error) => return port.late.borrow_mut().push_str(&format!("broke off: {error}")),
                 };
+                let text = frame.data_ref().map_or_else(String::new, |data| String::from_utf8_lossy(data).into());
                 port.late.borrow_mut().push_str(&text);
             }
         });
@@ -139,6 +140,15 @@ impl Lab {
     /// Waits until so many connections were parked after an answer.
     pub(super) async fn until_parked(&self, times: u32) {
         until(|| self.shared.parkings.get() == times).await;
+    }
+
+    /// Waits until there is a connection that has nothing to do.
+    pub(super) async fn until_silent(&self) {
+        until(|| {
+            self.shared.sweep.tick();
+            self.shared.sweep.longest_silence().is_some()
+        })
+        .await;
     }
 
     pub(super) async fn until_asked(&self, times: usize) {
