@@ -42,20 +42,20 @@ impl StreamBody {
         self.0.borrow().begun
     }
 
-    /// The rest is not wanted: who reads it hears so, and the app is told once the answer is sent (RST_STREAM with
-    /// `NO_ERROR`, RFC 9113 §8.1).
-    pub(crate) fn refuse(&self) {
+    /// What is still to come, which is not wanted: who reads it hears so. Once it is dropped the app is told, too
+    /// (RST_STREAM with `NO_ERROR` behind a whole answer, RFC 9113 §8.1). `None`: nothing is.
+    pub(crate) fn take_rest(&self) -> Option<RecvStream> {
         let mut reading = self.0.borrow_mut();
         if reading.stream.as_ref().is_some_and(RecvStream::is_end_stream) {
-            return;
+            return None;
         }
         // Whoever wakes up may look at this at once.
-        let (gone, reader) = (reading.stream.take(), reading.reader.take());
+        let (rest, reader) = (reading.stream.take(), reading.reader.take());
         drop(reading);
-        drop(gone);
         if let Some(reader) = reader {
             reader.wake();
         }
+        rest
     }
 
     pub(super) fn poll_frame(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, IncomingBodyError>>> {

@@ -32,6 +32,7 @@ mod grants;
 mod hangs;
 mod host_header;
 mod house;
+mod http2_apps;
 mod identities;
 mod identity_provider;
 mod isolation;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  HEADERS ──► answer made ──► head ──► pieces, each when there is room ──► END_STREAM ──► the rest of the request, if any,
-//!                 │  │                      │        │                                     is refused (NO_ERROR)
+//!                 │  │                      │        │                                     is dropped, then refused (NO_ERROR)
 //!       app resets┘  └ 100, once its        │        └ no room for `timeouts.idle`: reset (CANCEL)
 //!     the stream: all   body is asked for   └ the answer breaks off: reset (INTERNAL_ERROR)
 //!       is let go of
@@ -15,10 +15,11 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::server::SendResponse;
-use h2::{Reason, SendStream};
+use h2::{Reason, RecvStream, SendStream};
 use http::header::{CONNECTION, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, Method, Response, StatusCode, Version, response};
 use hyper::body::Body as _;
@@ -52,10 +53,11 @@ impl StreamExchange {
             let mut writer = AnswerWriter { body, stream, piece: Bytes::new(), deadline: &self.deadline };
             poll_fn(|cx| writer.poll(cx)).await;
         }
-        // After the answer, as RFC 9113 §8.1 wants it: a reset overtakes nothing that h2 has taken. What a service reads
-        // that has answered early goes on.
-        if let Some(upload) = self.upload.filter(|_| is_refused) {
-            upload.refuse();
+        // What a service reads that has answered early goes on.
+        let rest = self.upload.filter(|upload| is_refused || Rc::strong_count(upload) == 1);
+        if let Some(mut rest) = rest.and_then(|upload| upload.take_rest()) {
+            self.deadline.arm(Some(TAKEN_WITHIN));
+            poll_fn(|cx| poll_rest(&mut rest, &self.deadline, cx)).await;
         }
     }
 
@@ -184,6 +186,18 @@ impl AnswerWriter<'_> {
     }
 }
 
+/// Drops what comes until the end. An app that writes its end by itself, or its whole body before it looks for an answer,
+/// would take a reset for the loss of its request: it has some time before that, and no more room than it had. The reset
+/// follows the answer, as RFC 9113 §8.1 wants it.
+fn poll_rest(rest: &mut RecvStream, deadline: &ExchangeDeadline, cx: &mut Context<'_>) -> Poll<()> {
+    while let Poll::Ready(piece) = rest.poll_data(cx) {
+        if !matches!(piece, Some(Ok(_))) {
+            return Poll::Ready(());
+        }
+    }
+    deadline.poll_expired(cx).map(drop)
+}
+
 /// Whether nothing more is written.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Over {
@@ -199,6 +213,9 @@ fn remove_connections_own(head: &mut response::Parts) {
         head.headers.remove(name);
     }
 }
+
+/// How long an app has for the rest of what nobody reads.
+const TAKEN_WITHIN: Duration = Duration::from_millis(500);
 
 /// Whether an answer ends with its head, whatever length it speaks of (RFC 9110 §6.4.1).
 fn has_no_content(method: &Method, status: StatusCode) -> bool {

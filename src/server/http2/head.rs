@@ -5,7 +5,7 @@
 //! malformed by RFC 9113 §8.2 and §8.3 (upper case, fields of a connection, pseudo-fields that are missing, repeated or out
 //! of place) h2 has refused before: RST_STREAM with `PROTOCOL_ERROR`.
 
-use http::header::{CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderValue};
+use http::header::{CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{PathAndQuery, Scheme};
 use http::{Method, Uri, request};
 
@@ -34,6 +34,8 @@ pub(super) enum HeadError {
         "its `:authority` is `{authority}` and its `Host` is `{host}`: they have to be the same, or one is left out"
     )]
     HostOther { authority: String, host: String },
+    #[error("the value of `{0}` begins or ends with white space (RFC 9113 §8.2.1)")]
+    Padded(HeaderName),
     #[error("there are several `Content-Length` fields")]
     LengthRepeated,
 }
@@ -42,9 +44,12 @@ impl HeadError {
     pub(super) fn code(&self) -> Code {
         match self {
             Self::TooLong | Self::TooMany | Self::TargetTooLong => Code::HeadersTooLarge,
-            Self::Path | Self::Scheme | Self::HostRepeated | Self::HostOther { .. } | Self::LengthRepeated => {
-                Code::BadRequest
-            }
+            Self::Path
+            | Self::Scheme
+            | Self::HostRepeated
+            | Self::HostOther { .. }
+            | Self::Padded(_)
+            | Self::LengthRepeated => Code::BadRequest,
         }
     }
 }
@@ -55,6 +60,10 @@ impl HeadError {
 /// When it is too large, or can be read in more than one way.
 pub(super) fn normal(mut head: request::Parts, limits: &Limits) -> Result<request::Parts, HeadError> {
     measure(&head, limits)?;
+    // In HTTP/1.1 white space belongs to no value: what reads the one would see another value than what reads the other.
+    if let Some((name, _)) = head.headers.iter().find(|(_, value)| is_padded(value.as_bytes())) {
+        return Err(HeadError::Padded(name.clone()));
+    }
     if head.method == Method::CONNECT {
         // It has no path: its authority is the target, as in HTTP/1.1.
         return Ok(head);
@@ -101,6 +110,11 @@ fn measure(head: &request::Parts, limits: &Limits) -> Result<(), HeadError> {
         return Err(HeadError::TooLong);
     }
     Ok(())
+}
+
+fn is_padded(value: &[u8]) -> bool {
+    let is_white = |end: Option<&u8>| matches!(end, Some(b' ' | b'\t'));
+    is_white(value.first()) || is_white(value.last())
 }
 
 /// RFC 9113 §8.3.1.
@@ -221,6 +235,11 @@ mod tests {
         check_refused(twice, Code::BadRequest, "there are several `Host` fields");
         let twice = head("http://localhost/x", &[("content-length", "1"), ("content-length", "2")]);
         check_refused(twice, Code::BadRequest, "there are several `Content-Length` fields");
+        for value in [" 1", "1\t"] {
+            let padded = head("/x", &[("x-padded", value)]);
+            let why = "the value of `x-padded` begins or ends with white space (RFC 9113 §8.2.1)";
+            check_refused(padded, Code::BadRequest, why);
+        }
         let scheme = head("ftp://localhost/x", &[]);
         check_refused(scheme, Code::BadRequest, "its `:scheme` is neither `http` nor `https`");
         let mut star = head("/", &[]);

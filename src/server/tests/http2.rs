@@ -66,6 +66,11 @@ async fn read(mut body: RecvStream) -> Result<(String, Option<HeaderMap>), h2::E
     Ok((String::from_utf8(text).unwrap(), trailers))
 }
 
+/// Whether no reset of it has come.
+async fn is_open(stream: &mut SendStream<Bytes>) -> bool {
+    poll_fn(|cx| std::task::Poll::Ready(stream.poll_reset(cx).is_pending())).await
+}
+
 /// Hands on as much as there is room for without anybody reading; how much that was.
 async fn fill(stream: &mut SendStream<Bytes>, most: usize) -> usize {
     let mut sent = 0;
@@ -274,9 +279,28 @@ async fn an_upload_that_is_answered_before_its_end_is_given_up_without_an_error(
     let (answer, mut upload) = app.begin(post("/unread"), false).await;
 
     assert_eq!(read(answer.await.unwrap().into_body()).await.unwrap().0, "unread");
+    settle().await;
+    assert!(is_open(&mut upload).await, "there is some time to end it");
+    lab.pass(Duration::from_secs(1)).await;
     let reset = poll_fn(|cx| upload.poll_reset(cx)).await.unwrap();
 
     assert_eq!(reset, Reason::NO_ERROR);
+    assert_eq!(app.get("/next").await.unwrap(), "GET /next ");
+}
+
+/// As apps do that send their body, then its end, and look for an answer after that.
+#[tokio::test(flavor = "local")]
+async fn an_upload_that_ends_after_its_answer_has_ended_well() {
+    let lab = Lab::default();
+    let mut app = App::connect(&lab).await;
+    let (answer, mut upload) = app.begin(post("/unread"), false).await;
+    assert_eq!(read(answer.await.unwrap().into_body()).await.unwrap().0, "unread");
+
+    upload.send_data(Bytes::from_static(b"all of it"), false).unwrap();
+    settle().await;
+    upload.send_data(Bytes::new(), true).unwrap();
+
+    lab.until_silent().await;
     assert_eq!(app.get("/next").await.unwrap(), "GET /next ");
 }
 
@@ -302,6 +326,8 @@ async fn the_rest_of_an_upload_that_was_refused_is_read_by_nobody() {
     assert_eq!(answer.status(), 413);
     assert_eq!(read(answer.into_body()).await.unwrap().0, "refused");
 
+    settle().await;
+    lab.pass(Duration::from_secs(1)).await;
     let reset = poll_fn(|cx| upload.poll_reset(cx)).await.unwrap();
 
     assert_eq!(reset, Reason::NO_ERROR);
