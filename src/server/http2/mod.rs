@@ -74,8 +74,8 @@ pub(super) async fn serve<P: Port>(
     deadline.fall_silent();
     let mut handshake = pin!(settings(&limits).handshake(socket.lend(greeting.read)));
     let greeted = poll_fn(|cx| match handshake.as_mut().poll(cx) {
-        Poll::Ready(outcome) => Poll::Ready(outcome.map_err(ConnectionEnd::Failed)),
-        Poll::Pending => deadline.poll_expired(cx).map(|_| Err(ConnectionEnd::TooSlow)),
+        Poll::Ready(outcome) => Poll::Ready(outcome.map_err(Http2End::Failed)),
+        Poll::Pending => deadline.poll_expired(cx).map(|_| Err(Http2End::TooSlow)),
     })
     .await;
     let end = match greeted {
@@ -123,11 +123,11 @@ struct Driver<'a, P> {
 }
 
 impl<P: Port> Driver<'_, P> {
-    async fn drive(mut self, mut connection: Connection<Http2Io, Bytes>) -> ConnectionEnd {
+    async fn drive(mut self, mut connection: Connection<Http2Io, Bytes>) -> Http2End {
         poll_fn(|cx| self.poll(&mut connection, cx)).await
     }
 
-    fn poll(&mut self, connection: &mut Connection<Http2Io, Bytes>, cx: &mut Context<'_>) -> Poll<ConnectionEnd> {
+    fn poll(&mut self, connection: &mut Connection<Http2Io, Bytes>, cx: &mut Context<'_>) -> Poll<Http2End> {
         loop {
             // First, so that what the app sent before it heard of the drain is taken.
             match connection.poll_accept(cx) {
@@ -135,15 +135,15 @@ impl<P: Port> Driver<'_, P> {
                     self.begin(request, respond);
                     continue;
                 }
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(ConnectionEnd::Failed(error)),
-                Poll::Ready(None) => return Poll::Ready(ConnectionEnd::Closed),
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Http2End::Failed(error)),
+                Poll::Ready(None) => return Poll::Ready(Http2End::Closed),
                 Poll::Pending => {}
             }
             self.look();
             self.streams.wake_when_idle(cx);
             let is_due = self.deadline.poll_expired(cx).is_ready() && self.waits != Waits::Exchanges;
             if is_due && self.waits == Waits::Parting {
-                return Poll::Ready(ConnectionEnd::Closed);
+                return Poll::Ready(Http2End::Closed);
             }
             let is_drained = self.shared.drain.get() == DrainPhase::Begun;
             if self.parting || !(is_due || is_drained) {
@@ -272,7 +272,7 @@ enum Waits {
 }
 
 /// How a connection ended.
-enum ConnectionEnd {
+enum Http2End {
     /// In peace, or because the app closed it.
     Closed,
     /// The preface did not come in time.
@@ -280,7 +280,7 @@ enum ConnectionEnd {
     Failed(h2::Error),
 }
 
-impl ConnectionEnd {
+impl Http2End {
     /// What is to be told of it; `None`: nothing that would be the app's fault.
     fn complaint(&self) -> Option<ConnectionRefusal> {
         match self {

@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use crate::lab::fault::{Fault, Reply};
+use crate::lab::http2_app::{Http2App, request};
 use crate::lab::part::Part;
 use crate::lab::sidekey::Sidekey;
 use crate::lab::{Lab, bed, free_port, program};
@@ -57,6 +59,25 @@ async fn a_call_that_waits_no_longer_ends_at_the_service_too() {
     let calls = start().await;
     check(&calls, "deadline");
     check(&calls, "cancel");
+}
+
+/// As a client that makes HTTP/2 itself may, and forget to end the call.
+#[tokio::test]
+async fn what_its_app_waits_for_no_longer_is_given_up() {
+    let lab = Lab::start().await;
+    let service = Fault::plain(|_| Reply::hang()).await;
+    let sidekey = lab.sidekey(&format!("services: {{ s: {{ url: '{}' }} }}", service.url())).await;
+    let mut app = Http2App::open(&sidekey.address).await;
+    let mut call = request("POST", "/s/test.Calls/Hang");
+    call.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
+    call.headers_mut().insert("grpc-timeout", "300m".parse().unwrap());
+
+    let answer = app.send(call, b"\0\0\0\0\0").await.unwrap();
+
+    assert_eq!((answer.status, answer.field("grpc-status").as_deref()), (200, Some("14")), "{answer:?}");
+    let message = answer.field("grpc-message").unwrap();
+    assert!(message.starts_with("http_response_timeout: "), "{message}");
+    assert_eq!(service.only().field("grpc-timeout").as_deref(), Some("300m"), "the service hears of it, too");
 }
 
 #[tokio::test]

@@ -121,6 +121,14 @@ async fn what_http_2_forbids_is_refused() {
         ("another scheme", with(":scheme", Some("ftp")), Fate::Answered),
         ("another host", head(&[("host", "one.localhost")]), Fate::Answered),
         ("two hosts", head(&[("host", "localhost"), ("host", "localhost")]), Fate::Answered),
+        // A tunnel is asked for without scheme and path (§8.5); WebSocket is not spoken so (RFC 8441).
+        ("CONNECT", fields(&[(":method", "CONNECT"), (":authority", "localhost:443")]), Fate::Answered),
+        ("CONNECT with a path", with(":method", Some("CONNECT")), RESET),
+        (
+            "extended CONNECT",
+            fields(&[&[(":method", "CONNECT"), (":protocol", "websocket")], &GET[1..]].concat()),
+            RESET,
+        ),
         // Lengths (§8.1.1).
         ("a body that is not there", head(&[("content-length", "5")]), RESET),
         ("a length that is none", head(&[("content-length", "-0")]), RESET),

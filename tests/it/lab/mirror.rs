@@ -154,7 +154,10 @@ async fn http2(stream: TcpStream, log: Arc<MirrorLog>) -> Option<()> {
             log.ended(whole.is_some());
             match whole {
                 Some(trailers) => stream.send_trailers(trailers.unwrap_or_default()).ok(),
-                None => Some(stream.send_reset(h2::Reason::CANCEL)),
+                None => {
+                    stream.send_reset(h2::Reason::CANCEL);
+                    None
+                }
             }
         });
     }
