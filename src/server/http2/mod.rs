@@ -81,7 +81,8 @@ pub(super) async fn serve<P: Port>(
     let end = match greeted {
         Ok(connection) => {
             let streams = Rc::default();
-            let driver = Driver { port, arrival, deadline, shared, streams, waits: Waits::FirstHead, parting: false };
+            let driver =
+                Driver { port, arrival, deadline, shared, streams, waits: Http2Wait::FirstHead, parting: false };
             driver.drive(connection).await
         }
         Err(end) => end,
@@ -117,7 +118,7 @@ struct Driver<'a, P> {
     shared: &'a ThreadShared,
     streams: Rc<OpenStreams>,
     /// What was waited for when the deadline was last armed.
-    waits: Waits,
+    waits: Http2Wait,
     /// The goodbye was said.
     parting: bool,
 }
@@ -141,8 +142,8 @@ impl<P: Port> Driver<'_, P> {
             }
             self.look();
             self.streams.wake_when_idle(cx);
-            let is_due = self.deadline.poll_expired(cx).is_ready() && self.waits != Waits::Exchanges;
-            if is_due && self.waits == Waits::Parting {
+            let is_due = self.deadline.poll_expired(cx).is_ready() && self.waits != Http2Wait::Exchanges;
+            if is_due && self.waits == Http2Wait::Parting {
                 return Poll::Ready(Http2End::Closed);
             }
             let is_drained = self.shared.drain.get() == DrainPhase::Begun;
@@ -158,27 +159,27 @@ impl<P: Port> Driver<'_, P> {
     /// Notes what is waited for now, and arms the deadline for it.
     fn look(&mut self) {
         let waits = match self.waits {
-            _ if self.streams.open.get() > 0 => Waits::Exchanges,
-            _ if self.parting => Waits::Parting,
-            Waits::FirstHead => Waits::FirstHead,
-            _ => Waits::Idle,
+            _ if self.streams.open.get() > 0 => Http2Wait::Exchanges,
+            _ if self.parting => Http2Wait::Parting,
+            Http2Wait::FirstHead => Http2Wait::FirstHead,
+            _ => Http2Wait::Idle,
         };
         if std::mem::replace(&mut self.waits, waits) == waits {
             return;
         }
         match waits {
             // What began before there was a head goes on to run.
-            Waits::FirstHead => {}
+            Http2Wait::FirstHead => {}
             // An exchange has time-outs of its own.
-            Waits::Exchanges => {
+            Http2Wait::Exchanges => {
                 self.deadline.speak();
                 self.deadline.disarm();
             }
-            Waits::Idle => {
+            Http2Wait::Idle => {
                 self.deadline.fall_silent();
                 self.deadline.arm(self.port.limits().idle_timeout);
             }
-            Waits::Parting => {
+            Http2Wait::Parting => {
                 self.deadline.fall_silent();
                 self.deadline.arm(Some(PARTING));
             }
@@ -263,7 +264,7 @@ impl Drop for OpenStream {
 
 /// What a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Waits {
+enum Http2Wait {
     FirstHead,
     Exchanges,
     Idle,
