@@ -85,7 +85,7 @@ async fn a_reload_takes_effect_on_new_streams_of_an_old_connection() {
 
         let generation = bench.sidekey.generation().await;
         let more = format!(", headers: {{ set: {{ x-reloaded: '{name}' }} }}");
-        bench.sidekey.rewrite(&bench._lab, &config(&bench.one, &bench.two, &more));
+        bench.sidekey.rewrite(&bench.lab, &config(&bench.one, &bench.two, &more));
         bench.sidekey.until_reloaded_since(generation).await;
 
         app.send(request("POST", &format!("/{name}/new")), b"new").await.unwrap();

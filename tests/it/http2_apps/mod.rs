@@ -14,7 +14,7 @@ use crate::lab::sidekey::Sidekey;
 
 /// A service of each dialect that sends back what it gets, as `one` and `two`, with Sidekey before them.
 struct Bench {
-    _lab: Lab,
+    lab: Lab,
     one: Mirror,
     two: Mirror,
     sidekey: Sidekey,
@@ -29,7 +29,7 @@ impl Bench {
     async fn start_with(more: &str) -> Self {
         let (lab, one, two) = (Lab::start().await, Mirror::http1().await, Mirror::http2().await);
         let sidekey = lab.sidekey(&config(&one, &two, more)).await;
-        Self { _lab: lab, one, two, sidekey }
+        Self { lab, one, two, sidekey }
     }
 
     /// Each service with its name.
