@@ -9,8 +9,9 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, Method, Response, StatusCode, request};
 use hyper::body::Body as _;
 
+use super::grpc_timeout::grpc_timeout;
 use super::timing::{ExchangePhase, ServerTiming};
-use super::upload::UploadWatch;
+use super::upload::{UploadWatch, response_limit};
 use super::view::{ServiceHalf, View};
 use super::{Arrival, Error, ResponseBody};
 use crate::clock::Moment;
@@ -44,6 +45,8 @@ pub(super) struct ExchangeRecord {
     /// The request's, as the app sent it; its fields go on to the service.
     pub(super) head: request::Parts,
     wants_grpc: bool,
+    /// Until when the app waits, where it says so (`grpc-timeout`).
+    waited_for_until: Option<Instant>,
     status: Option<StatusCode>,
     failure: Option<(Code, String)>,
 }
@@ -58,6 +61,8 @@ impl ExchangeRecord {
         deadline: Rc<ExchangeDeadline>,
         view: Rc<View>,
     ) -> Box<Self> {
+        let (began, wants_grpc) = (Instant::now(), wants_grpc(&head.headers));
+        let awaited = if wants_grpc { grpc_timeout(&head.headers) } else { None };
         Box::new(Self {
             view,
             arrival,
@@ -66,10 +71,11 @@ impl ExchangeRecord {
             uploads: !body.is_end_stream(),
             upload: None,
             permit: None,
-            began: Instant::now(),
+            began,
             waited: Duration::ZERO,
             timing: None,
-            wants_grpc: wants_grpc(&head.headers),
+            wants_grpc,
+            waited_for_until: awaited.and_then(|awaited| began.checked_add(awaited)),
             head,
             status: None,
             failure: None,
@@ -101,7 +107,8 @@ impl ExchangeRecord {
 
     /// Follows the app's body, if there is one.
     pub(super) fn upload(&mut self, half: &ServiceHalf) -> Option<Rc<UploadWatch>> {
-        self.upload = self.uploads.then(|| UploadWatch::new(&self.deadline, half.service.timeouts));
+        let (timeouts, until) = (half.service.timeouts, self.waited_for_until);
+        self.upload = self.uploads.then(|| UploadWatch::new(&self.deadline, timeouts, until));
         self.upload.clone()
     }
 
@@ -132,6 +139,11 @@ impl ExchangeRecord {
         if let Some(timing) = &mut self.timing {
             timing.connected_after(waited);
         }
+    }
+
+    /// How long an answer is waited for from now on.
+    pub(super) fn response_limit(&self, half: &ServiceHalf) -> Option<Duration> {
+        response_limit(half.service.timeouts, self.waited_for_until)
     }
 
     /// How much of this is left since the request came; `None`: nothing.

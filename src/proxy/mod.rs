@@ -10,6 +10,7 @@ mod error;
 mod exchange;
 pub(crate) mod explain;
 pub(crate) mod fields;
+mod grpc_timeout;
 mod principal;
 pub(crate) mod problem;
 mod refusal;

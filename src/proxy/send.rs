@@ -108,7 +108,8 @@ impl OutboundRequest {
             let stamp = self.authorize(half, exchange).await?;
             let upload = self.upload.as_deref();
             let timing = Cell::new(Timing::default());
-            let attempted = attempt(&mut self.outgoing, choice, upload, half, self.who.pool(), &deadline, &timing);
+            let limit = exchange.response_limit(half);
+            let attempted = attempt(&mut self.outgoing, choice, upload, limit, self.who.pool(), &deadline, &timing);
             let sent = exchange.wait_for(ExchangePhase::Service, pin!(attempted)).await;
             exchange.waited_for_connection(timing.get().waited);
             // What is not the app's answer is let go of here, before anything is waited for: its connection, or its stream,
@@ -229,12 +230,11 @@ async fn attempt(
     outgoing: &mut Outgoing,
     choice: Choice,
     upload: Option<&UploadWatch>,
-    half: &ServiceHalf,
+    response_limit: Option<Duration>,
     pool: &Rc<Pool>,
     deadline: &Deadline,
     timing: &Cell<Timing>,
 ) -> Result<Response<PooledBody>, SendError> {
-    let response_limit = half.service.timeouts.response;
     // The connection's own time-outs run until there is one.
     deadline.disarm();
     let gate = gated(outgoing);

@@ -9,6 +9,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use super::Error;
 use crate::config::Timeouts;
@@ -20,6 +21,8 @@ use crate::transport::{Observer, Passage};
 pub(super) struct UploadWatch {
     deadline: Rc<ExchangeDeadline>,
     timeouts: Timeouts,
+    /// Until when the app waits for an answer, where it says so.
+    waited_for_until: Option<Instant>,
     last: Cell<Passage>,
     phase: Cell<UploadPhase>,
 }
@@ -37,10 +40,11 @@ enum UploadPhase {
 }
 
 impl UploadWatch {
-    pub(super) fn new(deadline: &Rc<ExchangeDeadline>, timeouts: Timeouts) -> Rc<Self> {
+    pub(super) fn new(deadline: &Rc<ExchangeDeadline>, timeouts: Timeouts, until: Option<Instant>) -> Rc<Self> {
         Rc::new(Self {
             deadline: Rc::clone(deadline),
             timeouts,
+            waited_for_until: until,
             last: Cell::new(Passage::Moved),
             phase: Cell::new(UploadPhase::Connecting),
         })
@@ -113,8 +117,18 @@ impl UploadWatch {
     fn arm(&self) {
         match self.phase.get() {
             UploadPhase::Connecting | UploadPhase::Over => {}
-            UploadPhase::Sent if self.has_ended() => self.deadline.arm(self.timeouts.response),
+            UploadPhase::Sent if self.has_ended() => {
+                self.deadline.arm(response_limit(self.timeouts, self.waited_for_until));
+            }
             UploadPhase::Gathering | UploadPhase::Sent | UploadPhase::Answered => self.deadline.arm(self.timeouts.idle),
         }
+    }
+}
+
+/// How long an answer is waited for from now on: an app that says how long it waits knows better than the config.
+pub(super) fn response_limit(timeouts: Timeouts, until: Option<Instant>) -> Option<Duration> {
+    match until {
+        Some(until) => Some(until.saturating_duration_since(Instant::now())),
+        None => timeouts.response,
     }
 }

@@ -1,4 +1,4 @@
-//! One client connection: parked while idle, a connection of hyper's while it is not.
+//! One client connection: parked while idle, a connection of hyper's while it is not; one of HTTP/2 from its first bytes on.
 //!
 //! ```text
 //!            readable                     head complete
@@ -27,6 +27,7 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 
 use super::error_reply::{self, BrokenRequest};
+use super::http2::{self, Greeting};
 use super::persistence::RequestPersistence;
 use super::progress::{Between, Io, Progress, Tracked, Waits};
 use super::refusal::ConnectionRefusal;
@@ -161,6 +162,15 @@ async fn awake<P: Port>(
             ConnectionEnd::TooSlow => error_reply::too_slow(&**port, socket, arrival.peer, deadline).await,
             ConnectionEnd::Failed(error) => {
                 let read = join(parts.read_buf, unread);
+                // Nothing is looked for in the first bytes of HTTP/1: what begins as HTTP/2 does is no request to hyper.
+                if let (Since::Accepted(accepted), Some(between)) = (since, progress.between())
+                    && error.is_parse()
+                    && http2::is_preface(&read)
+                {
+                    let greeting = Greeting { stream: socket.serve_again(between), read, accepted };
+                    Box::pin(http2::serve(greeting, port, arrival, deadline, shared)).await;
+                    return None;
+                }
                 if progress.exchanges() == 0 && tunnel::tells_of_tls(arrival, &read) {
                     socket.close(&[], deadline).await;
                     return None;

@@ -26,7 +26,7 @@ fn find(error: &hyper::Error, read: &[u8], refused: Option<(u8, usize)>) -> (Cod
         return (Code::HeadersTooLarge, detail.to_owned());
     }
     if error.is_parse_version_h2() {
-        return (Code::BadRequest, "HTTP/2 is not spoken on this port: send HTTP/1.1".to_owned());
+        return (Code::BadRequest, "HTTP/2 begins here on a connection that began with HTTP/1".to_owned());
     }
     // Some faults hyper finds only when it has taken the head out of what it read. It tells them apart in its text alone.
     let text = error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));

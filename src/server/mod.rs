@@ -21,6 +21,7 @@ mod diagnosis;
 mod drain;
 pub(crate) mod error_reply;
 mod exchange;
+mod http2;
 pub(crate) mod lifecycle;
 pub(crate) mod listener;
 mod persistence;

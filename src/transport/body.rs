@@ -16,7 +16,7 @@ use hyper::body::{Body as _, Frame, SizeHint};
 use super::continue_gate::ContinueGate;
 use super::copied::Copied;
 use super::held::HeldBodies;
-use crate::incoming::IncomingBody;
+use crate::incoming::{IncomingBody, IncomingBodyError};
 
 /// The body of an [`Outgoing`](super::Outgoing).
 ///
@@ -78,7 +78,7 @@ pub(crate) enum Passage {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BodyError {
     #[error("the app's body broke off")]
-    Broken(#[source] hyper::Error),
+    Broken(#[source] IncomingBodyError),
     /// It goes out in another attempt now.
     #[error("the app's body was taken back")]
     TakenBack,

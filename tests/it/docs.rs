@@ -88,10 +88,21 @@ fn every_metric_is_explained() {
 
 #[test]
 fn every_test_that_shows_a_method_is_there() {
-    let page = Page::read(root().join("docs/authentication.md"));
+    assert_tests_are_there("docs/authentication.md", 25);
+}
+
+#[test]
+fn every_test_that_shows_a_crossing_is_there() {
+    assert_tests_are_there("docs/protocols.md", 25);
+}
+
+/// Asserts that the tests that a page names in its tables exist, and that there are more than `few`.
+#[track_caller]
+fn assert_tests_are_there(page: &str, few: usize) {
+    let page = Page::read(root().join(page));
     let rows = page.text.lines().filter(|line| line.starts_with("| ") && line.contains("::"));
     let named: BTreeSet<_> = rows.flat_map(|row| row.split('`')).filter_map(|word| word.split_once("::")).collect();
-    assert!(named.len() > 25, "found only {named:?}");
+    assert!(named.len() > few, "found only {named:?}");
 
     for (file, test) in named {
         let text = fs::read_to_string(root().join(format!("tests/it/{file}.rs"))).unwrap();

@@ -34,6 +34,7 @@ mod host_header;
 mod hostile_proxies;
 mod house;
 mod http1_required;
+mod http2_apps;
 mod identities;
 mod identity_provider;
 mod isolation;

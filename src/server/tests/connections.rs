@@ -3,8 +3,21 @@ use std::time::Duration;
 use http::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::super::connection::serve;
+use super::super::stream::ClientStream;
 use super::lab::{Client, Lab, assert_status, get, settle, until};
 use crate::config::Limits;
+use crate::proxy::Peer;
+
+#[tokio::test(flavor = "local")]
+async fn the_task_of_a_connection_is_small() {
+    let (lab, (ours, _)) = (Lab::default(), tokio::net::UnixStream::pair().unwrap());
+    let served = serve(ClientStream::Unix(ours), Peer::Unix { uid: 0 }, None, lab.port, lab.shared);
+
+    let bytes = size_of_val(&served);
+
+    assert!(bytes <= 448, "{bytes} bytes for each idle connection");
+}
 
 #[tokio::test(flavor = "local")]
 async fn a_connection_is_parked_after_its_first_answer_and_its_next_request_is_answered() {
@@ -134,7 +147,6 @@ async fn a_request_too_broken_to_parse_is_answered_by_us() {
     let long = format!("GET / HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n\r\n", "y".repeat(70_000));
     let table = [
         ("no request at all\r\n\r\n", StatusCode::BAD_REQUEST, "bad_request"),
-        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", StatusCode::BAD_REQUEST, "HTTP/2 is not spoken"),
         (&long, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large"),
         (
             "POST / HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: gzip\r\n\r\n",

@@ -26,6 +26,8 @@ pub(super) struct Echo {
     pub(super) asked: RefCell<Vec<String>>,
     /// What `/early` has read after its answer.
     pub(super) late: RefCell<String>,
+    /// What it was asked to refuse.
+    pub(super) refused: RefCell<Vec<String>>,
     /// Lets `/held` be answered.
     pub(super) gate: Notify,
     pub(super) limits: Cell<Limits>,
@@ -44,17 +46,14 @@ impl Echo {
             "/panic" => panic!("a fault of ours"),
             "/large" => return Response::new(ResponseBody::whole(vec![b'x'; 32 << 20])),
             "/early" => {
-                // Reads on for as long as the app sends, as a service may that has answered already.
-                let port = Rc::clone(&self);
-                spawn_local(async move {
-                    let mut body = body;
-                    while let Some(Ok(frame)) = body.frame().await {
-                        let text =
-                            frame.data_ref().map_or_else(String::new, |data| String::from_utf8_lossy(data).into());
-                        port.late.borrow_mut().push_str(&text);
-                    }
-                });
+                self.read_on(body);
                 return Response::new(ResponseBody::whole("early"));
+            }
+            "/refused" => {
+                self.read_on(body);
+                let mut refusal = Response::new(ResponseBody::whole("refused"));
+                *refusal.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
+                return refusal;
             }
             "/unread" => return Response::new(ResponseBody::whole("unread")),
             "/close" => {
@@ -66,6 +65,21 @@ impl Echo {
         let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
         let text = format!("{} {} {}", head.method, head.uri.path(), String::from_utf8_lossy(&body));
         Response::new(ResponseBody::whole(text))
+    }
+
+    /// Reads for as long as the app sends, as a service may that has answered already.
+    fn read_on(self: &Rc<Self>, mut body: IncomingBody) {
+        let port = Rc::clone(self);
+        spawn_local(async move {
+            while let Some(frame) = body.frame().await {
+                let frame = match frame {
+                    Ok(frame) => frame,
+                    Err(error) => return port.late.borrow_mut().push_str(&format!("broke off: {error}")),
+                };
+                let text = frame.data_ref().map_or_else(String::new, |data| String::from_utf8_lossy(data).into());
+                port.late.borrow_mut().push_str(&text);
+            }
+        });
     }
 }
 
@@ -89,6 +103,7 @@ impl Port for Echo {
     }
 
     fn refuse(&self, ConnectionRefusal { code, detail, .. }: &ConnectionRefusal, _: Peer) -> Response<ResponseBody> {
+        self.refused.borrow_mut().push(format!("{}: {detail}", code.word()));
         let mut answer = Response::new(ResponseBody::whole(format!("{}: {detail}", code.word())));
         *answer.status_mut() = code.status();
         answer
@@ -125,6 +140,15 @@ impl Lab {
     /// Waits until so many connections were parked after an answer.
     pub(super) async fn until_parked(&self, times: u32) {
         until(|| self.shared.trims.parkings() == times).await;
+    }
+
+    /// Waits until there is a connection that has nothing to do.
+    pub(super) async fn until_silent(&self) {
+        until(|| {
+            self.shared.sweep.tick();
+            self.shared.sweep.longest_silence().is_some()
+        })
+        .await;
     }
 
     pub(super) async fn until_asked(&self, times: usize) {

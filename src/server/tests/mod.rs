@@ -1,5 +1,6 @@
 mod connections;
 mod drain;
+mod http2;
 mod lab;
 mod parked;
 mod streams;

@@ -5,7 +5,7 @@
 //! request with several faults it says only which answers would do. `SIDEKEY_TEST_REQUESTS` is how many are made, and
 //! `SIDEKEY_TEST_SEED` where they begin.
 
-mod generator;
+pub mod generator;
 mod promises;
 
 use std::sync::{Arc, Mutex};
