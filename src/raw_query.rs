@@ -6,10 +6,18 @@
 
 use std::borrow::Cow;
 
-/// Whether some of these bytes may have to be spelt. Many bytes are looked at at once: most heads have none.
+/// Whether some of these bytes may have to be spelt. Most heads have none, so there is no way out in between, and the compiler
+/// looks at as many bytes at once as one instruction takes; the last look goes over some of them again.
 pub(crate) fn may_need_spelling(bytes: &[u8]) -> bool {
-    !bytes.is_ascii() || memchr::memchr3(b'"', b'<', b'>', bytes).is_some()
+    let Some(last) = bytes.last_chunk::<LANES>() else { return bytes.iter().any(|byte| is_spelt(*byte)) };
+    let mut found = [0; LANES];
+    for chunk in bytes.as_chunks().0.iter().chain([last]) {
+        found.iter_mut().zip(chunk).for_each(|(found, byte)| *found |= u8::from(is_spelt(*byte)));
+    }
+    found != [0; LANES]
 }
+
+const LANES: usize = 16;
 
 /// Appends part of a query as it is spelt here.
 pub(crate) fn spell(query: &[u8], out: &mut Vec<u8>) {
@@ -93,6 +101,19 @@ mod tests {
         }
         assert_eq!(first_spelt(&spelt(b"a=1&x=\"")), Some((b'"', 6)));
         assert_eq!(first_spelt("\u{10FEFF}"), None);
+    }
+
+    #[test]
+    fn a_byte_that_is_spelt_is_seen_wherever_it_stands() {
+        for length in 0..70 {
+            let plain = vec![b'a'; length];
+            assert!(!may_need_spelling(&plain), "{length}");
+            for (at, byte) in (0..length).zip([b'"', b'<', b'>', 0x80, 0xFF].into_iter().cycle()) {
+                let mut bytes = plain.clone();
+                bytes[at] = byte;
+                assert!(may_need_spelling(&bytes), "{byte:#x} at {at} of {length}");
+            }
+        }
     }
 
     #[test]

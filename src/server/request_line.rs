@@ -6,7 +6,10 @@
 //! that head goes to hyper by itself, and what came behind it is held back until hyper asks for more: whether it is a body
 //! or a head is known then.
 
+use std::sync::LazyLock;
+
 use bytes::{Buf, Bytes};
+use memchr::memmem::Finder;
 use tokio::io::ReadBuf;
 
 use crate::raw_query::{may_need_spelling, spell};
@@ -256,8 +259,8 @@ fn begins_request(bytes: &[u8]) -> bool {
 
 /// What comes before the first empty line, and that line.
 fn whole_head(bytes: &[u8]) -> Option<&[u8]> {
-    let mut heads = memchr::memchr_iter(b'\n', bytes).filter_map(|at| bytes.get(..=at));
-    heads.find(|head| head.ends_with(HEAD_END))
+    static EMPTY_LINE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(HEAD_END));
+    bytes.get(..EMPTY_LINE.find(bytes)? + HEAD_END.len())
 }
 
 fn is_line_end(byte: u8) -> bool {
