@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::task::{JoinHandle, spawn_local, yield_now};
 
 use super::connection::{self, Port, ThreadShared};
+use super::http2;
 use super::refusal::ConnectionRefusal;
 use super::stream::ClientStream;
 use crate::code::Code;
@@ -193,11 +194,20 @@ async fn converse(
 }
 
 /// Any bytes as a client's, cut and paused as `cuts` says: panics unless what the port is asked is the beginning of what
-/// hyper's own server reads in them at once, each with its answer, and nothing after an answer that says `close`. Says
-/// whether there is a request in them.
+/// hyper's own server reads in them at once, each with its answer, and nothing after an answer that says `close`. What
+/// begins as HTTP/2 does is h2's to read. Says whether there is a request in them.
 pub(crate) async fn no_request_is_made_up(bytes: &[u8], cuts: &[u8]) -> io::Result<bool> {
     let socket = if cuts.len().is_multiple_of(2) { TrialSocket::Tcp } else { TrialSocket::Unix };
     let outcome = play(socket, &cut(bytes, cuts)).await?;
+    if http2::is_preface(bytes) {
+        // What is asked there h2 reads: all that is promised is that nobody is answered in HTTP/1.
+        assert!(
+            outcome.got.is_empty() || outcome.got.get(3) == Some(&SETTINGS),
+            "{outcome:?}: {}",
+            bytes.escape_ascii()
+        );
+        return Ok(!outcome.asked.is_empty());
+    }
     let theirs = asked_of_hyper(bytes).await?;
     let shown = || format!("{outcome:?}, {theirs:?}, cut {cuts:?}: {}", bytes.escape_ascii());
     assert!(theirs.len() >= outcome.asked.len(), "{}", shown());
@@ -289,6 +299,8 @@ async fn take_turns(turns: u32) {
     }
 }
 
+/// The kind of the first frame of each side (RFC 9113 §3.4, §6.5).
+const SETTINGS: u8 = 4;
 const ROOM_FOR_ANSWERS: usize = 64 * 1024;
 /// More than a connection needs to read, answer and be taken apart.
 const TURNS_TO_ARRIVE: u32 = 20;
