@@ -10,6 +10,8 @@ mod certificate_error;
 mod chain;
 #[cfg(test)]
 mod chains;
+#[cfg(test)]
+mod checked_names;
 mod distinguished;
 mod failure;
 mod fitness;

@@ -35,7 +35,7 @@ pub(super) async fn connect(
 }
 
 /// A whole head.
-struct Answer {
+struct ConnectAnswer {
     status: StatusCode,
     /// The schemes by which a 407 would have its clients show who they are.
     schemes: Vec<String>,
@@ -55,7 +55,7 @@ fn request(target: &str, login: Option<&Secret>) -> Zeroizing<Vec<u8>> {
 }
 
 /// The first answer that is not interim.
-async fn read_answer(stream: &mut (impl AsyncRead + Unpin)) -> Result<Answer, Broken> {
+async fn read_answer(stream: &mut (impl AsyncRead + Unpin)) -> Result<ConnectAnswer, Broken> {
     let mut left = HEAD_BYTES;
     loop {
         let head = read_head(stream, &mut left).await?;
@@ -83,7 +83,7 @@ async fn read_head(stream: &mut (impl AsyncRead + Unpin), left: &mut usize) -> R
     }
 }
 
-fn parse(head: &[u8]) -> Result<Answer, Broken> {
+fn parse(head: &[u8]) -> Result<ConnectAnswer, Broken> {
     let mut lines = [httparse::EMPTY_HEADER; FIELDS];
     let mut answer = httparse::Response::new(&mut lines);
     let malformed = Broken::Malformed("a head that is malformed");
@@ -91,7 +91,7 @@ fn parse(head: &[u8]) -> Result<Answer, Broken> {
     let Some(status) = answer.code.and_then(|code| StatusCode::from_u16(code).ok()) else { return Err(malformed) };
     let challenges = answer.headers.iter().filter(|line| line.name.eq_ignore_ascii_case("proxy-authenticate"));
     let schemes = challenges.flat_map(|line| schemes(line.value)).take(MOST_SCHEMES).collect();
-    Ok(Answer { status, schemes })
+    Ok(ConnectAnswer { status, schemes })
 }
 
 /// The schemes of a list of challenges (RFC 9110 §11.6.1): the words that no `=` follows, which parameters have.
@@ -107,7 +107,7 @@ fn scheme(part: &str) -> Option<String> {
     (!word.is_empty() && word.len() <= 20 && word.bytes().all(is_token)).then(|| word.to_owned())
 }
 
-impl Answer {
+impl ConnectAnswer {
     /// The status alone: what else the proxy says is its own to choose, and may repeat the password.
     fn refusal(&self, target: &str, logged_in: bool) -> ProxyFailure {
         let number = self.status.as_u16();
