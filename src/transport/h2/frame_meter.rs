@@ -58,14 +58,18 @@ impl FrameMeter {
     fn begin(&mut self) -> u64 {
         let [high, middle, low, kind, ..] = self.head;
         self.payload_left = u32::from_be_bytes([0, high, middle, low]) as usize;
-        // Content is bounded by its windows, and by whoever reads it.
-        if kind == DATA && self.payload_left > 0 { 0 } else { (HEAD + self.payload_left) as u64 }
+        // Content is bounded by its windows, and by whoever reads it. A frame that is longer than any may be ends the connection
+        // as what it is: mostly no frame at all.
+        let is_content = kind == DATA && self.payload_left > 0;
+        if is_content || self.payload_left > LONGEST_FRAME { 0 } else { (HEAD + self.payload_left) as u64 }
     }
 }
 
 /// RFC 9113 §4.1.
 const HEAD: usize = 9;
 const DATA: u8 = 0;
+/// What a service may send unless we say otherwise (§6.5.2), which we never do.
+const LONGEST_FRAME: usize = 16_384;
 
 /// So long a service has for what is borne of it: see `watched`.
 const WINDOW_MILLISECONDS: u128 = 1_000;
@@ -91,6 +95,13 @@ mod tests {
             let counted: u64 = frames.chunks(size).map(|piece| meter.idle_bytes(piece)).sum();
             assert_eq!(counted, expected, "in pieces of {size}");
         }
+    }
+
+    #[test]
+    fn what_is_no_frame_is_no_flood() {
+        assert_eq!(FrameMeter::new(Moment::now()).idle_bytes(b"HTTP/1.1 400 Bad Request\r\n\r\n"), 0);
+        assert_eq!(FrameMeter::new(Moment::now()).idle_bytes(&frame(6, 16_384)), 16_393);
+        assert_eq!(FrameMeter::new(Moment::now()).idle_bytes(&frame(6, 16_385)), 0);
     }
 
     #[test]
