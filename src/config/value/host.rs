@@ -50,6 +50,20 @@ pub(super) fn host(text: &str) -> Result<String, Wrong> {
     Ok(name)
 }
 
+/// A host, and what stands behind the colon after it; the colons of an address in brackets are its own.
+pub(super) fn split_port(text: &str) -> (&str, Option<&str>) {
+    let colon = text.rfind(':').filter(|&colon| text.rfind(']').is_none_or(|bracket| bracket < colon));
+    colon.map_or((text, None), |colon| (&text[..colon], Some(&text[colon + 1..])))
+}
+
+pub(super) fn parse_port(text: &str) -> Result<u16, Wrong> {
+    let digits = text.bytes().all(|digit| digit.is_ascii_digit());
+    text.parse()
+        .ok()
+        .filter(|&port| digits && port != 0)
+        .ok_or_else(|| Wrong::new("a port is a number from 1 to 65535"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,8 +5,7 @@ use std::fmt;
 use http::uri::Authority;
 use schemars::{Schema, json_schema};
 
-use super::host::host;
-use super::url::parse_port;
+use super::host::{host, parse_port, split_port};
 use crate::config::text::{FromText, Wrong};
 
 /// A host with or without a port, sent as it is written: a port that is the scheme's default is somebody's wish.
@@ -39,8 +38,7 @@ impl FromText for HostHeader {
                 Err(_) => wrong.help(FORMS),
             });
         }
-        let colon = text.rfind(':').filter(|&colon| text.rfind(']').is_none_or(|bracket| bracket < colon));
-        let (name, port) = colon.map_or((text, None), |colon| (&text[..colon], Some(&text[colon + 1..])));
+        let (name, port) = split_port(text);
         host(name).map_err(|wrong| if name.is_ascii() { wrong.help(FORMS) } else { wrong })?;
         port.map(parse_port).transpose()?;
         text.parse().map(Self).map_err(|_| Wrong::new("this can't be sent as a `Host`").help(FORMS))

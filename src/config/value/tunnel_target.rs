@@ -4,7 +4,7 @@ use std::fmt;
 
 use schemars::{Schema, json_schema};
 
-use super::host::host;
+use super::host::{host, parse_port, split_port};
 use crate::config::text::{FromText, Wrong};
 
 /// A host and a port that apps may have a tunnel to; or, with `*.`, every name below one.
@@ -71,12 +71,8 @@ impl FromText for TunnelTarget {
         if text.contains('/') {
             return Err(Wrong::new("a tunnel leads to a host and a port, and to no URL").help(example));
         }
-        let colon = text.rfind(':').filter(|&colon| text.rfind(']').is_none_or(|bracket| bracket < colon));
-        let Some(colon) = colon else { return Err(Wrong::new("the port is missing").help(example)) };
-        let (name, port) = (&text[..colon], &text[colon + 1..]);
-        let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-        let port = port.parse().ok().filter(|port| is_number && *port != 0);
-        let port = port.ok_or_else(|| Wrong::new("a port is a number from 1 to 65535").help(example))?;
+        let (name, Some(port)) = split_port(text) else { return Err(Wrong::new("the port is missing").help(example)) };
+        let port = parse_port(port).map_err(|wrong| wrong.help(example))?;
         let hosts = match name.strip_prefix("*.") {
             Some(suffix) => TunnelHosts::Below(format!(".{}", host(suffix)?)),
             None if name.contains('*') => {

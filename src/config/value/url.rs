@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use schemars::{Schema, json_schema};
 
 use super::At;
-use super::host::host;
+use super::host::{host, parse_port, split_port};
 use crate::config::text::{FromText, Wrong};
 
 /// `http` or `https`.
@@ -228,8 +228,7 @@ fn parse_authority(text: &str, scheme: Scheme) -> Result<UrlAuthority, Wrong> {
     if text.contains('@') {
         return Err(Wrong::new("a URL does not carry a user or a password").help("use `auth: { type: basic, … }`"));
     }
-    let colon = text.rfind(':').filter(|&colon| text.rfind(']').is_none_or(|bracket| bracket < colon));
-    let (name, port) = colon.map_or((text, None), |colon| (&text[..colon], Some(&text[colon + 1..])));
+    let (name, port) = split_port(text);
     let default = match scheme {
         Scheme::Http => 80,
         Scheme::Https => 443,
@@ -239,14 +238,6 @@ fn parse_authority(text: &str, scheme: Scheme) -> Result<UrlAuthority, Wrong> {
         Some(port) => parse_port(port)?,
     };
     Ok(UrlAuthority { host: host(name)?, port, default_port: port == default })
-}
-
-pub(super) fn parse_port(text: &str) -> Result<u16, Wrong> {
-    let digits = text.bytes().all(|digit| digit.is_ascii_digit());
-    text.parse()
-        .ok()
-        .filter(|&port| digits && port != 0)
-        .ok_or_else(|| Wrong::new("a port is a number from 1 to 65535"))
 }
 
 /// Refuses what could lead outside the path for whoever decodes it.
