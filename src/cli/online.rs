@@ -225,11 +225,8 @@ fn warn_of_certificate(service: &Service, seen: ClientCertificate, place: Span, 
 
 /// What to do about a handshake, or what came before it.
 fn help_for(error: &transport::Error, client_certificate: ClientCertificate) -> String {
-    if let transport::Error::Proxy { .. } = error {
-        return "check `outbound_proxy`, or `HTTPS_PROXY` and `NO_PROXY` in the environment".to_owned();
-    }
-    if let Some(help) = error.help_for_certificate() {
-        return help;
+    if let Some(help) = error.help() {
+        return help.into_owned();
     }
     let help = match error.code() {
         Code::DnsError | Code::DnsTimeout => "check the host of `url`, and that this machine can look it up",

@@ -1,5 +1,6 @@
 //! Why there is no connection, or no answer on it; of HTTP/2, h2's errors in the words of our answers.
 
+use std::borrow::Cow;
 use std::io;
 
 use crate::code::Code;
@@ -88,10 +89,13 @@ impl Error {
             || matches!(self.code(), Code::TlsCertificateError | Code::TlsAlertReceived | Code::TlsProtocolError)
     }
 
-    /// What to do about a certificate that did not pass; `None`: that is not it.
-    pub(crate) fn help_for_certificate(&self) -> Option<String> {
+    /// What to do about it, where that does not depend on who wanted the connection.
+    pub(crate) fn help(&self) -> Option<Cow<'static, str>> {
         match self {
-            Self::Certificate(why) => Some(why.help()),
+            Self::Certificate(why) => Some(why.help().into()),
+            Self::Proxy { .. } => {
+                Some("check `outbound_proxy`, or `HTTPS_PROXY` and `NO_PROXY` in the environment".into())
+            }
             _ => None,
         }
     }

@@ -183,10 +183,7 @@ impl Address {
     }
 
     fn unreachable(&self, error: &Error) -> TokenFailure {
-        let help = match error {
-            Error::Proxy { .. } => "check `outbound_proxy`, or `HTTPS_PROXY` and `NO_PROXY` in the environment".into(),
-            error => error.help_for_certificate().map_or_else(|| self.help_for(error.code()).into(), Cow::Owned),
-        };
+        let help = error.help().unwrap_or_else(|| self.help_for(error.code()).into());
         self.unavailable(format!("gave no answer: {error}"), help)
     }
 
