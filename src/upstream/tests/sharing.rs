@@ -42,11 +42,7 @@ async fn cold_requests_wait_for_one_handshake_and_share_its_connection() {
 
 #[tokio::test(flavor = "local")]
 async fn a_full_http2_connection_gets_a_second_beside_it() {
-    let (gate, most) = (Rc::new(Notify::new()), Rc::new(Cell::new(0)));
-    let service = {
-        let (gate, most) = (Rc::clone(&gate), Rc::clone(&most));
-        Service::raw(move |tcp, _| hold_streams(tcp, 2, Rc::clone(&gate), Rc::clone(&most))).await
-    };
+    let (service, gate, most) = holding(2).await;
     let upstream = by_http2(&service, LIMITS);
     let pool = pool(&upstream);
     let held: Vec<_> = (0..2).map(|_| held(&pool)).collect();
@@ -205,11 +201,7 @@ async fn an_http2_connection_is_closed_when_it_is_idle_for_too_long() {
 
 #[tokio::test(flavor = "local")]
 async fn of_http2_too_no_more_connections_stay_idle_than_were_in_use_at_once() {
-    let (gate, most) = (Rc::new(Notify::new()), Rc::new(Cell::new(0)));
-    let service = {
-        let (gate, most) = (Rc::clone(&gate), Rc::clone(&most));
-        Service::raw(move |tcp, _| hold_streams(tcp, 2, Rc::clone(&gate), Rc::clone(&most))).await
-    };
+    let (service, gate, most) = holding(2).await;
     let upstream = by_http2(&service, LIMITS);
     let pool = pool(&upstream);
     let mut requests = Vec::new();
@@ -399,6 +391,14 @@ async fn answer_streams(io: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + 
         let mut body = respond.send_response(Response::new(()), false).unwrap();
         body.send_data(request.uri().path().to_owned().into(), true).unwrap();
     }
+}
+
+/// A service of which each connection holds so many streams at a time, what opens its gate, and how many it held at most.
+async fn holding(streams: u32) -> (Service, Rc<Notify>, Rc<Cell<usize>>) {
+    let (gate, most) = (Rc::new(Notify::new()), Rc::new(Cell::new(0)));
+    let held = (Rc::clone(&gate), Rc::clone(&most));
+    let service = Service::raw(move |tcp, _| hold_streams(tcp, streams, Rc::clone(&held.0), Rc::clone(&held.1))).await;
+    (service, gate, most)
 }
 
 /// Answers only once told to; counts the streams that are held.
