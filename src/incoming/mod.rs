@@ -12,6 +12,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::HeaderMap;
+use http::header::EXPECT;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 pub(crate) use stream::StreamBody;
@@ -131,6 +133,11 @@ impl Body for IncomingBody {
             BodySource::Nothing => SizeHint::with_exact(0),
         }
     }
+}
+
+/// Whether a client sends its body only once it hears that it is wanted (RFC 9110 §10.1.1).
+pub(crate) fn awaits_continue(fields: &HeaderMap) -> bool {
+    fields.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 impl From<Incoming> for IncomingBody {

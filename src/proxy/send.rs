@@ -24,7 +24,7 @@ use super::upload::UploadWatch;
 use super::view::ServiceHalf;
 use crate::credential::{SentToken, Verdict};
 use crate::deadline::Deadline;
-use crate::incoming::IncomingBody;
+use crate::incoming::{IncomingBody, awaits_continue};
 use crate::transport::{BodyNeed, ContinueGate, Outgoing, ReplayBuffer, RequestBody};
 use crate::upstream::{self, Choice, Pool, PooledBody, Reached, Timing};
 
@@ -274,8 +274,7 @@ async fn attempt(
 
 /// Holds the app's body back if the app waits to hear whether the service wants it.
 fn gated(outgoing: &mut Outgoing) -> Option<ContinueGate> {
-    let waits = outgoing.fields.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-    if !waits {
+    if !awaits_continue(&outgoing.fields) {
         return None;
     }
     let gate = ContinueGate::default();

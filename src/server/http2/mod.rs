@@ -31,8 +31,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream};
-use http::header::EXPECT;
-use http::{HeaderMap, Request};
+use http::Request;
 
 use self::exchange::StreamExchange;
 use self::head::{declared_length, normal};
@@ -44,7 +43,7 @@ use super::vital::passing;
 use crate::code::Code;
 use crate::config::Limits;
 use crate::deadline::{ConnectionDeadline, ExchangeDeadline};
-use crate::incoming::{IncomingBody, StreamBody};
+use crate::incoming::{IncomingBody, StreamBody, awaits_continue};
 use crate::proxy::{Arrival, DrainPhase};
 
 /// A connection that has shown itself to be HTTP/2: its socket, what was read of it, and the tick at which it was accepted.
@@ -302,11 +301,6 @@ impl Http2End {
     fn is_gone(&self) -> bool {
         matches!(self, Self::Failed(error) if error.is_io())
     }
-}
-
-/// RFC 9110 §10.1.1.
-fn awaits_continue(fields: &HeaderMap) -> bool {
-    fields.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// RFC 9113 §3.4.
