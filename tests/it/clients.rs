@@ -24,7 +24,7 @@ fn curl(arguments: &[&str]) -> Command {
 }
 
 fn requests(script: &str) -> Command {
-    let mut python = Command::new(bed::python());
+    let mut python = bed::python();
     python.args(["-c", &format!("import requests\n{script}")]);
     python
 }
@@ -130,7 +130,7 @@ async fn start_with_token() -> (Lab, Sidekey, String) {
 }
 
 fn node(script: &str) -> Command {
-    let mut node = Command::new(bed::node());
+    let mut node = bed::node();
     node.args(["--input-type=module", "--eval", script]);
     node
 }

@@ -1,7 +1,7 @@
 //! What answers name: redirects lead back through Sidekey, cookies come back to the service that set them.
 
 use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 
@@ -229,7 +229,7 @@ async fn who_called_the_app_and_who_carries_it_is_told_as_the_config_says() {
 }
 
 fn python(script: &str) -> String {
-    let mut python = Command::new(bed::python());
+    let mut python = bed::python();
     for variable in ["http_proxy", "no_proxy", "NO_PROXY"] {
         python.env_remove(variable);
     }
@@ -241,7 +241,7 @@ fn python(script: &str) -> String {
 /// What tough-cookie sent with each of these, one after the other.
 fn tough_cookie(urls: &[String], address: &str) -> Vec<String> {
     let asks: Vec<Value> = urls.iter().map(|url| json!({ "url": url, "address": address })).collect();
-    let mut node = Command::new(bed::node());
+    let mut node = bed::node();
     let mut node = node.arg("tests/client/cookies.js").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     node.stdin.take().unwrap().write_all(json!({ "asks": asks }).to_string().as_bytes()).unwrap();
     let output = node.wait_with_output().unwrap();

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -351,7 +351,7 @@ os.dup2(server.fileno(), 3)
 os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1')
 os.execv(sys.argv[2], sys.argv[2:])
 ";
-    let mut process = Command::new(bed::python())
+    let mut process = bed::python()
         .args(["-c", activate, &listen.to_string(), env!("CARGO_BIN_EXE_sidekey"), "run", "--admin"])
         .arg(format!("127.0.0.1:{admin}"))
         .arg("--config")

@@ -91,7 +91,7 @@ async fn queries_of_curl_and_python_s_http_client_arrive_as_they_were_written() 
          print(app.makefile('rb').read())",
         sidekey.address
     );
-    assert!(Command::new(bed::python()).args(["-c", &script]).output().unwrap().status.success());
+    assert!(bed::python().args(["-c", &script]).output().unwrap().status.success());
 
     for received in service.received() {
         assert_eq!(received.line, format!("GET /x?{query} HTTP/1.1").into_bytes());

@@ -49,13 +49,13 @@ fn wget(url: &str, file: &Path) -> Command {
 }
 
 fn python(client: &str, url: &str, file: &Path) -> Command {
-    let mut python = Command::new(bed::python());
+    let mut python = bed::python();
     python.arg(script("upload.py")).args([client, url]).arg(file);
     python
 }
 
 fn node(client: &str, url: &str, file: &Path) -> Command {
-    let mut node = Command::new(bed::node());
+    let mut node = bed::node();
     node.arg(script("upload.js")).args([client, url]).arg(file);
     node
 }

@@ -87,7 +87,7 @@ asyncio.run(main())
         sidekey.address
     );
 
-    assert_eq!(run(Command::new(bed::python()).args(["-c", &script])), "all\n");
+    assert_eq!(run(bed::python().args(["-c", &script])), "all\n");
 }
 
 // With a thread for what the services do while a program is waited for.

@@ -1,7 +1,5 @@
 //! gRPC by grpcio on both sides: all four kinds of call, their statuses, metadata and deadlines.
 
-use std::process::Command;
-
 use crate::lab::fault::{Fault, Reply};
 use crate::lab::http2_app::{Http2App, request};
 use crate::lab::part::Part;
@@ -36,7 +34,7 @@ async fn start() -> Calls {
 fn check(calls: &Calls, case: &str) {
     let port = calls.sidekey.address.rsplit(':').next().unwrap();
     let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/client/grpc_app.py");
-    let output = program::output(Command::new(bed::python()).arg(script).args([port, case]));
+    let output = program::output(bed::python().arg(script).args([port, case]));
     let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
     assert!(output.status.success() && out == "as it should be\n", "{case}: {out}{err}{}", calls.sidekey.log());
 }

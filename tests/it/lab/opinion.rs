@@ -2,7 +2,7 @@
 //! of queries.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
@@ -52,9 +52,9 @@ fn ask(script: &str, question: &Value) -> Result<Value, String> {
     ask_program(bed::python(), script, question)
 }
 
-fn ask_program(program: PathBuf, script: &str, question: &Value) -> Result<Value, String> {
+fn ask_program(mut program: Command, script: &str, question: &Value) -> Result<Value, String> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/client").join(script);
-    let output = output_with(Command::new(program).arg(script).stdin(Stdio::piped()), &question.to_string());
+    let output = output_with(program.arg(script).stdin(Stdio::piped()), &question.to_string());
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
     }
