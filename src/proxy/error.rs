@@ -37,6 +37,14 @@ pub(crate) enum Error {
          host and port in `connect.allow`"
     )]
     Connect,
+    /// At a port of a service's own.
+    #[error(
+        "this port is the service `{service}`'s own, and no tunnel leads elsewhere from it: use an `http://` URL with the port \
+         here, or the port of `listen` for a tunnel"
+    )]
+    ConnectAtOwnPort { service: ServiceName },
+    #[error("no tunnel is opened to Sidekey's own admin port: whoever may use the proxy could reload it")]
+    ConnectToAdmin,
     #[error("no tunnel is opened inside a tunnel: plain HTTP is spoken there")]
     TunnelInTunnel,
     #[error("a `CONNECT` has no body: what follows its head is the tunnel's")]
@@ -124,7 +132,11 @@ impl Error {
             | Self::Origin { .. }
             | Self::Browser { .. }
             | Self::NotAllowed { .. } => Code::Forbidden,
-            Self::Connect | Self::TunnelInTunnel | Self::Method { .. } => Code::MethodNotAllowed,
+            Self::Connect
+            | Self::ConnectAtOwnPort { .. }
+            | Self::ConnectToAdmin
+            | Self::TunnelInTunnel
+            | Self::Method { .. } => Code::MethodNotAllowed,
             Self::Coding => Code::NotImplemented,
             Self::Target(TargetError::TooLong) => Code::HeadersTooLarge,
             Self::Form

@@ -35,6 +35,7 @@ use http::uri::PathAndQuery;
 use http::{Method, Response, Version, request};
 
 pub(crate) use error::Error;
+pub(crate) use exchange::wants_grpc;
 pub(crate) use relay::{ResponseBody, ResponseBodyError};
 pub(crate) use tunnel::{ByteTunnel, OpenedTunnel, ServiceTunnel};
 pub(crate) use view::{Context, turns_away};

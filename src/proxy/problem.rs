@@ -52,6 +52,13 @@ pub(crate) fn bare(code: Code, detail: &str) -> Response<ResponseBody> {
     answer
 }
 
+/// The same to a gRPC client, which reads nothing else.
+pub(super) fn bare_for_grpc(code: Code, detail: &str) -> Response<ResponseBody> {
+    let mut answer = for_grpc(code, detail);
+    proxy_status(answer.headers_mut(), code);
+    answer
+}
+
 /// Answers with a problem on the admin port, which is no proxy and says nothing of one.
 ///
 /// `more` are members of the problem beside its own.

@@ -177,7 +177,7 @@ impl hyper::body::Body for ResponseBody {
                 Some(Ok(frame))
             }
             (Err(error), exchange) => {
-                exchange.iter_mut().for_each(|exchange| exchange.failed(&error));
+                exchange.iter_mut().for_each(|exchange| exchange.broke_off(&error));
                 Some(Err(ResponseBodyError))
             }
         })

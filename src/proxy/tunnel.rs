@@ -24,9 +24,11 @@ use super::admit::{Caller, TokenBefore};
 use super::exchange::ExchangeRecord;
 use super::{Error, Peer, ResponseBody};
 use crate::clock::Moment;
-use crate::config::{self, AccessLog, HttpVersion, Timeouts, TunnelGrant, Url, UrlAuthority};
+use crate::config::{self, AccessLog, Config, HttpVersion, Timeouts, TunnelGrant, Url, UrlAuthority};
 use crate::deadline::Deadline;
 use crate::legible::excerpt;
+use crate::name::ServiceName;
+use crate::route::RouteTable;
 use crate::route::authority::RequestAuthority;
 use crate::route::target::TargetError;
 use crate::telemetry::limit::LineLimit;
@@ -64,35 +66,67 @@ pub(super) async fn open(caller: Caller, exchange: &ExchangeRecord) -> Result<Re
     if arrival.inside.is_some() {
         return Err(Error::TunnelInTunnel);
     }
-    if arrival.own.is_some() {
-        // All that comes to a port of a service's own goes to that service, wherever it was meant to go.
-        return Err(Error::Connect);
-    }
-    let listed = view.snapshot.config.connect.allow.iter().filter_map(|entry| entry.value.grants(&host, port)).max();
-    let is_service = view.snapshot.routes.is_service_authority(&host, Some(port));
-    let opened = match (listed, is_service) {
-        // A service's name that is listed as one among many is the service's: its credential is not left out by chance.
-        (Some(TunnelGrant::Exact), _) | (Some(TunnelGrant::Below), false) => {
-            OpenedTunnel::Bytes(Box::new(dial(&authority, host, port, exchange).await?))
-        }
-        (_, true) => OpenedTunnel::Service(ServiceTunnel { authority, token: caller.inside_tunnel() }),
-        (None, false) => return Err(Error::Connect),
+    let snapshot = &view.snapshot;
+    let own = match &arrival.own {
+        Some(own) => snapshot.config.services.get_key_value(own).map(|(name, service)| (name, &service.value)),
+        None => None,
+    };
+    let opened = match kind(&snapshot.config, &snapshot.routes, own, &host, port)? {
+        TunnelKind::Bytes => OpenedTunnel::Bytes(Box::new(dial(&authority, host, port, exchange).await?)),
+        TunnelKind::Service => OpenedTunnel::Service(ServiceTunnel { authority, token: caller.inside_tunnel() }),
     };
     arrival.opened.replace(Some(opened));
     Ok(Response::new(ResponseBody::whole("")))
 }
 
-/// Where a tunnel is asked for to.
-struct TunnelEnd {
-    authority: uri::Authority,
-    host: String,
+/// What passes through a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TunnelKind {
+    Bytes,
+    /// Plain HTTP.
+    Service,
+}
+
+/// What a tunnel to this place is; `own`: the service on whose own port it is asked for.
+///
+/// # Errors
+/// When there is none.
+pub(super) fn kind(
+    config: &Config,
+    routes: &RouteTable,
+    own: Option<(&ServiceName, &config::ServiceConfig)>,
+    host: &str,
     port: u16,
+) -> Result<TunnelKind, Error> {
+    if let Some((name, service)) = own {
+        // All that comes to a port of a service's own goes to that service.
+        let authority = &service.url.value.authority;
+        let are_defaults = [authority.port, port].iter().all(|port| matches!(port, 80 | 443));
+        let is_its = authority.host == host && (authority.port == port || are_defaults);
+        return is_its.then_some(TunnelKind::Service).ok_or_else(|| Error::ConnectAtOwnPort { service: name.clone() });
+    }
+    let listed = config.connect.allow.iter().filter_map(|entry| entry.value.grants(host, port)).max();
+    match (listed, routes.is_service_authority(host, Some(port))) {
+        // A service's name that is listed as one among many is the service's: its credential is not left out by chance.
+        (Some(TunnelGrant::Exact), _) | (Some(TunnelGrant::Below), false) => Ok(TunnelKind::Bytes),
+        (_, true) => Ok(TunnelKind::Service),
+        (None, false) => Err(Error::Connect),
+    }
+}
+
+/// Where a tunnel is asked for to.
+pub(super) struct TunnelEnd {
+    pub(super) authority: uri::Authority,
+    pub(super) host: String,
+    pub(super) port: u16,
 }
 
 impl TunnelEnd {
     /// RFC 9110 §9.3.6: host and port, and no content.
-    fn of(head: &request::Parts) -> Result<Self, Error> {
-        let Some(authority) = head.uri.authority() else { return Err(Error::Form) };
+    pub(super) fn of(head: &request::Parts) -> Result<Self, Error> {
+        let Some(authority) = head.uri.authority().filter(|_| head.uri.scheme().is_none()) else {
+            return Err(Error::Form);
+        };
         let RequestAuthority { host, port } = RequestAuthority::parse(authority.as_str())?;
         let port = port.filter(|port| *port != 0).ok_or(Error::Target(TargetError::Port))?;
         let has_content = head.headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0")
@@ -120,6 +154,10 @@ async fn dial(
     let (limit, spelling) = (Timeouts::default().connect, Spelling::LowerCase);
     let connector = Connector::new(&url(config::Scheme::Http), None, HttpVersion::Http1, limit, spelling).by(way);
     let upstream = connector.open().await.map_err(crate::upstream::Error::from)?;
+    // A name may lead to it that nobody would take for it.
+    if upstream.peer().is_some_and(|peer| snapshot.config.has_admin_at(peer)) {
+        return Err(Error::ConnectToAdmin);
+    }
     Ok(ByteTunnel { upstream, target: authority.to_string(), began, log: snapshot.config.log.access })
 }
 

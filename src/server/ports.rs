@@ -35,7 +35,7 @@ impl Port for proxy::Context {
 
     fn refuse(&self, refusal: &ConnectionRefusal, peer: Peer) -> Response<ResponseBody> {
         refusal.log(peer, self.view().logs_refusals());
-        self.refuse(refusal.code, &refusal.detail)
+        self.refuse(refusal.code, &refusal.detail, refusal.wants_grpc)
     }
 }
 

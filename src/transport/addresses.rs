@@ -6,7 +6,7 @@
 //! ```
 //!
 //! What did not get through is tried after all others for a while, so that an address behind which nobody is costs one
-//! connection its head start, and not each. The look-up is the system's, which asks for both families and gives all that it
+//! connection its head start, and not each; so is what gets through and then brings neither a handshake nor an answer. The look-up is the system's, which asks for both families and gives all that it
 //! has at once: there is nothing to wait for as in §3 of the RFC.
 
 use std::future::poll_fn;
@@ -46,6 +46,15 @@ impl DeadAddresses {
             |address: &SocketAddr| known.iter().any(|(dead, since)| dead == address && now < *since + DEAD_FOR);
         let (dead, alive): (Vec<_>, Vec<_>) = found.into_iter().partition(is_dead);
         [interleaved(alive), interleaved(dead)].concat()
+    }
+
+    /// This one got through, and nobody was there all the same.
+    pub(super) fn condemn(&self, address: SocketAddr, now: Instant) {
+        self.0.rcu(|known| {
+            let stays = |(dead, since): &&(SocketAddr, Instant)| *dead != address && now < *since + DEAD_FOR;
+            let others = known.iter().filter(stays).copied();
+            others.chain([(address, now)]).collect::<Vec<_>>()
+        });
     }
 
     /// These did not get through; this one did.

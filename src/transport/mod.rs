@@ -24,6 +24,7 @@ mod scratch;
 pub(crate) mod tests;
 mod wire;
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Once, OnceLock};
 use std::time::Duration;
 
@@ -44,6 +45,7 @@ pub(crate) use self::refusal::{Objection, wants_tls};
 pub(crate) use self::wire::Wire;
 
 use ::http::uri::{Authority, PathAndQuery};
+use tokio::time::Instant;
 
 use self::addresses::DeadAddresses;
 use self::dial::DialNotes;
@@ -145,6 +147,11 @@ impl Connector {
         self.0.tls.is_some()
     }
 
+    /// A connection to this address was made, and brought nothing: others go first for a while.
+    pub(crate) fn pass_over(&self, address: SocketAddr) {
+        self.0.pass_over(address);
+    }
+
     /// What every connection will speak; `None`: each one's handshake decides.
     pub(crate) fn protocol(&self) -> Option<Protocol> {
         match (self.0.version, &self.0.tls) {
@@ -192,6 +199,13 @@ impl Connector {
 }
 
 impl DialTarget {
+    /// Behind this address there is nobody who answers, whatever TCP says.
+    fn pass_over(&self, address: SocketAddr) {
+        if self.way.proxy().is_none() {
+            self.dead.condemn(address, Instant::now());
+        }
+    }
+
     /// Whom TCP connects to: the proxy on the way, or the endpoint itself.
     fn first_hop(&self) -> (&str, u16) {
         self.way.proxy().map_or((&self.host, self.port), |proxy| proxy.host())

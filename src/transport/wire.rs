@@ -1,6 +1,7 @@
 //! The bytes of a connection, plain or in TLS.
 
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
@@ -65,6 +66,11 @@ impl Wire {
     }
 
     /// What was seen of the handshake.
+    /// Whom TCP reached: the other end, or the proxy on the way.
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        self.tcp().peer_addr().ok()
+    }
+
     pub(super) fn seen(&self) -> &Observation {
         &self.seen
     }

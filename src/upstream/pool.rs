@@ -108,6 +108,11 @@ impl Pool {
             if let Some(began) = first_use {
                 let error = outcome.as_ref().err().map(|unsent| &unsent.error);
                 self.queue.borrow_mut().used_first(began, error, Moment::now);
+                let reached = lease.made.as_ref().and_then(|made| made.reached);
+                if let (Some(transport::Error::Terminated(_)), Some(reached)) = (error, reached) {
+                    // A machine that takes connections and answers none: the next one is made to another, if there is one.
+                    self.upstream.connector.pass_over(reached);
+                }
             }
             let mut unsent = match outcome {
                 Ok(mut response) => {

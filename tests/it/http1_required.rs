@@ -102,11 +102,29 @@ async fn of_many_at_once_each_is_served_once_and_those_on_http_2_are_not_disturb
 }
 
 #[tokio::test]
+async fn a_body_that_is_still_arriving_goes_again_with_what_came_of_it() {
+    for (framing, first, rest) in [
+        ("Content-Length: 10", "half ", "whole"),
+        ("Transfer-Encoding: chunked", "5\r\nhalf \r\n", "5\r\nwhole\r\n0\r\n\r\n"),
+    ] {
+        let (_lab, _service, sidekey) = scene("").await;
+
+        let head = format!("POST /payments/strict/a HTTP/1.1\r\nHost: localhost\r\n{framing}\r\n\r\n");
+        let mut app = sidekey.raw(&format!("{head}{first}")).await;
+        while sidekey.get("/payments/look").await.json()["resets"] == 0 {}
+        app.write(rest).await;
+
+        check(&app.answer().await, "1.1", "POST", 10);
+    }
+}
+
+#[tokio::test]
 async fn a_body_that_is_not_kept_is_told_and_the_next_request_goes_over_http_1() {
     let (_lab, _service, sidekey) = scene("").await;
 
-    let mut app =
-        sidekey.raw("POST /payments/strict/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nhalf ").await;
+    let (length, much) = (300_000, "x".repeat(200_000));
+    let head = format!("POST /payments/strict/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n");
+    let mut app = sidekey.raw(&format!("{head}{much}")).await;
 
     let detail = app.answer().await.problem("connection_terminated");
     assert!(detail.starts_with("the service takes this request over HTTP/1.1 only"), "{detail}");

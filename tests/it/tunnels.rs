@@ -133,6 +133,19 @@ async fn a_tunnel_to_anywhere_else_is_refused_with_what_to_do_instead() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_is_no_200_to_who_says_that_it_is_grpc_and_the_log_says_where_it_was_to_lead() {
+    let lab = Lab::start().await;
+    let sidekey = lab.sidekey(SERVICE).await;
+
+    let mut connection = sidekey.raw(connect("other.example:443", "Content-Type: application/grpc\r\n")).await;
+
+    connection.answer().await.problem("method_not_allowed");
+    sidekey.until_logged("path=\"other.example:443\"").await;
+    let mut absolute = sidekey.raw("CONNECT http://other.example:443/ HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    absolute.answer().await.problem("bad_request");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_tunnel_inside_a_tunnel_is_refused() {
     let lab = Lab::start().await;
     let sidekey = lab.sidekey(SERVICE).await;

@@ -102,7 +102,9 @@ pub(super) fn declared_length(fields: &HeaderMap) -> Option<u64> {
 /// As long as the same head in HTTP/1.1, so that one limit means the same in both.
 fn measure(head: &request::Parts, limits: &Limits) -> Result<(), HeadError> {
     let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
-    if head.headers.len() > limits.headers {
+    // A cookie that was cut up for compression is one field.
+    let crumbs = head.headers.get_all(COOKIE).iter().count();
+    if head.headers.len() - crumbs.saturating_sub(1) > limits.headers {
         return Err(HeadError::TooMany);
     }
     let fields = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
@@ -256,6 +258,16 @@ mod tests {
         check_refused(field, Code::HeadersTooLarge, "the request's head is over `limits.header_size`");
         let many = head("/", &[("x-many", "1"); 101]);
         check_refused(many, Code::HeadersTooLarge, "the request's head is over `limits.headers`");
+    }
+
+    #[test]
+    fn cookies_that_were_cut_up_count_as_one_field() {
+        let limits = Limits { headers: 2, ..Limits::default() };
+        let crumbs = [("cookie", "a=1"), ("cookie", "b=2"), ("cookie", "c=3")];
+
+        assert!(normal(head("http://localhost/x", &crumbs), &limits).is_ok());
+        let more = [&crumbs[..], &[("a", "1"), ("b", "2")]].concat();
+        assert_eq!(normal(head("http://localhost/x", &more), &limits).err(), Some(HeadError::TooMany));
     }
 
     #[test]

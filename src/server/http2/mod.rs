@@ -44,7 +44,7 @@ use crate::code::Code;
 use crate::config::Limits;
 use crate::deadline::{ConnectionDeadline, ExchangeDeadline};
 use crate::incoming::{IncomingBody, StreamBody, awaits_continue};
-use crate::proxy::{Arrival, DrainPhase};
+use crate::proxy::{Arrival, DrainPhase, wants_grpc};
 
 /// A connection that has shown itself to be HTTP/2: its socket, what was read of it, and the tick at which it was accepted.
 pub(super) struct Greeting {
@@ -192,6 +192,7 @@ impl<P: Port> Driver<'_, P> {
         let stream = OpenStream::begin(&self.streams, self.shared);
         let deadline = Rc::clone(&stream.deadline);
         let (method, awaits_continue) = (head.method.clone(), upload.is_some() && awaits_continue(&head.headers));
+        let wants_grpc = wants_grpc(&head.headers);
         let exchange = StreamExchange { respond, upload, awaits_continue, method, deadline };
         match normal(head, &self.port.limits()) {
             Ok(head) => {
@@ -204,7 +205,7 @@ impl<P: Port> Driver<'_, P> {
                 });
             }
             Err(error) => {
-                let refusal = ConnectionRefusal::new(error.code(), error.to_string());
+                let refusal = ConnectionRefusal::new(error.code(), error.to_string()).to_grpc(wants_grpc);
                 let answer = self.port.refuse(&refusal, self.arrival.peer);
                 passing(async move {
                     exchange.carry(ready(answer)).await;
