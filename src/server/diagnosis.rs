@@ -77,7 +77,7 @@ fn without_empty_lines(read: &[u8]) -> &[u8] {
 /// `METHOD SP target SP HTTP/1.x` (RFC 9112 §3).
 fn request_line(line: &[u8]) -> Option<String> {
     // One that was cut off may have been given up for what it has so far.
-    let line = line_end(line).unwrap_or(line);
+    let (line, _) = without_end(line);
     // Invariant: each of these places is one at which a space was found, the byte after it, or the end of the line.
     let end_of = |from: usize| line[from..].iter().position(|byte| *byte == b' ').map(|at| from + at);
     let method = end_of(0).unwrap_or(line.len());
@@ -107,7 +107,7 @@ fn request_line(line: &[u8]) -> Option<String> {
 /// `name: value` (RFC 9112 §5), the line of this number after the first.
 fn field_line(number: usize, line: &[u8]) -> Option<String> {
     // The last one may be cut off; nothing is wrong with that.
-    let (line, is_whole) = line_end(line).map_or((line, false), |line| (line, true));
+    let (line, is_whole) = without_end(line);
     if line.is_empty() {
         return None;
     }
@@ -138,13 +138,11 @@ fn field_line(number: usize, line: &[u8]) -> Option<String> {
     value.map(|at| format!("{} in the value of the field `{}`", byte_at(line, colon + 1 + at), shown(name)))
 }
 
-/// There is no line end.
-struct HeadNotEnded;
-
-/// A line without its end, CR LF or LF.
-fn line_end(line: &[u8]) -> Result<&[u8], HeadNotEnded> {
-    let line = line.strip_suffix(b"\n").ok_or(HeadNotEnded)?;
-    Ok(line.strip_suffix(b"\r").unwrap_or(line))
+/// A line without its end, CR LF or LF, and whether that has come: of one that was cut off a CR may be half of it.
+fn without_end(line: &[u8]) -> (&[u8], bool) {
+    let ended = line.strip_suffix(b"\n");
+    let line = ended.unwrap_or(line);
+    (line.strip_suffix(b"\r").unwrap_or(line), ended.is_some())
 }
 
 /// RFC 9110 §5.6.2.
@@ -208,7 +206,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named_with_its_place() {
-        let table: [(&[u8], Option<&str>); 19] = [
+        let table: [(&[u8], Option<&str>); 20] = [
             (b"\x80\x01\x02", Some("the byte 0x80 at byte 1 of the line in the request's method")),
             (b"nonsense\r\n\r\n", Some("the first line is no `METHOD target HTTP/1.1`")),
             (b"GET /x\r\n\r\n", Some("the first line names no version of HTTP: it ends after the target")),
@@ -245,6 +243,7 @@ mod tests {
                 b"GET /x HTTP/1.1\r\nHost: a\r\nX\0",
                 Some("a NUL at byte 2 of the line in the name of the field `X\\x00`"),
             ),
+            (b"GET /x\r", Some("the first line names no version of HTTP: it ends after the target")),
             (b"GET /x HTTP/1.1\r\nX y", Some("a space at byte 2 of the line in the name of the field `X y`")),
             (b"", None),
         ];

@@ -14,7 +14,8 @@ pub struct Attempt {
 /// What has to become of it.
 #[derive(Clone, Copy)]
 pub enum Due {
-    /// An answer of ours with this code, whose detail says this, and the end of the connection.
+    /// An answer of ours with this code, whose detail says this (or, by where it was cut, what stands behind the `|`), and the
+    /// end of the connection.
     Refused(&'static str, &'static str),
     /// As `Refused`, but it is known where it ends: the request behind it is served.
     Denied(&'static str, &'static str),
@@ -149,13 +150,13 @@ pub const ATTEMPTS: &[Attempt] = &[
     attempt("line: LF alone everywhere", "GET /SERVICE/x-NUMBER HTTP/1.1\nHost: localhost\n\n", Arrives { body: "", form: NoBody, next: Served }),
     attempt("line: empty lines in front", "\r\n\r\nGET /SERVICE/x-NUMBER HTTP/1.1\r\nHost: localhost\r\n\r\n", Arrives { body: "", form: NoBody, next: Served }),
     attempt("line: a CR alone behind the version", "GET /SERVICE/x-NUMBER HTTP/1.1\rHost: localhost\r\n\r\n", Refused("bad_request", "`HTTP/1.1\\r")),
-    attempt("line: a CR alone in the target", "GET /SERVICE/x-NUMBER\rx HTTP/1.1\r\nHost: localhost\r\n\r\n", Refused("bad_request", "a CR without LF at byte 1")),
+    attempt("line: a CR alone in the target", "GET /SERVICE/x-NUMBER\rx HTTP/1.1\r\nHost: localhost\r\n\r\n", Refused("bad_request", "a CR without LF at byte 1|names no version of HTTP")),
     attempt("line: a tab for a space", "GET\t/SERVICE/x-NUMBER HTTP/1.1\r\nHost: localhost\r\n\r\n", Refused("bad_request", "a tab at byte 4 of the line in the request's method")),
-    attempt("line: two requests in one line", "GET /SERVICE/x-NUMBER HTTP/1.1 GET /SERVICE/smuggled-NUMBER HTTP/1.1\r\nHost: localhost\r\n\r\n", Refused("bad_request", "`HTTP/1.1 GET /")),
+    attempt("line: two requests in one line", "GET /SERVICE/x-NUMBER HTTP/1.1 GET /SERVICE/smuggled-NUMBER HTTP/1.1\r\nHost: localhost\r\n\r\n", Refused("bad_request", "`HTTP/1.1 ")),
     attempt("line: no version", "GET /SERVICE/x-NUMBER\r\n\r\n", Refused("bad_request", "the first line names no version of HTTP: it ends after the target")),
     attempt("line: NUL in a name", "GET /SERVICE/x-NUMBER HTTP/1.1\r\nHost: localhost\r\nX\0: y\r\n\r\n", Refused("bad_request", "a NUL at byte 2 of the line in the name of the field `X")),
     attempt("line: NUL in a value", "GET /SERVICE/x-NUMBER HTTP/1.1\r\nHost: localhost\r\nX: a\0b\r\n\r\n", Refused("bad_request", "a NUL at byte 5 of the line in the value of the field `X`")),
-    attempt("line: a line without a colon", "GET /SERVICE/x-NUMBER HTTP/1.1\r\nHost: localhost\r\nSMUGGLED", Refused("bad_request", "`GET /")),
+    attempt("line: a line without a colon", "GET /SERVICE/x-NUMBER HTTP/1.1\r\nHost: localhost\r\nSMUGGLED", Refused("bad_request", "`GET ")),
     attempt("line: a folded line", "GET /SERVICE/x-NUMBER HTTP/1.1\r\nHost: localhost\r\nX: a\r\n\tb\r\n\r\n", Refused("bad_request", "line 3 after the first begins with white space")),
     attempt("line: a bare CR before the empty line", "GET /SERVICE/x-NUMBER HTTP/1.1\r\nHost: localhost\r\n\rX: y\r\n\r\n", Refused("bad_request", "a CR without LF at byte 1 of the line in the name of the field")),
     attempt("line: an upgrade that its service does not make", "GET /SERVICE/x-NUMBER HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", Arrives { body: "", form: NoBody, next: Served }),

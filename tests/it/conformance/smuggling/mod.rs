@@ -175,7 +175,11 @@ fn told(answer: &Answer, code: &str, detail: &str) -> Result<(), String> {
         return Err(format!("it was not {code}"));
     }
     let told = answer.problem(code);
-    if told.contains(detail) { Ok(()) } else { Err(format!("{told:?} does not say {detail:?}")) }
+    if detail.split('|').any(|detail| told.contains(detail)) {
+        Ok(())
+    } else {
+        Err(format!("{told:?} does not say {detail:?}"))
+    }
 }
 
 /// Each ends in a number of its own; the rest is under 0.
