@@ -85,6 +85,7 @@ const REQUESTS: &[Row] = &[
     ("9110 §9.3.8", "TRACE", "TRACE /echo/x HTTP/1.1\r\nHost: localhost\r\n\r\n", Refused(&["method_not_allowed"])),
     ("9110 §9.3.6", "CONNECT without a port", "CONNECT localhost HTTP/1.1\r\nHost: localhost\r\n\r\n", Refused(&["bad_request", "method_not_allowed"])),
     ("9110 §10.1.1", "an expectation that nobody knows", "GET /echo/x HTTP/1.1\r\nHost: localhost\r\nExpect: more\r\n\r\n", Body("")),
+    ("9110 §10.1.1", "an expectation where no body is", "GET /echo/x HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n\r\n", Body("")),
     ("9112 §9.3", "HTTP/1.0", "GET /echo/x HTTP/1.0\r\n\r\n", Body("")),
 ];
 

@@ -62,6 +62,7 @@ async fn what_http_2_forbids_is_refused() {
         ("proxy-connection", head(&[("proxy-connection", "keep-alive")]), RESET),
         ("upgrade", head(&[("upgrade", "websocket")]), RESET),
         ("te", head(&[("te", "gzip")]), RESET),
+        ("te with more than trailers", head(&[("te", "trailers, chunked")]), RESET),
         // Names and values (§8.2.1).
         ("an upper-case name", head(&[("X-Upper", "1")]), RESET),
         ("a space in a name", head(&[("x y", "1")]), RESET),
@@ -90,6 +91,16 @@ async fn what_http_2_forbids_is_refused() {
         ("CR LF in the method", with(":method", Some("GET / HTTP/1.1\r\nx: y")), RESET),
         ("another scheme", with(":scheme", Some("ftp")), Fate::Answered),
         ("another host", head(&[("host", "one.localhost")]), Fate::Answered),
+        (
+            "another host without an authority",
+            fields(&[&GET[..2], &GET[3..], &[("host", "elsewhere.example")]].concat()),
+            Fate::Answered,
+        ),
+        ("no host at all", with(":authority", None), Fate::Answered),
+        ("an empty authority", with(":authority", Some("")), RESET),
+        ("userinfo in the authority", with(":authority", Some("elsewhere@localhost")), Fate::Answered),
+        ("a path in the authority", with(":authority", Some("localhost/elsewhere")), RESET),
+        ("a list of authorities", with(":authority", Some("localhost, elsewhere.example")), RESET),
         ("two hosts", head(&[("host", "localhost"), ("host", "localhost")]), Fate::Answered),
         // A tunnel is asked for without scheme and path (§8.5); WebSocket is not spoken so (RFC 8441).
         ("CONNECT", fields(&[(":method", "CONNECT"), (":authority", "localhost:443")]), Fate::Answered),
@@ -100,6 +111,9 @@ async fn what_http_2_forbids_is_refused() {
             RESET,
         ),
         // Lengths (§8.1.1).
+        ("two lengths", head(&[("content-length", "0"), ("content-length", "0")]), Fate::Answered),
+        ("a signed length", head(&[("content-length", "+0")]), RESET),
+        ("a list of lengths", head(&[("content-length", "0, 0")]), RESET),
         ("a body that is not there", head(&[("content-length", "5")]), RESET),
         ("a length that is none", head(&[("content-length", "-0")]), RESET),
     ];
