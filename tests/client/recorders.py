@@ -20,23 +20,23 @@ folder = Path(folder)
 os.chdir(folder)
 
 
-def nginx(port):
-    config = folder / "recorder-nginx.conf"
+def nginx(port, name="nginx", dialect=""):
+    config = folder / f"recorder-{name}.conf"
     config.write_text(f"""
         load_module /usr/lib/nginx/modules/ngx_http_echo_module.so;
-        daemon off; master_process off; pid recorder-nginx.pid; error_log recorder-nginx.log warn; events {{ }}
+        daemon off; master_process off; pid recorder-{name}.pid; error_log recorder-{name}.log warn; events {{ }}
         http {{
-            client_body_temp_path r.body; proxy_temp_path r.proxy; fastcgi_temp_path r.fastcgi; uwsgi_temp_path r.uwsgi;
-            scgi_temp_path r.scgi; client_body_buffer_size 1m; keepalive_requests 1000000;
+            client_body_temp_path {name}.body; proxy_temp_path {name}.proxy; fastcgi_temp_path {name}.fastcgi;
+            uwsgi_temp_path {name}.uwsgi; scgi_temp_path {name}.scgi; client_body_buffer_size 1m; keepalive_requests 1000000;
             log_format seen escape=json '{{"method":"$request_method","target":"$request_uri","host":"$http_host",'
                 '"length":"$http_content_length","encoding":"$http_transfer_encoding"}}';
             map $status $is_whole {{ 200 1; default 0; }}
             server {{
-                listen 127.0.0.1:{port}; access_log nginx.seen seen if=$is_whole;
+                listen 127.0.0.1:{port} {dialect}; access_log {name}.seen seen if=$is_whole;
                 location / {{ add_header X-Seen $request_uri; echo_read_request_body; echo_request_body; }}
             }}
         }}""")
-    return ["nginx", "-e", "recorder-nginx.log", "-p", str(folder), "-c", str(config)]
+    return ["nginx", "-e", f"recorder-{name}.log", "-p", str(folder), "-c", str(config)]
 
 
 def apache(port):
@@ -123,7 +123,7 @@ class H11:
         self.seen.write(json.dumps(what) + "\n")
 
 
-COMMANDS = {"nginx": nginx, "apache": apache, "node": node}
+COMMANDS = {"nginx": nginx, "nginx-http2": lambda port: nginx(port, "nginx-http2", "http2"), "apache": apache, "node": node}
 
 processes = []
 try:

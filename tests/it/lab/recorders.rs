@@ -15,8 +15,8 @@ pub struct Recorders {
 }
 
 impl Recorders {
-    /// Each has a parser of its own.
-    pub const NAMES: [&'static str; 4] = ["nginx", "apache", "node", "h11"];
+    /// Each has a parser of its own; the last is one of HTTP/2.
+    pub const NAMES: [&'static str; 5] = ["nginx", "apache", "node", "h11", "nginx-http2"];
 
     pub async fn start(lab: &Lab) -> Self {
         let ports: Vec<_> = Self::NAMES.iter().map(|_| free_port()).collect();
@@ -29,7 +29,9 @@ impl Recorders {
     /// next answer.
     pub async fn sidekey(&self, lab: &Lab) -> Sidekey {
         let services = Self::NAMES.iter().zip(&self.ports).map(|(name, port)| {
-            format!("  {name}: {{ url: 'http://127.0.0.1:{port}', pool: {{ max_connections: 1 }} }}\n")
+            let version = if name.ends_with("http2") { "2" } else { "'1.1'" };
+            let pool = "pool: { max_connections: 1 }";
+            format!("  {name}: {{ url: 'http://127.0.0.1:{port}', http_version: {version}, {pool} }}\n")
         });
         lab.sidekey(&format!("workers: 1\nservices:\n{}", services.collect::<String>())).await
     }

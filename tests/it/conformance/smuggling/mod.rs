@@ -30,10 +30,10 @@ async fn what_two_parsers_may_read_differently_is_refused_or_has_one_form_for_ev
 
     let each =
         Recorders::NAMES.map(|service| Bout { lab: &lab, recorders: &recorders, sidekey: &sidekey, service, cuts });
-    let [nginx, apache, node, h11] = &each;
-    let (a, b, c, d) = tokio::join!(nginx.fight(), apache.fight(), node.fight(), h11.fight());
+    let [nginx, apache, node, h11, http2] = &each;
+    let (a, b, c, d, e) = tokio::join!(nginx.fight(), apache.fight(), node.fight(), h11.fight(), http2.fight());
 
-    let wrong: Vec<_> = [a, b, c, d].concat();
+    let wrong: Vec<_> = [a, b, c, d, e].concat();
     assert!(wrong.is_empty(), "{} of {}: {wrong:#?}", wrong.len(), ATTEMPTS.len());
 }
 
@@ -50,7 +50,12 @@ impl Bout<'_> {
     /// What went wrong.
     async fn fight(&self) -> Vec<String> {
         let (mut wrong, mut seen, mut number) = (Vec::new(), 0, 0);
-        for attempt in ATTEMPTS {
+        // An upgrade is of HTTP/1.1 alone, and refused where that is not spoken; and nginx 1.22 ends a connection of HTTP/2 on
+        // which a request has trailers.
+        let not_for_http2 =
+            ["line: an upgrade that its service does not make", "chunk: a trailer that nobody announced"];
+        let apply = |attempt: &&Attempt| !self.speaks_http2() || !not_for_http2.contains(&attempt.what);
+        for attempt in ATTEMPTS.iter().filter(apply) {
             let mut runs = Vec::new();
             let length = self.bytes(attempt, 0).len();
             // Other places for each service.
@@ -79,6 +84,10 @@ impl Bout<'_> {
             }
         }
         wrong
+    }
+
+    fn speaks_http2(&self) -> bool {
+        self.service.ends_with("http2")
     }
 
     fn bytes(&self, attempt: &Attempt, number: usize) -> String {
@@ -136,6 +145,8 @@ impl Bout<'_> {
                     return Err("another body".to_owned());
                 }
                 let request = taken.first().ok_or("nothing was taken")?;
+                // A stream of HTTP/2 has an end of its own, and so needs no other way to say where a body ends.
+                let form = if self.speaks_http2() && form == Form::Chunked { Form::NoBody } else { form };
                 if form_of(request) != form {
                     return Err(format!("{:?} and not {form:?}", form_of(request)));
                 }
