@@ -51,8 +51,8 @@ pub(crate) enum Error {
     TunnelWithContent,
     #[error("{} is not carried", excerpt(.method.as_str()))]
     Method { method: Method },
-    #[error("`Transfer-Encoding` is something other than `chunked` alone")]
-    Coding,
+    #[error("`Transfer-Encoding: {}`: `chunked` alone is spoken here", excerpt(.value))]
+    Coding { value: String },
     #[error("the target is neither a path nor an `http://` URL")]
     Form,
     #[error("the request has no `Host` field")]
@@ -137,7 +137,7 @@ impl Error {
             | Self::ConnectToAdmin
             | Self::TunnelInTunnel
             | Self::Method { .. } => Code::MethodNotAllowed,
-            Self::Coding => Code::NotImplemented,
+            Self::Coding { .. } => Code::NotImplemented,
             Self::Target(TargetError::TooLong) => Code::HeadersTooLarge,
             Self::Form
             | Self::TunnelWithContent

@@ -79,6 +79,9 @@ pub(crate) enum Passage {
 pub(crate) enum BodyError {
     #[error("the app's body broke off")]
     Broken(#[source] IncomingBodyError),
+    /// Nobody can tell where it ends.
+    #[error("the app's body is malformed: {0}")]
+    Malformed(&'static str),
     /// It goes out in another attempt now.
     #[error("the app's body was taken back")]
     TakenBack,
@@ -91,6 +94,15 @@ pub(crate) enum BodyError {
     /// It was to be held in memory, and what others hold leaves no room for it.
     #[error("the bodies that are held in memory leave no room for it")]
     NoRoom,
+}
+
+impl From<IncomingBodyError> for BodyError {
+    fn from(error: IncomingBodyError) -> Self {
+        match error {
+            IncomingBodyError::Malformed(fault) => Self::Malformed(fault),
+            error => Self::Broken(error),
+        }
+    }
 }
 
 /// The app's body and what was taken of it.
@@ -345,7 +357,7 @@ impl Record {
         screen: Option<&TrailerFilter>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let arrived = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
-        let mut frame = arrived.map(|arrived| self.within_limit(arrived.map_err(BodyError::Broken)?));
+        let mut frame = arrived.map(|arrived| self.within_limit(arrived?));
         match &mut frame {
             Some(Ok(frame)) => {
                 if let (Some(trailers), Some(screen)) = (frame.trailers_mut(), screen) {

@@ -109,7 +109,11 @@ impl Outflow {
                     self.end(Bytes::new());
                 }
             }
-            Err(frame) => self.end_with(frame.into_trailers().unwrap_or_default()),
+            Err(frame) => match frame.into_trailers() {
+                Ok(trailers) if !trailers.is_empty() => self.end_with(trailers),
+                // A block of no fields says nothing, and a service may take even that for a fault (nginx 1.22 does).
+                _ => self.end(Bytes::new()),
+            },
         }
     }
 

@@ -18,14 +18,18 @@ pub mod http2_app;
 pub mod idp;
 pub mod keys;
 pub mod mirror;
+pub mod nghttpd;
 pub mod nginx;
 pub mod opinion;
 pub mod part;
 pub mod problems;
 pub mod program;
 pub mod proxy;
+pub mod raw_http2;
+pub mod recorders;
 pub mod servers;
 pub mod sidekey;
+pub mod sockets;
 pub mod tls_partners;
 
 use std::fs;
