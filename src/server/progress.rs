@@ -8,6 +8,7 @@
 //! be closed ([`Used`]), and is one to be served for who can show that it is [`Between`] two messages.
 
 use std::cell::Cell;
+use std::fmt;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -23,7 +24,7 @@ use super::persistence::{Persistence, RequestPersistence, RequestRest};
 use super::request_line::RequestLines;
 use super::stream::ClientStream;
 use crate::deadline::{ConnectionDeadline, ExchangeDeadline};
-use crate::proxy::{DrainPhase, ResponseBody, ResponseBodyError};
+use crate::proxy::{DrainPhase, OpenedTunnel, ResponseBody, ResponseBodyError};
 
 /// How far one client connection is.
 #[derive(Debug)]
@@ -47,6 +48,18 @@ pub(crate) struct Progress {
     gone: Cell<bool>,
     /// The client has closed its sending side.
     ended: Cell<bool>,
+    /// What the answer opens that is under way, or has left.
+    opened: OpenedCell,
+}
+
+/// A tunnel that waits for its turn.
+#[derive(Default)]
+struct OpenedCell(Cell<Option<Box<OpenedTunnel>>>);
+
+impl fmt::Debug for OpenedCell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OpenedCell")
+    }
 }
 
 /// Where a connection is among its messages.
@@ -111,6 +124,7 @@ impl Progress {
             late_reads: Cell::new(0),
             gone: Cell::new(false),
             ended: Cell::new(false),
+            opened: OpenedCell::default(),
         }
     }
 
@@ -133,7 +147,8 @@ impl Progress {
     }
 
     /// The answer's head is here, and opens a tunnel: nothing that follows is read as a request.
-    pub(super) fn opened(&self) {
+    pub(super) fn opened(&self, tunnel: Box<OpenedTunnel>) {
+        self.opened.0.set(Some(tunnel));
         self.state.set(ProgressState::Exchange(self.exchange.opened()));
     }
 
@@ -177,9 +192,10 @@ impl Progress {
         self.is_between().then_some(Between(()))
     }
 
-    /// The right to what follows on the socket, if that is a tunnel's.
-    pub(crate) fn tunnel(&self) -> Option<TunnelBegun> {
-        (self.state.get() == ProgressState::Tunnel).then_some(TunnelBegun(()))
+    /// What follows on the socket, and the right to it, if that is a tunnel's.
+    pub(crate) fn take_tunnel(&self) -> Option<(Box<OpenedTunnel>, TunnelBegun)> {
+        let tunnel = self.opened.0.take()?;
+        (self.state.get() == ProgressState::Tunnel).then_some((tunnel, TunnelBegun(())))
     }
 
     /// Whether every request that came was answered to its end.

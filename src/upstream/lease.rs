@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use super::Pool;
 use super::connection::{Busy, Resting};
 use super::streams::Shared;
+use super::upgrade::UpgradedConnection;
 use crate::transport::{AnswerBody, ConnectTimings, Http1Connection, Http2Handle, Outflow, Outgoing, Unsent};
 
 /// One request's place on an HTTP/2 connection, until both its answer and the request itself have ended.
@@ -202,6 +203,19 @@ impl ConnectionLease {
             },
             Some(Carrier::Last(..) | Carrier::Stream(..)) | None => {}
         }
+    }
+
+    /// The answer was a 101: the connection, for what follows it.
+    pub(super) fn into_upgraded(mut self) -> Option<UpgradedConnection> {
+        let Some(Carrier::Whole(busy)) = self.carrier.take_if(|carrier| matches!(carrier, Carrier::Whole(_))) else {
+            return None;
+        };
+        Some(UpgradedConnection::new(busy.into_switched()?, Rc::clone(&self.pool)))
+    }
+
+    /// Whether it is one of HTTP/1.1.
+    pub(super) fn is_whole(&self) -> bool {
+        matches!(self.carrier, Some(Carrier::Whole(_)))
     }
 
     /// The connection of a lease that nobody came to use, if it can be kept.
