@@ -132,9 +132,11 @@ impl TunnelDirection {
     fn poll_rest(&mut self, sink: &mut (impl AsyncWrite + Unpin), cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.from < self.rest.len() {
             // Invariant: no more was written than there is.
-            self.from += ready!(poll_write(sink, &self.rest[self.from..], cx))?;
+            let written = ready!(poll_write(sink, &self.rest[self.from..], cx))?;
+            self.from += written;
+            // One by one: who takes little at a time is not silent.
+            self.bytes += written as u64;
         }
-        self.bytes += self.rest.len() as u64;
         (self.rest, self.from) = (Vec::new(), 0);
         Poll::Ready(Ok(()))
     }

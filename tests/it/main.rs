@@ -20,6 +20,7 @@ mod browsers;
 mod certificates;
 mod clients;
 mod commands;
+mod crossings;
 mod discovery;
 mod docs;
 mod dpop;
@@ -71,6 +72,7 @@ mod tokens;
 mod tunnels;
 mod unauthorized;
 mod uploads;
+mod websockets;
 
 /// One binary links once; a file that nobody named here would never run.
 #[test]

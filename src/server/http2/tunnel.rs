@@ -46,6 +46,8 @@ impl StreamTunnel {
             })
             .await
         };
+        // Where it was given up halfway, nobody else has done so.
+        deadline.disarm();
         self.ended = carried;
     }
 }

@@ -26,6 +26,8 @@ pub mod program;
 pub mod proxy;
 pub mod servers;
 pub mod sidekey;
+pub mod switcher;
+pub mod teller;
 pub mod tls_partners;
 
 use std::fs;
