@@ -3,6 +3,7 @@
 //! What is carried is in memory only as long as the other side takes nothing: one piece each way, and nothing while
 //! nothing moves.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
@@ -12,7 +13,6 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Peer;
-use super::exchange::ExchangeRecord;
 use crate::config::AccessLog;
 use crate::deadline::Deadline;
 
@@ -27,7 +27,7 @@ pub(crate) struct ByteTunnel {
     pub(super) idle: Option<Duration>,
     /// What goes on for as long as the tunnel does: a WebSocket is one request of its service. `None`: it was over with the
     /// answer that opened it.
-    pub(super) exchange: Option<Box<ExchangeRecord>>,
+    pub(super) exchange: Option<Box<dyn Any>>,
 }
 
 /// The far end of a tunnel.

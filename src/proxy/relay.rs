@@ -1,5 +1,6 @@
 //! The answer on its way back.
 
+use std::any::Any;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -147,7 +148,7 @@ impl ResponseBody {
             return None;
         };
         if let OpenedTunnel::WebSocket(tunnel) = &mut *opened {
-            tunnel.exchange = self.exchange.take();
+            tunnel.exchange = self.exchange.take().map(|exchange| exchange as Box<dyn Any>);
         }
         Some(opened)
     }

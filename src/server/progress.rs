@@ -8,7 +8,6 @@
 //! be closed ([`Used`]), and is one to be served for who can show that it is [`Between`] two messages.
 
 use std::cell::Cell;
-use std::fmt;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -48,18 +47,6 @@ pub(crate) struct Progress {
     gone: Cell<bool>,
     /// The client has closed its sending side.
     ended: Cell<bool>,
-    /// What the answer opens that is under way, or has left.
-    opened: OpenedCell,
-}
-
-/// A tunnel that waits for its turn.
-#[derive(Default)]
-struct OpenedCell(Cell<Option<Box<OpenedTunnel>>>);
-
-impl fmt::Debug for OpenedCell {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("OpenedCell")
-    }
 }
 
 /// Where a connection is among its messages.
@@ -124,7 +111,6 @@ impl Progress {
             late_reads: Cell::new(0),
             gone: Cell::new(false),
             ended: Cell::new(false),
-            opened: OpenedCell::default(),
         }
     }
 
@@ -148,8 +134,7 @@ impl Progress {
 
     /// The answer's head is here, and opens a tunnel: nothing that follows is read as a request.
     pub(super) fn opened(&self, tunnel: Box<OpenedTunnel>) {
-        self.opened.0.set(Some(tunnel));
-        self.state.set(ProgressState::Exchange(self.exchange.opened()));
+        self.state.set(ProgressState::Exchange(self.exchange.opened(tunnel)));
     }
 
     /// hyper has all of the answer.
@@ -194,7 +179,7 @@ impl Progress {
 
     /// What follows on the socket, and the right to it, if that is a tunnel's.
     pub(crate) fn take_tunnel(&self) -> Option<(Box<OpenedTunnel>, TunnelBegun)> {
-        let tunnel = self.opened.0.take()?;
+        let tunnel = self.exchange.take_tunnel()?;
         (self.state.get() == ProgressState::Tunnel).then_some((tunnel, TunnelBegun(())))
     }
 

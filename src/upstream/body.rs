@@ -7,8 +7,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 
-use super::lease::ConnectionLease;
-use super::upgrade::UpgradedConnection;
+use super::lease::{ConnectionLease, UpgradedConnection};
 use crate::transport::{AnswerBody, Error};
 
 /// The service's answer body; gives its connection back to the pool when it ends, and closes it when it is

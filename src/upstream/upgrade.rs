@@ -6,74 +6,18 @@
 //! is made there for others is not what it wants.
 
 use std::cell::Cell;
-use std::io;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::connection::{Busy, Switched};
+use super::connection::Busy;
 use super::lease::ConnectionLease;
 use super::outage::Recovery;
 use super::queue::WaitOutcome;
 use super::{Choice, Error, Pool, Timing};
 use crate::clock::Moment;
 use crate::transport::{self, Protocol, Sender};
-
-/// A connection on which the service has switched to another protocol. Dropped before both sides have ended it ends in a
-/// reset.
-pub(crate) struct UpgradedConnection {
-    /// `None` once it is dropped.
-    connection: Option<Switched>,
-    pool: Rc<Pool>,
-}
-
-impl UpgradedConnection {
-    pub(super) fn new(connection: Switched, pool: Rc<Pool>) -> Self {
-        Self { connection: Some(connection), pool }
-    }
-
-    fn poll<T>(
-        self: Pin<&mut Self>,
-        poll: impl FnOnce(Pin<&mut transport::SwitchedConnection>) -> Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        match &mut self.get_mut().connection {
-            Some(connection) => poll(Pin::new(&mut connection.http)),
-            None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
-        }
-    }
-}
-
-impl AsyncRead for UpgradedConnection {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, room: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.poll(|connection| connection.poll_read(cx, room))
-    }
-}
-
-impl AsyncWrite for UpgradedConnection {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll(|connection| connection.poll_write(cx, bytes))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll(|connection| connection.poll_flush(cx))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll(|connection| connection.poll_shutdown(cx))
-    }
-}
-
-impl Drop for UpgradedConnection {
-    fn drop(&mut self) {
-        // First: its permit may be what the next one in the queue waits for.
-        drop(self.connection.take());
-        self.pool.connection_ended();
-    }
-}
 
 impl Pool {
     /// A connection that speaks HTTP/1.1.

@@ -11,7 +11,8 @@ use bytes::Bytes;
 use nix::sys::signal::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use tokio::sync::Notify;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::http2_apps::resident_kib;
 use crate::lab::client::{Answer, Connection, Ended, Request};
@@ -271,33 +272,33 @@ async fn a_unix_socket_leads_to_http_2_and_a_declined_upgrade_too() {
     drop(sidekey);
 }
 
-/// A service of HTTP/2 whose answers have no body, or not all of it.
-async fn half_there() -> (JoinHandle<()>, u16) {
+/// A service of HTTP/2 whose answers have no body, or half of one until the word is given to break it off.
+async fn half_there(word: Arc<Notify>) -> (JoinHandle<()>, u16) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let serve = async |stream| {
-        let mut connection = h2::server::handshake(stream).await.ok()?;
+    let task = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        let mut halves = JoinSet::new();
         while let Some(accepted) = connection.accept().await {
-            let (request, mut respond) = accepted.ok()?;
-            let (path, is_head) = (request.uri().path().to_owned(), request.method() == http::Method::HEAD);
-            let (status, length) = match path.as_str() {
+            let (request, mut respond) = accepted.unwrap();
+            let (status, length) = match request.uri().path() {
                 "/204" => (204, None),
                 "/304" => (304, Some("7")),
                 _ => (200, Some("7")),
             };
+            let is_all = status != 200 || request.method() == http::Method::HEAD;
             let answer = http::Response::builder().status(status);
             let answer = length.into_iter().fold(answer, |answer, length| answer.header("content-length", length));
-            let mut stream = respond.send_response(answer.body(()).unwrap(), status != 200 || is_head).ok()?;
-            if status == 200 && !is_head {
-                stream.send_data(Bytes::from_static(b"hal"), false).ok()?;
-                stream.send_reset(h2::Reason::INTERNAL_ERROR);
+            let mut stream = respond.send_response(answer.body(()).unwrap(), is_all).unwrap();
+            if !is_all {
+                stream.send_data(Bytes::from_static(b"hal"), false).unwrap();
+                let word = Arc::clone(&word);
+                halves.spawn(async move {
+                    word.notified().await;
+                    stream.send_reset(h2::Reason::INTERNAL_ERROR);
+                });
             }
-        }
-        Some(())
-    };
-    let task = tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            serve(stream).await;
         }
     });
     (task, port)
@@ -305,8 +306,8 @@ async fn half_there() -> (JoinHandle<()>, u16) {
 
 #[tokio::test]
 async fn answers_of_http_2_that_have_no_body_end_with_their_head_and_half_of_one_is_whole_in_neither_dialect() {
-    let lab = Lab::start().await;
-    let (task, port) = half_there().await;
+    let (lab, word) = (Lab::start().await, Arc::<Notify>::default());
+    let (task, port) = half_there(Arc::clone(&word)).await;
     let config = format!("workers: 1\nservices: {{ s: {{ url: 'http://127.0.0.1:{port}', http_version: 2 }} }}");
     let sidekey = lab.sidekey(&config).await;
     let mut two = Http2App::open(&sidekey.address).await;
@@ -318,9 +319,18 @@ async fn answers_of_http_2_that_have_no_body_end_with_their_head_and_half_of_one
         assert_eq!((answer.status, answer.body.len(), answer.ended), (status, 0, Ended::Whole), "{method} {path}");
     }
 
-    let error = two.get("/s/x").await.unwrap_err();
+    let (answer, _) = two.begin(request("GET", "/s/x"), true).await;
+    let mut body = in_time(answer).await.unwrap().into_body();
+    assert_eq!(in_time(next(&mut body)).await.unwrap().unwrap(), "hal");
+    word.notify_one();
+    let error = in_time(next(&mut body)).await.unwrap_err();
     assert_eq!(error.reason(), Some(h2::Reason::INTERNAL_ERROR), "{error}");
-    let answer = one.send(Request::get("/s/x")).await;
+
+    one.expects("GET");
+    one.write("GET /s/x HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    one.until("\r\n\r\nhal").await;
+    word.notify_one();
+    let answer = one.answer().await;
     assert_eq!((answer.status, answer.ended), (200, Ended::Reset));
     task.abort();
 }
