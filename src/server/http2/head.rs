@@ -289,6 +289,34 @@ mod tests {
         check_refused(many, Code::HeadersTooLarge, "the request's head is over `limits.headers`");
     }
 
+    fn extended(protocol: &'static str, fields: &[(&str, &str)]) -> request::Parts {
+        let mut head = head("http://localhost/talk?x=1", fields);
+        head.method = Method::CONNECT;
+        head.extensions.insert(Protocol::from_static(protocol));
+        head
+    }
+
+    #[test]
+    fn an_extended_connect_is_the_handshake_that_http_1_has() {
+        let fields = [("sec-websocket-version", "13"), ("content-length", "0"), ("expect", "100-continue")];
+
+        let head = normal(extended("WebSocket", &fields), &Limits::default()).unwrap();
+
+        assert_eq!((head.method.as_str(), &*head.uri.to_string()), ("GET", "/talk?x=1"));
+        let of = |name: &str| head.headers.get(name).map(|value| value.to_str().unwrap());
+        let names = ["connection", "upgrade", "host", "sec-websocket-version", "content-length", "expect"];
+        let expected = [Some("upgrade"), Some("websocket"), Some("localhost"), Some("13"), None, None];
+        assert_eq!(names.map(of), expected);
+    }
+
+    #[test]
+    fn an_extended_connect_that_is_none_for_us_is_refused() {
+        let why = "`:protocol` is `connect-udp`, and `websocket` is the only one that is carried (RFC 8441)";
+        check_refused(extended("connect-udp", &[]), Code::NotImplemented, why);
+        let why = "a `CONNECT` has no body: what follows its head is the tunnel's";
+        check_refused(extended("websocket", &[("content-length", "1")]), Code::BadRequest, why);
+    }
+
     #[test]
     fn cookies_that_were_cut_up_are_one_field_again() {
         let head = normal(head("/", &[("cookie", "a=1"), ("cookie", "b=2")]), &Limits::default()).unwrap();
