@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
-use http::Method;
+use http::{Method, StatusCode};
 
 use crate::code::Code;
 use crate::guard::Panicked;
@@ -116,6 +116,13 @@ pub(crate) enum Error {
     BodiesHeld,
     #[error("the service's answer has a `Transfer-Encoding` other than `chunked`")]
     AnswerCoding,
+    #[error("the service's answer to the handshake of a WebSocket {what} (RFC 6455 §4.1)")]
+    Upgrade { what: &'static str },
+    /// In HTTP/2 its 2xx would say that the WebSocket is open.
+    #[error("the service answered {status} to the handshake of a WebSocket: there is none at this path")]
+    NoUpgrade { status: StatusCode },
+    #[error("the system has no random bytes for the handshake of a WebSocket")]
+    NoRandom,
     #[error("a fault of Sidekey's own; its log has the place")]
     Panicked,
 }
@@ -160,7 +167,8 @@ impl Error {
             Self::BodiesHeld | Self::Limit(LimitError::Concurrency { .. }) => Code::Overloaded,
             Self::Limit(LimitError::Rate { .. }) => Code::RateLimited,
             Self::AnswerCoding => Code::HttpProtocolError,
-            Self::Panicked => Code::InternalError,
+            Self::Upgrade { .. } | Self::NoUpgrade { .. } => Code::HttpUpgradeFailed,
+            Self::NoRandom | Self::Panicked => Code::InternalError,
         }
     }
 

@@ -148,6 +148,11 @@ impl ExchangeRecord {
         response_limit(half.service.timeouts, self.waited_for_until)
     }
 
+    /// When its head came.
+    pub(super) fn began(&self) -> Instant {
+        self.began
+    }
+
     /// How much of this is left since the request came; `None`: nothing.
     pub(super) fn left_of(&self, limit: Duration) -> Option<Duration> {
         limit.checked_sub(self.began.elapsed())

@@ -284,6 +284,7 @@ mod tests {
                 "http_protocol_error",
                 "http_response_incomplete",
                 "http_response_timeout",
+                "http_upgrade_failed",
                 "overloaded",
                 "not_ready"
             ]

@@ -22,10 +22,11 @@ use super::retry::{Again, Allowance};
 use super::timing::ExchangePhase;
 use super::upload::UploadWatch;
 use super::view::ServiceHalf;
+use super::websocket::WebSocketHandshake;
 use crate::credential::{SentToken, Verdict};
 use crate::deadline::Deadline;
 use crate::incoming::{IncomingBody, awaits_continue};
-use crate::transport::{BodyNeed, ContinueGate, Outgoing, ReplayBuffer, RequestBody};
+use crate::transport::{BodyNeed, ContinueGate, Outgoing, ProtocolSwitch, ReplayBuffer, RequestBody};
 use crate::upstream::{self, Choice, Pool, PooledBody, Reached, Timing};
 
 /// A request on its way to its service, and what is kept of it to send it again.
@@ -84,8 +85,15 @@ impl OutboundRequest {
             target,
             fields: std::mem::take(&mut head.headers),
             body,
+            switch: ProtocolSwitch::NotAsked,
         };
         Ok(Self { who, outgoing, target: restored, apps_own, kept, upload })
+    }
+
+    /// It asks for a WebSocket: however often it is sent, with the same key.
+    pub(super) fn ask_for(&mut self, websocket: &WebSocketHandshake) {
+        fields::ask_for_websocket(&mut self.outgoing.fields, websocket.key());
+        self.outgoing.switch = ProtocolSwitch::Asked;
     }
 
     /// Sends it until there is an answer for the app.

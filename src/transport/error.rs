@@ -48,6 +48,11 @@ pub(crate) enum Error {
     /// The same, where the config wants HTTP/2.
     #[error("the service takes this request over HTTP/1.1 only: set `http_version` to `auto` or `1.1`")]
     Http1Forbidden,
+    /// HTTP/2 has no `Upgrade` (RFC 9113 §8.6), and the config wants nothing else.
+    #[error(
+        "a WebSocket is asked for over HTTP/1.1, and `http_version: 2` is set for the service: set it to `auto` or `1.1`"
+    )]
+    UpgradeForbidden,
     /// The app's body broke off.
     #[error("{0}")]
     RequestBody(String),
@@ -77,6 +82,7 @@ impl Error {
             Self::Alert(_) => Code::TlsAlertReceived,
             Self::Tls(_) => Code::TlsProtocolError,
             Self::Protocol(_) | Self::Http1Forbidden => Code::HttpProtocolError,
+            Self::UpgradeForbidden => Code::HttpUpgradeFailed,
             Self::Incomplete(_) => Code::HttpResponseIncomplete,
             Self::RequestBody(_) | Self::Target { .. } => Code::BadRequest,
             Self::Panicked => Code::InternalError,

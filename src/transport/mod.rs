@@ -34,11 +34,11 @@ pub(crate) use self::dial::{ConnectTimings, Protocol};
 pub(crate) use self::error::{Error, Unsent};
 #[cfg(any(test, feature = "bench"))]
 pub(crate) use self::h1::trial::{pieces_make_no_difference, reuse_is_earned};
-pub(crate) use self::h1::{AtRest, Http1Connection};
+pub(crate) use self::h1::{AtRest, Http1Connection, SwitchedConnection};
 pub(crate) use self::h2::{Http2Handle, Outflow};
 pub(crate) use self::held::HeldBodies;
 pub(crate) use self::http::{AnswerBody, AnswerReading, Connected, ConnectionDriver, Sender};
-pub(crate) use self::outgoing::Outgoing;
+pub(crate) use self::outgoing::{Outgoing, ProtocolSwitch};
 pub(crate) use self::probe::{ConnectStep, ProbeResult, Probed};
 pub(crate) use self::proxy::{ProxySelector, WayOut};
 pub(crate) use self::refusal::{Objection, wants_tls};
@@ -168,6 +168,13 @@ impl Connector {
             self.0.wants_http1.get_or_init(|| ());
         }
         may
+    }
+
+    /// The same, for connections that speak HTTP/1.1 whatever the handshake could agree on.
+    pub(crate) fn over_http1(&self) -> Self {
+        let target = DialTarget::clone(&self.0);
+        target.wants_http1.get_or_init(|| ());
+        Self(Arc::new(target))
     }
 
     /// Whether the service was offered HTTP/2 and has asked for HTTP/1.1.

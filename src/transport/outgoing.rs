@@ -12,9 +12,10 @@ use crate::config::Scheme;
 
 /// A request on its way to a service or a token endpoint: what `authorize` completes and `Sender::send` writes.
 ///
-/// `fields` never contain framing or hop-by-hop fields other than `te: trailers`, `trailer` and the
-/// `transfer-encoding: chunked` that marks a body of unknown length on HTTP/1.1. A `Host` in them says nothing: it
-/// only keeps a place at their front, where HTTP/1.1 wants it (RFC 9110 §7.2), and `authority` is written there.
+/// `fields` never contain framing or hop-by-hop fields other than `te: trailers`, `trailer`, the `transfer-encoding: chunked`
+/// that marks a body of unknown length on HTTP/1.1, and the `upgrade` of one that asks for another protocol. A `Host` in them
+/// says nothing: it only keeps a place at their front, where HTTP/1.1 wants it (RFC 9110 §7.2), and `authority` is written
+/// there.
 pub(crate) struct Outgoing {
     pub(crate) method: Method,
     pub(crate) scheme: Scheme,
@@ -23,6 +24,16 @@ pub(crate) struct Outgoing {
     pub(crate) target: PathAndQuery,
     pub(crate) fields: HeaderMap,
     pub(crate) body: RequestBody,
+    pub(crate) switch: ProtocolSwitch,
+}
+
+/// Whether a request asks to go on in another protocol, which its `upgrade` names (RFC 9110 §7.8). Such a one goes over
+/// HTTP/1.1, whatever else the service speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum ProtocolSwitch {
+    #[default]
+    NotAsked,
+    Asked,
 }
 
 impl Outgoing {

@@ -19,6 +19,7 @@ mod streams;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 
 use std::time::Duration;
 
@@ -148,8 +149,8 @@ impl SendFailure {
     /// There was no connection for it.
     fn unconnected(error: Error) -> Self {
         let reached = match error {
+            Error::Transport(transport::Error::UpgradeForbidden) | Error::Overloaded { .. } => Reached::Final,
             Error::Transport(_) => Reached::NoConnection,
-            Error::Overloaded { .. } => Reached::Final,
         };
         Self { error, reached }
     }

@@ -35,20 +35,20 @@ use super::demand::Demand;
 use super::idle::IdleConnections;
 use super::lease::ConnectionLease;
 use super::outage::Recovery;
-use super::permits::Share;
+use super::permits::{Place, Share};
 use super::queue::{Next, Queue, Ticket, WaitOutcome};
 use super::streams::{Shared, SharedConnections};
 use super::tasks::{self, TaskOwner};
 use super::{Choice, Error, PooledBody, SendFailure, Timing, Upstream};
 use crate::clock::Moment;
 use crate::telemetry::metrics::Numbers;
-use crate::transport::{self, Connected, Outgoing, Sender};
+use crate::transport::{self, ConnectTimings, Connected, Outgoing, ProtocolSwitch, Sender};
 
 /// The worker's half: idle connections newest first, streams counted, one dial until ALPN is known.
 pub(crate) struct Pool {
     me: Weak<Self>,
     pub(super) upstream: Arc<Upstream>,
-    counted: Count,
+    pub(super) counted: Count,
     /// HTTP/1.1.
     pub(super) idle: RefCell<IdleConnections>,
     /// HTTP/2.
@@ -98,7 +98,12 @@ impl Pool {
         // Each round takes one dead connection out of the pool, so it can't be more than there are.
         let mut replaceable = self.upstream.pool.max_connections;
         loop {
-            let mut lease = match self.lease(choice, timing).await {
+            let leased = match outgoing.switch {
+                ProtocolSwitch::NotAsked => self.lease(choice, timing).await,
+                // In a box: few requests ask for it, and the others need no room for it.
+                ProtocolSwitch::Asked => Box::pin(self.lease_http1(choice, timing)).await,
+            };
+            let mut lease = match leased {
                 Ok(lease) => lease,
                 Err(error) => return Err(SendFailure::unconnected(error)),
             };
@@ -147,7 +152,7 @@ impl Pool {
     }
 
     /// A connection: one that is free, or else the first that comes.
-    async fn lease(&self, choice: Choice, timing: &Cell<Timing>) -> WaitOutcome<ConnectionLease> {
+    pub(super) async fn lease(&self, choice: Choice, timing: &Cell<Timing>) -> WaitOutcome<ConnectionLease> {
         if let Some(lease) = self.free(choice) {
             self.count();
             return Ok(lease);
@@ -201,7 +206,7 @@ impl Pool {
         told.unwrap_or_else(|_| Err(self.out_of_time()))
     }
 
-    fn out_of_time(&self) -> Error {
+    pub(super) fn out_of_time(&self) -> Error {
         self.upstream.out_of_time(&self.queue.borrow())
     }
 
@@ -314,10 +319,8 @@ impl Pool {
     pub(super) fn connected(&self, connected: Connected, permit: OwnedSemaphorePermit) {
         let now = Moment::now();
         let Connected { sender, driver, spent } = connected;
-        self.counted.numbers.connected(spent.total());
         self.queue.borrow_mut().succeeded(sender.protocol(), now);
-        let place = self.share.place(permit);
-        self.sharing.borrow_mut().get_or_insert_with(|| tasks::share_permits(&self.me, &self.upstream));
+        let place = self.place(permit, spent);
         match sender {
             Sender::Http1(http) => {
                 if let Some(pool) = self.rc() {
@@ -336,6 +339,13 @@ impl Pool {
             }
         }
         self.count();
+    }
+
+    /// The place of a connection that was made just now.
+    pub(super) fn place(&self, permit: OwnedSemaphorePermit, spent: ConnectTimings) -> Place {
+        self.counted.numbers.connected(spent.total());
+        self.sharing.borrow_mut().get_or_insert_with(|| tasks::share_permits(&self.me, &self.upstream));
+        self.share.place(permit)
     }
 
     fn wake_at(&self, due: Moment, now: Moment) {

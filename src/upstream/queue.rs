@@ -127,6 +127,16 @@ impl<T> Queue<T> {
         due.filter(|due| now < *due).map_or(Next::Now, Next::At)
     }
 
+    /// Until when no connection is made, as the last attempt failed; `None`: it may be made now.
+    pub(super) fn pauses_until(&self, now: Moment) -> Option<Moment> {
+        self.outage.as_ref().map(|outage| outage.due).filter(|due| now < *due)
+    }
+
+    /// Whether each connection carries one request, as far as is known.
+    pub(super) fn speaks_http1(&self) -> bool {
+        self.protocol == Some(Protocol::Http1)
+    }
+
     /// A number for what begins now.
     pub(super) fn draw(&mut self) -> Ticket {
         let ticket = self.next;

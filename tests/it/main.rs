@@ -21,6 +21,7 @@ mod certificates;
 mod clients;
 mod commands;
 mod conformance;
+mod crossings;
 mod discovery;
 mod docs;
 mod dpop;
@@ -73,6 +74,7 @@ mod tokens;
 mod tunnels;
 mod unauthorized;
 mod uploads;
+mod websockets;
 
 /// One binary links once; a file that nobody named here would never run.
 #[test]

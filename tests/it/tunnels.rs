@@ -5,6 +5,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::lab::Lab;
 use crate::lab::client::{Connection, Ended, Request};
+use crate::lab::http2_app::{Http2App, in_time, read};
 use crate::lab::nginx::Seen;
 use crate::lab::proxy::ForwardProxy;
 use crate::lab::sidekey::Sidekey;
@@ -301,4 +302,24 @@ async fn the_end_of_a_drain_cuts_a_tunnel_so_that_it_can_not_pass_for_whole() {
 
     assert_eq!((code, tunnel.closed().await), (Some(0), Ended::Reset));
     assert!(far.read_u8().await.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_http_2_a_stream_is_the_tunnel_to_what_is_listed_and_none_leads_to_a_service() {
+    let (lab, port) = (Lab::start().await, echo().await);
+    let sidekey = lab.sidekey(&format!("{SERVICE}\nconnect: {{ allow: ['localhost:{port}'] }}")).await;
+    let mut app = Http2App::open(&sidekey.address).await;
+    let connect = |target: &str| http::Request::builder().method("CONNECT").uri(target).body(()).unwrap();
+    let body: Vec<u8> = (0..50_000_u32).map(|at| (at % 251) as u8).collect();
+
+    for _ in 0..2 {
+        let (answer, mut stream) = app.begin(connect(&format!("localhost:{port}")), false).await;
+        stream.send_data(body.clone().into(), true).unwrap();
+        let answer = in_time(async { read(answer.await.unwrap()).await }).await.unwrap();
+        assert!(answer.status == 200 && answer.body == body, "{} {}", answer.status, answer.body.len());
+    }
+
+    let (answer, _stream) = app.begin(connect(&lab.fill_in("$AUTHORITY")), false).await;
+    let refused = in_time(answer).await.unwrap();
+    assert_eq!(refused.status(), 405, "{refused:?}");
 }

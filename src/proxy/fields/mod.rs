@@ -17,6 +17,7 @@ mod set_cookie;
 #[cfg(test)]
 mod tests;
 mod via;
+mod websocket;
 
 use std::rc::Rc;
 
@@ -30,6 +31,7 @@ pub(crate) use present::Present;
 pub(super) use request::forwards;
 pub(crate) use request::{RequestContext, request};
 pub(crate) use via::Instance;
+pub(super) use websocket::{answer_of_websocket, ask_for_websocket, asks_for_websocket, declines_websocket};
 
 use crate::config::{self, Cookies, Forwarded, OnClientAuthorization};
 use crate::credential::{Owned, own_name, own_value};

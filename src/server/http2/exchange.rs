@@ -24,9 +24,10 @@ use http::header::{CONNECTION, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, Method, Response, StatusCode, Version, response};
 use hyper::body::Body as _;
 
+use super::tunnel::StreamTunnel;
 use crate::deadline::ExchangeDeadline;
 use crate::incoming::StreamBody;
-use crate::proxy::ResponseBody;
+use crate::proxy::{OpenedTunnel, Peer, ResponseBody};
 
 /// A stream whose request was taken, and is to be answered.
 pub(super) struct StreamExchange {
@@ -37,14 +38,20 @@ pub(super) struct StreamExchange {
     pub(super) awaits_continue: bool,
     pub(super) method: Method,
     pub(super) deadline: Rc<ExchangeDeadline>,
+    pub(super) peer: Peer,
 }
 
 impl StreamExchange {
     /// Makes the answer and writes it, until it is all with h2 or nobody wants it any more.
     pub(super) async fn carry(mut self, answer: impl Future<Output = Response<ResponseBody>>) {
         let Some(answer) = self.await_answer(answer).await else { return };
-        let (mut head, body) = answer.into_parts();
+        let (mut head, mut body) = answer.into_parts();
         remove_connections_own(&mut head);
+        if let Some(tunnel) = body.take_tunnel() {
+            // What is left of the exchange is the tunnel's, or over: it must not end in the midst of it.
+            drop(body);
+            return self.carry_tunnel(head, *tunnel).await;
+        }
         let is_refused = head.status.is_client_error() || head.status.is_server_error();
         let is_all = body.is_end_stream() || has_no_content(&self.method, head.status);
         // It fails where the stream was reset in the meantime.
@@ -58,6 +65,16 @@ impl StreamExchange {
         if let Some(mut rest) = rest.and_then(|upload| upload.take_rest()) {
             self.deadline.arm(Some(TAKEN_WITHIN));
             poll_fn(|cx| poll_rest(&mut rest, &self.deadline, cx)).await;
+        }
+    }
+
+    async fn carry_tunnel(mut self, head: response::Parts, tunnel: OpenedTunnel) {
+        let Ok(stream) = self.respond.send_response(Response::from_parts(head, ()), false) else { return };
+        // `None`: the app has said all that it will.
+        let upload = self.upload.take().and_then(|upload| upload.take_rest());
+        let ends = StreamTunnel::new(upload, stream);
+        if let OpenedTunnel::Bytes(tunnel) | OpenedTunnel::WebSocket(tunnel) = tunnel {
+            ends.carry(*tunnel, self.peer, &self.deadline).await;
         }
     }
 

@@ -30,6 +30,8 @@ pub mod recorders;
 pub mod servers;
 pub mod sidekey;
 pub mod sockets;
+pub mod switcher;
+pub mod teller;
 pub mod tls_partners;
 
 use std::fs;
