@@ -40,6 +40,7 @@ use super::queue::{Next, Queue, Ticket, WaitOutcome};
 use super::streams::{Shared, SharedConnections};
 use super::tasks::{self, TaskOwner};
 use super::{Choice, Error, PooledBody, SendFailure, Timing, Upstream};
+use crate::aside::aside;
 use crate::clock::Moment;
 use crate::telemetry::metrics::Numbers;
 use crate::transport::{self, Connected, Outgoing, Sender};
@@ -148,8 +149,7 @@ impl Pool {
             return Ok(lease);
         }
         let began = Instant::now();
-        // In a box: few requests wait, and those that do not need no room for it.
-        let lease = Box::pin(self.wait()).await;
+        let lease = aside(|| self.wait()).await;
         let before = timing.get();
         timing.set(Timing { waited: before.waited + began.elapsed(), ..before });
         let lease = lease?;
