@@ -156,6 +156,11 @@ impl ExchangeRecord {
         self.failure = Some((error.code(), error.detail()));
     }
 
+    /// Why there is none, in words; `""`: there is one.
+    pub(super) fn detail(&self) -> &str {
+        self.failure.as_ref().map_or("", |(_, detail)| detail)
+    }
+
     /// The answer's head goes to the app.
     pub(super) fn answered(mut self: Box<Self>, mut answer: Response<ResponseBody>) -> Response<ResponseBody> {
         if self.half.is_none() {
