@@ -8,15 +8,15 @@ use std::borrow::Cow;
 
 use http::uri::PathAndQuery;
 
-/// Whether some of these bytes may have to be spelt.
+/// Whether some of these bytes may have to be spelt, in a query, or refused by name, in a path: a backtick, for one.
 pub(crate) fn may_need_spelling(bytes: &[u8]) -> bool {
-    let found = one_is_spelt::<32>(bytes).or_else(|| one_is_spelt::<16>(bytes));
-    found.unwrap_or_else(|| bytes.iter().any(|byte| is_spelt(*byte)))
+    let found = one_is_marked::<32>(bytes).or_else(|| one_is_marked::<16>(bytes));
+    found.unwrap_or_else(|| bytes.iter().any(|byte| mark(*byte) >= 0x80))
 }
 
-/// The same; `None`: there are fewer bytes than that. Most heads have none that is spelt, so there is no way out in between, and
+/// The same; `None`: there are fewer bytes than that. Most heads have no such byte, so there is no way out in between, and
 /// the compiler looks at as many bytes at once as one instruction takes; the last look goes over some of them again.
-fn one_is_spelt<const AT_ONCE: usize>(bytes: &[u8]) -> Option<bool> {
+fn one_is_marked<const AT_ONCE: usize>(bytes: &[u8]) -> Option<bool> {
     let last = bytes.last_chunk::<AT_ONCE>()?;
     let mut found = [0; AT_ONCE];
     for chunk in bytes.as_chunks().0.iter().chain([last]) {
@@ -25,11 +25,11 @@ fn one_is_spelt<const AT_ONCE: usize>(bytes: &[u8]) -> Option<bool> {
     Some(found.iter().any(|found| *found >= 0x80))
 }
 
-/// With the highest bit where the byte is spelt, as [`is_spelt`] has it, in no more instructions than it takes.
+/// With the highest bit where the byte is spelt, as [`is_spelt`] has it, or a backtick; in no more instructions than it takes.
 fn mark(byte: u8) -> u8 {
     let all_bits = |found: bool| u8::from(found).wrapping_neg();
     // `<` and `>` differ in one bit.
-    byte | all_bits(byte == b'"') | all_bits(byte | 2 == b'>')
+    byte | all_bits(byte == b'"') | all_bits(byte | 2 == b'>') | all_bits(byte == b'`')
 }
 
 /// Appends part of a query as it is spelt here.
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_that_is_spelt_is_seen_wherever_it_stands() {
+    fn a_byte_that_is_spelt_or_refused_is_seen_wherever_it_stands() {
         for length in 0..70 {
             let plain = vec![b'a'; length];
             assert!(!may_need_spelling(&plain), "{length}");
@@ -132,7 +132,8 @@ mod tests {
                 let mut bytes = plain.clone();
                 for byte in 0..=u8::MAX {
                     bytes[at] = byte;
-                    assert_eq!(may_need_spelling(&bytes), is_spelt(byte), "{byte:#x} at {at} of {length}");
+                    let is_looked_for = is_spelt(byte) || byte == b'`';
+                    assert_eq!(may_need_spelling(&bytes), is_looked_for, "{byte:#x} at {at} of {length}");
                 }
             }
         }
