@@ -55,23 +55,22 @@ def serve(folder, port, status_port, token):
     http.server.ThreadingHTTPServer(("127.0.0.1", int(status_port)), Status).serve_forever()
 
 
-def call(port, path, seconds, size):
+def call(port, path, seconds, size, ahead):
     message, ends = b"x" * int(size), time.monotonic() + float(seconds)
-    taken = threading.Event()
+    # So many are on their way at once, and so each peer has as many to find at a time.
+    room = threading.Semaphore(int(ahead))
 
     def messages():
-        while time.monotonic() < ends and not taken.is_set():
+        while time.monotonic() < ends and room.acquire(timeout=10):
             yield message
 
     began, count = time.monotonic(), 0
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-        try:
-            for echoed in channel.stream_stream(path)(messages(), timeout=float(seconds) + 20):
-                if echoed != message:
-                    sys.exit("another message came back than was sent")
-                count += 1
-        finally:
-            taken.set()
+        for echoed in channel.stream_stream(path)(messages(), timeout=float(seconds) + 20):
+            if echoed != message:
+                sys.exit("another message came back than was sent")
+            count += 1
+            room.release()
     micros = round((time.monotonic() - began) * 1e6)
     print(json.dumps({"requests": count, "size": count * len(message), "micros": micros, "errors": 0,
                       "p50": 0, "p99": 0}))

@@ -13,6 +13,8 @@ from bed import free_ports
 
 ECHO = Path(__file__).with_name("echo.py")
 BYTES = 100
+# On their way at once. Were it as many as the stream takes, who is slow would find many at a time, and each would be cheap.
+AHEAD = 16
 # It can't be told to end early.
 OPENING_SECONDS = 1
 
@@ -35,11 +37,12 @@ class EchoService:
 
 
 class Running:
-    """A client that sends as fast as its stream takes it."""
+    """A client that sends whenever fewer messages than that are on their way."""
 
     def __init__(self, lab, load, peer, seconds):
         self.seconds = seconds
-        command = [lab.python, ECHO, "client", str(peer.port), peer.path("echo"), str(seconds), str(BYTES)]
+        command = [lab.python, ECHO, "client", str(peer.port), peer.path("echo"), str(seconds), str(BYTES),
+                   str(AHEAD)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def finish(self):
