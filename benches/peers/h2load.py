@@ -41,7 +41,7 @@ def answers(report, log, seconds):
     >>> answers(report, "1\\t200\\t300\\n2\\t200\\t100\\n3\\t200\\t200\\n", 2)
     Answers(requests=3, size=3072, micros=2000000, errors=1, p50=200, p99=300, said='')
     """
-    succeeded, failed = (int(re.search(rf"(\d+) {what}", report)[1]) for what in ("2xx", "failed"))
+    succeeded, failed = (int(re.search(rf"(\d+) {what}", report)[1]) for what in ("succeeded", "failed"))
     size = int(re.search(r"\((\d+)\) data", report)[1])
     times = sorted(int(line.split("\t")[2]) for line in log.splitlines())
     p50, p99 = (round(statistics.median(times)), times[len(times) * 99 // 100]) if times else (0, 0)
