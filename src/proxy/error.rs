@@ -174,10 +174,11 @@ impl Error {
 
     /// What the answer's `detail` says, and the log, and status: the error and its causes.
     pub(crate) fn detail(&self) -> String {
-        let mut text = self.to_string();
+        let mut text = String::with_capacity(MOST_DETAILS_BYTES);
+        // Writing to a `String` can't fail.
+        let _ = write!(text, "{self}");
         let causes = std::iter::successors(self.source(), |&cause| cause.source());
         for cause in causes {
-            // Writing to a `String` can't fail.
             let _ = write!(text, ": {cause}");
         }
         // Each value is quoted in part. This is for one that nobody has thought of.
@@ -211,6 +212,8 @@ fn allowing_host(host: &str) -> String {
 
 /// Several times what the longest of them has.
 const DETAIL_BYTES: usize = 4 << 10;
+/// As long as most of them are.
+const MOST_DETAILS_BYTES: usize = 256;
 
 /// The app's body could not be read ahead.
 impl From<BodyError> for Error {

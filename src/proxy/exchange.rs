@@ -174,6 +174,11 @@ impl ExchangeRecord {
         }
     }
 
+    /// Why there is none, in words; `""`: there is one.
+    pub(super) fn detail(&self) -> &str {
+        self.failure.as_ref().map_or("", |(_, detail)| detail)
+    }
+
     /// The answer's head goes to the app.
     pub(super) fn answered(mut self: Box<Self>, mut answer: Response<ResponseBody>) -> Response<ResponseBody> {
         if self.half.is_none() {

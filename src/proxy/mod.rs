@@ -43,6 +43,7 @@ pub(crate) use relay::{ResponseBody, ResponseBodyError};
 pub(crate) use tunnel::{OpenedTunnel, ServiceTunnel};
 pub(crate) use view::{Context, turns_away};
 
+use crate::aside::aside;
 use crate::deadline::ExchangeDeadline;
 use crate::guard::guarded;
 use crate::incoming::IncomingBody;
@@ -154,8 +155,8 @@ async fn carry(body: IncomingBody, exchange: &mut ExchangeRecord) -> Result<Resp
     let before = inside.as_ref().map_or(TokenBefore::NotShown, ServiceTunnel::token);
     let caller = view.door(own).recognize(&mut exchange.head, *peer, before)?;
     if exchange.head.method == Method::CONNECT {
-        // Before the Host check, as no tunnel leads where `Host` says. In a box: others need no room for it.
-        return Box::pin(tunnel::open(caller, exchange)).await;
+        // Before the Host check, as no tunnel leads where `Host` says.
+        return aside(|| tunnel::open(caller, exchange)).await;
     }
     let head = &exchange.head;
     let (found, shares_origin, present) = match view.door(own).admit(head, caller)? {
@@ -194,8 +195,8 @@ async fn carry(body: IncomingBody, exchange: &mut ExchangeRecord) -> Result<Resp
         return websocket.answered(response, known, half, exchange);
     }
     if may_look_whole(exchange) {
-        // In a box: few answers are held back, and the others need no room for it.
-        let held = Box::pin(relay::hold_back(relay::relay(response, known, half, &exchange.deadline)?));
+        let relayed = relay::relay(response, known, half, &exchange.deadline)?;
+        let held = aside(|| relay::hold_back(relayed));
         return exchange.wait_for(ExchangePhase::Service, pin!(held)).await;
     }
     relay::relay(response, known, half, &exchange.deadline)

@@ -23,6 +23,7 @@ use super::timing::ExchangePhase;
 use super::upload::UploadWatch;
 use super::view::ServiceHalf;
 use super::websocket::WebSocketHandshake;
+use crate::aside::aside;
 use crate::credential::{SentToken, Verdict};
 use crate::deadline::Deadline;
 use crate::incoming::{IncomingBody, awaits_continue};
@@ -109,8 +110,8 @@ impl OutboundRequest {
         let mut allowance = Allowance::new(&half.service.retry);
         let mut choice = Choice::Any;
         if let Some(need) = self.who.credential().body_needed() {
-            // In a box: most services need nothing of the body, and their requests no room for this.
-            Box::pin(self.gather(need, half, exchange)).await?;
+            // Most services need nothing of the body.
+            aside(|| self.gather(need, half, exchange)).await?;
         }
         loop {
             let stamp = self.authorize(half, exchange).await?;
@@ -148,8 +149,7 @@ impl OutboundRequest {
                 }
             };
             if let Some(pause) = again.pause {
-                // In a box: few requests are sent again, and the others need no room for it.
-                let pausing = Box::pin(sleep(pause));
+                let pausing = aside(|| sleep(pause));
                 exchange.wait_for(ExchangePhase::Service, pin!(pausing)).await;
             }
             self.renew(again.body, half, exchange);
@@ -317,8 +317,7 @@ async fn after_answer(
                     credential.reject(&stamp);
                     return None;
                 }
-                // In a box: few requests come here, and the others need no room for it.
-                let replacing = Box::pin(credential.replace(&stamp));
+                let replacing = aside(|| credential.replace(&stamp));
                 let replaced = exchange.wait_for(ExchangePhase::Credential, pin!(replacing)).await;
                 // The body may have gone on in the meantime, to a service that reads on after its 401.
                 let body = if replaced { kept.again() } else { None };

@@ -34,6 +34,7 @@ use super::refusal::ConnectionRefusal;
 use super::stream::ClientStream;
 use super::trim::TrimSchedule;
 use super::tunnel;
+use crate::aside::aside;
 use crate::code::Code;
 use crate::config::Limits;
 use crate::deadline::{ConnectionDeadline, Deadline, ExchangeDeadline, Sweep, TICK};
@@ -94,7 +95,7 @@ pub(crate) async fn serve<P: Port>(
 ) {
     let deadline = shared.sweep.connection();
     if let Some(refusal) = port.turns_away(peer) {
-        return Box::pin(error_reply::turned_away(&*port, stream, refusal, peer, &deadline)).await;
+        return aside(|| error_reply::turned_away(&*port, stream, refusal, peer, &deadline)).await;
     }
     let mut arrival = Rc::new(Arrival::new(peer, own, Rc::clone(&shared.drain)));
     let mut since = Since::Accepted(deadline.now());
@@ -146,7 +147,7 @@ async fn awake<P: Port>(
         if let Some((opened, begun)) = progress.take_tunnel() {
             // However hyper takes its end: the answer has left, and what follows is the tunnel's.
             let (opening, read) = (socket.begin_tunnel(begun), join(parts.read_buf, unread));
-            (stream, replay) = tunnel::begin(*opened, opening, read, arrival, deadline).await?;
+            (stream, replay) = aside(|| tunnel::begin(*opened, opening, read, arrival, deadline)).await?;
             since = Since::Accepted(deadline.now());
             if replay.is_empty() {
                 return Some((stream, since));
@@ -167,9 +168,9 @@ async fn awake<P: Port>(
                 continue;
             }
             ConnectionEnd::Closed if progress.was_closed() => {}
-            ConnectionEnd::Closed => socket.close(&[], deadline).await,
+            ConnectionEnd::Closed => aside(|| socket.close(&[], deadline)).await,
             ConnectionEnd::Unread | ConnectionEnd::Gone => socket.reset(),
-            ConnectionEnd::TooSlow => error_reply::too_slow(&**port, socket, arrival.peer, deadline).await,
+            ConnectionEnd::TooSlow => aside(|| error_reply::too_slow(&**port, socket, arrival.peer, deadline)).await,
             ConnectionEnd::Failed(error) => {
                 let read = join(parts.read_buf, unread);
                 // Nothing is looked for in the first bytes of HTTP/1: what begins as HTTP/2 does is no request to hyper.
@@ -178,15 +179,15 @@ async fn awake<P: Port>(
                     && http2::is_preface(&read)
                 {
                     let greeting = Greeting { stream: socket.serve_again(between), read, accepted };
-                    Box::pin(http2::serve(greeting, port, arrival, deadline, shared)).await;
+                    aside(|| http2::serve(greeting, port, arrival, deadline, shared)).await;
                     return None;
                 }
                 if progress.exchanges() == 0 && tunnel::tells_of_tls(arrival, &read) {
-                    socket.close(&[], deadline).await;
+                    aside(|| socket.close(&[], deadline)).await;
                     return None;
                 }
                 let broken = BrokenRequest { error: &error, read: &read, refused };
-                error_reply::failed(&**port, socket, &progress, broken, arrival.peer, deadline).await;
+                aside(|| error_reply::failed(&**port, socket, &progress, broken, arrival.peer, deadline)).await;
             }
         }
         return None;

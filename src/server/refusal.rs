@@ -32,7 +32,7 @@ impl ConnectionRefusal {
     }
 
     /// Whether it is a gRPC client that hears it.
-    pub(crate) fn to_grpc(self, wants_grpc: bool) -> Self {
+    pub(crate) fn heard_by_grpc(self, wants_grpc: bool) -> Self {
         Self { wants_grpc, ..self }
     }
 

@@ -32,7 +32,7 @@ use self::queue::Queue;
 use crate::code::Code;
 use crate::config;
 use crate::tls::ClientTls;
-use crate::transport::{self, Connected, Connector, Protocol, Spelling, Unsent, WayOut};
+use crate::transport::{self, ConnectTimings, Connected, Connector, Protocol, Spelling, Unsent, WayOut};
 
 /// The shared half: where connections go, and how many there may be over all workers.
 pub(crate) struct Upstream {
@@ -128,6 +128,14 @@ impl Upstream {
     /// Whether it was in the making when the service asked for HTTP/1.1.
     fn is_outdated(&self, connected: &Connected) -> bool {
         connected.sender.protocol() == Protocol::Http2 && self.connector.wants_http1()
+    }
+
+    /// What a new connection brought was no answer. A machine that takes connections and answers none gives way to another,
+    /// if there is one.
+    fn was_let_down(&self, made: &ConnectTimings, error: &transport::Error) {
+        if let (transport::Error::Terminated(_), Some(reached)) = (error, made.reached) {
+            self.connector.pass_over(reached);
+        }
     }
 
     /// Why a request waited in vain, by what goes on for the others.

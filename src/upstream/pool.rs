@@ -40,6 +40,7 @@ use super::queue::{Next, Queue, Ticket, WaitOutcome};
 use super::streams::{Shared, SharedConnections};
 use super::tasks::{self, TaskOwner};
 use super::{Choice, Error, PooledBody, SendFailure, Timing, Upstream};
+use crate::aside::aside;
 use crate::clock::Moment;
 use crate::telemetry::metrics::Numbers;
 use crate::transport::{self, ConnectTimings, Connected, Outgoing, ProtocolSwitch, Sender};
@@ -113,11 +114,7 @@ impl Pool {
             if let Some(began) = first_use {
                 let error = outcome.as_ref().err().map(|unsent| &unsent.error);
                 self.queue.borrow_mut().used_first(began, error, Moment::now);
-                let reached = lease.made.as_ref().and_then(|made| made.reached);
-                if let (Some(transport::Error::Terminated(_)), Some(reached)) = (error, reached) {
-                    // A machine that takes connections and answers none: the next one is made to another, if there is one.
-                    self.upstream.connector.pass_over(reached);
-                }
+                lease.made.iter().zip(error).for_each(|(made, error)| self.upstream.was_let_down(made, error));
             }
             let mut unsent = match outcome {
                 Ok(mut response) => {
@@ -158,8 +155,7 @@ impl Pool {
             return Ok(lease);
         }
         let began = Instant::now();
-        // In a box: few requests wait, and those that do not need no room for it.
-        let lease = Box::pin(self.wait()).await;
+        let lease = aside(|| self.wait()).await;
         let before = timing.get();
         timing.set(Timing { waited: before.waited + began.elapsed(), ..before });
         let lease = lease?;

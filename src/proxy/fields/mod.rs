@@ -261,6 +261,11 @@ fn remove_hop_by_hop(fields: &mut HeaderMap, present: Present) {
 }
 
 fn remove_nominated(fields: &mut HeaderMap) {
+    // As nearly every message has it that has one.
+    let names_nothing = |value: &HeaderValue| matches!(value.as_bytes(), b"keep-alive" | b"close");
+    if fields.get_all(header::CONNECTION).iter().all(names_nothing) {
+        return;
+    }
     let mut line = 0;
     while let Some(value) = fields.get_all(header::CONNECTION).iter().nth(line).cloned() {
         for option in list(&value) {

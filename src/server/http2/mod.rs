@@ -213,7 +213,7 @@ impl<P: Port> Driver<'_, P> {
                 });
             }
             Err(error) => {
-                let refusal = ConnectionRefusal::new(error.code(), error.to_string()).to_grpc(wants_grpc);
+                let refusal = ConnectionRefusal::new(error.code(), error.to_string()).heard_by_grpc(wants_grpc);
                 let answer = self.port.refuse(&refusal, self.arrival.peer);
                 passing(async move {
                     exchange.carry(ready(answer)).await;

@@ -13,7 +13,7 @@ use hyper::body::Body as _;
 use hyper::ext::ReasonPhrase;
 
 use super::body::AnswerRest;
-use crate::raw_query::as_read;
+use crate::raw_query::target_as_read;
 use crate::transport::bounds::{HEAD_BYTES, HEAD_FIELDS};
 use crate::transport::{Outgoing, ProtocolSwitch, Spelling};
 
@@ -61,7 +61,7 @@ impl Framing {
 /// Appends the head of `request`: origin-form, `Host` (RFC 9112 §3.2.1), and framing from `framing` alone.
 pub(super) fn write(request: &Outgoing, framing: Framing, spelling: Spelling, out: &mut Vec<u8>) {
     let host = request.authority.as_str().as_bytes();
-    let target = as_read(request.target.as_str());
+    let target = target_as_read(&request.target);
     for part in [request.method.as_str().as_bytes(), b" ", &target, b" HTTP/1.1\r\n"] {
         out.extend_from_slice(part);
     }
