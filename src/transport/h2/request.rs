@@ -10,7 +10,9 @@ use h2::RecvStream;
 use h2::client::{ResponseFuture, SendRequest};
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Response};
+use hyper::body::Body as _;
 
+use super::heads::{PendingHeads, stand_in};
 use super::inflow::Inflow;
 use super::outflow::Outflow;
 use super::watched::Watch;
@@ -49,10 +51,16 @@ impl RequestStream {
     /// # Errors
     ///
     /// When the connection takes no request any more: nothing was written.
-    pub(super) async fn begin(requests: &mut SendRequest<Bytes>, outgoing: &mut Outgoing) -> Result<Self, h2::Error> {
+    pub(super) async fn begin(
+        requests: &mut SendRequest<Bytes>,
+        heads: &PendingHeads,
+        outgoing: &mut Outgoing,
+    ) -> Result<Self, h2::Error> {
         poll_fn(|cx| requests.poll_ready(cx)).await?;
-        let (head, is_all) = outgoing.absolute_form();
-        let (response, stream) = requests.send_request(head, is_all)?;
+        let is_all = outgoing.body.is_end_stream();
+        let (response, stream) = requests.send_request(stand_in(&outgoing.method), is_all)?;
+        // Before the driver's next turn, in which h2 may write the head.
+        heads.await_frame(response.stream_id().as_u32(), outgoing);
         let body = std::mem::replace(&mut outgoing.body, RequestBody::Empty);
         let outflow = (!is_all).then(|| Outflow::new(body, stream));
         Ok(Self { response, outflow, interim: 0 })
