@@ -12,6 +12,7 @@
 //! ```
 
 mod driver;
+mod ended;
 mod frame_meter;
 mod heads;
 mod inflow;
@@ -33,6 +34,7 @@ use tokio::sync::oneshot;
 pub(crate) use self::inflow::Inflow;
 pub(crate) use self::outflow::Outflow;
 
+use self::ended::EndedStreams;
 use self::heads::{PendingHeads, SplicedWire};
 use self::request::{RequestStream, SentSoFar};
 use self::watched::{Watch, WatchedWire};
@@ -48,6 +50,7 @@ use crate::raw_query::first_spelt;
 pub(crate) struct Http2Handle {
     requests: RefCell<SendRequest<Bytes>>,
     heads: Rc<PendingHeads>,
+    ended: Rc<EndedStreams>,
     watch: Rc<Watch>,
     /// Gone with the last clone: then the driver comes to an end.
     _leash: Rc<oneshot::Sender<()>>,
@@ -67,7 +70,8 @@ pub(super) async fn handshake(wire: Wire, endpoint: &DialTarget) -> Result<(Http
     let (leash, let_go) = oneshot::channel();
     let driver = driver::drive(connection, let_go, endpoint.address(), endpoint.told.clone(), Rc::clone(&watch));
     let requests = RefCell::new(requests);
-    Ok((Http2Handle { requests, heads, watch, _leash: Rc::new(leash) }, Box::pin(driver)))
+    let ended = Rc::default();
+    Ok((Http2Handle { requests, heads, ended, watch, _leash: Rc::new(leash) }, Box::pin(driver)))
 }
 
 fn settings() -> Builder {
@@ -110,7 +114,9 @@ impl Http2Handle {
                     return Err(Unsent { error: self.watch.verdict_on(&error), whole: true, not_processed: true });
                 }
             };
-            let error = match request.answer(&self.watch).await {
+            // The driver is awake, for the request.
+            self.ended.release();
+            let error = match request.answer(&self.watch, &self.ended).await {
                 Ok(answer) => {
                     self.watch.answer();
                     return Ok(answer);

@@ -12,6 +12,7 @@ use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Response};
 use hyper::body::Body as _;
 
+use super::ended::EndedStreams;
 use super::heads::{PendingHeads, stand_in};
 use super::inflow::Inflow;
 use super::outflow::Outflow;
@@ -67,7 +68,11 @@ impl RequestStream {
     }
 
     /// The answer's head, while the request's body is written.
-    pub(super) async fn answer(&mut self, watch: &Rc<Watch>) -> Result<Response<AnswerBody>, Lost> {
+    pub(super) async fn answer(
+        &mut self,
+        watch: &Rc<Watch>,
+        ended: &Rc<EndedStreams>,
+    ) -> Result<Response<AnswerBody>, Lost> {
         let (head, body) = poll_fn(|cx| self.poll_head(cx)).await?.into_parts();
         let declared = vet(&head.headers).map_err(|error| Lost::Final(Error::Protocol(error)))?;
         let mut inflow = Inflow::new(body, declared, Rc::clone(watch));
@@ -80,6 +85,9 @@ impl RequestStream {
             .await?;
         }
         inflow.outflow = self.outflow.take().filter(|outflow| !outflow.is_over()).map(Box::new);
+        if inflow.outflow.is_none() {
+            inflow.end_later(Rc::clone(ended));
+        }
         Ok(Response::from_parts(head, AnswerBody::Stream(inflow)))
     }
 
