@@ -28,6 +28,7 @@ mod dpop;
 mod endings;
 mod errors;
 mod exchanges;
+mod field_compression;
 mod fields;
 mod framing;
 mod grants;

@@ -150,8 +150,10 @@ impl Outflow {
         self.send(part, StreamEnd::Here);
     }
 
-    fn end_with(&mut self, trailers: HeaderMap) {
+    fn end_with(&mut self, mut trailers: HeaderMap) {
         self.stage = OutflowStage::Over;
+        // So h2 writes them in full, without its table: that is not the one which the service has (see `heads`).
+        trailers.values_mut().for_each(|value| value.set_sensitive(true));
         // It fails where the service wants no more.
         drop(self.stream.send_trailers(trailers));
     }
