@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, UPGRADE};
 use http::{HeaderMap, HeaderName, Method, Response, StatusCode, request};
 use hyper::body::Body as _;
 
@@ -61,8 +61,9 @@ impl ExchangeRecord {
         deadline: Rc<ExchangeDeadline>,
         view: Rc<View>,
     ) -> Box<Self> {
-        // To who asks for a tunnel a 200 is one, whatever it says besides.
-        let wants_grpc = head.method != Method::CONNECT && wants_grpc(&head.headers);
+        // To who asks for a tunnel a 200 is one, whatever it says besides; an extended CONNECT is an upgrade here.
+        let asks_for_tunnel = head.method == Method::CONNECT || head.headers.contains_key(UPGRADE);
+        let wants_grpc = !asks_for_tunnel && wants_grpc(&head.headers);
         let began = Instant::now();
         let awaited = if wants_grpc { grpc_timeout(&head.headers) } else { None };
         Box::new(Self {

@@ -153,6 +153,11 @@ impl ResponseBody {
         Some(opened)
     }
 
+    /// Whether it is an answer of our own.
+    pub(crate) fn is_own(&self) -> bool {
+        matches!(self.kind, ResponseKind::Whole(_))
+    }
+
     /// Ends `exchange` when it ends.
     pub(super) fn of(mut self, exchange: Box<ExchangeRecord>) -> Self {
         self.exchange = Some(exchange);

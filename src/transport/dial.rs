@@ -46,6 +46,8 @@ pub(super) struct DialNotes {
     /// Each step that was come through.
     pub(super) spent: Cell<ConnectTimings>,
     pub(super) client_certificate: Cell<ClientCertificate>,
+    /// Why an address that was reached brought nothing, while others are tried.
+    failure: Cell<Option<Error>>,
 }
 
 /// A connection that is ready for HTTP.
@@ -74,7 +76,8 @@ pub(super) async fn dial_one(
     deadline: Option<Instant>,
 ) -> Result<Dialed, Error> {
     let connected = by(deadline, connect_first(endpoint, addresses, notes)).await;
-    let connected = connected.unwrap_or_else(|| Err(connect_too_long(endpoint)));
+    let connected =
+        connected.unwrap_or_else(|| Err(notes.failure.take().unwrap_or_else(|| connect_too_long(endpoint))));
     if let (Err(_), Some(reached)) = (&connected, notes.spent.get().reached) {
         endpoint.pass_over(reached);
     }
@@ -91,18 +94,24 @@ async fn connect_first(
     notes: &DialNotes,
 ) -> Result<(WireStream, Observation), Error> {
     loop {
-        notes.spent.set(ConnectTimings { reached: None, ..notes.spent.get() });
         let failure = match connect(endpoint, &addresses, notes).await {
             Ok(connected) => return Ok(connected),
             Err(failure) => failure,
         };
-        let before = addresses.len();
-        addresses.retain(|address| Some(*address) != notes.spent.get().reached);
+        // What is told is the first failure behind an address that was reached: that of others, which TCP does not get to,
+        // has another cause.
+        let failure = notes.failure.take().unwrap_or(failure);
         // Where TCP reached nobody, all were tried; a proxy's address is not to blame for what is behind it.
-        if addresses.is_empty() || addresses.len() == before || endpoint.way.proxy().is_some() {
+        let Some(broken) = notes.spent.get().reached.filter(|_| endpoint.way.proxy().is_none()) else {
+            return Err(failure);
+        };
+        endpoint.pass_over(broken);
+        addresses.retain(|address| !endpoint.dead.has(address, Instant::now()));
+        if addresses.is_empty() {
             return Err(failure);
         }
-        notes.spent.get().reached.into_iter().for_each(|broken| endpoint.pass_over(broken));
+        notes.failure.set(Some(failure));
+        notes.spent.set(ConnectTimings { reached: None, ..notes.spent.get() });
     }
 }
 

@@ -65,12 +65,12 @@ impl Wire {
         Self { stream, shut_down: false, seen }
     }
 
-    /// What was seen of the handshake.
     /// Whom TCP reached: the other end, or the proxy on the way.
     pub(crate) fn peer(&self) -> Option<SocketAddr> {
         self.tcp().peer_addr().ok()
     }
 
+    /// What was seen of the handshake.
     pub(super) fn seen(&self) -> &Observation {
         &self.seen
     }

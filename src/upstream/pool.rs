@@ -114,7 +114,9 @@ impl Pool {
             if let Some(began) = first_use {
                 let error = outcome.as_ref().err().map(|unsent| &unsent.error);
                 self.queue.borrow_mut().used_first(began, error, Moment::now);
-                lease.made.iter().zip(error).for_each(|(made, error)| self.upstream.was_let_down(made, error));
+                if let (Some(made), Some(error), true) = (&lease.made, error, lease.is_whole()) {
+                    self.upstream.was_let_down(made, error);
+                }
             }
             let mut unsent = match outcome {
                 Ok(mut response) => {

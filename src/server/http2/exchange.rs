@@ -39,6 +39,8 @@ pub(super) struct StreamExchange {
     pub(super) method: Method,
     pub(super) deadline: Rc<ExchangeDeadline>,
     pub(super) peer: Peer,
+    /// How long an app may leave an answer of our own unread; that of a service has its service's `timeouts.idle`.
+    pub(super) idle: Option<Duration>,
 }
 
 impl StreamExchange {
@@ -57,6 +59,9 @@ impl StreamExchange {
         // It fails where the stream was reset in the meantime.
         let Ok(stream) = self.respond.send_response(Response::from_parts(head, ()), is_all) else { return };
         if !is_all {
+            if body.is_own() {
+                self.deadline.arm(self.idle);
+            }
             let mut writer = AnswerWriter { body, stream, piece: Bytes::new(), deadline: &self.deadline };
             poll_fn(|cx| writer.poll(cx)).await;
         }

@@ -196,14 +196,15 @@ impl<P: Port> Driver<'_, P> {
         let upload = (!body.is_end_stream()).then(|| Rc::new(StreamBody::new(body, declared_length(&head.headers))));
         let stream = OpenStream::begin(&self.streams, self.shared);
         let deadline = Rc::clone(&stream.deadline);
-        let (method, peer) = (head.method.clone(), self.arrival.peer);
+        let (method, peer, limits) = (head.method.clone(), self.arrival.peer, self.port.limits());
         // What follows the head of a CONNECT is the tunnel's, if there comes to be one, and stays in its window until then.
         let content = upload.as_ref().filter(|_| method != Method::CONNECT);
         let (body, awaits_continue) =
             (IncomingBody::of_stream(content), content.is_some() && awaits_continue(&head.headers));
-        let wants_grpc = wants_grpc(&head.headers);
-        let exchange = StreamExchange { respond, upload, awaits_continue, method, deadline, peer };
-        match normal(head, &self.port.limits()) {
+        let wants_grpc = method != Method::CONNECT && wants_grpc(&head.headers);
+        let exchange =
+            StreamExchange { respond, upload, awaits_continue, method, deadline, peer, idle: limits.idle_timeout };
+        match normal(head, &limits) {
             Ok(head) => {
                 // Nothing is done before it is polled.
                 let answer = self.port.answer(head, body, self.arrival, &stream.deadline);
@@ -261,6 +262,8 @@ impl Drop for OpenStream {
     fn drop(&mut self) {
         let streams = &self.streams;
         streams.open.set(streams.open.get() - 1);
+        // The next exchange is lent it as new.
+        self.deadline.disarm();
         streams.deadlines.borrow_mut().push(Rc::clone(&self.deadline));
         if streams.open.get() == 0
             && let Some(driver) = streams.driver.take()

@@ -42,12 +42,14 @@ pub(super) async fn connect(found: Vec<SocketAddr>, dead: &DeadAddresses) -> io:
 }
 
 impl DeadAddresses {
+    /// Whether it brought nothing of late.
+    pub(super) fn has(&self, address: &SocketAddr, now: Instant) -> bool {
+        self.0.load().iter().any(|(dead, since)| dead == address && now < *since + DEAD_FOR)
+    }
+
     /// In the order in which they are tried.
     fn last(&self, found: Vec<SocketAddr>, now: Instant) -> Vec<SocketAddr> {
-        let known = self.0.load();
-        let is_dead =
-            |address: &SocketAddr| known.iter().any(|(dead, since)| dead == address && now < *since + DEAD_FOR);
-        let (dead, alive): (Vec<_>, Vec<_>) = found.into_iter().partition(is_dead);
+        let (dead, alive): (Vec<_>, Vec<_>) = found.into_iter().partition(|address| self.has(address, now));
         [interleaved(alive), interleaved(dead)].concat()
     }
 

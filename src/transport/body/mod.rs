@@ -291,7 +291,7 @@ impl hyper::body::Body for RequestBody {
             Self::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
             Self::Stream(stream) => stream.record.borrow().incoming.is_end_stream(),
             Self::Again(copy) => copy.is_empty() && !copy.has_trailers(),
-            // More was read than may be kept.
+            // More is to come from the app.
             Self::Resumed(_) => false,
         }
     }

@@ -262,7 +262,8 @@ impl Download {
 
     /// Holds no memory for nothing.
     fn spare_buffer(&mut self) {
-        if self.read.is_empty() {
+        // Of one that was kept already nothing is left that would be worth its place.
+        if self.read.is_empty() && self.read.capacity() > 0 {
             scratch::keep_buffer(std::mem::take(&mut self.read));
         }
     }

@@ -252,6 +252,23 @@ async fn an_address_behind_which_no_handshake_ends_gives_way_to_the_next() {
 }
 
 #[tokio::test(flavor = "local")]
+async fn what_a_handshake_failed_with_is_told_though_other_addresses_are_out_of_reach() {
+    let authorities = Authorities::new();
+    // For another name than the one that is asked for.
+    let service = tls_service(&authorities, "elsewhere.example", &[], AsksForCertificate::No).await;
+    let nobody = std::net::SocketAddr::from(([127, 0, 0, 2], service.address.port()));
+    let url = url(Scheme::Https, service.address.port());
+
+    for addresses in [vec![nobody, service.address], vec![service.address, nobody]] {
+        let connector =
+            Connector::new(&url, Some(authorities.client(&[])), HttpVersion::Auto, None, Spelling::LowerCase);
+        let dialed = dial::dial_one(&connector.0, addresses, &DialNotes::default(), None).await;
+        let error = dialed.err().unwrap();
+        assert_eq!(error.code(), Code::TlsCertificateError, "{error}");
+    }
+}
+
+#[tokio::test(flavor = "local")]
 async fn an_address_that_is_silent_in_tls_costs_one_connection_its_time() {
     let authorities = Authorities::new();
     let service = tls_service(&authorities, "127.0.0.1", &[], AsksForCertificate::No).await;

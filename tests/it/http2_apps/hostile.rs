@@ -5,9 +5,10 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 
 use super::{Bench, resident_kib};
+use crate::lab::Lab;
 use crate::lab::client::Request;
 use crate::lab::frames::{
-    CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS, fields, frame,
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS, fields, frame,
 };
 use crate::lab::http2_app::Http2App;
 use crate::lab::raw_http2::Frames;
@@ -153,3 +154,22 @@ async fn data_on_a_stream_that_has_ended_gets_to_no_service() {
 }
 
 const ENHANCE_YOUR_CALM: u32 = 11;
+
+#[tokio::test]
+async fn an_answer_of_our_own_that_is_never_read_gives_its_stream_back() {
+    let lab = Lab::start().await;
+    let sidekey = lab.sidekey("services: { one: { url: $SERVICE } }\nlimits: { idle_timeout: 1s }").await;
+    let no_window = frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
+    let mut frames = Frames::open_with(&sidekey.address, &[PREFACE, &no_window].concat()).await;
+
+    for stream in [1, 3] {
+        frames.write(&frame(HEADERS, END_HEADERS | END_STREAM, stream, &get("/nobody"))).await;
+        let mut kinds = Vec::new();
+        while !kinds.contains(&RST_STREAM) {
+            let (kind, _, of, _) = frames.next().await.expect("the connection goes on");
+            kinds.extend((of == stream).then_some(kind));
+        }
+        // The head is out, and the body has no room.
+        assert_eq!(kinds, [HEADERS, RST_STREAM]);
+    }
+}

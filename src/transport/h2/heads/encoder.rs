@@ -136,9 +136,13 @@ fn memory(name: &HeaderName, value: &HeaderValue) -> Memory {
         (true, _) => Memory::Never,
         // These are the app's: as secret, and it may have several users, who are nobody's business but its own.
         (false, &(AUTHORIZATION | COOKIE | CONTENT_LENGTH)) => Memory::None,
+        (false, name) if SECRET_NAMES.iter().any(|end| name.as_str().ends_with(end)) => Memory::None,
         (false, _) => Memory::Recurring,
     }
 }
+
+/// How the names of an app's own keys end.
+const SECRET_NAMES: [&str; 4] = ["-key", "-token", "-secret", "-password"];
 
 /// A field that has no number of its own (RFC 7541 §6.2), by its name's if that has one.
 fn literal(number: Option<usize>, name: &str, value: &[u8], (prefix, form): (u8, u8), block: &mut Vec<u8>) {
