@@ -153,9 +153,14 @@ impl ResponseBody {
         Some(opened)
     }
 
-    /// Whether it is an answer of our own.
-    pub(crate) fn is_own(&self) -> bool {
-        matches!(self.kind, ResponseKind::Whole(_))
+    /// How long the exchange may be silent that this is the answer of; `None`: it is an answer of our own.
+    pub(crate) fn idle(&self) -> Option<Option<Duration>> {
+        match &self.kind {
+            ResponseKind::Relayed(relayed) => Some(relayed.idle),
+            ResponseKind::Held(held) => Some(held.1.idle),
+            ResponseKind::Absent { .. } => Some(None),
+            _ => None,
+        }
     }
 
     /// Ends `exchange` when it ends.
