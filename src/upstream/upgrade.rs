@@ -46,6 +46,7 @@ impl Pool {
         }
         let idle = if choice == Choice::Any { self.idle.borrow_mut().take() } else { None };
         if let Some(idle) = idle {
+            self.count();
             return Ok(ConnectionLease::whole(Rc::clone(self), idle.rouse(), None));
         }
         let began = Instant::now();
