@@ -26,6 +26,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 pub(crate) use self::body::PooledBody;
+pub(crate) use self::lease::UpgradedConnection;
 pub(crate) use self::pool::Pool;
 
 use self::lease::ConnectionLease;

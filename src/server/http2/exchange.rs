@@ -74,7 +74,7 @@ impl StreamExchange {
         let upload = self.upload.take().and_then(|upload| upload.take_rest());
         let ends = StreamTunnel::new(upload, stream);
         if let OpenedTunnel::Bytes(tunnel) | OpenedTunnel::WebSocket(tunnel) = tunnel {
-            ends.carry(*tunnel, self.peer, &self.deadline).await;
+            ends.carry(tunnel, self.peer, &self.deadline).await;
         }
     }
 
