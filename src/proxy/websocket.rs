@@ -86,7 +86,7 @@ impl WebSocketHandshake {
             };
         }
         let (mut head, body) = response.into_parts();
-        if let Some(what) = fields::declines_websocket(&head.headers, self.own.as_ref().map(|own| &own.accept)) {
+        if let Some(what) = fields::fault_of_101(&head.headers, self.own.as_ref().map(|own| &own.accept)) {
             return Err(Error::Upgrade { what });
         }
         let upstream = body.into_upgraded().ok_or(Error::Upgrade { what: "came over no connection of its own" })?;
@@ -128,12 +128,12 @@ impl OwnKey {
 }
 
 fn accept_of(key: &str) -> String {
-    let hashed = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, format!("{key}{WEBSOCKETS_OWN}").as_bytes());
+    let hashed = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, format!("{key}{WEBSOCKET_GUID}").as_bytes());
     STANDARD.encode(hashed)
 }
 
 /// RFC 6455 §1.3.
-const WEBSOCKETS_OWN: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+const WEBSOCKET_GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 #[cfg(test)]
 mod tests {
