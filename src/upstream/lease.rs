@@ -218,7 +218,7 @@ impl ConnectionLease {
     }
 
     /// Whether it is one of HTTP/1.1.
-    pub(super) fn is_whole(&self) -> bool {
+    pub(super) fn is_http1(&self) -> bool {
         matches!(self.carrier, Some(Carrier::Whole(_)))
     }
 

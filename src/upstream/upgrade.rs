@@ -39,7 +39,7 @@ impl Pool {
         }
         if certain == Some(Protocol::Http1) || self.queue.borrow().speaks_http1() {
             let lease = self.lease(choice, timing).await?;
-            if lease.is_whole() {
+            if lease.is_http1() {
                 return Ok(lease);
             }
             // Since the last handshake the service has learnt HTTP/2: the stream is given back.
