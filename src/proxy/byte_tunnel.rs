@@ -20,7 +20,7 @@ use crate::upstream::UpgradedConnection;
 
 /// A tunnel whose far end is there.
 pub(crate) struct ByteTunnel {
-    /// Dropped before `exchange`, as fields are in their order: the exchange's place may be another's at once, and so must the
+    /// Dropped before `span`, as fields are in their order: the exchange's place may be another's at once, and so must the
     /// connection be.
     pub(super) upstream: Box<dyn ByteStream>,
     /// For the log.
@@ -29,9 +29,15 @@ pub(crate) struct ByteTunnel {
     pub(super) log: AccessLog,
     /// How long both sides may be silent.
     pub(super) idle: Option<Duration>,
-    /// What goes on for as long as the tunnel does: a WebSocket is one request of its service. `None`: it was over with the
-    /// answer that opened it.
-    pub(super) exchange: Option<Box<dyn Any>>,
+    pub(super) span: ExchangeSpan,
+}
+
+/// When the exchange that opened a tunnel is over.
+pub(super) enum ExchangeSpan {
+    /// With the answer that opened it.
+    Answer,
+    /// With the tunnel: a WebSocket is one request of its service. It is `None` until the answer is about to leave.
+    Tunnel(Option<Box<dyn Any>>),
 }
 
 /// The far end of a tunnel.
@@ -290,7 +296,7 @@ mod tests {
             began: Instant::now(),
             log: AccessLog::Off,
             idle: None,
-            exchange: Some(Box::new(noting("exchange"))),
+            span: ExchangeSpan::Tunnel(Some(Box::new(noting("exchange")))),
         };
         let mut carried = CarriedTunnel::begin(Box::new(tunnel), b"", Peer::Unix { uid: 0 });
         if ended {

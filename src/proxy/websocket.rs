@@ -16,7 +16,7 @@ use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, UPGRADE};
 use http::{HeaderValue, Method, Response, StatusCode, Version, request};
 use hyper::body::Body as _;
 
-use super::byte_tunnel::ByteTunnel;
+use super::byte_tunnel::{ByteTunnel, ExchangeSpan};
 use super::exchange::ExchangeRecord;
 use super::fields::{self, Name, Present, ResponseContext};
 use super::relay::{self, Acquaintance};
@@ -108,9 +108,9 @@ impl WebSocketHandshake {
             began: exchange.began(),
             log: exchange.view.snapshot.config.log.access,
             idle: half.service.timeouts.idle,
-            exchange: None,
+            span: ExchangeSpan::Tunnel(None),
         };
-        Ok(Response::from_parts(head, ResponseBody::opening(OpenedTunnel::WebSocket(Box::new(tunnel)))))
+        Ok(Response::from_parts(head, ResponseBody::opening(OpenedTunnel::Bytes(Box::new(tunnel)))))
     }
 }
 
