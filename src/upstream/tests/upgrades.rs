@@ -3,15 +3,16 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use tokio::task::JoinSet;
+use tokio::io::AsyncWriteExt;
+use tokio::task::{JoinSet, spawn_local};
 use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 
-use super::{LIMITS, over_tls, pool, send, silent};
+use super::{LIMITS, over_tls, pool, send, silent, until};
 use crate::clock::Moment;
 use crate::code::Code;
 use crate::config;
-use crate::transport::tests::lab::{AsksForCertificate, Authorities, Service, get};
+use crate::transport::tests::lab::{AsksForCertificate, Authorities, Service, get, read_head};
 use crate::transport::{Outgoing, ProtocolSwitch};
 use crate::upstream::{Pool, Reached, SendFailure};
 
@@ -82,6 +83,40 @@ async fn the_limit_is_one_for_all_that_is_waited_for() {
     assert!(began.elapsed() < limit * 14 / 10, "{:?}", began.elapsed());
 }
 
+#[tokio::test(flavor = "local")]
+async fn an_attempt_that_hangs_keeps_none_from_a_machine_that_answers() {
+    let authorities = Authorities::new();
+    let acceptor = TlsAcceptor::from(authorities.server("127.0.0.1", &[b"http/1.1"], AsksForCertificate::No));
+    let service = Service::raw(move |tcp, number| {
+        let acceptor = acceptor.clone();
+        async move {
+            match number {
+                // From then on there is one attempt at a time.
+                1 => drop(tcp),
+                2 => std::future::pending().await,
+                _ => {
+                    let mut stream = acceptor.accept(tcp).await.unwrap();
+                    read_head(&mut stream).await;
+                    stream.write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+                }
+            }
+        }
+    })
+    .await;
+    let limit = Duration::from_secs(60);
+    let upstream = over_tls(service.address.port(), &authorities, limit, LIMITS);
+    let pool = pool(&upstream);
+    failure(&pool).await;
+    let (began, hanging) = (Instant::now(), Rc::clone(&pool));
+    let hanging = spawn_local(async move { send(&hanging, asking()).await.is_ok() });
+    until(|| service.accepted.get() == 2).await;
+
+    let answer = send(&pool, asking()).await.unwrap_or_else(|failure| panic!("{}", failure.error));
+
+    assert_eq!(answer.status(), 403);
+    assert!(!hanging.is_finished() && began.elapsed() < limit / 4, "{:?}", began.elapsed());
+}
+
 /// A hundred that ask for it, and ask again when they are refused, for a while.
 async fn ask_again_and_again(pool: &Rc<Pool>, code: Code) {
     let (began, mut requests) = (Instant::now(), JoinSet::new());
@@ -98,10 +133,14 @@ async fn ask_again_and_again(pool: &Rc<Pool>, code: Code) {
 }
 
 async fn failure(pool: &Rc<Pool>) -> SendFailure {
-    match send(pool, Outgoing { switch: ProtocolSwitch::Asked, ..get("/talk") }).await {
+    match send(pool, asking()).await {
         Ok(_) => panic!("an answer came"),
         Err(failure) => failure,
     }
+}
+
+fn asking() -> Outgoing {
+    Outgoing { switch: ProtocolSwitch::Asked, ..get("/talk") }
 }
 
 /// Shakes hands with who offers HTTP/2, and that is all.
