@@ -224,6 +224,7 @@ async fn the_end_of_a_drain_cuts_it_so_that_it_can_not_pass_for_whole() {
         let (code, log) = scene.sidekey.stop().await;
 
         assert_eq!((code, app.ended().await), (Some(0), Finish::BrokenOff), "{dialect:?} {log}");
+        assert!(log.contains(" tunnel target=\"s\" "), "{dialect:?} {log}");
         assert!(was_reset(&mut far).await, "{dialect:?}");
     }
 }
