@@ -14,6 +14,7 @@ use http::{HeaderMap, Response, StatusCode, Version};
 use hyper::body::{Body as _, Frame, SizeHint};
 
 use super::Error;
+use super::byte_tunnel::ExchangeSpan;
 use super::exchange::ExchangeRecord;
 use super::fields::{self, Instance, ResponseContext};
 use super::tunnel::OpenedTunnel;
@@ -147,8 +148,10 @@ impl ResponseBody {
         let ResponseKind::Opening(mut opened) = std::mem::replace(&mut self.kind, ResponseKind::Whole(None)) else {
             return None;
         };
-        if let OpenedTunnel::WebSocket(tunnel) = &mut *opened {
-            tunnel.exchange = self.exchange.take().map(|exchange| exchange as Box<dyn Any>);
+        if let OpenedTunnel::Bytes(tunnel) = &mut *opened
+            && let ExchangeSpan::Tunnel(exchange) = &mut tunnel.span
+        {
+            *exchange = self.exchange.take().map(|exchange| exchange as Box<dyn Any>);
         }
         Some(opened)
     }

@@ -218,7 +218,7 @@ impl ConnectionLease {
     }
 
     /// Whether it is one of HTTP/1.1.
-    pub(super) fn is_whole(&self) -> bool {
+    pub(super) fn is_http1(&self) -> bool {
         matches!(self.carrier, Some(Carrier::Whole(_)))
     }
 
@@ -260,8 +260,7 @@ impl Drop for ConnectionLease {
     }
 }
 
-/// A connection on which the service has switched to another protocol. Dropped before both sides have ended it ends in a
-/// reset.
+/// A connection on which the service has switched to another protocol. Dropped before our side has ended it ends in a reset.
 pub(crate) struct UpgradedConnection {
     /// `None` once it is dropped.
     connection: Option<Switched>,
@@ -271,6 +270,13 @@ pub(crate) struct UpgradedConnection {
 impl UpgradedConnection {
     fn new(connection: Switched, pool: Rc<Pool>) -> Self {
         Self { connection: Some(connection), pool }
+    }
+
+    /// Ends in a reset when it is dropped, even where our side has ended before.
+    pub(crate) fn reset_on_close(&self) {
+        if let Some(connection) = &self.connection {
+            connection.http.reset_on_close();
+        }
     }
 
     fn poll<T>(

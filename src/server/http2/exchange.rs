@@ -84,8 +84,10 @@ impl StreamExchange {
         // `None`: the app has said all that it will.
         let upload = self.upload.take().and_then(|upload| upload.take_rest());
         let ends = StreamTunnel::new(upload, stream);
-        if let OpenedTunnel::Bytes(tunnel) | OpenedTunnel::WebSocket(tunnel) = tunnel {
-            ends.carry(*tunnel, self.peer, &self.deadline).await;
+        match tunnel {
+            OpenedTunnel::Bytes(tunnel) => ends.carry(tunnel, self.peer, &self.deadline).await,
+            // None is opened here: in HTTP/2 a `CONNECT` to a service's authority is a 405. The stream would end in a reset.
+            OpenedTunnel::Service(_) => {}
         }
     }
 
