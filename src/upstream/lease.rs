@@ -17,7 +17,7 @@ use super::Pool;
 use super::connection::{Busy, Resting, Switched};
 use super::streams::Shared;
 use crate::transport::{
-    AnswerBody, ConnectTimings, Http1Connection, Http2Handle, Outflow, Outgoing, SwitchedConnection, Unsent,
+    self, AnswerBody, ConnectTimings, Http1Connection, Http2Handle, Outflow, Outgoing, SwitchedConnection, Unsent,
 };
 
 /// One request's place on an HTTP/2 connection, until both its answer and the request itself have ended.
@@ -215,6 +215,14 @@ impl ConnectionLease {
             return None;
         };
         Some(UpgradedConnection::new(busy.into_switched()?, Rc::clone(&self.pool)))
+    }
+
+    /// What a new connection brought instead of an answer counts against the machine, if it is one of HTTP/1.1: a reset
+    /// of a stream is an answer.
+    pub(super) fn blames_address(&self, error: &transport::Error) {
+        if let (Some(made), true) = (&self.made, self.is_http1()) {
+            self.pool.upstream.was_let_down(made, error);
+        }
     }
 
     /// Whether it is one of HTTP/1.1.

@@ -141,7 +141,7 @@ impl Upstream {
         connected.sender.protocol() == Protocol::Http2 && self.connector.wants_http1()
     }
 
-    /// What a new connection of HTTP/1.1 brought was no answer; over HTTP/2 a reset would be one. A machine that takes connections and answers none gives way to another,
+    /// What a new connection brought was no answer. A machine that takes connections and answers none gives way to another,
     /// if there is one.
     fn was_let_down(&self, made: &ConnectTimings, error: &transport::Error) {
         if let (transport::Error::Terminated(_), Some(reached)) = (error, made.reached) {

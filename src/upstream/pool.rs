@@ -116,9 +116,7 @@ impl Pool {
             if let Some(began) = first_use {
                 let error = outcome.as_ref().err().map(|unsent| &unsent.error);
                 self.queue.borrow_mut().used_first(began, error, Moment::now);
-                if let (Some(made), Some(error), true) = (&lease.made, error, lease.is_whole()) {
-                    self.upstream.was_let_down(made, error);
-                }
+                error.into_iter().for_each(|error| lease.blames_address(error));
             }
             let mut unsent = match outcome {
                 Ok(mut response) => {

@@ -214,5 +214,6 @@ async fn an_upload_goes_on_after_its_answer_for_as_long_as_something_comes() {
     }
     upload.send_data(Bytes::from_static(b"e"), true).unwrap();
 
-    until("all of the upload", async || (service.only().text() == "abcde").then_some(())).await;
+    let chunks: String = ["a", "b", "c", "d", "e"].iter().map(|byte| format!("1\r\n{byte}\r\n")).collect();
+    until("all of the upload", async || (service.only().text() == format!("{chunks}0\r\n\r\n")).then_some(())).await;
 }
