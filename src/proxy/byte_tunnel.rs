@@ -15,9 +15,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::Peer;
 use crate::config::AccessLog;
 use crate::deadline::Deadline;
+use crate::transport::Wire;
+use crate::upstream::UpgradedConnection;
 
 /// A tunnel whose far end is there.
 pub(crate) struct ByteTunnel {
+    /// Dropped before `span`, as fields are in their order: the exchange's place may be another's at once, and so must the
+    /// connection be.
     pub(super) upstream: Box<dyn ByteStream>,
     /// For the log.
     pub(super) target: String,
@@ -25,15 +29,34 @@ pub(crate) struct ByteTunnel {
     pub(super) log: AccessLog,
     /// How long both sides may be silent.
     pub(super) idle: Option<Duration>,
-    /// What goes on for as long as the tunnel does: a WebSocket is one request of its service. `None`: it was over with the
-    /// answer that opened it.
-    pub(super) exchange: Option<Box<dyn Any>>,
+    pub(super) span: ExchangeSpan,
+}
+
+/// When the exchange that opened a tunnel is over.
+pub(super) enum ExchangeSpan {
+    /// With the answer that opened it.
+    Answer,
+    /// With the tunnel: a WebSocket is one request of its service. It is `None` until the answer is about to leave.
+    Tunnel(Option<Box<dyn Any>>),
 }
 
 /// The far end of a tunnel.
-pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Unpin {}
+pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Unpin {
+    /// Has it end in a reset when it is dropped, whatever has been said by then.
+    fn reset_on_close(&mut self);
+}
 
-impl<S: AsyncRead + AsyncWrite + Unpin> ByteStream for S {}
+impl ByteStream for Wire {
+    fn reset_on_close(&mut self) {
+        Self::reset_on_close(self);
+    }
+}
+
+impl ByteStream for UpgradedConnection {
+    fn reset_on_close(&mut self) {
+        Self::reset_on_close(self);
+    }
+}
 
 impl ByteTunnel {
     /// Passes bytes on until both sides have ended, one of them breaks off, or neither says anything for as long as they may
@@ -42,20 +65,21 @@ impl ByteTunnel {
     /// # Errors
     /// When it broke off: then the app's connection must not look as if it had ended.
     pub(crate) async fn carry(
-        self,
+        self: Box<Self>,
         app: &mut (impl AsyncRead + AsyncWrite + Unpin),
         read: &[u8],
         peer: Peer,
         deadline: &Deadline,
     ) -> io::Result<()> {
-        let Self { mut upstream, target, began, log, idle, exchange } = self;
-        let (mut sent, mut received) = (TunnelDirection::beginning_with(read), TunnelDirection::beginning_with(b""));
+        let idle = self.idle;
+        let mut carried = CarriedTunnel::begin(self, read, peer);
+        let CarriedTunnel { tunnel, sent, received, .. } = &mut carried;
         deadline.arm(idle);
         let mut moved = 0;
         let ended = std::future::poll_fn(|cx| {
             // Both are polled each time, so that each has its waker where it waits.
-            let there = sent.poll(app, &mut upstream, cx)?;
-            let back = received.poll(&mut upstream, app, cx)?;
+            let there = sent.poll(app, &mut tunnel.upstream, cx)?;
+            let back = received.poll(&mut tunnel.upstream, app, cx)?;
             if there.is_ready() && back.is_ready() {
                 return Poll::Ready(Ok(()));
             }
@@ -67,16 +91,47 @@ impl ByteTunnel {
         })
         .await;
         deadline.disarm();
-        if log == AccessLog::All || log == AccessLog::Errors && ended.is_err() {
-            let (sent, received) = (sent.bytes, received.bytes);
+        carried.end(&ended);
+        ended
+    }
+}
+
+/// A tunnel on its way. However it ends, and be it that nobody carries it any longer, it is told of, and what has come to no
+/// end of its own is reset at the far end too: there, the end of a side long ago would let a plain close pass for a whole.
+struct CarriedTunnel {
+    tunnel: Box<ByteTunnel>,
+    peer: Peer,
+    sent: TunnelDirection,
+    received: TunnelDirection,
+    told: bool,
+}
+
+impl CarriedTunnel {
+    fn begin(tunnel: Box<ByteTunnel>, read: &[u8], peer: Peer) -> Self {
+        let (sent, received) = (TunnelDirection::beginning_with(read), TunnelDirection::beginning_with(b""));
+        Self { tunnel, peer, sent, received, told: false }
+    }
+
+    fn end(&mut self, ended: &io::Result<()>) {
+        self.told = true;
+        if ended.is_err() {
+            self.tunnel.upstream.reset_on_close();
+        }
+        let ByteTunnel { target, began, log, .. } = &*self.tunnel;
+        if *log == AccessLog::All || *log == AccessLog::Errors && ended.is_err() {
+            let (peer, sent, received) = (self.peer, self.sent.bytes, self.received.bytes);
             let duration_ms = began.elapsed().as_micros() as f64 / 1_000.0;
             let error = ended.as_ref().err().map(tracing::field::display);
             tracing::info!(target, %peer, sent, received, duration_ms, error, "tunnel");
         }
-        // Before the exchange is over: its place may be another's at once, and so must the connection be.
-        drop(upstream);
-        drop(exchange);
-        ended
+    }
+}
+
+impl Drop for CarriedTunnel {
+    fn drop(&mut self) {
+        if !self.told {
+            self.end(&Err(io::Error::other(CUT)));
+        }
     }
 }
 
@@ -87,13 +142,13 @@ struct TunnelDirection {
     from: usize,
     /// The source has ended; the sink is told once all is written.
     ended: bool,
-    told: bool,
+    shut_down: bool,
     bytes: u64,
 }
 
 impl TunnelDirection {
     fn beginning_with(read: &[u8]) -> Self {
-        Self { rest: read.to_vec(), from: 0, ended: false, told: false, bytes: 0 }
+        Self { rest: read.to_vec(), from: 0, ended: false, shut_down: false, bytes: 0 }
     }
 
     /// Moves what can be moved. Ready once the source has ended and the sink was told; the other way may go on.
@@ -109,9 +164,9 @@ impl TunnelDirection {
             // Before more is waited for: a sink of TLS keeps what it was given.
             ready!(Pin::new(&mut *sink).poll_flush(cx))?;
             if self.ended {
-                if !self.told {
+                if !self.shut_down {
                     ready!(Pin::new(&mut *sink).poll_shutdown(cx))?;
-                    self.told = true;
+                    self.shut_down = true;
                 }
                 return Poll::Ready(Ok(()));
             }
@@ -175,6 +230,9 @@ fn poll_write(sink: &mut (impl AsyncWrite + Unpin), bytes: &[u8], cx: &mut Conte
     }
 }
 
+/// What a tunnel ended with that nobody carried to its end.
+const CUT: &str = "it was cut: its app gave it up, or the drain was over";
+
 /// Of a piece, each way.
 const BUFFER_BYTES: usize = 16 * 1024;
 const MOST_ROUNDS: usize = 16;
@@ -186,9 +244,73 @@ thread_local! {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
     use super::*;
+
+    /// Notes what becomes of it.
+    struct Noting(&'static str, Rc<RefCell<Vec<&'static str>>>, DuplexStream);
+
+    impl Drop for Noting {
+        fn drop(&mut self) {
+            self.1.borrow_mut().push(self.0);
+        }
+    }
+
+    impl ByteStream for Noting {
+        fn reset_on_close(&mut self) {
+            self.1.borrow_mut().push("reset");
+        }
+    }
+
+    impl AsyncRead for Noting {
+        fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, room: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.get_mut().2).poll_read(cx, room)
+        }
+    }
+
+    impl AsyncWrite for Noting {
+        fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            Pin::new(&mut self.get_mut().2).poll_write(cx, bytes)
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.get_mut().2).poll_flush(cx)
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.get_mut().2).poll_shutdown(cx)
+        }
+    }
+
+    /// What becomes of a tunnel's far end and of its exchange; `ended`: both sides, before it is let go of.
+    fn fate(ended: bool) -> Vec<&'static str> {
+        let notes = Rc::new(RefCell::new(Vec::new()));
+        let noting = |name| Noting(name, Rc::clone(&notes), duplex(1).0);
+        let tunnel = ByteTunnel {
+            upstream: Box::new(noting("far end")),
+            target: "s".to_owned(),
+            began: Instant::now(),
+            log: AccessLog::Off,
+            idle: None,
+            span: ExchangeSpan::Tunnel(Some(Box::new(noting("exchange")))),
+        };
+        let mut carried = CarriedTunnel::begin(Box::new(tunnel), b"", Peer::Unix { uid: 0 });
+        if ended {
+            carried.end(&Ok(()));
+        }
+        drop(carried);
+        notes.take()
+    }
+
+    #[test]
+    fn the_far_end_goes_before_its_exchange_and_unless_both_sides_have_ended_by_a_reset() {
+        assert_eq!(fate(true), ["far end", "exchange"]);
+        assert_eq!(fate(false), ["reset", "far end", "exchange"]);
+    }
 
     #[tokio::test]
     async fn each_way_ends_by_itself_and_every_byte_passes_in_order() {

@@ -10,7 +10,7 @@ use super::admit::{AccessCheck, Admission, Named};
 use super::fields::{self, FieldNames, Instance, RequestContext, Rules, WrittenRules};
 use super::tunnel::{self, TunnelEnd, TunnelKind};
 use super::{Error, find, target};
-use crate::config::{self, At, Config, ListenAddress, PickConfig, Url};
+use crate::config::{self, At, Config, HttpVersion, ListenAddress, PickConfig, Url};
 use crate::credential::{Owned, query};
 use crate::name::ServiceName;
 use crate::raw_query;
@@ -19,6 +19,7 @@ use crate::route::allow::Allow;
 use crate::route::explain::Considered;
 use crate::route::target::base_path;
 use crate::snapshot::{Access, pick_written};
+use crate::{transport, upstream};
 
 /// What decides.
 #[derive(Clone, Copy)]
@@ -97,6 +98,13 @@ impl<'w> World<'w> {
             routed_by: &FieldNames::default(),
         };
         fields::request(&mut head.headers.clone(), upward, &rules(service, allow.as_ref()))?;
+        if head.version == Version::HTTP_11
+            && head.method == Method::GET
+            && fields::asks_for_websocket(&head.headers)
+            && service.http_version == HttpVersion::Http2
+        {
+            return Err(upstream::Error::from(transport::Error::UpgradeForbidden).into());
+        }
         let ours = Owned::written(service.auth.iter().map(|auth| &auth.value)).query;
         let url = url_of(url, &query::masked(&ours, service.on_client_authorization, &sent));
         Ok(Outcome::Sent { url })

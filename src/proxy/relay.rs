@@ -14,6 +14,7 @@ use http::{HeaderMap, Response, StatusCode, Version};
 use hyper::body::{Body as _, Frame, SizeHint};
 
 use super::Error;
+use super::byte_tunnel::ExchangeSpan;
 use super::exchange::ExchangeRecord;
 use super::fields::{self, Instance, ResponseContext};
 use super::tunnel::OpenedTunnel;
@@ -147,15 +148,22 @@ impl ResponseBody {
         let ResponseKind::Opening(mut opened) = std::mem::replace(&mut self.kind, ResponseKind::Whole(None)) else {
             return None;
         };
-        if let OpenedTunnel::WebSocket(tunnel) = &mut *opened {
-            tunnel.exchange = self.exchange.take().map(|exchange| exchange as Box<dyn Any>);
+        if let OpenedTunnel::Bytes(tunnel) = &mut *opened
+            && let ExchangeSpan::Tunnel(exchange) = &mut tunnel.span
+        {
+            *exchange = self.exchange.take().map(|exchange| exchange as Box<dyn Any>);
         }
         Some(opened)
     }
 
-    /// Whether it is an answer of our own.
-    pub(crate) fn is_own(&self) -> bool {
-        matches!(self.kind, ResponseKind::Whole(_))
+    /// How long the exchange may be silent that this is the answer of; `None`: it is an answer of our own.
+    pub(crate) fn idle(&self) -> Option<Option<Duration>> {
+        match &self.kind {
+            ResponseKind::Relayed(relayed) => Some(relayed.idle),
+            ResponseKind::Held(held) => Some(held.1.idle),
+            ResponseKind::Absent { .. } => Some(None),
+            _ => None,
+        }
     }
 
     /// Ends `exchange` when it ends.

@@ -17,7 +17,7 @@ use http::uri::{self, PathAndQuery, Scheme, Uri};
 use http::{Method, Response, Version, request};
 
 use super::admit::{Caller, TokenBefore};
-use super::byte_tunnel::ByteTunnel;
+use super::byte_tunnel::{ByteTunnel, ExchangeSpan};
 use super::exchange::ExchangeRecord;
 use super::{Error, Peer, ResponseBody};
 use crate::clock::Moment;
@@ -34,7 +34,6 @@ use crate::transport::{Connector, Spelling};
 /// says that a WebSocket is open.
 pub(crate) enum OpenedTunnel {
     Bytes(Box<ByteTunnel>),
-    WebSocket(Box<ByteTunnel>),
     Service(ServiceTunnel),
 }
 
@@ -150,7 +149,7 @@ async fn dial(
         return Err(Error::ConnectToAdmin);
     }
     let (upstream, target, idle) = (Box::new(upstream), authority.to_string(), Timeouts::default().idle);
-    Ok(ByteTunnel { upstream, target, began, log: snapshot.config.log.access, idle, exchange: None })
+    Ok(ByteTunnel { upstream, target, began, log: snapshot.config.log.access, idle, span: ExchangeSpan::Answer })
 }
 
 impl ServiceTunnel {

@@ -16,7 +16,7 @@ use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, UPGRADE};
 use http::{HeaderValue, Method, Response, StatusCode, Version, request};
 use hyper::body::Body as _;
 
-use super::byte_tunnel::ByteTunnel;
+use super::byte_tunnel::{ByteTunnel, ExchangeSpan};
 use super::exchange::ExchangeRecord;
 use super::fields::{self, Name, Present, ResponseContext};
 use super::relay::{self, Acquaintance};
@@ -86,7 +86,7 @@ impl WebSocketHandshake {
             };
         }
         let (mut head, body) = response.into_parts();
-        if let Some(what) = fields::declines_websocket(&head.headers, self.own.as_ref().map(|own| &own.accept)) {
+        if let Some(what) = fields::fault_of_101(&head.headers, self.own.as_ref().map(|own| &own.accept)) {
             return Err(Error::Upgrade { what });
         }
         let upstream = body.into_upgraded().ok_or(Error::Upgrade { what: "came over no connection of its own" })?;
@@ -108,9 +108,9 @@ impl WebSocketHandshake {
             began: exchange.began(),
             log: exchange.view.snapshot.config.log.access,
             idle: half.service.timeouts.idle,
-            exchange: None,
+            span: ExchangeSpan::Tunnel(None),
         };
-        Ok(Response::from_parts(head, ResponseBody::opening(OpenedTunnel::WebSocket(Box::new(tunnel)))))
+        Ok(Response::from_parts(head, ResponseBody::opening(OpenedTunnel::Bytes(Box::new(tunnel)))))
     }
 }
 
@@ -128,12 +128,12 @@ impl OwnKey {
 }
 
 fn accept_of(key: &str) -> String {
-    let hashed = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, format!("{key}{WEBSOCKETS_OWN}").as_bytes());
+    let hashed = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, format!("{key}{WEBSOCKET_GUID}").as_bytes());
     STANDARD.encode(hashed)
 }
 
 /// RFC 6455 §1.3.
-const WEBSOCKETS_OWN: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+const WEBSOCKET_GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 #[cfg(test)]
 mod tests {

@@ -18,7 +18,7 @@ pub(super) async fn begin(
     deadline: &ConnectionDeadline,
 ) -> Option<(ClientStream, Bytes)> {
     match opened {
-        OpenedTunnel::Bytes(tunnel) | OpenedTunnel::WebSocket(tunnel) => {
+        OpenedTunnel::Bytes(tunnel) => {
             carry(tunnel, stream, &read, arrival.peer, deadline).await;
             None
         }

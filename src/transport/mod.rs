@@ -170,11 +170,13 @@ impl Connector {
         may
     }
 
-    /// The same, for connections that speak HTTP/1.1 whatever the handshake could agree on.
+    /// The same, for connections that speak HTTP/1.1 whatever the handshake could agree on. What comes of them says nothing
+    /// of the others: its sessions are its own, and so is what it knows of addresses.
     pub(crate) fn over_http1(&self) -> Self {
         let target = DialTarget::clone(&self.0);
         target.wants_http1.get_or_init(|| ());
-        Self(Arc::new(target))
+        let (tls, dead) = (target.tls.as_ref().map(ClientTls::apart), Arc::default());
+        Self(Arc::new(DialTarget { tls, dead, ..target }))
     }
 
     /// Whether the service was offered HTTP/2 and has asked for HTTP/1.1.

@@ -117,6 +117,12 @@ impl Wire {
         drop(Pin::new(self).poll_shutdown(&mut Context::from_waker(Waker::noop())));
     }
 
+    /// Ends in a reset when it is dropped, even where our side has ended before.
+    pub(crate) fn reset_on_close(&self) {
+        // It fails only where there is nothing left to reset.
+        drop(self.tcp().set_zero_linger());
+    }
+
     fn tcp(&self) -> &TcpStream {
         match &self.stream {
             WireStream::Plain(tcp) => tcp,
@@ -217,8 +223,7 @@ impl AsyncWrite for Wire {
 impl Drop for Wire {
     fn drop(&mut self) {
         if !self.shut_down {
-            // It fails only where there is nothing left to reset.
-            drop(self.tcp().set_zero_linger());
+            self.reset_on_close();
         }
     }
 }

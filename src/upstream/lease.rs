@@ -17,7 +17,7 @@ use super::Pool;
 use super::connection::{Busy, Resting, Switched};
 use super::streams::Shared;
 use crate::transport::{
-    AnswerBody, ConnectTimings, Http1Connection, Http2Handle, Outflow, Outgoing, SwitchedConnection, Unsent,
+    self, AnswerBody, ConnectTimings, Http1Connection, Http2Handle, Outflow, Outgoing, SwitchedConnection, Unsent,
 };
 
 /// One request's place on an HTTP/2 connection, until both its answer and the request itself have ended.
@@ -217,8 +217,16 @@ impl ConnectionLease {
         Some(UpgradedConnection::new(busy.into_switched()?, Rc::clone(&self.pool)))
     }
 
+    /// What a new connection brought instead of an answer counts against the machine, if it is one of HTTP/1.1: a reset
+    /// of a stream is an answer.
+    pub(super) fn blames_address(&self, error: &transport::Error) {
+        if let (Some(made), true) = (&self.made, self.is_http1()) {
+            self.pool.upstream.was_let_down(made, error);
+        }
+    }
+
     /// Whether it is one of HTTP/1.1.
-    pub(super) fn is_whole(&self) -> bool {
+    pub(super) fn is_http1(&self) -> bool {
         matches!(self.carrier, Some(Carrier::Whole(_)))
     }
 
@@ -260,8 +268,7 @@ impl Drop for ConnectionLease {
     }
 }
 
-/// A connection on which the service has switched to another protocol. Dropped before both sides have ended it ends in a
-/// reset.
+/// A connection on which the service has switched to another protocol. Dropped before our side has ended it ends in a reset.
 pub(crate) struct UpgradedConnection {
     /// `None` once it is dropped.
     connection: Option<Switched>,
@@ -271,6 +278,13 @@ pub(crate) struct UpgradedConnection {
 impl UpgradedConnection {
     fn new(connection: Switched, pool: Rc<Pool>) -> Self {
         Self { connection: Some(connection), pool }
+    }
+
+    /// Ends in a reset when it is dropped, even where our side has ended before.
+    pub(crate) fn reset_on_close(&self) {
+        if let Some(connection) = &self.connection {
+            connection.http.reset_on_close();
+        }
     }
 
     fn poll<T>(

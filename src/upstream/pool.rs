@@ -39,6 +39,7 @@ use super::permits::{Place, Share};
 use super::queue::{Next, Queue, Ticket, WaitOutcome};
 use super::streams::{Shared, SharedConnections};
 use super::tasks::{self, TaskOwner};
+use super::turns::UpgradeTurns;
 use super::{Choice, Error, PooledBody, SendFailure, Timing, Upstream};
 use crate::aside::aside;
 use crate::clock::Moment;
@@ -55,6 +56,7 @@ pub(crate) struct Pool {
     /// HTTP/2.
     pub(super) shared: RefCell<SharedConnections>,
     pub(super) queue: RefCell<Queue<ConnectionLease>>,
+    pub(super) upgrades: UpgradeTurns,
     pub(super) share: Share,
     pub(super) demand: Demand,
     /// When the sweep came last: precise enough for lifetimes, and no clock is read for a request.
@@ -75,6 +77,7 @@ impl Pool {
             idle: RefCell::new(IdleConnections::new(limits.max_idle, workers)),
             shared: RefCell::default(),
             queue: RefCell::new(Queue::new(upstream.connector.protocol())),
+            upgrades: UpgradeTurns::new(),
             share: Share::of(limits.max_connections, workers),
             demand: Demand::new(now),
             now: Cell::new(now),
@@ -101,8 +104,7 @@ impl Pool {
         loop {
             let leased = match outgoing.switch {
                 ProtocolSwitch::NotAsked => self.lease(choice, timing).await,
-                // In a box: few requests ask for it, and the others need no room for it.
-                ProtocolSwitch::Asked => Box::pin(self.lease_http1(choice, timing)).await,
+                ProtocolSwitch::Asked => aside(|| self.lease_http1(choice, timing)).await,
             };
             let mut lease = match leased {
                 Ok(lease) => lease,
@@ -114,9 +116,7 @@ impl Pool {
             if let Some(began) = first_use {
                 let error = outcome.as_ref().err().map(|unsent| &unsent.error);
                 self.queue.borrow_mut().used_first(began, error, Moment::now);
-                if let (Some(made), Some(error), true) = (&lease.made, error, lease.is_whole()) {
-                    self.upstream.was_let_down(made, error);
-                }
+                error.into_iter().for_each(|error| lease.blames_address(error));
             }
             let mut unsent = match outcome {
                 Ok(mut response) => {
@@ -447,4 +447,4 @@ impl Drop for InQueue<'_> {
 }
 
 /// A dial's own failure says more than that time is up, and it began a little later than the request that waits.
-const GRACE: Duration = Duration::from_millis(20);
+pub(super) const GRACE: Duration = Duration::from_millis(20);

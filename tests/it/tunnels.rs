@@ -3,12 +3,12 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::lab::Lab;
 use crate::lab::client::{Connection, Ended, Request};
 use crate::lab::http2_app::{Http2App, in_time, read};
 use crate::lab::nginx::Seen;
 use crate::lab::proxy::ForwardProxy;
 use crate::lab::sidekey::Sidekey;
+use crate::lab::{Lab, until};
 
 const SERVICE: &str = "services: { payments: { url: $SERVICE/v1, certificate: partner, \
                        auth: { type: bearer, token: secret-token } } }";
@@ -271,6 +271,18 @@ async fn a_tunnel_that_breaks_off_at_one_end_breaks_off_at_the_other() {
     let (mut far, _) = listener.accept().await.unwrap();
     tunnel.reset();
     assert!(far.read_u8().await.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset));
+
+    // One side may have ended before.
+    let mut app = TcpStream::connect(&sidekey.address).await.unwrap();
+    app.write_all(connect(&format!("localhost:{port}"), "").as_bytes()).await.unwrap();
+    let (mut far, _) = listener.accept().await.unwrap();
+    app.shutdown().await.unwrap();
+    in_time(far.read_to_end(&mut Vec::new())).await.unwrap();
+    app.set_zero_linger().unwrap();
+    drop(app);
+    in_time(far.write_all(b"there?")).await.unwrap();
+    let error = until("the reset", async || far.take_error().unwrap()).await;
+    assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -31,7 +31,7 @@ pub(crate) use present::Present;
 pub(super) use request::forwards;
 pub(crate) use request::{RequestContext, request};
 pub(crate) use via::Instance;
-pub(super) use websocket::{answer_of_websocket, ask_for_websocket, asks_for_websocket, declines_websocket};
+pub(super) use websocket::{answer_of_websocket, ask_for_websocket, asks_for_websocket, fault_of_101};
 
 use crate::config::{self, Cookies, Forwarded, OnClientAuthorization};
 use crate::credential::{Owned, own_name, own_value};

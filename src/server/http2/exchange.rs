@@ -58,16 +58,22 @@ impl StreamExchange {
         let is_all = body.is_end_stream() || has_no_content(&self.method, head.status);
         // It fails where the stream was reset in the meantime.
         let Ok(stream) = self.respond.send_response(Response::from_parts(head, ()), is_all) else { return };
-        if !is_all {
-            if body.is_own() {
+        let service_idle = body.idle();
+        if is_all {
+            // With it goes the exchange, whose time-outs are not those of what follows.
+            drop(body);
+        } else {
+            if service_idle.is_none() {
                 self.deadline.arm(self.idle);
             }
             let mut writer = AnswerWriter { body, stream, piece: Bytes::new(), deadline: &self.deadline };
             poll_fn(|cx| writer.poll(cx)).await;
         }
-        // What a service reads that has answered early goes on.
-        let rest = self.upload.filter(|upload| is_refused || Rc::strong_count(upload) == 1);
-        if let Some(mut rest) = rest.and_then(|upload| upload.take_rest()) {
+        let Some(upload) = self.upload else { return };
+        if !is_refused {
+            read_on(&upload, service_idle.unwrap_or(self.idle), &self.deadline).await;
+        }
+        if let Some(mut rest) = upload.take_rest() {
             self.deadline.arm(Some(TAKEN_WITHIN));
             poll_fn(|cx| poll_rest(&mut rest, &self.deadline, cx)).await;
         }
@@ -78,8 +84,10 @@ impl StreamExchange {
         // `None`: the app has said all that it will.
         let upload = self.upload.take().and_then(|upload| upload.take_rest());
         let ends = StreamTunnel::new(upload, stream);
-        if let OpenedTunnel::Bytes(tunnel) | OpenedTunnel::WebSocket(tunnel) = tunnel {
-            ends.carry(*tunnel, self.peer, &self.deadline).await;
+        match tunnel {
+            OpenedTunnel::Bytes(tunnel) => ends.carry(tunnel, self.peer, &self.deadline).await,
+            // None is opened here: in HTTP/2 a `CONNECT` to a service's authority is a 405. The stream would end in a reset.
+            OpenedTunnel::Service(_) => {}
         }
     }
 
@@ -205,6 +213,18 @@ impl AnswerWriter<'_> {
     fn reset(&mut self, reason: Reason) -> Over {
         self.stream.send_reset(reason);
         Over::Yes
+    }
+}
+
+/// What a service reads that has answered early goes on, for as long as something comes within `idle`: it may be the
+/// connection that others wait for. Nothing tells when it reads no more, so that is looked at twice a second.
+async fn read_on(upload: &Rc<StreamBody>, idle: Option<Duration>, deadline: &ExchangeDeadline) {
+    let (mut taken, mut silent) = (upload.taken(), Duration::ZERO);
+    while Rc::strong_count(upload) > 1 && !upload.is_over() && idle.is_none_or(|idle| silent < idle) {
+        deadline.arm(Some(TAKEN_WITHIN));
+        poll_fn(|cx| deadline.poll_expired(cx).map(drop)).await;
+        let before = std::mem::replace(&mut taken, upload.taken());
+        silent = if taken == before { silent + TAKEN_WITHIN } else { Duration::ZERO };
     }
 }
 

@@ -35,7 +35,7 @@ impl StreamTunnel {
     }
 
     /// Carries bytes to the end.
-    pub(super) async fn carry(mut self, tunnel: ByteTunnel, peer: Peer, deadline: &Deadline) {
+    pub(super) async fn carry(mut self, tunnel: Box<ByteTunnel>, peer: Peer, deadline: &Deadline) {
         let stream = Rc::clone(&self.outgoing);
         let carried = {
             let mut carried = pin!(tunnel.carry(&mut self, b"", peer, deadline));

@@ -8,13 +8,17 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Http1Connection;
 
-/// The bytes that follow a 101, from those on that came with its head. Dropped before both sides have ended it ends in a
-/// reset.
+/// The bytes that follow a 101, from those on that came with its head. Dropped before our side has ended it ends in a reset.
 pub(crate) struct SwitchedConnection(Box<Http1Connection>);
 
 impl SwitchedConnection {
     pub(super) fn new(switched: Box<Http1Connection>) -> Self {
         Self(switched)
+    }
+
+    /// Ends in a reset when it is dropped, even where our side has ended before.
+    pub(crate) fn reset_on_close(&self) {
+        self.0.wire.reset_on_close();
     }
 }
 

@@ -112,6 +112,8 @@ async fn an_answer_that_opens_nothing_opens_no_tunnel() {
     let wrong = [
         (format!("{switching}Upgrade: other\r\n\r\n"), "has no `Upgrade: websocket`"),
         (format!("{switching}\r\n"), "has no `Upgrade: websocket`"),
+        // RFC 6455 §4.1, of the client's third step.
+        ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n".to_owned(), "has no `Connection: upgrade`"),
     ];
     let of_key = "Upgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
     let of_two = [

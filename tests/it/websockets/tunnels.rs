@@ -102,15 +102,30 @@ async fn what_breaks_off_at_one_end_breaks_off_at_the_other() {
 }
 
 #[tokio::test]
-async fn an_app_that_has_ended_and_then_gives_up_is_noticed() {
+async fn an_app_that_has_ended_and_then_gives_up_breaks_off_at_the_service_and_the_log_says_so() {
     let scene = Scene::start("").await;
-    let (mut app, mut far) = scene.open(Dialect::Two).await;
-    app.finish().await;
-    in_time(far.read_to_end(&mut Vec::new())).await.unwrap();
+    for (dialect, of_service) in BOTH.into_iter().zip(["hey", "hello"]) {
+        let (mut app, mut far) = scene.open(dialect).await;
+        app.say(b"the last").await;
+        app.finish().await;
+        in_time(far.read_to_end(&mut Vec::new())).await.unwrap();
+        far.write_all(of_service.as_bytes()).await.unwrap();
+        assert_eq!(app.hear(of_service.len()).await, of_service.as_bytes(), "{dialect:?}");
 
-    app.reset();
+        app.reset();
+        if dialect == Dialect::One {
+            drop(app);
+            // Nothing more is read of an app that has ended: it is heard of when something is written to it.
+            in_time(far.write_all(b"there?")).await.unwrap();
+        }
 
-    scene.sidekey.until_metric("sidekey_requests_in_flight{service=\"s\"}", 0.0).await;
+        scene.sidekey.until_metric("sidekey_requests_in_flight{service=\"s\"}", 0.0).await;
+        let line = format!("sent=8 received={} ", of_service.len());
+        scene.sidekey.until_logged(&line).await;
+        // Where one side has ended, a reset is nothing that could be read.
+        let error = until("the reset", async || far.take_error().unwrap()).await;
+        assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe, "{dialect:?}");
+    }
 }
 
 #[tokio::test]
@@ -209,6 +224,7 @@ async fn the_end_of_a_drain_cuts_it_so_that_it_can_not_pass_for_whole() {
         let (code, log) = scene.sidekey.stop().await;
 
         assert_eq!((code, app.ended().await), (Some(0), Finish::BrokenOff), "{dialect:?} {log}");
+        assert!(log.contains(" tunnel target=\"s\" "), "{dialect:?} {log}");
         assert!(was_reset(&mut far).await, "{dialect:?}");
     }
 }
