@@ -166,6 +166,21 @@ impl Identities {
         }
     }
 
+    /// Has connections counted together with those that are open of an older version, in the same place of the list: requests
+    /// go on over these until they end.
+    pub(super) fn adopt_permits(&mut self, older: &Self) {
+        if self.all.len() != older.all.len() {
+            return;
+        }
+        for (identity, older) in self.all.iter_mut().zip(&older.all) {
+            // One that was taken over whole counts with them anyway.
+            let upstream = Arc::get_mut(identity).and_then(|identity| Arc::get_mut(&mut identity.upstream));
+            if let Some(upstream) = upstream {
+                upstream.adopt(&older.upstream);
+            }
+        }
+    }
+
     /// Whether each presents the same, and puts the same on a request, as that in its place.
     pub(super) fn compare(&self, other: &Self) -> Comparison {
         let alike = self.all.len() == other.all.len();

@@ -137,6 +137,7 @@ impl Service {
         if self.written.identities.is_some() && written.iter().all(|key| NOT_OF_IDENTITIES.contains(key)) {
             self.identities.adopt(&older.identities);
         }
+        self.identities.adopt_permits(&older.identities);
     }
 
     /// Whether both have the same sets of identities, in the same order, as far as the config itself says.

@@ -194,6 +194,11 @@ impl Connector {
         dial::connect_too_long(&self.0)
     }
 
+    /// Whether the other one makes connections to the same host and port, however it makes them.
+    pub(crate) fn leads_where(&self, other: &Self) -> bool {
+        (&self.0.host, self.0.port) == (&other.0.host, other.0.port)
+    }
+
     /// SHA-256 over all that decides where connections go and what they trust and present: equal means interchangeable.
     pub(crate) fn fingerprint(&self) -> [u8; 32] {
         let endpoint = &*self.0;

@@ -22,7 +22,7 @@ mod tests;
 mod turns;
 mod upgrade;
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 pub(crate) use self::body::PooledBody;
@@ -43,7 +43,8 @@ pub(crate) struct Upstream {
     /// The same for requests that ask for another protocol, from the first of them on.
     over_http1: OnceLock<Connector>,
     pool: config::PoolConfig,
-    permits: ConnectionPermits,
+    /// Shared with other versions of the service that lead to the same place.
+    permits: Arc<ConnectionPermits>,
 }
 
 /// Why no answer came.
@@ -109,8 +110,16 @@ impl Upstream {
     }
 
     fn new(connector: Connector, pool: config::PoolConfig) -> Self {
-        let permits = ConnectionPermits::new(pool.max_connections);
+        let permits = Arc::new(ConnectionPermits::new(pool.max_connections));
         Self { connector, over_http1: OnceLock::new(), pool, permits }
+    }
+
+    /// Counts its connections together with those that an older version of the service still has open to the same place; of a
+    /// limit that differs it counts its own alone.
+    pub(crate) fn adopt(&mut self, older: &Self) {
+        if self.pool.max_connections == older.pool.max_connections && self.connector.leads_where(&older.connector) {
+            self.permits = Arc::clone(&older.permits);
+        }
     }
 
     /// Makes its connections.

@@ -15,7 +15,7 @@ use crate::lab::{Lab, until};
 async fn with(settings: &str, answer: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Scene {
     let service = Fault::plain(answer).await;
     let (lab, sidekey) = before(&service.url(), settings).await;
-    Scene { _lab: lab, service, sidekey }
+    Scene { lab, service, sidekey }
 }
 
 async fn before(url: &str, settings: &str) -> (Lab, Sidekey) {
@@ -32,7 +32,7 @@ workers: 1
 }
 
 struct Scene {
-    _lab: Lab,
+    lab: Lab,
     service: Fault,
     sidekey: Sidekey,
 }
@@ -344,6 +344,28 @@ async fn a_request_beyond_the_last_connection_waits_and_is_then_overloaded() {
     assert!(overloaded.retry_after() >= 1, "{overloaded:?}");
     assert_eq!((first.answer().await.status, waiting.answer().await.status), (200, 200));
     assert_eq!(scene.connections(), [0, 0]);
+}
+
+#[tokio::test]
+async fn connections_of_a_service_that_a_reload_has_changed_count_until_they_end() {
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let settings = "pool: { max_connections: 1 }, timeouts: { connect: 500ms }";
+    let scene = with(settings, move |_| Reply::after(&held).then(Reply::ok("welcome"))).await;
+    let mut first = scene.sidekey.raw("GET /payments/x HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    scene.service.until_received(1).await;
+
+    let generation = scene.sidekey.generation().await;
+    let changed = scene.sidekey.written().replace("connect: 500ms", "connect: 600ms, response: 20s");
+    scene.sidekey.rewrite(&scene.lab, &changed);
+    scene.sidekey.until_reloaded_since(generation).await;
+    let beyond = scene.sidekey.get("/payments/x").await;
+    let mut waiting = scene.sidekey.raw("GET /payments/x HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    gate.open();
+
+    beyond.problem("overloaded");
+    assert_eq!((first.answer().await.status, waiting.answer().await.status), (200, 200));
+    assert_eq!(scene.connections(), [0, 1], "one after the other");
 }
 
 #[tokio::test]
