@@ -1,8 +1,10 @@
-//! Why there is no connection, or no answer on it; of HTTP/2, h2's errors in the words of our answers.
+//! Why there is no connection, or no answer on it; of HTTP/2, what became of a stream in the words of our answers.
 
 use std::borrow::Cow;
-use std::io;
 
+use h2::Reason;
+
+use super::h2::StreamEnding;
 use crate::code::Code;
 use crate::tls::{ServerCertificateError, TlsFailure};
 
@@ -116,25 +118,26 @@ impl Error {
     }
 
     /// The body of an answer broke off on HTTP/2.
-    pub(super) fn incomplete(error: &h2::Error) -> Self {
-        if is_reset_by_us(error) {
-            return Self::RequestBody(BROKEN_OFF.to_owned());
+    pub(super) fn incomplete(ending: &StreamEnding) -> Self {
+        match ending {
+            StreamEnding::BrokenOff => Self::RequestBody(BROKEN_OFF.to_owned()),
+            ending => Self::Incomplete(in_words(ending)),
         }
-        Self::Incomplete(reason(error))
     }
 
     /// An exchange of HTTP/2 ended without an answer.
-    pub(super) fn unanswered(error: &h2::Error) -> Self {
-        if is_reset_by_us(error) {
-            return Self::RequestBody(BROKEN_OFF.to_owned());
+    pub(super) fn unanswered(ending: &StreamEnding) -> Self {
+        match ending {
+            StreamEnding::BrokenOff => Self::RequestBody(BROKEN_OFF.to_owned()),
+            ending if wants_http1(ending) => Self::Http1Required,
+            StreamEnding::ResetByService(_) | StreamEnding::ClosedByService(_) | StreamEnding::Socket(_) => {
+                Self::Terminated(in_words(ending))
+            }
+            StreamEnding::ResetForFault(_)
+            | StreamEnding::Refused(_)
+            | StreamEnding::GivenUp(_)
+            | StreamEnding::Exhausted => Self::Protocol(in_words(ending)),
         }
-        if wants_http1(error) {
-            return Self::Http1Required;
-        }
-        if error.is_remote() || error.is_io() {
-            return Self::Terminated(reason(error));
-        }
-        Self::Protocol(reason(error))
     }
 }
 
@@ -152,32 +155,29 @@ impl From<TlsFailure> for Error {
 
 /// Whether the service said that it did nothing with the request: a GOAWAY that does not cover its stream
 /// (RFC 9113 §6.8), REFUSED_STREAM (§8.7), or HTTP_1_1_REQUIRED (§7).
-pub(super) fn disclaims(error: &h2::Error) -> bool {
-    let is_refused = error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM);
-    (error.is_remote() && is_refused) || wants_http1(error)
+pub(super) fn disclaims(ending: &StreamEnding) -> bool {
+    matches!(ending, StreamEnding::ClosedByService(_) | StreamEnding::ResetByService(Reason::REFUSED_STREAM))
+        || wants_http1(ending)
 }
 
 /// Whether the service wants the request over HTTP/1.1.
-fn wants_http1(error: &h2::Error) -> bool {
-    error.is_remote() && error.reason() == Some(h2::Reason::HTTP_1_1_REQUIRED)
+fn wants_http1(ending: &StreamEnding) -> bool {
+    let (StreamEnding::ClosedByService(reason) | StreamEnding::ResetByService(reason)) = ending else { return false };
+    *reason == Reason::HTTP_1_1_REQUIRED
 }
 
-/// Only the app's body that broke off makes us reset a stream on which somebody still waits.
-fn is_reset_by_us(error: &h2::Error) -> bool {
-    error.is_reset() && !error.is_remote() && !error.is_library()
-}
-
-/// What happened, in words of ours and h2's alone: what else a GOAWAY says is the service's to choose, and may repeat a
+/// What happened, in words of ours and the RFC's alone: what else a GOAWAY says is the service's to choose, and may repeat a
 /// secret that it was sent.
-fn reason(error: &h2::Error) -> String {
-    let Some(reason) = error.reason() else {
-        return error.get_io().map_or_else(|| "the connection takes no more requests".to_owned(), of_socket);
-    };
-    let what = match (error.is_remote(), error.is_go_away()) {
-        (true, true) => "it ended the connection",
-        (true, false) => "it reset the stream",
-        (false, true) => "its connection had to be given up",
-        (false, false) => "its stream had to be reset",
+fn in_words(ending: &StreamEnding) -> String {
+    let (what, reason) = match ending {
+        StreamEnding::ClosedByService(reason) => ("it ended the connection", reason),
+        StreamEnding::ResetByService(reason) => ("it reset the stream", reason),
+        StreamEnding::GivenUp(reason) => ("its connection had to be given up", reason),
+        StreamEnding::ResetForFault(reason) => ("its stream had to be reset", reason),
+        StreamEnding::Refused(why) => return (*why).to_owned(),
+        StreamEnding::Socket(what) => return what.to_string(),
+        StreamEnding::BrokenOff => return BROKEN_OFF.to_owned(),
+        StreamEnding::Exhausted => return "the connection takes no more requests".to_owned(),
     };
     format!("{what}: {}", reason.description())
 }
@@ -186,15 +186,6 @@ fn legible_byte(byte: u8) -> String {
     match byte {
         b'!'..=b'~' => format!("`{}`", char::from(byte)),
         other => format!("0x{other:02X}"),
-    }
-}
-
-/// What became of the socket. h2 calls the other side's end a broken pipe, which nobody's pipe is; a true one can't be told
-/// from it, as h2 keeps an error's kind and text and not its number, and comes to the same.
-fn of_socket(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::BrokenPipe => "it closed the connection".to_owned(),
-        _ => error.to_string(),
     }
 }
 

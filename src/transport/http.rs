@@ -59,7 +59,7 @@ pub(super) async fn handshake(
             Ok(Connected { sender, driver: None, spent })
         }
         Protocol::Http2 => {
-            let (handle, driver) = h2::handshake(wire, endpoint).await?;
+            let (handle, driver) = h2::handshake(wire, endpoint);
             Ok(Connected { sender: Sender::Http2(handle), driver: Some(driver), spent })
         }
     }

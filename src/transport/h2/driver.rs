@@ -1,47 +1,64 @@
-//! What moves a connection's bytes.
+//! What moves a connection's bytes, where no request does so for itself.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::{Arc, Once};
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
 use h2::Reason;
-use h2::client::Connection;
-use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::heads::SplicedWire;
-use super::watched::{Watch, WatchedWire};
+use super::connection::Connection;
+use super::ending::StreamEnding;
 
-/// Ends when the connection does; and when nobody can use it any more, as soon as the service has read our goodbye, but
-/// [`PARTING`] later at the latest: one that reads nothing would hold the socket for ever.
-pub(super) async fn drive(
-    mut connection: Connection<SplicedWire<WatchedWire>, Bytes>,
-    let_go: oneshot::Receiver<()>,
-    address: String,
-    told: Arc<Once>,
-    watch: Rc<Watch>,
-) {
-    let mut let_go = pin!(let_go);
-    let ended = poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
-        Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
-        // Nothing is ever sent: it is dropped.
-        Poll::Pending => let_go.as_mut().poll(cx).map(|_| None),
-    })
-    .await;
-    match ended {
-        // Whoever waits for an answer is told the error; with nobody waiting it concerns nobody.
-        Some(Err(error)) if watch.is_flooded() || is_too_much(&error) => told.call_once(|| complain(&address)),
-        Some(_) => {}
-        None => drop(timeout(PARTING, connection).await),
+/// Closes the connection for all when it is dropped: who drives it has the socket.
+pub(super) struct DriverSeat(pub(super) Rc<RefCell<Connection>>);
+
+impl Drop for DriverSeat {
+    fn drop(&mut self) {
+        self.0.borrow_mut().close();
     }
 }
 
-fn is_too_much(error: &h2::Error) -> bool {
-    error.is_library() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM)
+/// Ends when the connection does; and when nobody can use it any more, as soon as the service has read our goodbye, but
+/// [`PARTING`] later at the latest: one that reads nothing would hold the socket for ever.
+pub(super) async fn drive(seat: DriverSeat, address: String, told: Arc<Once>) {
+    poll_fn(|cx| {
+        let mut connection = seat.0.borrow_mut();
+        if connection.poll_drive(cx).is_ready() || connection.is_let_go || connection.is_done() {
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    })
+    .await;
+    // Whoever waits for an answer is told the error; with nobody waiting it concerns nobody.
+    if is_too_much(&seat.0.borrow()) {
+        told.call_once(|| complain(&address));
+    }
+    drop(timeout(PARTING, part(&seat)).await);
+}
+
+/// Waits for what is under way, and says goodbye.
+async fn part(seat: &DriverSeat) {
+    poll_fn(|cx| {
+        let mut connection = seat.0.borrow_mut();
+        if connection.poll_drive(cx).is_ready() || connection.is_done() { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    {
+        let mut connection = seat.0.borrow_mut();
+        if !connection.multiplexer.is_over() {
+            connection.multiplexer.take_leave();
+        }
+    }
+    poll_fn(|cx| seat.0.borrow_mut().poll_end(cx)).await;
+}
+
+fn is_too_much(connection: &Connection) -> bool {
+    let is_given_up = matches!(connection.multiplexer.refusal(), Some(StreamEnding::GivenUp(Reason::ENHANCE_YOUR_CALM)));
+    is_given_up || connection.watch.flooded
 }
 
 /// What is not borne has no setting: it is said once, as whoever runs the service would never know.

@@ -1,45 +1,44 @@
 //! An answer's body on its way in.
 
-use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use h2::RecvStream;
 use hyper::body::{Frame, SizeHint};
 
-use super::ended::EndedStreams;
+use super::connection::StreamHold;
+use super::ending::StreamEnding;
 use super::outflow::Outflow;
-use super::watched::Watch;
+use super::streams::NextPart;
 use crate::transport::Error;
-use crate::transport::bounds::HEAD_FIELDS;
 
 /// What is still to come of an answer. Dropped before its end, it resets the stream.
 pub(crate) struct Inflow {
-    /// `None`: all of it was taken, and h2 is told later.
-    stream: Option<RecvStream>,
-    /// By whom; `None`: h2 is told at once.
-    ended: Option<Rc<EndedStreams>>,
+    /// `None`: all of it was taken.
+    stream: Option<StreamHold>,
     /// What the head says is to come.
     left: Option<u64>,
-    watch: Rc<Watch>,
     /// The rest of the request, which goes on with the answer unless somebody else sees to it.
     pub(super) outflow: Option<Box<Outflow>>,
 }
 
 impl Inflow {
-    pub(super) fn new(stream: RecvStream, declared: Option<u64>, watch: Rc<Watch>) -> Self {
-        Self { stream: Some(stream), ended: None, left: declared, watch, outflow: None }
-    }
-
-    /// The request was written to its end: nothing is left of the stream once all of the answer was taken.
-    pub(super) fn end_later(&mut self, ended: Rc<EndedStreams>) {
-        self.ended = Some(ended);
-        self.look_for_end();
+    pub(super) fn new(stream: StreamHold, declared: Option<u64>) -> Self {
+        let mut inflow = Self { stream: Some(stream), left: declared, outflow: None };
+        inflow.look_for_end();
+        inflow
     }
 
     /// The rest of the request, for whoever sees to it from now on; `None`: it was written to its end.
     pub(crate) fn take_outflow(&mut self) -> Option<Box<Outflow>> {
         self.outflow.take()
+    }
+
+    /// All of it, if that is here and in one piece: nothing is left of it then.
+    pub(super) fn take_whole(&mut self) -> Option<Bytes> {
+        let Some(stream) = &self.stream else { return Some(Bytes::new()) };
+        let whole = stream.connection.borrow_mut().take_whole(stream.key)?;
+        self.stream = None;
+        Some(whole)
     }
 
     /// The next piece.
@@ -53,28 +52,16 @@ impl Inflow {
             self.outflow = None;
             outcome.map_err(|error| Error::RequestBody(error.to_string()))?;
         }
-        let Some(stream) = &mut self.stream else { return Poll::Ready(None) };
-        let frame = loop {
-            break match ready!(stream.poll_data(cx)) {
-                Some(Ok(data)) if data.is_empty() => continue,
-                Some(Ok(data)) => {
-                    self.watch.come_on();
-                    self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
-                    // Whoever takes it makes room for more, in the stream's window and in the connection's. It fails only for
-                    // more than was taken.
-                    drop(stream.flow_control().release_capacity(data.len()));
-                    Some(Ok(Frame::data(data)))
-                }
-                Some(Err(error)) => Some(Err(Error::incomplete(&error))),
-                None => match ready!(stream.poll_trailers(cx)).map_err(|error| Error::incomplete(&error))? {
-                    Some(trailers) if trailers.len() > HEAD_FIELDS => {
-                        Some(Err(Error::Incomplete(format!("it has more than {HEAD_FIELDS} trailers"))))
-                    }
-                    Some(trailers) => Some(Ok(Frame::trailers(trailers))),
-                    None if stream.is_end_stream() => None,
-                    None => Some(Err(Error::Incomplete("its stream was not ended".to_owned()))),
-                },
-            };
+        let Some(stream) = &self.stream else { return Poll::Ready(None) };
+        let part = ready!(stream.connection.borrow_mut().poll_part(stream.key, cx));
+        let frame = match part {
+            NextPart::Data(data, _) => {
+                self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
+                Some(Ok(Frame::data(data)))
+            }
+            NextPart::Trailers(trailers) => Some(Ok(Frame::trailers(trailers))),
+            NextPart::Broken(ending) => return Poll::Ready(Some(Err(Error::incomplete(&ending)))),
+            NextPart::End | NextPart::Nothing => None,
         };
         self.look_for_end();
         Poll::Ready(frame)
@@ -86,26 +73,20 @@ impl Inflow {
     ///
     /// When it is not, or breaks off.
     pub(super) fn poll_nothing(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let Some(stream) = &mut self.stream else { return Poll::Ready(Ok(())) };
-        while !stream.is_end_stream() {
-            match ready!(stream.poll_data(cx)) {
-                Some(Ok(data)) if data.is_empty() => {}
-                Some(Err(error)) if !error.is_library() => return Poll::Ready(Err(Error::incomplete(&error))),
-                // h2 finds it out by itself.
-                Some(_) => {
-                    let error = "it has content, and a `Content-Length` of 0".to_owned();
-                    return Poll::Ready(Err(Error::Protocol(error)));
-                }
-                // Trailers, which are the end.
-                None => break,
+        let Some(stream) = &self.stream else { return Poll::Ready(Ok(())) };
+        let outcome = ready!(stream.connection.borrow_mut().poll_body_end(stream.key, cx));
+        Poll::Ready(outcome.map_err(|ending| match ending {
+            // Content that the head did not speak of has ended it.
+            StreamEnding::ResetForFault(_) => {
+                Error::Protocol("it has content, and a `Content-Length` of 0".to_owned())
             }
-        }
-        Poll::Ready(Ok(()))
+            ending => Error::incomplete(&ending),
+        }))
     }
 
     /// Whether all of it was taken.
     pub(crate) fn is_over(&self) -> bool {
-        self.stream.as_ref().is_none_or(RecvStream::is_end_stream)
+        self.stream.as_ref().is_none_or(|stream| stream.connection.borrow().is_over(stream.key))
     }
 
     /// How much is to come.
@@ -117,10 +98,10 @@ impl Inflow {
         }
     }
 
+    /// Nothing is left of the stream once all of the answer was taken, unless the request still goes on.
     fn look_for_end(&mut self) {
-        let Some(ended) = &self.ended else { return };
-        if let Some(stream) = self.stream.take_if(|stream| stream.is_end_stream()) {
-            ended.keep(stream);
+        if self.is_over() {
+            self.stream = None;
         }
     }
 }

@@ -4,17 +4,18 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use h2::{Reason, SendStream};
 use http::HeaderMap;
 use hyper::body::{Body as _, Frame};
 
+use super::connection::StreamHold;
+use super::frames::StreamEnd;
 use crate::transport::RequestBody;
 use crate::transport::body::BodyError;
 
 /// What is still to be written of a request. Dropped before its end, it resets the stream.
 pub(crate) struct Outflow {
     body: RequestBody,
-    stream: SendStream<Bytes>,
+    stream: StreamHold,
     /// What was taken of the body and waits for room in the service's windows.
     piece: Bytes,
     /// Something was taken of the body.
@@ -30,15 +31,8 @@ enum OutflowStage {
     Over,
 }
 
-/// Whether a part is the last that the stream carries.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum StreamEnd {
-    Later,
-    Here,
-}
-
 impl Outflow {
-    pub(super) fn new(body: RequestBody, stream: SendStream<Bytes>) -> Self {
+    pub(super) fn new(body: RequestBody, stream: StreamHold) -> Self {
         Self { body, stream, piece: Bytes::new(), taken: false, written: 0, stage: OutflowStage::Flowing }
     }
 
@@ -49,14 +43,10 @@ impl Outflow {
     ///
     /// When the body breaks off: the stream is reset, so that half of it does not look whole.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
-        while self.stage == OutflowStage::Flowing {
-            if self.piece.is_empty() {
-                ready!(self.poll_piece(cx))?;
-            } else {
-                ready!(self.poll_write(cx));
-            }
-        }
-        Poll::Ready(Ok(()))
+        let polled = self.poll_on(cx);
+        // What was handed on goes with the next write, whoever waits for the answer.
+        self.stream.connection.borrow_mut().attend_to(self.stream.key);
+        polled
     }
 
     /// How many bytes of the body were handed on.
@@ -70,22 +60,30 @@ impl Outflow {
     }
 
     /// The body again, if nothing was taken of it.
-    pub(super) fn untouched(self) -> Option<RequestBody> {
-        (!self.taken).then_some(self.body)
+    pub(super) fn untouched(&mut self) -> Option<RequestBody> {
+        (!self.taken).then(|| std::mem::replace(&mut self.body, RequestBody::Empty))
+    }
+
+    fn poll_on(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        while self.stage == OutflowStage::Flowing {
+            // The app is asked for more only when there is room: what it sends meanwhile waits on its own connection.
+            let Some(room) = ready!(self.stream.connection.borrow_mut().poll_room(self.stream.key, cx)) else {
+                self.stage = OutflowStage::Over;
+                break;
+            };
+            if self.piece.is_empty() {
+                ready!(self.poll_piece(cx))?;
+            }
+            self.write(room);
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
-        if self.stream.capacity() == 0 {
-            // The app is asked for more only when there is room: what it sends meanwhile waits on its own connection.
-            self.stream.reserve_capacity(1);
-            if !ready!(self.poll_room(cx)) {
-                return Poll::Ready(Ok(()));
-            }
-        }
         let polled = Pin::new(&mut self.body).poll_frame(cx);
-        if polled.is_pending() && self.stream.poll_reset(cx).is_ready() {
-            self.stage = OutflowStage::Over;
-            return Poll::Ready(Ok(()));
+        if polled.is_pending() {
+            // The service may want no more of it before the app has any.
+            self.stream.connection.borrow_mut().wait_to_write(self.stream.key, cx);
         }
         let frame = ready!(polled);
         self.taken = true;
@@ -93,7 +91,7 @@ impl Outflow {
             Some(Ok(frame)) => self.take(frame),
             Some(Err(error)) => {
                 self.stage = OutflowStage::Over;
-                self.stream.send_reset(Reason::CANCEL);
+                self.stream.connection.borrow_mut().break_off(self.stream.key);
                 return Poll::Ready(Err(error));
             }
             None => self.end(Bytes::new()),
@@ -110,7 +108,7 @@ impl Outflow {
                 }
             }
             Err(frame) => match frame.into_trailers() {
-                Ok(trailers) if !trailers.is_empty() => self.end_with(trailers),
+                Ok(trailers) if !trailers.is_empty() => self.end_with(&trailers),
                 // A block of no fields says nothing, and a service may take even that for a fault (nginx 1.22 does).
                 _ => self.end(Bytes::new()),
             },
@@ -118,50 +116,29 @@ impl Outflow {
     }
 
     /// Writes as much of the piece as there is room for.
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut room = self.stream.capacity();
-        if room < self.piece.len() {
-            self.stream.reserve_capacity(self.piece.len());
-            room = self.stream.capacity();
-            if room == 0 && ready!(self.poll_room(cx)) {
-                room = self.stream.capacity();
-            }
-        }
+    fn write(&mut self, room: usize) {
         let part = self.piece.split_to(room.min(self.piece.len()));
+        if part.is_empty() {
+            return;
+        }
         if self.piece.is_empty() && self.body.is_end_stream() {
-            self.end(part);
-        } else if !part.is_empty() {
-            self.send(part, StreamEnd::Later);
+            return self.end(part);
         }
-        Poll::Ready(())
-    }
-
-    /// Ready once there is room, or will never be any: `false`.
-    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        let granted = matches!(ready!(self.stream.poll_capacity(cx)), Some(Ok(_)));
-        if !granted {
-            self.stage = OutflowStage::Over;
-        }
-        Poll::Ready(granted)
+        self.send(&part, StreamEnd::Later);
     }
 
     fn end(&mut self, part: Bytes) {
         self.stage = OutflowStage::Over;
-        self.send(part, StreamEnd::Here);
+        self.send(&part, StreamEnd::Here);
     }
 
-    fn end_with(&mut self, mut trailers: HeaderMap) {
+    fn end_with(&mut self, trailers: &HeaderMap) {
         self.stage = OutflowStage::Over;
-        // So h2 writes them in full, without its table: that is not the one which the service has (see `heads`).
-        trailers.values_mut().for_each(|value| value.set_sensitive(true));
-        // It fails where the service wants no more.
-        drop(self.stream.send_trailers(trailers));
+        self.stream.connection.borrow_mut().send_trailers(self.stream.key, trailers);
     }
 
-    fn send(&mut self, part: Bytes, end: StreamEnd) {
+    fn send(&mut self, part: &[u8], end: StreamEnd) {
         self.written += part.len() as u64;
-        if self.stream.send_data(part, end == StreamEnd::Here).is_err() {
-            self.stage = OutflowStage::Over;
-        }
+        self.stream.connection.borrow_mut().send(self.stream.key, part, end);
     }
 }

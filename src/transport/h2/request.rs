@@ -1,107 +1,141 @@
 //! One request on a stream of its own, until the head of its answer is here.
 
-use std::future::poll_fn;
-use std::pin::Pin;
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
-use h2::RecvStream;
-use h2::client::{ResponseFuture, SendRequest};
-use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, Response};
+use http::Response;
 use hyper::body::Body as _;
 
-use super::ended::EndedStreams;
-use super::heads::{PendingHeads, stand_in};
+use super::connection::{Connection, StreamHold};
+use super::ending::StreamEnding;
+use super::frames::StreamEnd;
 use super::inflow::Inflow;
+use super::multiplexer::StreamSide;
 use super::outflow::Outflow;
-use super::watched::Watch;
-use crate::transport::bounds::{HEAD_BYTES, HEAD_FIELDS, INTERIM_ANSWERS};
 use crate::transport::error::{Error, Unsent, disclaims};
 use crate::transport::http::AnswerBody;
 use crate::transport::{Outgoing, RequestBody};
 
-/// A request that was written, or is. Dropped before its end, it resets the stream.
+/// A request that is written, until it is answered. Dropped before that, it resets the stream.
 pub(super) struct RequestStream {
-    response: ResponseFuture,
+    connection: Rc<RefCell<Connection>>,
+    /// `None`: it was not begun, or the answer has it.
+    stream: Option<StreamHold>,
     /// The request's body, until the answer's head is here, written to its end or not: what was taken of it is lost, and
     /// must not be mistaken for a body that there never was. `None`: there was none.
-    outflow: Option<Outflow>,
-    interim: u32,
+    outflow: Option<Box<Outflow>>,
+    /// Where among all that is written the request begins.
+    begins_at: u64,
+    /// The answer, of which it is not certain yet that it has no body, as its head says.
+    empty: Option<Response<Inflow>>,
 }
 
 /// Why there is no answer.
-pub(super) enum Lost {
-    /// What h2 says of the stream or the connection.
-    Stream(h2::Error),
+enum Lost {
+    /// What became of the stream or the connection.
+    Stream(StreamEnding),
     /// Our own verdict.
     Final(Error),
 }
 
-/// What of a request its connection has written.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum SentSoFar {
-    Nothing,
-    Something,
-}
-
 impl RequestStream {
-    /// Writes the head; takes the body of `outgoing` unless that fails.
-    ///
-    /// # Errors
-    ///
-    /// When the connection takes no request any more: nothing was written.
-    pub(super) async fn begin(
-        requests: &mut SendRequest<Bytes>,
-        heads: &PendingHeads,
+    pub(super) fn new(connection: &Rc<RefCell<Connection>>) -> Self {
+        Self { connection: Rc::clone(connection), stream: None, outflow: None, begins_at: 0, empty: None }
+    }
+
+    /// Writes the request, takes its body, and waits for the answer's head.
+    pub(super) fn poll(
+        &mut self,
         outgoing: &mut Outgoing,
-    ) -> Result<Self, h2::Error> {
-        poll_fn(|cx| requests.poll_ready(cx)).await?;
-        let is_all = outgoing.body.is_end_stream();
-        let (response, stream) = requests.send_request(stand_in(&outgoing.method), is_all)?;
-        // Before the driver's next turn, in which h2 may write the head.
-        heads.await_frame(response.stream_id().as_u32(), outgoing);
-        let body = std::mem::replace(&mut outgoing.body, RequestBody::Empty);
-        let outflow = (!is_all).then(|| Outflow::new(body, stream));
-        Ok(Self { response, outflow, interim: 0 })
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response<AnswerBody>, Unsent>> {
+        if self.stream.is_none() && self.empty.is_none() {
+            ready!(self.poll_begin(outgoing, cx))?;
+        }
+        let outcome = ready!(self.poll_answer(cx));
+        Poll::Ready(outcome.map_err(|lost| self.unsent(lost, outgoing)))
+    }
+
+    fn poll_begin(&mut self, outgoing: &mut Outgoing, cx: &mut Context<'_>) -> Poll<Result<(), Unsent>> {
+        let end = if outgoing.body.is_end_stream() { StreamEnd::Here } else { StreamEnd::Later };
+        let mut connection = self.connection.borrow_mut();
+        let (key, begins_at) = match ready!(connection.poll_begin(outgoing, end, cx)) {
+            Ok(begun) => begun,
+            Err(ending) => {
+                let error = connection.watch.verdict_on(&ending);
+                return Poll::Ready(Err(Unsent { error, whole: true, not_processed: true }));
+            }
+        };
+        drop(connection);
+        self.begins_at = begins_at;
+        self.stream = Some(StreamHold::new(&self.connection, key, StreamSide::Answer));
+        if end == StreamEnd::Later {
+            let body = std::mem::replace(&mut outgoing.body, RequestBody::Empty);
+            let hold = StreamHold::new(&self.connection, key, StreamSide::Request);
+            self.outflow = Some(Box::new(Outflow::new(body, hold)));
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// The answer's head, while the request's body is written.
-    pub(super) async fn answer(
-        &mut self,
-        watch: &Rc<Watch>,
-        ended: &Rc<EndedStreams>,
-    ) -> Result<Response<AnswerBody>, Lost> {
-        let (head, body) = poll_fn(|cx| self.poll_head(cx)).await?.into_parts();
-        let declared = vet(&head.headers).map_err(|error| Lost::Final(Error::Protocol(error)))?;
-        let mut inflow = Inflow::new(body, declared, Rc::clone(watch));
-        if declared == Some(0) {
-            // The app would take the head for all there is, so it has to be true.
-            poll_fn(|cx| {
-                self.poll_outflow(cx)?;
-                inflow.poll_nothing(cx).map_err(Lost::Final)
-            })
-            .await?;
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<AnswerBody>, Lost>> {
+        if let Some(outflow) = &mut self.outflow
+            && let Poll::Ready(Err(error)) = outflow.poll(cx)
+        {
+            return Poll::Ready(Err(Lost::Final(Error::RequestBody(error.to_string()))));
         }
-        inflow.outflow = self.outflow.take().filter(|outflow| !outflow.is_over()).map(Box::new);
-        if inflow.outflow.is_none() {
-            inflow.end_later(Rc::clone(ended));
+        if let Some(stream) = &self.stream {
+            let head = ready!(self.connection.borrow_mut().poll_head(stream.key, cx)).map_err(Lost::of)?;
+            self.connection.borrow_mut().note_answer();
+            let Some(stream) = self.stream.take() else { return Poll::Pending };
+            let declared = head.length;
+            let answer = head.with_body(Inflow::new(stream, declared));
+            if declared != Some(0) {
+                return Poll::Ready(Ok(self.handed_on(answer, declared)));
+            }
+            self.empty = Some(answer);
         }
-        Ok(Response::from_parts(head, AnswerBody::Stream(inflow)))
+        // The app would take the head for all there is, so it has to be true.
+        let Some(answer) = &mut self.empty else { return Poll::Pending };
+        ready!(answer.body_mut().poll_nothing(cx)).map_err(Lost::Final)?;
+        match self.empty.take() {
+            Some(answer) => Poll::Ready(Ok(self.handed_on(answer, Some(0)))),
+            None => Poll::Pending,
+        }
+    }
+
+    /// With the rest of the request, if there is one.
+    fn handed_on(&mut self, answer: Response<Inflow>, declared: Option<u64>) -> Response<AnswerBody> {
+        let rest = self.outflow.take().filter(|outflow| !outflow.is_over());
+        let (head, mut inflow) = answer.into_parts();
+        // A short answer is all here mostly, and nobody need ask the connection for it. Of one that does not say how long it is
+        // the app is not told that either.
+        if rest.is_none()
+            && (declared.is_some() || inflow.is_over())
+            && let Some(whole) = inflow.take_whole()
+        {
+            return Response::from_parts(head, AnswerBody::Whole(whole));
+        }
+        inflow.outflow = rest;
+        Response::from_parts(head, AnswerBody::Stream(inflow))
     }
 
     /// What is known of the request after it brought no answer; its body is given back to `outgoing` if it is whole.
-    pub(super) fn unsent(self, lost: Lost, written: SentSoFar, watch: &Watch, outgoing: &mut Outgoing) -> Unsent {
-        let error = match lost {
-            Lost::Stream(error) => error,
+    fn unsent(&mut self, lost: Lost, outgoing: &mut Outgoing) -> Unsent {
+        let ending = match lost {
+            Lost::Stream(ending) => ending,
             Lost::Final(error) => return Unsent::finally(error),
         };
-        let not_processed = written == SentSoFar::Nothing || disclaims(&error);
-        let error = watch.verdict_on(&error);
-        let body = match self.outflow {
+        let connection = self.connection.borrow();
+        // A connection that was dead before this came has written nothing since.
+        let has_left = connection.multiplexer.outbox.written() > self.begins_at;
+        let not_processed = !has_left || disclaims(&ending);
+        let error = connection.watch.verdict_on(&ending);
+        drop(connection);
+        let body = match &mut self.outflow {
             // Over HTTP/1.1 it is another sending, and nothing of this one counts.
-            _ if written == SentSoFar::Something && !matches!(error, Error::Http1Required) => None,
+            _ if has_left && !matches!(error, Error::Http1Required) => None,
             Some(outflow) => outflow.untouched(),
             None => Some(RequestBody::Empty),
         };
@@ -111,48 +145,13 @@ impl RequestStream {
         }
         Unsent { error, whole, not_processed }
     }
-
-    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<RecvStream>, Lost>> {
-        self.poll_outflow(cx)?;
-        loop {
-            match self.response.poll_informational(cx) {
-                Poll::Ready(Some(Ok(_))) => self.interim += 1,
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(Lost::Stream(error))),
-                Poll::Ready(None) => break,
-                Poll::Pending => return Poll::Pending,
-            }
-            if self.interim > INTERIM_ANSWERS {
-                let error = format!("it sent more than {INTERIM_ANSWERS} interim answers");
-                return Poll::Ready(Err(Lost::Final(Error::Protocol(error))));
-            }
-        }
-        Poll::Ready(ready!(Pin::new(&mut self.response).poll(cx)).map_err(Lost::Stream))
-    }
-
-    fn poll_outflow(&mut self, cx: &mut Context<'_>) -> Result<(), Lost> {
-        let Some(outflow) = &mut self.outflow else { return Ok(()) };
-        match outflow.poll(cx) {
-            Poll::Pending | Poll::Ready(Ok(())) => Ok(()),
-            Poll::Ready(Err(error)) => Err(Lost::Final(Error::RequestBody(error.to_string()))),
-        }
-    }
 }
 
-/// How long the body is, if the head says so.
-///
-/// # Errors
-///
-/// When the head is one that HTTP/1.1 would not let pass either.
-fn vet(fields: &HeaderMap) -> Result<Option<u64>, String> {
-    if fields.len() > HEAD_FIELDS {
-        return Err(format!("its head has more than {HEAD_FIELDS} fields"));
+impl Lost {
+    fn of(ending: StreamEnding) -> Self {
+        match ending {
+            StreamEnding::Refused(why) => Self::Final(Error::Protocol(why.to_owned())),
+            ending => Self::Stream(ending),
+        }
     }
-    // As RFC 9113 §6.5.2 counts.
-    let bytes = fields.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum::<usize>();
-    if bytes > HEAD_BYTES {
-        return Err("its head is longer than 64 KiB".to_owned());
-    }
-    let mut lengths = fields.get_all(CONTENT_LENGTH).into_iter();
-    let length = lengths.next().and_then(|length| length.to_str().ok()?.parse().ok());
-    if lengths.next().is_some() { Err("it has two `Content-Length`".to_owned()) } else { Ok(length) }
 }

@@ -9,16 +9,25 @@ use std::hash::{DefaultHasher, Hasher};
 use http::header::{self, AUTHORIZATION, CONTENT_LENGTH, COOKIE};
 use http::{HeaderName, HeaderValue, Method};
 
-use super::pending::RequestHead;
-use super::table::{FieldName, FieldTable};
+use super::sent::{FieldTable, SentName};
 use crate::config::Scheme;
 
 /// Writes the heads of one connection, in the order in which the service reads them.
-pub(super) struct HeadEncoder {
+pub(in crate::transport::h2) struct HeadEncoder {
     table: FieldTable,
+    /// What the table was made smaller to, at the least and at last, since the service was told.
+    resized: Option<(usize, usize)>,
     /// What went by lately, as hashes: two fields that share one are remembered a little early, no more.
     seen: [u64; FIELDS_SEEN],
     seen_next: usize,
+}
+
+/// A request's head as HTTP/2 writes it (RFC 9113 §8.3.1), but for its fields.
+pub(in crate::transport::h2) struct RequestLine<'a> {
+    pub(in crate::transport::h2) method: &'a Method,
+    pub(in crate::transport::h2) scheme: Scheme,
+    pub(in crate::transport::h2) authority: &'a str,
+    pub(in crate::transport::h2) target: &'a str,
 }
 
 /// What the other end may do with a field.
@@ -35,65 +44,85 @@ enum Memory {
 }
 
 impl HeadEncoder {
-    pub(super) fn new() -> Self {
-        Self { table: FieldTable::new(TABLE_BYTES), seen: [0; FIELDS_SEEN], seen_next: 0 }
+    pub(in crate::transport::h2) fn new() -> Self {
+        let table = FieldTable::new(TABLE_BYTES);
+        Self { table, resized: None, seen: [0; FIELDS_SEEN], seen_next: 0 }
     }
 
-    /// Follows the size updates (RFC 7541 §6.3) that `block`, h2's, begins with, and returns them: they are to be the first
-    /// of what is written next.
-    pub(super) fn resized<'a>(&mut self, block: &'a [u8]) -> &'a [u8] {
-        let mut rest = block;
-        while let Some((limit, after)) = size_update(rest) {
-            self.table.resize(limit);
-            rest = after;
+    /// Keeps to what the service bears from now on, and says so with the next head (RFC 7541 §4.2).
+    pub(in crate::transport::h2) fn resize(&mut self, limit: usize) {
+        let limit = limit.min(TABLE_BYTES);
+        if limit == self.table.limit() {
+            return;
         }
-        block.split_at(block.len() - rest.len()).0
+        self.table.resize(limit);
+        let least = self.resized.map_or(limit, |(least, _)| least.min(limit));
+        self.resized = Some((least, limit));
     }
 
-    /// Appends the head to `block`.
-    pub(super) fn write(
-        &mut self,
-        head: &RequestHead,
-        fields: impl Iterator<Item = (HeaderName, HeaderValue)>,
-        block: &mut Vec<u8>,
-    ) {
-        match head.method {
+    /// Appends what a request begins with to `block`.
+    pub(in crate::transport::h2) fn begin(&mut self, line: &RequestLine<'_>, block: &mut Vec<u8>) {
+        self.begin_block(block);
+        match *line.method {
             Method::GET => block.push(INDEXED | 2),
             Method::POST => block.push(INDEXED | 3),
-            ref other => self.field(FieldName::Method, other.as_str().as_bytes(), Memory::Recurring, block),
+            ref other => self.field(SentName::Method, other.as_str().as_bytes(), Memory::Recurring, block),
         }
-        block.push(match head.scheme {
+        block.push(match line.scheme {
             Scheme::Http => INDEXED | 6,
             Scheme::Https => INDEXED | 7,
         });
-        self.field(FieldName::Authority, head.authority.as_str().as_bytes(), Memory::Recurring, block);
+        self.field(SentName::Authority, line.authority.as_bytes(), Memory::Recurring, block);
         // Seldom the same, and a credential may be in its query.
-        literal(Some(4), ":path", head.target.as_str().as_bytes(), NOT_INDEXED, block);
-        for (name, value) in fields {
-            let memory = memory(&name, &value);
-            self.field(FieldName::Plain(name), value.as_bytes(), memory, block);
+        literal(Some(4), ":path", line.target.as_bytes(), NOT_INDEXED, block);
+    }
+
+    /// Appends what trailers begin with.
+    pub(in crate::transport::h2) fn begin_block(&mut self, block: &mut Vec<u8>) {
+        let Some((least, last)) = self.resized.take() else { return };
+        integer(least, 5, RESIZED, block);
+        if last != least {
+            integer(last, 5, RESIZED, block);
         }
     }
 
-    fn field(&mut self, name: FieldName, value: &[u8], memory: Memory, block: &mut Vec<u8>) {
+    /// Appends a field.
+    pub(in crate::transport::h2) fn add(&mut self, name: &HeaderName, value: &HeaderValue, block: &mut Vec<u8>) {
+        self.field(SentName::Plain(name), value.as_bytes(), memory(name, value), block);
+    }
+
+    /// Appends a length, which is nobody's to remember.
+    pub(in crate::transport::h2) fn add_length(&mut self, length: u64, block: &mut Vec<u8>) {
+        let length = HeaderValue::from(length);
+        literal(Some(28), CONTENT_LENGTH.as_str(), length.as_bytes(), NOT_INDEXED, block);
+    }
+
+    /// Appends a field that nobody remembers.
+    pub(in crate::transport::h2) fn add_once(&mut self, name: &HeaderName, value: &HeaderValue, block: &mut Vec<u8>) {
+        let name = SentName::Plain(name);
+        let form = if value.is_sensitive() { NEVER_INDEXED } else { NOT_INDEXED };
+        literal(static_number(name), name.as_str(), value.as_bytes(), form, block);
+    }
+
+    fn field(&mut self, name: SentName<'_>, value: &[u8], memory: Memory, block: &mut Vec<u8>) {
         if memory.may_stay()
-            && let Some(number) = self.table.find(&name, value)
+            && let Some(number) = self.table.find(name, value)
         {
             return integer(number, 7, INDEXED, block);
         }
         let is_to_stay = match memory {
             Memory::None | Memory::Never => false,
-            _ if !self.table.may_have(&name, value) => false,
+            _ if !self.table.may_have(name, value) => false,
             // Among many tokens each comes seldom: one drives out nothing until it has come twice.
-            Memory::Token => self.table.has_room_beside(&name, value) || self.has_seen(&name, value),
-            Memory::Recurring => self.has_seen(&name, value),
+            Memory::Token => self.table.has_room_beside(name, value) || self.has_seen(name, value),
+            Memory::Recurring => self.has_seen(name, value),
         };
         let form = match memory {
             _ if is_to_stay => REMEMBERED,
             Memory::Recurring | Memory::None => NOT_INDEXED,
             Memory::Token | Memory::Never => NEVER_INDEXED,
         };
-        literal(static_number(&name), name.as_str(), value, form, block);
+        literal(static_number(name), name.as_str(), value, form, block);
         if is_to_stay {
             self.table.insert(name, value);
         }
@@ -101,7 +130,7 @@ impl HeadEncoder {
 
     /// Whether it went by lately. What comes but once, such as a request's number, must not drive out of the table what
     /// comes always.
-    fn has_seen(&mut self, name: &FieldName, value: &[u8]) -> bool {
+    fn has_seen(&mut self, name: SentName<'_>, value: &[u8]) -> bool {
         let mut hasher = DefaultHasher::new();
         hasher.write(name.as_str().as_bytes());
         hasher.write(value);
@@ -174,33 +203,12 @@ fn integer(value: usize, prefix: u8, form: u8, block: &mut Vec<u8>) {
     block.push(rest as u8);
 }
 
-/// The size that a block begins with, if it does, and what follows.
-fn size_update(block: &[u8]) -> Option<(usize, &[u8])> {
-    let (first, mut rest) = block.split_first()?;
-    if first >> 5 != 0b001 {
-        return None;
-    }
-    let mut size = usize::from(first & 31);
-    if size == 31 {
-        // h2 never allows more than `TABLE_BYTES`.
-        for shift in [0, 7] {
-            let (next, after) = rest.split_first()?;
-            size += usize::from(next & 127) << shift;
-            rest = after;
-            if next & 128 == 0 {
-                break;
-            }
-        }
-    }
-    Some((size, rest))
-}
-
 /// The number of a name that everybody knows (RFC 7541 Appendix A), as far as requests have it.
-fn static_number(name: &FieldName) -> Option<usize> {
+fn static_number(name: SentName<'_>) -> Option<usize> {
     let name = match name {
-        FieldName::Authority => return Some(1),
-        FieldName::Method => return Some(2),
-        FieldName::Plain(name) => name,
+        SentName::Authority => return Some(1),
+        SentName::Method => return Some(2),
+        SentName::Plain(name) => name,
     };
     Some(match *name {
         header::ACCEPT_CHARSET => 15,
@@ -236,11 +244,12 @@ fn static_number(name: &FieldName) -> Option<usize> {
 
 /// The first bits of a field, and how many are left for the number beside them.
 const INDEXED: u8 = 0b1000_0000;
+const RESIZED: u8 = 0b0010_0000;
 const REMEMBERED: (u8, u8) = (6, 0b0100_0000);
 const NOT_INDEXED: (u8, u8) = (4, 0);
 const NEVER_INDEXED: (u8, u8) = (4, 0b0001_0000);
 
-/// What a service has room for unless it says otherwise (RFC 9113 §6.5.2); h2 never makes use of more.
+/// What a service has room for unless it says otherwise (RFC 9113 §6.5.2); of more we never make use.
 const TABLE_BYTES: usize = 4096;
 
 /// About three requests' worth of fields that change each time.

@@ -17,17 +17,23 @@ pub(super) struct FieldTable {
 }
 
 /// A field's name, which a pseudo-header field has too.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) enum FieldName {
+#[derive(Clone, Copy)]
+pub(super) enum SentName<'a> {
     Method,
     Authority,
-    Plain(HeaderName),
+    Plain(&'a HeaderName),
 }
 
 struct RememberedField {
-    name: FieldName,
+    name: RememberedName,
     /// It may be a credential.
     value: Zeroizing<Vec<u8>>,
+}
+
+enum RememberedName {
+    Method,
+    Authority,
+    Plain(HeaderName),
 }
 
 impl FieldTable {
@@ -36,7 +42,7 @@ impl FieldTable {
     }
 
     /// The number that stands for a field.
-    pub(super) fn find(&mut self, name: &FieldName, value: &[u8]) -> Option<usize> {
+    pub(super) fn find(&mut self, name: SentName<'_>, value: &[u8]) -> Option<usize> {
         let count = self.entries.len();
         let start = if self.next < count { self.next } else { 0 };
         let is_there = |place: &usize| self.entries.get(*place).is_some_and(|entry| entry.is(name, value));
@@ -46,20 +52,24 @@ impl FieldTable {
     }
 
     /// Whether a field leaves room for others: one that does not would only drive them out.
-    pub(super) fn may_have(&self, name: &FieldName, value: &[u8]) -> bool {
+    pub(super) fn may_have(&self, name: SentName<'_>, value: &[u8]) -> bool {
         size(name, value) <= self.limit / 4 * 3
     }
 
     /// Whether it can be remembered, and nothing forgotten for it.
-    pub(super) fn has_room_beside(&self, name: &FieldName, value: &[u8]) -> bool {
+    pub(super) fn has_room_beside(&self, name: SentName<'_>, value: &[u8]) -> bool {
         self.bytes + size(name, value) <= self.limit
     }
 
     /// Remembers a field, and forgets the oldest that leave no room for it, in the moment in which the service does.
-    pub(super) fn insert(&mut self, name: FieldName, value: &[u8]) {
-        self.bytes += size(&name, value);
-        self.entries.push_back(RememberedField { name, value: Zeroizing::new(value.to_vec()) });
+    pub(super) fn insert(&mut self, name: SentName<'_>, value: &[u8]) {
+        self.bytes += size(name, value);
+        self.entries.push_back(RememberedField { name: name.to_owned(), value: Zeroizing::new(value.to_vec()) });
         self.forget();
+    }
+
+    pub(super) fn limit(&self) -> usize {
+        self.limit
     }
 
     /// Keeps to what the service bears from now on.
@@ -71,20 +81,46 @@ impl FieldTable {
     fn forget(&mut self) {
         while self.bytes > self.limit {
             let Some(oldest) = self.entries.pop_front() else { return };
-            self.bytes -= size(&oldest.name, &oldest.value);
+            self.bytes -= size(oldest.name.borrow(), &oldest.value);
             self.next = self.next.saturating_sub(1);
         }
     }
 }
 
 impl RememberedField {
-    fn is(&self, name: &FieldName, value: &[u8]) -> bool {
-        self.name == *name && self.value.as_slice() == value
+    fn is(&self, name: SentName<'_>, value: &[u8]) -> bool {
+        self.name.is(name) && self.value.as_slice() == value
     }
 }
 
-impl FieldName {
-    pub(super) fn as_str(&self) -> &str {
+impl RememberedName {
+    fn is(&self, name: SentName<'_>) -> bool {
+        match (self, name) {
+            (Self::Method, SentName::Method) | (Self::Authority, SentName::Authority) => true,
+            (Self::Plain(ours), SentName::Plain(name)) => ours == name,
+            _ => false,
+        }
+    }
+
+    fn borrow(&self) -> SentName<'_> {
+        match self {
+            Self::Method => SentName::Method,
+            Self::Authority => SentName::Authority,
+            Self::Plain(name) => SentName::Plain(name),
+        }
+    }
+}
+
+impl<'a> SentName<'a> {
+    fn to_owned(self) -> RememberedName {
+        match self {
+            Self::Method => RememberedName::Method,
+            Self::Authority => RememberedName::Authority,
+            Self::Plain(name) => RememberedName::Plain(name.clone()),
+        }
+    }
+
+    pub(super) fn as_str(self) -> &'a str {
         match self {
             Self::Method => ":method",
             Self::Authority => ":authority",
@@ -93,7 +129,7 @@ impl FieldName {
     }
 }
 
-fn size(name: &FieldName, value: &[u8]) -> usize {
+fn size(name: SentName<'_>, value: &[u8]) -> usize {
     name.as_str().len() + value.len() + 32
 }
 

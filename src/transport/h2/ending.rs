@@ -1,0 +1,37 @@
+//! Why a stream, or all of its connection, came to an end before its answer did.
+
+use std::io;
+use std::rc::Rc;
+
+use h2::Reason;
+
+#[derive(Clone, Debug)]
+pub(crate) enum StreamEnding {
+    /// The service reset it.
+    ResetByService(Reason),
+    /// What came on it was no answer, and we reset it.
+    ResetForFault(Reason),
+    /// The same, in words.
+    Refused(&'static str),
+    /// The app's body broke off, and we reset it.
+    BrokenOff,
+    /// The service ended the connection, and says that it will not come to this stream.
+    ClosedByService(Reason),
+    /// What came was no HTTP/2, or more than is borne.
+    GivenUp(Reason),
+    /// What became of the socket, in words.
+    Socket(Rc<str>),
+    /// Nobody's fault: it takes no more requests.
+    Exhausted,
+}
+
+impl StreamEnding {
+    pub(super) fn of_socket(error: &io::Error) -> Self {
+        Self::Socket(error.to_string().into())
+    }
+
+    /// The other side's end, where no answer of it is missing.
+    pub(super) fn closed() -> Self {
+        Self::Socket("it closed the connection".into())
+    }
+}
