@@ -75,7 +75,7 @@ mod tests {
     fn what_brings_a_request_on_is_no_flood() {
         let began = Moment::now();
         let mut meter = FloodMeter::new(began);
-        let mut is_flooded = |meter: &mut FloodMeter, requests| meter.is_flooded(requests, 1_000, || began);
+        let is_flooded = |meter: &mut FloodMeter, requests| meter.is_flooded(requests, 1_000, || began);
 
         for _ in 0..10 {
             meter.came(IDLE_BYTES as usize);

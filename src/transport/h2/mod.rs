@@ -30,6 +30,8 @@ mod outflow;
 mod received_frames;
 mod request;
 mod streams;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::cell::RefCell;

@@ -78,3 +78,90 @@ impl Watch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::Arc;
+    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::task::Poll;
+    use std::{io, thread};
+
+    use http::Method;
+    use rustls::{ServerConfig, ServerConnection};
+
+    use super::super::connection::Connection;
+    use super::super::frames::{ServiceSettings, StreamEnd};
+    use crate::code::Code;
+    use crate::config::{HttpVersion, Scheme};
+    use crate::transport::dial::DialNotes;
+    use crate::transport::tests::lab::{AsksForCertificate, Authorities, outgoing, url};
+    use crate::transport::{Connector, RequestBody, Spelling, dial};
+
+    /// Shakes hands, reads on only when it is told to, refuses what it finds there, and is gone, with much left unread: what
+    /// follows its alert is a reset.
+    fn refuse(listener: &TcpListener, config: Arc<ServerConfig>, go: &Receiver<()>, gone: &Sender<()>) {
+        let (mut tcp, _) = listener.accept().unwrap();
+        let mut tls = ServerConnection::new(config).unwrap();
+        while !tls.wants_write() {
+            step(&mut tls, &mut tcp).unwrap();
+        }
+        while tls.wants_write() {
+            tls.write_tls(&mut tcp).unwrap();
+        }
+        go.recv().unwrap();
+        while step(&mut tls, &mut tcp).is_ok() {}
+        drop(tcp);
+        gone.send(()).unwrap();
+    }
+
+    fn step(tls: &mut ServerConnection, tcp: &mut TcpStream) -> io::Result<()> {
+        tls.read_tls(tcp)?;
+        let outcome = tls.process_new_packets().map(drop).map_err(io::Error::other);
+        while outcome.is_err() && tls.wants_write() {
+            tls.write_tls(tcp)?;
+        }
+        outcome
+    }
+
+    #[tokio::test(flavor = "local")]
+    async fn an_alert_before_a_reset_is_heard_though_a_write_finds_the_reset_first() {
+        let authorities = Authorities::new();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = authorities.server("127.0.0.1", &[], AsksForCertificate::Yes);
+        let ((go, told), (gone, left)) = (channel(), channel());
+        let service = thread::spawn(move || refuse(&listener, server, &told, &gone));
+        let tls = Some(authorities.client(&[]));
+        let connector = Connector::new(&url(Scheme::Https, port), tls, HttpVersion::Auto, None, Spelling::LowerCase);
+        let dialed = dial::dial(&connector.0, &DialNotes::default()).await.unwrap_or_else(|error| panic!("{error}"));
+        let mut connection = Connection::new(dialed.wire);
+        // As if the service took much, which it will not live to say.
+        connection.multiplexer.opened(1024 * 1024).unwrap();
+        let settings = ServiceSettings { window: Some(1024 * 1024), ..ServiceSettings::default() };
+        connection.multiplexer.settle(settings).unwrap();
+        let request = outgoing(Method::POST, "/", RequestBody::Empty);
+        let begun = poll_fn(|cx| connection.poll_begin(&request, StreamEnd::Later, cx)).await;
+        let (key, _) = begun.unwrap_or_else(|ending| panic!("{ending:?}"));
+        for _ in 0..8 {
+            connection.send(key, &[0; 16 * 1024], StreamEnd::Later);
+            let polled = poll_fn(|cx| Poll::Ready(connection.poll_head(key, cx))).await;
+            assert!(polled.is_pending(), "nothing was said yet");
+        }
+        let counted = connection.multiplexer.outbox.written();
+        assert!(connection.multiplexer.outbox.is_empty() && counted > 8 * 16 * 1024);
+
+        // The runtime is held up meanwhile, and learns of nothing that comes.
+        go.send(()).unwrap();
+        left.recv().unwrap();
+        service.join().unwrap();
+        // It goes nowhere, and whoever writes is to read first what was said last.
+        connection.send(key, &[0; 16 * 1024], StreamEnd::Later);
+        let ending = poll_fn(|cx| connection.poll_head(key, cx)).await.expect_err("no answer");
+
+        assert_eq!(connection.multiplexer.outbox.written(), counted, "what goes nowhere was not written");
+        let verdict = connection.watch.verdict_on(&ending);
+        assert_eq!(verdict.code(), Code::TlsAlertReceived, "{verdict}");
+    }
+}
