@@ -114,11 +114,7 @@ impl Connection {
     /// # Errors
     ///
     /// Why there is none.
-    pub(super) fn poll_head(
-        &mut self,
-        key: StreamKey,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<AnswerHead, StreamEnding>> {
+    pub(super) fn poll_head(&mut self, key: StreamKey, cx: &mut Context<'_>) -> Poll<Result<AnswerHead, StreamEnding>> {
         let is_alone = self.multiplexer.streams.count() == 1;
         if is_alone {
             self.flush(cx);
@@ -139,7 +135,7 @@ impl Connection {
         };
         let Some(outcome) = stream.take_head() else {
             stream.wait_to_read(cx);
-            if is_alone {
+            if is_alone && !self.multiplexer.owes_too_much() {
                 self.reader = Some(key);
             } else if self.reader.is_some() {
                 self.hand_over();
@@ -315,7 +311,9 @@ impl Connection {
     pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.flush(cx);
         match &mut self.wire {
-            Some(wire) if self.multiplexer.outbox.is_empty() && !self.gone => Pin::new(wire).poll_shutdown(cx).map(drop),
+            Some(wire) if self.multiplexer.outbox.is_empty() && !self.gone => {
+                Pin::new(wire).poll_shutdown(cx).map(drop)
+            }
             Some(_) if !self.gone => Poll::Pending,
             _ => Poll::Ready(()),
         }
@@ -383,6 +381,13 @@ impl Connection {
     /// Reads what there is: until the head of one's answer is here, if that is all one waits for.
     fn read(&mut self, cx: &mut Context<'_>, until: Option<StreamKey>) {
         for _ in 0..READS {
+            if self.multiplexer.owes_too_much() {
+                self.flush(cx);
+                if self.multiplexer.owes_too_much() {
+                    // The driver goes on once the socket has room: that has woken it then.
+                    return;
+                }
+            }
             match self.read_once(cx) {
                 Poll::Pending => return,
                 Poll::Ready(Ok(true)) => {}
@@ -402,10 +407,7 @@ impl Connection {
 
     /// Reads once. `false`: there is no more.
     fn read_once(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        let Some(wire) = self.wire.as_mut().filter(|_| !self.multiplexer.is_over() && !self.multiplexer.owes_too_much())
-        else {
-            return Poll::Pending;
-        };
+        let Some(wire) = self.wire.as_mut().filter(|_| !self.multiplexer.is_over()) else { return Poll::Pending };
         // Half of all reads would find nothing.
         std::task::ready!(wire.poll_news(cx))?;
         if self.inbox.capacity() == 0 {

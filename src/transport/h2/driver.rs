@@ -57,7 +57,8 @@ async fn part(seat: &DriverSeat) {
 }
 
 fn is_too_much(connection: &Connection) -> bool {
-    let is_given_up = matches!(connection.multiplexer.refusal(), Some(StreamEnding::GivenUp(Reason::ENHANCE_YOUR_CALM)));
+    let is_given_up =
+        matches!(connection.multiplexer.refusal(), Some(StreamEnding::GivenUp(Reason::ENHANCE_YOUR_CALM)));
     is_given_up || connection.watch.flooded
 }
 

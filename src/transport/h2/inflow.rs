@@ -77,9 +77,7 @@ impl Inflow {
         let outcome = ready!(stream.connection.borrow_mut().poll_body_end(stream.key, cx));
         Poll::Ready(outcome.map_err(|ending| match ending {
             // Content that the head did not speak of has ended it.
-            StreamEnding::ResetForFault(_) => {
-                Error::Protocol("it has content, and a `Content-Length` of 0".to_owned())
-            }
+            StreamEnding::ResetForFault(_) => Error::Protocol("it has content, and a `Content-Length` of 0".to_owned()),
             ending => Error::incomplete(&ending),
         }))
     }

@@ -29,6 +29,8 @@ pub(super) struct Multiplexer {
     /// What every new stream has.
     stream_room: u32,
     most_streams: usize,
+    /// The service has said what it wants.
+    is_settled: bool,
     next_number: u32,
     /// Why no more requests are taken.
     refusal: Option<StreamEnding>,
@@ -100,6 +102,7 @@ impl Multiplexer {
             room: SendWindow::new(FIRST_WINDOW),
             stream_room: FIRST_WINDOW,
             most_streams: STREAMS,
+            is_settled: false,
             next_number: 1,
             refusal: None,
             is_over: false,
@@ -121,8 +124,9 @@ impl Multiplexer {
         self.most_streams
     }
 
+    /// Before a service has said how many requests it bears one may go, and others would only be refused.
     pub(super) fn is_full(&self) -> bool {
-        self.streams.count() >= self.most_streams
+        self.streams.count() >= if self.is_settled { self.most_streams } else { 1 }
     }
 
     /// Wakes whoever waits for a place once there may be one, or will be none.
@@ -322,8 +326,9 @@ impl Multiplexer {
         }
         if let Some(streams) = settings.streams {
             self.most_streams = STREAMS.min(streams as usize);
-            self.wake_waiting();
         }
+        self.is_settled = true;
+        self.wake_waiting();
         if let Some(window) = settings.window {
             let change = i64::from(window) - i64::from(self.stream_room);
             self.stream_room = window;

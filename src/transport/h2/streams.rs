@@ -84,7 +84,13 @@ pub(super) enum NextPart {
 
 impl Stream {
     /// A request was begun, whose end is with its head or later.
-    pub(super) fn new(number: u32, end: StreamEnd, asks_for_head: bool, window: ReceiveWindow, room: SendWindow) -> Self {
+    pub(super) fn new(
+        number: u32,
+        end: StreamEnd,
+        asks_for_head: bool,
+        window: ReceiveWindow,
+        room: SendWindow,
+    ) -> Self {
         let is_going = end == StreamEnd::Later;
         Self {
             number,
@@ -113,7 +119,11 @@ impl Stream {
     /// # Errors
     ///
     /// Why the stream is to be reset.
-    pub(super) fn head_came(&mut self, head: Result<AnswerHead, HeadFault>, end: StreamEnd) -> Result<(), StreamEnding> {
+    pub(super) fn head_came(
+        &mut self,
+        head: Result<AnswerHead, HeadFault>,
+        end: StreamEnd,
+    ) -> Result<(), StreamEnding> {
         let head = head.map_err(|fault| match fault {
             HeadFault::Malformed => MALFORMED,
             HeadFault::TooMuch(why) => StreamEnding::Refused(why),
@@ -165,7 +175,11 @@ impl Stream {
     /// # Errors
     ///
     /// Why the stream is to be reset: trailers are the end (RFC 9113 §8.1).
-    pub(super) fn trailers_came(&mut self, trailers: Result<HeaderMap, HeadFault>, end: StreamEnd) -> Result<(), StreamEnding> {
+    pub(super) fn trailers_came(
+        &mut self,
+        trailers: Result<HeaderMap, HeadFault>,
+        end: StreamEnd,
+    ) -> Result<(), StreamEnding> {
         let trailers = trailers.map_err(|fault| match fault {
             HeadFault::Malformed => MALFORMED,
             HeadFault::TooMuch(_) => StreamEnding::Refused("it has too many trailers, or too long ones"),

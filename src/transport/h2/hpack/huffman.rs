@@ -196,9 +196,7 @@ mod tests {
         let length = u32::from(CODE_LENGTHS[symbol]);
         let mut code = 0;
         for bits in 1..=length {
-            let before = |other: &usize| {
-                u32::from(CODE_LENGTHS[*other]) == bits && (bits < length || *other < symbol)
-            };
+            let before = |other: &usize| u32::from(CODE_LENGTHS[*other]) == bits && (bits < length || *other < symbol);
             code = (code << 1) + (0..SYMBOLS).filter(before).count() as u32;
             // What follows a length begins with it.
             if bits == length {

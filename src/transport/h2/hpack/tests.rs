@@ -165,7 +165,8 @@ fn the_answers_of_the_rfc_are_read() {
             assert_eq!(decode(&mut decoder, &bytes_of(block)).unwrap(), expected, "{block}");
         }
         // What is in the table now, newest first, and nothing after it.
-        let names: Vec<_> = (62..65).map(|number| decode(&mut decoder, &[0x80 | number]).unwrap()[0].0.clone()).collect();
+        let names: Vec<_> =
+            (62..65).map(|number| decode(&mut decoder, &[0x80 | number]).unwrap()[0].0.clone()).collect();
         assert_eq!(names, ["set-cookie", "content-encoding", "date"]);
         assert_eq!(decode(&mut decoder, &[0x80 | 65]), Err(NotHpack));
     }
@@ -195,8 +196,7 @@ fn what_is_no_hpack_is_refused() {
 fn what_no_answer_has_takes_up_its_place_all_the_same() {
     let mut decoder = HeadDecoder::new();
     // A name in capitals, a value with a line end, a field of requests, and one that is in order.
-    let remembered =
-        [&b"\x40\x01X\x01y"[..], b"\x40\x01x\x02\r\n", b"\x40\x05:path\x01/", b"\x40\x01a\x01b"].concat();
+    let remembered = [&b"\x40\x01X\x01y"[..], b"\x40\x01x\x02\r\n", b"\x40\x05:path\x01/", b"\x40\x01a\x01b"].concat();
     assert_eq!(read(&mut decoder, &remembered).unwrap().len(), 4);
 
     let again: Vec<_> = (62..66).map(|number| read(&mut decoder, &[0x80 | number]).unwrap().remove(0)).collect();
@@ -204,12 +204,15 @@ fn what_no_answer_has_takes_up_its_place_all_the_same() {
     let plain = |name| ReceivedName::Plain(HeaderName::from_static(name));
     let seen: Vec<_> = again.iter().map(|field| (field.name.clone(), field.value.clone(), field.bytes())).collect();
     let value = |value| Some(HeaderValue::from_static(value));
-    assert_eq!(seen, [
-        (plain("a"), value("b"), 34),
-        (ReceivedName::Forbidden, value("/"), 38),
-        (plain("x"), None, 35),
-        (ReceivedName::Forbidden, value("y"), 34),
-    ]);
+    assert_eq!(
+        seen,
+        [
+            (plain("a"), value("b"), 34),
+            (ReceivedName::Forbidden, value("/"), 38),
+            (plain("x"), None, 35),
+            (ReceivedName::Forbidden, value("y"), 34),
+        ]
+    );
 }
 
 #[test]
@@ -277,12 +280,8 @@ fn field() -> impl Strategy<Value = Field> {
 /// The field block of a request for `/`.
 fn block(encoder: &mut HeadEncoder, fields: &[Field]) -> Vec<u8> {
     let mut block = Vec::new();
-    let line = RequestLine {
-        method: &Method::GET,
-        scheme: Scheme::Http,
-        authority: "service.example:8443",
-        target: "/",
-    };
+    let line =
+        RequestLine { method: &Method::GET, scheme: Scheme::Http, authority: "service.example:8443", target: "/" };
     encoder.begin(&line, &mut block);
     for (name, value, secret) in fields {
         let mut value = HeaderValue::from_str(value).unwrap();

@@ -295,8 +295,14 @@ fn asked() -> impl Strategy<Value = Asked> {
     let trailers = || prop_oneof![3 => Just(Vec::new()), 1 => prop::collection::vec(field(), 1..4)];
     let upload = prop::option::weighted(0.3, bytes());
     (method, fields(), upload, trailers(), bytes(), trailers(), fate).prop_map(
-        |(method, fields, upload, trailers, download, answer_trailers, fate)| {
-            Asked { method, fields, upload, trailers, download, answer_trailers, fate }
+        |(method, fields, upload, trailers, download, answer_trailers, fate)| Asked {
+            method,
+            fields,
+            upload,
+            trailers,
+            download,
+            answer_trailers,
+            fate,
         },
     )
 }

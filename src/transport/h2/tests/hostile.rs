@@ -114,7 +114,11 @@ fn what_is_wrong_with_one_stream_ends_that_stream_alone() {
         ("less than was said", [head(1, 0, length_5), frame(0, 1, 1, b"x")].concat(), Reason::PROTOCOL_ERROR),
         ("more than was said", [head(1, 0, length_5), frame(0, 0, 1, b"123456")].concat(), Reason::PROTOCOL_ERROR),
         ("content of a 204", [head(1, 0, &[0x89]), frame(0, 0, 1, b"x")].concat(), Reason::PROTOCOL_ERROR),
-        ("trailers that are no end", [head(1, 0, &[0x88]), head(1, 0, b"\x00\x01x\x01y")].concat(), Reason::PROTOCOL_ERROR),
+        (
+            "trailers that are no end",
+            [head(1, 0, &[0x88]), head(1, 0, b"\x00\x01x\x01y")].concat(),
+            Reason::PROTOCOL_ERROR,
+        ),
         ("trailers with a status", [head(1, 0, &[0x88]), head(1, 1, &[0x88])].concat(), Reason::PROTOCOL_ERROR),
         ("a window opened by nothing", frame(8, 0, 1, &[0; 4]), Reason::PROTOCOL_ERROR),
         ("a window beyond the largest", frame(8, 0, 1, &[0x7f, 0xff, 0xff, 0xff]), Reason::FLOW_CONTROL_ERROR),
@@ -130,7 +134,7 @@ fn what_is_wrong_with_one_stream_ends_that_stream_alone() {
         let rest = [frame(0, 0, 1, b"rest"), head(1, 1, b"\x00\x01x\x01y"), head(3, 1, &[0x88])].concat();
         assert_eq!(come(&mut multiplexer, &rest), Ok(()), "{name}");
         assert_eq!(told(&mut multiplexer, keys[1]).end.as_deref(), Some("whole"), "{name}");
-        assert_eq!(written(&mut multiplexer), [], "{name}");
+        assert!(written(&mut multiplexer).is_empty(), "{name}");
     }
 }
 
@@ -150,12 +154,7 @@ fn a_stream_that_was_given_up_gets_what_was_on_its_way_and_no_more() {
 
 #[test]
 fn a_whole_answer_stays_whole_whatever_follows() {
-    for after in [
-        frame(3, 0, 1, &[0; 4]),
-        frame(0, 0, 1, b"more"),
-        frame(7, 0, 0, &[0; 8]),
-        frame(8, 0, 1, &[0; 4]),
-    ] {
+    for after in [frame(3, 0, 1, &[0; 4]), frame(0, 0, 1, b"more"), frame(7, 0, 0, &[0; 8]), frame(8, 0, 1, &[0; 4])] {
         let mut multiplexer = Multiplexer::new(Moment::now());
         let key = multiplexer.begin(&get("/"), StreamEnd::Later);
         let answer = [head(1, 0, &[0x88]), frame(0, 1, 1, b"hello"), after.clone()].concat();
