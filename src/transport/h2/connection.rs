@@ -6,39 +6,40 @@
 //! somebody who reads slowly, and would hold up all the others.
 
 use std::cell::RefCell;
-use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
-use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::io::AsyncWrite;
 
 use super::answer::AnswerHead;
 use super::ending::StreamEnding;
 use super::frames::StreamEnd;
-use super::multiplexer::{FLOOD, Multiplexer, StreamSide, UploadRoom};
+use super::multiplexer::{Multiplexer, StreamSide, UploadRoom};
 use super::streams::{NextPart, Stream, StreamKey};
 use super::watch::Watch;
 use crate::clock::Moment;
-use crate::transport::wire::{Wire, is_gone};
-use crate::transport::{Outgoing, scratch};
+use crate::transport::Outgoing;
+use crate::transport::wire::Wire;
 
 pub(super) struct Connection {
     /// `None`: the driver has come to its end, and nothing moves any more.
-    wire: Option<Wire>,
+    pub(super) wire: Option<Wire>,
     pub(super) multiplexer: Multiplexer,
     pub(super) watch: Watch,
     /// What came and was not understood yet: the beginning of a frame.
-    inbox: BytesMut,
+    pub(super) inbox: BytesMut,
     /// The last read brought much.
-    is_busy: bool,
+    pub(super) is_busy: bool,
+    /// TLS holds back some of what was written.
+    pub(super) is_held_back: bool,
     /// A write found nobody there to read it.
-    gone: bool,
+    pub(super) gone: bool,
     /// The request whose task the socket wakes; `None`: the driver's.
     reader: Option<StreamKey>,
-    driver: Option<Waker>,
+    pub(super) driver: Option<Waker>,
     /// The driver was woken, and has not come yet.
     is_summoned: bool,
     /// Nobody can send a request any more.
@@ -72,6 +73,7 @@ impl Connection {
             multiplexer: Multiplexer::new(Moment::now()),
             inbox: BytesMut::new(),
             is_busy: false,
+            is_held_back: false,
             gone: false,
             reader: None,
             driver: None,
@@ -215,7 +217,7 @@ impl Connection {
         }
     }
 
-    fn has_head(&self, key: StreamKey) -> bool {
+    pub(super) fn has_head(&self, key: StreamKey) -> bool {
         self.multiplexer.streams.get(key).is_none_or(|stream| stream.has_news())
     }
 
@@ -235,7 +237,7 @@ impl Connection {
         }
     }
 
-    fn summon(&mut self) {
+    pub(super) fn summon(&mut self) {
         if let (false, Some(driver)) = (self.is_summoned, &self.driver) {
             self.is_summoned = true;
             driver.wake_by_ref();
@@ -311,11 +313,10 @@ impl Connection {
     pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.flush(cx);
         match &mut self.wire {
-            Some(wire) if self.multiplexer.outbox.is_empty() && !self.gone => {
-                Pin::new(wire).poll_shutdown(cx).map(drop)
-            }
-            Some(_) if !self.gone => Poll::Pending,
-            _ => Poll::Ready(()),
+            _ if self.gone => Poll::Ready(()),
+            Some(_) if !self.multiplexer.outbox.is_empty() => Poll::Pending,
+            Some(wire) => Pin::new(wire).poll_shutdown(cx).map(drop),
+            None => Poll::Ready(()),
         }
     }
 
@@ -327,128 +328,4 @@ impl Connection {
         self.driver = None;
         self.wire = None;
     }
-
-    // The socket.
-
-    /// Writes what is ready. What the socket has no room for wakes the driver, whoever's task this is.
-    ///
-    /// A write that finds nobody there is no error yet: who refuses a client certificate with an upload under way says so and
-    /// closes, and the kernel resets what is still on its way. The reset is found by the write, often before the runtime has
-    /// noticed that the alert is there to be read. So what is written goes nowhere, and is read on: what was said last, an
-    /// answer or an alert, and then the end, which can't be far.
-    fn flush(&mut self, cx: &Context<'_>) {
-        if self.multiplexer.outbox.is_empty() {
-            return;
-        }
-        let driver = self.driver.take();
-        let outcome = self.write(&mut Context::from_waker(driver.as_ref().unwrap_or(cx.waker())));
-        self.driver = driver;
-        match outcome {
-            Ok(()) => {}
-            Err(error) if is_gone(&error) => self.gone = true,
-            Err(error) => {
-                self.multiplexer.end(&StreamEnding::of_socket(&error));
-                self.summon();
-            }
-        }
-        if self.gone {
-            self.multiplexer.outbox.clear();
-            self.multiplexer.drained();
-        }
-    }
-
-    fn write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        let Some(wire) = self.wire.as_mut().filter(|_| !self.gone) else { return Ok(()) };
-        let outbox = &mut self.multiplexer.outbox;
-        while !outbox.is_empty() {
-            let Poll::Ready(written) = Pin::new(&mut *wire).poll_write(cx, outbox.rest())? else { break };
-            if written == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
-            }
-            self.multiplexer.flood.wrote(written);
-            outbox.advance(written);
-        }
-        // TLS may hold back what was written: its driver is woken for the rest.
-        if let Poll::Ready(flushed) = Pin::new(wire).poll_flush(cx) {
-            flushed?;
-        }
-        if self.multiplexer.outbox.is_empty() {
-            self.multiplexer.drained();
-        }
-        Ok(())
-    }
-
-    /// Reads what there is: until the head of one's answer is here, if that is all one waits for.
-    fn read(&mut self, cx: &mut Context<'_>, until: Option<StreamKey>) {
-        for _ in 0..READS {
-            if self.multiplexer.owes_too_much() {
-                self.flush(cx);
-                if self.multiplexer.owes_too_much() {
-                    // The driver goes on once the socket has room: that has woken it then.
-                    return;
-                }
-            }
-            match self.read_once(cx) {
-                Poll::Pending => return,
-                Poll::Ready(Ok(true)) => {}
-                Poll::Ready(Ok(false)) => self.end(&StreamEnding::closed()),
-                Poll::Ready(Err(error)) => {
-                    self.watch.note(&error);
-                    self.end(&StreamEnding::of_socket(&error));
-                }
-            }
-            if self.multiplexer.is_over() || until.is_some_and(|key| self.has_head(key)) {
-                return;
-            }
-        }
-        // The others of this thread have their turn.
-        cx.waker().wake_by_ref();
-    }
-
-    /// Reads once. `false`: there is no more.
-    fn read_once(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        let Some(wire) = self.wire.as_mut().filter(|_| !self.multiplexer.is_over()) else { return Poll::Pending };
-        // Half of all reads would find nothing.
-        std::task::ready!(wire.poll_news(cx))?;
-        if self.inbox.capacity() == 0 {
-            self.inbox = scratch::buffer();
-        }
-        let (least, most) = if self.is_busy { BODY_ROOM } else { HEAD_ROOM };
-        if self.inbox.capacity() - self.inbox.len() < least {
-            self.inbox.reserve(most);
-        }
-        let read = pin!(wire.read_buf(&mut self.inbox)).poll(cx);
-        if let Poll::Ready(Ok(bytes)) = read {
-            self.is_busy = bytes >= HEAD_ROOM.0 / 2;
-            self.watch.heard += bytes as u64;
-            if let Err(ending) = self.multiplexer.take(&mut self.inbox) {
-                self.give_up(&ending);
-            }
-        }
-        if self.inbox.is_empty() && self.inbox.capacity() > 0 {
-            scratch::keep_buffer(std::mem::take(&mut self.inbox));
-        }
-        read.map_ok(|bytes| bytes > 0)
-    }
-
-    fn give_up(&mut self, ending: &StreamEnding) {
-        if matches!(ending, StreamEnding::Socket(_)) {
-            self.watch.note_flood(FLOOD);
-        }
-        self.end(ending);
-    }
-
-    fn end(&mut self, ending: &StreamEnding) {
-        if !self.multiplexer.is_over() {
-            self.multiplexer.end(ending);
-        }
-        self.summon();
-    }
 }
-
-/// How often one reads at a time.
-const READS: usize = 16;
-
-/// The least room for a read, and what is made if there is less. A small answer comes in one; TLS gives up to 16 KiB.
-const HEAD_ROOM: (usize, usize) = (8 * 1024, 8 * 1024);
-const BODY_ROOM: (usize, usize) = (16 * 1024, 64 * 1024);

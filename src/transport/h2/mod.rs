@@ -29,6 +29,7 @@ mod outbox;
 mod outflow;
 mod received_frames;
 mod request;
+mod socket;
 mod streams;
 #[cfg(test)]
 mod tests;
