@@ -84,7 +84,7 @@ async fn whatever_services_do_each_request_gets_its_own_answer_or_none() {
 #[tokio::test]
 async fn an_http2_connection_that_had_to_be_given_up_is_told_of() {
     let lab = Lab::start().await;
-    let service = frames::Server::start(frames::empty_frames(1, 101)).await;
+    let service = frames::Server::start(frames::empty_frames(1, 100_000)).await;
     let config = format!("services: {{ payments: {{ url: '{}', http_version: 2 }} }}", service.url());
     let sidekey = lab.sidekey(&config).await;
 

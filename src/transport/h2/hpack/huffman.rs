@@ -92,6 +92,7 @@ fn symbol(window: u32) -> (u16, u32) {
     while LAST_CODES[length as usize] < window || LAST_CODES[length as usize] == 0 {
         length += 1;
     }
+    // Invariant: the code is one of those of this length, so it is not so far from the last.
     let from_the_last = (LAST_CODES[length as usize] - window) >> (LONGEST_CODE - length);
     (BY_CODE[LAST_PLACES[length as usize] - from_the_last as usize], length)
 }
@@ -118,6 +119,7 @@ const fn by_code() -> [u16; SYMBOLS] {
     while length <= LONGEST_CODE {
         let mut symbol = 0;
         while symbol < SYMBOLS {
+            // Invariant: each symbol has one length, so there are as many places.
             if CODE_LENGTHS[symbol] as u32 == length {
                 all[place] = symbol as u16;
                 place += 1;
@@ -134,10 +136,11 @@ const fn last_codes() -> ([u32; LONGEST_CODE as usize + 1], [usize; LONGEST_CODE
     let all = by_code();
     let (mut place, mut next) = (0, 0_u32);
     while place < SYMBOLS {
+        // Invariant: all symbols have a place, and none is longer than the longest.
         let length = CODE_LENGTHS[all[place] as usize] as u32;
         // As a number of as many bits as the longest has.
-        let step = 1 << (LONGEST_CODE - length);
-        next += step;
+        next += 1 << (LONGEST_CODE - length);
+        // Invariant: none is longer than the longest.
         last.0[length as usize] = next - 1;
         last.1[length as usize] = place;
         place += 1;
@@ -150,12 +153,14 @@ const fn short_codes() -> [u16; 1 << SHORT_CODE] {
     let symbols = by_code();
     let (mut place, mut at) = (0, 0);
     while place < SYMBOLS {
+        // Invariant: all symbols have a place.
         let length = CODE_LENGTHS[symbols[place] as usize] as u32;
         if length > SHORT_CODE {
             return all;
         }
         let after = at + (1 << (SHORT_CODE - length));
         while at < after {
+            // Invariant: short codes, filled up, are within so many bits.
             all[at] = symbols[place] | (length as u16) << 8;
             at += 1;
         }
