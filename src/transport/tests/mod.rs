@@ -6,6 +6,7 @@ mod connecting;
 mod floods;
 pub(crate) mod lab;
 mod proxies;
+mod readers;
 mod stream_ends;
 mod streams;
 mod switches;
