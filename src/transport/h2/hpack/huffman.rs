@@ -56,10 +56,14 @@ impl CodedBits<'_> {
                 return Ok(Some(short as u8));
             }
         }
+        // No code is so short and has ones alone: it is what fills up the last byte.
+        if self.count < 8 && self.held & ((1 << self.count) - 1) == (1 << self.count) - 1 {
+            return Ok(None);
+        }
         self.next_rare_symbol()
     }
 
-    /// Of any length, or the end.
+    /// Of any length.
     #[cold]
     fn next_rare_symbol(&mut self) -> Result<Option<u8>, NotHuffman> {
         // Ones stand for what is missing at the end, as they do for what fills up the last byte.
@@ -67,12 +71,7 @@ impl CodedBits<'_> {
         let window = ((self.held << missing) | ((1 << missing) - 1)) >> (self.count + missing - LONGEST_CODE);
         let window = (window as u32) & ((1 << LONGEST_CODE) - 1);
         let (symbol, length) = symbol(window);
-        if length > self.count {
-            // Only the symbol for the end begins with so many ones: eight of them would have been a byte for nothing.
-            let is_filling = self.count < 8 && self.held & ((1 << self.count) - 1) == (1 << self.count) - 1;
-            return if is_filling { Ok(None) } else { Err(NotHuffman) };
-        }
-        self.count -= length;
+        self.count = self.count.checked_sub(length).ok_or(NotHuffman)?;
         u8::try_from(symbol).map(Some).map_err(|_| NotHuffman)
     }
 
