@@ -27,10 +27,11 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     Target { name: "answer", run: answer, words: HTTP, rounds: 20_000 },
     Target { name: "config", run: config, words: YAML, rounds: 200 },
     Target { name: "connection", run: connection, words: HTTP, rounds: 300 },
+    Target { name: "frames", run: frames, words: FRAMES, rounds: 20_000 },
     Target { name: "metadata", run: metadata, words: JSON, rounds: 20_000 },
     Target { name: "pem", run: pem, words: PEM, rounds: 5_000 },
     Target { name: "pkcs12", run: pkcs12, words: DER, rounds: 2_000 },
@@ -62,6 +63,13 @@ pub fn connection(data: &[u8]) -> bool {
     let (cuts, bytes) = data.split_at(data.len().min(6));
     let played = RUNTIME.with(|runtime| runtime.block_on(trial::no_request_is_made_up(bytes, cuts)));
     played.unwrap_or_else(|error| panic!("no sockets: {error}"))
+}
+
+/// What a service sends over HTTP/2, cut as its first four bytes say: whatever comes, three requests come to an end, the same as
+/// if it had come at once.
+pub fn frames(data: &[u8]) -> bool {
+    let (cuts, frames) = data.split_at(data.len().min(4));
+    transport::cuts_make_no_difference(frames, cuts)
 }
 
 /// An issuer's metadata, with a status and fields that its first byte names: credentials go nowhere worse than where the
@@ -157,6 +165,33 @@ const HTTP: &[&str] = &[
     ";a=\"b\"",
     "ffffffffffffffff",
     "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+];
+const FRAMES: &[&str] = &[
+    // SETTINGS, and their windows.
+    "\0\0\0\u{4}\0\0\0\0\0",
+    "\0\0\u{6}\u{4}\0\0\0\0\0\0\u{4}\0\0\0\u{9}",
+    "\0\0\u{6}\u{4}\0\0\0\0\0\0\u{1}\0\0\0\0",
+    // HEADERS with a status, an interim one, a length, and a field to be remembered.
+    "\0\0\u{5}\u{1}\u{4}\0\0\0\u{1}\u{8}\u{3}200",
+    "\0\0\u{5}\u{1}\u{5}\0\0\0\u{3}\u{8}\u{3}204",
+    "\0\0\u{5}\u{1}\u{4}\0\0\0\u{5}\u{8}\u{3}103",
+    "\0\0\u{9}\u{1}\u{4}\0\0\0\u{1}\u{8}\u{3}200\u{f}\u{d}\u{1}5",
+    "\0\0\u{a}\u{1}\u{4}\0\0\0\u{5}\u{8}\u{3}200@\u{1}x\u{1}y",
+    // Trailers, and a head that goes on.
+    "\0\0\u{5}\u{1}\u{5}\0\0\0\u{1}\0\u{1}x\u{1}y",
+    "\0\0\u{5}\u{1}\0\0\0\0\u{1}\u{8}\u{3}200",
+    "\0\0\0\u{9}\u{4}\0\0\0\u{1}",
+    // DATA.
+    "\0\0\u{5}\0\0\0\0\0\u{1}hello",
+    "\0\0\u{5}\0\u{1}\0\0\0\u{1}hello",
+    "\0\0\u{5}\0\u{9}\0\0\0\u{5}\u{2}hi\0\0",
+    "\0\0\0\0\u{1}\0\0\0\u{1}",
+    // RST_STREAM, PING, GOAWAY, WINDOW_UPDATE.
+    "\0\0\u{4}\u{3}\0\0\0\0\u{1}\0\0\0\u{8}",
+    "\0\0\u{8}\u{6}\0\0\0\0\012345678",
+    "\0\0\u{8}\u{7}\0\0\0\0\0\0\0\0\u{1}\0\0\0\0",
+    "\0\0\u{4}\u{8}\0\0\0\0\0\0\0\0\u{1}",
+    "\0\0\u{4}\u{8}\0\0\0\0\u{5}\u{7f}\0\0\0",
 ];
 const YAML: &[&str] = &[
     "services:",

@@ -33,6 +33,8 @@ mod socket;
 mod streams;
 #[cfg(test)]
 mod tests;
+#[cfg(any(test, feature = "bench"))]
+pub(crate) mod trial;
 mod watch;
 
 use std::cell::RefCell;

@@ -14,6 +14,7 @@ use super::ending::StreamEnding;
 use super::frames::{self, StreamEnd};
 use super::multiplexer::{Multiplexer, StreamSide, UploadRoom};
 use super::streams::{NextPart, StreamKey};
+use super::trial::Told;
 use crate::clock::Moment;
 use crate::transport::tests::lab::get;
 
@@ -51,40 +52,6 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 
 fn head(stream: u32, flags: u8, block: &[u8]) -> Vec<u8> {
     frame(frames::HEADERS, flags | frames::END_HEADERS, stream, block)
-}
-
-/// What is told of an answer: its status, body and trailers, and how it ended.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Told {
-    status: Option<StatusCode>,
-    fields: HeaderMap,
-    body: Vec<u8>,
-    trailers: HeaderMap,
-    /// `None`: nothing more has come.
-    end: Option<String>,
-}
-
-impl Told {
-    /// As much more of it as is here.
-    fn read_on(&mut self, multiplexer: &mut Multiplexer, key: StreamKey) {
-        if self.status.is_none() {
-            let Some(stream) = multiplexer.streams.get_mut(key) else { return };
-            match stream.take_head() {
-                Some(Ok(head)) => (self.status, self.fields) = (Some(head.status), head.fields),
-                Some(Err(ending)) => return self.end = Some(format!("{ending:?}")),
-                None => return,
-            }
-        }
-        while self.end.is_none() {
-            match multiplexer.take_part(key) {
-                NextPart::Data(data, _) => self.body.extend_from_slice(&data),
-                NextPart::Trailers(trailers) => self.trailers = trailers,
-                NextPart::End => self.end = Some("whole".to_owned()),
-                NextPart::Broken(ending) => self.end = Some(format!("{ending:?}")),
-                NextPart::Nothing => return,
-            }
-        }
-    }
 }
 
 fn told(multiplexer: &mut Multiplexer, key: StreamKey) -> Told {
