@@ -17,8 +17,18 @@ pub(crate) struct Listing<S> {
 }
 
 impl<S: Stream> Listing<S> {
-    pub(super) fn new(session: Session<S>, handle: Bytes) -> Self {
-        Self { session, handle, names: None, asked: None, ended: false }
+    /// With its first entries: AsyncSSH opens what is not there, and refuses to read it.
+    pub(super) async fn begin(session: Session<S>, handle: Bytes) -> Result<Self, (Error, Option<Session<S>>)> {
+        let mut listing = Self { session, handle, names: None, asked: None, ended: false };
+        match listing.read_on().await {
+            Ok(()) => Ok(listing),
+            Err(error @ Error::Refused { .. }) => {
+                let closed = listing.session.close(&listing.handle).await;
+                let goes_on = matches!(closed, Ok(()) | Err(Error::Refused { .. }));
+                Err((error, goes_on.then_some(listing.session)))
+            }
+            Err(error) => Err((error, None)),
+        }
     }
 
     /// The next entry, in the server's order; neither the folder itself nor the one above.

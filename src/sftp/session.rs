@@ -28,11 +28,11 @@ pub(crate) struct Session<S> {
     out: BytesMut,
     next: u32,
     /// It replaces a file in one step.
-    pub(super) renames_over: bool,
-    pub(super) syncs: bool,
+    pub(crate) renames_over: bool,
+    pub(crate) syncs: bool,
     /// The most bytes of a file in one packet.
-    pub(super) read_at_once: u32,
-    pub(super) write_at_once: u32,
+    pub(crate) read_at_once: u32,
+    pub(crate) write_at_once: u32,
 }
 
 /// What becomes of a file that has the new name already.
@@ -174,7 +174,7 @@ impl<S: Stream> Session<S> {
     pub(crate) async fn open_folder(mut self, path: &[u8]) -> Result<Listing<S>, (Error, Option<Self>)> {
         let reply = self.ask(&Request::OpenFolder { path }).await;
         match reply.and_then(|reply| handle(reply, "to list it")) {
-            Ok(handle) => Ok(Listing::new(self, handle)),
+            Ok(handle) => Listing::begin(self, handle).await,
             Err(error) => Err(self.after(error)),
         }
     }
