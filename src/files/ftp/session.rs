@@ -17,6 +17,8 @@ pub(crate) struct Session {
     pub(super) peer: IpAddr,
     /// It understands `EPSV`, as far as is known.
     pub(super) knows_epsv: bool,
+    /// Where the login begins.
+    pub(crate) home: Vec<u8>,
     /// It has `MLST` and `MLSD`, and tells times in UTC.
     pub(crate) tells_facts: bool,
 }
@@ -33,7 +35,7 @@ impl Session {
         let peer = socket.peer_addr()?.ip();
         socket.set_nodelay(true)?;
         let (control, handshakes) = greet(socket, security).await?;
-        let mut session = Self { control, handshakes, peer, knows_epsv: true, tells_facts: false };
+        let mut session = Self { control, handshakes, peer, knows_epsv: true, home: Vec::new(), tells_facts: false };
         if session.handshakes.is_some() {
             // Also where TLS was there from the start (RFC 4217 §9).
             session.control.ask_for(2, ("PBSZ", b"0"), "to protect what is transferred").await?;
@@ -43,6 +45,9 @@ impl Session {
         session.learn().await?;
         // Servers begin in ASCII, and change line ends then.
         session.control.ask_for(2, ("TYPE", b"I"), "to leave bytes as they are").await?;
+        // Before anything moves it. Who does not say begins in the root.
+        let reply = session.control.ask("PWD", b"").await?;
+        session.home = if reply.class() == 2 { reply.quoted().unwrap_or_default() } else { Vec::new() };
         Ok(session)
     }
 
@@ -79,12 +84,6 @@ impl Session {
     /// Whether a file can still be transferred: servers of TLS 1.3 may have no ticket left for another data connection.
     pub(crate) fn can_transfer(&self) -> bool {
         !self.handshakes.as_ref().is_some_and(Handshakes::are_used_up)
-    }
-
-    /// The folder that the login begins in, if nothing has moved it.
-    pub(crate) async fn folder(&mut self) -> Result<Vec<u8>, Error> {
-        let reply = self.control.ask_for(2, ("PWD", b""), "to say where it is").await?;
-        reply.quoted().ok_or(Error::Protocol("it does not say where it is"))
     }
 
     /// What is under this name. Of servers that tell no facts only what is a file or a folder, and no time: theirs is in a zone of

@@ -1,0 +1,22 @@
+//! Files at partners that speak no HTTP: a request for one becomes what SFTP or FTP has for it, and what comes of that
+//! becomes an answer.
+//!
+//! Promises that nothing half is ever whole: what is read ends only where the server has vouched for the end, and what is
+//! written has its name only once it is there to its last byte. Names are bytes.
+//!
+//! Knows nothing of pools, credentials or the app's connection; makes no connection itself.
+
+mod answer;
+mod conditions;
+mod error;
+pub(crate) mod ftp;
+mod listing;
+mod path;
+mod put;
+mod session;
+pub(crate) mod sftp;
+pub(crate) mod ssh;
+
+pub(crate) use self::answer::{Answer, Content, FileRequest, Links, Options, Outcome, Upload, answer};
+pub(crate) use self::error::{FileError, FileErrorKind};
+pub(crate) use self::session::FileSession;
