@@ -34,6 +34,7 @@ pub(crate) enum Code {
     HttpProtocolError,
     HttpResponseIncomplete,
     HttpResponseTimeout,
+    HttpUpgradeFailed,
     Overloaded,
     Unauthorized,
     NotFound,
@@ -50,7 +51,7 @@ impl Code {
     }
 
     /// Every code, in the order of the table.
-    pub(crate) const ALL: [Self; 32] = [
+    pub(crate) const ALL: [Self; 33] = [
         Self::BadRequest,
         Self::Forbidden,
         Self::NoRoute,
@@ -77,6 +78,7 @@ impl Code {
         Self::HttpProtocolError,
         Self::HttpResponseIncomplete,
         Self::HttpResponseTimeout,
+        Self::HttpUpgradeFailed,
         Self::Overloaded,
         Self::Unauthorized,
         Self::NotFound,
@@ -193,6 +195,9 @@ impl Code {
             }
             Self::HttpResponseTimeout => {
                 ("http_response_timeout", S::GATEWAY_TIMEOUT, Some("http_response_timeout"), "Answer timed out")
+            }
+            Self::HttpUpgradeFailed => {
+                ("http_upgrade_failed", S::BAD_GATEWAY, Some("http_upgrade_failed"), "No WebSocket")
             }
             Self::Overloaded => {
                 ("overloaded", S::SERVICE_UNAVAILABLE, Some("connection_limit_reached"), "Too many connections")

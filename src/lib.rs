@@ -17,7 +17,7 @@
 //!   3  transport                    name look-up, TCP, TLS, HTTP
 //!   2  tls · route                  certificates and trust · which service a request is for
 //!   1  config                       the file: every problem at once
-//!   0  secret name code clock deadline blocking coalesced_writes digest guard hex bearer incoming legible locked spelling telemetry heap
+//!   0  aside secret name code clock deadline blocking coalesced_writes digest guard hex bearer incoming legible locked raw_query spelling telemetry heap
 //! ```
 
 #![cfg_attr(
@@ -26,6 +26,7 @@
 )]
 
 mod admin;
+mod aside;
 mod bearer;
 #[cfg(any(test, feature = "bench"))]
 #[doc(hidden)]

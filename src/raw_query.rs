@@ -6,18 +6,31 @@
 
 use std::borrow::Cow;
 
-/// Whether some of these bytes may have to be spelt. Most heads have none, so there is no way out in between, and the compiler
-/// looks at as many bytes at once as one instruction takes; the last look goes over some of them again.
+use http::uri::PathAndQuery;
+
+/// Whether some of these bytes may have to be spelt, in a query, or refused by name, in a path: a backtick, for one.
 pub(crate) fn may_need_spelling(bytes: &[u8]) -> bool {
-    let Some(last) = bytes.last_chunk::<LANES>() else { return bytes.iter().any(|byte| is_spelt(*byte)) };
-    let mut found = [0; LANES];
-    for chunk in bytes.as_chunks().0.iter().chain([last]) {
-        found.iter_mut().zip(chunk).for_each(|(found, byte)| *found |= u8::from(is_spelt(*byte)));
-    }
-    found != [0; LANES]
+    let found = one_is_marked::<32>(bytes).or_else(|| one_is_marked::<16>(bytes));
+    found.unwrap_or_else(|| bytes.iter().any(|byte| mark(*byte) >= 0x80))
 }
 
-const LANES: usize = 16;
+/// The same; `None`: there are fewer bytes than that. Most heads have no such byte, so there is no way out in between, and
+/// the compiler looks at as many bytes at once as one instruction takes; the last look goes over some of them again.
+fn one_is_marked<const AT_ONCE: usize>(bytes: &[u8]) -> Option<bool> {
+    let last = bytes.last_chunk::<AT_ONCE>()?;
+    let mut found = [0; AT_ONCE];
+    for chunk in bytes.as_chunks().0.iter().chain([last]) {
+        found.iter_mut().zip(chunk).for_each(|(found, byte)| *found |= mark(*byte));
+    }
+    Some(found.iter().any(|found| *found >= 0x80))
+}
+
+/// With the highest bit where the byte is spelt, as [`is_spelt`] has it, or a backtick; in no more instructions than it takes.
+fn mark(byte: u8) -> u8 {
+    let all_bits = |found: bool| u8::from(found).wrapping_neg();
+    // `<` and `>` differ in one bit.
+    byte | all_bits(byte == b'"') | all_bits(byte | 2 == b'>') | all_bits(byte == b'`')
+}
 
 /// Appends part of a query as it is spelt here.
 pub(crate) fn spell(query: &[u8], out: &mut Vec<u8>) {
@@ -36,10 +49,18 @@ pub(crate) fn spell(query: &[u8], out: &mut Vec<u8>) {
 /// The first byte that was spelt otherwise, and which of the text's bytes it would be; `None`: the text says what it is.
 pub(crate) fn first_spelt(text: &str) -> Option<(u8, usize)> {
     // The quickest look there is, for what hardly any text has.
-    if !text.as_bytes().contains(&LEAD) {
-        return None;
-    }
+    memchr::memchr(LEAD, text.as_bytes())?;
     text.char_indices().find_map(|(at, character)| Some((unspelt(character)?, at)))
+}
+
+/// The bytes that a target stands for: only its query is ever spelt otherwise.
+pub(crate) fn target_as_read(target: &PathAndQuery) -> Cow<'_, [u8]> {
+    match target.query() {
+        Some(query) if first_spelt(query).is_some() => {
+            Cow::Owned([target.path().as_bytes(), b"?", &as_read(query)].concat())
+        }
+        _ => Cow::Borrowed(target.as_str().as_bytes()),
+    }
 }
 
 /// The bytes that a text stands for.
@@ -82,7 +103,6 @@ const LEAD: u8 = 0xF4;
 
 #[cfg(test)]
 mod tests {
-    use http::uri::PathAndQuery;
     use proptest::prelude::*;
 
     use super::*;
@@ -104,14 +124,17 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_that_is_spelt_is_seen_wherever_it_stands() {
+    fn a_byte_that_is_spelt_or_refused_is_seen_wherever_it_stands() {
         for length in 0..70 {
             let plain = vec![b'a'; length];
             assert!(!may_need_spelling(&plain), "{length}");
-            for (at, byte) in (0..length).zip([b'"', b'<', b'>', 0x80, 0xFF].into_iter().cycle()) {
+            for at in 0..length {
                 let mut bytes = plain.clone();
-                bytes[at] = byte;
-                assert!(may_need_spelling(&bytes), "{byte:#x} at {at} of {length}");
+                for byte in 0..=u8::MAX {
+                    bytes[at] = byte;
+                    let is_looked_for = is_spelt(byte) || byte == b'`';
+                    assert_eq!(may_need_spelling(&bytes), is_looked_for, "{byte:#x} at {at} of {length}");
+                }
             }
         }
     }
@@ -140,6 +163,7 @@ mod tests {
             let target: PathAndQuery = format!("/?{text}").parse().expect("a target");
 
             prop_assert_eq!(&*as_read(target.query().unwrap_or_default()), &query[..]);
+            prop_assert_eq!(&*target_as_read(&target), &[b"/?", &query[..]].concat()[..]);
             prop_assert_eq!(first_spelt(&text).is_none(), text.as_bytes() == query);
             prop_assert!(may_need_spelling(&query) || text.as_bytes() == query);
         }

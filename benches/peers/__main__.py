@@ -11,6 +11,7 @@ import argparse
 import json
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 # The bed is the neighbors' too.
@@ -22,6 +23,7 @@ import install
 import loads
 import readme
 import table
+import messages
 from bed import ROOT, TARGET
 from lab import Lab
 from peer import Peer
@@ -34,6 +36,7 @@ ALL = LOADS | COSTS
 RESULTS = TARGET / "peers.json"
 DOCS = ROOT / "docs"
 PGO = "sidekey-pgo"
+BEFORE = "sidekey-before"
 
 
 def main():
@@ -44,6 +47,8 @@ def main():
         print(readme.table(last()))
     elif arguments.chart:
         arguments.chart.write_text(readme.picture(last()))
+    elif arguments.write:
+        write(last())
     elif arguments.growth:
         grow(arguments)
     else:
@@ -69,15 +74,22 @@ def compare(arguments):
 
 def grow(arguments):
     """Writes the page and its picture."""
-    arguments.peers = ["sidekey"]
+    arguments.peers = growth.BESIDE
     kinds = install.peers(arguments)
     with Lab() as lab:
         parts = lab, Service(lab), TokenEndpoint(lab)
-        results = heading(kinds, arguments) | {"growth": growth.measure(kinds["sidekey"], parts, arguments)}
+        results = heading(kinds, arguments) | {"growth": growth.measure(kinds, parts, arguments)}
     if wrong := growth.mistakes(results["growth"]):
         sys.exit("peers: not every answer was right, so there is no page:\n" + "\n".join(wrong))
     (DOCS / "growth.svg").write_text(growth.picture(results))
     (DOCS / "growth.md").write_text(growth.page(results))
+
+
+def write(results):
+    """Puts the last comparison where it is shown."""
+    for page, table_of in ((ROOT / "README.md", readme.table), (DOCS / "performance.md", readme.comparison)):
+        page.write_text(readme.written(page.read_text(), table_of(results)))
+    (DOCS / "peers.svg").write_text(readme.picture(results))
 
 
 def heading(kinds, arguments):
@@ -99,13 +111,17 @@ def parse_arguments():
     parser.add_argument("--retakes", type=int, default=3, help="times that a disturbed window is taken again (default 3)")
     parser.add_argument("--binary", type=Path, help="this sidekey, instead of a release build")
     parser.add_argument("--pgo-binary", type=Path, help="a sidekey built with PGO, as one more row")
+    parser.add_argument("--before", type=Path, help="an earlier sidekey, as one more row")
     parser.add_argument("--growth", action="store_true", help="writes docs/growth.md and its picture instead")
+    parser.add_argument("--write", action="store_true",
+                        help="puts the last run's tables and picture into README.md and docs instead")
     parser.add_argument("--markdown", action="store_true", help="prints the last run's table for the README instead")
     parser.add_argument("--chart", type=Path, metavar="FILE.svg", help="draws the last run instead")
     arguments = parser.parse_args()
-    arguments.peers = arguments.peers or [name for name in install.PEERS if name != PGO or arguments.pgo_binary]
-    if PGO in arguments.peers and not arguments.pgo_binary:
-        parser.error(f"{PGO} needs --pgo-binary")
+    given = {PGO: arguments.pgo_binary, BEFORE: arguments.before}
+    arguments.peers = arguments.peers or [name for name in install.PEERS if given.get(name, True)]
+    if missing := [name for name in arguments.peers if not given.get(name, True)]:
+        parser.error(f"{missing[0]} needs its binary")
     arguments.loads = arguments.loads or [name for name, load in ALL.items() if load.short or arguments.all]
     return arguments
 
@@ -129,14 +145,13 @@ def by_task(chosen):
 
 def under_load(task, group, kinds, parts, arguments):
     """All loads of one task: the peers are started once for them."""
-    lab, service, _ = parts
-    peers, unsupported, results = [], {}, {}
+    lab, service, tokens = parts
+    results = {}
     with lab.scene():
-        for name, kind in kinds.items():
-            try:
-                peers.append(Peer(name, kind, task, *parts))
-            except Unsupported as why:
-                unsupported[name] = str(why)
+        if task.messages:
+            lab.python = install.python()
+            service = messages.EchoService(lab, lab.python)
+        peers, unsupported = start(task, kinds, (lab, service, tokens))
         bench = loads.Bench(lab, service, arguments)
         for load in group:
             say(load.title)
@@ -146,6 +161,22 @@ def under_load(task, group, kinds, parts, arguments):
                 "runs": {peer.name: of_peer for peer, of_peer in zip(peers, runs)},
             }
     return results
+
+
+def start(task, kinds, parts):
+    """Those who can do it, at work; and why the others can't."""
+    peers, unsupported = [], {}
+    for name, kind in kinds.items():
+        try:
+            if task.only and name not in task.only:
+                raise Unsupported("left out: the service can't hold the connections of all")
+            peers.append(Peer(name, kind, task, *parts, asked=not task.messages))
+        except Unsupported as why:
+            unsupported[name] = str(why)
+    if task.protocol == "2" and not task.messages and "sidekey" in kinds:
+        # What the other protocol costs is seen side by side only.
+        peers.append(Peer("sidekey-http1", kinds["sidekey"], replace(task, protocol="1.1"), *parts))
+    return peers, unsupported
 
 
 def say(what):

@@ -10,6 +10,7 @@ class Caddy:
     def configure(self, lab, task, port, service, _tokens):
         if task.upstream == "resumed":
             raise Unsupported("keeps no sessions to resume")
+        protocols = "h1" if task.incoming == "1.1" else "h1 h2c"
         routes = "".join(f"""
     handle_path {prefix}/* {{
         rewrite * /v1{{uri}}
@@ -24,7 +25,7 @@ class Caddy:
         level ERROR
     }}
     servers {{
-        protocols h1
+        protocols {protocols}
     }}
 }}
 (service) {{

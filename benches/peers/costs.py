@@ -23,6 +23,9 @@ SETTLE_SECONDS = 3
 START_SECONDS = 1
 # Sidekey keeps what was in use at once within the last 10 s, and looks once a second.
 SHRINK_SECONDS = 14
+LOAD_SECONDS = 5
+# Connections to the service are kept for 60 s here.
+AFTERWARDS_SECONDS = 70
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,13 @@ def burst(peer, lab):
         return (settled_kib(peer, SHRINK_SECONDS) - before) / CROWD
 
 
+def afterwards(peer, lab):
+    """MiB more than when it was idle before, once a load of so many clients has been over for longer than anything is kept."""
+    before = settled_kib(peer)
+    wrk.run(lab, peer.url("orders"), CLIENTS, LOAD_SECONDS)
+    return (settled_kib(peer, AFTERWARDS_SECONDS) - before) / 1024
+
+
 def pooled(peer, _lab):
     """KiB for each connection to the service that is kept: as many slow requests, then silence."""
     with clients(peer, BUSY * 4) as connections:
@@ -157,6 +167,7 @@ COSTS = [
     Cost("idle", "KiB per idle client", idle(CLIENTS), readings=3, short=True),
     Cost("burst", "KiB per idle client, 5,000 after a burst", burst, MANY_CLIENTS, short=True),
     Cost("crowd", "KiB per idle client, 5,000", idle(CROWD), MANY_CLIENTS),
+    Cost("afterwards", "MiB more than before, 70 s after 1,000 clients", afterwards),
     Cost("pooled", "KiB per kept connection to the service", pooled),
     Cost("syscalls", "system calls per request", syscalls),
 ]

@@ -20,6 +20,9 @@ backend service{number}
 global
     nbthread {task.workers}
     maxconn {task.clients}
+    # Else it closes idle connections to the service as soon as a quarter of its descriptors is in use, as it is by clients alone.
+    tune.pool-low-fd-ratio 100
+    tune.pool-high-fd-ratio 100
 defaults
     mode http
     timeout client 600s

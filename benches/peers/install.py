@@ -30,9 +30,10 @@ PEERS = {
     "sidekey": "Sidekey",
     "sidekey-oauth": "Sidekey (OAuth)",
     "sidekey-pgo": "Sidekey (PGO)",
+    "sidekey-before": "Sidekey (before)",
 }
 # Program or file, and the package of Debian that has it.
-TOOLS = {"openssl": "openssl", "wrk": "wrk", "strace": "strace", "nginx": "nginx-light",
+TOOLS = {"openssl": "openssl", "wrk": "wrk", "h2load": "nghttp2-client", "strace": "strace", "nginx": "nginx-light",
          nginx.ECHO: "libnginx-mod-http-echo"}
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 # Git ignores it, and `cargo clean` empties it.
@@ -69,11 +70,12 @@ class Sidekeys:
     """Builds the release once, and only if it takes part."""
 
     def __init__(self, arguments):
-        self.binary, self.pgo_binary = arguments.binary, arguments.pgo_binary
+        self.binary = arguments.binary
+        self.given = {"sidekey-pgo": arguments.pgo_binary, "sidekey-before": arguments.before}
 
     def peer(self, name):
-        if name == "sidekey-pgo":
-            return Sidekey(self.pgo_binary.resolve())
+        if name in self.given:
+            return Sidekey(self.given[name].resolve())
         self.binary = (self.binary or bed.build()).resolve()
         return Sidekey(self.binary, oauth=name == "sidekey-oauth")
 
@@ -89,6 +91,11 @@ def wheels(pattern):
             "--only-binary", ":all:", "--require-hashes", "--requirement", REQUIREMENTS)
         shutil.copy(REQUIREMENTS, installed)
     return next(folder.glob(pattern))
+
+
+def python():
+    """The Python that has grpcio."""
+    return wheels("bin/python3")
 
 
 def has_pip():

@@ -25,5 +25,9 @@ class Lab(Bed):
 
 def allow_many_files():
     """Thousands of connections here and in every process that is started, which inherits the limit."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files(), most_files()))
+
+
+def most_files():
+    """How many a process here may have open."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[1]

@@ -8,6 +8,8 @@ ECHO = "/usr/lib/nginx/modules/ngx_http_echo_module.so"
 def configure(lab, task, port, service, _tokens):
     if task.protocol != "1.1":
         raise Unsupported("speaks HTTP/1 alone to services")
+    if task.incoming != "1.1":
+        raise Unsupported("speaks HTTP/2 without TLS on a port for nothing else")
     # The documentation's way to keep connections: `keepalive`, HTTP/1.1, and an empty `Connection`.
     keepalive = f"keepalive {task.pool}; keepalive_requests 1000000000;"
     upstreams = "".join(f"upstream service{number} {{ server 127.0.0.1:{service.port(task)}; {keepalive} }}\n"
@@ -36,8 +38,13 @@ def configure(lab, task, port, service, _tokens):
             # As long as a TLS record: the default of 4 KiB makes large answers half as dear again.
             proxy_buffers 8 16k;
             {locations}
-        }}""", task.workers, 2 * task.clients)
+        }}""", task.workers, places(task.clients))
     return command, {}
+
+
+def places(clients):
+    """For so many clients, each with a connection to the service: nginx closes idle ones once less than a sixteenth is left."""
+    return 2 * clients * 17 // 15
 
 
 def version():

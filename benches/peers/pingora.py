@@ -21,6 +21,8 @@ class Pingora:
     def configure(self, lab, task, port, service, _tokens):
         if task.routes > 1:
             raise Unsupported("a library: routes would be our own code")
+        if task.incoming != "1.1":
+            raise Unsupported("made without HTTP/2 from apps here")
         if task.upstream == "resumed":
             # It makes a TLS configuration anew, and with it an empty store of sessions, for every handshake.
             raise Unsupported("never resumes with a client certificate")

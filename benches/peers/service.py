@@ -15,26 +15,31 @@ GROUP = "X25519"
 KIB = 1024
 SIZES = {"orders": KIB, "64k": 64 * KIB, "1m": KIB * KIB}
 PAUSE_SECONDS = 2
+# Four thousand and more of each peer that takes part at once.
+MOST_CONNECTIONS = 19_000
 
 
 class Service:
     def __init__(self, lab):
         kinds = ("1.1", "kept"), ("1.1", "resumed"), ("1.1", "full"), ("2", "kept")
         self.status_port, *ports = free_ports(1 + len(kinds))
-        self.ports = dict(zip(kinds, ports))
+        self.ports, self.questions = dict(zip(kinds, ports)), 0
         for name, size in SIZES.items():
             lab.write(f"{name}.txt", "x" * (size - 1) + "\n")
-        command = lab.nginx("service", self.servers(lab), load_module=nginx.ECHO)
+        command = lab.nginx("service", self.servers(lab), connections=MOST_CONNECTIONS, load_module=nginx.ECHO)
         self.process = lab.start("service", command, self.ports["1.1", "kept"])
 
     def port(self, task):
         return self.ports[task.protocol, task.upstream]
 
-    def requests(self):
-        """How many it has had so far, these questions included."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.status_port}/", timeout=10) as answer:
-            # The third line: connections accepted, connections handled, requests.
-            return int(answer.read().splitlines()[2].split()[2])
+    def so_far(self):
+        """How many requests it has had, and connections accepted, but for those of these questions."""
+        self.questions += 1
+        # Thousands of handshakes may come before it.
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.status_port}/", timeout=60) as answer:
+            # In the third line, with those that it did not close at once.
+            accepted, _, requests = map(int, answer.read().splitlines()[2].split())
+        return requests - self.questions, accepted - self.questions
 
     def servers(self, lab):
         authorized = f"""

@@ -1,18 +1,23 @@
 """The load tool. Its own report is rounded; a line of Lua at its end says everything exactly."""
 
 import json
+import math
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
 
+# It ends when it is told to.
+OPENING_SECONDS = math.inf
 # Of `delay` and `request` there is nothing unless they are needed: wrk calls them for every request.
 DONE = """
 function done(summary, latency, requests)
     local e = summary.errors
     io.write(string.format(
-        '\\n{"requests":%d,"size":%d,"micros":%d,"errors":%d,"p50":%d,"p99":%d}\\n',
+        '\\n{"requests":%d,"size":%d,"micros":%d,"errors":%d,"p50":%d,"p99":%d,' ..
+        '"said":"connect %d, read %d, write %d, status %d, timeout %d"}\\n',
         summary.requests, summary.bytes, summary.duration, e.connect + e.read + e.write + e.status + e.timeout,
-        latency:percentile(50), latency:percentile(99)))
+        latency:percentile(50), latency:percentile(99), e.connect, e.read, e.write, e.status, e.timeout))
 end
 """
 # Every route in turn, each request written beforehand.
@@ -40,6 +45,22 @@ class Answers:
     # Microseconds.
     p50: int
     p99: int
+    # What the tool said of the errors, if it did.
+    said: str = ""
+
+
+class Running:
+    """wrk at work on a load."""
+
+    def __init__(self, lab, load, peer, seconds):
+        self.seconds = seconds
+        self.process = start(lab, peer.url(load.path), load.connections, seconds, load.upload, load.close, load.paced,
+                             peer.paths(load.path))
+
+    def finish(self):
+        """Ends it now; it reports all the same."""
+        self.process.send_signal(signal.SIGINT)
+        return finish(self.process, self.seconds)
 
 
 def run(lab, url, connections, seconds):
@@ -56,7 +77,7 @@ def start(lab, url, connections, seconds, upload=0, close=False, paced=False, pa
     if len(paths) > 1:
         script += SPREAD % lab.write("paths.txt", "".join(f"{path}\n" for path in paths))
     command = ["wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s",
-               "--timeout", "10s", "--script", lab.write("load.lua", script), url]
+               "--timeout", "60s", "--script", lab.write("load.lua", script), url]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 

@@ -1,18 +1,18 @@
 //! What would become of a request, for people and programs: as `sidekey explain` says it, of what runs now.
 
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Uri, request};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, request};
 use serde::Serialize;
 
 use super::{AdminContext, Refusal, json};
 use crate::code::Code;
 use crate::proxy::ResponseBody;
-use crate::proxy::explain::{Outcome, World};
+use crate::proxy::explain::{Outcome, World, as_sent, asked};
 
 #[derive(Serialize)]
 struct Explanation {
     method: String,
     url: String,
-    /// `sent`, `answered` (by Sidekey itself, which is asked about itself) or `refused`.
+    /// `sent`, `answered` (by Sidekey itself, which is asked about itself), `tunnel` or `refused`.
     outcome: &'static str,
     /// What is asked of the service.
     upstream_url: Option<String>,
@@ -52,6 +52,7 @@ pub(super) fn answer(query: &str, cx: &AdminContext) -> Result<Response<Response
     let (outcome, upstream_url, refusal) = match explained.outcome {
         Outcome::Sent { url } => ("sent", Some(url), None),
         Outcome::Answered => ("answered", None, None),
+        Outcome::Tunnel { .. } => ("tunnel", None, None),
         Outcome::Refused(error) => ("refused", None, Some(error)),
     };
     let code = refusal.as_ref().map(|error| error.code());
@@ -59,7 +60,7 @@ pub(super) fn answer(query: &str, cx: &AdminContext) -> Result<Response<Response
     let name = |place| world.service(place).map_or_else(String::new, |(name, _)| name.to_string());
     let explanation = Explanation {
         method: head.method.to_string(),
-        url: head.uri.to_string(),
+        url: as_sent(&head.uri.to_string()),
         outcome,
         upstream_url,
         status: code.map(|code| code.status().as_u16()),
@@ -89,7 +90,7 @@ fn described(query: &str) -> Result<request::Parts, Refusal> {
     let mut url = None;
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         match &*name {
-            "url" => url = Some(value.parse::<Uri>().map_err(|_| wrong("`url` is none that a request could have"))?),
+            "url" => url = Some(asked(&value).ok_or_else(|| wrong("`url` is none that a request could have"))?),
             "method" => head.method = Method::from_bytes(value.as_bytes()).map_err(|_| wrong("`method` is none"))?,
             "header" => {
                 let (name, value) = field(&value).ok_or_else(|| wrong("write `header` as `Name: value`"))?;

@@ -218,6 +218,7 @@ impl HandedOut {
             target: PathAndQuery::from_static("/"),
             fields: HeaderMap::new(),
             body: transport::RequestBody::Empty,
+            switch: transport::ProtocolSwitch::NotAsked,
         };
         let own = RefCell::new(Attachments::default());
         let subjects = credential.subject_tokens(&outgoing.fields);

@@ -25,7 +25,7 @@ use crate::route::{Question, TargetForm};
 use crate::server::worker::runtime_of_one_thread;
 use crate::snapshot::{AnyTime, Published, Service, Snapshot};
 use crate::telemetry::metrics::Metrics;
-use crate::transport::{Outgoing, RequestBody};
+use crate::transport::{Outgoing, ProtocolSwitch, RequestBody};
 
 /// Finds the route of a `GET` for `path`, and says whether there is one.
 pub fn route(config: &str, path: &str) -> impl Fn() -> bool + use<> {
@@ -127,8 +127,15 @@ fn attach_to(service: Arc<Service>) -> impl Fn(PathAndQuery, HeaderMap) -> Optio
     let attachments = RefCell::default();
     move |target, fields| {
         let (scheme, authority) = (service.scheme, service.authority.clone());
-        let mut outgoing =
-            Outgoing { method: Method::GET, scheme, authority, target, fields, body: RequestBody::Empty };
+        let mut outgoing = Outgoing {
+            method: Method::GET,
+            scheme,
+            authority,
+            target,
+            fields,
+            body: RequestBody::Empty,
+            switch: ProtocolSwitch::NotAsked,
+        };
         let credential = &service.identities.all()[0].credential;
         is_ready(credential.authorize(&attachments, &SubjectTokens::default(), &mut outgoing)).then_some(outgoing)
     }

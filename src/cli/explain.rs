@@ -8,7 +8,7 @@ use http::{Method, Uri, request};
 use super::{ConfigArgument, FAILED, WRONG};
 use crate::config::{self, Config, Inputs, Secrets, ServiceConfig};
 use crate::name::ServiceName;
-use crate::proxy::explain::{Explained, Outcome, World};
+use crate::proxy::explain::{self, Explained, Outcome, World};
 use crate::route::RouteTable;
 use crate::snapshot::{Access, compile_routes};
 
@@ -23,6 +23,7 @@ pub(super) struct ExplainArguments {
     #[arg(short = 'H', long = "header", value_name = "FIELD", value_parser = field)]
     headers: Vec<(http::HeaderName, http::HeaderValue)>,
     /// What the app would call: a path (`/payments/orders`), or a URL.
+    #[arg(value_parser = url)]
     url: Uri,
 }
 
@@ -67,10 +68,14 @@ impl Compiled {
     fn explain(&self, arguments: &ExplainArguments) -> Result<String, String> {
         let world = World { config: &self.config, routes: &self.routes, access: &self.access };
         let explained = world.explain(&head(arguments));
-        let mut text = format!("{} {}\n\n", arguments.method, arguments.url);
+        let mut text = format!("{} {}\n\n", arguments.method, explain::as_sent(&arguments.url.to_string()));
         match &explained.outcome {
             Outcome::Sent { url } => text += &format!("sends      {} {url}\n", arguments.method),
             Outcome::Answered => text += "answers    204: an `OPTIONS` that asks about Sidekey itself\n",
+            Outcome::Tunnel { to, plain: true } => {
+                text += &format!("tunnels    to {to}, a service's: plain HTTP is spoken inside\n");
+            }
+            Outcome::Tunnel { to, plain: false } => text += &format!("tunnels    to {to}; nothing is added\n"),
             Outcome::Refused(error) => {
                 let (code, detail) = (error.code(), error.detail());
                 text += &format!("refused    {} {}: {detail}\n", code.status().as_u16(), code.word());
@@ -125,6 +130,10 @@ fn candidates(world: &World<'_>, explained: &Explained<'_>) -> String {
     text
 }
 
+fn url(text: &str) -> Result<Uri, String> {
+    explain::asked(text).ok_or_else(|| "this is no target that a request could have".to_owned())
+}
+
 fn field(text: &str) -> Result<(http::HeaderName, http::HeaderValue), String> {
     let (name, value) = text.split_once(':').ok_or("write `Name: value`")?;
     let name = name.trim().parse().map_err(|_| format!("`{name}` is no field name"))?;
@@ -146,6 +155,7 @@ mod tests {
     }
 
     const CONFIG: &str = "
+connect: { allow: ['*.example.org:443'] }
 services:
   payments:
     title: Payments API
@@ -168,6 +178,22 @@ services:
     fn it_says_what_is_sent_with_what_and_why() {
         insta::assert_snapshot!(explain("/payments/orders?x=1"));
         insta::assert_snapshot!(explain("http://api.partner.example/v1/orders"));
+    }
+
+    #[test]
+    fn it_says_what_becomes_of_a_tunnel() {
+        let of = |target| explain(&format!("-X CONNECT {target}"));
+        let to_service = "tunnels    to api.partner.example:443, a service's: plain HTTP is spoken inside";
+        assert!(of("api.partner.example:443").contains(to_service), "{}", of("api.partner.example:443"));
+        assert!(of("a.example.org:443").contains("tunnels    to a.example.org:443; nothing is added"));
+        assert!(of("a.example.org:80").contains("refused    405 method_not_allowed: no tunnel is opened"));
+        assert!(of("http://a.example.org:443/").contains("refused    400 bad_request"));
+    }
+
+    #[test]
+    fn a_query_may_have_what_it_may_have_when_it_is_sent() {
+        let text = explain("/payments/orders?x=\"1\"");
+        assert!(text.contains("sends      GET https://api.partner.example/v1/orders?x=\"1\"\n"), "{text}");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::owned::Owned;
 use super::part::{Part, Sending};
 use super::unavailable::UnavailablePart;
 use super::{Error, aws, fixed, hmac, query};
+use crate::aside::aside;
 use crate::config::auth::{Attachment, Signature};
 use crate::config::{At, Auth, Report};
 use crate::transport::{BodyNeed, Outgoing};
@@ -89,8 +90,7 @@ macro_rules! parts {
             async fn put(&self, sending: &mut Sending<'_>) -> Result<(), Error> {
                 match self {
                     $(Self::$put(part) => part.put(sending).await,)*
-                    // In a box: few requests are signed, and the others need no room for it.
-                    $(Self::$sign(part) => Box::pin(part.put(sending)).await,)*
+                    $(Self::$sign(part) => aside(|| part.put(sending)).await,)*
                 }
             }
 

@@ -2,7 +2,7 @@
 
 use http::HeaderValue;
 
-/// A field's value that HTTP/2 must not put into its compression tables, and that `Debug` does not print.
+/// A field's value that `Debug` does not print, and that HTTP/2 compresses only where nobody could guess it.
 pub(super) fn secret_value(text: &str) -> HeaderValue {
     // Invariant: the config refuses secrets that can't be the value of a field, tokens are visible ASCII.
     #[allow(clippy::expect_used)]

@@ -13,7 +13,7 @@ use crate::config::auth::oauth2::{ClientAuth, EndpointCertificate, EndpointConfi
 use crate::config::{self, At, Config, ConfigSource, Inputs, Scheme, Secrets, Url, UrlAuthority};
 use crate::name::ServiceName;
 use crate::secret::Secret;
-use crate::transport::RequestBody;
+use crate::transport::{ProtocolSwitch, RequestBody};
 
 /// A method with nothing in it that need not be.
 pub(super) fn oauth2() -> OAuth2 {
@@ -80,6 +80,7 @@ pub(super) fn outgoing(target: &'static str, fields: &[(&'static str, &'static s
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
             .collect(),
         body: RequestBody::Empty,
+        switch: ProtocolSwitch::NotAsked,
     }
 }
 

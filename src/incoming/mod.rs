@@ -4,6 +4,7 @@
 //! left of it would be read as a request. Who reads a body can't be asked, as it may have let go of it, so the body itself
 //! keeps the account. A stream of HTTP/2 has an end of its own, and nothing after it.
 
+mod chunks;
 mod stream;
 
 use std::cell::Cell;
@@ -36,7 +37,10 @@ enum BodySource {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum IncomingBodyError {
     #[error(transparent)]
-    Message(#[from] hyper::Error),
+    Message(hyper::Error),
+    /// It is no body as HTTP/1.1 has them.
+    #[error("{0}")]
+    Malformed(&'static str),
     /// The app reset it, or its connection is gone.
     #[error(transparent)]
     Stream(#[from] h2::Error),
@@ -115,7 +119,7 @@ impl Body for IncomingBody {
             Poll::Ready(Some(Err(_))) => *end = BodyEnd::never(),
             Poll::Ready(Some(Ok(_))) | Poll::Pending => {}
         }
-        polled.map_err(IncomingBodyError::Message)
+        polled.map_err(IncomingBodyError::from)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -132,6 +136,12 @@ impl Body for IncomingBody {
             BodySource::Stream(stream) => stream.size_hint(),
             BodySource::Nothing => SizeHint::with_exact(0),
         }
+    }
+}
+
+impl From<hyper::Error> for IncomingBodyError {
+    fn from(error: hyper::Error) -> Self {
+        chunks::fault(&error).map_or(Self::Message(error), Self::Malformed)
     }
 }
 

@@ -25,6 +25,8 @@ struct StreamReading {
     stream: Option<RecvStream>,
     /// What the head says is to come.
     left: Option<u64>,
+    /// How much of it was read.
+    taken: u64,
     /// Somebody has asked for the first piece.
     begun: bool,
     /// Who waits for the next piece, to be told that there is none.
@@ -34,12 +36,17 @@ struct StreamReading {
 impl StreamBody {
     /// `declared` is what the head says of its length.
     pub(crate) fn new(stream: RecvStream, declared: Option<u64>) -> Self {
-        Self(RefCell::new(StreamReading { stream: Some(stream), left: declared, begun: false, reader: None }))
+        Self(RefCell::new(StreamReading { stream: Some(stream), left: declared, taken: 0, begun: false, reader: None }))
     }
 
     /// Whether somebody has begun to read it.
     pub(crate) fn is_begun(&self) -> bool {
         self.0.borrow().begun
+    }
+
+    /// How much of it was read so far.
+    pub(crate) fn taken(&self) -> u64 {
+        self.0.borrow().taken
     }
 
     /// What is still to come, which is not wanted: who reads it hears so. Once it is dropped the app is told, too
@@ -83,7 +90,8 @@ impl StreamBody {
         }
     }
 
-    pub(super) fn is_over(&self) -> bool {
+    /// Whether it was read to its end.
+    pub(crate) fn is_over(&self) -> bool {
         self.0.borrow().stream.as_ref().is_some_and(RecvStream::is_end_stream)
     }
 
@@ -100,6 +108,7 @@ impl StreamReading {
     /// Who takes a piece makes room for more, in the stream's window and in the connection's.
     fn take(&mut self, frame: &Frame<Bytes>) {
         let Some(data) = frame.data_ref() else { return };
+        self.taken += data.len() as u64;
         self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
         if let Some(stream) = &mut self.stream {
             // It fails only for more than was taken.

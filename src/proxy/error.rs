@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
-use http::Method;
+use http::{Method, StatusCode};
 
 use crate::code::Code;
 use crate::guard::Panicked;
@@ -37,14 +37,22 @@ pub(crate) enum Error {
          host and port in `connect.allow`"
     )]
     Connect,
+    /// At a port of a service's own.
+    #[error(
+        "this port is the service `{service}`'s own, and no tunnel leads elsewhere from it: use an `http://` URL with the port \
+         here, or the port of `listen` for a tunnel"
+    )]
+    ConnectAtOwnPort { service: ServiceName },
+    #[error("no tunnel is opened to Sidekey's own admin port: whoever may use the proxy could reload it")]
+    ConnectToAdmin,
     #[error("no tunnel is opened inside a tunnel: plain HTTP is spoken there")]
     TunnelInTunnel,
     #[error("a `CONNECT` has no body: what follows its head is the tunnel's")]
     TunnelWithContent,
     #[error("{} is not carried", excerpt(.method.as_str()))]
     Method { method: Method },
-    #[error("`Transfer-Encoding` is something other than `chunked` alone")]
-    Coding,
+    #[error("`Transfer-Encoding: {}`: `chunked` alone is spoken here", excerpt(.value))]
+    Coding { value: String },
     #[error("the target is neither a path nor an `http://` URL")]
     Form,
     #[error("the request has no `Host` field")]
@@ -108,6 +116,13 @@ pub(crate) enum Error {
     BodiesHeld,
     #[error("the service's answer has a `Transfer-Encoding` other than `chunked`")]
     AnswerCoding,
+    #[error("the service's answer to the handshake of a WebSocket {what} (RFC 6455 §4.1)")]
+    Upgrade { what: &'static str },
+    /// In HTTP/2 its 2xx would say that the WebSocket is open.
+    #[error("the service answered {status} to the handshake of a WebSocket: there is none at this path")]
+    NoUpgrade { status: StatusCode },
+    #[error("the system has no random bytes for the handshake of a WebSocket")]
+    NoRandom,
     #[error("a fault of Sidekey's own; its log has the place")]
     Panicked,
 }
@@ -124,8 +139,12 @@ impl Error {
             | Self::Origin { .. }
             | Self::Browser { .. }
             | Self::NotAllowed { .. } => Code::Forbidden,
-            Self::Connect | Self::TunnelInTunnel | Self::Method { .. } => Code::MethodNotAllowed,
-            Self::Coding => Code::NotImplemented,
+            Self::Connect
+            | Self::ConnectAtOwnPort { .. }
+            | Self::ConnectToAdmin
+            | Self::TunnelInTunnel
+            | Self::Method { .. } => Code::MethodNotAllowed,
+            Self::Coding { .. } => Code::NotImplemented,
             Self::Target(TargetError::TooLong) => Code::HeadersTooLarge,
             Self::Form
             | Self::TunnelWithContent
@@ -148,16 +167,18 @@ impl Error {
             Self::BodiesHeld | Self::Limit(LimitError::Concurrency { .. }) => Code::Overloaded,
             Self::Limit(LimitError::Rate { .. }) => Code::RateLimited,
             Self::AnswerCoding => Code::HttpProtocolError,
-            Self::Panicked => Code::InternalError,
+            Self::Upgrade { .. } | Self::NoUpgrade { .. } => Code::HttpUpgradeFailed,
+            Self::NoRandom | Self::Panicked => Code::InternalError,
         }
     }
 
     /// What the answer's `detail` says, and the log, and status: the error and its causes.
     pub(crate) fn detail(&self) -> String {
-        let mut text = self.to_string();
+        let mut text = String::with_capacity(MOST_DETAILS_BYTES);
+        // Writing to a `String` can't fail.
+        let _ = write!(text, "{self}");
         let causes = std::iter::successors(self.source(), |&cause| cause.source());
         for cause in causes {
-            // Writing to a `String` can't fail.
             let _ = write!(text, ": {cause}");
         }
         // Each value is quoted in part. This is for one that nobody has thought of.
@@ -191,6 +212,8 @@ fn allowing_host(host: &str) -> String {
 
 /// Several times what the longest of them has.
 const DETAIL_BYTES: usize = 4 << 10;
+/// As long as most of them are.
+const MOST_DETAILS_BYTES: usize = 256;
 
 /// The app's body could not be read ahead.
 impl From<BodyError> for Error {

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, UPGRADE};
 use http::{HeaderMap, HeaderName, Method, Response, StatusCode, request};
 use hyper::body::Body as _;
 
@@ -61,7 +61,10 @@ impl ExchangeRecord {
         deadline: Rc<ExchangeDeadline>,
         view: Rc<View>,
     ) -> Box<Self> {
-        let (began, wants_grpc) = (Instant::now(), wants_grpc(&head.headers));
+        // To who asks for a tunnel a 200 is one, whatever it says besides; an extended CONNECT is an upgrade here.
+        let asks_for_tunnel = head.method == Method::CONNECT || head.headers.contains_key(UPGRADE);
+        let wants_grpc = !asks_for_tunnel && wants_grpc(&head.headers);
+        let began = Instant::now();
         let awaited = if wants_grpc { grpc_timeout(&head.headers) } else { None };
         Box::new(Self {
             view,
@@ -146,6 +149,11 @@ impl ExchangeRecord {
         response_limit(half.service.timeouts, self.waited_for_until)
     }
 
+    /// When its head came.
+    pub(super) fn began(&self) -> Instant {
+        self.began
+    }
+
     /// How much of this is left since the request came; `None`: nothing.
     pub(super) fn left_of(&self, limit: Duration) -> Option<Duration> {
         limit.checked_sub(self.began.elapsed())
@@ -154,6 +162,22 @@ impl ExchangeRecord {
     /// There is no answer of the service, or not all of one.
     pub(super) fn failed(&mut self, error: &Error) {
         self.failure = Some((error.code(), error.detail()));
+    }
+
+    /// The answer broke off after its head.
+    pub(super) fn broke_off(&mut self, error: &Error) {
+        let is_over_limit = self.upload.as_ref().is_some_and(|upload| upload.is_over_limit());
+        let most = self.half.as_ref().and_then(|half| half.body_limit());
+        match most.filter(|_| is_over_limit) {
+            // The service can't know why the request broke off.
+            Some(most) => self.failed(&Error::BodyOverLimit { most }),
+            None => self.failed(error),
+        }
+    }
+
+    /// Why there is none, in words; `""`: there is one.
+    pub(super) fn detail(&self) -> &str {
+        self.failure.as_ref().map_or("", |(_, detail)| detail)
     }
 
     /// The answer's head goes to the app.
@@ -217,16 +241,18 @@ impl ExchangeRecord {
         }
     }
 
-    /// Queries may hold secrets, so the path is all that is told of the target.
+    /// Queries may hold secrets, so the path is all that is told of the target; a tunnel's is where it leads.
     fn log(&self, took: Duration, others: u64) {
         let (code, detail) = match &self.failure {
             Some((code, detail)) => (Some(code.word()), Some(detail.as_str())),
             None => (None, None),
         };
+        let uri = &self.head.uri;
+        let end = uri.authority().filter(|_| self.head.method == Method::CONNECT);
         tracing::info!(
             service = self.service(),
             method = &*excerpt(self.head.method.as_str()),
-            path = &*excerpt(self.head.uri.path()),
+            path = &*excerpt(end.map_or(uri.path(), |end| end.as_str())),
             status = self.status.map(|status| status.as_u16()),
             duration_ms = took.as_micros() as f64 / 1_000.0,
             code,
@@ -257,7 +283,7 @@ impl Drop for ExchangeRecord {
 
 /// gRPC clients read `grpc-status` and nothing else. `application/grpc` alone, or followed by `+` or `;`, says that one
 /// asks; gRPC-Web, whose name begins so too, reads the status like everybody.
-fn wants_grpc(fields: &HeaderMap) -> bool {
+pub(crate) fn wants_grpc(fields: &HeaderMap) -> bool {
     let kind = fields.get(CONTENT_TYPE).map(|kind| kind.as_bytes());
     let Some((start, rest)) = kind.and_then(|kind| kind.split_at_checked(GRPC.len())) else { return false };
     let goes_on = rest.first() == Some(&b'+') || matches!(rest.trim_ascii_start().first(), None | Some(b';'));

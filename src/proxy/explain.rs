@@ -4,19 +4,22 @@
 //! nothing, and takes no place anywhere.
 
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Version, header, request};
+use http::{HeaderValue, Method, Uri, Version, header, request};
 
 use super::admit::{AccessCheck, Admission, Named};
 use super::fields::{self, FieldNames, Instance, RequestContext, Rules, WrittenRules};
+use super::tunnel::{self, TunnelEnd, TunnelKind};
 use super::{Error, find, target};
-use crate::config::{self, At, Config, ListenAddress, PickConfig, Url};
+use crate::config::{self, At, Config, HttpVersion, ListenAddress, PickConfig, Url};
 use crate::credential::{Owned, query};
 use crate::name::ServiceName;
+use crate::raw_query;
 use crate::route::RouteTable;
 use crate::route::allow::Allow;
 use crate::route::explain::Considered;
 use crate::route::target::base_path;
 use crate::snapshot::{Access, pick_written};
+use crate::{transport, upstream};
 
 /// What decides.
 #[derive(Clone, Copy)]
@@ -41,6 +44,8 @@ pub(crate) enum Outcome {
     Sent { url: String },
     /// It is an `OPTIONS` that asks about the proxy.
     Answered,
+    /// It opens a tunnel; `plain`: to a service, which is spoken to in plain HTTP there.
+    Tunnel { to: String, plain: bool },
     /// It gets an answer of the proxy's own.
     Refused(Error),
 }
@@ -50,8 +55,7 @@ impl<'w> World<'w> {
     pub(crate) fn explain(&self, head: &request::Parts) -> Explained<'w> {
         let mut explained = Explained { outcome: Outcome::Answered, service: None, considered: Vec::new() };
         explained.outcome = match self.follow(&with_host(head), &mut explained) {
-            Ok(Some(url)) => Outcome::Sent { url },
-            Ok(None) => Outcome::Answered,
+            Ok(outcome) => outcome,
             Err(error) => Outcome::Refused(error),
         };
         explained
@@ -63,19 +67,22 @@ impl<'w> World<'w> {
     }
 
     /// As `carry` does; the two must ask the same in the same order.
-    fn follow(&self, head: &request::Parts, explained: &mut Explained<'w>) -> Result<Option<String>, Error> {
+    fn follow(&self, head: &request::Parts, explained: &mut Explained<'w>) -> Result<Outcome, Error> {
         let instance = Instance::new(NOBODY);
+        if head.method == Method::CONNECT {
+            return self.tunnel(head);
+        }
         let own = self.own_port(head);
         let door = AccessCheck { access: self.access, routes: self.routes, instance: &instance, own };
         let (named, present) = match door.admit(head, door.presumed())? {
             Admission::Carry(named, present) => (named, present),
-            Admission::AnswerOptions => return Ok(None),
+            Admission::AnswerOptions => return Ok(Outcome::Answered),
         };
         // On a port of its own a service is found without a look at any route.
         explained.considered = if own.is_some() { Vec::new() } else { self.consider(&named, head) };
         let found = find(self.routes, head, &named, own)?;
         // Invariant: routes are compiled from the services of this config, in this order.
-        let Some((name, service)) = self.service(found.service) else { return Ok(None) };
+        let Some((name, service)) = self.service(found.service) else { return Ok(Outcome::Answered) };
         explained.service = Some((name, service));
         let (url, allow) = (&service.url.value, service.allow.as_ref().map(Allow::read));
         let sent = target(head, &found, base_path(url), allow.as_ref())?;
@@ -91,8 +98,23 @@ impl<'w> World<'w> {
             routed_by: &FieldNames::default(),
         };
         fields::request(&mut head.headers.clone(), upward, &rules(service, allow.as_ref()))?;
+        if head.version == Version::HTTP_11
+            && head.method == Method::GET
+            && fields::asks_for_websocket(&head.headers)
+            && service.http_version == HttpVersion::Http2
+        {
+            return Err(upstream::Error::from(transport::Error::UpgradeForbidden).into());
+        }
         let ours = Owned::written(service.auth.iter().map(|auth| &auth.value)).query;
-        Ok(Some(url_of(url, &query::masked(&ours, service.on_client_authorization, &sent))))
+        let url = url_of(url, &query::masked(&ours, service.on_client_authorization, &sent));
+        Ok(Outcome::Sent { url })
+    }
+
+    /// At a port of all: where a tunnel is asked for, the target does not say at which.
+    fn tunnel(&self, head: &request::Parts) -> Result<Outcome, Error> {
+        let TunnelEnd { authority, host, port } = TunnelEnd::of(head)?;
+        let kind = tunnel::kind(self.config, self.routes, None, &host, port)?;
+        Ok(Outcome::Tunnel { to: authority.to_string(), plain: kind == TunnelKind::Service })
     }
 
     /// The service on whose own port a request to this URL arrives.
@@ -105,6 +127,22 @@ impl<'w> World<'w> {
     fn consider(&self, named: &Named<'_>, head: &request::Parts) -> Vec<Considered<'w>> {
         self.routes.consider(&named.question(head))
     }
+}
+
+/// A target, or a URL with one, as it is sent: with the bytes that RFC 3986 forbids.
+pub(crate) fn as_sent(text: &str) -> String {
+    String::from_utf8_lossy(&raw_query::as_read(text)).into_owned()
+}
+
+/// What an app would write as its target; a query may have bytes that RFC 3986 forbids, as it may when it is sent.
+pub(crate) fn asked(text: &str) -> Option<Uri> {
+    if let Ok(plain) = text.parse() {
+        return Some(plain);
+    }
+    let (before, query) = text.split_once('?')?;
+    let mut spelt = format!("{before}?").into_bytes();
+    raw_query::spell(query.as_bytes(), &mut spelt);
+    Uri::try_from(spelt).ok()
 }
 
 /// A path counts as sent to `localhost`, a URL as an HTTP client of a proxy would send it.
@@ -140,7 +178,7 @@ fn rules(service: &config::ServiceConfig, allow: Option<&Allow>) -> Rules {
 /// The whole URL that is asked for this at a service.
 fn url_of(url: &Url, sent: &PathAndQuery) -> String {
     let origin = Url { path: String::new(), query: None, ..url.clone() };
-    format!("{origin}{sent}")
+    as_sent(&format!("{origin}{sent}"))
 }
 
 /// Of no process: nothing has been here before.

@@ -5,6 +5,7 @@
 //! taken on the way. Leaves connections to the app to `server`, those to the service to `upstream`.
 
 pub(crate) mod admit;
+mod byte_tunnel;
 mod date;
 mod error;
 mod exchange;
@@ -23,6 +24,7 @@ mod timing;
 mod tunnel;
 mod upload;
 mod view;
+mod websocket;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -34,11 +36,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use http::uri::PathAndQuery;
 use http::{Method, Response, Version, request};
 
+pub(crate) use byte_tunnel::ByteTunnel;
 pub(crate) use error::Error;
+pub(crate) use exchange::wants_grpc;
 pub(crate) use relay::{ResponseBody, ResponseBodyError};
-pub(crate) use tunnel::{ByteTunnel, OpenedTunnel, ServiceTunnel};
+pub(crate) use tunnel::{OpenedTunnel, ServiceTunnel};
 pub(crate) use view::{Context, turns_away};
 
+use crate::aside::aside;
 use crate::deadline::ExchangeDeadline;
 use crate::guard::guarded;
 use crate::incoming::IncomingBody;
@@ -50,6 +55,7 @@ use exchange::ExchangeRecord;
 use principal::Principal;
 use send::OutboundRequest;
 use timing::ExchangePhase;
+use websocket::WebSocketHandshake;
 
 /// What is known of the app's connection.
 pub(crate) struct Arrival {
@@ -61,14 +67,12 @@ pub(crate) struct Arrival {
     pub(crate) numbers: RefCell<Vec<(ServiceName, usize)>>,
     /// The tunnel in which its requests come; `None`: they come as they are.
     pub(crate) inside: Option<ServiceTunnel>,
-    /// What the last answer opened; whoever has the socket takes it from here.
-    pub(crate) opened: RefCell<Option<OpenedTunnel>>,
 }
 
 impl Arrival {
     /// A connection as it is accepted.
     pub(crate) fn new(peer: Peer, own: Option<ServiceName>, drain: Rc<Cell<DrainPhase>>) -> Self {
-        Self { peer, own, drain, numbers: RefCell::default(), inside: None, opened: RefCell::default() }
+        Self { peer, own, drain, numbers: RefCell::default(), inside: None }
     }
 
     /// The same connection, inside this tunnel from now on.
@@ -151,8 +155,8 @@ async fn carry(body: IncomingBody, exchange: &mut ExchangeRecord) -> Result<Resp
     let before = inside.as_ref().map_or(TokenBefore::NotShown, ServiceTunnel::token);
     let caller = view.door(own).recognize(&mut exchange.head, *peer, before)?;
     if exchange.head.method == Method::CONNECT {
-        // Before the Host check, as no tunnel leads where `Host` says. In a box: others need no room for it.
-        return Box::pin(tunnel::open(caller, exchange)).await;
+        // Before the Host check, as no tunnel leads where `Host` says.
+        return aside(|| tunnel::open(caller, exchange)).await;
     }
     let head = &exchange.head;
     let (found, shares_origin, present) = match view.door(own).admit(head, caller)? {
@@ -173,7 +177,11 @@ async fn carry(body: IncomingBody, exchange: &mut ExchangeRecord) -> Result<Resp
 
     // Who comes before what: the fields that say so are taken off with the others.
     let who = Principal::of(&exchange.head, half, &exchange.arrival)?;
+    let websocket = WebSocketHandshake::of(&exchange.head, present, &body)?;
     let mut request = OutboundRequest::prepare(who, body, target, present, half, exchange)?;
+    if let Some(websocket) = &websocket {
+        request.ask_for(websocket);
+    }
     let mut response = request.send(half, exchange).await?;
     if shares_origin {
         fields::leave_shared_origin_alone(response.headers_mut());
@@ -183,9 +191,12 @@ async fn carry(body: IncomingBody, exchange: &mut ExchangeRecord) -> Result<Resp
     let via = (!found.prepend).then_some(&view.worker.instance);
     let way_back = view.snapshot.routes.way_back(&found, service.scheme).called(&service.authority);
     let known = relay::Acquaintance { via, way_back };
+    if let Some(websocket) = websocket {
+        return websocket.answered(response, known, half, exchange);
+    }
     if may_look_whole(exchange) {
-        // In a box: few answers are held back, and the others need no room for it.
-        let held = Box::pin(relay::hold_back(relay::relay(response, known, half, &exchange.deadline)?));
+        let relayed = relay::relay(response, known, half, &exchange.deadline)?;
+        let held = aside(|| relay::hold_back(relayed));
         return exchange.wait_for(ExchangePhase::Service, pin!(held)).await;
     }
     relay::relay(response, known, half, &exchange.deadline)

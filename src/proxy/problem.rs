@@ -24,13 +24,13 @@ struct Problem<'a> {
     more: Map<String, Value>,
 }
 
-/// Tells the app why there is no answer of the service.
+/// Tells the app why there is no answer of the service, in the words that the exchange has noted.
 pub(super) fn answer(error: &Error, exchange: &ExchangeRecord) -> Response<ResponseBody> {
-    let (code, detail) = (error.code(), error.detail());
+    let (code, detail) = (error.code(), exchange.detail());
     let mut answer = if exchange.wants_grpc() {
-        for_grpc(code, &detail)
+        for_grpc(code, detail)
     } else {
-        for_http(code, &detail, exchange.service(), Map::new())
+        for_http(code, detail, exchange.service(), Map::new())
     };
     let fields = answer.headers_mut();
     explain(fields, code);
@@ -48,6 +48,13 @@ pub(super) fn answer(error: &Error, exchange: &ExchangeRecord) -> Response<Respo
 pub(crate) fn bare(code: Code, detail: &str) -> Response<ResponseBody> {
     let mut answer = for_http(code, detail, "", Map::new());
     explain(answer.headers_mut(), code);
+    proxy_status(answer.headers_mut(), code);
+    answer
+}
+
+/// The same to a gRPC client, which reads nothing else.
+pub(super) fn bare_for_grpc(code: Code, detail: &str) -> Response<ResponseBody> {
+    let mut answer = for_grpc(code, detail);
     proxy_status(answer.headers_mut(), code);
     answer
 }
@@ -73,8 +80,11 @@ fn for_http(code: Code, detail: &str, service: &str, more: Map<String, Value>) -
     let status = code.status();
     let r#type = format!("urn:sidekey:error:{}", code.word());
     let problem = Problem { r#type, title: code.title(), status: status.as_u16(), detail, service, more };
-    // Nothing in it can fail to be written; the status would say the most of it even then.
-    let json = serde_json::to_vec(&problem).unwrap_or_default();
+    let mut json = Vec::with_capacity(PROBLEM_BYTES + detail.len() + service.len());
+    if serde_json::to_writer(&mut json, &problem).is_err() {
+        // Nothing in it can fail to be written; the status would say the most of it even then.
+        json.clear();
+    }
     let length = json.len();
     let mut answer = Response::new(ResponseBody::whole(json));
     *answer.status_mut() = status;
@@ -148,6 +158,9 @@ fn proxy_status(fields: &mut HeaderMap, code: Code) {
         fields.insert(&PROXY_STATUS, value);
     }
 }
+
+/// What most problems have beside what happened.
+const PROBLEM_BYTES: usize = 192;
 
 static PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -277,6 +290,7 @@ mod tests {
                 "http_protocol_error",
                 "http_response_incomplete",
                 "http_response_timeout",
+                "http_upgrade_failed",
                 "overloaded",
                 "not_ready"
             ]

@@ -10,8 +10,8 @@ use crate::code::Code;
 
 impl Context {
     /// Our answer to a request that could not be taken, counted and listed like every other.
-    pub(crate) fn refuse(&self, code: Code, detail: &str) -> Response<ResponseBody> {
-        let answer = problem::bare(code, detail);
+    pub(crate) fn refuse(&self, code: Code, detail: &str, wants_grpc: bool) -> Response<ResponseBody> {
+        let answer = if wants_grpc { problem::bare_for_grpc(code, detail) } else { problem::bare(code, detail) };
         let numbers = &self.worker.unrouted;
         numbers.started();
         numbers.failed(code);

@@ -1,5 +1,6 @@
 //! The answer on its way back.
 
+use std::any::Any;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -13,8 +14,10 @@ use http::{HeaderMap, Response, StatusCode, Version};
 use hyper::body::{Body as _, Frame, SizeHint};
 
 use super::Error;
+use super::byte_tunnel::ExchangeSpan;
 use super::exchange::ExchangeRecord;
 use super::fields::{self, Instance, ResponseContext};
+use super::tunnel::OpenedTunnel;
 use super::view::ServiceHalf;
 use crate::deadline::ExchangeDeadline;
 use crate::route::WayBack;
@@ -34,6 +37,8 @@ enum ResponseKind {
         length: u64,
     },
     Relayed(Relayed),
+    /// Nothing: what follows the head is a tunnel's.
+    Opening(Box<OpenedTunnel>),
     /// What was held back of it first. In a box: few are, and every answer would have room for it.
     Held(Box<(Bytes, Relayed)>),
 }
@@ -129,6 +134,38 @@ impl ResponseBody {
         Self { kind: ResponseKind::Whole(Some(bytes).filter(|bytes| !bytes.is_empty())), exchange: None }
     }
 
+    /// An answer that opens this.
+    pub(super) fn opening(tunnel: OpenedTunnel) -> Self {
+        Self { kind: ResponseKind::Opening(Box::new(tunnel)), exchange: None }
+    }
+
+    /// What the answer opens, for whoever has the socket or the stream; the exchange goes on in it where it is one of the
+    /// service. Left here, it breaks off with the answer.
+    pub(crate) fn take_tunnel(&mut self) -> Option<Box<OpenedTunnel>> {
+        if !matches!(self.kind, ResponseKind::Opening(_)) {
+            return None;
+        }
+        let ResponseKind::Opening(mut opened) = std::mem::replace(&mut self.kind, ResponseKind::Whole(None)) else {
+            return None;
+        };
+        if let OpenedTunnel::Bytes(tunnel) = &mut *opened
+            && let ExchangeSpan::Tunnel(exchange) = &mut tunnel.span
+        {
+            *exchange = self.exchange.take().map(|exchange| exchange as Box<dyn Any>);
+        }
+        Some(opened)
+    }
+
+    /// How long the exchange may be silent that this is the answer of; `None`: it is an answer of our own.
+    pub(crate) fn idle(&self) -> Option<Option<Duration>> {
+        match &self.kind {
+            ResponseKind::Relayed(relayed) => Some(relayed.idle),
+            ResponseKind::Held(held) => Some(held.1.idle),
+            ResponseKind::Absent { .. } => Some(None),
+            _ => None,
+        }
+    }
+
     /// Ends `exchange` when it ends.
     pub(super) fn of(mut self, exchange: Box<ExchangeRecord>) -> Self {
         self.exchange = Some(exchange);
@@ -164,7 +201,7 @@ impl hyper::body::Body for ResponseBody {
         let this = self.get_mut();
         let polled = match &mut this.kind {
             ResponseKind::Whole(bytes) => return Poll::Ready(bytes.take().map(Frame::data).map(Ok)),
-            ResponseKind::Absent { .. } => return Poll::Ready(None),
+            ResponseKind::Absent { .. } | ResponseKind::Opening(_) => return Poll::Ready(None),
             ResponseKind::Relayed(relayed) => relayed.poll_frame(cx),
             ResponseKind::Held(held) if held.0.is_empty() => held.1.poll_frame(cx),
             ResponseKind::Held(held) => return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut held.0))))),
@@ -177,7 +214,7 @@ impl hyper::body::Body for ResponseBody {
                 Some(Ok(frame))
             }
             (Err(error), exchange) => {
-                exchange.iter_mut().for_each(|exchange| exchange.failed(&error));
+                exchange.iter_mut().for_each(|exchange| exchange.broke_off(&error));
                 Some(Err(ResponseBodyError))
             }
         })
@@ -188,6 +225,7 @@ impl hyper::body::Body for ResponseBody {
             ResponseKind::Whole(bytes) => bytes.is_none(),
             // hyper writes the length of a 304 only if a body seems to follow; it never asks for it.
             ResponseKind::Absent { .. } => false,
+            ResponseKind::Opening(_) => true,
             ResponseKind::Relayed(relayed) => relayed.body.is_end_stream(),
             ResponseKind::Held(held) => held.0.is_empty() && held.1.body.is_end_stream(),
         }
@@ -197,6 +235,7 @@ impl hyper::body::Body for ResponseBody {
         match &self.kind {
             ResponseKind::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
             ResponseKind::Absent { length } => SizeHint::with_exact(*length),
+            ResponseKind::Opening(_) => SizeHint::with_exact(0),
             ResponseKind::Relayed(relayed) => relayed.body.size_hint(),
             ResponseKind::Held(_) => SizeHint::default(),
         }

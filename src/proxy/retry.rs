@@ -50,7 +50,7 @@ impl Allowance {
     ) -> Option<Again> {
         if failure.reached == Reached::WantsHttp1 {
             // Part of this sending, as it were: whatever `retry` says, and once, as HTTP/1.1 knows no such answer.
-            return kept.again().map(Again::at_once);
+            return kept.resumed().map(Again::at_once);
         }
         let may = match failure.reached {
             Reached::NoConnection => retry.on_connect && !failure.error.is_verdict(),
@@ -103,7 +103,7 @@ impl Allowance {
     }
 
     fn another(&mut self, kept: &ReplayBuffer) -> Option<RequestBody> {
-        let body = if self.retries > 0 { kept.again() } else { None };
+        let body = if self.retries > 0 { kept.resumed() } else { None };
         self.retries -= u32::from(body.is_some());
         body
     }

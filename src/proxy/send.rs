@@ -22,10 +22,12 @@ use super::retry::{Again, Allowance};
 use super::timing::ExchangePhase;
 use super::upload::UploadWatch;
 use super::view::ServiceHalf;
+use super::websocket::WebSocketHandshake;
+use crate::aside::aside;
 use crate::credential::{SentToken, Verdict};
 use crate::deadline::Deadline;
 use crate::incoming::{IncomingBody, awaits_continue};
-use crate::transport::{BodyNeed, ContinueGate, Outgoing, ReplayBuffer, RequestBody};
+use crate::transport::{BodyNeed, ContinueGate, Outgoing, ProtocolSwitch, ReplayBuffer, RequestBody};
 use crate::upstream::{self, Choice, Pool, PooledBody, Reached, Timing};
 
 /// A request on its way to its service, and what is kept of it to send it again.
@@ -84,8 +86,15 @@ impl OutboundRequest {
             target,
             fields: std::mem::take(&mut head.headers),
             body,
+            switch: ProtocolSwitch::NotAsked,
         };
         Ok(Self { who, outgoing, target: restored, apps_own, kept, upload })
+    }
+
+    /// It asks for a WebSocket: however often it is sent, with the same key.
+    pub(super) fn ask_for(&mut self, websocket: &WebSocketHandshake) {
+        fields::ask_for_websocket(&mut self.outgoing.fields, websocket.key());
+        self.outgoing.switch = ProtocolSwitch::Asked;
     }
 
     /// Sends it until there is an answer for the app.
@@ -101,8 +110,8 @@ impl OutboundRequest {
         let mut allowance = Allowance::new(&half.service.retry);
         let mut choice = Choice::Any;
         if let Some(need) = self.who.credential().body_needed() {
-            // In a box: most services need nothing of the body, and their requests no room for this.
-            Box::pin(self.gather(need, half, exchange)).await?;
+            // Most services need nothing of the body.
+            aside(|| self.gather(need, half, exchange)).await?;
         }
         loop {
             let stamp = self.authorize(half, exchange).await?;
@@ -140,8 +149,7 @@ impl OutboundRequest {
                 }
             };
             if let Some(pause) = again.pause {
-                // In a box: few requests are sent again, and the others need no room for it.
-                let pausing = Box::pin(sleep(pause));
+                let pausing = aside(|| sleep(pause));
                 exchange.wait_for(ExchangePhase::Service, pin!(pausing)).await;
             }
             self.renew(again.body, half, exchange);
@@ -309,8 +317,7 @@ async fn after_answer(
                     credential.reject(&stamp);
                     return None;
                 }
-                // In a box: few requests come here, and the others need no room for it.
-                let replacing = Box::pin(credential.replace(&stamp));
+                let replacing = aside(|| credential.replace(&stamp));
                 let replaced = exchange.wait_for(ExchangePhase::Credential, pin!(replacing)).await;
                 // The body may have gone on in the meantime, to a service that reads on after its 401.
                 let body = if replaced { kept.again() } else { None };

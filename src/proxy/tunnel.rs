@@ -10,29 +10,28 @@
 //! admitted, routed and counted as the same request in absolute-form would be. Leaves the app's socket to `server`, which hands
 //! it over once the 200 has left.
 
-use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::uri::{self, PathAndQuery, Scheme, Uri};
-use http::{Method, Response, request};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use http::{Method, Response, Version, request};
 
 use super::admit::{Caller, TokenBefore};
+use super::byte_tunnel::{ByteTunnel, ExchangeSpan};
 use super::exchange::ExchangeRecord;
 use super::{Error, Peer, ResponseBody};
 use crate::clock::Moment;
-use crate::config::{self, AccessLog, HttpVersion, Timeouts, TunnelGrant, Url, UrlAuthority};
-use crate::deadline::Deadline;
+use crate::config::{self, Config, HttpVersion, Timeouts, TunnelGrant, Url, UrlAuthority};
 use crate::legible::excerpt;
+use crate::name::ServiceName;
+use crate::route::RouteTable;
 use crate::route::authority::RequestAuthority;
 use crate::route::target::TargetError;
 use crate::telemetry::limit::LineLimit;
-use crate::transport::{Connector, Spelling, Wire};
+use crate::transport::{Connector, Spelling};
 
-/// What a connection is after a 200 to `CONNECT`.
+/// What becomes of a connection, or of a stream of HTTP/2, once the answer that opens it has left: a 200 to `CONNECT`, or what
+/// says that a WebSocket is open.
 pub(crate) enum OpenedTunnel {
     Bytes(Box<ByteTunnel>),
     Service(ServiceTunnel),
@@ -46,14 +45,6 @@ pub(crate) struct ServiceTunnel {
     token: TokenBefore,
 }
 
-/// Bytes that pass as they are.
-pub(crate) struct ByteTunnel {
-    upstream: Wire,
-    target: String,
-    began: Instant,
-    log: AccessLog,
-}
-
 /// Opens what is asked for, or says why not.
 ///
 /// # Errors
@@ -64,35 +55,68 @@ pub(super) async fn open(caller: Caller, exchange: &ExchangeRecord) -> Result<Re
     if arrival.inside.is_some() {
         return Err(Error::TunnelInTunnel);
     }
-    if arrival.own.is_some() {
-        // All that comes to a port of a service's own goes to that service, wherever it was meant to go.
-        return Err(Error::Connect);
-    }
-    let listed = view.snapshot.config.connect.allow.iter().filter_map(|entry| entry.value.grants(&host, port)).max();
-    let is_service = view.snapshot.routes.is_service_authority(&host, Some(port));
-    let opened = match (listed, is_service) {
-        // A service's name that is listed as one among many is the service's: its credential is not left out by chance.
-        (Some(TunnelGrant::Exact), _) | (Some(TunnelGrant::Below), false) => {
-            OpenedTunnel::Bytes(Box::new(dial(&authority, host, port, exchange).await?))
-        }
-        (_, true) => OpenedTunnel::Service(ServiceTunnel { authority, token: caller.inside_tunnel() }),
-        (None, false) => return Err(Error::Connect),
+    let snapshot = &view.snapshot;
+    let own = match &arrival.own {
+        Some(own) => snapshot.config.services.get_key_value(own).map(|(name, service)| (name, &service.value)),
+        None => None,
     };
-    arrival.opened.replace(Some(opened));
-    Ok(Response::new(ResponseBody::whole("")))
+    let opened = match kind(&snapshot.config, &snapshot.routes, own, &host, port)? {
+        TunnelKind::Bytes => OpenedTunnel::Bytes(Box::new(dial(&authority, host, port, exchange).await?)),
+        // HTTP/1.1 inside a stream of HTTP/2: whoever speaks that can ask for the service as it is.
+        TunnelKind::Service if exchange.head.version == Version::HTTP_2 => return Err(Error::Connect),
+        TunnelKind::Service => OpenedTunnel::Service(ServiceTunnel { authority, token: caller.inside_tunnel() }),
+    };
+    Ok(Response::new(ResponseBody::opening(opened)))
+}
+
+/// What passes through a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TunnelKind {
+    Bytes,
+    /// Plain HTTP.
+    Service,
+}
+
+/// What a tunnel to this place is; `own`: the service on whose own port it is asked for.
+///
+/// # Errors
+/// When there is none.
+pub(super) fn kind(
+    config: &Config,
+    routes: &RouteTable,
+    own: Option<(&ServiceName, &config::ServiceConfig)>,
+    host: &str,
+    port: u16,
+) -> Result<TunnelKind, Error> {
+    if let Some((name, service)) = own {
+        // All that comes to a port of a service's own goes to that service.
+        let authority = &service.url.value.authority;
+        let are_defaults = [authority.port, port].iter().all(|port| matches!(port, 80 | 443));
+        let is_its = authority.host == host && (authority.port == port || are_defaults);
+        return is_its.then_some(TunnelKind::Service).ok_or_else(|| Error::ConnectAtOwnPort { service: name.clone() });
+    }
+    let listed = config.connect.allow.iter().filter_map(|entry| entry.value.grants(host, port)).max();
+    match (listed, routes.is_service_authority(host, Some(port))) {
+        // A service's name that is listed as one among many is the service's: its credential is not left out by chance.
+        (Some(TunnelGrant::Exact), _) | (Some(TunnelGrant::Below), false) => Ok(TunnelKind::Bytes),
+        (_, true) => Ok(TunnelKind::Service),
+        (None, false) => Err(Error::Connect),
+    }
 }
 
 /// Where a tunnel is asked for to.
-struct TunnelEnd {
-    authority: uri::Authority,
-    host: String,
-    port: u16,
+pub(super) struct TunnelEnd {
+    pub(super) authority: uri::Authority,
+    pub(super) host: String,
+    pub(super) port: u16,
 }
 
 impl TunnelEnd {
     /// RFC 9110 §9.3.6: host and port, and no content.
-    fn of(head: &request::Parts) -> Result<Self, Error> {
-        let Some(authority) = head.uri.authority() else { return Err(Error::Form) };
+    pub(super) fn of(head: &request::Parts) -> Result<Self, Error> {
+        let Some(authority) = head.uri.authority().filter(|_| head.uri.scheme().is_none()) else {
+            return Err(Error::Form);
+        };
         let RequestAuthority { host, port } = RequestAuthority::parse(authority.as_str())?;
         let port = port.filter(|port| *port != 0).ok_or(Error::Target(TargetError::Port))?;
         let has_content = head.headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0")
@@ -120,7 +144,12 @@ async fn dial(
     let (limit, spelling) = (Timeouts::default().connect, Spelling::LowerCase);
     let connector = Connector::new(&url(config::Scheme::Http), None, HttpVersion::Http1, limit, spelling).by(way);
     let upstream = connector.open().await.map_err(crate::upstream::Error::from)?;
-    Ok(ByteTunnel { upstream, target: authority.to_string(), began, log: snapshot.config.log.access })
+    // A name may lead to it that nobody would take for it.
+    if upstream.peer().is_some_and(|peer| snapshot.config.has_admin_at(peer)) {
+        return Err(Error::ConnectToAdmin);
+    }
+    let (upstream, target, idle) = (Box::new(upstream), authority.to_string(), Timeouts::default().idle);
+    Ok(ByteTunnel { upstream, target, began, log: snapshot.config.log.access, idle, span: ExchangeSpan::Answer })
 }
 
 impl ServiceTunnel {
@@ -155,114 +184,10 @@ impl ServiceTunnel {
     }
 }
 
-impl ByteTunnel {
-    /// Passes bytes on until both sides have ended, one of them breaks off, or neither says anything for as long as
-    /// `timeouts.idle` is by default. `read` is what has been read of the app already.
-    ///
-    /// # Errors
-    /// When it broke off: then the app's connection must not look as if it had ended.
-    pub(crate) async fn carry(
-        self,
-        app: &mut (impl AsyncRead + AsyncWrite + Unpin),
-        read: &[u8],
-        peer: Peer,
-        deadline: &Deadline,
-    ) -> io::Result<()> {
-        let Self { mut upstream, target, began, log } = self;
-        let (mut sent, mut received) = (TunnelDirection::beginning_with(read), TunnelDirection::beginning_with(&[]));
-        let idle = Timeouts::default().idle;
-        deadline.arm(idle);
-        let mut moved = 0;
-        let ended = std::future::poll_fn(|cx| {
-            // Both are polled each time, so that each has its waker where it waits.
-            let there = sent.poll(app, &mut upstream, cx)?;
-            let back = received.poll(&mut upstream, app, cx)?;
-            if there.is_ready() && back.is_ready() {
-                return Poll::Ready(Ok(()));
-            }
-            if moved != sent.bytes + received.bytes {
-                moved = sent.bytes + received.bytes;
-                deadline.arm(idle);
-            }
-            deadline.poll_expired(cx).map(|_| Err(io::ErrorKind::TimedOut.into()))
-        })
-        .await;
-        deadline.disarm();
-        if log == AccessLog::All || log == AccessLog::Errors && ended.is_err() {
-            let (sent, received) = (sent.bytes, received.bytes);
-            let duration_ms = began.elapsed().as_micros() as f64 / 1_000.0;
-            let error = ended.as_ref().err().map(tracing::field::display);
-            tracing::info!(target, %peer, sent, received, duration_ms, error, "tunnel");
-        }
-        ended
-    }
-}
-
-/// One way through a tunnel.
-struct TunnelDirection {
-    buffer: Box<[u8]>,
-    from: usize,
-    to: usize,
-    /// The source has ended; the sink is told once all is written.
-    ended: bool,
-    told: bool,
-    bytes: u64,
-}
-
-impl TunnelDirection {
-    fn beginning_with(read: &[u8]) -> Self {
-        let mut buffer = vec![0; BUFFER_BYTES.max(read.len())].into_boxed_slice();
-        // Invariant: there is room for as much.
-        buffer[..read.len()].copy_from_slice(read);
-        Self { buffer, from: 0, to: read.len(), ended: false, told: false, bytes: 0 }
-    }
-
-    /// Moves what can be moved. Ready once the source has ended and the sink was told; the other way may go on.
-    fn poll(
-        &mut self,
-        source: &mut (impl AsyncRead + Unpin),
-        sink: &mut (impl AsyncWrite + Unpin),
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
-        // An endless source with an endless sink must leave the thread to others now and then.
-        for _ in 0..MOST_ROUNDS {
-            while self.from < self.to {
-                // Invariant: no more was read than there is room for.
-                let written = ready!(Pin::new(&mut *sink).poll_write(cx, &self.buffer[self.from..self.to]))?;
-                if written == 0 {
-                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-                }
-                self.from += written;
-                self.bytes += written as u64;
-            }
-            // Before more is waited for: a sink of TLS (a proxy's) keeps what it was given.
-            ready!(Pin::new(&mut *sink).poll_flush(cx))?;
-            if self.ended {
-                if !self.told {
-                    ready!(Pin::new(&mut *sink).poll_shutdown(cx))?;
-                    self.told = true;
-                }
-                return Poll::Ready(Ok(()));
-            }
-            let mut room = ReadBuf::new(&mut self.buffer);
-            ready!(Pin::new(&mut *source).poll_read(cx, &mut room))?;
-            (self.from, self.to) = (0, room.filled().len());
-            self.ended = self.to == 0;
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-}
-
-/// Of each way.
-const BUFFER_BYTES: usize = 16 * 1024;
-const MOST_ROUNDS: usize = 16;
 static TLS_LINES: LineLimit<1> = LineLimit::in_each(Duration::from_secs(60));
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
-
     use super::*;
 
     fn completed(target: &str) -> String {
@@ -278,41 +203,5 @@ mod tests {
         assert_eq!(completed("/"), "http://api.example:80/");
         assert_eq!(completed("http://other.example/a"), "http://other.example/a");
         assert_eq!(completed("*"), "*");
-    }
-
-    #[tokio::test]
-    async fn each_way_ends_by_itself_and_every_byte_passes_in_order() {
-        for size in [1, 7, 4_096] {
-            let (mut app, mut near) = duplex(size);
-            let (mut far, mut service) = duplex(size);
-            let (mut sent, mut received) =
-                (TunnelDirection::beginning_with(b"first,"), TunnelDirection::beginning_with(&[]));
-            let carried = std::future::poll_fn(|cx| {
-                let there = sent.poll(&mut near, &mut far, cx)?;
-                let back = received.poll(&mut far, &mut near, cx)?;
-                if there.is_ready() && back.is_ready() { Poll::Ready(io::Result::Ok(())) } else { Poll::Pending }
-            });
-            let body: Vec<u8> = (0..100_000_u32).map(|at| (at % 251) as u8).collect();
-            let of_app = async {
-                app.write_all(&body).await.unwrap();
-                app.shutdown().await.unwrap();
-                let mut back = Vec::new();
-                app.read_to_end(&mut back).await.unwrap();
-                back
-            };
-            let of_service = async {
-                let mut got = Vec::new();
-                // Answers only once the app has said all, which it can tell.
-                service.read_to_end(&mut got).await.unwrap();
-                service.write_all(&got).await.unwrap();
-                service.shutdown().await.unwrap();
-                got
-            };
-
-            let (back, got, outcome) = tokio::join!(of_app, of_service, carried);
-
-            outcome.unwrap();
-            assert!(got == [&b"first,"[..], &body].concat() && back == got, "{size}");
-        }
     }
 }

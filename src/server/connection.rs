@@ -34,6 +34,7 @@ use super::refusal::ConnectionRefusal;
 use super::stream::ClientStream;
 use super::trim::TrimSchedule;
 use super::tunnel;
+use crate::aside::aside;
 use crate::code::Code;
 use crate::config::Limits;
 use crate::deadline::{ConnectionDeadline, Deadline, ExchangeDeadline, Sweep, TICK};
@@ -43,6 +44,9 @@ use crate::proxy::{Arrival, DrainPhase, Peer, ResponseBody};
 
 /// What answers the requests of a port: the proxy, the admin API, the health probes.
 pub(crate) trait Port: 'static {
+    /// Whether its answers may open tunnels: then streams of HTTP/2 may ask for one (RFC 8441).
+    const TUNNELS: Tunnels = Tunnels::None;
+
     /// Answers one request, and says nothing of its connection in the answer. The future owns what it needs, does nothing
     /// before it is polled, and should not carry the request: hyper moves it. `deadline` is the exchange's to arm.
     fn answer(
@@ -61,6 +65,13 @@ pub(crate) trait Port: 'static {
 
     /// Our answer to a request that could not be taken: too broken to parse, too large, too slow.
     fn refuse(&self, refusal: &ConnectionRefusal, peer: Peer) -> Response<ResponseBody>;
+}
+
+/// Whether a port opens tunnels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tunnels {
+    None,
+    Opened,
 }
 
 /// What the connections of one thread share.
@@ -84,7 +95,7 @@ pub(crate) async fn serve<P: Port>(
 ) {
     let deadline = shared.sweep.connection();
     if let Some(refusal) = port.turns_away(peer) {
-        return Box::pin(error_reply::turned_away(&*port, stream, refusal, peer, &deadline)).await;
+        return aside(|| error_reply::turned_away(&*port, stream, refusal, peer, &deadline)).await;
     }
     let mut arrival = Rc::new(Arrival::new(peer, own, Rc::clone(&shared.drain)));
     let mut since = Since::Accepted(deadline.now());
@@ -133,10 +144,10 @@ async fn awake<P: Port>(
         if progress.exchanges() > 0 {
             since = Since::Answered;
         }
-        if let (Some(begun), Some(opened)) = (progress.tunnel(), arrival.opened.take()) {
+        if let Some((opened, begun)) = progress.take_tunnel() {
             // However hyper takes its end: the answer has left, and what follows is the tunnel's.
             let (opening, read) = (socket.begin_tunnel(begun), join(parts.read_buf, unread));
-            (stream, replay) = tunnel::begin(opened, opening, read, arrival, deadline).await?;
+            (stream, replay) = aside(|| tunnel::begin(*opened, opening, read, arrival, deadline)).await?;
             since = Since::Accepted(deadline.now());
             if replay.is_empty() {
                 return Some((stream, since));
@@ -157,9 +168,9 @@ async fn awake<P: Port>(
                 continue;
             }
             ConnectionEnd::Closed if progress.was_closed() => {}
-            ConnectionEnd::Closed => socket.close(&[], deadline).await,
+            ConnectionEnd::Closed => aside(|| socket.close(&[], deadline)).await,
             ConnectionEnd::Unread | ConnectionEnd::Gone => socket.reset(),
-            ConnectionEnd::TooSlow => error_reply::too_slow(&**port, socket, arrival.peer, deadline).await,
+            ConnectionEnd::TooSlow => aside(|| error_reply::too_slow(&**port, socket, arrival.peer, deadline)).await,
             ConnectionEnd::Failed(error) => {
                 let read = join(parts.read_buf, unread);
                 // Nothing is looked for in the first bytes of HTTP/1: what begins as HTTP/2 does is no request to hyper.
@@ -168,15 +179,15 @@ async fn awake<P: Port>(
                     && http2::is_preface(&read)
                 {
                     let greeting = Greeting { stream: socket.serve_again(between), read, accepted };
-                    Box::pin(http2::serve(greeting, port, arrival, deadline, shared)).await;
+                    aside(|| http2::serve(greeting, port, arrival, deadline, shared)).await;
                     return None;
                 }
                 if progress.exchanges() == 0 && tunnel::tells_of_tls(arrival, &read) {
-                    socket.close(&[], deadline).await;
+                    aside(|| socket.close(&[], deadline)).await;
                     return None;
                 }
                 let broken = BrokenRequest { error: &error, read: &read, refused };
-                error_reply::failed(&**port, socket, &progress, broken, arrival.peer, deadline).await;
+                aside(|| error_reply::failed(&**port, socket, &progress, broken, arrival.peer, deadline)).await;
             }
         }
         return None;
@@ -199,19 +210,14 @@ fn exchanges<P: Port>(port: &Rc<P>, arrival: &Rc<Arrival>, progress: &Rc<Progres
                 return Err(AlreadyOver);
             }
             let mut answer = answer.await;
-            if opens_tunnel(&arrival) {
-                progress.opened();
-            } else {
-                progress.answered(&mut answer, arrival.drain.get());
+            // What opens a tunnel is the proxy's to say: a 2xx to `CONNECT` does nothing else (RFC 9110 §9.3.6).
+            match answer.body_mut().take_tunnel() {
+                Some(tunnel) => progress.opened(tunnel),
+                None => progress.answered(&mut answer, arrival.drain.get()),
             }
             Ok(answer.map(|body| Tracked::new(body, progress)))
         }
     })
-}
-
-/// Whether the answer opened a tunnel. That is the proxy's to say: a 2xx to `CONNECT` is nothing else (RFC 9110 §9.3.6).
-fn opens_tunnel(arrival: &Arrival) -> bool {
-    arrival.opened.borrow().is_some()
 }
 
 /// What [`exchanges`] makes, without a name of its own.

@@ -31,14 +31,16 @@ fn find(error: &hyper::Error, read: &[u8], refused: Option<(u8, usize)>) -> (Cod
     // Some faults hyper finds only when it has taken the head out of what it read. It tells them apart in its text alone.
     let text = error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
     let known = HYPERS.iter().find(|(hypers, _)| text.contains(hypers)).map(|(_, ours)| (*ours).to_owned());
-    // A bad byte in a target goes by the same text as a target that is none, and is in what was read still.
-    let bad_target = || look(read).filter(|found| found.ends_with("in the request's target"));
+    // A line that is no request's goes by the same text as a target that is none, and is in what was read still. What comes
+    // behind a head that was taken is there otherwise, a body maybe, of which nothing is to be said.
+    let bad_target = || request_line(first_line(without_empty_lines(read))).filter(|_| may_begin_request(read));
     if let (true, Some((byte, at))) = (text.contains(INVALID_URI), refused) {
         let found = named_at(byte, at);
         return (Code::BadRequest, format!("{found} in the path of the request's target: write it as `%{byte:02X}`"));
     }
     let found = match known {
-        Some(known) => bad_target().or(Some(known)),
+        Some(known) if text.contains(INVALID_URI) => bad_target().or(Some(known)),
+        Some(known) => Some(known),
         None => look(read),
     };
     (Code::BadRequest, found.unwrap_or_else(|| NOTHING_FOUND.to_owned()))
@@ -52,6 +54,19 @@ fn look(read: &[u8]) -> Option<String> {
     request_line(first).or_else(|| lines.find_map(|(at, line)| field_line(at, line)))
 }
 
+fn first_line(read: &[u8]) -> &[u8] {
+    read.split_inclusive(|byte| *byte == b'\n').next().unwrap_or_default()
+}
+
+/// Whether these are a request's first bytes: `METHOD /` or `METHOD http`, with the method in upper case.
+fn may_begin_request(read: &[u8]) -> bool {
+    let read = without_empty_lines(read);
+    let method = read.iter().position(|byte| !byte.is_ascii_uppercase()).unwrap_or(0);
+    // Invariant: it was found there.
+    let target = &read[method..];
+    method > 0 && (target.starts_with(b" /") || target.starts_with(b" http"))
+}
+
 /// RFC 9112 §2.2 has empty lines before a request ignored.
 fn without_empty_lines(read: &[u8]) -> &[u8] {
     let from = read.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(read.len());
@@ -62,7 +77,7 @@ fn without_empty_lines(read: &[u8]) -> &[u8] {
 /// `METHOD SP target SP HTTP/1.x` (RFC 9112 §3).
 fn request_line(line: &[u8]) -> Option<String> {
     // One that was cut off may have been given up for what it has so far.
-    let line = line_end(line).unwrap_or(line);
+    let (line, _) = without_end(line);
     // Invariant: each of these places is one at which a space was found, the byte after it, or the end of the line.
     let end_of = |from: usize| line[from..].iter().position(|byte| *byte == b' ').map(|at| from + at);
     let method = end_of(0).unwrap_or(line.len());
@@ -91,11 +106,8 @@ fn request_line(line: &[u8]) -> Option<String> {
 
 /// `name: value` (RFC 9112 §5), the line of this number after the first.
 fn field_line(number: usize, line: &[u8]) -> Option<String> {
-    let line = match line_end(line) {
-        Ok(line) => line,
-        // The last one may be cut off; nothing is wrong with that.
-        Err(HeadNotEnded) => line,
-    };
+    // The last one may be cut off; nothing is wrong with that.
+    let (line, is_whole) = without_end(line);
     if line.is_empty() {
         return None;
     }
@@ -106,6 +118,11 @@ fn field_line(number: usize, line: &[u8]) -> Option<String> {
         ));
     }
     let Some(colon) = line.iter().position(|byte| *byte == b':') else {
+        // It was given up before its colon came, for what it has so far.
+        let stray = line.iter().position(|byte| !is_token(*byte)).filter(|_| !is_whole);
+        if let Some(at) = stray {
+            return Some(format!("{} in the name of the field `{}`", byte_at(line, at), shown(line)));
+        }
         return Some(format!("line {number} after the first has no colon: `{}`", shown(line)));
     };
     // Invariant: the colon was found there.
@@ -121,13 +138,11 @@ fn field_line(number: usize, line: &[u8]) -> Option<String> {
     value.map(|at| format!("{} in the value of the field `{}`", byte_at(line, colon + 1 + at), shown(name)))
 }
 
-/// There is no line end.
-struct HeadNotEnded;
-
-/// A line without its end, CR LF or LF.
-fn line_end(line: &[u8]) -> Result<&[u8], HeadNotEnded> {
-    let line = line.strip_suffix(b"\n").ok_or(HeadNotEnded)?;
-    Ok(line.strip_suffix(b"\r").unwrap_or(line))
+/// A line without its end, CR LF or LF, and whether that has come: of one that was cut off a CR may be half of it.
+fn without_end(line: &[u8]) -> (&[u8], bool) {
+    let ended = line.strip_suffix(b"\n");
+    let line = ended.unwrap_or(line);
+    (line.strip_suffix(b"\r").unwrap_or(line), ended.is_some())
 }
 
 /// RFC 9110 §5.6.2.
@@ -191,7 +206,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named_with_its_place() {
-        let table: [(&[u8], Option<&str>); 17] = [
+        let table: [(&[u8], Option<&str>); 20] = [
             (b"\x80\x01\x02", Some("the byte 0x80 at byte 1 of the line in the request's method")),
             (b"nonsense\r\n\r\n", Some("the first line is no `METHOD target HTTP/1.1`")),
             (b"GET /x\r\n\r\n", Some("the first line names no version of HTTP: it ends after the target")),
@@ -223,6 +238,13 @@ mod tests {
             ),
             (b"GET /x HTTP/1.1\r\nX-Y: caf\xe9\r\n\r\n", None),
             (b"GET /x HTTP/1.1\r\nHost: a\r\nX", Some("line 2 after the first has no colon: `X`")),
+            // Given up within a line, for what has come of it.
+            (
+                b"GET /x HTTP/1.1\r\nHost: a\r\nX\0",
+                Some("a NUL at byte 2 of the line in the name of the field `X\\x00`"),
+            ),
+            (b"GET /x\r", Some("the first line names no version of HTTP: it ends after the target")),
+            (b"GET /x HTTP/1.1\r\nX y", Some("a space at byte 2 of the line in the name of the field `X y`")),
             (b"", None),
         ];
         for (read, expected) in table {

@@ -1,13 +1,14 @@
 //! One exchange of a client's connection, as the server sees it: what belongs to it and not to the connection.
 
 use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::rc::Rc;
 
 use http::Response;
 
 use super::persistence::{Persistence, RequestPersistence};
 use crate::deadline::ExchangeDeadline;
-use crate::proxy::{DrainPhase, ResponseBody};
+use crate::proxy::{DrainPhase, OpenedTunnel, ResponseBody};
 
 /// An exchange: its deadline, how much of its request has been read, and whether its answer closes.
 ///
@@ -19,12 +20,29 @@ pub(super) struct ServedExchange {
     asked: RefCell<RequestPersistence>,
     /// The answer's head is known: a `100 Continue` alone is no answer.
     answering: Cell<bool>,
+    /// What the answer opens, until that has left.
+    opened: OpenedCell,
+}
+
+/// A tunnel that waits for its turn.
+#[derive(Default)]
+struct OpenedCell(Cell<Option<Box<OpenedTunnel>>>);
+
+impl fmt::Debug for OpenedCell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OpenedCell")
+    }
 }
 
 impl ServedExchange {
     /// One that is still to begin.
     pub(super) fn new(deadline: Rc<ExchangeDeadline>) -> Self {
-        Self { deadline, asked: RefCell::new(RequestPersistence::none()), answering: Cell::new(false) }
+        Self {
+            deadline,
+            asked: RefCell::new(RequestPersistence::none()),
+            answering: Cell::new(false),
+            opened: OpenedCell::default(),
+        }
     }
 
     /// A request was taken.
@@ -41,9 +59,15 @@ impl ServedExchange {
     }
 
     /// The answer's head is here, and opens a tunnel.
-    pub(super) fn opened(&self) -> Persistence {
+    pub(super) fn opened(&self, tunnel: Box<OpenedTunnel>) -> Persistence {
+        self.opened.0.set(Some(tunnel));
         self.answering.set(true);
         Persistence::Tunnel
+    }
+
+    /// What the answer opens, for whoever can show that it has left.
+    pub(super) fn take_tunnel(&self) -> Option<Box<OpenedTunnel>> {
+        self.opened.0.take()
     }
 
     /// Whether nothing has shown for long if the client is still there: it has sent all, and gets nothing yet. Writing to

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{Response, request};
 
-use super::connection::Port;
+use super::connection::{Port, Tunnels};
 use super::refusal::ConnectionRefusal;
 use crate::admin;
 use crate::code::Code;
@@ -15,6 +15,8 @@ use crate::incoming::IncomingBody;
 use crate::proxy::{self, Arrival, Peer, ResponseBody};
 
 impl Port for proxy::Context {
+    const TUNNELS: Tunnels = Tunnels::Opened;
+
     fn answer(
         self: &Rc<Self>,
         head: request::Parts,
@@ -35,7 +37,7 @@ impl Port for proxy::Context {
 
     fn refuse(&self, refusal: &ConnectionRefusal, peer: Peer) -> Response<ResponseBody> {
         refusal.log(peer, self.view().logs_refusals());
-        self.refuse(refusal.code, &refusal.detail)
+        self.refuse(refusal.code, &refusal.detail, refusal.wants_grpc)
     }
 }
 

@@ -23,7 +23,7 @@ use super::persistence::{Persistence, RequestPersistence, RequestRest};
 use super::request_line::RequestLines;
 use super::stream::ClientStream;
 use crate::deadline::{ConnectionDeadline, ExchangeDeadline};
-use crate::proxy::{DrainPhase, ResponseBody, ResponseBodyError};
+use crate::proxy::{DrainPhase, OpenedTunnel, ResponseBody, ResponseBodyError};
 
 /// How far one client connection is.
 #[derive(Debug)]
@@ -133,8 +133,8 @@ impl Progress {
     }
 
     /// The answer's head is here, and opens a tunnel: nothing that follows is read as a request.
-    pub(super) fn opened(&self) {
-        self.state.set(ProgressState::Exchange(self.exchange.opened()));
+    pub(super) fn opened(&self, tunnel: Box<OpenedTunnel>) {
+        self.state.set(ProgressState::Exchange(self.exchange.opened(tunnel)));
     }
 
     /// hyper has all of the answer.
@@ -177,9 +177,10 @@ impl Progress {
         self.is_between().then_some(Between(()))
     }
 
-    /// The right to what follows on the socket, if that is a tunnel's.
-    pub(crate) fn tunnel(&self) -> Option<TunnelBegun> {
-        (self.state.get() == ProgressState::Tunnel).then_some(TunnelBegun(()))
+    /// What follows on the socket, and the right to it, if that is a tunnel's.
+    pub(crate) fn take_tunnel(&self) -> Option<(Box<OpenedTunnel>, TunnelBegun)> {
+        let tunnel = self.exchange.take_tunnel()?;
+        (self.state.get() == ProgressState::Tunnel).then_some((tunnel, TunnelBegun(())))
     }
 
     /// Whether every request that came was answered to its end.

@@ -12,6 +12,8 @@ use crate::telemetry::limit::LineLimit;
 pub(crate) struct ConnectionRefusal {
     pub(crate) code: Code,
     pub(crate) detail: String,
+    /// It is a gRPC client that hears it.
+    pub(crate) wants_grpc: bool,
     line: RefusalLine,
 }
 
@@ -26,13 +28,18 @@ enum RefusalLine {
 
 impl ConnectionRefusal {
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), line: RefusalLine::Request }
+        Self { code, detail: detail.into(), wants_grpc: false, line: RefusalLine::Request }
+    }
+
+    /// Whether it is a gRPC client that hears it.
+    pub(crate) fn heard_by_grpc(self, wants_grpc: bool) -> Self {
+        Self { wants_grpc, ..self }
     }
 
     /// A handshake of TLS, where plain HTTP is spoken.
     pub(crate) fn tls_hello() -> Self {
         let detail = "it begins as TLS does: this port speaks plain HTTP, use an `http://` URL".to_owned();
-        Self { code: Code::BadRequest, detail, line: RefusalLine::TlsHello }
+        Self { code: Code::BadRequest, detail, wants_grpc: false, line: RefusalLine::TlsHello }
     }
 
     /// Tells of it, unless `log.access` wants no line about requests. Whoever can connect can send such, so they are told

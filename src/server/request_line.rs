@@ -2,13 +2,14 @@
 //! otherwise ([`crate::raw_query`]).
 //!
 //! Where a head begins is known here, as hyper takes one after the other, and reads on only when it has none. Nothing is
-//! copied unless a head has a byte that may have to be spelt, anywhere, or comes together with part of the next one. Then
-//! that head goes to hyper by itself, and what came behind it is held back until hyper asks for more: whether it is a body
-//! or a head is known then.
+//! copied unless a line has a byte that may have to be spelt, or comes in a piece or together with the next head and such a
+//! byte. Then that head goes to hyper by itself, and what came behind it is held back until hyper asks for more: whether it is
+//! a body or a head is known then.
 
 use std::sync::LazyLock;
 
 use bytes::{Buf, Bytes};
+use memchr::memchr;
 use memchr::memmem::Finder;
 use tokio::io::ReadBuf;
 
@@ -37,7 +38,7 @@ pub(super) struct RequestLines {
 ///  BeforeQuery ───────► Query ─────► Line ◄──────────────┐
 ///       │                 │           │ LF               │ anything else
 ///       └───── LF ────────┴─── LF ────┴────► LineStart ──┤
-///                                                        └─ [CR] LF ─► Ended
+///                                                        └─ [CR] LF ─► Done
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum HeadPart {
@@ -54,7 +55,8 @@ enum HeadPart {
     LineStart,
     /// A CR where a line begins.
     LineStartCr,
-    Ended,
+    /// Over, or all that may have to be spelt of it is.
+    Done,
     /// Somewhere in a head whose first bytes hyper got together with a body's last.
     Unknown,
 }
@@ -85,7 +87,7 @@ impl RequestLines {
 
     /// Gives hyper what there is of held back bytes; `false`: there are none. `is_head`: they are of a head.
     pub(super) fn give(&mut self, buffer: &mut ReadBuf<'_>, is_head: bool) -> bool {
-        if self.spelt.is_empty() && !self.held_back.is_empty() && is_head && self.part != HeadPart::Ended {
+        if self.spelt.is_empty() && !self.held_back.is_empty() && is_head && self.part != HeadPart::Done {
             let raw = std::mem::take(&mut self.held_back);
             self.take_head(raw);
         }
@@ -118,14 +120,19 @@ impl RequestLines {
             return;
         }
         self.recognize(read);
-        if self.begins_with_plain_head(read) {
-            // What follows is a body, which goes the quickest way. The end of it may bring the next head along.
-            (self.part, self.read_ahead) = (HeadPart::Ended, true);
+        if self.begins_with_plain_line(read) && (!self.is_bodiless || whole_head(read) == Some(read)) {
+            // What follows is none of ours: fields, and a body, most of which have a `"`. The end of that may bring the next
+            // head along.
+            (self.part, self.read_ahead) = (HeadPart::Done, !self.is_bodiless);
+            return;
+        }
+        if matches!(self.part, HeadPart::Done | HeadPart::Unknown) {
+            self.read_ahead = true;
             return;
         }
         let (part, length) = self.part.after_head(read);
         if (length == read.len() || !self.is_bodiless) && !may_need_spelling(read) {
-            (self.part, self.read_ahead) = (part, part == HeadPart::Unknown || length < read.len());
+            (self.part, self.read_ahead) = (part, length < read.len());
             return;
         }
         let raw = Bytes::copy_from_slice(read);
@@ -134,12 +141,11 @@ impl RequestLines {
         self.give(buffer, true);
     }
 
-    /// Whether `read` begins with the whole head of a request that may have a body, in which nothing has to be spelt. A body
-    /// is not looked at: it is none of ours, and most have a `"`.
-    fn begins_with_plain_head(&self, read: &[u8]) -> bool {
+    /// Whether `read` begins with the whole line of a request, in which nothing has to be spelt.
+    fn begins_with_plain_line(&self, read: &[u8]) -> bool {
         let is_first = self.part == HeadPart::Start && read.first().is_some_and(|byte| !is_line_end(*byte));
-        // Its last line break may be an earlier one, where a line may end without a CR: then more is looked at than its own.
-        is_first && !self.is_bodiless && whole_head(read).is_some_and(|head| !may_need_spelling(head))
+        // Invariant: it was found there.
+        is_first && memchr(b'\n', read).is_some_and(|end| !may_need_spelling(&read[..end]))
     }
 
     /// Finds out where in a head `first` stands, if that is not known.
@@ -201,7 +207,7 @@ impl HeadPart {
     /// What follows the rest of a head, and how many of these bytes belong to it.
     fn after_head(mut self, bytes: &[u8]) -> (Self, usize) {
         let mut come = 0;
-        while come < bytes.len() && self != Self::Ended {
+        while come < bytes.len() && self != Self::Done {
             // Invariant: a part has no more bytes than there are.
             let (next, length) = self.after_one_part(&bytes[come..]);
             (self, come) = (next, come + length);
@@ -239,12 +245,12 @@ impl HeadPart {
                 None => (Self::Query, bytes.len()),
             },
             Self::LineStart if bytes.starts_with(b"\r") => (Self::LineStartCr, 1),
-            Self::LineStart | Self::LineStartCr => (Self::Ended, 1),
+            Self::LineStart | Self::LineStartCr => (Self::Done, 1),
             Self::Line => match until(|byte| byte == b'\n') {
                 Some(at) => (Self::LineStart, at + 1),
                 None => (Self::Line, bytes.len()),
             },
-            part @ (Self::Ended | Self::Unknown) => (part, bytes.len()),
+            part @ (Self::Done | Self::Unknown) => (part, bytes.len()),
         }
     }
 }

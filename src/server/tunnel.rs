@@ -1,4 +1,4 @@
-//! A client's socket after a 200 to `CONNECT`.
+//! A client's socket after a 200 to `CONNECT`, or the 101 that opens a WebSocket.
 
 use std::rc::Rc;
 
@@ -8,7 +8,7 @@ use super::stream::ClientStream;
 use crate::deadline::ConnectionDeadline;
 use crate::proxy::{Arrival, ByteTunnel, OpenedTunnel, Peer};
 
-/// Goes on with a socket whose 200 has left; `read` is what the client has said since. `Some`: requests come on it, as from
+/// Goes on with a socket whose answer has left; `read` is what the client has said since. `Some`: requests come on it, as from
 /// the end of a tunnel, and `arrival` knows.
 pub(super) async fn begin(
     opened: OpenedTunnel,

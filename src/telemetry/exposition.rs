@@ -90,8 +90,8 @@ impl Scrape {
             MetricType::Counter,
         )?;
         for (service, sum) in &self.services {
-            for (code, count) in Code::ALL.iter().zip(sum.errors).filter(|(_, count)| *count > 0) {
-                counter(&mut family, &[("service", service.as_str()), ("error", code.word())], count)?;
+            for (code, count) in Code::ALL.iter().zip(&sum.errors).filter(|(_, count)| **count > 0) {
+                counter(&mut family, &[("service", service.as_str()), ("error", code.word())], *count)?;
             }
         }
         let help = "Requests that are being carried now";

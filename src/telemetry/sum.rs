@@ -12,7 +12,8 @@ use crate::code::Code;
 #[derive(Debug, Default)]
 pub(super) struct Sum {
     pub(super) statuses: BTreeMap<u16, u64>,
-    pub(super) errors: [u64; Code::ALL.len()],
+    /// By [`Code::index`].
+    pub(super) errors: Vec<u64>,
     pub(super) in_flight: u64,
     pub(super) duration: Buckets,
     pub(super) overhead: Buckets,
@@ -31,7 +32,7 @@ pub(super) struct Buckets {
 
 impl Sum {
     pub(super) fn of(workers: &BTreeMap<usize, Arc<Numbers>>) -> Self {
-        let mut sum = Self::default();
+        let mut sum = Self { errors: vec![0; Code::ALL.len()], ..Self::default() };
         for numbers in workers.values() {
             sum.add(numbers);
         }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use rustls::{Error, InvalidMessage, PeerIncompatible};
+use rustls::{AlertDescription, Error, InvalidMessage, PeerIncompatible};
 
 use super::alert;
 use super::handshake::Observation;
@@ -18,6 +18,9 @@ pub(crate) enum TlsFailure {
     /// The other side ended it with an alert, named in the text (RFC 8446 §6).
     #[error("{0}")]
     Alert(String),
+    /// It did so as it speaks nothing of what was offered by ALPN (RFC 7301 §3.2).
+    #[error("{0}")]
+    NoProtocol(String),
     /// No TLS, or none that both sides speak.
     #[error("{0}")]
     Protocol(String),
@@ -67,7 +70,13 @@ impl TlsFailure {
                 None => ServerCertificateError::unseen(seen.origin),
             }),
             Error::NoCertificatesPresented => Self::Certificate(ServerCertificateError::absent(seen.origin)),
-            Error::AlertReceived(alert) => Self::Alert(alert::text(*alert, seen.client_certificate, seen.origin)),
+            Error::AlertReceived(alert) => {
+                let text = alert::text(*alert, seen.client_certificate, seen.origin);
+                match alert {
+                    AlertDescription::NoApplicationProtocol => Self::NoProtocol(text),
+                    _ => Self::Alert(text),
+                }
+            }
             Error::InvalidMessage(message) => Self::Protocol(no_tls(message)),
             Error::PeerIncompatible(reason) => Self::Protocol(incompatible(reason, seen.origin)),
             Error::PeerMisbehaved(_) => Self::Protocol(AGAINST_THE_RULES.to_owned()),
@@ -120,8 +129,6 @@ pub(crate) const SILENT_END: &str = "it closed the connection without a word";
 
 #[cfg(test)]
 mod tests {
-    use rustls::AlertDescription;
-
     use super::*;
 
     #[test]

@@ -118,8 +118,16 @@ impl ClientTls {
 
     /// The same with no session to resume: each handshake is a full one.
     pub(crate) fn unresumed(&self) -> Self {
-        let mut config = ClientConfig::clone(&self.config);
-        let sessions = Arc::new(Sessions::new(1));
+        self.with(Sessions::new(1))
+    }
+
+    /// The same with sessions of its own: whether those are taken says nothing of these.
+    pub(crate) fn apart(&self) -> Self {
+        self.with(Sessions::new(SESSIONS))
+    }
+
+    fn with(&self, sessions: Sessions) -> Self {
+        let (mut config, sessions) = (ClientConfig::clone(&self.config), Arc::new(sessions));
         config.resumption = Resumption::store(sessions.clone());
         Self { config: Arc::new(config), sessions, ..self.clone() }
     }

@@ -368,6 +368,12 @@ async fn sessions_are_resumed_by_one_client_and_never_by_another_of_the_same_mak
     assert_ne!(kind(&one).await, HandshakeKind::Resumed);
     assert_eq!(kind(&one).await, HandshakeKind::Resumed);
     assert_ne!(kind(&other).await, HandshakeKind::Resumed);
+
+    // A refusal of its sessions is none of the others.
+    let apart = one.apart();
+    apart.session_was_refused();
+    assert_ne!(kind(&apart).await, HandshakeKind::Resumed);
+    assert_eq!(kind(&one).await, HandshakeKind::Resumed);
 }
 
 #[test]

@@ -31,6 +31,8 @@ pub(crate) enum Protocol {
 /// Where the time of a new connection went; `None`: it did not come through that, or there is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ConnectTimings {
+    /// Whom TCP reached: the service, or the proxy on the way.
+    pub(crate) reached: Option<SocketAddr>,
     pub(crate) lookup: Option<Duration>,
     pub(crate) tcp: Option<Duration>,
     /// The proxy on the way: TLS to it, if that is spoken, and `CONNECT`.
@@ -44,6 +46,8 @@ pub(super) struct DialNotes {
     /// Each step that was come through.
     pub(super) spent: Cell<ConnectTimings>,
     pub(super) client_certificate: Cell<ClientCertificate>,
+    /// Why an address that was reached brought nothing, while others are tried.
+    failure: Cell<Option<Error>>,
 }
 
 /// A connection that is ready for HTTP.
@@ -61,11 +65,54 @@ pub(super) async fn dial(endpoint: &DialTarget, notes: &DialNotes) -> Result<Dia
     let addresses = by(deadline, look_up(endpoint)).await.unwrap_or_else(|| Err(lookup_too_long(endpoint)))?;
     notes.spent.set(ConnectTimings { lookup: Some(began.elapsed()), ..ConnectTimings::default() });
 
-    let connected = by(deadline, connect(endpoint, &addresses, notes)).await;
-    let (stream, seen) = connected.unwrap_or_else(|| Err(connect_too_long(endpoint)))?;
+    dial_one(endpoint, addresses, notes, deadline).await
+}
 
+/// Connects to one of these addresses.
+pub(super) async fn dial_one(
+    endpoint: &DialTarget,
+    addresses: Vec<SocketAddr>,
+    notes: &DialNotes,
+    deadline: Option<Instant>,
+) -> Result<Dialed, Error> {
+    let connected = by(deadline, connect_first(endpoint, addresses, notes)).await;
+    let connected =
+        connected.unwrap_or_else(|| Err(notes.failure.take().unwrap_or_else(|| connect_too_long(endpoint))));
+    if let (Err(_), Some(reached)) = (&connected, notes.spent.get().reached) {
+        endpoint.pass_over(reached);
+    }
+    let (stream, seen) = connected?;
     let protocol = protocol(endpoint, &stream)?;
     Ok(Dialed { wire: Wire::new(stream, seen), protocol })
+}
+
+/// Connects to the first behind which a handshake comes to its end: one machine of several may be broken in a way that TCP
+/// does not show.
+async fn connect_first(
+    endpoint: &DialTarget,
+    mut addresses: Vec<SocketAddr>,
+    notes: &DialNotes,
+) -> Result<(WireStream, Observation), Error> {
+    loop {
+        let failure = match connect(endpoint, &addresses, notes).await {
+            Ok(connected) => return Ok(connected),
+            Err(failure) => failure,
+        };
+        // What is told is the first failure behind an address that was reached: that of others, which TCP does not get to,
+        // has another cause.
+        let failure = notes.failure.take().unwrap_or(failure);
+        // Where TCP reached nobody, all were tried; a proxy's address is not to blame for what is behind it.
+        let Some(broken) = notes.spent.get().reached.filter(|_| endpoint.way.proxy().is_none()) else {
+            return Err(failure);
+        };
+        endpoint.pass_over(broken);
+        addresses.retain(|address| !endpoint.dead.has(address, Instant::now()));
+        if addresses.is_empty() {
+            return Err(failure);
+        }
+        notes.failure.set(Some(failure));
+        notes.spent.set(ConnectTimings { reached: None, ..notes.spent.get() });
+    }
 }
 
 /// The addresses of the service or, where one is on the way, of the proxy: then it is the proxy that looks the service up.
@@ -114,7 +161,7 @@ async fn open(endpoint: &DialTarget, addresses: &[SocketAddr], spent: &Cell<Conn
     let tcp = addresses::connect(addresses.to_vec(), &endpoint.dead).await;
     let tcp = tcp.map_err(|error| unconnected(endpoint, &error))?;
     prepare(&tcp);
-    spent.set(ConnectTimings { tcp: Some(began.elapsed()), ..spent.get() });
+    spent.set(ConnectTimings { tcp: Some(began.elapsed()), reached: tcp.peer_addr().ok(), ..spent.get() });
 
     let Some(proxy) = endpoint.way.proxy() else { return Ok(Tunnel::Tcp(tcp)) };
     let began = Instant::now();

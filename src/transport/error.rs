@@ -32,6 +32,9 @@ pub(crate) enum Error {
     /// The service refused the handshake, maybe only after the request was written (TLS 1.3).
     #[error("{0}")]
     Alert(String),
+    /// It did so as it speaks none of the HTTP versions that were offered.
+    #[error("{0}")]
+    NoProtocol(String),
     #[error("{0}")]
     Tls(String),
     #[error("the service does not speak HTTP as it should: {0}")]
@@ -48,6 +51,17 @@ pub(crate) enum Error {
     /// The same, where the config wants HTTP/2.
     #[error("the service takes this request over HTTP/1.1 only: set `http_version` to `auto` or `1.1`")]
     Http1Forbidden,
+    /// HTTP/2 has no `Upgrade` (RFC 9113 §8.6), and the config wants nothing else.
+    #[error(
+        "a WebSocket is asked for over HTTP/1.1, and `http_version: 2` is set for the service: set it to `auto` or `1.1`"
+    )]
+    UpgradeForbidden,
+    /// The handshake for it offered HTTP/1.1 and was refused for that.
+    #[error(
+        "a WebSocket is asked for over HTTP/1.1, and the service offers HTTP/2 alone: it ended the handshake with the TLS alert \
+         no_application_protocol; have it offer HTTP/1.1 as well"
+    )]
+    Http2Alone,
     /// The app's body broke off.
     #[error("{0}")]
     RequestBody(String),
@@ -74,9 +88,10 @@ impl Error {
             Self::Proxy { code, .. } => *code,
             Self::Terminated(_) | Self::Http1Required => Code::ConnectionTerminated,
             Self::Certificate(_) => Code::TlsCertificateError,
-            Self::Alert(_) => Code::TlsAlertReceived,
+            Self::Alert(_) | Self::NoProtocol(_) => Code::TlsAlertReceived,
             Self::Tls(_) => Code::TlsProtocolError,
             Self::Protocol(_) | Self::Http1Forbidden => Code::HttpProtocolError,
+            Self::UpgradeForbidden | Self::Http2Alone => Code::HttpUpgradeFailed,
             Self::Incomplete(_) => Code::HttpResponseIncomplete,
             Self::RequestBody(_) | Self::Target { .. } => Code::BadRequest,
             Self::Panicked => Code::InternalError,
@@ -85,7 +100,7 @@ impl Error {
 
     /// Whether there would be no connection the next time either: what a handshake comes to, or a proxy's refusal.
     pub(crate) fn is_verdict(&self) -> bool {
-        matches!(self, Self::Proxy { refused: true, .. })
+        matches!(self, Self::Proxy { refused: true, .. } | Self::Http2Alone)
             || matches!(self.code(), Code::TlsCertificateError | Code::TlsAlertReceived | Code::TlsProtocolError)
     }
 
@@ -128,6 +143,7 @@ impl From<TlsFailure> for Error {
         match failure {
             TlsFailure::Certificate(why) => Self::Certificate(Box::new(why)),
             TlsFailure::Alert(text) => Self::Alert(text),
+            TlsFailure::NoProtocol(text) => Self::NoProtocol(text),
             TlsFailure::Protocol(text) => Self::Tls(text),
             TlsFailure::Io(error) => Self::Terminated(error.to_string()),
         }

@@ -24,6 +24,7 @@ mod scratch;
 pub(crate) mod tests;
 mod wire;
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Once, OnceLock};
 use std::time::Duration;
 
@@ -33,17 +34,18 @@ pub(crate) use self::dial::{ConnectTimings, Protocol};
 pub(crate) use self::error::{Error, Unsent};
 #[cfg(any(test, feature = "bench"))]
 pub(crate) use self::h1::trial::{pieces_make_no_difference, reuse_is_earned};
-pub(crate) use self::h1::{AtRest, Http1Connection};
+pub(crate) use self::h1::{AtRest, Http1Connection, SwitchedConnection};
 pub(crate) use self::h2::{Http2Handle, Outflow};
 pub(crate) use self::held::HeldBodies;
 pub(crate) use self::http::{AnswerBody, AnswerReading, Connected, ConnectionDriver, Sender};
-pub(crate) use self::outgoing::Outgoing;
+pub(crate) use self::outgoing::{Outgoing, ProtocolSwitch};
 pub(crate) use self::probe::{ConnectStep, ProbeResult, Probed};
 pub(crate) use self::proxy::{ProxySelector, WayOut};
 pub(crate) use self::refusal::{Objection, wants_tls};
 pub(crate) use self::wire::Wire;
 
 use ::http::uri::{Authority, PathAndQuery};
+use tokio::time::Instant;
 
 use self::addresses::DeadAddresses;
 use self::dial::DialNotes;
@@ -145,6 +147,11 @@ impl Connector {
         self.0.tls.is_some()
     }
 
+    /// A connection to this address was made, and brought nothing: others go first for a while.
+    pub(crate) fn pass_over(&self, address: SocketAddr) {
+        self.0.pass_over(address);
+    }
+
     /// What every connection will speak; `None`: each one's handshake decides.
     pub(crate) fn protocol(&self) -> Option<Protocol> {
         match (self.0.version, &self.0.tls) {
@@ -161,6 +168,15 @@ impl Connector {
             self.0.wants_http1.get_or_init(|| ());
         }
         may
+    }
+
+    /// The same, for connections that speak HTTP/1.1 whatever the handshake could agree on. What comes of them says nothing
+    /// of the others: its sessions are its own, and so is what it knows of addresses.
+    pub(crate) fn over_http1(&self) -> Self {
+        let target = DialTarget::clone(&self.0);
+        target.wants_http1.get_or_init(|| ());
+        let (tls, dead) = (target.tls.as_ref().map(ClientTls::apart), Arc::default());
+        Self(Arc::new(DialTarget { tls, dead, ..target }))
     }
 
     /// Whether the service was offered HTTP/2 and has asked for HTTP/1.1.
@@ -192,6 +208,13 @@ impl Connector {
 }
 
 impl DialTarget {
+    /// Behind this address there is nobody who answers, whatever TCP says.
+    fn pass_over(&self, address: SocketAddr) {
+        if self.way.proxy().is_none() {
+            self.dead.condemn(address, Instant::now());
+        }
+    }
+
     /// Whom TCP connects to: the proxy on the way, or the endpoint itself.
     fn first_hop(&self) -> (&str, u16) {
         self.way.proxy().map_or((&self.host, self.port), |proxy| proxy.host())

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::dial::{self, DialNotes};
 use super::http::{self, Connected};
-use super::{DialTarget, Error, Outgoing, RequestBody};
+use super::{DialTarget, Error, Outgoing, ProtocolSwitch, RequestBody};
 use crate::config::Scheme;
 use crate::legible::{excerpt, legible};
 
@@ -96,6 +96,7 @@ async fn read(
         target,
         fields: HeaderMap::new(),
         body: RequestBody::Empty,
+        switch: ProtocolSwitch::NotAsked,
     };
     let mut asking = pin!(async {
         let response = sender.send(&mut outgoing).await.map_err(|unsent| unsent.error)?;

@@ -1,6 +1,7 @@
 //! The bytes of a connection, plain or in TLS.
 
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
@@ -64,6 +65,11 @@ impl Wire {
         Self { stream, shut_down: false, seen }
     }
 
+    /// Whom TCP reached: the other end, or the proxy on the way.
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        self.tcp().peer_addr().ok()
+    }
+
     /// What was seen of the handshake.
     pub(super) fn seen(&self) -> &Observation {
         &self.seen
@@ -109,6 +115,12 @@ impl Wire {
     /// Says goodbye, as far as that takes no waiting.
     pub(super) fn end(&mut self) {
         drop(Pin::new(self).poll_shutdown(&mut Context::from_waker(Waker::noop())));
+    }
+
+    /// Ends in a reset when it is dropped, even where our side has ended before.
+    pub(crate) fn reset_on_close(&self) {
+        // It fails only where there is nothing left to reset.
+        drop(self.tcp().set_zero_linger());
     }
 
     fn tcp(&self) -> &TcpStream {
@@ -211,8 +223,7 @@ impl AsyncWrite for Wire {
 impl Drop for Wire {
     fn drop(&mut self) {
         if !self.shut_down {
-            // It fails only where there is nothing left to reset.
-            drop(self.tcp().set_zero_linger());
+            self.reset_on_close();
         }
     }
 }

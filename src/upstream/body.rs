@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 
-use super::lease::ConnectionLease;
+use super::lease::{ConnectionLease, UpgradedConnection};
 use crate::transport::{AnswerBody, Error};
 
 /// The service's answer body; gives its connection back to the pool when it ends, and closes it when it is
@@ -26,6 +26,11 @@ impl PooledBody {
             body.end();
         }
         body
+    }
+
+    /// What follows a 101; `None`: it was none.
+    pub(crate) fn into_upgraded(mut self) -> Option<UpgradedConnection> {
+        self.lease.take()?.into_upgraded()
     }
 
     fn is_over(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use super::permits::Place;
 use crate::clock::Moment;
-use crate::transport::{AtRest, Http1Connection};
+use crate::transport::{AtRest, Http1Connection, SwitchedConnection};
 
 /// An open HTTP/1.1 connection: one request's ([`Busy`]), or nobody's ([`Resting`]). Only an exchange that ended on both
 /// sides makes the former the latter again.
@@ -14,6 +14,9 @@ pub(super) struct PooledConnection<H> {
 
 /// Whoever uses it moves its bytes.
 pub(super) type Busy = PooledConnection<Box<Http1Connection>>;
+
+/// One on which the service has switched to another protocol: it carries no other request.
+pub(super) type Switched = PooledConnection<SwitchedConnection>;
 
 /// Free for any request.
 pub(super) type Resting = PooledConnection<AtRest>;
@@ -27,6 +30,12 @@ impl Busy {
     pub(super) fn into_rest(self) -> Option<Resting> {
         let Self { http, born, place } = self;
         Some(PooledConnection { http: http.into_rest()?, born, place })
+    }
+
+    /// What the service has switched to; `None`: to nothing.
+    pub(super) fn into_switched(self) -> Option<Switched> {
+        let Self { http, born, place } = self;
+        Some(PooledConnection { http: http.into_switched()?, born, place })
     }
 }
 

@@ -2,18 +2,23 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Response;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::timeout;
 
 use super::Pool;
-use super::connection::{Busy, Resting};
+use super::connection::{Busy, Resting, Switched};
 use super::streams::Shared;
-use crate::transport::{AnswerBody, ConnectTimings, Http1Connection, Http2Handle, Outflow, Outgoing, Unsent};
+use crate::transport::{
+    self, AnswerBody, ConnectTimings, Http1Connection, Http2Handle, Outflow, Outgoing, SwitchedConnection, Unsent,
+};
 
 /// One request's place on an HTTP/2 connection, until both its answer and the request itself have ended.
 struct Seat {
@@ -204,6 +209,27 @@ impl ConnectionLease {
         }
     }
 
+    /// The answer was a 101: the connection, for what follows it.
+    pub(super) fn into_upgraded(mut self) -> Option<UpgradedConnection> {
+        let Some(Carrier::Whole(busy)) = self.carrier.take_if(|carrier| matches!(carrier, Carrier::Whole(_))) else {
+            return None;
+        };
+        Some(UpgradedConnection::new(busy.into_switched()?, Rc::clone(&self.pool)))
+    }
+
+    /// What a new connection brought instead of an answer counts against the machine, if it is one of HTTP/1.1: a reset
+    /// of a stream is an answer.
+    pub(super) fn blames_address(&self, error: &transport::Error) {
+        if let (Some(made), true) = (&self.made, self.is_http1()) {
+            self.pool.upstream.was_let_down(made, error);
+        }
+    }
+
+    /// Whether it is one of HTTP/1.1.
+    pub(super) fn is_http1(&self) -> bool {
+        matches!(self.carrier, Some(Carrier::Whole(_)))
+    }
+
     /// The connection of a lease that nobody came to use, if it can be kept.
     pub(super) fn unused(mut self) -> Option<Resting> {
         match self.carrier.take()? {
@@ -239,5 +265,63 @@ impl Drop for ConnectionLease {
                 }
             }
         }
+    }
+}
+
+/// A connection on which the service has switched to another protocol. Dropped before our side has ended it ends in a reset.
+pub(crate) struct UpgradedConnection {
+    /// `None` once it is dropped.
+    connection: Option<Switched>,
+    pool: Rc<Pool>,
+}
+
+impl UpgradedConnection {
+    fn new(connection: Switched, pool: Rc<Pool>) -> Self {
+        Self { connection: Some(connection), pool }
+    }
+
+    /// Ends in a reset when it is dropped, even where our side has ended before.
+    pub(crate) fn reset_on_close(&self) {
+        if let Some(connection) = &self.connection {
+            connection.http.reset_on_close();
+        }
+    }
+
+    fn poll<T>(
+        self: Pin<&mut Self>,
+        poll: impl FnOnce(Pin<&mut SwitchedConnection>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        match &mut self.get_mut().connection {
+            Some(connection) => poll(Pin::new(&mut connection.http)),
+            None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
+    }
+}
+
+impl AsyncRead for UpgradedConnection {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, room: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.poll(|connection| connection.poll_read(cx, room))
+    }
+}
+
+impl AsyncWrite for UpgradedConnection {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll(|connection| connection.poll_write(cx, bytes))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll(|connection| connection.poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll(|connection| connection.poll_shutdown(cx))
+    }
+}
+
+impl Drop for UpgradedConnection {
+    fn drop(&mut self) {
+        // First: its permit may be what the next one in the queue waits for.
+        drop(self.connection.take());
+        self.pool.connection_ended();
     }
 }

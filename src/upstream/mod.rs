@@ -19,10 +19,14 @@ mod streams;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod turns;
+mod upgrade;
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 pub(crate) use self::body::PooledBody;
+pub(crate) use self::lease::UpgradedConnection;
 pub(crate) use self::pool::Pool;
 
 use self::lease::ConnectionLease;
@@ -31,11 +35,13 @@ use self::queue::Queue;
 use crate::code::Code;
 use crate::config;
 use crate::tls::ClientTls;
-use crate::transport::{self, Connected, Connector, Protocol, Spelling, Unsent, WayOut};
+use crate::transport::{self, ConnectTimings, Connected, Connector, Protocol, Spelling, Unsent, WayOut};
 
 /// The shared half: where connections go, and how many there may be over all workers.
 pub(crate) struct Upstream {
     connector: Connector,
+    /// The same for requests that ask for another protocol, from the first of them on.
+    over_http1: OnceLock<Connector>,
     pool: config::PoolConfig,
     permits: ConnectionPermits,
 }
@@ -103,12 +109,18 @@ impl Upstream {
     }
 
     fn new(connector: Connector, pool: config::PoolConfig) -> Self {
-        Self { connector, pool, permits: ConnectionPermits::new(pool.max_connections) }
+        let permits = ConnectionPermits::new(pool.max_connections);
+        Self { connector, over_http1: OnceLock::new(), pool, permits }
     }
 
     /// Makes its connections.
     pub(crate) fn connector(&self) -> &Connector {
         &self.connector
+    }
+
+    /// Makes those that offer HTTP/1.1 alone.
+    fn over_http1(&self) -> &Connector {
+        self.over_http1.get_or_init(|| self.connector.over_http1())
     }
 
     /// Whether the service wants the request over HTTP/1.1, and gets it: nothing more is sent on HTTP/2 connections then, by
@@ -127,6 +139,14 @@ impl Upstream {
     /// Whether it was in the making when the service asked for HTTP/1.1.
     fn is_outdated(&self, connected: &Connected) -> bool {
         connected.sender.protocol() == Protocol::Http2 && self.connector.wants_http1()
+    }
+
+    /// What a new connection brought was no answer. A machine that takes connections and answers none gives way to another,
+    /// if there is one.
+    fn was_let_down(&self, made: &ConnectTimings, error: &transport::Error) {
+        if let (transport::Error::Terminated(_), Some(reached)) = (error, made.reached) {
+            self.connector.pass_over(reached);
+        }
     }
 
     /// Why a request waited in vain, by what goes on for the others.
@@ -148,8 +168,9 @@ impl SendFailure {
     /// There was no connection for it.
     fn unconnected(error: Error) -> Self {
         let reached = match error {
+            Error::Transport(transport::Error::UpgradeForbidden | transport::Error::Http2Alone)
+            | Error::Overloaded { .. } => Reached::Final,
             Error::Transport(_) => Reached::NoConnection,
-            Error::Overloaded { .. } => Reached::Final,
         };
         Self { error, reached }
     }

@@ -15,6 +15,8 @@ pub(super) struct Outage {
     counted: Ticket,
     pub(super) error: transport::Error,
     ends_with: Recovery,
+    /// The last attempt that failed after the first: all that waited since before it are told.
+    again: Option<Ticket>,
 }
 
 /// What shows that a service is back.
@@ -30,7 +32,7 @@ impl Outage {
     pub(super) fn begin(error: transport::Error, ends_with: Recovery, next: Ticket, now: Moment) -> Self {
         let mut backoff = Backoff::new(SHORTEST, LONGEST);
         let due = now + backoff.next(Duration::ZERO);
-        Self { backoff, due, counted: next, error, ends_with }
+        Self { backoff, due, counted: next, error, ends_with, again: None }
     }
 
     /// The attempt with the ticket `began` failed too.
@@ -42,7 +44,7 @@ impl Outage {
         next: Ticket,
         now: Moment,
     ) {
-        (self.error, self.ends_with) = (error, ends_with);
+        (self.error, self.ends_with, self.again) = (error, ends_with, self.again.max(Some(began)));
         // A refusal after the handshake was counted at the handshake's end.
         if ends_with == Recovery::Handshake && began >= self.counted {
             self.wait_longer(next, now);
@@ -55,6 +57,11 @@ impl Outage {
             self.wait_longer(next, now);
         }
         self.ends_with == Recovery::Handshake
+    }
+
+    /// What whoever waits since this ticket is to be told.
+    pub(super) fn told_since(&self, ticket: Ticket) -> Option<&transport::Error> {
+        self.again.is_some_and(|began| ticket < began).then_some(&self.error)
     }
 
     fn wait_longer(&mut self, next: Ticket, now: Moment) {

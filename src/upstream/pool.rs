@@ -35,25 +35,28 @@ use super::demand::Demand;
 use super::idle::IdleConnections;
 use super::lease::ConnectionLease;
 use super::outage::Recovery;
-use super::permits::Share;
+use super::permits::{Place, Share};
 use super::queue::{Next, Queue, Ticket, WaitOutcome};
 use super::streams::{Shared, SharedConnections};
 use super::tasks::{self, TaskOwner};
+use super::turns::UpgradeTurns;
 use super::{Choice, Error, PooledBody, SendFailure, Timing, Upstream};
+use crate::aside::aside;
 use crate::clock::Moment;
 use crate::telemetry::metrics::Numbers;
-use crate::transport::{self, Connected, Outgoing, Sender};
+use crate::transport::{self, ConnectTimings, Connected, Outgoing, ProtocolSwitch, Sender};
 
 /// The worker's half: idle connections newest first, streams counted, one dial until ALPN is known.
 pub(crate) struct Pool {
     me: Weak<Self>,
     pub(super) upstream: Arc<Upstream>,
-    counted: Count,
+    pub(super) counted: Count,
     /// HTTP/1.1.
     pub(super) idle: RefCell<IdleConnections>,
     /// HTTP/2.
     pub(super) shared: RefCell<SharedConnections>,
     pub(super) queue: RefCell<Queue<ConnectionLease>>,
+    pub(super) upgrades: UpgradeTurns,
     pub(super) share: Share,
     pub(super) demand: Demand,
     /// When the sweep came last: precise enough for lifetimes, and no clock is read for a request.
@@ -74,6 +77,7 @@ impl Pool {
             idle: RefCell::new(IdleConnections::new(limits.max_idle, workers)),
             shared: RefCell::default(),
             queue: RefCell::new(Queue::new(upstream.connector.protocol())),
+            upgrades: UpgradeTurns::new(),
             share: Share::of(limits.max_connections, workers),
             demand: Demand::new(now),
             now: Cell::new(now),
@@ -98,7 +102,11 @@ impl Pool {
         // Each round takes one dead connection out of the pool, so it can't be more than there are.
         let mut replaceable = self.upstream.pool.max_connections;
         loop {
-            let mut lease = match self.lease(choice, timing).await {
+            let leased = match outgoing.switch {
+                ProtocolSwitch::NotAsked => self.lease(choice, timing).await,
+                ProtocolSwitch::Asked => aside(|| self.lease_http1(choice, timing)).await,
+            };
+            let mut lease = match leased {
                 Ok(lease) => lease,
                 Err(error) => return Err(SendFailure::unconnected(error)),
             };
@@ -108,6 +116,7 @@ impl Pool {
             if let Some(began) = first_use {
                 let error = outcome.as_ref().err().map(|unsent| &unsent.error);
                 self.queue.borrow_mut().used_first(began, error, Moment::now);
+                error.into_iter().for_each(|error| lease.blames_address(error));
             }
             let mut unsent = match outcome {
                 Ok(mut response) => {
@@ -142,14 +151,13 @@ impl Pool {
     }
 
     /// A connection: one that is free, or else the first that comes.
-    async fn lease(&self, choice: Choice, timing: &Cell<Timing>) -> WaitOutcome<ConnectionLease> {
+    pub(super) async fn lease(&self, choice: Choice, timing: &Cell<Timing>) -> WaitOutcome<ConnectionLease> {
         if let Some(lease) = self.free(choice) {
             self.count();
             return Ok(lease);
         }
         let began = Instant::now();
-        // In a box: few requests wait, and those that do not need no room for it.
-        let lease = Box::pin(self.wait()).await;
+        let lease = aside(|| self.wait()).await;
         let before = timing.get();
         timing.set(Timing { waited: before.waited + began.elapsed(), ..before });
         let lease = lease?;
@@ -196,7 +204,7 @@ impl Pool {
         told.unwrap_or_else(|_| Err(self.out_of_time()))
     }
 
-    fn out_of_time(&self) -> Error {
+    pub(super) fn out_of_time(&self) -> Error {
         self.upstream.out_of_time(&self.queue.borrow())
     }
 
@@ -309,10 +317,8 @@ impl Pool {
     pub(super) fn connected(&self, connected: Connected, permit: OwnedSemaphorePermit) {
         let now = Moment::now();
         let Connected { sender, driver, spent } = connected;
-        self.counted.numbers.connected(spent.total());
         self.queue.borrow_mut().succeeded(sender.protocol(), now);
-        let place = self.share.place(permit);
-        self.sharing.borrow_mut().get_or_insert_with(|| tasks::share_permits(&self.me, &self.upstream));
+        let place = self.place(permit, spent);
         match sender {
             Sender::Http1(http) => {
                 if let Some(pool) = self.rc() {
@@ -331,6 +337,13 @@ impl Pool {
             }
         }
         self.count();
+    }
+
+    /// The place of a connection that was made just now.
+    pub(super) fn place(&self, permit: OwnedSemaphorePermit, spent: ConnectTimings) -> Place {
+        self.counted.numbers.connected(spent.total());
+        self.sharing.borrow_mut().get_or_insert_with(|| tasks::share_permits(&self.me, &self.upstream));
+        self.share.place(permit)
     }
 
     fn wake_at(&self, due: Moment, now: Moment) {
@@ -434,4 +447,4 @@ impl Drop for InQueue<'_> {
 }
 
 /// A dial's own failure says more than that time is up, and it began a little later than the request that waits.
-const GRACE: Duration = Duration::from_millis(20);
+pub(super) const GRACE: Duration = Duration::from_millis(20);

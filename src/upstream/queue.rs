@@ -127,6 +127,21 @@ impl<T> Queue<T> {
         due.filter(|due| now < *due).map_or(Next::Now, Next::At)
     }
 
+    /// Until when no connection is made, as the last attempt failed; `None`: it may be made now.
+    pub(super) fn pauses_until(&self, now: Moment) -> Option<Moment> {
+        self.outage.as_ref().map(|outage| outage.due).filter(|due| now < *due)
+    }
+
+    /// What a request is told that waits elsewhere since this ticket, by the third rule.
+    pub(super) fn told_since(&self, ticket: Ticket) -> Option<&transport::Error> {
+        self.outage.as_ref().and_then(|outage| outage.told_since(ticket))
+    }
+
+    /// Whether each connection carries one request, as far as is known.
+    pub(super) fn speaks_http1(&self) -> bool {
+        self.protocol == Some(Protocol::Http1)
+    }
+
     /// A number for what begins now.
     pub(super) fn draw(&mut self) -> Ticket {
         let ticket = self.next;
@@ -153,6 +168,11 @@ impl<T> Queue<T> {
     /// A connection was made.
     pub(super) fn succeeded(&mut self, protocol: Protocol, now: Moment) {
         self.protocol = Some(protocol);
+        self.handshake_succeeded(now);
+    }
+
+    /// A connection was made that shows nothing of what the next will speak.
+    pub(super) fn handshake_succeeded(&mut self, now: Moment) {
         let next = self.next;
         self.outage.take_if(|outage| outage.ends_with_handshake(next, now));
     }
@@ -242,10 +262,10 @@ impl<T> Queue<T> {
 }
 
 /// Enough to warm a pool in a few round trips, few enough for a service that is just coming up.
-const DIALS: usize = 16;
+pub(super) const DIALS: usize = 16;
 
 /// Far more than a handshake takes that does not hang.
-const HANGING: Duration = Duration::from_secs(1);
+pub(super) const HANGING: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

@@ -5,18 +5,16 @@ TLS 1.2 alone, the second TLS 1.3. Says on one line of JSON, once all listen, wh
 them when its standard input ends.
 """
 
-import ctypes
 import http.server
 import json
 import os
 import re
-import signal
-import socket
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
+
+import programs
 
 folder, *wanted = sys.argv[1:]
 folder = Path(folder)
@@ -122,7 +120,7 @@ Listen 127.0.0.1:{port}
 </VirtualHost>
 """ for version, port in ports.items())
     modules = "".join(f"LoadModule {module}_module /usr/lib/apache2/modules/mod_{module}.so\n"
-                      for module in ("mpm_event", "authz_core", "ssl", "status"))
+                      for module in ("mpm_event", "authz_core", "headers", "http2", "ssl", "status"))
     config = write(f"{name}.conf", f"""{modules}
 ServerName localhost
 ServerRoot {folder}
@@ -133,6 +131,9 @@ SSLSessionCache none
 StartServers 1
 {hosts}""")
     return [["apache2", "-f", config, "-DFOREGROUND"]]
+
+
+HTTP2 = "Protocols h2 http/1.1\nHeader always set X-Protocol expr=%{SERVER_PROTOCOL}"
 
 
 def node(ports):
@@ -241,6 +242,11 @@ KINDS = {
     "apache": (apache, ["apache2", "-v"]),
     "apache-location": (lambda ports: apache(ports, "<Location /private>\nSSLVerifyClient require\n</Location>"),
                         ["apache2", "-v"]),
+    # The first asks for a certificate where a path wants one, the second in every handshake.
+    "apache-http2-location": (lambda ports: apache(ports, f"<Location /private>\nSSLVerifyClient require\n</Location>\n{HTTP2}"),
+                              ["apache2", "-v"]),
+    "apache-http2-optional": (lambda ports: apache(ports, "<Location /private>\nRequire expr %{SSL_CLIENT_VERIFY} == 'SUCCESS'\n</Location>\n"
+                                                   f"SSLVerifyClient optional\n{HTTP2}"), ["apache2", "-v"]),
     "node": (node, ["node", "--version"]),
     "go": (go, ["go", "version"]),
     "tomcat": (tomcat, ["java", "-cp", "/usr/share/tomcat10/lib/catalina.jar", "org.apache.catalina.util.ServerInfo"]),
@@ -279,47 +285,19 @@ def version(command):
     return re.search(r"\d+\.\d+(\.\d+)?", said.stdout + said.stderr)[0]
 
 
-def until_listening(port, process):
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            listens = True
-        except OSError:
-            listens = False
-        # One that ended has not listened: somebody else has the port.
-        if process.poll() is not None:
-            sys.exit(f"{process.args} ended")
-        if listens:
-            return
-        time.sleep(0.01)
-
-
-libc = ctypes.CDLL(None, use_errno=True)
-
-
-def end_with_us():
-    """A test that ends kills this script, which has no time then to stop what it has started (prctl(2), PR_SET_PDEATHSIG)."""
-    if libc.prctl(1, signal.SIGTERM):
-        raise OSError(ctypes.get_errno(), "prctl")
-
-
 processes, told = [], {}
 for name, *ports in (argument.split(":") for argument in wanted):
     start, says = KINDS[name]
     commands = list(start(dict(zip(VERSIONS, map(int, ports)))))
     log = open(folder / f"{name}.out", "w")
-    started = [subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=end_with_us)
-               for command in commands]
+    started = [programs.start(command, log) for command in commands]
     processes += started
     told[name] = (says, [(int(port), started[min(index, len(started) - 1)]) for index, port in enumerate(ports)])
 try:
     for name, (says, ports) in told.items():
         for port, process in ports:
-            until_listening(port, process)
+            programs.until_listening(port, process)
     print(json.dumps({name: version(says) for name, (says, _) in told.items()}), flush=True)
     sys.stdin.read()
 finally:
-    for process in processes:
-        process.terminate()
-    for process in processes:
-        process.wait()
+    programs.stop(processes)

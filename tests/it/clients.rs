@@ -76,6 +76,72 @@ async fn curl_reaches_the_service_through_http_proxy() {
 }
 
 #[tokio::test]
+async fn curl_speaks_http_1_0_and_reads_each_answer_to_its_end() {
+    let (lab, sidekey, url) = start().await;
+    lab.write("body", &"0123456789".repeat(200_000));
+    let body = format!("@{}", lab.path("body").display());
+    let by_path = format!("http://{}/payments/orders", sidekey.address);
+
+    for (url, proxy) in [(&by_path, String::new()), (&url, format!("http://{}", sidekey.address))] {
+        let small = run(curl(&["--http1.0", "--dump-header", "-", url, url]), &proxy);
+        assert_seen(
+            &small,
+            &["HTTP/1.0 200", "subject: CN=partner", "protocol: HTTP/1.1", "authorization: Bearer abc"],
+        );
+        let large = run(curl(&["--http1.0", "--data-binary", &body, url]), &proxy);
+        assert!(large.len() > 2_000_000, "{} bytes came back", large.len());
+    }
+}
+
+#[tokio::test]
+async fn curl_reaches_the_service_over_a_unix_socket_in_each_dialect() {
+    let lab = Lab::start().await;
+    let _sidekey = lab.sidekey(&format!("listen: [$LISTEN, 'unix:$FOLDER/app.sock']\n{PAYMENTS}")).await;
+    let socket = lab.path("app.sock").display().to_string();
+
+    for (dialect, line) in
+        [("--http1.0", "HTTP/1.0 200"), ("--http1.1", "HTTP/1.1 200"), ("--http2-prior-knowledge", "HTTP/2 200")]
+    {
+        let arguments = [dialect, "--unix-socket", &socket, "--dump-header", "-", "http://any-name/payments/orders?x"];
+        let text = run(curl(&arguments), "");
+        assert_seen(&text, &[line, "subject: CN=partner", "request: GET /v1/orders?x ", "authorization: Bearer abc"]);
+    }
+}
+
+#[tokio::test]
+async fn curl_takes_the_proxy_from_its_command_line_with_and_without_a_tunnel() {
+    let lab = Lab::start().await;
+    let sidekey = lab.sidekey(&format!("{PAYMENTS}\naccess: {{ token: sesame }}")).await;
+    let url = lab.fill_in("http://$AUTHORITY/v1/orders");
+    let proxy = format!("http://{}", sidekey.address);
+
+    for tunnel in [&[][..], &["--proxytunnel"]] {
+        let text = run(curl(&[&["-x", &proxy, "--proxy-user", "x:sesame", &url][..], tunnel].concat()), "");
+        assert_seen(&text, &["subject: CN=partner", "request: GET /v1/orders ", "authorization: Bearer abc"]);
+    }
+}
+
+#[tokio::test]
+async fn undici_goes_through_sidekey_as_its_proxy_with_and_without_a_tunnel() {
+    let lab = Lab::start().await;
+    let sidekey = lab.sidekey(&format!("{PAYMENTS}\naccess: {{ token: sesame }}")).await;
+    let url = lab.fill_in("http://$AUTHORITY/v1/orders");
+    let mut node = bed::node();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/client/proxy_agent.js");
+    node.args([script, &format!("http://{}", sidekey.address), "x:sesame", &url]);
+
+    let text = run(node, "");
+
+    for how in ["tunnel", "no tunnel"] {
+        assert_seen(&text, &[&format!("{how}: POST {url} 200"), &format!("{how}: GET {url} 200")]);
+    }
+    for line in ["\nauthorization: Bearer abc\n\n", "\nsubject: CN=partner\n"] {
+        assert_eq!(text.matches(line).count(), 12, "{line:?} in {text}");
+    }
+    assert_seen(&text, &["{\"amount\":42}", "without its token: Proxy Authentication Required (407)"]);
+}
+
+#[tokio::test]
 async fn curl_sends_a_large_body_with_expect() {
     let (lab, sidekey, url) = start().await;
     lab.write("body", &"0123456789".repeat(200_000));

@@ -129,6 +129,19 @@ async fn explain_names_route_service_and_upstream_and_masks_what_is_injected() {
 }
 
 #[tokio::test]
+async fn explain_says_where_a_websocket_can_not_be_opened() {
+    for (version, refused) in [("auto", false), ("2", true)] {
+        let config = format!("services: {{ s: {{ url: 'https://api.example', http_version: {version} }} }}");
+        let lab = with_config(&config).await;
+
+        let said = lab.run("explain -H Connection:upgrade -H Upgrade:websocket /s/talk");
+
+        let said = format!("{}{}", said.stdout, said.stderr);
+        assert_eq!(said.contains("http_upgrade_failed"), refused, "{version}: {said}");
+    }
+}
+
+#[tokio::test]
 async fn schema_is_a_json_schema_of_the_config() {
     let lab = Lab::start().await;
 

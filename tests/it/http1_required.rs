@@ -6,9 +6,10 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::lab::client::Answer;
+use crate::lab::client::{Answer, Request};
 use crate::lab::part::Part;
 use crate::lab::sidekey::Sidekey;
+use crate::lab::tls_partners::{Shown, TlsPartners, VERSIONS, Way};
 use crate::lab::{Lab, bed};
 
 /// Node's server, and Sidekey before it; `settings` are the service's further keys.
@@ -102,11 +103,29 @@ async fn of_many_at_once_each_is_served_once_and_those_on_http_2_are_not_disturb
 }
 
 #[tokio::test]
+async fn a_body_that_is_still_arriving_goes_again_with_what_came_of_it() {
+    for (framing, first, rest) in [
+        ("Content-Length: 10", "half ", "whole"),
+        ("Transfer-Encoding: chunked", "5\r\nhalf \r\n", "5\r\nwhole\r\n0\r\n\r\n"),
+    ] {
+        let (_lab, _service, sidekey) = scene("").await;
+
+        let head = format!("POST /payments/strict/a HTTP/1.1\r\nHost: localhost\r\n{framing}\r\n\r\n");
+        let mut app = sidekey.raw(&format!("{head}{first}")).await;
+        while sidekey.get("/payments/look").await.json()["resets"] == 0 {}
+        app.write(rest).await;
+
+        check(&app.answer().await, "1.1", "POST", 10);
+    }
+}
+
+#[tokio::test]
 async fn a_body_that_is_not_kept_is_told_and_the_next_request_goes_over_http_1() {
     let (_lab, _service, sidekey) = scene("").await;
 
-    let mut app =
-        sidekey.raw("POST /payments/strict/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nhalf ").await;
+    let (length, much) = (300_000, "x".repeat(200_000));
+    let head = format!("POST /payments/strict/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n");
+    let mut app = sidekey.raw(&format!("{head}{much}")).await;
 
     let detail = app.answer().await.problem("connection_terminated");
     assert!(detail.starts_with("the service takes this request over HTTP/1.1 only"), "{detail}");
@@ -123,4 +142,55 @@ async fn where_the_config_wants_http_2_it_is_an_error_that_names_the_key() {
         assert_eq!(detail, expected);
     }
     check(&sidekey.get("/payments/b").await, "2.0", "GET", 0);
+}
+
+/// How a path of Apache's was asked for in the end, and what came of it.
+async fn at_apache(sidekey: &Sidekey, request: Request) -> (Option<String>, Answer) {
+    let answer = sidekey.send(request).await;
+    (answer.field("x-protocol"), answer)
+}
+
+#[tokio::test]
+async fn apache_that_wants_a_certificate_for_some_paths_is_asked_over_http_1_and_what_it_says_then_is_told() {
+    let (lab, server) = (Lab::start().await, "apache-http2-location");
+    let partners = TlsPartners::start(&lab, &[server]).await;
+    let sidekey = partners.sidekey_with(&lab, ", retry: { attempts: 0 }").await;
+    for shown in [Shown::Good, Shown::Nothing] {
+        for version in VERSIONS {
+            let service = Way { server, version, shown }.service();
+            let [public, private] = ["", "private/"].map(|path| format!("/{service}/{path}"));
+            let (protocol, answer) = at_apache(&sidekey, Request::get(&public)).await;
+            assert_eq!((protocol.as_deref(), answer.status_of_service()), (Some("HTTP/2.0"), 200), "{service}");
+
+            // It resets the stream with HTTP_1_1_REQUIRED. Then it asks for a certificate in the midst of the connection, which
+            // there is not: in TLS 1.2 that would be a renegotiation, in TLS 1.3 we do not offer it.
+            let (protocol, answer) = at_apache(&sidekey, Request::post(&private, "a body")).await;
+            match version {
+                "1.2" => {
+                    let detail = answer.problem("tls_protocol_error");
+                    assert!(detail.contains("asked for a renegotiation, which is refused"), "{detail}");
+                }
+                _ => assert_eq!((protocol.as_deref(), answer.status_of_service()), (Some("HTTP/1.1"), 403)),
+            }
+
+            let (protocol, answer) = at_apache(&sidekey, Request::get(&public)).await;
+            assert_eq!((protocol.as_deref(), answer.status_of_service()), (Some("HTTP/1.1"), 200), "{service}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn apache_that_asks_for_a_certificate_in_the_handshake_lets_it_in_over_http_2() {
+    let (lab, server) = (Lab::start().await, "apache-http2-optional");
+    let partners = TlsPartners::start(&lab, &[server]).await;
+    let sidekey = partners.sidekey(&lab).await;
+    for (shown, status) in [(Shown::Good, 200), (Shown::Nothing, 403)] {
+        for version in VERSIONS {
+            let service = Way { server, version, shown }.service();
+
+            let (protocol, answer) = at_apache(&sidekey, Request::get(&format!("/{service}/private/"))).await;
+
+            assert_eq!((protocol.as_deref(), answer.status_of_service()), (Some("HTTP/2.0"), status), "{service}");
+        }
+    }
 }

@@ -20,12 +20,15 @@ mod browsers;
 mod certificates;
 mod clients;
 mod commands;
+mod conformance;
+mod crossings;
 mod discovery;
 mod docs;
 mod dpop;
 mod endings;
 mod errors;
 mod exchanges;
+mod field_compression;
 mod fields;
 mod framing;
 mod grants;
@@ -35,6 +38,7 @@ mod hostile_proxies;
 mod house;
 mod http1_required;
 mod http2_apps;
+mod http2_services;
 mod identities;
 mod identity_provider;
 mod isolation;
@@ -71,6 +75,7 @@ mod tokens;
 mod tunnels;
 mod unauthorized;
 mod uploads;
+mod websockets;
 
 /// One binary links once; a file that nobody named here would never run.
 #[test]

@@ -54,6 +54,28 @@ async fn all_that_arrives_at_a_service_s_own_port_goes_to_it_with_nothing_stripp
 }
 
 #[tokio::test]
+async fn a_tunnel_from_a_service_s_own_port_leads_to_that_service_alone() {
+    let own = free_port();
+    let (_lab, [one, two], _sidekey) = two(own, "connect: { allow: ['listed.example:443'] }").await;
+    let authority = |service: &Fault| service.url().trim_start_matches("http://").to_owned();
+    let connect = |target: &str| format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n");
+
+    for elsewhere in [&authority(&two), "listed.example:443"] {
+        let mut app = Connection::open(&at(own)).await;
+        app.write(connect(elsewhere)).await;
+        let detail = app.answer().await.problem("method_not_allowed");
+        assert!(detail.starts_with("this port is the service `one`'s own"), "{detail}");
+    }
+    let mut app = Connection::open(&at(own)).await;
+    app.write(connect(&authority(&one))).await;
+    app.expects("HEAD");
+    assert_eq!(app.answer().await.status, 200);
+    app.expects("GET");
+    app.write("GET /v1/x HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(app.answer().await.text(), "one /v1/x");
+}
+
+#[tokio::test]
 async fn an_own_port_asks_for_the_same_as_any_other() {
     let own = free_port();
     let more = "access: { token: a-token-of-the-proxy, browsers: true }\n\

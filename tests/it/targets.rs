@@ -118,8 +118,15 @@ async fn what_has_no_place_in_a_path_is_named_with_its_place() {
         let detail = sidekey.raw(get(path, "localhost")).await.answer().await.problem("bad_request");
         assert_eq!(detail, named, "{}", path.escape_ascii());
     }
+    // Whatever its fields hold.
+    for (head, at) in [("GET /payments/`", 15), ("POST /payments/`", 16)] {
+        let fields = "HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n";
+        let request = format!("{head} {fields}").into_bytes();
+        let detail = sidekey.raw(request).await.answer().await.problem("bad_request");
+        assert!(detail.starts_with(&format!("a backtick at byte {at} of the line")), "{detail}");
+    }
     // Like any other answer of ours it is counted.
-    sidekey.until_metric("sidekey_errors_total{service=\"\",error=\"bad_request\"}", 6.0).await;
+    sidekey.until_metric("sidekey_errors_total{service=\"\",error=\"bad_request\"}", 8.0).await;
 }
 
 #[tokio::test]

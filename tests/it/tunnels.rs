@@ -3,11 +3,12 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::lab::Lab;
 use crate::lab::client::{Connection, Ended, Request};
+use crate::lab::http2_app::{Http2App, in_time, read};
 use crate::lab::nginx::Seen;
 use crate::lab::proxy::ForwardProxy;
 use crate::lab::sidekey::Sidekey;
+use crate::lab::{Lab, until};
 
 const SERVICE: &str = "services: { payments: { url: $SERVICE/v1, certificate: partner, \
                        auth: { type: bearer, token: secret-token } } }";
@@ -130,6 +131,19 @@ async fn a_tunnel_to_anywhere_else_is_refused_with_what_to_do_instead() {
         let answer = connection.answer().await;
         assert_eq!(answer.status, 400, "{target}: {answer:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_is_no_200_to_who_says_that_it_is_grpc_and_the_log_says_where_it_was_to_lead() {
+    let lab = Lab::start().await;
+    let sidekey = lab.sidekey(SERVICE).await;
+
+    let mut connection = sidekey.raw(connect("other.example:443", "Content-Type: application/grpc\r\n")).await;
+
+    connection.answer().await.problem("method_not_allowed");
+    sidekey.until_logged("path=\"other.example:443\"").await;
+    let mut absolute = sidekey.raw("CONNECT http://other.example:443/ HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    absolute.answer().await.problem("bad_request");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -257,6 +271,18 @@ async fn a_tunnel_that_breaks_off_at_one_end_breaks_off_at_the_other() {
     let (mut far, _) = listener.accept().await.unwrap();
     tunnel.reset();
     assert!(far.read_u8().await.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset));
+
+    // One side may have ended before.
+    let mut app = TcpStream::connect(&sidekey.address).await.unwrap();
+    app.write_all(connect(&format!("localhost:{port}"), "").as_bytes()).await.unwrap();
+    let (mut far, _) = listener.accept().await.unwrap();
+    app.shutdown().await.unwrap();
+    in_time(far.read_to_end(&mut Vec::new())).await.unwrap();
+    app.set_zero_linger().unwrap();
+    drop(app);
+    in_time(far.write_all(b"there?")).await.unwrap();
+    let error = until("the reset", async || far.take_error().unwrap()).await;
+    assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -288,4 +314,24 @@ async fn the_end_of_a_drain_cuts_a_tunnel_so_that_it_can_not_pass_for_whole() {
 
     assert_eq!((code, tunnel.closed().await), (Some(0), Ended::Reset));
     assert!(far.read_u8().await.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_http_2_a_stream_is_the_tunnel_to_what_is_listed_and_none_leads_to_a_service() {
+    let (lab, port) = (Lab::start().await, echo().await);
+    let sidekey = lab.sidekey(&format!("{SERVICE}\nconnect: {{ allow: ['localhost:{port}'] }}")).await;
+    let mut app = Http2App::open(&sidekey.address).await;
+    let connect = |target: &str| http::Request::builder().method("CONNECT").uri(target).body(()).unwrap();
+    let body: Vec<u8> = (0..50_000_u32).map(|at| (at % 251) as u8).collect();
+
+    for _ in 0..2 {
+        let (answer, mut stream) = app.begin(connect(&format!("localhost:{port}")), false).await;
+        stream.send_data(body.clone().into(), true).unwrap();
+        let answer = in_time(async { read(answer.await.unwrap()).await }).await.unwrap();
+        assert!(answer.status == 200 && answer.body == body, "{} {}", answer.status, answer.body.len());
+    }
+
+    let (answer, _stream) = app.begin(connect(&lab.fill_in("$AUTHORITY")), false).await;
+    let refused = in_time(answer).await.unwrap();
+    assert_eq!(refused.status(), 405, "{refused:?}");
 }

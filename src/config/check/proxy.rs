@@ -19,6 +19,7 @@ pub(super) fn check(config: &Config, inputs: &Inputs, report: &mut Report) {
                 .help("name the proxy of your network here, or remove `outbound_proxy`");
         }
     }
+    check_tunnels(config, report);
     if inputs.follows_references() {
         let variables = ProxyVariables::read(crate::config::source::variable);
         inputs.use_environment_proxy(of_environment(config, variables, report));
@@ -30,6 +31,8 @@ fn of_environment(config: &Config, variables: ProxyVariables, report: &mut Repor
     let (variable, named) = variables.named?;
     let proxy = named.as_ref().ok();
     let exposed = config.services.values().find_map(|service| exposed_to_environment(&service.value, proxy));
+    // Tunnels have no key of their own for it.
+    let or_none = if exposed.is_some() { "; or write `outbound_proxy: none`" } else { "" };
     let user = exposed.or_else(|| exposed_tunnel(config, proxy));
     match named {
         Ok(proxy) => {
@@ -37,9 +40,7 @@ fn of_environment(config: &Config, variables: ProxyVariables, report: &mut Repor
             if let Some(span) = user {
                 report
                     .warning(span, format!("`{variable}` is Sidekey itself, which listens on `{own}`: it is ignored"))
-                    .help(format!(
-                        "apps find Sidekey by `http_proxy`; unset `{variable}`, or write `outbound_proxy: none`"
-                    ));
+                    .help(format!("apps find Sidekey by `http_proxy`; unset `{variable}`{or_none}"));
             }
         }
         Err(wrong) => {
@@ -47,7 +48,7 @@ fn of_environment(config: &Config, variables: ProxyVariables, report: &mut Repor
                 let help = wrong.help.unwrap_or_else(|| "check it".to_owned());
                 report
                     .error(span, format!("`{variable}` in the environment, the proxy for this: {}", wrong.message))
-                    .help(format!("{help}; or write `outbound_proxy: none`"));
+                    .help(format!("{help}{or_none}"));
             }
         }
     }
@@ -82,10 +83,49 @@ fn exposed_tunnel(config: &Config, proxy: Option<&EnvironmentProxy>) -> Option<S
     config.connect.allow.iter().find(|entry| is_exposed(&entry.value)).map(|entry| entry.span)
 }
 
+/// Tunnels lead to none of our own ports: the admin port trusts who comes from this machine, and through the proxy everybody
+/// would.
+fn check_tunnels(config: &Config, report: &mut Report) {
+    for entry in &config.connect.allow {
+        let place = |host: &str, port| UrlAuthority { host: host.to_owned(), port, default_port: false };
+        let authority = match entry.value.one() {
+            Some((host, port)) => place(host, port),
+            // Every name below `localhost` is this machine.
+            None => match entry.value.grants("x.localhost", entry.value.port()) {
+                Some(_) => place("localhost", entry.value.port()),
+                None => continue,
+            },
+        };
+        if let Some(own) = own_listener(config, &authority) {
+            let admin = own_admin(config).any(|address| address == own);
+            let what = if admin {
+                "this is Sidekey's own admin port: whoever may use the proxy could reload it".to_owned()
+            } else {
+                format!("this is Sidekey itself, which listens on `{own}`")
+            };
+            report.error(entry.span, what).help("list where apps open TLS themselves");
+        }
+    }
+}
+
+impl Config {
+    /// Whether the admin port is there.
+    pub(crate) fn has_admin_at(&self, peer: SocketAddr) -> bool {
+        let host = peer.ip().to_canonical().to_string();
+        let authority = UrlAuthority { host, port: peer.port(), default_port: false };
+        own_admin(self).any(|address| is_at(address, &authority))
+    }
+}
+
+fn own_admin(config: &Config) -> impl Iterator<Item = &ListenAddress> {
+    let admin = config.admin.iter().flat_map(|admin| admin.listen.iter().chain(&admin.health));
+    admin.map(|address| &address.value)
+}
+
 /// The listener of ours that is there.
 fn own_listener<'c>(config: &'c Config, authority: &UrlAuthority) -> Option<&'c ListenAddress> {
-    let admin = config.admin.iter().flat_map(|admin| admin.listen.iter().chain(&admin.health));
-    config.listens().chain(admin).map(|address| &address.value).find(|address| is_at(address, authority))
+    let all = config.listens().map(|address| &address.value).chain(own_admin(config));
+    all.into_iter().find(|address| is_at(address, authority))
 }
 
 fn is_at(listener: &ListenAddress, UrlAuthority { host, port, .. }: &UrlAuthority) -> bool {
@@ -125,6 +165,18 @@ mod tests {
 
     fn listening(listen: &str, proxy: &str) -> String {
         format!("listen: '{listen}'\nservices: {{ a: {{ url: 'https://a.example', outbound_proxy: '{proxy}' }} }}")
+    }
+
+    #[test]
+    fn the_admin_port_is_known_by_where_it_is() {
+        let config = valid(
+            "admin: { listen: 'localhost:9900', health: '0.0.0.0:9901' }\nservices: { a: { url: 'https://a.example' } }",
+        );
+        let has = |peer: &str| config.has_admin_at(peer.parse().unwrap());
+
+        assert!(has("127.0.0.1:9900") && has("[::1]:9900") && has("[::ffff:127.0.0.1]:9900"));
+        assert!(has("127.0.0.1:9901") && has("127.9.9.9:9901"));
+        assert!(!has("127.0.0.1:9800") && !has("192.0.2.1:9900") && !has("192.0.2.1:9901"));
     }
 
     #[test]

@@ -70,6 +70,13 @@ pub(in crate::config) fn from_variable(text: &str) -> Result<(ProxyAddress, Opti
 fn address(text: &str) -> Result<ProxyAddress, Wrong> {
     let wrong = |what: &str| Wrong::new(what).help("write `http://proxy.example:3128`");
     match text.split_once("://") {
+        None if ["off", "false", "no", "direct"].contains(&text) => {
+            return Err(Wrong::new("this is no URL of a proxy").help("write `none` to go without one"));
+        }
+        // A host that was meant is not replaced by one of ours.
+        None if text.contains(['.', ':']) && format!("http://{text}").parse::<http::Uri>().is_ok() => {
+            return Err(Wrong::new("this is no URL of a proxy").help(format!("write `http://{text}`")));
+        }
         None => return Err(wrong("this is no URL of a proxy")),
         Some((scheme, _)) if !["http", "https"].contains(&scheme.to_ascii_lowercase().as_str()) => {
             return Err(wrong("a proxy is spoken to by `http://` or `https://`"));

@@ -44,6 +44,10 @@ impl TunnelTarget {
         }
     }
 
+    pub(in crate::config) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The one host that it names.
     pub(in crate::config) fn one(&self) -> Option<(&str, u16)> {
         match &self.hosts {

@@ -199,6 +199,17 @@ pub(super) fn placeholder() -> Url {
     Url { scheme: Scheme::Https, authority, path: String::new(), query: None }
 }
 
+/// What is meant by a scheme that names a dialect, or TLS, where that has a key of its own.
+fn help_for_scheme(scheme: &str) -> &'static str {
+    match scheme {
+        "ws" => "write `http://`: a WebSocket begins as a request",
+        "wss" => "write `https://`: a WebSocket begins as a request",
+        "h2c" | "grpc" => "write `http://`, and `http_version: 2` beside it; or `https://`, if it speaks TLS",
+        "grpcs" | "h2" => "write `https://`",
+        _ => "write `https://host/path`",
+    }
+}
+
 pub(super) fn parse(text: &str) -> Result<Url, Wrong> {
     if text.trim() != text {
         return Err(Wrong::new("there is white space around this URL").help("remove it"));
@@ -208,7 +219,7 @@ pub(super) fn parse(text: &str) -> Result<Url, Wrong> {
     let scheme = match scheme.to_ascii_lowercase().as_str() {
         "http" => Scheme::Http,
         "https" => Scheme::Https,
-        _ => return Err(Wrong::new("only `http://` and `https://` can be spoken to")),
+        other => return Err(Wrong::new("only `http://` and `https://` can be spoken to").help(help_for_scheme(other))),
     };
     if rest.contains('#') {
         return Err(Wrong::new("a URL that is sent has no fragment").help("remove the `#` and what follows"));
@@ -325,6 +336,16 @@ mod tests {
         check("https:///x", Err("the host is missing"));
         check("ftp://a/", Err("only `http://` and `https://` can be spoken to"));
         check("a/b", Err("this is no URL"));
+    }
+
+    #[test]
+    fn a_scheme_that_names_a_dialect_is_told_what_to_write() {
+        for (url, help) in [
+            ("wss://a/", "write `https://`: a WebSocket begins as a request"),
+            ("GRPC://a:50051", "write `http://`, and `http_version: 2` beside it; or `https://`, if it speaks TLS"),
+        ] {
+            assert_eq!(ServiceUrl::from_text(url).err().unwrap().help.as_deref(), Some(help), "{url}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::slot::Slot;
 use super::state::Token;
 use super::subject_tokens::Subject;
 use super::subjects::Subjects;
+use crate::aside::aside;
 use crate::clock::Moment;
 use crate::config::Report;
 use crate::config::auth::OAuth2;
@@ -197,9 +198,9 @@ impl Part for Bearer {
         let place = *place;
         let slot = match &self.tokens {
             Tokens::One(slot) => slot,
-            // In a box: most requests name nobody, and need no room for it.
             Tokens::PerSubject { subjects, field } => {
-                return Box::pin(self.put_for(named.of(place, field)?, subjects, place, own, outgoing, stamp)).await;
+                let subject = named.of(place, field)?;
+                return aside(|| self.put_for(subject, subjects, place, own, outgoing, stamp)).await;
             }
         };
         let attached = slot.load(Moment::now(), |token| self.attach(token, place, own, outgoing));

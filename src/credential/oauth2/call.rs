@@ -23,7 +23,9 @@ use crate::clock::Moment;
 use crate::code::Code;
 use crate::config::{HttpVersion, Scheme, Url};
 use crate::tls::ClientTls;
-use crate::transport::{AnswerReading, Connected, Connector, Error, Outgoing, RequestBody, Sender, Spelling, WayOut};
+use crate::transport::{
+    AnswerReading, Connected, Connector, Error, Outgoing, ProtocolSwitch, RequestBody, Sender, Spelling, WayOut,
+};
 
 /// Where a request goes.
 pub(in crate::credential) struct Address {
@@ -132,7 +134,7 @@ impl Address {
 
     fn outgoing(&self, method: Method, fields: HeaderMap, body: RequestBody) -> Outgoing {
         let (target, authority) = (self.target.clone(), self.authority.clone());
-        Outgoing { method, scheme: self.scheme, authority, target, fields, body }
+        Outgoing { method, scheme: self.scheme, authority, target, fields, body, switch: ProtocolSwitch::NotAsked }
     }
 
     /// # Errors

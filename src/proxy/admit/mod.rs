@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue, MAX_FORWARDS, PROXY_AUTHORIZATION};
+use http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue, MAX_FORWARDS, PROXY_AUTHORIZATION, TRANSFER_ENCODING};
 use http::{Method, Version, request, uri};
 use zeroize::Zeroizing;
 
@@ -150,7 +150,7 @@ impl AccessCheck<'_> {
         // hyper frames by `Transfer-Encoding` alone where a length is sent too, and takes any coding that ends in
         // `chunked`.
         if present.has(Name::TransferEncoding) && !is_chunked(&head.headers) {
-            return Err(Error::Coding);
+            return Err(Error::Coding { value: codings(&head.headers) });
         }
         let named = if trust == SenderTrust::Unix { named_leniently(head)? } else { named(head)? };
         let name = self.access.local_name(&named.authority.host);
@@ -250,6 +250,12 @@ fn host_field(fields: &HeaderMap) -> Result<Option<RequestAuthority<'_>>, Error>
     let malformed = |source| Error::HostMalformed { value: shown(value), source };
     let text = value.to_str().map_err(|_| malformed(TargetError::Host))?;
     RequestAuthority::parse(text).map(Some).map_err(malformed)
+}
+
+/// What the lines of `Transfer-Encoding` say, as the one list that they are (RFC 9110 §5.3).
+fn codings(fields: &HeaderMap) -> String {
+    let lines: Vec<_> = fields.get_all(TRANSFER_ENCODING).iter().map(shown).collect();
+    lines.join(", ")
 }
 
 fn local_name() -> Named<'static> {

@@ -17,6 +17,7 @@ mod set_cookie;
 #[cfg(test)]
 mod tests;
 mod via;
+mod websocket;
 
 use std::rc::Rc;
 
@@ -30,6 +31,7 @@ pub(crate) use present::Present;
 pub(super) use request::forwards;
 pub(crate) use request::{RequestContext, request};
 pub(crate) use via::Instance;
+pub(super) use websocket::{answer_of_websocket, ask_for_websocket, asks_for_websocket, fault_of_101};
 
 use crate::config::{self, Cookies, Forwarded, OnClientAuthorization};
 use crate::credential::{Owned, own_name, own_value};
@@ -259,6 +261,11 @@ fn remove_hop_by_hop(fields: &mut HeaderMap, present: Present) {
 }
 
 fn remove_nominated(fields: &mut HeaderMap) {
+    // As nearly every message has it that has one.
+    let names_nothing = |value: &HeaderValue| matches!(value.as_bytes(), b"keep-alive" | b"close");
+    if fields.get_all(header::CONNECTION).iter().all(names_nothing) {
+        return;
+    }
     let mut line = 0;
     while let Some(value) = fields.get_all(header::CONNECTION).iter().nth(line).cloned() {
         for option in list(&value) {

@@ -1,10 +1,10 @@
 //! What is explained, and what the proxy does: the same, for whatever request.
 
-use http::{HeaderName, HeaderValue, Method, Uri};
+use http::{HeaderName, HeaderValue, Method};
 use tokio::io::AsyncWriteExt;
 
 use super::lab::Worker;
-use crate::proxy::explain::{Outcome, World};
+use crate::proxy::explain::{Outcome, World, asked};
 use crate::transport::tests::lab::{Service, read_head};
 
 /// Numbers that look drawn and are the same each time.
@@ -127,7 +127,7 @@ fn detail(body: &str) -> String {
 fn explained(worker: &Worker, method: &str, target: &str, fields: &[(&str, String)]) -> Option<String> {
     let (mut head, ()) = http::Request::new(()).into_parts();
     head.method = Method::from_bytes(method.as_bytes()).unwrap();
-    head.uri = target.parse::<Uri>().ok()?;
+    head.uri = asked(target)?;
     for (name, value) in fields {
         head.headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
     }
@@ -136,6 +136,7 @@ fn explained(worker: &Worker, method: &str, target: &str, fields: &[(&str, Strin
     Some(match world.explain(&head).outcome {
         Outcome::Sent { url } => format!("sent {url}"),
         Outcome::Answered => "answered 204".to_owned(),
+        Outcome::Tunnel { .. } => "answered 200".to_owned(),
         // What a `HEAD` is told has no body.
         Outcome::Refused(error) => {
             let detail = if method == "HEAD" { String::new() } else { error.detail() };

@@ -24,9 +24,10 @@ use http::header::{CONNECTION, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, Method, Response, StatusCode, Version, response};
 use hyper::body::Body as _;
 
+use super::tunnel::StreamTunnel;
 use crate::deadline::ExchangeDeadline;
 use crate::incoming::StreamBody;
-use crate::proxy::ResponseBody;
+use crate::proxy::{OpenedTunnel, Peer, ResponseBody};
 
 /// A stream whose request was taken, and is to be answered.
 pub(super) struct StreamExchange {
@@ -37,27 +38,56 @@ pub(super) struct StreamExchange {
     pub(super) awaits_continue: bool,
     pub(super) method: Method,
     pub(super) deadline: Rc<ExchangeDeadline>,
+    pub(super) peer: Peer,
+    /// How long an app may leave an answer of our own unread; that of a service has its service's `timeouts.idle`.
+    pub(super) idle: Option<Duration>,
 }
 
 impl StreamExchange {
     /// Makes the answer and writes it, until it is all with h2 or nobody wants it any more.
     pub(super) async fn carry(mut self, answer: impl Future<Output = Response<ResponseBody>>) {
         let Some(answer) = self.await_answer(answer).await else { return };
-        let (mut head, body) = answer.into_parts();
+        let (mut head, mut body) = answer.into_parts();
         remove_connections_own(&mut head);
+        if let Some(tunnel) = body.take_tunnel() {
+            // What is left of the exchange is the tunnel's, or over: it must not end in the midst of it.
+            drop(body);
+            return self.carry_tunnel(head, *tunnel).await;
+        }
         let is_refused = head.status.is_client_error() || head.status.is_server_error();
         let is_all = body.is_end_stream() || has_no_content(&self.method, head.status);
         // It fails where the stream was reset in the meantime.
         let Ok(stream) = self.respond.send_response(Response::from_parts(head, ()), is_all) else { return };
-        if !is_all {
+        let service_idle = body.idle();
+        if is_all {
+            // With it goes the exchange, whose time-outs are not those of what follows.
+            drop(body);
+        } else {
+            if service_idle.is_none() {
+                self.deadline.arm(self.idle);
+            }
             let mut writer = AnswerWriter { body, stream, piece: Bytes::new(), deadline: &self.deadline };
             poll_fn(|cx| writer.poll(cx)).await;
         }
-        // What a service reads that has answered early goes on.
-        let rest = self.upload.filter(|upload| is_refused || Rc::strong_count(upload) == 1);
-        if let Some(mut rest) = rest.and_then(|upload| upload.take_rest()) {
+        let Some(upload) = self.upload else { return };
+        if !is_refused {
+            read_on(&upload, service_idle.unwrap_or(self.idle), &self.deadline).await;
+        }
+        if let Some(mut rest) = upload.take_rest() {
             self.deadline.arm(Some(TAKEN_WITHIN));
             poll_fn(|cx| poll_rest(&mut rest, &self.deadline, cx)).await;
+        }
+    }
+
+    async fn carry_tunnel(mut self, head: response::Parts, tunnel: OpenedTunnel) {
+        let Ok(stream) = self.respond.send_response(Response::from_parts(head, ()), false) else { return };
+        // `None`: the app has said all that it will.
+        let upload = self.upload.take().and_then(|upload| upload.take_rest());
+        let ends = StreamTunnel::new(upload, stream);
+        match tunnel {
+            OpenedTunnel::Bytes(tunnel) => ends.carry(tunnel, self.peer, &self.deadline).await,
+            // None is opened here: in HTTP/2 a `CONNECT` to a service's authority is a 405. The stream would end in a reset.
+            OpenedTunnel::Service(_) => {}
         }
     }
 
@@ -183,6 +213,18 @@ impl AnswerWriter<'_> {
     fn reset(&mut self, reason: Reason) -> Over {
         self.stream.send_reset(reason);
         Over::Yes
+    }
+}
+
+/// What a service reads that has answered early goes on, for as long as something comes within `idle`: it may be the
+/// connection that others wait for. Nothing tells when it reads no more, so that is looked at twice a second.
+async fn read_on(upload: &Rc<StreamBody>, idle: Option<Duration>, deadline: &ExchangeDeadline) {
+    let (mut taken, mut silent) = (upload.taken(), Duration::ZERO);
+    while Rc::strong_count(upload) > 1 && !upload.is_over() && idle.is_none_or(|idle| silent < idle) {
+        deadline.arm(Some(TAKEN_WITHIN));
+        poll_fn(|cx| deadline.poll_expired(cx).map(drop)).await;
+        let before = std::mem::replace(&mut taken, upload.taken());
+        silent = if taken == before { silent + TAKEN_WITHIN } else { Duration::ZERO };
     }
 }
 

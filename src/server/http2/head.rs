@@ -5,12 +5,14 @@
 //! malformed by RFC 9113 §8.2 and §8.3 (upper case, fields of a connection, pseudo-fields that are missing, repeated or out
 //! of place) h2 has refused before: RST_STREAM with `PROTOCOL_ERROR`.
 
-use http::header::{CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue};
+use h2::ext::Protocol;
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, UPGRADE};
 use http::uri::{PathAndQuery, Scheme};
 use http::{Method, Uri, request};
 
 use crate::code::Code;
 use crate::config::Limits;
+use crate::legible::excerpt;
 use crate::proxy::admit::shown;
 use crate::raw_query;
 use crate::route::authority::RequestAuthority;
@@ -38,6 +40,10 @@ pub(super) enum HeadError {
     Padded(HeaderName),
     #[error("there are several `Content-Length` fields")]
     LengthRepeated,
+    #[error("`:protocol` is `{}`, and `websocket` is the only one that is carried (RFC 8441)", excerpt(.0))]
+    Protocol(String),
+    #[error("a `CONNECT` has no body: what follows its head is the tunnel's")]
+    ConnectWithContent,
 }
 
 impl HeadError {
@@ -49,7 +55,10 @@ impl HeadError {
             | Self::HostRepeated
             | Self::HostOther { .. }
             | Self::Padded(_)
-            | Self::LengthRepeated => Code::BadRequest,
+            | Self::LengthRepeated
+            | Self::ConnectWithContent => Code::BadRequest,
+            // RFC 9220 §3; RFC 8441 leaves it open.
+            Self::Protocol(_) => Code::NotImplemented,
         }
     }
 }
@@ -65,8 +74,11 @@ pub(super) fn normal(mut head: request::Parts, limits: &Limits) -> Result<reques
         return Err(HeadError::Padded(name.clone()));
     }
     if head.method == Method::CONNECT {
-        // It has no path: its authority is the target, as in HTTP/1.1.
-        return Ok(head);
+        match head.extensions.remove::<Protocol>() {
+            // It has no path: its authority is the target, as in HTTP/1.1.
+            None => return Ok(head),
+            Some(protocol) => ask_as_http1(&mut head, protocol.as_str())?,
+        }
     }
     let parts = std::mem::take(&mut head.uri).into_parts();
     let target = parts.path_and_query.filter(|target| is_target(target, &head.method)).ok_or(HeadError::Path)?;
@@ -94,6 +106,25 @@ pub(super) fn normal(mut head: request::Parts, limits: &Limits) -> Result<reques
     Ok(head)
 }
 
+/// Makes an extended CONNECT (RFC 8441 §4) the handshake that HTTP/1.1 has for the same: so it is asked all that any request
+/// is asked, and goes where any request goes. Nothing else in HTTP/2 has an `Upgrade`, as h2 refuses that.
+fn ask_as_http1(head: &mut request::Parts, protocol: &str) -> Result<(), HeadError> {
+    if !protocol.eq_ignore_ascii_case("websocket") {
+        return Err(HeadError::Protocol(protocol.to_owned()));
+    }
+    let fields = &mut head.headers;
+    if fields.get_all(CONTENT_LENGTH).iter().any(|length| length != "0") {
+        return Err(HeadError::ConnectWithContent);
+    }
+    // It waits for a 200, whatever it says, and content has no place after a GET.
+    fields.remove(CONTENT_LENGTH);
+    fields.remove(EXPECT);
+    fields.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    fields.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    head.method = Method::GET;
+    Ok(())
+}
+
 /// What its length is said to be; h2 has seen that it is a number, and sees that it is true.
 pub(super) fn declared_length(fields: &HeaderMap) -> Option<u64> {
     fields.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
@@ -102,7 +133,9 @@ pub(super) fn declared_length(fields: &HeaderMap) -> Option<u64> {
 /// As long as the same head in HTTP/1.1, so that one limit means the same in both.
 fn measure(head: &request::Parts, limits: &Limits) -> Result<(), HeadError> {
     let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
-    if head.headers.len() > limits.headers {
+    // A cookie that was cut up for compression is one field.
+    let crumbs = head.headers.get_all(COOKIE).iter().count();
+    if head.headers.len() - crumbs.saturating_sub(1) > limits.headers {
         return Err(HeadError::TooMany);
     }
     let fields = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
@@ -256,6 +289,44 @@ mod tests {
         check_refused(field, Code::HeadersTooLarge, "the request's head is over `limits.header_size`");
         let many = head("/", &[("x-many", "1"); 101]);
         check_refused(many, Code::HeadersTooLarge, "the request's head is over `limits.headers`");
+    }
+
+    fn extended(protocol: &'static str, fields: &[(&str, &str)]) -> request::Parts {
+        let mut head = head("http://localhost/talk?x=1", fields);
+        head.method = Method::CONNECT;
+        head.extensions.insert(Protocol::from_static(protocol));
+        head
+    }
+
+    #[test]
+    fn an_extended_connect_is_the_handshake_that_http_1_has() {
+        let fields = [("sec-websocket-version", "13"), ("content-length", "0"), ("expect", "100-continue")];
+
+        let head = normal(extended("WebSocket", &fields), &Limits::default()).unwrap();
+
+        assert_eq!((head.method.as_str(), &*head.uri.to_string()), ("GET", "/talk?x=1"));
+        let of = |name: &str| head.headers.get(name).map(|value| value.to_str().unwrap());
+        let names = ["connection", "upgrade", "host", "sec-websocket-version", "content-length", "expect"];
+        let expected = [Some("upgrade"), Some("websocket"), Some("localhost"), Some("13"), None, None];
+        assert_eq!(names.map(of), expected);
+    }
+
+    #[test]
+    fn an_extended_connect_that_is_none_for_us_is_refused() {
+        let why = "`:protocol` is `connect-udp`, and `websocket` is the only one that is carried (RFC 8441)";
+        check_refused(extended("connect-udp", &[]), Code::NotImplemented, why);
+        let why = "a `CONNECT` has no body: what follows its head is the tunnel's";
+        check_refused(extended("websocket", &[("content-length", "1")]), Code::BadRequest, why);
+    }
+
+    #[test]
+    fn cookies_that_were_cut_up_count_as_one_field() {
+        let limits = Limits { headers: 2, ..Limits::default() };
+        let crumbs = [("cookie", "a=1"), ("cookie", "b=2"), ("cookie", "c=3")];
+
+        assert!(normal(head("http://localhost/x", &crumbs), &limits).is_ok());
+        let more = [&crumbs[..], &[("a", "1"), ("b", "2")]].concat();
+        assert_eq!(normal(head("http://localhost/x", &more), &limits).err(), Some(HeadError::TooMany));
     }
 
     #[test]

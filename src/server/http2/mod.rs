@@ -20,6 +20,7 @@
 mod exchange;
 mod head;
 mod socket;
+mod tunnel;
 
 use std::cell::{Cell, RefCell};
 use std::future::{poll_fn, ready};
@@ -31,12 +32,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream};
-use http::Request;
+use http::{Method, Request};
 
 use self::exchange::StreamExchange;
 use self::head::{declared_length, normal};
 use self::socket::{Http2Io, LentSocket};
-use super::connection::{Port, ThreadShared};
+use super::connection::{Port, ThreadShared, Tunnels};
 use super::refusal::ConnectionRefusal;
 use super::stream::ClientStream;
 use super::vital::passing;
@@ -44,7 +45,7 @@ use crate::code::Code;
 use crate::config::Limits;
 use crate::deadline::{ConnectionDeadline, ExchangeDeadline};
 use crate::incoming::{IncomingBody, StreamBody, awaits_continue};
-use crate::proxy::{Arrival, DrainPhase};
+use crate::proxy::{Arrival, DrainPhase, wants_grpc};
 
 /// A connection that has shown itself to be HTTP/2: its socket, what was read of it, and the tick at which it was accepted.
 pub(super) struct Greeting {
@@ -71,7 +72,7 @@ pub(super) async fn serve<P: Port>(
     // Until the first head, whatever comes before it: the preface may come byte by byte.
     deadline.arm_since(greeting.accepted, limits.header_timeout);
     deadline.fall_silent();
-    let mut handshake = pin!(settings(&limits).handshake(socket.lend(greeting.read)));
+    let mut handshake = pin!(settings(&limits, P::TUNNELS).handshake(socket.lend(greeting.read)));
     let greeted = poll_fn(|cx| match handshake.as_mut().poll(cx) {
         Poll::Ready(outcome) => Poll::Ready(outcome.map_err(Http2End::Failed)),
         Poll::Pending => deadline.poll_expired(cx).map(|_| Err(Http2End::TooSlow)),
@@ -95,7 +96,7 @@ pub(super) async fn serve<P: Port>(
     }
 }
 
-fn settings(limits: &Limits) -> Builder {
+fn settings(limits: &Limits, tunnels: Tunnels) -> Builder {
     let mut settings = Builder::new();
     settings
         .max_concurrent_streams(STREAMS)
@@ -106,6 +107,10 @@ fn settings(limits: &Limits) -> Builder {
         .max_pending_accept_reset_streams(STREAMS as usize)
         .max_concurrent_reset_streams(RESETS_REMEMBERED)
         .data_frame_budget(SMALL_FRAMES_BUDGET);
+    if tunnels == Tunnels::Opened {
+        // RFC 8441 §3. Where it is not said, h2 takes a stream that asks so for malformed.
+        settings.enable_connect_protocol();
+    }
     settings
 }
 
@@ -191,11 +196,16 @@ impl<P: Port> Driver<'_, P> {
         let upload = (!body.is_end_stream()).then(|| Rc::new(StreamBody::new(body, declared_length(&head.headers))));
         let stream = OpenStream::begin(&self.streams, self.shared);
         let deadline = Rc::clone(&stream.deadline);
-        let (method, awaits_continue) = (head.method.clone(), upload.is_some() && awaits_continue(&head.headers));
-        let exchange = StreamExchange { respond, upload, awaits_continue, method, deadline };
-        match normal(head, &self.port.limits()) {
+        let (method, peer, limits) = (head.method.clone(), self.arrival.peer, self.port.limits());
+        // What follows the head of a CONNECT is the tunnel's, if there comes to be one, and stays in its window until then.
+        let content = upload.as_ref().filter(|_| method != Method::CONNECT);
+        let (body, awaits_continue) =
+            (IncomingBody::of_stream(content), content.is_some() && awaits_continue(&head.headers));
+        let wants_grpc = method != Method::CONNECT && wants_grpc(&head.headers);
+        let exchange =
+            StreamExchange { respond, upload, awaits_continue, method, deadline, peer, idle: limits.idle_timeout };
+        match normal(head, &limits) {
             Ok(head) => {
-                let body = IncomingBody::of_stream(exchange.upload.as_ref());
                 // Nothing is done before it is polled.
                 let answer = self.port.answer(head, body, self.arrival, &stream.deadline);
                 passing(async move {
@@ -204,7 +214,7 @@ impl<P: Port> Driver<'_, P> {
                 });
             }
             Err(error) => {
-                let refusal = ConnectionRefusal::new(error.code(), error.to_string());
+                let refusal = ConnectionRefusal::new(error.code(), error.to_string()).heard_by_grpc(wants_grpc);
                 let answer = self.port.refuse(&refusal, self.arrival.peer);
                 passing(async move {
                     exchange.carry(ready(answer)).await;
@@ -252,6 +262,8 @@ impl Drop for OpenStream {
     fn drop(&mut self) {
         let streams = &self.streams;
         streams.open.set(streams.open.get() - 1);
+        // The next exchange is lent it as new.
+        self.deadline.disarm();
         streams.deadlines.borrow_mut().push(Rc::clone(&self.deadline));
         if streams.open.get() == 0
             && let Some(driver) = streams.driver.take()

@@ -4,16 +4,16 @@ use std::io;
 use std::pin::pin;
 use std::task::{Context, Poll};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode};
 use hyper::body::Frame;
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
 use super::body::AnswerRest;
 use super::head::{self, Head};
 use super::upload::WrittenToEnd;
 use crate::transport::bounds::{HEAD_BYTES, INTERIM_ANSWERS};
-use crate::transport::{Error, scratch};
+use crate::transport::{Error, ProtocolSwitch, scratch};
 
 /// What was read of an answer, and how much of it was understood. Does not care in which pieces it came.
 pub(super) struct Download {
@@ -22,13 +22,16 @@ pub(super) struct Download {
     /// How much of it was found to hold no end of a head.
     looked: usize,
     interim: u32,
+    /// Of the request that goes on now.
+    switch: ProtocolSwitch,
     state: ReadState,
 }
 
 /// ```text
-///  fresh ─► asking ─► asked ─► answered (may follow) ─┐ at its end, the request after it
-///     ▲        └────────────► answered (the last)     │
-///     └───────────────────────────────────────────────┘
+///  fresh ─► asking ─► asked ─┬► answered (may follow) ─┐ at its end, the request after it
+///     ▲        │             └► switched               │
+///     │        └─────────────► answered (the last)     │
+///     └────────────────────────────────────────────────┘
 /// ```
 enum ReadState {
     /// No request was sent on this connection yet.
@@ -41,6 +44,8 @@ enum ReadState {
     /// *before*, if the head says that another may follow. A service that answers sooner may never read the rest, and
     /// would take it for the next request (RFC 9112 §9.3): whatever becomes of that rest, the proof can't be had any more.
     Answered(AnswerRest, Option<WrittenToEnd>),
+    /// The service has switched to what it was asked for: what comes from here on is no HTTP.
+    Switched,
     /// There is no such answer, or it broke off.
     Broken,
 }
@@ -48,12 +53,12 @@ enum ReadState {
 impl Download {
     /// Of a connection that was not used yet.
     pub(super) fn none() -> Self {
-        Self { read: BytesMut::new(), looked: 0, interim: 0, state: ReadState::Fresh }
+        Self { read: BytesMut::new(), looked: 0, interim: 0, switch: ProtocolSwitch::NotAsked, state: ReadState::Fresh }
     }
 
     /// A request is sent.
-    pub(super) fn begin(&mut self) {
-        (self.looked, self.interim, self.state) = (0, 0, ReadState::Asking);
+    pub(super) fn begin(&mut self, switch: ProtocolSwitch) {
+        (self.looked, self.interim, self.switch, self.state) = (0, 0, switch, ReadState::Asking);
     }
 
     /// The request was written to its end: of use only if that is before its answer.
@@ -76,7 +81,7 @@ impl Download {
         match &self.state {
             ReadState::Fresh => true,
             ReadState::Answered(rest, _) => rest.is_over(),
-            ReadState::Asking | ReadState::Asked(_) | ReadState::Broken => false,
+            ReadState::Asking | ReadState::Asked(_) | ReadState::Switched | ReadState::Broken => false,
         }
     }
 
@@ -85,7 +90,11 @@ impl Download {
         let ended_well = match &self.state {
             ReadState::Fresh => true,
             ReadState::Answered(rest, Some(WrittenToEnd { .. })) => rest.is_over(),
-            ReadState::Answered(_, None) | ReadState::Asking | ReadState::Asked(_) | ReadState::Broken => false,
+            ReadState::Answered(_, None)
+            | ReadState::Asking
+            | ReadState::Asked(_)
+            | ReadState::Switched
+            | ReadState::Broken => false,
         };
         ended_well && self.is_empty()
     }
@@ -110,7 +119,7 @@ impl Download {
         match &mut self.state {
             ReadState::Fresh => self.state = ReadState::Answered(AnswerRest::Over, None),
             ReadState::Answered(_, written) => *written = None,
-            ReadState::Asking | ReadState::Asked(_) | ReadState::Broken => {}
+            ReadState::Asking | ReadState::Asked(_) | ReadState::Switched | ReadState::Broken => {}
         }
     }
 
@@ -123,7 +132,9 @@ impl Download {
     pub(super) fn exact(&self) -> Option<u64> {
         match &self.state {
             ReadState::Answered(rest, _) => rest.exact(),
-            ReadState::Fresh | ReadState::Asking | ReadState::Asked(_) | ReadState::Broken => None,
+            ReadState::Fresh | ReadState::Asking | ReadState::Asked(_) | ReadState::Switched | ReadState::Broken => {
+                None
+            }
         }
     }
 
@@ -161,7 +172,7 @@ impl Download {
 
     fn answered(&mut self, head: Head, method: &Method) -> Result<(Head, Option<Bytes>), Error> {
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(Error::Protocol("it switches protocols, which nobody asked for".to_owned()));
+            return self.switched().map(|()| (head, None));
         }
         let mut rest = head.rest(method)?;
         let written = match std::mem::replace(&mut self.state, ReadState::Broken) {
@@ -172,6 +183,33 @@ impl Download {
         self.state = ReadState::Answered(rest, written);
         self.spare_buffer();
         Ok((head, whole))
+    }
+
+    /// What follows the head, and has come with it, is no HTTP and stays where it is.
+    fn switched(&mut self) -> Result<(), Error> {
+        // A request that is still on its way would go on in the midst of the other protocol.
+        match (self.switch, &self.state) {
+            (ProtocolSwitch::Asked, ReadState::Asked(_)) => {
+                self.state = ReadState::Switched;
+                Ok(())
+            }
+            _ => Err(Error::Protocol("it switches protocols, which nobody asked for".to_owned())),
+        }
+    }
+
+    /// Whether the service has switched to what it was asked for.
+    pub(super) fn has_switched(&self) -> bool {
+        matches!(self.state, ReadState::Switched)
+    }
+
+    /// Takes what came with the head of the answer, into `room`; whether there was something.
+    pub(super) fn take_early(&mut self, room: &mut ReadBuf<'_>) -> bool {
+        let taken = self.read.len().min(room.remaining());
+        // Invariant: there is as much.
+        room.put_slice(&self.read[..taken]);
+        self.read.advance(taken);
+        self.spare_buffer();
+        taken > 0
     }
 
     /// The next piece of the body that is here.
@@ -224,7 +262,8 @@ impl Download {
 
     /// Holds no memory for nothing.
     fn spare_buffer(&mut self) {
-        if self.read.is_empty() {
+        // Of one that was kept already nothing is left that would be worth its place.
+        if self.read.is_empty() && self.read.capacity() > 0 {
             scratch::keep_buffer(std::mem::take(&mut self.read));
         }
     }

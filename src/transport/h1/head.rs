@@ -13,9 +13,9 @@ use hyper::body::Body as _;
 use hyper::ext::ReasonPhrase;
 
 use super::body::AnswerRest;
-use crate::raw_query::as_read;
+use crate::raw_query::target_as_read;
 use crate::transport::bounds::{HEAD_BYTES, HEAD_FIELDS};
-use crate::transport::{Outgoing, Spelling};
+use crate::transport::{Outgoing, ProtocolSwitch, Spelling};
 
 /// How a request's body is framed (RFC 9112 §6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl Framing {
 /// Appends the head of `request`: origin-form, `Host` (RFC 9112 §3.2.1), and framing from `framing` alone.
 pub(super) fn write(request: &Outgoing, framing: Framing, spelling: Spelling, out: &mut Vec<u8>) {
     let host = request.authority.as_str().as_bytes();
-    let target = as_read(request.target.as_str());
+    let target = target_as_read(&request.target);
     for part in [request.method.as_str().as_bytes(), b" ", &target, b" HTTP/1.1\r\n"] {
         out.extend_from_slice(part);
     }
@@ -87,9 +87,13 @@ pub(super) fn write(request: &Outgoing, framing: Framing, spelling: Spelling, ou
         Framing::Length(0) if !has_body_by_nature(&request.method) => {}
         Framing::Length(length) => write_length(length, spelling, out),
     }
-    if has_te {
-        // A server that passes it on must know that it was meant for itself (RFC 9110 §10.1.4).
-        write_field(&CONNECTION, b"te", spelling, out);
+    // A server that passes them on must know that they were meant for itself (RFC 9110 §7.8, §10.1.4).
+    match (request.switch, has_te) {
+        (ProtocolSwitch::NotAsked, false) => {}
+        (ProtocolSwitch::NotAsked, true) => write_field(&CONNECTION, b"te", spelling, out),
+        // With a capital letter, as everybody writes it: some services compare no other way.
+        (ProtocolSwitch::Asked, false) => write_field(&CONNECTION, b"Upgrade", spelling, out),
+        (ProtocolSwitch::Asked, true) => write_field(&CONNECTION, b"Upgrade, te", spelling, out),
     }
     out.extend_from_slice(b"\r\n");
 }

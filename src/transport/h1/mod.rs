@@ -17,6 +17,7 @@
 mod body;
 mod download;
 mod head;
+mod switched;
 #[cfg(test)]
 mod tests;
 #[cfg(any(test, feature = "bench"))]
@@ -33,6 +34,7 @@ use hyper::body::{Frame, SizeHint};
 
 use self::download::Download;
 use self::head::{Head, Malformed};
+pub(crate) use self::switched::SwitchedConnection;
 use self::upload::{RequestWriter, UploadStuck};
 use super::error::{PERHAPS_TLS, Unsent};
 use super::http::AnswerBody;
@@ -132,6 +134,11 @@ impl Http1Connection {
         (self.is_at_rest() && self.download.is_reusable()).then(|| AtRest(self))
     }
 
+    /// What the service has switched to; `None`: to nothing.
+    pub(crate) fn into_switched(self: Box<Self>) -> Option<SwitchedConnection> {
+        self.download.has_switched().then(|| SwitchedConnection::new(self))
+    }
+
     /// How many bytes of the request were written.
     pub(crate) fn uploaded(&self) -> u64 {
         self.upload.written()
@@ -183,7 +190,7 @@ impl Http1Connection {
         self.used = !self.download.is_fresh();
         self.method.clone_from(&outgoing.method);
         self.upload.begin(outgoing, scratch::lines(), self.spelling);
-        self.download.begin();
+        self.download.begin(outgoing.switch);
         self.ahead = 0;
     }
 

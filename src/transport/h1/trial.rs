@@ -6,6 +6,7 @@ use http::{HeaderMap, Method, Version};
 
 use super::download::Download;
 use super::upload::WrittenToEnd;
+use crate::transport::ProtocolSwitch;
 
 /// An answer that was read to its end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -124,7 +125,7 @@ impl Default for TrialReader {
 
 impl TrialReader {
     fn begin(&mut self) {
-        self.download.begin();
+        self.download.begin(ProtocolSwitch::NotAsked);
         (self.answer, self.left_over) = (None, false);
     }
 

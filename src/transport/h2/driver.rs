@@ -13,12 +13,13 @@ use h2::client::Connection;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use super::heads::SplicedWire;
 use super::watched::{Watch, WatchedWire};
 
 /// Ends when the connection does; and when nobody can use it any more, as soon as the service has read our goodbye, but
 /// [`PARTING`] later at the latest: one that reads nothing would hold the socket for ever.
 pub(super) async fn drive(
-    mut connection: Connection<WatchedWire, Bytes>,
+    mut connection: Connection<SplicedWire<WatchedWire>, Bytes>,
     let_go: oneshot::Receiver<()>,
     address: String,
     told: Arc<Once>,

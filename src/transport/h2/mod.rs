@@ -12,7 +12,9 @@
 //! ```
 
 mod driver;
+mod ended;
 mod frame_meter;
+mod heads;
 mod inflow;
 mod outflow;
 mod request;
@@ -32,6 +34,8 @@ use tokio::sync::oneshot;
 pub(crate) use self::inflow::Inflow;
 pub(crate) use self::outflow::Outflow;
 
+use self::ended::EndedStreams;
+use self::heads::{PendingHeads, SplicedWire};
 use self::request::{RequestStream, SentSoFar};
 use self::watched::{Watch, WatchedWire};
 use super::bounds::HEAD_BYTES;
@@ -45,6 +49,8 @@ use crate::raw_query::first_spelt;
 #[derive(Clone)]
 pub(crate) struct Http2Handle {
     requests: RefCell<SendRequest<Bytes>>,
+    heads: Rc<PendingHeads>,
+    ended: Rc<EndedStreams>,
     watch: Rc<Watch>,
     /// Gone with the last clone: then the driver comes to an end.
     _leash: Rc<oneshot::Sender<()>>,
@@ -58,11 +64,14 @@ pub(crate) struct Http2Handle {
 pub(super) async fn handshake(wire: Wire, endpoint: &DialTarget) -> Result<(Http2Handle, ConnectionDriver), Error> {
     let watched = WatchedWire::new(wire);
     let watch = watched.watch();
-    let (requests, connection) = settings().handshake(watched).await.map_err(|error| Error::unanswered(&error))?;
+    let heads = Rc::<PendingHeads>::default();
+    let spliced = SplicedWire::new(watched, Rc::clone(&heads));
+    let (requests, connection) = settings().handshake(spliced).await.map_err(|error| Error::unanswered(&error))?;
     let (leash, let_go) = oneshot::channel();
     let driver = driver::drive(connection, let_go, endpoint.address(), endpoint.told.clone(), Rc::clone(&watch));
     let requests = RefCell::new(requests);
-    Ok((Http2Handle { requests, watch, _leash: Rc::new(leash) }, Box::pin(driver)))
+    let ended = Rc::default();
+    Ok((Http2Handle { requests, heads, ended, watch, _leash: Rc::new(leash) }, Box::pin(driver)))
 }
 
 fn settings() -> Builder {
@@ -99,13 +108,15 @@ impl Http2Handle {
                 gate.open();
             }
             let written_before = self.watch.written();
-            let mut request = match RequestStream::begin(self.requests.get_mut(), outgoing).await {
+            let mut request = match RequestStream::begin(self.requests.get_mut(), &self.heads, outgoing).await {
                 Ok(request) => request,
                 Err(error) => {
                     return Err(Unsent { error: self.watch.verdict_on(&error), whole: true, not_processed: true });
                 }
             };
-            let error = match request.answer(&self.watch).await {
+            // The driver is awake, for the request.
+            self.ended.release();
+            let error = match request.answer(&self.watch, &self.ended).await {
                 Ok(answer) => {
                     self.watch.answer();
                     return Ok(answer);

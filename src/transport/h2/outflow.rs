@@ -109,7 +109,11 @@ impl Outflow {
                     self.end(Bytes::new());
                 }
             }
-            Err(frame) => self.end_with(frame.into_trailers().unwrap_or_default()),
+            Err(frame) => match frame.into_trailers() {
+                Ok(trailers) if !trailers.is_empty() => self.end_with(trailers),
+                // A block of no fields says nothing, and a service may take even that for a fault (nginx 1.22 does).
+                _ => self.end(Bytes::new()),
+            },
         }
     }
 
@@ -146,8 +150,10 @@ impl Outflow {
         self.send(part, StreamEnd::Here);
     }
 
-    fn end_with(&mut self, trailers: HeaderMap) {
+    fn end_with(&mut self, mut trailers: HeaderMap) {
         self.stage = OutflowStage::Over;
+        // So h2 writes them in full, without its table: that is not the one which the service has (see `heads`).
+        trailers.values_mut().for_each(|value| value.set_sensitive(true));
         // It fails where the service wants no more.
         drop(self.stream.send_trailers(trailers));
     }

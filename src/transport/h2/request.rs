@@ -10,7 +10,10 @@ use h2::RecvStream;
 use h2::client::{ResponseFuture, SendRequest};
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Response};
+use hyper::body::Body as _;
 
+use super::ended::EndedStreams;
+use super::heads::{PendingHeads, stand_in};
 use super::inflow::Inflow;
 use super::outflow::Outflow;
 use super::watched::Watch;
@@ -49,17 +52,27 @@ impl RequestStream {
     /// # Errors
     ///
     /// When the connection takes no request any more: nothing was written.
-    pub(super) async fn begin(requests: &mut SendRequest<Bytes>, outgoing: &mut Outgoing) -> Result<Self, h2::Error> {
+    pub(super) async fn begin(
+        requests: &mut SendRequest<Bytes>,
+        heads: &PendingHeads,
+        outgoing: &mut Outgoing,
+    ) -> Result<Self, h2::Error> {
         poll_fn(|cx| requests.poll_ready(cx)).await?;
-        let (head, is_all) = outgoing.absolute_form();
-        let (response, stream) = requests.send_request(head, is_all)?;
+        let is_all = outgoing.body.is_end_stream();
+        let (response, stream) = requests.send_request(stand_in(&outgoing.method), is_all)?;
+        // Before the driver's next turn, in which h2 may write the head.
+        heads.await_frame(response.stream_id().as_u32(), outgoing);
         let body = std::mem::replace(&mut outgoing.body, RequestBody::Empty);
         let outflow = (!is_all).then(|| Outflow::new(body, stream));
         Ok(Self { response, outflow, interim: 0 })
     }
 
     /// The answer's head, while the request's body is written.
-    pub(super) async fn answer(&mut self, watch: &Rc<Watch>) -> Result<Response<AnswerBody>, Lost> {
+    pub(super) async fn answer(
+        &mut self,
+        watch: &Rc<Watch>,
+        ended: &Rc<EndedStreams>,
+    ) -> Result<Response<AnswerBody>, Lost> {
         let (head, body) = poll_fn(|cx| self.poll_head(cx)).await?.into_parts();
         let declared = vet(&head.headers).map_err(|error| Lost::Final(Error::Protocol(error)))?;
         let mut inflow = Inflow::new(body, declared, Rc::clone(watch));
@@ -72,6 +85,9 @@ impl RequestStream {
             .await?;
         }
         inflow.outflow = self.outflow.take().filter(|outflow| !outflow.is_over()).map(Box::new);
+        if inflow.outflow.is_none() {
+            inflow.end_later(Rc::clone(ended));
+        }
         Ok(Response::from_parts(head, AnswerBody::Stream(inflow)))
     }
 

@@ -101,6 +101,10 @@ impl WatchedWire {
 impl AsyncRead for WatchedWire {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        // Half of all that h2 asks for is not there.
+        if this.wire.poll_news(cx).is_pending() {
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
         let read = Pin::new(&mut this.wire).poll_read(cx, buffer);
         match &read {

@@ -131,8 +131,7 @@ impl ConnectAnswer {
         };
         // Asked again at once it would say the same; and a wrong password that is shown twice for each request locks the user
         // out the sooner.
-        let refused = self.status.is_client_error()
-            && !matches!(self.status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
+        let refused = self.status.is_client_error();
         ProxyFailure { code, what: said + &advice, refused }
     }
 

@@ -98,7 +98,7 @@ impl OutboundProxy {
         outcome.map_err(|error| {
             let (code, what) = match TlsFailure::of(error, &seen) {
                 TlsFailure::Certificate(why) => (Code::TlsCertificateError, why.to_string()),
-                TlsFailure::Alert(text) => (Code::TlsAlertReceived, text),
+                TlsFailure::Alert(text) | TlsFailure::NoProtocol(text) => (Code::TlsAlertReceived, text),
                 TlsFailure::Protocol(text) => (Code::TlsProtocolError, text),
                 TlsFailure::Io(error) => (Code::ConnectionTerminated, error.to_string()),
             };

@@ -362,8 +362,14 @@ async fn what_is_too_long_to_be_gathered_is_refused_or_goes_on_as_it_comes() {
 }
 
 #[tokio::test(flavor = "local")]
-async fn a_body_that_breaks_off_is_not_gathered() {
-    let broken = gathered(CHUNKED, b"2\r\nhi\r\nno chunk\r\n", BodyNeed::Whole { most: 10 }).await.err().unwrap();
+async fn a_body_that_is_none_is_not_gathered_and_told_by_its_fault() {
+    for (begun, fault) in [
+        (&b"2\r\nhi\r\nno chunk\r\n"[..], "a chunk does not begin with its size in hexadecimal digits"),
+        (b"2\r\nhi!\r\n", "a chunk goes on behind the end that its size gives it"),
+        (b"0\r\nno trailer\r\n\r\n", "a trailer is no `name: value`"),
+    ] {
+        let broken = gathered(CHUNKED, begun, BodyNeed::Whole { most: 10 }).await.err().unwrap();
 
-    assert!(matches!(broken, BodyError::Broken(_)), "{broken}");
+        assert_eq!(broken.to_string(), format!("the app's body is malformed: {fault}"));
+    }
 }

@@ -1,9 +1,13 @@
 //! Name look-up, TCP and TLS.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::spawn_local;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 use super::lab::{
@@ -211,6 +215,78 @@ async fn the_second_address_is_tried_when_the_first_refuses() {
     let mut sender = driven(connector.connect().await.unwrap_or_else(|error| panic!("{error}")));
 
     assert_eq!(sender.fetch(get("/found")).await.1, "/found");
+}
+
+/// A listener beside a service: the same port of another address of this machine.
+async fn beside(service: &Service) -> TcpListener {
+    TcpListener::bind(("127.0.0.2", service.address.port())).await.unwrap()
+}
+
+#[tokio::test(flavor = "local")]
+async fn an_address_behind_which_no_handshake_ends_gives_way_to_the_next() {
+    let authorities = Authorities::new();
+    let service = tls_service(&authorities, "127.0.0.1", &[], AsksForCertificate::No).await;
+    let broken = beside(&service).await;
+    let addresses = vec![broken.local_addr().unwrap(), service.address];
+    let taken = Rc::new(Cell::new(0));
+    let closing = spawn_local({
+        let taken = Rc::clone(&taken);
+        async move {
+            loop {
+                drop(broken.accept().await.unwrap());
+                taken.set(taken.get() + 1);
+            }
+        }
+    });
+    let url = url(Scheme::Https, service.address.port());
+    let connector = Connector::new(&url, Some(authorities.client(&[])), HttpVersion::Auto, None, Spelling::LowerCase);
+
+    for _ in 0..3 {
+        let dialed = dial::dial_one(&connector.0, addresses.clone(), &DialNotes::default(), None).await;
+        assert!(dialed.is_ok(), "{}", dialed.err().unwrap());
+    }
+
+    // The first of them has found out for all.
+    assert_eq!(taken.get(), 1);
+    closing.abort();
+}
+
+#[tokio::test(flavor = "local")]
+async fn what_a_handshake_failed_with_is_told_though_other_addresses_are_out_of_reach() {
+    let authorities = Authorities::new();
+    // For another name than the one that is asked for.
+    let service = tls_service(&authorities, "elsewhere.example", &[], AsksForCertificate::No).await;
+    let nobody = std::net::SocketAddr::from(([127, 0, 0, 2], service.address.port()));
+    let url = url(Scheme::Https, service.address.port());
+
+    for addresses in [vec![nobody, service.address], vec![service.address, nobody]] {
+        let connector =
+            Connector::new(&url, Some(authorities.client(&[])), HttpVersion::Auto, None, Spelling::LowerCase);
+        let dialed = dial::dial_one(&connector.0, addresses, &DialNotes::default(), None).await;
+        let error = dialed.err().unwrap();
+        assert_eq!(error.code(), Code::TlsCertificateError, "{error}");
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn an_address_that_is_silent_in_tls_costs_one_connection_its_time() {
+    let authorities = Authorities::new();
+    let service = tls_service(&authorities, "127.0.0.1", &[], AsksForCertificate::No).await;
+    let silent = beside(&service).await;
+    let addresses = vec![silent.local_addr().unwrap(), service.address];
+    let url = url(Scheme::Https, service.address.port());
+    let connector = Connector::new(&url, Some(authorities.client(&[])), HttpVersion::Auto, None, Spelling::LowerCase);
+    let dial = |limit: Option<Duration>| {
+        let (connector, addresses) = (connector.clone(), addresses.clone());
+        let deadline = limit.map(|limit| Instant::now() + limit);
+        async move { dial::dial_one(&connector.0, addresses, &DialNotes::default(), deadline).await }
+    };
+
+    let first = dial(Some(Duration::from_millis(50))).await;
+    assert_eq!(first.err().unwrap().code(), Code::ConnectionTimeout);
+    let second = dial(None).await;
+
+    assert!(second.is_ok(), "{}", second.err().unwrap());
 }
 
 #[test]

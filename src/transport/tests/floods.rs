@@ -1,6 +1,7 @@
 //! HTTP/2: services that send without end what brings no request on, and those that only seem to.
 
 use std::rc::Rc;
+use std::time::Instant;
 
 use http::{Method, StatusCode};
 use http_body_util::BodyExt;
@@ -53,6 +54,7 @@ async fn a_flood_of_frames_that_carry_no_content_ends_the_connection() {
         let handle = handle(&other);
         let half = other.ask(get("/")).await.unwrap_or_else(|unsent| panic!("{name}: {}", unsent.error));
 
+        let began = Instant::now();
         let unsent = unanswered(Sender::Http2(handle.clone()).ask(get("/")).await);
 
         assert_eq!(unsent.error.code(), code, "{name}: {}", unsent.error);
@@ -60,7 +62,9 @@ async fn a_flood_of_frames_that_carry_no_content_ends_the_connection() {
         let told = other.read(half.into_body()).collect().await.expect_err("half a body");
         assert_eq!(told.code(), Code::HttpResponseIncomplete, "{name}: {told}");
         assert!(told.to_string().contains("flooded with frames that carry no content"), "{name}: {told}");
-        assert!(handle.heard() < 3 * 1024 * 1024, "{name}: {} bytes were read", handle.heard());
+        // What is borne is borne in each second anew, and a busy machine reads the same in more of them.
+        let borne = 3 * 1024 * 1024 * (1 + began.elapsed().as_secs());
+        assert!((handle.heard() as u64) < borne, "{name}: {} bytes were read", handle.heard());
         assert!(handle.is_closed(), "{name}");
     }
 }

@@ -22,8 +22,8 @@ use tokio::task::spawn_local;
 use crate::config::{HttpVersion, Scheme, Url, UrlAuthority};
 use crate::tls::ClientTls;
 use crate::transport::{
-    AnswerBody, Connected, Connector, ContinueGate, Error, Http1Connection, Outgoing, RequestBody, Sender, Spelling,
-    Unsent,
+    AnswerBody, Connected, Connector, ContinueGate, Error, Http1Connection, Outgoing, ProtocolSwitch, RequestBody,
+    Sender, Spelling, Unsent,
 };
 
 /// A service that does with each connection what it is told to; counts them.
@@ -177,6 +177,7 @@ pub(crate) fn outgoing(method: Method, target: &str, body: RequestBody) -> Outgo
         target: PathAndQuery::try_from(target).unwrap(),
         fields: HeaderMap::new(),
         body,
+        switch: ProtocolSwitch::NotAsked,
     }
 }
 

@@ -8,3 +8,4 @@ pub(crate) mod lab;
 mod proxies;
 mod stream_ends;
 mod streams;
+mod switches;

@@ -400,7 +400,7 @@ pub(super) fn frame(kind: u8, flags: u8, number: u32, payload: &[u8]) -> Vec<u8>
 }
 
 const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
+pub(super) const RST_STREAM: u8 = 3;
 pub(super) const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const NO_ERROR: u32 = 0;

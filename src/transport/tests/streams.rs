@@ -8,6 +8,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 
 use super::lab::{Service, app_body, get, outgoing, unanswered};
+use super::stream_ends::{END_STREAM, RST_STREAM, STATUS_200, data, head, next_frame, next_request};
 use crate::code::Code;
 use crate::transport::{ContinueGate, Error, Outgoing, RequestBody, Unsent};
 
@@ -163,6 +164,34 @@ async fn a_body_that_breaks_off_resets_the_stream() {
     assert_eq!(unsent.error.to_string(), "the app's body broke off");
     let ended_as_if_whole = told.recv().await.unwrap().unwrap_err();
     assert!(!ended_as_if_whole);
+}
+
+#[tokio::test(flavor = "local")]
+async fn an_upload_that_is_given_up_after_its_answer_is_reset_though_nothing_follows_it() {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let service = Service::raw(move |mut tcp, _| {
+        let tell = tell.clone();
+        async move {
+            let mut fresh = true;
+            next_request(&mut tcp, &mut fresh).await;
+            let answer = [head(1, 0, &[STATUS_200]), data(1, END_STREAM, b"enough")].concat();
+            tcp.write_all(&answer).await.unwrap();
+            while let Some(seen) = next_frame(&mut tcp, &mut fresh).await {
+                tell.send(seen).unwrap();
+            }
+        }
+    })
+    .await;
+    let (incoming, _app) = app_body("content-length: 10", b"").await;
+    let (body, _) = RequestBody::app(incoming, 64);
+    let mut sender = service.connected_by_http2().await;
+    let mut answer = sender.ask(post(body)).await.unwrap_or_else(|unsent| panic!("{}", unsent.error));
+    let rest = answer.body_mut().take_outflow();
+    assert_eq!(sender.text(answer).await, "enough");
+
+    drop(rest);
+
+    assert_eq!(told.recv().await, Some((RST_STREAM, 1)));
 }
 
 #[tokio::test(flavor = "local")]

@@ -5,6 +5,7 @@ mod endings;
 mod failures;
 mod idle;
 mod sharing;
+mod upgrades;
 
 use std::cell::Cell;
 use std::rc::Rc;

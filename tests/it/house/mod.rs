@@ -24,6 +24,7 @@ const FLOORS: [&[&str]; 12] = [
 
 /// The ground floor is one room.
 const GROUND: &[&str] = &[
+    "aside",
     "secret",
     "name",
     "code",

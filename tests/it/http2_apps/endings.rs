@@ -1,5 +1,8 @@
 //! How exchanges of HTTP/2 end: whole, broken off by either side, in the midst of a reload and of a stop.
 
+use std::future::poll_fn;
+use std::time::Duration;
+
 use bytes::Bytes;
 use h2::Reason;
 use nix::sys::signal::Signal;
@@ -164,4 +167,53 @@ async fn an_app_that_reads_nothing_is_waited_for_as_long_as_a_service() {
 
         assert!(error.is_reset(), "{name}: {error}");
     }
+}
+
+#[tokio::test]
+async fn an_upload_that_its_app_does_not_end_gives_its_connection_back_once_it_is_answered() {
+    for (status, reply) in [
+        // The service reads on, and nothing comes.
+        (204, "HTTP/1.1 204 No Content\r\n\r\n"),
+        (200, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
+        // Nobody reads on what is refused.
+        (503, "HTTP/1.1 503 x\r\nContent-Length: 0\r\n\r\n"),
+    ] {
+        let lab = Lab::start().await;
+        let service = Fault::plain(move |_| Reply::raw(reply).before_the_body()).await;
+        let keys = "pool: { max_connections: 1 }, timeouts: { idle: 1s }";
+        let sidekey = lab.sidekey(&format!("services: {{ s: {{ url: '{}', {keys} }} }}", service.url())).await;
+        let mut app = Http2App::open(&sidekey.address).await;
+
+        let (answer, mut upload) = app.begin(request("POST", "/s/x"), false).await;
+        upload.send_data(Bytes::from_static(b"half"), false).unwrap();
+        let answer = in_time(async { read(answer.await.unwrap()).await.unwrap() }).await;
+
+        assert_eq!(answer.status, status);
+        let reason = in_time(poll_fn(|cx| upload.poll_reset(cx))).await;
+        assert_eq!(reason.unwrap(), Reason::NO_ERROR, "{status}");
+        // The place is free for the next.
+        let other = app.get("/s/y").await.unwrap();
+        assert_eq!(other.status, status);
+    }
+}
+
+#[tokio::test]
+async fn an_upload_goes_on_after_its_answer_for_as_long_as_something_comes() {
+    let lab = Lab::start().await;
+    let service = Fault::plain(|_| Reply::ok("early").before_the_body()).await;
+    let sidekey = lab.sidekey(&format!("services: {{ s: {{ url: '{}' }} }}", service.url())).await;
+    let mut app = Http2App::open(&sidekey.address).await;
+
+    let (answer, mut upload) = app.begin(request("POST", "/s/x"), false).await;
+    upload.send_data(Bytes::from_static(b"a"), false).unwrap();
+    let answer = in_time(async { read(answer.await.unwrap()).await.unwrap() }).await;
+    assert_eq!(answer.text(), "early");
+    for byte in [b"b", b"c", b"d"] {
+        tokio::time::sleep(Duration::from_millis(400)).await; // a slow app, not a wait for something
+        upload.send_data(Bytes::from_static(byte), false).unwrap();
+    }
+    upload.send_data(Bytes::from_static(b"e"), true).unwrap();
+
+    let chunks: String = ["a", "b", "c", "d", "e"].iter().map(|byte| format!("1\r\n{byte}\r\n")).collect();
+    until("all of the upload", async || (service.only().text() == format!("{chunks}0\r\n\r\n")).then_some(())).await;
 }

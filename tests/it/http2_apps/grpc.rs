@@ -79,6 +79,21 @@ async fn what_its_app_waits_for_no_longer_is_given_up() {
 }
 
 #[tokio::test]
+async fn what_is_no_request_is_told_to_grpc_as_a_status_too() {
+    let lab = Lab::start().await;
+    let sidekey = lab.sidekey("services: { payments: { url: $SERVICE } }").await;
+    let mut app = Http2App::open(&sidekey.address).await;
+    let mut call = request("POST", "http://localhost/payments/a.b/C");
+    call.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
+    call.headers_mut().insert("host", "elsewhere.example".parse().unwrap());
+
+    let answer = app.send(call, b"\0\0\0\0\0").await.unwrap();
+
+    assert_eq!((answer.status, answer.field("grpc-status").as_deref()), (200, Some("13")), "{answer:?}");
+    assert!(answer.field("grpc-message").unwrap().starts_with("bad_request: "), "{answer:?}");
+}
+
+#[tokio::test]
 async fn answers_of_our_own_are_statuses() {
     check(&start().await, "own");
 }

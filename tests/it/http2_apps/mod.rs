@@ -5,7 +5,7 @@ mod conversations;
 mod endings;
 mod grpc;
 mod hostile;
-mod malformed;
+pub mod malformed;
 mod twins;
 
 use crate::lab::Lab;
@@ -49,7 +49,7 @@ fn config(one: &Mirror, two: &Mirror, more: &str) -> String {
     )
 }
 
-fn resident_kib(sidekey: &Sidekey) -> usize {
+pub fn resident_kib(sidekey: &Sidekey) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", sidekey.id())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()

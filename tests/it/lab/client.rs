@@ -8,7 +8,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use super::nginx::Seen;
-use super::problems;
+use super::{problems, sockets};
 
 /// One request, written as it will be sent.
 #[derive(Clone)]
@@ -166,6 +166,8 @@ pub struct Connection {
     server: String,
     unread: Vec<u8>,
     asked_for_head: bool,
+    /// Ours and theirs; none for a unix socket.
+    ports: Option<[u16; 2]>,
 }
 
 impl Connection {
@@ -174,7 +176,8 @@ impl Connection {
         let connected = connected.unwrap_or_else(|_| panic!("{server} takes no connection"));
         let stream = connected.unwrap_or_else(|error| panic!("{server}: {error}"));
         stream.set_nodelay(true).unwrap();
-        Self::over(stream, server)
+        let ports = [stream.local_addr(), stream.peer_addr()].map(|address| address.unwrap().port());
+        Self { ports: Some(ports), ..Self::over(stream, server) }
     }
 
     pub async fn unix(path: &std::path::Path) -> Self {
@@ -182,13 +185,25 @@ impl Connection {
     }
 
     fn over(stream: impl Stream + 'static, server: &str) -> Self {
-        Self { stream: Box::new(stream), server: server.to_owned(), unread: Vec::new(), asked_for_head: false }
+        let (stream, server) = (Box::new(stream), server.to_owned());
+        Self { stream, server, unread: Vec::new(), asked_for_head: false, ports: None }
     }
 
     /// Sends bytes as they are.
     pub async fn write(&mut self, bytes: impl AsRef<[u8]>) {
         // The other side may have ended the connection before it read all: what it answered is what counts.
         let _gone = self.stream.write_all(bytes.as_ref()).await;
+    }
+
+    /// Waits until the other side has read what was written: what follows comes to it by itself.
+    pub async fn until_read(&self) {
+        let ports = self.ports.expect("a TCP connection");
+        super::until("what was written to be read", async || sockets::is_read(ports).then_some(())).await;
+    }
+
+    /// Says that nothing more is sent.
+    pub async fn end(&mut self) {
+        let _gone = self.stream.shutdown().await;
     }
 
     /// Says what the next bytes ask for: an answer to `HEAD` has no body.

@@ -143,7 +143,8 @@ async fn http2(stream: TcpStream, log: Arc<MirrorLog>) -> Option<()> {
         exchanges.spawn(async move {
             log.heads.lock().unwrap().push(text(&request));
             let mut upload = request.into_body();
-            let mut stream = respond.send_response(Response::new(()), false).ok()?;
+            let mut stream =
+                respond.send_response(Response::builder().header("trailer", "x-sum").body(()).unwrap(), false).ok()?;
             let whole = loop {
                 match next(&mut upload).await {
                     Ok(Some(piece)) => send(&mut stream, piece).await?,

@@ -1,5 +1,7 @@
 //! The body of a request on its way out, and what is kept of it to send it again.
 
+mod replay;
+
 use std::cell::RefCell;
 use std::fmt;
 use std::future::poll_fn;
@@ -12,6 +14,8 @@ use aws_lc_rs::digest;
 use bytes::Bytes;
 use http::HeaderMap;
 use hyper::body::{Body as _, Frame, SizeHint};
+
+pub(crate) use self::replay::ReplayBuffer;
 
 use super::continue_gate::ContinueGate;
 use super::copied::Copied;
@@ -41,10 +45,6 @@ pub(crate) struct AppBody {
     screen: Option<TrailerFilter>,
     observer: Option<Observer>,
 }
-
-/// What was kept of an app's body: shared with the [`AppBody`] that fills it.
-#[derive(Clone)]
-pub(crate) struct ReplayBuffer(Option<Rc<RefCell<Record>>>);
 
 /// How much of an app's body must be in memory before the request is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +79,9 @@ pub(crate) enum Passage {
 pub(crate) enum BodyError {
     #[error("the app's body broke off")]
     Broken(#[source] IncomingBodyError),
+    /// Nobody can tell where it ends.
+    #[error("the app's body is malformed: {0}")]
+    Malformed(&'static str),
     /// It goes out in another attempt now.
     #[error("the app's body was taken back")]
     TakenBack,
@@ -91,6 +94,15 @@ pub(crate) enum BodyError {
     /// It was to be held in memory, and what others hold leaves no room for it.
     #[error("the bodies that are held in memory leave no room for it")]
     NoRoom,
+}
+
+impl From<IncomingBodyError> for BodyError {
+    fn from(error: IncomingBodyError) -> Self {
+        match error {
+            IncomingBodyError::Malformed(fault) => Self::Malformed(fault),
+            error => Self::Broken(error),
+        }
+    }
 }
 
 /// The app's body and what was taken of it.
@@ -164,7 +176,7 @@ impl RequestBody {
 
     /// Sends the app's trailers through `screen` first.
     pub(crate) fn screened(mut self, screen: TrailerFilter) -> Self {
-        if let Self::Stream(stream) = &mut self {
+        if let Some(stream) = self.arriving() {
             stream.screen = Some(screen);
         }
         self
@@ -180,10 +192,19 @@ impl RequestBody {
 
     /// Tells `observer` how the app's body gets on.
     pub(crate) fn observed(mut self, observer: Observer) -> Self {
-        if let Self::Stream(stream) = &mut self {
+        if let Some(stream) = self.arriving() {
             stream.observer = Some(observer);
         }
         self
+    }
+
+    /// What is still to come from the app.
+    fn arriving(&mut self) -> Option<&mut AppBody> {
+        match self {
+            Self::Stream(stream) => Some(stream),
+            Self::Resumed(resumed) => Some(&mut resumed.1),
+            Self::Empty | Self::Whole(_) | Self::Again(_) => None,
+        }
     }
 
     /// Reads the app's body into memory, as far as `need` says. All of it there, it can be sent as often as it takes.
@@ -247,27 +268,6 @@ impl RequestBody {
     }
 }
 
-impl ReplayBuffer {
-    /// Whether nothing of the body is lost now: then [`ReplayBuffer::again`] has it.
-    pub(crate) fn is_whole(&self) -> bool {
-        let Some(record) = &self.0 else { return true };
-        matches!(record.borrow().taken, Taken::Nothing | Taken::All(_))
-    }
-
-    /// The whole body again, if nothing of it is lost: all of it arrived and fitted, or none of it was taken yet. One
-    /// that nobody has taken from yet is taken back from the attempt before.
-    pub(crate) fn again(&self) -> Option<RequestBody> {
-        let Some(record) = &self.0 else { return Some(RequestBody::Empty) };
-        match &record.borrow().taken {
-            Taken::Nothing => {}
-            Taken::All(copy) => return Some(RequestBody::Again(Box::new(copy.clone()))),
-            Taken::Part(_) | Taken::TooMuch => return None,
-        }
-        record.borrow_mut().attempt += 1;
-        Some(RequestBody::Stream(AppBody::new(record)))
-    }
-}
-
 impl hyper::body::Body for RequestBody {
     type Data = Bytes;
     type Error = BodyError;
@@ -291,7 +291,7 @@ impl hyper::body::Body for RequestBody {
             Self::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
             Self::Stream(stream) => stream.record.borrow().incoming.is_end_stream(),
             Self::Again(copy) => copy.is_empty() && !copy.has_trailers(),
-            // More was read than may be kept.
+            // More is to come from the app.
             Self::Resumed(_) => false,
         }
     }
@@ -304,8 +304,11 @@ impl hyper::body::Body for RequestBody {
             // A length leaves no room for trailers on HTTP/1.1.
             Self::Again(copy) if copy.has_trailers() => SizeHint::default(),
             Self::Again(copy) => SizeHint::with_exact(copy.len() as u64),
-            // Were it known, nothing of it would have been read ahead.
-            Self::Resumed(_) => SizeHint::default(),
+            Self::Resumed(resumed) => {
+                let (copy, rest) = &**resumed;
+                let rest = rest.record.borrow().incoming.size_hint().exact();
+                rest.map_or_else(SizeHint::default, |rest| SizeHint::with_exact(rest + copy.len() as u64))
+            }
         }
     }
 }
@@ -354,7 +357,7 @@ impl Record {
         screen: Option<&TrailerFilter>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let arrived = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
-        let mut frame = arrived.map(|arrived| self.within_limit(arrived.map_err(BodyError::Broken)?));
+        let mut frame = arrived.map(|arrived| self.within_limit(arrived?));
         match &mut frame {
             Some(Ok(frame)) => {
                 if let (Some(trailers), Some(screen)) = (frame.trailers_mut(), screen) {
@@ -412,12 +415,6 @@ impl Taken {
             Self::Part(copy) | Self::All(copy) => Self::All(copy),
             Self::TooMuch => Self::TooMuch,
         };
-    }
-}
-
-impl fmt::Debug for ReplayBuffer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Kept").finish_non_exhaustive()
     }
 }
 
