@@ -13,10 +13,12 @@ pub(crate) mod ftp;
 mod listing;
 mod path;
 mod put;
+mod server;
 mod session;
 pub(crate) mod sftp;
 pub(crate) mod ssh;
 
 pub(crate) use self::answer::{Answer, Content, FileRequest, Links, Options, Outcome, Upload, answer};
 pub(crate) use self::error::{FileError, FileErrorKind};
+pub(crate) use self::server::{Access, FileServer, FtpAccess, LoginError};
 pub(crate) use self::session::FileSession;

@@ -31,7 +31,7 @@ impl Login {
         // What was not asked yet may take either.
         let takes = |method| offered.as_ref().is_none_or(|offered: &MethodSet| offered.contains(&method));
         if takes(MethodKind::Password) {
-            match handle.authenticate_password(&self.username, password.expose_text()).await? {
+            match handle.authenticate_password(&self.username, password.expose()).await? {
                 AuthResult::Success => return Ok(()),
                 AuthResult::Failure { remaining_methods, partial_success } => {
                     let asks = remaining_methods.contains(&MethodKind::KeyboardInteractive);
@@ -80,7 +80,7 @@ impl Login {
                     0 => Vec::new(),
                     1 if !shown => {
                         shown = true;
-                        vec![password.expose_text().to_owned()]
+                        vec![password.expose().to_owned()]
                     }
                     _ => return Err(refused("a password, where more is asked for", None)),
                 },
