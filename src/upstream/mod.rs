@@ -9,6 +9,7 @@ mod closing;
 mod connection;
 mod count;
 mod demand;
+mod dialing;
 mod idle;
 mod lease;
 mod outage;
