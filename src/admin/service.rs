@@ -189,6 +189,8 @@ fn alpn(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Http1 => "http/1.1",
         Protocol::Http2 => "h2",
+        #[cfg(feature = "files")]
+        Protocol::File => "files",
     }
 }
 

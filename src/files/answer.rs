@@ -1,5 +1,6 @@
 //! What a request for a file becomes: the table of verbs.
 
+use std::cell::RefCell;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -24,6 +25,32 @@ pub(crate) struct FileRequest<'a> {
     pub(crate) fields: &'a HeaderMap,
     /// Where `MOVE` goes, and `rename=`: a path at the partner.
     pub(crate) destination: Option<&'a str>,
+    pub(crate) begun: &'a Begun,
+}
+
+/// What a request has begun that must not stay if it goes no further: what the server calls it. Known also to who gives the
+/// request up in the middle.
+#[derive(Default)]
+pub(crate) struct Begun(RefCell<Option<Vec<u8>>>);
+
+impl Begun {
+    pub(super) fn set(&self, place: &[u8]) {
+        *self.0.borrow_mut() = Some(place.to_vec());
+    }
+
+    pub(super) fn clear(&self) {
+        *self.0.borrow_mut() = None;
+    }
+
+    /// Whether there is something.
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.borrow().is_some()
+    }
+
+    /// It is seen to by whoever asks.
+    pub(crate) fn take(&self) -> Option<Vec<u8>> {
+        self.0.borrow_mut().take()
+    }
 }
 
 /// `files:` of a service.
@@ -54,8 +81,6 @@ pub(crate) struct Outcome {
     pub(crate) answer: Result<Answer, FileError>,
     /// The session, if it is free already.
     pub(crate) session: Option<FileSession>,
-    /// What was begun, must not stay, and could not be removed in this session.
-    pub(crate) leftover: Option<Vec<u8>>,
 }
 
 /// An answer, and what is still to come of it.
@@ -82,13 +107,13 @@ pub(crate) struct Listing {
 
 impl Outcome {
     pub(super) fn answered(answer: Answer, session: Option<FileSession>) -> Self {
-        Self { answer: Ok(answer), session, leftover: None }
+        Self { answer: Ok(answer), session }
     }
 }
 
 impl From<Failure> for Outcome {
     fn from(Failure { error, session }: Failure) -> Self {
-        Self { answer: Err(error), session, leftover: None }
+        Self { answer: Err(error), session }
     }
 }
 

@@ -11,6 +11,7 @@ mod conditions;
 mod error;
 pub(crate) mod ftp;
 mod listing;
+mod login;
 mod path;
 mod put;
 mod server;
@@ -18,7 +19,8 @@ mod session;
 pub(crate) mod sftp;
 pub(crate) mod ssh;
 
-pub(crate) use self::answer::{Answer, Content, FileRequest, Links, Options, Outcome, Upload, answer};
+pub(crate) use self::answer::{ALLOWED, Answer, Begun, Content, FileRequest, Links, Options, Outcome, Upload, answer};
 pub(crate) use self::error::{FileError, FileErrorKind};
-pub(crate) use self::server::{Access, FileServer, FtpAccess, LoginError};
+pub(crate) use self::login::{LoginFailure, LoginFailureKind};
+pub(crate) use self::server::{Access, FileServer, FileSocket, FtpAccess, LoginError, LoginTimings};
 pub(crate) use self::session::FileSession;

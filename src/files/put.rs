@@ -8,7 +8,7 @@ use http::header::{CONTENT_RANGE, LOCATION};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use hyper::body::Body;
 
-use super::answer::{Answer, FileRequest, Options, Outcome, Upload, failed_condition, refuse_link};
+use super::answer::{Answer, Begun, FileRequest, Options, Outcome, Upload, failed_condition, refuse_link};
 use super::conditions::{self, Condition};
 use super::error::{FileError, FileErrorKind};
 use super::path::{FilePath, temporary};
@@ -39,12 +39,20 @@ where
         _ if may_replace => (place.clone(), Over::Replaced),
         _ => (place.clone(), Over::Refused),
     };
+    // Before it is made: if the session ends here, nobody knows whether it was.
+    request.begun.set(&under);
     let written = match session.write(&under, over).await {
-        Ok(writing) => write(writing, body, &under).await,
+        Ok(writing) => write(writing, body, &under, request.begun).await,
         Err(Failure { error, session }) => {
             // Around it there may be nothing, or no folder.
             let error = if error.kind == FileErrorKind::NotFound || error.is_vague() { error.known_as(FileErrorKind::Conflict) } else { error };
-            return Failure { error, session }.into();
+            if under == place {
+                // What has that name may be the old one.
+                request.begun.clear();
+                return Failure { error, session }.into();
+            }
+            // By FTP it is there, and empty, even where a data connection was refused.
+            return removed(session, &under, request.begun, error).await;
         }
     };
     let mut session = match written {
@@ -57,9 +65,10 @@ where
             // In one step it was found that something has come in between.
             let is_there = !may_replace && error.kind != FileErrorKind::Ended && session.stat(&place).await.is_ok();
             let error = if is_there { failed_condition() } else { error };
-            return removed(Some(session), under, error).await;
+            return removed(Some(session), &under, request.begun, error).await;
         }
     }
+    request.begun.clear();
     let replaced = there.is_some();
     let (status, mut fields) = (if replaced { StatusCode::NO_CONTENT } else { StatusCode::CREATED }, HeaderMap::new());
     if !replaced && let Ok(location) = HeaderValue::from_str(request.target.path()) {
@@ -105,7 +114,7 @@ async fn may_write(
 }
 
 /// Writes the whole body, and looks whether all of it has arrived.
-async fn write<B>(mut writing: Writing, mut body: B, under: &[u8]) -> Result<FileSession, Outcome>
+async fn write<B>(mut writing: Writing, mut body: B, under: &[u8], begun: &Begun) -> Result<FileSession, Outcome>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
@@ -121,13 +130,13 @@ where
             Some(Err(error)) => Err(FileError::new(FileErrorKind::RequestBody, error.to_string())),
         };
         if let Err(error) = pushed {
-            return Err(removed(writing.abandon().await, under.to_vec(), error).await);
+            return Err(removed(writing.abandon().await, under, begun, error).await);
         }
     }
     let written = writing.written();
     let mut session = match writing.finish().await {
         Ok(session) => session,
-        Err(Failure { error, session }) => return Err(removed(session, under.to_vec(), error).await),
+        Err(Failure { error, session }) => return Err(removed(session, under, begun, error).await),
     };
     let error = match session.stat(under).await {
         Ok(found) if found.version.size.is_none_or(|size| size == written) => return Ok(session),
@@ -139,15 +148,15 @@ where
         Err(error) if error.kind == FileErrorKind::Ended => error,
         Err(_) => return Ok(session),
     };
-    Err(removed(Some(session), under.to_vec(), error).await)
+    Err(removed(Some(session), under, begun, error).await)
 }
 
-/// Takes away what was begun; what can't be, here and now, is handed on.
-async fn removed(session: Option<FileSession>, under: Vec<u8>, error: FileError) -> Outcome {
-    let Some(mut session) = session else { return Outcome { answer: Err(error), session: None, leftover: Some(under) } };
-    match session.remove(&under).await {
-        Ok(()) => Outcome { answer: Err(error), session: Some(session), leftover: None },
-        Err(why) if why.kind == FileErrorKind::NotFound => Outcome { answer: Err(error), session: Some(session), leftover: None },
-        Err(_) => Outcome { answer: Err(error), session: None, leftover: Some(under) },
+/// Takes away what was begun; what can't be, here and now, stays known as begun.
+async fn removed(session: Option<FileSession>, under: &[u8], begun: &Begun, error: FileError) -> Outcome {
+    let Some(mut session) = session else { return Outcome { answer: Err(error), session: None } };
+    let is_gone = session.remove_if_there(under).await.is_ok();
+    if is_gone {
+        begun.clear();
     }
+    Outcome { answer: Err(error), session: Some(session).filter(|_| is_gone) }
 }

@@ -79,12 +79,28 @@ impl FileSession {
         }
     }
 
+    /// Whether it is of no use any more, as far as is known.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        match self {
+            Self::Sftp(session) => session.has_ended(),
+            Self::Ftp(session) => session.has_ended(),
+        }
+    }
+
     /// What the server calls this path.
     pub(crate) fn place(&self, path: &FilePath) -> Vec<u8> {
         match self {
             Self::Sftp(_) => path.relative(),
             Self::Ftp(session) => path.absolute(&session.home),
         }
+    }
+
+    /// Whether a folder can be listed; only its first entries are asked for.
+    pub(crate) async fn look_into(self, path: &str) -> Result<(), FileError> {
+        let path = FilePath::read(path).map_err(|error| FileError::new(FileErrorKind::Request, error.to_string()))?;
+        let place = self.place(&path);
+        let mut entries = self.list(&place).await.map_err(|failure| failure.error)?;
+        entries.next().await.map(drop)
     }
 
     /// What is there; a link is followed. Nothing there is an error of its own kind, as far as the server tells.
@@ -114,6 +130,18 @@ impl FileSession {
         match self {
             Self::Sftp(session) => session.remove(path).await.map_err(|error| (&error).into()),
             Self::Ftp(session) => session.remove(path).await.map_err(|error| (&error).into()),
+        }
+    }
+
+    /// As [`remove`](Self::remove), and it is well if there is nothing.
+    pub(crate) async fn remove_if_there(&mut self, path: &[u8]) -> Result<(), FileError> {
+        let Err(error) = self.remove(path).await else { return Ok(()) };
+        if error.kind == FileErrorKind::NotFound {
+            return Ok(());
+        }
+        match self.stat(path).await {
+            Err(why) if why.kind == FileErrorKind::NotFound => Ok(()),
+            _ => Err(error),
         }
     }
 

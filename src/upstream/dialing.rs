@@ -53,9 +53,9 @@ impl Pool {
         self.queue.borrow_mut().succeeded(sender.protocol(), now);
         let place = self.place(permit, spent);
         match sender {
-            Sender::Http1(http) => {
+            Sender::Serial(carried) => {
                 if let Some(pool) = self.rc() {
-                    self.hand_over(ConnectionLease::whole(pool, Busy::new(http, place, now), Some(Box::new(spent))));
+                    self.hand_over(ConnectionLease::whole(pool, Busy::new(carried, place, now), Some(Box::new(spent))));
                 }
             }
             Sender::Http2(sender) => {

@@ -187,6 +187,11 @@ impl Pool {
     }
 
     async fn wait(&self) -> WaitOutcome<ConnectionLease> {
+        // A login that was refused a moment ago is not tried for this request: it is told so at once.
+        #[cfg(feature = "files")]
+        if let Some(refusal) = self.upstream.connector.refusal() {
+            return Err(refusal.into());
+        }
         let (ticket, outcome) = self.queue.borrow_mut().join();
         // A connection is made for it, even if it is served by another in the end: what was made is wanted as well.
         self.demand.record(self.share.open() + self.queue.borrow().len());

@@ -1,7 +1,10 @@
 //! The control connection: commands go out one at a time, and each has its reply.
 
+use std::pin::Pin;
+use std::task::{Context, Waker};
+
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
 use super::error::Error;
 use super::reply::{LONGEST_LINE, Reply, ReplyReader};
@@ -20,6 +23,14 @@ impl Control {
 
     pub(super) fn wire(&self) -> &Wire {
         &self.wire
+    }
+
+    /// Whether something came that was not read, the end of it included. Tickets of TLS are nothing.
+    pub(super) fn has_news(&mut self) -> bool {
+        let mut byte = [0];
+        let mut room = ReadBuf::new(&mut byte);
+        let polled = Pin::new(&mut self.wire).poll_read(&mut Context::from_waker(Waker::noop()), &mut room);
+        !self.read.is_empty() || polled.is_ready()
     }
 
     /// Goes on within TLS. What came before that could be anybody's.

@@ -30,8 +30,9 @@ pub(crate) struct Login<'a> {
 }
 
 impl Session {
-    /// Everything up to where files can be asked for. There is one try to log in.
-    pub(crate) async fn start(socket: TcpStream, security: &Security, login: &Login<'_>) -> Result<Self, Error> {
+    /// A new connection up to where the server is known. Nothing was shown to it; only [`log_in`](Self::log_in) and then
+    /// [`prepare`](Self::prepare) may follow.
+    pub(crate) async fn greet(socket: TcpStream, security: &Security) -> Result<Self, Error> {
         let peer = socket.peer_addr()?.ip();
         socket.set_nodelay(true)?;
         let (control, handshakes) = greet(socket, security).await?;
@@ -41,17 +42,27 @@ impl Session {
             session.control.ask_for(2, ("PBSZ", b"0"), "to protect what is transferred").await?;
             session.control.ask_for(2, ("PROT", b"P"), "to protect what is transferred").await?;
         }
-        session.log_in(login).await?;
-        session.learn().await?;
-        // Servers begin in ASCII, and change line ends then.
-        session.control.ask_for(2, ("TYPE", b"I"), "to leave bytes as they are").await?;
-        // Before anything moves it. Who does not say begins in the root.
-        let reply = session.control.ask("PWD", b"").await?;
-        session.home = if reply.class() == 2 { reply.quoted().unwrap_or_default() } else { Vec::new() };
         Ok(session)
     }
 
-    async fn log_in(&mut self, login: &Login<'_>) -> Result<(), Error> {
+    /// What has to be known and agreed on before files are asked for.
+    pub(crate) async fn prepare(&mut self) -> Result<(), Error> {
+        self.learn().await?;
+        // Servers begin in ASCII, and change line ends then.
+        self.control.ask_for(2, ("TYPE", b"I"), "to leave bytes as they are").await?;
+        // Before anything moves it. Who does not say begins in the root.
+        let reply = self.control.ask("PWD", b"").await?;
+        self.home = if reply.class() == 2 { reply.quoted().unwrap_or_default() } else { Vec::new() };
+        Ok(())
+    }
+
+    /// Whether it is of no use any more: the server has ended it, or says something that nobody asked for.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.control.has_news()
+    }
+
+    /// Shows who comes: one try.
+    pub(crate) async fn log_in(&mut self, login: &Login<'_>) -> Result<(), Error> {
         let reply = self.control.ask("USER", login.username).await?;
         if reply.class() == 2 {
             return Ok(());
@@ -213,7 +224,7 @@ async fn greet(socket: TcpStream, security: &Security) -> Result<(Control, Optio
     Ok((control, handshakes))
 }
 
-const LOG_IN: &str = "the login";
+pub(crate) const LOG_IN: &str = "the login";
 const LOOK: &str = "to look at it";
 const RENAME_TO: &str = "the new name";
 /// The server closes the connection.

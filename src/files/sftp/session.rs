@@ -2,11 +2,10 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use super::error::{END, OK};
 use super::packet::{
@@ -80,6 +79,14 @@ impl<S: Stream> Session<S> {
         };
         (self.read_at_once, self.write_at_once) = (within(read), within(write));
         Ok(())
+    }
+
+    /// Whether it is of no use any more: the server has ended it, or says something that nobody asked for.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        let mut byte = [0];
+        let mut room = ReadBuf::new(&mut byte);
+        let polled = Pin::new(&mut self.stream).poll_read(&mut Context::from_waker(Waker::noop()), &mut room);
+        !self.read.is_empty() || polled.is_ready()
     }
 
     /// What is under this name; a link is followed.

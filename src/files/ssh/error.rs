@@ -15,6 +15,8 @@ pub(crate) enum Error {
     NothingInCommon { kind: String, theirs: String },
     #[error("the server opens no channel: {0}")]
     NoChannel(russh::Error),
+    #[error("the server has too many connections: {0}")]
+    TooMany(String),
     #[error("the server offers no SFTP")]
     NoSftp,
     #[error("the server ended the connection before SFTP was spoken")]
@@ -54,7 +56,7 @@ impl From<russh::Error> for Error {
             russh::Error::NoCommonAlgo { kind, theirs, .. } => {
                 Self::NothingInCommon { kind: format!("{kind:?}").to_lowercase(), theirs: theirs.join(", ") }
             }
-            russh::Error::Disconnect | russh::Error::HUP => Self::Ended,
+            russh::Error::Disconnect | russh::Error::HUP | russh::Error::RecvError | russh::Error::SendError => Self::Ended,
             other => Self::Other(other),
         }
     }

@@ -16,10 +16,10 @@ pub(crate) use self::stream::SftpStream;
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use russh::client::{self, Handle};
+use russh::client::{self, DisconnectReason, Handle};
 use russh::keys::Algorithm;
 use russh::keys::PublicKeyOrCertificate;
-use russh::{Preferred, SshId};
+use russh::{ChannelOpenFailure, Disconnect, Preferred, SshId};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// How one server is spoken to.
@@ -31,19 +31,8 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// All that comes before SFTP, over a new connection.
-    pub(crate) async fn open_sftp<S>(&self, socket: S) -> Result<SftpStream, Error>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let mut handle = self.shake(socket).await?;
-        self.login.log_in(&mut handle, self.allow_sha1).await?;
-        let channel = handle.channel_open_session().await.map_err(Error::NoChannel)?;
-        channel.request_subsystem(true, "sftp").await.map_err(Error::from)?;
-        SftpStream::begin(handle, channel).await
-    }
-
-    async fn shake<S>(&self, socket: S) -> Result<Handle<Judge>, Error>
+    /// A new connection up to where the server is known. Nothing was shown to it.
+    pub(crate) async fn shake<S>(&self, socket: S) -> Result<Shaken, Error>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -57,8 +46,29 @@ impl Client {
             ..client::Config::default()
         };
         let shaken = client::connect_stream(Arc::new(config), socket, judge).await;
-        // The library says no more than that the key is unknown.
-        shaken.map_err(|error| verdict.take().map_or_else(|| Error::from(error), Error::Mistrusted))
+        match shaken {
+            Ok(handle) => Ok(Shaken { handle, verdict }),
+            // The library says no more than that the key is unknown.
+            Err(error) => Err(verdict.explain(error)),
+        }
+    }
+
+    /// Shows who comes: one try.
+    pub(crate) async fn log_in(&self, shaken: &mut Shaken) -> Result<(), Error> {
+        let outcome = self.login.log_in(&mut shaken.handle, self.allow_sha1).await;
+        outcome.map_err(|error| shaken.verdict.take().unwrap_or(error))
+    }
+
+    /// The channel on which SFTP is spoken, once somebody is logged in.
+    pub(crate) async fn open_sftp(&self, shaken: Shaken) -> Result<SftpStream, Error> {
+        let Shaken { handle, verdict } = shaken;
+        let channel = handle.channel_open_session().await.map_err(|error| match error {
+            // Some let one in, and have no room for what is wanted.
+            russh::Error::ChannelOpenFailure(ChannelOpenFailure::ResourceShortage) => Error::TooMany(error.to_string()),
+            error => verdict.take().unwrap_or(Error::NoChannel(error)),
+        })?;
+        channel.request_subsystem(true, "sftp").await.map_err(Error::from)?;
+        SftpStream::begin(handle, channel).await
     }
 
     /// The kinds of host keys, those first that the server is known by: it shows the first that it has.
@@ -74,22 +84,32 @@ fn is_sha1(algorithm: &Algorithm) -> bool {
     matches!(algorithm, Algorithm::Rsa { hash: None } | Algorithm::Dsa)
 }
 
-/// Looks at the server's key, and remembers why it is none.
+/// A connection to a server that is known.
+pub(crate) struct Shaken {
+    handle: Handle<Judge>,
+    verdict: Verdict,
+}
+
+/// Looks at the server's key, and remembers why it is none; and why the server ends the connection, if it says so.
 pub(super) struct Judge {
     host_keys: HostKeys,
     verdict: Verdict,
 }
 
 #[derive(Clone, Default)]
-struct Verdict(Arc<Mutex<Option<Mistrust>>>);
+struct Verdict(Arc<Mutex<Option<Error>>>);
 
 impl Verdict {
-    fn set(&self, why: Mistrust) {
+    fn set(&self, why: Error) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
     }
 
-    fn take(&self) -> Option<Mistrust> {
+    fn take(&self) -> Option<Error> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn explain(&self, error: russh::Error) -> Error {
+        self.take().unwrap_or_else(|| error.into())
     }
 }
 
@@ -101,11 +121,28 @@ impl client::Handler for Judge {
         match self.host_keys.judge(key) {
             Ok(()) => Ok(true),
             Err(why) => {
-                self.verdict.set(why);
+                self.verdict.set(Error::Mistrusted(why));
                 Ok(false)
             }
         }
     }
+
+    async fn disconnected(&mut self, reason: DisconnectReason<Self::Error>) -> Result<(), Self::Error> {
+        match reason {
+            DisconnectReason::ReceivedDisconnect(told) => {
+                if matches!(told.reason_code, Disconnect::TooManyConnections) {
+                    self.verdict.set(Error::TooMany(legible(&told.message)));
+                }
+                Ok(())
+            }
+            DisconnectReason::Error(error) => Err(error),
+        }
+    }
+}
+
+/// The server's words, bounded.
+fn legible(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(200).collect()
 }
 
 /// What a server may send before it is read: as much as a file has under way.
