@@ -317,7 +317,8 @@ fn compile_upstream(
         ClientTls::compile(tls, host, certificate, service.http_version, place, inputs, report)
     };
     let tls = match url.value.scheme {
-        Scheme::Http => None,
+        // Files are asked for with TLS of their own, or none.
+        Scheme::Http | Scheme::Sftp | Scheme::Ftp | Scheme::Ftps => None,
         // What was reported once need not be again.
         Scheme::Https => Some(known.entry(presented).or_insert_with(|| compile(report)).clone()?),
     };

@@ -3,14 +3,23 @@
 use std::sync::Arc;
 
 use aws_lc_rs::hmac;
-use russh::keys::ssh_key::known_hosts::{HostPatterns, KnownHosts, Marker};
+use russh::keys::ssh_key::known_hosts::{Entry, HostPatterns, Marker};
 use russh::keys::{Algorithm, HashAlg, PublicKey};
 
 use super::error::Mistrust;
+use crate::digest::Digest;
 
 /// Which keys a server may show.
 #[derive(Clone)]
 pub(crate) struct HostKeys(Arc<Known>);
+
+/// A line of a `known_hosts` file that is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line} is no entry of a `known_hosts` file")]
+pub(crate) struct KnownHostsError {
+    /// Counted from 1.
+    pub(crate) line: usize,
+}
 
 enum Known {
     /// `SHA256:…` of each.
@@ -25,12 +34,20 @@ impl HostKeys {
         Self(Arc::new(Known::Pinned(fingerprints)))
     }
 
-    /// What the text of a `known_hosts` file says of this host; the error is that of its first line that is none.
-    pub(crate) fn listed(text: &str, host: &str, port: u16) -> Result<Self, String> {
-        let name = if port == 22 { host.to_owned() } else { format!("[{host}]:{port}") };
+    /// What the text of a `known_hosts` file says of this host.
+    ///
+    /// # Errors
+    /// When a line is neither an entry nor a comment.
+    pub(crate) fn listed(text: &str, host: &str, port: u16) -> Result<Self, KnownHostsError> {
+        let name = known_name(host, port);
         let (mut keys, mut revoked) = (Vec::new(), Vec::new());
-        for entry in KnownHosts::new(text) {
-            let entry = entry.map_err(|error| error.to_string())?;
+        for (line, text) in text.lines().enumerate() {
+            // OpenSSH takes any blanks between words, and the library one space.
+            let words = text.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
+            if words.is_empty() || words.starts_with('#') {
+                continue;
+            }
+            let entry: Entry = words.parse().map_err(|_| KnownHostsError { line: line + 1 })?;
             if !matches(entry.host_patterns(), &name) {
                 continue;
             }
@@ -42,6 +59,18 @@ impl HostKeys {
             }
         }
         Ok(Self(Arc::new(Known::Listed { keys, revoked })))
+    }
+
+    /// Puts in all that decides whom they trust.
+    pub(crate) fn digest(&self, digest: &mut Digest) {
+        let of = |keys: &[PublicKey]| keys.iter().map(|key| key.fingerprint(HashAlg::Sha256).to_string()).collect();
+        let (pinned, listed, revoked): (&[String], Vec<String>, Vec<String>) = match &*self.0 {
+            Known::Pinned(fingerprints) => (fingerprints, Vec::new(), Vec::new()),
+            Known::Listed { keys, revoked } => (&[], of(keys), of(revoked)),
+        };
+        digest.list(pinned.iter());
+        digest.list(listed.iter());
+        digest.list(revoked.iter());
     }
 
     /// There is none: every server would be turned away.
@@ -85,6 +114,11 @@ impl HostKeys {
     }
 }
 
+/// What a server is called in a `known_hosts` file.
+pub(crate) fn known_name(host: &str, port: u16) -> String {
+    if port == 22 { host.to_owned() } else { format!("[{host}]:{port}") }
+}
+
 /// RSA is one kind of key, whatever it signs with.
 fn is_kind(key: &PublicKey, algorithm: &Algorithm) -> bool {
     match (key.algorithm(), algorithm) {
@@ -96,7 +130,8 @@ fn is_kind(key: &PublicKey, algorithm: &Algorithm) -> bool {
 fn matches(patterns: &HostPatterns, name: &str) -> bool {
     match patterns {
         HostPatterns::Patterns(patterns) => {
-            let is_in = |pattern: &str| fits(pattern.to_ascii_lowercase().as_bytes(), name.to_ascii_lowercase().as_bytes());
+            let is_in =
+                |pattern: &str| fits(pattern.to_ascii_lowercase().as_bytes(), name.to_ascii_lowercase().as_bytes());
             let excluded = patterns.iter().filter_map(|pattern| pattern.strip_prefix('!')).any(is_in);
             !excluded && patterns.iter().any(|pattern| is_in(pattern))
         }

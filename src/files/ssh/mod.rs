@@ -5,13 +5,16 @@
 
 mod error;
 mod host_keys;
+mod key;
 mod login;
 mod stream;
 
 pub(crate) use self::error::{Error, Mistrust};
-pub(crate) use self::host_keys::HostKeys;
+pub(crate) use self::host_keys::{HostKeys, known_name};
+pub(crate) use self::key::{KeyError, read_key, rsa_bits};
 pub(crate) use self::login::Login;
 pub(crate) use self::stream::SftpStream;
+pub(crate) use russh::keys::PrivateKey;
 
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
