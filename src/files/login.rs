@@ -82,6 +82,12 @@ impl LoginGate {
         })
     }
 
+    /// What was known there is known here.
+    pub(super) fn take_over(&self, older: &Self) {
+        let known = older.with(Option::take);
+        self.with(|refused| *refused = known);
+    }
+
     /// A place among those that are not logged in yet: servers refuse connections if they are many.
     pub(super) async fn enter(&self) -> SemaphorePermit<'_> {
         held(&self.entries).await

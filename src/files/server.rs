@@ -80,6 +80,11 @@ impl FileServer {
         Self { access, options, gate: LoginGate::new() }
     }
 
+    /// Goes on where an older version with the same login has come to.
+    pub(crate) fn take_over(&self, older: &Self) {
+        self.gate.take_over(&older.gate);
+    }
+
     /// Why nobody gets in for now; `None`: it may be tried.
     pub(crate) fn refusal(&self) -> Option<LoginFailure> {
         self.gate.refusal(Moment::now())

@@ -46,7 +46,7 @@ pub(super) fn compile(
         FileLogin::Sftp(login) => sftp(login, service, inputs, report)?,
         FileLogin::Ftp(login) => ftp(login, service, certificate, inputs, report)?,
     };
-    let server = FileServer { access, options: options(&service.files) };
+    let server = FileServer::new(access, options(&service.files));
     Some(Some(CompiledFiles { server: Arc::new(server), fingerprints }))
 }
 

@@ -75,10 +75,19 @@ impl Service {
         let linked = service.certificate.as_ref().map(|named| certificates.get(&named.value));
         // All of it is looked at before it is given up: a user wants to hear of every problem at once.
         let proxies = ProxySelector::compile(&service.outbound_proxy, service.url.span, inputs, report);
-        let parts = Parts { inputs, name, service, certificates, slots, proxies: &proxies.clone().unwrap_or_default() };
-        let identities = Identities::compile(&parts, report);
         #[cfg(feature = "files")]
         let files = file_server::compile(service, linked.flatten(), inputs, report);
+        let parts = Parts {
+            inputs,
+            name,
+            service,
+            certificates,
+            slots,
+            proxies: &proxies.clone().unwrap_or_default(),
+            #[cfg(feature = "files")]
+            files: files.as_ref().and_then(|files| Some(&files.as_ref()?.server)),
+        };
+        let identities = Identities::compile(&parts, report);
         let authority = authority(service, report);
         let url = service.url.value.clone();
         // Without the proxy that it names it would be reached straight.
@@ -158,8 +167,12 @@ impl Service {
             limits.adopt(older);
         }
         #[cfg(feature = "files")]
-        if self.file_fingerprints == older.file_fingerprints && self.written.files == older.written.files {
-            self.files.clone_from(&older.files);
+        if let (Some(server), Some(older_server)) = (&self.files, &older.files)
+            && self.file_fingerprints == older.file_fingerprints
+            && self.url == older.url
+        {
+            // A password that was refused is not tried again for a change of something else.
+            server.take_over(older_server);
         }
         let written = self.written.changed_keys(&older.written);
         if self.written.identities.is_some() && written.iter().all(|key| NOT_OF_IDENTITIES.contains(key)) {
