@@ -224,7 +224,9 @@ impl Code {
             Self::FileForbidden => {
                 ("file_forbidden", S::FORBIDDEN, Some("http_request_denied"), "The partner does not permit it")
             }
-            Self::FileConflict => ("file_conflict", S::CONFLICT, Some("http_request_denied"), "Something is in the way"),
+            Self::FileConflict => {
+                ("file_conflict", S::CONFLICT, Some("http_request_denied"), "Something is in the way")
+            }
             Self::PreconditionFailed => {
                 ("precondition_failed", S::PRECONDITION_FAILED, Some("http_request_denied"), "Precondition failed")
             }
@@ -243,9 +245,12 @@ impl Code {
             Self::LoginRejected => {
                 ("login_rejected", S::BAD_GATEWAY, Some("proxy_configuration_error"), "The partner refused the login")
             }
-            Self::HostKeyMismatch => {
-                ("host_key_mismatch", S::BAD_GATEWAY, Some("tls_certificate_error"), "The partner's host key is not known")
-            }
+            Self::HostKeyMismatch => (
+                "host_key_mismatch",
+                S::BAD_GATEWAY,
+                Some("tls_certificate_error"),
+                "The partner's host key is not known",
+            ),
             Self::Unauthorized => ("unauthorized", S::UNAUTHORIZED, Some("http_request_denied"), "Unauthorized"),
             Self::NotFound => ("not_found", S::NOT_FOUND, None, "Not found"),
             Self::Conflict => ("conflict", S::CONFLICT, None, "Conflict"),

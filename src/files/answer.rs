@@ -1,6 +1,5 @@
 //! What a request for a file becomes: the table of verbs.
 
-use std::cell::RefCell;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -10,12 +9,14 @@ use http::header::{
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, StatusCode};
 
+use super::begun::Begun;
 use super::conditions::{self, Condition, Part, Version};
+use super::content::{Content, Listing};
 use super::error::{FileError, FileErrorKind};
 use super::listing::Form;
 use super::path::FilePath;
 use super::put;
-use super::session::{Entries, Failure, FileSession, Found, Kind, Opened, Over, Reading};
+use super::session::{Failure, FileSession, Found, Kind, Opened, Over};
 
 /// A request as far as it is about a file.
 pub(crate) struct FileRequest<'a> {
@@ -26,31 +27,6 @@ pub(crate) struct FileRequest<'a> {
     /// Where `MOVE` goes, and `rename=`: a path at the partner.
     pub(crate) destination: Option<&'a str>,
     pub(crate) begun: &'a Begun,
-}
-
-/// What a request has begun that must not stay if it goes no further: what the server calls it. Known also to who gives the
-/// request up in the middle.
-#[derive(Default)]
-pub(crate) struct Begun(RefCell<Option<Vec<u8>>>);
-
-impl Begun {
-    pub(super) fn set(&self, place: &[u8]) {
-        *self.0.borrow_mut() = Some(place.to_vec());
-    }
-
-    pub(super) fn clear(&self) {
-        *self.0.borrow_mut() = None;
-    }
-
-    /// Whether there is something.
-    pub(crate) fn is_set(&self) -> bool {
-        self.0.borrow().is_some()
-    }
-
-    /// It is seen to by whoever asks.
-    pub(crate) fn take(&self) -> Option<Vec<u8>> {
-        self.0.borrow_mut().take()
-    }
 }
 
 /// `files:` of a service.
@@ -88,21 +64,6 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) fields: HeaderMap,
     pub(crate) content: Option<Content>,
-}
-
-/// What comes from the partner as it is read.
-pub(crate) enum Content {
-    File(Reading),
-    Listing(Listing),
-}
-
-/// A listing in the app's form.
-pub(crate) struct Listing {
-    entries: Entries,
-    form: Form,
-    listed: usize,
-    limit: usize,
-    ended: bool,
 }
 
 impl Outcome {
@@ -343,8 +304,7 @@ async fn list(
         Err(failure) => return Err(failure),
     };
     let fields = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(form.content_type()))]);
-    let listing = Listing { entries, form, listed: 0, limit: options.list_limit, ended: false };
-    let content = Some(Content::Listing(listing));
+    let content = Some(Content::Listing(Listing::new(entries, form, options.list_limit)));
     Ok(Outcome::answered(Answer { status: StatusCode::OK, fields, content }, None))
 }
 
@@ -365,7 +325,9 @@ async fn delete(mut session: FileSession, path: &FilePath, request: &FileRequest
                 (Ok(Found { kind: Kind::Folder, .. }), false) => {
                     FileError::new(FileErrorKind::Conflict, "it is a folder: its path ends in `/`")
                 }
-                (Ok(Found { kind: Kind::Folder, .. }), true) if error.is_vague() => error.known_as(FileErrorKind::Conflict),
+                (Ok(Found { kind: Kind::Folder, .. }), true) if error.is_vague() => {
+                    error.known_as(FileErrorKind::Conflict)
+                }
                 (Ok(found), true) if found.kind != Kind::Folder => {
                     FileError::new(FileErrorKind::NotFound, "there is a file of that name, and no folder")
                 }
@@ -431,7 +393,9 @@ async fn rename(
             let error = match session.lstat(&from).await {
                 Err(why) if why.kind == FileErrorKind::NotFound => error.known_as(FileErrorKind::NotFound),
                 // It is there: where it shall go is not.
-                Ok(_) if error.is_vague() || error.kind == FileErrorKind::NotFound => error.known_as(FileErrorKind::Conflict),
+                Ok(_) if error.is_vague() || error.kind == FileErrorKind::NotFound => {
+                    error.known_as(FileErrorKind::Conflict)
+                }
                 _ => error,
             };
             Err(Failure::new(error, session))
@@ -455,7 +419,11 @@ async fn check_conditions(session: &mut FileSession, place: &[u8], request: &Fil
     }
 }
 
-pub(super) async fn refuse_link(session: &mut FileSession, path: &FilePath, options: &Options) -> Result<(), FileError> {
+pub(super) async fn refuse_link(
+    session: &mut FileSession,
+    path: &FilePath,
+    options: &Options,
+) -> Result<(), FileError> {
     if options.links == Links::Follow {
         return Ok(());
     }
@@ -479,49 +447,3 @@ fn to_folder(request: &FileRequest<'_>) -> Answer {
     let fields = HeaderMap::from_iter([(CONTENT_LENGTH, HeaderValue::from_static("0"))]);
     Answer::bare(StatusCode::MOVED_PERMANENTLY, fields).with(LOCATION, format!("{}/{query}", request.target.path()))
 }
-
-impl Content {
-    /// The next bytes; `None` at the end, which the partner has vouched for.
-    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, FileError> {
-        match self {
-            Self::File(reading) => reading.next().await,
-            Self::Listing(listing) => listing.next().await,
-        }
-    }
-
-    /// The session, if it goes on after this.
-    pub(crate) async fn finish(self) -> Option<FileSession> {
-        match self {
-            Self::File(reading) => reading.finish().await,
-            Self::Listing(listing) => listing.entries.finish().await,
-        }
-    }
-}
-
-impl Listing {
-    async fn next(&mut self) -> Result<Option<Bytes>, FileError> {
-        if self.ended {
-            return Ok(None);
-        }
-        let mut out = Vec::with_capacity(AT_A_TIME);
-        if self.listed == 0 {
-            self.form.begin(&mut out);
-        }
-        while out.len() < AT_A_TIME {
-            let Some((name, found)) = self.entries.next().await? else {
-                self.ended = true;
-                self.form.end(&mut out);
-                break;
-            };
-            if self.listed == self.limit {
-                let what = format!("the folder has more than {} entries (`files.list_limit`)", self.limit);
-                return Err(FileError::new(FileErrorKind::Partner, what));
-            }
-            self.form.write(&name, &found, self.listed == 0, &mut out);
-            self.listed += 1;
-        }
-        Ok(Some(out.into()).filter(|bytes: &Bytes| !bytes.is_empty()))
-    }
-}
-
-const AT_A_TIME: usize = 16 * 1024;

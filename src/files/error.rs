@@ -29,8 +29,6 @@ pub(crate) enum FileErrorKind {
     Unsupported,
     /// Anything else that the partner said.
     Partner,
-    /// Too many are served there at the moment.
-    Overloaded,
     /// The session has ended: nothing is known of what was under way.
     Ended,
     /// The app's body broke off.

@@ -7,7 +7,9 @@
 //! Knows nothing of pools, credentials or the app's connection; makes no connection itself.
 
 mod answer;
+mod begun;
 mod conditions;
+mod content;
 mod error;
 pub(crate) mod ftp;
 mod listing;
@@ -19,7 +21,9 @@ mod session;
 pub(crate) mod sftp;
 pub(crate) mod ssh;
 
-pub(crate) use self::answer::{ALLOWED, Answer, Begun, Content, FileRequest, Links, Options, Outcome, Upload, answer};
+pub(crate) use self::answer::{ALLOWED, Answer, FileRequest, Links, Options, Outcome, Upload, answer};
+pub(crate) use self::begun::Begun;
+pub(crate) use self::content::Content;
 pub(crate) use self::error::{FileError, FileErrorKind};
 pub(crate) use self::login::{LoginFailure, LoginFailureKind};
 pub(crate) use self::server::{Access, FileServer, FileSocket, FtpAccess, LoginError, LoginTimings};

@@ -79,11 +79,6 @@ impl FilePath {
         self.is_folder
     }
 
-    /// Whether it is under the folder in which a login begins.
-    pub(crate) fn is_from_home(&self) -> bool {
-        self.from_home
-    }
-
     /// The name of it, without where it is; `None`: the root, or where the login begins.
     pub(crate) fn name(&self) -> Option<&[u8]> {
         self.segments.last().map(Vec::as_slice)
@@ -95,11 +90,6 @@ impl FilePath {
         segments.pop();
         segments.push(name);
         Self { segments, ..self.clone() }
-    }
-
-    /// The same, as what is no folder.
-    pub(crate) fn as_file(&self) -> Self {
-        Self { is_folder: false, ..self.clone() }
     }
 
     /// As servers take it that know where a login begins: SFTP's do.
@@ -177,7 +167,11 @@ mod tests {
     #[track_caller]
     fn check(path: &str, absolute: Result<&[u8], PathError>, is_folder: bool) {
         let read = FilePath::read(path);
-        assert_eq!(read.as_ref().map(|path| path.absolute(b"/home/acme")).map_err(Clone::clone), absolute.map(<[u8]>::to_vec), "{path}");
+        assert_eq!(
+            read.as_ref().map(|path| path.absolute(b"/home/acme")).map_err(Clone::clone),
+            absolute.map(<[u8]>::to_vec),
+            "{path}"
+        );
         if let Ok(read) = read {
             assert_eq!(read.is_folder(), is_folder, "{path}");
         }

@@ -8,7 +8,8 @@ use http::header::{CONTENT_RANGE, LOCATION};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use hyper::body::Body;
 
-use super::answer::{Answer, Begun, FileRequest, Options, Outcome, Upload, failed_condition, refuse_link};
+use super::answer::{Answer, FileRequest, Options, Outcome, Upload, failed_condition, refuse_link};
+use super::begun::Begun;
 use super::conditions::{self, Condition};
 use super::error::{FileError, FileErrorKind};
 use super::path::{FilePath, temporary};
@@ -45,7 +46,11 @@ where
         Ok(writing) => write(writing, body, &under, request.begun).await,
         Err(Failure { error, session }) => {
             // Around it there may be nothing, or no folder.
-            let error = if error.kind == FileErrorKind::NotFound || error.is_vague() { error.known_as(FileErrorKind::Conflict) } else { error };
+            let error = if error.kind == FileErrorKind::NotFound || error.is_vague() {
+                error.known_as(FileErrorKind::Conflict)
+            } else {
+                error
+            };
             if under == place {
                 // What has that name may be the old one.
                 request.begun.clear();
@@ -103,7 +108,10 @@ async fn may_write(
             return Err(FileError::new(FileErrorKind::Conflict, "a folder has that name already"));
         }
         Some(_) if !options.overwrite => {
-            return Err(FileError::new(FileErrorKind::Precondition, "a file has that name already (`files.overwrite: false`)"));
+            return Err(FileError::new(
+                FileErrorKind::Precondition,
+                "a file has that name already (`files.overwrite: false`)",
+            ));
         }
         _ => {}
     }

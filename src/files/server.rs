@@ -80,6 +80,16 @@ impl FileServer {
         Self { access, options, gate: LoginGate::new() }
     }
 
+    /// Whether the server is known by a key, and not by a certificate.
+    pub(crate) fn is_ssh(&self) -> bool {
+        matches!(self.access, Access::Sftp(_))
+    }
+
+    /// Whether what is said is hidden from whoever is on the way.
+    pub(crate) fn is_secured(&self) -> bool {
+        !matches!(&self.access, Access::Ftp(access) if matches!(access.security, ftp::Security::Plain))
+    }
+
     /// Goes on where an older version with the same login has come to.
     pub(crate) fn take_over(&self, older: &Self) {
         self.gate.take_over(&older.gate);
@@ -191,7 +201,9 @@ impl ssh::Error {
             Self::Mistrusted(_) => LoginFailureKind::HostKey,
             Self::Refused { .. } => LoginFailureKind::Refused,
             Self::TooMany(_) => LoginFailureKind::Overloaded,
-            Self::NothingInCommon { .. } | Self::NoChannel(_) | Self::NoSftp | Self::Other(_) => LoginFailureKind::NoFiles,
+            Self::NothingInCommon { .. } | Self::NoChannel(_) | Self::NoSftp | Self::Other(_) => {
+                LoginFailureKind::NoFiles
+            }
             Self::Ended => LoginFailureKind::Ended,
         };
         LoginFailure::new(kind, self.to_string())

@@ -202,7 +202,9 @@ impl Error {
         match self {
             Self::Credential(error) => error.retry_after(),
             #[cfg(feature = "files")]
-            Self::Upstream(upstream::Error::Transport(transport::Error::Login(failure))) if !failure.pause.is_zero() => {
+            Self::Upstream(upstream::Error::Transport(transport::Error::Login(failure)))
+                if !failure.pause.is_zero() =>
+            {
                 Some(failure.pause.as_millis().div_ceil(1_000) as u64)
             }
             Self::Limit(LimitError::Rate { wait, .. }) => Some(wait.as_millis().div_ceil(1_000).max(1) as u64),

@@ -166,7 +166,11 @@ async fn connect(
 }
 
 /// A way for bytes to the service: TCP, or a tunnel through the proxy.
-pub(super) async fn open(endpoint: &DialTarget, addresses: &[SocketAddr], spent: &Cell<ConnectTimings>) -> Result<Tunnel, Error> {
+pub(super) async fn open(
+    endpoint: &DialTarget,
+    addresses: &[SocketAddr],
+    spent: &Cell<ConnectTimings>,
+) -> Result<Tunnel, Error> {
     let began = Instant::now();
     let tcp = addresses::connect(addresses.to_vec(), &endpoint.dead).await;
     let tcp = tcp.map_err(|error| unconnected(endpoint, &error))?;

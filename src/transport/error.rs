@@ -206,7 +206,6 @@ fn of_file(kind: FileErrorKind) -> Code {
         FileErrorKind::NoSpace => Code::FileNoSpace,
         FileErrorKind::Unsupported => Code::FileUnsupported,
         FileErrorKind::Partner => Code::FileError,
-        FileErrorKind::Overloaded => Code::Overloaded,
         FileErrorKind::Ended => Code::ConnectionTerminated,
     }
 }

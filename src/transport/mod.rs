@@ -35,10 +35,10 @@ pub(crate) use self::body::{BodyError, BodyNeed, Observer, Passage, ReplayBuffer
 pub(crate) use self::continue_gate::ContinueGate;
 pub(crate) use self::dial::{ConnectTimings, Protocol};
 pub(crate) use self::error::{Error, Unsent};
+#[cfg(feature = "files")]
+pub(crate) use self::file::FileTimings;
 #[cfg(any(test, feature = "bench"))]
 pub(crate) use self::h1::trial::{pieces_make_no_difference, reuse_is_earned};
-#[cfg(feature = "files")]
-pub(crate) use self::file::{FileConnection, FileProbe, FileStep, probe as probe_files};
 pub(crate) use self::h1::{AtRest, Http1Connection, SwitchedConnection};
 pub(crate) use self::h2::{Http2Handle, Outflow};
 pub(crate) use self::held::HeldBodies;
@@ -83,7 +83,7 @@ struct DialTarget {
     wants_http1: OnceLock<()>,
     /// Files are asked for there, and no HTTP is spoken; what TLS there is, is this one's.
     #[cfg(feature = "files")]
-    files: Option<Arc<FileServer>>,
+    files: Option<file::FileTarget>,
 }
 
 /// How HTTP/1.1 field names are written.
@@ -128,13 +128,14 @@ impl Connector {
     #[cfg(feature = "files")]
     pub(crate) fn of_files(url: &Url, server: Arc<FileServer>, connect_limit: Option<Duration>) -> Self {
         let Self(target) = Self::new(url, None, HttpVersion::Http1, connect_limit, Spelling::LowerCase);
-        Self(Arc::new(DialTarget { files: Some(server), ..Arc::unwrap_or_clone(target) }))
+        let files = Some(file::FileTarget { server, folder: url.path.clone() });
+        Self(Arc::new(DialTarget { files, ..Arc::unwrap_or_clone(target) }))
     }
 
     /// Why there is no connection to be had for now, without a try; `None`: it may be tried.
     #[cfg(feature = "files")]
     pub(crate) fn refusal(&self) -> Option<Error> {
-        Some(self.0.files.as_ref()?.refusal()?.into())
+        Some(self.0.files.as_ref()?.server.refusal()?.into())
     }
 
     /// A connection on which nothing is spoken but what the caller says, made within the limit.
@@ -163,8 +164,8 @@ impl Connector {
     /// When there is no connection, or none within the limit: no byte of a request has left then.
     pub(crate) async fn connect(&self) -> Result<Connected, Error> {
         #[cfg(feature = "files")]
-        if let Some(server) = &self.0.files {
-            return file::connect(&self.0, server).await;
+        if let Some(files) = &self.0.files {
+            return file::connect(&self.0, &files.server).await;
         }
         let notes = DialNotes::default();
         let dialed = dial::dial(&self.0, &notes).await?;
@@ -174,6 +175,10 @@ impl Connector {
     /// Looks up, connects and shakes hands as [`Connector::connect`] does, only to see how far that goes: in full, with no
     /// session resumed. Sends no request.
     pub(crate) async fn probe(&self) -> Probed {
+        #[cfg(feature = "files")]
+        if let Some(files) = &self.0.files {
+            return file::probe(&self.0, files).await;
+        }
         probe::probe(&self.0).await
     }
 
@@ -185,6 +190,10 @@ impl Connector {
 
     /// Whether a connection shows by its handshake who is there, and what is spoken.
     pub(crate) fn has_tls(&self) -> bool {
+        #[cfg(feature = "files")]
+        if self.0.files.is_some() {
+            return true;
+        }
         self.0.tls.is_some()
     }
 

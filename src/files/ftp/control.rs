@@ -21,10 +21,6 @@ impl Control {
         Self { wire, read: BytesMut::new(), reader: ReplyReader::default() }
     }
 
-    pub(super) fn wire(&self) -> &Wire {
-        &self.wire
-    }
-
     /// Whether something came that was not read, the end of it included. Tickets of TLS are nothing.
     pub(super) fn has_news(&mut self) -> bool {
         let mut byte = [0];

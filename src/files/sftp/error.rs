@@ -38,15 +38,6 @@ impl Refusal {
         let text = String::from_utf8_lossy(text).chars().filter(|c| !c.is_control()).take(LONGEST_TEXT).collect();
         Self { code, text }
     }
-
-    /// The server knows nothing of that name; others may say so with a code that means anything.
-    pub(crate) fn is_missing(&self) -> bool {
-        self.code == NO_SUCH_FILE
-    }
-
-    pub(crate) fn is_denied(&self) -> bool {
-        self.code == PERMISSION_DENIED
-    }
 }
 
 impl std::fmt::Display for Refusal {
@@ -73,8 +64,6 @@ impl From<io::Error> for Error {
 
 pub(super) const OK: u32 = 0;
 pub(super) const END: u32 = 1;
-const NO_SUCH_FILE: u32 = 2;
-const PERMISSION_DENIED: u32 = 3;
 /// Of the draft, and those of later versions that servers send in version 3 all the same.
 const NAMES: [&str; 12] = [
     "ok",

@@ -101,17 +101,6 @@ impl<S: Stream> Session<S> {
         attributes(reply, "to look at it")
     }
 
-    /// What the server calls this path; `.` is where the session starts.
-    pub(crate) async fn real_path(&mut self, path: &[u8]) -> Result<Bytes, Error> {
-        match self.ask(&Request::RealPath { path }).await? {
-            Reply::Names(mut names) => match names.next() {
-                Some(name) => Ok(name?.0),
-                None => Err(Error::Protocol("it knows no name for a path")),
-            },
-            reply => Err(refused(reply, "to say where it is")),
-        }
-    }
-
     pub(crate) async fn remove(&mut self, path: &[u8]) -> Result<(), Error> {
         let reply = self.ask(&Request::Remove { path }).await?;
         done(reply, "to remove it")

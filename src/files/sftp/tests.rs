@@ -89,7 +89,8 @@ async fn files_of_any_size_pass_both_ways_over_one_session() {
     for length in [0, 1, 32_767, 32_768, 32_769, 260_000, 1 << 20, 5_000_001] {
         let sent = random(length);
 
-        let mut upload = session.create(&path(&folder, "a"), Over::Replaced).await.unwrap_or_else(|(why, _)| panic!("{why}"));
+        let mut upload =
+            session.create(&path(&folder, "a"), Over::Replaced).await.unwrap_or_else(|(why, _)| panic!("{why}"));
         for piece in sent.chunks(70_001) {
             upload.push(piece).await.unwrap();
         }
@@ -154,7 +155,7 @@ async fn what_is_refused_leaves_a_session_that_goes_on() {
     let (error, session) = session.open_file(&path(&folder, "none")).await.err().unwrap();
     assert_eq!(error.to_string(), "the server refused to open it: No such file (status 2)");
     let (error, session) = session.unwrap().open_folder(&path(&folder, "none")).await.err().unwrap();
-    assert!(matches!(error, Error::Refused { refusal, .. } if refusal.is_missing()));
+    assert!(matches!(error, Error::Refused { refusal, .. } if refusal.code == 2));
     std::fs::write(folder.path().join("a"), "old").unwrap();
     let (error, session) = session.unwrap().create(&path(&folder, "a"), Over::Refused).await.err().unwrap();
     assert!(matches!(error, Error::Refused { .. }), "{error}");
@@ -183,14 +184,12 @@ async fn names_change_in_one_step_and_over_what_is_there_only_if_that_is_wanted(
 }
 
 #[tokio::test]
-async fn folders_are_made_and_removed_and_paths_told() {
+async fn folders_are_made_and_removed() {
     let (folder, mut session) = start().await;
     let inner = path(&folder, "inner");
 
     session.make_folder(&inner).await.unwrap();
     assert!(session.make_folder(&inner).await.is_err());
-    let told = session.real_path(&path(&folder, "inner/../inner")).await.unwrap();
-    assert_eq!(told, inner);
     session.remove_folder(&inner).await.unwrap();
     assert!(!Path::new(std::str::from_utf8(&inner).unwrap()).exists());
 }
@@ -198,7 +197,8 @@ async fn folders_are_made_and_removed_and_paths_told() {
 #[tokio::test]
 async fn what_was_left_unwritten_can_be_removed_in_the_same_session() {
     let (folder, session) = start().await;
-    let mut upload = session.create(&path(&folder, "a.part"), Over::Refused).await.unwrap_or_else(|(why, _)| panic!("{why}"));
+    let mut upload =
+        session.create(&path(&folder, "a.part"), Over::Refused).await.unwrap_or_else(|(why, _)| panic!("{why}"));
     upload.push(&random(300_000)).await.unwrap();
 
     let mut session = upload.abandon().await.unwrap();

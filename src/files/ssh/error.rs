@@ -56,7 +56,9 @@ impl From<russh::Error> for Error {
             russh::Error::NoCommonAlgo { kind, theirs, .. } => {
                 Self::NothingInCommon { kind: format!("{kind:?}").to_lowercase(), theirs: theirs.join(", ") }
             }
-            russh::Error::Disconnect | russh::Error::HUP | russh::Error::RecvError | russh::Error::SendError => Self::Ended,
+            russh::Error::Disconnect | russh::Error::HUP | russh::Error::RecvError | russh::Error::SendError => {
+                Self::Ended
+            }
             other => Self::Other(other),
         }
     }

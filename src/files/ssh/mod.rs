@@ -9,7 +9,7 @@ mod key;
 mod login;
 mod stream;
 
-pub(crate) use self::error::{Error, Mistrust};
+pub(crate) use self::error::Error;
 pub(crate) use self::host_keys::{HostKeys, known_name};
 pub(crate) use self::key::{KeyError, read_key, rsa_bits};
 pub(crate) use self::login::Login;

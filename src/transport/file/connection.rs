@@ -91,8 +91,7 @@ impl FileConnection {
         let (method, target, fields) = (outgoing.method.clone(), outgoing.target.clone(), outgoing.fields.clone());
         self.state = State::Asked(Box::pin(async move {
             let destination = fields.get(&DESTINATION).and_then(|to| to.to_str().ok());
-            let request =
-                FileRequest { method: &method, target: &target, fields: &fields, destination, begun: &begun };
+            let request = FileRequest { method: &method, target: &target, fields: &fields, destination, begun: &begun };
             answer(session, &request, &server.options, body, fastrand::u64(..)).await
         }));
     }

@@ -45,7 +45,10 @@ pub(super) async fn log_in(
     let began = Instant::now();
     let logging_in = tls::observed(TlsOrigin::Service, server.log_in(socket, timings));
     let outcome = match by(deadline, logging_in).await {
-        Some((outcome, seen)) => outcome.map_err(|error| failure(error, &seen)),
+        Some((outcome, seen)) => {
+            notes.client_certificate.set(seen.client_certificate);
+            outcome.map_err(|error| failure(error, &seen))
+        }
         None => Err(server.refusal().map_or_else(|| connect_too_long(target), Error::from)),
     };
     if let (Err(error), Some(reached)) = (&outcome, notes.spent.get().reached)

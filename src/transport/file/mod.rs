@@ -12,4 +12,17 @@ mod probe;
 
 pub(crate) use self::connection::{FileAtRest, FileConnection};
 pub(super) use self::dial::connect;
-pub(crate) use self::probe::{FileProbe, FileStep, probe};
+pub(crate) use self::probe::FileTimings;
+pub(super) use self::probe::probe;
+
+use std::sync::Arc;
+
+use crate::files::FileServer;
+
+/// What a connection to a file server is made with, beside where it goes.
+#[derive(Clone)]
+pub(super) struct FileTarget {
+    pub(super) server: Arc<FileServer>,
+    /// The path of the service's URL.
+    pub(super) folder: String,
+}

@@ -1,75 +1,69 @@
-//! How far a new session comes, and whom it meets.
+//! How far a new session comes, and whom it meets: up to one listing.
 
 use std::cell::Cell;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use super::dial;
-use crate::files::{FileServer, LoginTimings};
-use crate::transport::dial::DialNotes;
-use crate::transport::{ConnectTimings, Connector, DialTarget, Error};
+use super::{FileTarget, dial};
+use crate::files::LoginTimings;
+use crate::transport::dial::{DialNotes, Protocol};
+use crate::transport::probe::{ConnectStep, ProbeResult, Probed};
+use crate::transport::{ConnectTimings, DialTarget, Error};
 
-/// What became of it.
-pub(crate) struct FileProbe {
-    pub(crate) spent: ConnectTimings,
-    pub(crate) login: LoginTimings,
-    pub(crate) listed: Option<Duration>,
-    /// The step that failed, and why.
-    pub(crate) failure: Option<(FileStep, Error)>,
+/// How long it took beyond a connection, as far as it came.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct FileTimings {
+    /// SSH up to where the server has shown its key; TLS is told of as of others.
+    pub(crate) host_key: Option<Duration>,
+    pub(crate) login: Option<Duration>,
+    pub(crate) listing: Option<Duration>,
 }
 
-/// A step on the way to a listing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FileStep {
-    Lookup,
-    Tcp,
-    /// The server's key, or its certificate.
-    Identity,
-    Login,
-    Listing,
-}
-
-/// Logs in and lists one folder, by the path of the service's URL; `None`: files are not what is asked for there.
-pub(crate) async fn probe(connector: &Connector, folder: &str) -> Option<FileProbe> {
-    let target = &*connector.0;
-    let server = target.files.as_deref()?;
-    let (notes, login, listed) = (DialNotes::default(), Cell::default(), Cell::default());
-    let tried = timeout(LONGEST, try_all(target, server, folder, &notes, &login, &listed)).await;
+/// Logs in, lists the folder of the service's URL, and lets go of it.
+pub(in crate::transport) async fn probe(target: &DialTarget, files: &FileTarget) -> Probed {
+    let (notes, login, listing) = (DialNotes::default(), Cell::default(), Cell::default());
+    let tried = timeout(LONGEST, try_all(target, files, &notes, &login, &listing)).await;
     let outcome = tried.unwrap_or_else(|_| {
         let reason = format!("a probe waits for {LONGEST:?}");
         Err(Error::Timeout { address: target.address(), reason })
     });
-    let (spent, login) = (notes.spent.get(), login.get());
-    let step = || FileStep::after(spent, login);
-    Some(FileProbe { spent, login, listed: listed.get(), failure: outcome.err().map(|error| (step(), error)) })
+    let (spent, login): (_, LoginTimings) = (notes.spent.get(), login.get());
+    let by_ssh = files.server.is_ssh();
+    let timings =
+        FileTimings { host_key: login.secured.filter(|_| by_ssh), login: login.login, listing: listing.get() };
+    let outcome = match outcome {
+        Ok(()) => Ok(ProbeResult { protocol: Protocol::File, tls_version: None, peer: None }),
+        Err(error) => Err((step(spent, login, by_ssh), error)),
+    };
+    let spent = ConnectTimings { tls: login.secured.filter(|_| !by_ssh && files.server.is_secured()), ..spent };
+    Probed { spent, client_certificate: notes.client_certificate.get(), outcome, files: Some(timings) }
 }
 
 async fn try_all(
     target: &DialTarget,
-    server: &FileServer,
-    folder: &str,
+    files: &FileTarget,
     notes: &DialNotes,
     login: &Cell<LoginTimings>,
-    listed: &Cell<Option<Duration>>,
+    listing: &Cell<Option<Duration>>,
 ) -> Result<(), Error> {
-    let session = dial::log_in(target, server, notes, login).await?;
+    let session = dial::log_in(target, &files.server, notes, login).await?;
     let began = Instant::now();
-    session.look_into(folder).await.map_err(Error::of_file)?;
-    listed.set(Some(began.elapsed()));
+    session.look_into(&files.folder).await.map_err(Error::of_file)?;
+    listing.set(Some(began.elapsed()));
     Ok(())
 }
 
-impl FileStep {
-    /// The first that was not come through.
-    fn after(spent: ConnectTimings, login: LoginTimings) -> Self {
-        match (spent, login) {
-            (ConnectTimings { lookup: None, .. }, _) => Self::Lookup,
-            (ConnectTimings { tcp: None, .. }, _) => Self::Tcp,
-            (_, LoginTimings { secured: None, .. }) => Self::Identity,
-            (_, LoginTimings { login: None, .. }) => Self::Login,
-            _ => Self::Listing,
-        }
+/// The first that was not come through.
+fn step(spent: ConnectTimings, login: LoginTimings, by_ssh: bool) -> ConnectStep {
+    match (spent, login) {
+        // Where a login was refused a moment ago nothing is tried.
+        (ConnectTimings { lookup: None, .. }, _) => ConnectStep::Lookup,
+        (ConnectTimings { tcp: None, .. }, _) => ConnectStep::Tcp,
+        (_, LoginTimings { secured: None, .. }) if by_ssh => ConnectStep::HostKey,
+        (_, LoginTimings { secured: None, .. }) => ConnectStep::Tls,
+        (_, LoginTimings { login: None, .. }) => ConnectStep::Login,
+        _ => ConnectStep::Listing,
     }
 }
 

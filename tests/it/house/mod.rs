@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 12] = [
     GROUND,
     &["config"],
-    &["tls", "route"],
+    &["tls", "route", "files"],
     &["transport"],
     &["credential", "upstream"],
     &["snapshot"],
@@ -60,6 +60,7 @@ const SERDE: &[&str] = &[
     "cli/check.rs",
     "cli/healthcheck.rs",
     "cli/token.rs",
+    "files/listing.rs",
 ];
 
 /// What goes wrong there goes wrong for a request, so that nothing may be read out of bounds without a reason.
