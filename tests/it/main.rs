@@ -30,6 +30,7 @@ mod errors;
 mod exchanges;
 mod field_compression;
 mod fields;
+mod files;
 mod framing;
 mod grants;
 mod hangs;

@@ -1,6 +1,7 @@
 //! The plan of the house, checked on the source: who may use whom, and what has no place here.
 
 mod circles;
+mod examples;
 mod names;
 
 use std::fs;

@@ -1,0 +1,3 @@
+//! Services that are file servers: SFTP and FTP, on servers that others wrote.
+
+mod servers;
