@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::files::{Access, FileServer, FtpAccess, Links, Options, Upload, ftp};
+use crate::secret::Secret;
 use crate::transport::RequestBody;
 use crate::transport::tests::lab::{app_body, outgoing};
 use crate::upstream::Error;
@@ -129,7 +130,7 @@ impl Ftp {
 }
 
 fn files_of(service: &Service) -> Arc<Upstream> {
-    let access = FtpAccess { security: ftp::Security::Plain, username: "acme".to_owned(), password: "secret".into() };
+    let access = FtpAccess { security: ftp::Security::Plain, username: "acme".to_owned(), password: Secret::new("secret".to_owned()) };
     let options = Options {
         upload: Upload::Atomic,
         temp_suffix: ".part".to_owned(),

@@ -1,3 +1,4 @@
 //! Services that are file servers: SFTP and FTP, on servers that others wrote.
 
+mod door;
 mod servers;
