@@ -130,7 +130,11 @@ impl Ftp {
 }
 
 fn files_of(service: &Service) -> Arc<Upstream> {
-    let access = FtpAccess { security: ftp::Security::Plain, username: "acme".to_owned(), password: Secret::new("secret".to_owned()) };
+    let access = FtpAccess {
+        security: ftp::Security::Plain,
+        username: "acme".to_owned(),
+        password: Secret::new("secret".to_owned()),
+    };
     let options = Options {
         upload: Upload::Atomic,
         temp_suffix: ".part".to_owned(),

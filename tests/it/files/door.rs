@@ -54,14 +54,21 @@ async fn a_file_is_put_and_fetched_and_listed_and_moved_and_removed() {
         assert_eq!(sidekey.send(moved).await.status, 201, "{name}");
         let listed: Value = sidekey.get("/box/sub/").await.json();
         let entry = &listed["entries"][0];
-        assert_eq!((&entry["name"], &entry["href"], &entry["type"]), (&json!("c.csv"), &json!("c.csv"), &json!("file")));
+        assert_eq!(
+            (&entry["name"], &entry["href"], &entry["type"]),
+            (&json!("c.csv"), &json!("c.csv"), &json!("file"))
+        );
         let renamed = sidekey.send(Request::post("/box/sub/c.csv?rename=/box/d.csv", "")).await;
         assert_eq!(renamed.status, 201, "{name}");
         assert_eq!(sidekey.send(Request::new("DELETE", "/box/d.csv")).await.status, 204, "{name}");
         assert_eq!(sidekey.send(Request::new("DELETE", "/box/sub/")).await.status, 204, "{name}");
 
         assert_eq!(names(&server.root), Vec::<String>::new(), "{name}");
-        assert_eq!(sidekey.metric("sidekey_upstream_connections{service=\"box\",state=\"active\"}").await, 0.0, "{name}");
+        assert_eq!(
+            sidekey.metric("sidekey_upstream_connections{service=\"box\",state=\"active\"}").await,
+            0.0,
+            "{name}"
+        );
     }
 }
 
