@@ -340,7 +340,9 @@ async fn delete(mut session: FileSession, path: &FilePath, request: &FileRequest
                 (Ok(Found { kind: Kind::Folder, .. }), false) => {
                     FileError::new(FileErrorKind::Conflict, "it is a folder: its path ends in `/`")
                 }
-                (Ok(Found { kind: Kind::Folder, .. }), true) if error.is_vague() => error.known_as(FileErrorKind::Conflict),
+                (Ok(Found { kind: Kind::Folder, .. }), true) if error.is_vague() => {
+                    error.known_as(FileErrorKind::Conflict)
+                }
                 (Ok(found), true) if found.kind != Kind::Folder => {
                     FileError::new(FileErrorKind::NotFound, "there is a file of that name, and no folder")
                 }
@@ -406,7 +408,9 @@ async fn rename(
             let error = match session.lstat(&from).await {
                 Err(why) if why.kind == FileErrorKind::NotFound => error.known_as(FileErrorKind::NotFound),
                 // It is there: where it shall go is not.
-                Ok(_) if error.is_vague() || error.kind == FileErrorKind::NotFound => error.known_as(FileErrorKind::Conflict),
+                Ok(_) if error.is_vague() || error.kind == FileErrorKind::NotFound => {
+                    error.known_as(FileErrorKind::Conflict)
+                }
                 _ => error,
             };
             Err(Failure::new(error, session))
@@ -430,7 +434,11 @@ async fn check_conditions(session: &mut FileSession, place: &[u8], request: &Fil
     }
 }
 
-pub(super) async fn refuse_link(session: &mut FileSession, path: &FilePath, options: &Options) -> Result<(), FileError> {
+pub(super) async fn refuse_link(
+    session: &mut FileSession,
+    path: &FilePath,
+    options: &Options,
+) -> Result<(), FileError> {
     if options.links == Links::Follow {
         return Ok(());
     }

@@ -127,7 +127,8 @@ mod tests {
 
     #[test]
     fn entries_have_three_forms() {
-        let file = r#"{"name":"a \"b\"","href":"a%20%22b%22","type":"file","size":12,"modified":"1970-01-01T00:00:00Z"}"#;
+        let file =
+            r#"{"name":"a \"b\"","href":"a%20%22b%22","type":"file","size":12,"modified":"1970-01-01T00:00:00Z"}"#;
         let folder = r#"{"href":"%E9/","type":"directory"}"#;
         assert_eq!(listed(Form::Json), format!(r#"{{"entries":[{file},{folder}]}}"#));
         assert_eq!(listed(Form::Lines), format!("{file}\n{folder}\n"));

@@ -177,7 +177,11 @@ mod tests {
     #[track_caller]
     fn check(path: &str, absolute: Result<&[u8], PathError>, is_folder: bool) {
         let read = FilePath::read(path);
-        assert_eq!(read.as_ref().map(|path| path.absolute(b"/home/acme")).map_err(Clone::clone), absolute.map(<[u8]>::to_vec), "{path}");
+        assert_eq!(
+            read.as_ref().map(|path| path.absolute(b"/home/acme")).map_err(Clone::clone),
+            absolute.map(<[u8]>::to_vec),
+            "{path}"
+        );
         if let Ok(read) = read {
             assert_eq!(read.is_folder(), is_folder, "{path}");
         }

@@ -43,7 +43,11 @@ where
         Ok(writing) => write(writing, body, &under).await,
         Err(Failure { error, session }) => {
             // Around it there may be nothing, or no folder.
-            let error = if error.kind == FileErrorKind::NotFound || error.is_vague() { error.known_as(FileErrorKind::Conflict) } else { error };
+            let error = if error.kind == FileErrorKind::NotFound || error.is_vague() {
+                error.known_as(FileErrorKind::Conflict)
+            } else {
+                error
+            };
             return Failure { error, session }.into();
         }
     };
@@ -94,7 +98,10 @@ async fn may_write(
             return Err(FileError::new(FileErrorKind::Conflict, "a folder has that name already"));
         }
         Some(_) if !options.overwrite => {
-            return Err(FileError::new(FileErrorKind::Precondition, "a file has that name already (`files.overwrite: false`)"));
+            return Err(FileError::new(
+                FileErrorKind::Precondition,
+                "a file has that name already (`files.overwrite: false`)",
+            ));
         }
         _ => {}
     }
@@ -144,10 +151,14 @@ where
 
 /// Takes away what was begun; what can't be, here and now, is handed on.
 async fn removed(session: Option<FileSession>, under: Vec<u8>, error: FileError) -> Outcome {
-    let Some(mut session) = session else { return Outcome { answer: Err(error), session: None, leftover: Some(under) } };
+    let Some(mut session) = session else {
+        return Outcome { answer: Err(error), session: None, leftover: Some(under) };
+    };
     match session.remove(&under).await {
         Ok(()) => Outcome { answer: Err(error), session: Some(session), leftover: None },
-        Err(why) if why.kind == FileErrorKind::NotFound => Outcome { answer: Err(error), session: Some(session), leftover: None },
+        Err(why) if why.kind == FileErrorKind::NotFound => {
+            Outcome { answer: Err(error), session: Some(session), leftover: None }
+        }
         Err(_) => Outcome { answer: Err(error), session: None, leftover: Some(under) },
     }
 }

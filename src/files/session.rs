@@ -45,7 +45,10 @@ pub(crate) enum Over {
 pub(crate) enum Opened {
     Sftp(Box<sftp::Download<ssh::SftpStream>>),
     /// Looked at; by FTP nothing is opened but to be read.
-    Ftp { session: Box<FileSession>, path: Vec<u8> },
+    Ftp {
+        session: Box<FileSession>,
+        path: Vec<u8>,
+    },
 }
 
 /// A file that comes.
@@ -90,7 +93,9 @@ impl FileSession {
     /// What is there; a link is followed. Nothing there is an error of its own kind, as far as the server tells.
     pub(crate) async fn stat(&mut self, path: &[u8]) -> Result<Found, FileError> {
         match self {
-            Self::Sftp(session) => Ok(of_attributes(session.stat(path).await.map_err(|error| FileError::from(&error))?)),
+            Self::Sftp(session) => {
+                Ok(of_attributes(session.stat(path).await.map_err(|error| FileError::from(&error))?))
+            }
             Self::Ftp(session) => match session.stat(path).await {
                 Ok(entry) => Ok(of_entry(&entry)),
                 // Neither a file nor a folder, to somebody who may look at both.
@@ -105,7 +110,9 @@ impl FileSession {
     /// The same of a link itself; by FTP there is no such question.
     pub(crate) async fn lstat(&mut self, path: &[u8]) -> Result<Found, FileError> {
         match self {
-            Self::Sftp(session) => Ok(of_attributes(session.lstat(path).await.map_err(|error| FileError::from(&error))?)),
+            Self::Sftp(session) => {
+                Ok(of_attributes(session.lstat(path).await.map_err(|error| FileError::from(&error))?))
+            }
             Self::Ftp(_) => self.stat(path).await,
         }
     }

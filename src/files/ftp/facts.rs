@@ -53,7 +53,9 @@ fn kind(value: &[u8]) -> (Itself, Kind) {
         b"dir" => (Itself::Other, Kind::Folder),
         b"cdir" | b"pdir" => (Itself::Folder, Kind::Folder),
         // `OS.unix=symlink` at ProFTPD, `OS.unix=slink:TARGET` at others.
-        value if value.starts_with(b"os.unix=symlink") || value.starts_with(b"os.unix=slink") => (Itself::Other, Kind::Link),
+        value if value.starts_with(b"os.unix=symlink") || value.starts_with(b"os.unix=slink") => {
+            (Itself::Other, Kind::Link)
+        }
         _ => (Itself::Other, Kind::Other),
     }
 }
@@ -63,7 +65,8 @@ pub(super) fn moment(value: &[u8]) -> Option<i64> {
     let whole = value.split(|byte| *byte == b'.').next().filter(|whole| whole.len() == 14)?;
     let part = |from: usize, to: usize| digits(whole.get(from..to)?);
     let month = Month::try_from(u8::try_from(part(4, 6)?).ok()?).ok()?;
-    let date = Date::from_calendar_date(i32::try_from(part(0, 4)?).ok()?, month, u8::try_from(part(6, 8)?).ok()?).ok()?;
+    let date =
+        Date::from_calendar_date(i32::try_from(part(0, 4)?).ok()?, month, u8::try_from(part(6, 8)?).ok()?).ok()?;
     let of_day = |from| u8::try_from(part(from, from + 2)?).ok();
     // A leap second is the last one that a minute has here.
     let time = Time::from_hms(of_day(8)?, of_day(10)?, of_day(12)?.min(59)).ok()?;

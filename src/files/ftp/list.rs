@@ -108,11 +108,17 @@ mod tests {
     fn lines_of_real_servers_are_read() {
         let cases: [(&str, Option<(&str, Kind, Option<u64>)>); 15] = [
             ("-rw-------    1 1000     1000           12 Nov 29 18:42 a", Some(("a", Kind::File, Some(12)))),
-            ("-rw-r--r--   1 ftp      ftp    5000000000 Nov 29  2024  two  blanks ", Some((" two  blanks ", Kind::File, Some(5_000_000_000)))),
+            (
+                "-rw-r--r--   1 ftp      ftp    5000000000 Nov 29  2024  two  blanks ",
+                Some((" two  blanks ", Kind::File, Some(5_000_000_000))),
+            ),
             ("drwxr-xr-x    2 1000     1000         4096 Nov 29 18:42 folder", Some(("folder", Kind::Folder, None))),
             ("lrwxrwxrwx    1 0        0               2 Nov 29 18:42 link -> a b", Some(("link", Kind::Link, None))),
             ("prw-r--r--    1 0        0               0 Nov 29 18:42 pipe", Some(("pipe", Kind::Other, None))),
-            ("-rw-r--r--    1 owner       77 Jan  2 03:04 without a group", Some(("without a group", Kind::File, Some(77)))),
+            (
+                "-rw-r--r--    1 owner       77 Jan  2 03:04 without a group",
+                Some(("without a group", Kind::File, Some(77))),
+            ),
             ("drwxrwxrwt    2 0        0            4096 Nov 29 18:42 sticky", Some(("sticky", Kind::Folder, None))),
             ("drwxr-xr-x    2 0        0            4096 Nov 29 18:42 .", None),
             ("drwxr-xr-x    2 0        0            4096 Nov 29 18:42 ..", None),

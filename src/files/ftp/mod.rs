@@ -28,9 +28,9 @@ mod wire;
 pub(crate) use self::download::Download;
 pub(crate) use self::error::Error;
 pub(crate) use self::listing::Listing;
+pub(crate) use self::session::Failed;
 pub(crate) use self::session::{Login, Session};
 pub(crate) use self::upload::Upload;
-pub(crate) use self::session::Failed;
 pub(crate) use self::wire::{Security, TlsClient};
 
 /// What stands in a folder, or is under a name.

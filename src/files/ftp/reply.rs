@@ -80,7 +80,8 @@ impl Reply {
     /// Its words in one line, bounded and legible.
     pub(crate) fn text(&self) -> String {
         let lines = self.lines.iter().map(|line| String::from_utf8_lossy(line));
-        let text = lines.map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+        let text =
+            lines.map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
         text.chars().filter(|c| !c.is_control()).take(200).collect()
     }
 

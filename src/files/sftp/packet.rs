@@ -7,24 +7,63 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 /// What a server is asked for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Request<'a> {
-    Open { path: &'a [u8], opening: Opening },
-    Close { handle: &'a [u8] },
-    Read { handle: &'a [u8], offset: u64, length: u32 },
-    Write { handle: &'a [u8], offset: u64, data: &'a [u8] },
-    Stat { path: &'a [u8] },
-    Lstat { path: &'a [u8] },
-    Fstat { handle: &'a [u8] },
-    OpenFolder { path: &'a [u8] },
-    ReadFolder { handle: &'a [u8] },
-    Remove { path: &'a [u8] },
-    MakeFolder { path: &'a [u8] },
-    RemoveFolder { path: &'a [u8] },
-    RealPath { path: &'a [u8] },
-    Rename { from: &'a [u8], to: &'a [u8] },
+    Open {
+        path: &'a [u8],
+        opening: Opening,
+    },
+    Close {
+        handle: &'a [u8],
+    },
+    Read {
+        handle: &'a [u8],
+        offset: u64,
+        length: u32,
+    },
+    Write {
+        handle: &'a [u8],
+        offset: u64,
+        data: &'a [u8],
+    },
+    Stat {
+        path: &'a [u8],
+    },
+    Lstat {
+        path: &'a [u8],
+    },
+    Fstat {
+        handle: &'a [u8],
+    },
+    OpenFolder {
+        path: &'a [u8],
+    },
+    ReadFolder {
+        handle: &'a [u8],
+    },
+    Remove {
+        path: &'a [u8],
+    },
+    MakeFolder {
+        path: &'a [u8],
+    },
+    RemoveFolder {
+        path: &'a [u8],
+    },
+    RealPath {
+        path: &'a [u8],
+    },
+    Rename {
+        from: &'a [u8],
+        to: &'a [u8],
+    },
     /// `posix-rename@openssh.com`: in one step over what is there.
-    PosixRename { from: &'a [u8], to: &'a [u8] },
+    PosixRename {
+        from: &'a [u8],
+        to: &'a [u8],
+    },
     /// `fsync@openssh.com`.
-    Sync { handle: &'a [u8] },
+    Sync {
+        handle: &'a [u8],
+    },
     /// `limits@openssh.com`.
     Limits,
 }

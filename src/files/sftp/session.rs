@@ -7,7 +7,6 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
-
 use super::error::{END, OK};
 use super::packet::{
     self, Attributes, FSYNC, LIMITS, Opening, POSIX_RENAME, Reply, Request, VERSION, read_limits, read_reply,

@@ -89,7 +89,8 @@ async fn files_of_any_size_pass_both_ways_over_one_session() {
     for length in [0, 1, 32_767, 32_768, 32_769, 260_000, 1 << 20, 5_000_001] {
         let sent = random(length);
 
-        let mut upload = session.create(&path(&folder, "a"), Over::Replaced).await.unwrap_or_else(|(why, _)| panic!("{why}"));
+        let mut upload =
+            session.create(&path(&folder, "a"), Over::Replaced).await.unwrap_or_else(|(why, _)| panic!("{why}"));
         for piece in sent.chunks(70_001) {
             upload.push(piece).await.unwrap();
         }
@@ -198,7 +199,8 @@ async fn folders_are_made_and_removed_and_paths_told() {
 #[tokio::test]
 async fn what_was_left_unwritten_can_be_removed_in_the_same_session() {
     let (folder, session) = start().await;
-    let mut upload = session.create(&path(&folder, "a.part"), Over::Refused).await.unwrap_or_else(|(why, _)| panic!("{why}"));
+    let mut upload =
+        session.create(&path(&folder, "a.part"), Over::Refused).await.unwrap_or_else(|(why, _)| panic!("{why}"));
     upload.push(&random(300_000)).await.unwrap();
 
     let mut session = upload.abandon().await.unwrap();

@@ -97,7 +97,8 @@ impl Login {
 
 fn refused(tried: &'static str, offered: Option<&MethodSet>) -> Error {
     let names = offered.map(|offered| offered.iter().map(|method| <&str>::from(method)).collect::<Vec<_>>());
-    let offered = names.filter(|names| !names.is_empty()).map_or_else(|| "nothing else".to_owned(), |names| names.join(", "));
+    let offered =
+        names.filter(|names| !names.is_empty()).map_or_else(|| "nothing else".to_owned(), |names| names.join(", "));
     Error::Refused { tried, offered }
 }
 
