@@ -299,6 +299,7 @@ mod tests {
                 "http_response_incomplete",
                 "http_response_timeout",
                 "http_upgrade_failed",
+                "decrypt_failed",
                 "overloaded",
                 "not_ready"
             ]
