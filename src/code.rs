@@ -35,6 +35,7 @@ pub(crate) enum Code {
     HttpResponseIncomplete,
     HttpResponseTimeout,
     HttpUpgradeFailed,
+    DecryptFailed,
     Overloaded,
     FileNotFound,
     FileForbidden,
@@ -60,7 +61,7 @@ impl Code {
     }
 
     /// Every code, in the order of the table.
-    pub(crate) const ALL: [Self; 42] = [
+    pub(crate) const ALL: [Self; 43] = [
         Self::BadRequest,
         Self::Forbidden,
         Self::NoRoute,
@@ -88,6 +89,7 @@ impl Code {
         Self::HttpResponseIncomplete,
         Self::HttpResponseTimeout,
         Self::HttpUpgradeFailed,
+        Self::DecryptFailed,
         Self::Overloaded,
         Self::FileNotFound,
         Self::FileForbidden,
@@ -216,6 +218,9 @@ impl Code {
             }
             Self::HttpUpgradeFailed => {
                 ("http_upgrade_failed", S::BAD_GATEWAY, Some("http_upgrade_failed"), "No WebSocket")
+            }
+            Self::DecryptFailed => {
+                ("decrypt_failed", S::BAD_GATEWAY, Some("http_response_incomplete"), "The message can't be decrypted")
             }
             Self::Overloaded => {
                 ("overloaded", S::SERVICE_UNAVAILABLE, Some("connection_limit_reached"), "Too many connections")

@@ -6,10 +6,14 @@ use std::net::Ipv4Addr;
 
 use http::{Method, StatusCode};
 
+#[cfg(feature = "openpgp")]
+use super::openpgp::MessageOrigin;
 use crate::code::Code;
 use crate::guard::Panicked;
 use crate::legible::excerpt;
 use crate::name::ServiceName;
+#[cfg(feature = "openpgp")]
+use crate::openpgp::{MessageError, MessageErrorKind};
 use crate::route::target::TargetError;
 use crate::snapshot::{IdentityError, LimitError};
 use crate::transport::BodyError;
@@ -126,6 +130,17 @@ pub(crate) enum Error {
     NoUpgrade { status: StatusCode },
     #[error("the system has no random bytes for the handshake of a WebSocket")]
     NoRandom,
+    /// To an `openpgp:` service.
+    #[error("{} does nothing here: `POST` a body, and it comes back encrypted or decrypted", excerpt(.method.as_str()))]
+    OnlyPost { method: Method },
+    #[error("the keys of this service can't be had: {reason}")]
+    NoKeys { reason: String },
+    /// What is encrypted or decrypted.
+    #[cfg(feature = "openpgp")]
+    #[error("{error}")]
+    Message { error: MessageError, origin: MessageOrigin },
+    #[error("the service's answer can't be decrypted: it is {what}")]
+    NotWhole { what: &'static str },
     #[error("a fault of Sidekey's own; its log has the place")]
     Panicked,
 }
@@ -146,7 +161,8 @@ impl Error {
             | Self::ConnectAtOwnPort { .. }
             | Self::ConnectToAdmin
             | Self::TunnelInTunnel
-            | Self::Method { .. } => Code::MethodNotAllowed,
+            | Self::Method { .. }
+            | Self::OnlyPost { .. } => Code::MethodNotAllowed,
             Self::Coding { .. } => Code::NotImplemented,
             Self::Target(TargetError::TooLong) => Code::HeadersTooLarge,
             Self::Form
@@ -173,7 +189,26 @@ impl Error {
             Self::Limit(LimitError::Rate { .. }) => Code::RateLimited,
             Self::AnswerCoding => Code::HttpProtocolError,
             Self::Upgrade { .. } | Self::NoUpgrade { .. } => Code::HttpUpgradeFailed,
+            Self::NoKeys { .. } => Code::CredentialUnavailable,
+            #[cfg(feature = "openpgp")]
+            Self::Message { error, .. } => of_message(error.kind),
+            Self::NotWhole { .. } => Code::DecryptFailed,
             Self::NoRandom | Self::Panicked => Code::InternalError,
+        }
+    }
+
+    /// The status of our answer: the code's, but for a message that the app can do something about itself.
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            #[cfg(feature = "openpgp")]
+            Self::Message { error, origin: MessageOrigin::Service } if error.kind == MessageErrorKind::BeyondCheck => {
+                StatusCode::BAD_GATEWAY
+            }
+            #[cfg(feature = "openpgp")]
+            Self::Message { origin: MessageOrigin::App, .. } if self.code() == Code::DecryptFailed => {
+                StatusCode::BAD_REQUEST
+            }
+            _ => self.code().status(),
         }
     }
 
@@ -215,6 +250,22 @@ impl Error {
             | Self::Limit(LimitError::Concurrency { .. }) => Some(1),
             _ => None,
         }
+    }
+}
+
+#[cfg(feature = "openpgp")]
+fn of_message(kind: MessageErrorKind) -> Code {
+    match kind {
+        MessageErrorKind::NoMessage
+        | MessageErrorKind::ForSomebodyElse
+        | MessageErrorKind::Damaged
+        | MessageErrorKind::Unsigned
+        | MessageErrorKind::Unsupported
+        | MessageErrorKind::BrokenOff => Code::DecryptFailed,
+        MessageErrorKind::TooLong | MessageErrorKind::BeyondCheck => Code::BodyTooLarge,
+        MessageErrorKind::NoRoom => Code::Overloaded,
+        MessageErrorKind::Key => Code::CredentialUnavailable,
+        MessageErrorKind::Internal => Code::InternalError,
     }
 }
 

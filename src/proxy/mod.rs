@@ -14,6 +14,8 @@ mod exchange;
 pub(crate) mod explain;
 pub(crate) mod fields;
 mod grpc_timeout;
+#[cfg(feature = "openpgp")]
+mod openpgp;
 mod principal;
 pub(crate) mod problem;
 mod refusal;
@@ -46,6 +48,8 @@ pub(crate) use tunnel::{OpenedTunnel, ServiceTunnel};
 pub(crate) use view::{Context, turns_away};
 
 use crate::aside::aside;
+#[cfg(feature = "openpgp")]
+use crate::config::Scheme;
 use crate::deadline::ExchangeDeadline;
 use crate::guard::guarded;
 use crate::incoming::IncomingBody;
@@ -182,6 +186,11 @@ async fn carry(body: IncomingBody, exchange: &mut ExchangeRecord) -> Result<Resp
     // What is not sent counts for nothing, and what is sent again counts once.
     exchange.limit(half, &body)?;
 
+    #[cfg(feature = "openpgp")]
+    if service.scheme == Scheme::OpenPgp {
+        return aside(|| openpgp::serve(body, half, exchange)).await;
+    }
+
     // Who comes before what: the fields that say so are taken off with the others.
     let who = Principal::of(&exchange.head, half, &exchange.arrival)?;
     let websocket = WebSocketHandshake::of(&exchange.head, present, &body)?;
@@ -203,10 +212,21 @@ async fn carry(body: IncomingBody, exchange: &mut ExchangeRecord) -> Result<Resp
     }
     if may_look_whole(exchange) {
         let relayed = relay::relay(response, known, half, &exchange.deadline)?;
+        #[cfg(feature = "openpgp")]
+        let relayed = if service.transforms.is_some() {
+            aside(|| openpgp::opened(relayed, half, exchange)).await?
+        } else {
+            relayed
+        };
         let held = aside(|| relay::hold_back(relayed));
         return exchange.wait_for(ExchangePhase::Service, pin!(held)).await;
     }
-    relay::relay(response, known, half, &exchange.deadline)
+    let relayed = relay::relay(response, known, half, &exchange.deadline)?;
+    #[cfg(feature = "openpgp")]
+    if service.transforms.is_some() {
+        return aside(|| openpgp::opened(relayed, half, exchange)).await;
+    }
+    Ok(relayed)
 }
 
 /// Whether the app could not tell half of an answer from all of it: HTTP/1.0 ends one without a length with the

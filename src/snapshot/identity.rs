@@ -328,7 +328,7 @@ fn compile_upstream(
     };
     let tls = match url.value.scheme {
         // Files are asked for with TLS of their own, or none.
-        Scheme::Http | Scheme::Sftp | Scheme::Ftp | Scheme::Ftps => None,
+        Scheme::Http | Scheme::Sftp | Scheme::Ftp | Scheme::Ftps | Scheme::OpenPgp => None,
         // What was reported once need not be again.
         Scheme::Https => Some(known.entry(presented).or_insert_with(|| compile(report)).clone()?),
     };

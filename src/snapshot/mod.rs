@@ -11,6 +11,8 @@ mod identity;
 mod limits;
 mod misdirection;
 mod service;
+#[cfg(feature = "openpgp")]
+mod transforms;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -26,6 +28,8 @@ pub(crate) use access::{Access, LocalName};
 pub(crate) use identity::{Identity, IdentityError, pick_written};
 pub(crate) use limits::{InFlightPermit, LimitError};
 pub(crate) use service::Service;
+#[cfg(feature = "openpgp")]
+pub(crate) use transforms::Transforms;
 
 use crate::config::{At, Config, Inputs, OutboundProxyConfig, Report, Span, ToleratedFailures};
 use crate::credential::{Claim, ClaimError, Credential, Slot, Slots, Subjects};

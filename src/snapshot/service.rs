@@ -10,6 +10,8 @@ use super::file_server::{self, FileFingerprints};
 use super::identity::{Identities, Parts};
 use super::limits::RequestLimits;
 use super::misdirection::Misdirection;
+#[cfg(feature = "openpgp")]
+use super::transforms::Transforms;
 use crate::config::{
     self, At, Cookies, Forwarded, Inputs, OnClientAuthorization, Ready, Report, Retry, Scheme, Timeouts, Url,
 };
@@ -57,6 +59,9 @@ pub(crate) struct Service {
     /// What made `files`, for the next difference.
     #[cfg(feature = "files")]
     file_fingerprints: Option<FileFingerprints>,
+    /// What becomes of bodies; in a box, as few services have any.
+    #[cfg(feature = "openpgp")]
+    pub(crate) transforms: Option<Box<Transforms>>,
     /// What it was compiled from, for the next difference.
     written: config::ServiceConfig,
 }
@@ -88,6 +93,8 @@ impl Service {
             files: files.as_ref().and_then(|files| Some(&files.as_ref()?.server)),
         };
         let identities = Identities::compile(&parts, report);
+        #[cfg(feature = "openpgp")]
+        let transforms = Transforms::compile(service, inputs, report);
         let authority = authority(service, report);
         let url = service.url.value.clone();
         // Without the proxy that it names it would be reached straight.
@@ -123,6 +130,8 @@ impl Service {
             files,
             #[cfg(feature = "files")]
             file_fingerprints,
+            #[cfg(feature = "openpgp")]
+            transforms: transforms?,
             written: service.clone(),
         })
     }
@@ -157,6 +166,11 @@ impl Service {
             // A file of theirs may have changed alone. The URL's host decides which lines of `known_hosts` count.
             add("tls", !explained && one.tls != other.tls);
             add("auth", !explained && one.login != other.login);
+        }
+        #[cfg(feature = "openpgp")]
+        if let (Some(one), Some(other)) = (&self.transforms, &other.transforms) {
+            // A file of keys may have changed alone.
+            add("auth", !explained && one.fingerprint != other.fingerprint);
         }
         keys
     }

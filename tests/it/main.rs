@@ -50,6 +50,7 @@ mod log;
 mod model;
 mod naming;
 mod online;
+mod openpgp;
 mod outbound_proxy;
 mod own_ports;
 mod ownership;

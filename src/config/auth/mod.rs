@@ -12,6 +12,8 @@ mod canada_post;
 mod file_login;
 mod ftp;
 mod google_places;
+mod gpg_decrypt;
+mod gpg_encrypt;
 mod headers;
 pub mod hmac;
 pub mod oauth2;
@@ -19,6 +21,7 @@ mod place;
 mod plaid;
 mod sftp;
 mod signature;
+mod transform;
 mod twilio;
 mod unknown;
 
@@ -28,10 +31,13 @@ pub use attachment::{Attachment, Static};
 pub use aws::AwsSigV4;
 pub use file_login::FileLogin;
 pub use ftp::{FtpLogin, FtpTls};
+pub use gpg_decrypt::{BeyondCheckFirst, GpgDecrypt};
+pub use gpg_encrypt::{GpgEncrypt, PgpCompression, PgpFormat, SignWith};
 pub use hmac::Hmac;
 pub use oauth2::OAuth2;
 pub use sftp::{PrivateKeyFile, SftpLogin, WrittenHostKeys};
 pub use signature::Signature;
+pub use transform::Transform;
 
 use super::diagnostic::Reported;
 use super::json_schema::{self, Property};
@@ -54,6 +60,8 @@ pub enum Auth {
     Signs(Signature),
     /// A login to a server of files, before any request.
     Files(FileLogin),
+    /// What becomes of bodies on their way.
+    Transforms(Transform),
     /// A method one of whose commands failed.
     Unavailable(NotBuiltIn),
 }
@@ -92,6 +100,7 @@ impl FromNode for Methods {
             .filter_map(|(method, entry)| Some(At { value: method.ok().flatten()?, span: entry.span }));
         let methods: Vec<At<Auth>> = methods.collect();
         place::report_overlap(&methods, reader.report);
+        transform::report_repeated(&methods, reader.report);
         Ok(Self(methods))
     }
 
@@ -153,7 +162,7 @@ enum CertificateUse {
 const NONE: MethodRow =
     MethodRow { name: "none", certificate: CertificateUse::Allowed, keys: |_| Vec::new(), read: |_, _, _| Ok(None) };
 
-const METHODS: [MethodRow; 18] = [
+const METHODS: [MethodRow; 20] = [
     NONE,
     basic::METHOD,
     bearer::METHOD,
@@ -172,6 +181,8 @@ const METHODS: [MethodRow; 18] = [
     canada_post::METHOD,
     sftp::METHOD,
     ftp::METHOD,
+    gpg_encrypt::METHOD,
+    gpg_decrypt::METHOD,
 ];
 
 /// Those that this build has.
@@ -210,7 +221,7 @@ impl Auth {
     pub(super) fn oauth2(&self) -> Option<&OAuth2> {
         match self {
             Self::OAuth2(oauth2) => Some(oauth2),
-            Self::Static(_) | Self::Signs(_) | Self::Files(_) => None,
+            Self::Static(_) | Self::Signs(_) | Self::Files(_) | Self::Transforms(_) => None,
             Self::Unavailable(NotBuiltIn { method, .. }) => method.oauth2(),
         }
     }
@@ -219,7 +230,7 @@ impl Auth {
     pub(super) fn sts_url(&self) -> Option<&At<Url>> {
         match self {
             Self::Signs(signature) => signature.method().sts_url(),
-            Self::Static(_) | Self::OAuth2(_) | Self::Files(_) => None,
+            Self::Static(_) | Self::OAuth2(_) | Self::Files(_) | Self::Transforms(_) => None,
             Self::Unavailable(NotBuiltIn { method, .. }) => method.sts_url(),
         }
     }
@@ -228,7 +239,7 @@ impl Auth {
     pub(crate) fn file_login(&self) -> Option<&FileLogin> {
         match self {
             Self::Files(login) => Some(login),
-            Self::Static(_) | Self::OAuth2(_) | Self::Signs(_) => None,
+            Self::Static(_) | Self::OAuth2(_) | Self::Signs(_) | Self::Transforms(_) => None,
             Self::Unavailable(NotBuiltIn { method, .. }) => method.file_login(),
         }
     }

@@ -1,5 +1,5 @@
-//! What `type` can't be: names that are no HTTP authentication, names that nobody has heard of, and methods beside a
-//! certificate that they can't be combined with.
+//! What `type` can't be: names that this build lacks, names that nobody has heard of, and methods beside a certificate
+//! that they can't be combined with.
 
 use super::methods;
 use crate::config::diagnostic::Reported;
@@ -16,13 +16,6 @@ pub(super) fn refuse(name: &str, node: &Node, reader: &mut SectionReader<'_>) ->
             .report
             .error(span, format!("this build of Sidekey has no `{name}`"))
             .help(format!("use a build with the cargo feature `{feature}`, which is on unless it is switched off"));
-        return Reported;
-    }
-    if NO_HTTP.contains(&name) {
-        reader
-            .report
-            .error(span, format!("`{name}` is no HTTP authentication"))
-            .help("what is sent is encrypted and decrypted by other programs");
         return Reported;
     }
     let known = methods().map(|method| method.name);
@@ -55,6 +48,9 @@ pub(super) fn missing_feature(name: &str) -> Option<&'static str> {
 }
 
 /// Methods that not every build has, the feature that each needs, and whether this build was made with it.
-const OPTIONAL: [(&str, &str, bool); 2] =
-    [("sftp", "files", cfg!(feature = "files")), ("ftp", "files", cfg!(feature = "files"))];
-const NO_HTTP: [&str; 2] = ["gpg_encrypt", "gpg_decrypt"];
+const OPTIONAL: [(&str, &str, bool); 4] = [
+    ("sftp", "files", cfg!(feature = "files")),
+    ("ftp", "files", cfg!(feature = "files")),
+    ("gpg_encrypt", "openpgp", cfg!(feature = "openpgp")),
+    ("gpg_decrypt", "openpgp", cfg!(feature = "openpgp")),
+];

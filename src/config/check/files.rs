@@ -1,6 +1,6 @@
 //! What must hold of a service that files are asked of, and what no other may have.
 
-use crate::config::auth::{FileLogin, FtpLogin};
+use crate::config::auth::{Auth, FileLogin, FtpLogin, Transform};
 use crate::config::diagnostic::Report;
 use crate::config::node::Node;
 use crate::config::read::SectionReader;
@@ -79,7 +79,15 @@ fn refuse_keys(scheme: Scheme, node: &Node, report: &mut Report) {
 fn check_logins<'s>(service: &'s ServiceConfig, report: &mut Report) -> Option<&'s FileLogin> {
     let scheme = service.url.value.scheme;
     let wanted = if scheme == Scheme::Sftp { "sftp" } else { "ftp" };
-    for method in service.auth.iter().filter(|method| method.value.file_login().is_none()) {
+    let transformed = |method: &At<Auth>| method.value.transform().map(Transform::method);
+    // What is not done must not be passed over: the partner would get plain what was to be encrypted.
+    for (method, name) in service.auth.iter().filter_map(|method| Some((method, transformed(method)?))) {
+        report
+            .error(method.span, format!("`{name}` is not done in front of {}", of(scheme)))
+            .help("send the body through an `openpgp:` service first, or the file through one afterwards");
+    }
+    let is_of_http = |method: &&At<Auth>| method.value.file_login().is_none() && transformed(method).is_none();
+    for method in service.auth.iter().filter(is_of_http) {
         report
             .error(method.span, format!("this method puts something on requests of HTTP, and {} gets none", of(scheme)))
             .help(format!("remove it: the login is `auth: {{ type: {wanted}, … }}`"));

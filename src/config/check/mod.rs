@@ -2,6 +2,7 @@
 
 mod access;
 mod files;
+mod openpgp;
 mod proxy;
 mod routes;
 
@@ -13,6 +14,7 @@ use super::read::SectionReader;
 use super::schema::{Config, ServiceConfig};
 use super::value::{At, ListenAddress, Scheme, Span, Url};
 pub(super) use files::{files, no_files};
+pub(super) use openpgp::{openpgp, transforms};
 
 /// Checks a service.
 pub(super) fn service(service: &ServiceConfig, reader: &mut SectionReader<'_>) {
@@ -44,7 +46,8 @@ fn check_plaintext(service: &ServiceConfig, report: &mut Report) {
         return;
     }
     let mut exposed = Vec::new();
-    if !service.auth.is_empty() && service.url.value.is_exposed() {
+    // What becomes of bodies is no credential.
+    if service.auth.iter().any(|method| method.value.transform().is_none()) && service.url.value.is_exposed() {
         exposed.push(service.url.span);
     }
     exposed.extend(

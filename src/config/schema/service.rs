@@ -12,7 +12,7 @@ use crate::config::json_schema;
 use crate::config::node::{Node, Value};
 use crate::config::read::{FromNode, FromText, SectionFields, SectionReader, Wrong};
 use crate::config::section::{read_section, section, words};
-use crate::config::value::{At, HeaderFields, HostHeader, ListenAddress, OwnListen, ServiceUrl, Url};
+use crate::config::value::{At, HeaderFields, HostHeader, ListenAddress, OwnListen, Scheme, ServiceUrl, Url};
 use crate::name::CertificateName;
 
 section! {
@@ -22,7 +22,7 @@ section! {
         /// For people; by default the name. It may change, the name may not.
         pub title: Option<String> = None,
         /// `https://` or `http://`, host, optional port and base path; or `sftp://`, `ftp://` or `ftps://`, whose path is that
-        /// of a folder, `/~/` the login's own.
+        /// of a folder, `/~/` the login's own; or `openpgp:`, where bodies are encrypted or decrypted and come back.
         pub url: At<Url> as At<ServiceUrl>,
         /// A name under `certificates`: mutual TLS to `url` and to the token endpoint.
         pub certificate: Option<At<CertificateName>> = None,
@@ -90,11 +90,16 @@ impl FromNode for ServiceConfig {
         reader.overridden = None;
         fields.close(reader.report);
         let mut service = service?;
+        check::transforms(&service, reader);
         if service.url.value.scheme.is_of_files() {
             check::files(&service, node, reader);
             return Ok(service);
         }
         check::no_files(&service, node, reader);
+        if service.url.value.scheme == Scheme::OpenPgp {
+            check::openpgp(&service, node, reader);
+            return Ok(service);
+        }
         if has_identities {
             identities::check(&mut service, auth, reader);
         } else {

@@ -9,6 +9,7 @@ mod host_header;
 mod host_key;
 mod no_proxy;
 mod number;
+mod openpgp_url;
 mod proxy;
 mod rate;
 mod tunnel_target;

@@ -12,6 +12,7 @@ use schemars::{Schema, json_schema};
 use super::At;
 use super::file_url;
 use super::host::{host, parse_port, split_port};
+use super::openpgp_url;
 use crate::config::text::{FromText, Wrong};
 
 /// What is spoken. Only a service's own URL has one beside `http` and `https`.
@@ -27,6 +28,8 @@ pub enum Scheme {
     Ftp,
     /// Files, with TLS from the first byte.
     Ftps,
+    /// Nothing: bodies are encrypted or decrypted, and come back.
+    OpenPgp,
 }
 
 /// Host and port of a URL. The host is lower case, without a trailing dot; an IPv6 address has no brackets.
@@ -56,6 +59,9 @@ pub struct Url {
 /// As it is written, without a port that is the scheme's default.
 impl fmt::Display for Url {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.scheme == Scheme::OpenPgp {
+            return formatter.write_str(self.scheme.start());
+        }
         write!(formatter, "{}{}{}", self.scheme.start(), self.authority, self.path)?;
         match &self.query {
             Some(query) => write!(formatter, "?{query}"),
@@ -78,7 +84,7 @@ impl Scheme {
     #[must_use]
     pub fn is_of_files(self) -> bool {
         match self {
-            Self::Http | Self::Https => false,
+            Self::Http | Self::Https | Self::OpenPgp => false,
             Self::Sftp | Self::Ftp | Self::Ftps => true,
         }
     }
@@ -92,6 +98,7 @@ impl Scheme {
             Self::Sftp => "sftp://",
             Self::Ftp => "ftp://",
             Self::Ftps => "ftps://",
+            Self::OpenPgp => "openpgp:",
         }
     }
 
@@ -104,6 +111,7 @@ impl Scheme {
             Self::Sftp => 22,
             Self::Ftp => 21,
             Self::Ftps => 990,
+            Self::OpenPgp => 0,
         }
     }
 
@@ -177,6 +185,9 @@ impl FromText for ServiceUrl {
     const WHAT: &'static str = "a URL";
 
     fn from_text(text: &str) -> Result<Self, Wrong> {
+        if let Some(url) = openpgp_url::read(text) {
+            return url.map(Self);
+        }
         let url = parse_any(text)?;
         if url.scheme.is_of_files() {
             file_url::check(&url)?;
@@ -194,7 +205,7 @@ impl FromText for ServiceUrl {
     fn schema() -> Schema {
         json_schema!({
             "type": "string",
-            "pattern": "^([Hh][Tt][Tt][Pp][Ss]?|[Ss][Ff][Tt][Pp]|[Ff][Tt][Pp][Ss]?)://[^?#@]+$",
+            "pattern": "^(([Hh][Tt][Tt][Pp][Ss]?|[Ss][Ff][Tt][Pp]|[Ff][Tt][Pp][Ss]?)://[^?#@]+|[Oo][Pp][Ee][Nn][Pp][Gg][Pp]:)$",
         })
     }
 }
@@ -302,7 +313,7 @@ fn parse_any(text: &str) -> Result<Url, Wrong> {
 fn parse_authority(text: &str, scheme: Scheme) -> Result<UrlAuthority, Wrong> {
     if text.contains('@') {
         let method = match scheme {
-            Scheme::Http | Scheme::Https => "use `auth: { type: basic, … }`",
+            Scheme::Http | Scheme::Https | Scheme::OpenPgp => "use `auth: { type: basic, … }`",
             Scheme::Sftp => "use `auth: { type: sftp, username: …, … }`",
             Scheme::Ftp | Scheme::Ftps => "use `auth: { type: ftp, username: …, … }`",
         };

@@ -80,7 +80,7 @@ impl ProxySelector {
             ProxyChoice::Environment { exempt, .. } if exempt.covers(host, port) => WayOut::Direct(WhyDirect::Exempt),
             ProxyChoice::Environment { proxy, .. } => match url.scheme {
                 Scheme::Https => WayOut::Through(Arc::clone(proxy)),
-                Scheme::Http => WayOut::Direct(WhyDirect::Plain),
+                Scheme::Http | Scheme::OpenPgp => WayOut::Direct(WhyDirect::Plain),
                 Scheme::Sftp | Scheme::Ftp | Scheme::Ftps => WayOut::Direct(WhyDirect::OfFiles),
             },
         }

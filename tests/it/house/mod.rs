@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 12] = [
     GROUND,
     &["config"],
-    &["tls", "route", "files"],
+    &["tls", "route", "files", "openpgp"],
     &["transport"],
     &["credential", "upstream"],
     &["snapshot"],

@@ -1,0 +1,178 @@
+//! Bodies that GnuPG can read, and those that it made: alone, and on their way to a service and back.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+use crate::lab::Lab;
+use crate::lab::client::{Ended, Request};
+use crate::lab::fault::{Fault, Received, Reply};
+
+/// A private home of GnuPG's, with the key `own@example.org`.
+struct Gpg(TempDir);
+
+impl Gpg {
+    fn new(expires: &str) -> Self {
+        let home = TempDir::with_prefix("gpg").unwrap();
+        std::fs::write(home.path().join("gpg.conf"), "no-auto-key-locate\ntrust-model always\n").unwrap();
+        let gpg = Self(home);
+        gpg.run(
+            &["--passphrase", "", "--quick-gen-key", "Own <own@example.org>", "future-default", "default", expires],
+            b"",
+        );
+        gpg
+    }
+
+    #[track_caller]
+    fn run(&self, arguments: &[&str], input: &[u8]) -> Vec<u8> {
+        let mut child = Command::new("gpg")
+            .arg("--homedir")
+            .arg(self.0.path())
+            .args(["--batch", "--yes", "--pinentry-mode", "loopback"])
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let input = input.to_vec();
+        let feeding = std::thread::spawn(move || drop(stdin.write_all(&input)));
+        let output = child.wait_with_output().unwrap();
+        feeding.join().unwrap();
+        assert!(output.status.success(), "gpg {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    }
+
+    fn encrypt(&self, plaintext: &[u8]) -> Vec<u8> {
+        self.run(&["-r", "own@example.org", "--encrypt"], plaintext)
+    }
+
+    /// Puts the public and the private key into the lab, as `keys/NAME.pub` and `keys/NAME.key`.
+    fn put(&self, lab: &Lab, name: &str) {
+        let text = |exported| String::from_utf8(exported).unwrap();
+        lab.write(&format!("keys/{name}.pub"), &text(self.run(&["--armor", "--export"], b"")));
+        lab.write(&format!("keys/{name}.key"), &text(self.run(&["--armor", "--export-secret-keys"], b"")));
+    }
+}
+
+impl Drop for Gpg {
+    fn drop(&mut self) {
+        drop(Command::new("gpgconf").arg("--homedir").arg(self.0.path()).args(["--kill", "all"]).status());
+    }
+}
+
+const ENCRYPT: &str = "{ type: gpg_encrypt, recipients: keys/partner.pub }";
+const DECRYPT: &str = "{ type: gpg_decrypt, private_key: keys/own.key }";
+
+#[tokio::test]
+async fn a_body_comes_back_encrypted_or_decrypted() {
+    let (lab, partner, own) = (Lab::start().await, Gpg::new("0"), Gpg::new("0"));
+    partner.put(&lab, "partner");
+    own.put(&lab, "own");
+    let config = format!(
+        "services:\n  seal: {{ url: 'openpgp:', auth: {ENCRYPT} }}\n  open: {{ url: 'openpgp:', auth: {DECRYPT} }}\nworkers: 1"
+    );
+    let sidekey = lab.sidekey(&config).await;
+    let plaintext = vec![7; 300_000];
+
+    let sealed = sidekey.post("/seal", plaintext.clone()).await;
+    let opened = sidekey.post("/open/any/path", own.encrypt(&plaintext)).await;
+    let empty = sidekey.post("/seal", "").await;
+
+    assert_eq!((sealed.status, sealed.ended), (200, Ended::Whole), "{}", sealed.head);
+    assert_eq!(sealed.field("content-type").as_deref(), Some("application/pgp-encrypted"));
+    assert!(partner.run(&["--decrypt"], &sealed.body) == plaintext);
+    assert_eq!((opened.status, opened.ended), (200, Ended::Whole), "{}", opened.head);
+    assert!(opened.body == plaintext);
+    assert_eq!(partner.run(&["--decrypt"], &empty.body), b"");
+    let get = sidekey.get("/seal").await;
+    assert!(get.problem("method_not_allowed").contains("`POST` a body"));
+    assert_eq!(get.field("allow").as_deref(), Some("POST"));
+}
+
+#[tokio::test]
+async fn a_message_that_can_not_be_decrypted_is_told_before_its_first_byte() {
+    let (lab, partner, own) = (Lab::start().await, Gpg::new("0"), Gpg::new("0"));
+    own.put(&lab, "own");
+    let limits =
+        "{ type: gpg_decrypt, private_key: keys/own.key, check_first: 100KiB, beyond: refuse, max_plaintext: 50KiB }";
+    let config = format!(
+        "services:\n  open: {{ url: 'openpgp:', auth: {DECRYPT} }}\n  strict: {{ url: 'openpgp:', auth: {limits} }}\nworkers: 1"
+    );
+    let sidekey = lab.sidekey(&config).await;
+    let mut changed = own.encrypt(b"text");
+    *changed.last_mut().unwrap() ^= 1;
+
+    for (message, told) in [
+        (partner.encrypt(b"text"), "none of the private keys opens the message: it is for somebody else"),
+        (changed, "the message is damaged: it was cut or changed on its way"),
+        ([own.encrypt(b"text"), b"more".to_vec()].concat(), "something that is no white space follows the message"),
+        (b"hello".to_vec(), "this is no OpenPGP message: it begins neither as a binary one"),
+    ] {
+        let answer = sidekey.post("/open", message).await;
+        assert_eq!(answer.status, 400, "{}", answer.head);
+        let problem = answer.json();
+        assert_eq!(problem["type"], "urn:sidekey:error:decrypt_failed");
+        assert!(problem["detail"].as_str().unwrap().starts_with(told), "{problem}");
+    }
+    let long = sidekey.post("/strict", own.encrypt(&[7; 60_000])).await;
+    assert_eq!(long.status, 413);
+    assert!(long.problem("body_too_large").contains("max_plaintext"));
+}
+
+#[tokio::test]
+async fn what_is_sent_is_encrypted_and_what_comes_back_decrypted() {
+    let (partner, own) = (Gpg::new("0"), Gpg::new("0"));
+    let message = own.run(&["--armor", "-r", "own@example.org", "--encrypt"], b"what the partner says");
+    let message = String::from_utf8(message).unwrap();
+    let service = Fault::plain(move |request: &Received| match request.target() {
+        "/v1/missing" => Reply::new(404, &[], "no such thing"),
+        "/v1/plain" => Reply::ok("not encrypted"),
+        _ => Reply::new(200, &[("ETag", "\"1\""), ("Accept-Ranges", "bytes")], &message),
+    })
+    .await;
+    let lab = Lab::start().await;
+    partner.put(&lab, "partner");
+    own.put(&lab, "own");
+    let config =
+        format!("services: {{ partner: {{ url: '{}/v1', auth: [{ENCRYPT}, {DECRYPT}] }} }}\nworkers: 1", service.url());
+    let sidekey = lab.sidekey(&config).await;
+
+    let answer = sidekey.send(Request::post("/partner/box", "what the app says").field("Range", "bytes=0-1")).await;
+    let missing = sidekey.get("/partner/missing").await;
+    let plain = sidekey.get("/partner/plain").await;
+
+    assert_eq!((answer.status, &*answer.text()), (200, "what the partner says"));
+    assert_eq!((answer.field("etag").as_deref(), answer.field("accept-ranges")), (Some("W/\"1\""), None));
+    let received = service.received();
+    assert_eq!(partner.run(&["--decrypt"], &received[0].body), b"what the app says");
+    assert_eq!(received[0].field("range"), None);
+    assert_eq!((missing.status, &*missing.text()), (404, "no such thing"));
+    assert_eq!(plain.status, 502);
+    assert!(plain.problem("decrypt_failed").starts_with("this is no OpenPGP message"));
+}
+
+#[tokio::test]
+async fn a_new_key_file_takes_effect_and_a_broken_one_changes_nothing() {
+    let (lab, first, second) = (Lab::start().await, Gpg::new("0"), Gpg::new("20d"));
+    first.put(&lab, "partner");
+    let config = format!("services: {{ seal: {{ url: 'openpgp:', auth: {ENCRYPT} }} }}\nworkers: 1");
+    let sidekey = lab.sidekey(&config).await;
+    let generation = sidekey.generation().await;
+
+    second.put(&lab, "partner");
+    sidekey.until_reloaded_since(generation).await;
+    let sealed = sidekey.post("/seal", "text").await;
+    assert_eq!(second.run(&["--decrypt"], &sealed.body), b"text");
+
+    lab.write("keys/partner.pub", "half a key");
+    let refused = sidekey.until_reload_refused().await;
+    assert!(refused.contains("this is no OpenPGP key"), "{refused}");
+    assert_eq!(second.run(&["--decrypt"], &sidekey.post("/seal", "text").await.body), b"text");
+    let metrics = sidekey.admin("/metrics").await.text();
+    assert!(metrics.contains("sidekey_openpgp_key_expiry_timestamp_seconds{service=\"seal\",key=\""), "{metrics}");
+    let key = &sidekey.status().await["openpgp_keys"][0];
+    assert_eq!((key["service"].as_str(), key["days_left"].as_i64()), (Some("seal"), Some(19)), "{key}");
+}
