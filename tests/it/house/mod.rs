@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 12] = [
     GROUND,
     &["config"],
-    &["tls", "route"],
+    &["tls", "route", "files"],
     &["transport"],
     &["credential", "upstream"],
     &["snapshot"],
