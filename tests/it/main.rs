@@ -29,6 +29,7 @@ mod endings;
 mod errors;
 mod exchanges;
 mod field_compression;
+mod file_logins;
 mod fields;
 mod files;
 mod framing;

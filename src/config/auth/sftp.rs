@@ -72,7 +72,8 @@ fn read(fields: &mut SectionFields<'_>, node: &Node, reader: &mut SectionReader<
     let is_shown = check_shown(node, reader);
     let is_known = check_known(node, reader);
     let SftpKeys { username, private_key, passphrase, password, host_key, known_hosts, allow_sha1 } = keys?;
-    (is_shown?, is_known?);
+    is_shown?;
+    is_known?;
     let pinned = host_key.map(|pins| pins.into_iter().map(|pin| pin.value).collect::<Vec<_>>());
     let host_keys = match (pinned.filter(|pins| !pins.is_empty()), known_hosts) {
         (Some(pins), _) => WrittenHostKeys::Pinned(pins),

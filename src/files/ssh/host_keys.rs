@@ -152,3 +152,80 @@ fn fits(pattern: &[u8], name: &[u8]) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ED25519: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl";
+    const OTHER: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPDMyW3mIJC1Q7dPRHYIPWz1sC3YyoL3EYJ7gQ0Vwk9i";
+
+    fn key(text: &str) -> PublicKey {
+        PublicKey::from_openssh(text).unwrap()
+    }
+
+    #[track_caller]
+    fn check(text: &str, host: &str, port: u16, expected: bool) {
+        let keys = HostKeys::listed(text, host, port).unwrap();
+        assert_eq!(keys.judge(&key(ED25519)).is_ok(), expected, "{text}");
+        assert_eq!(keys.is_empty(), !expected, "{text}");
+    }
+
+    #[test]
+    fn a_server_is_found_by_its_name_and_port() {
+        check(&format!("files.example {ED25519}"), "files.example", 22, true);
+        check(&format!("# by hand\n\n  files.example,10.0.0.1\t{ED25519} comment # more\r\n"), "10.0.0.1", 22, true);
+        check(&format!("files.example  {}", ED25519.replace(' ', "\t ")), "files.example", 22, true);
+        check(&format!("files.example {ED25519}"), "files.example", 2222, false);
+        check(&format!("[files.example]:2222 {ED25519}"), "files.example", 2222, true);
+        check(&format!("[files.example]:2222 {ED25519}"), "files.example", 22, false);
+        check(&format!("::1 {ED25519}"), "::1", 22, true);
+        check(&format!("*.example,!old.example {ED25519}"), "files.example", 22, true);
+        check(&format!("*.example,!old.example {ED25519}"), "old.example", 22, false);
+        check(&format!("@cert-authority *.example {ED25519}"), "files.example", 22, false);
+        check(&format!("@revoked files.example {ED25519}"), "files.example", 22, false);
+        // As `ssh-keygen -H` writes `files.example`.
+        let hashed = "|1|MDEyMzQ1Njc4OTAxMjM0NTY3ODk=|";
+        let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, b"01234567890123456789");
+        let hash = base64::Engine::encode(
+            &base64::engine::general_purpose::STANDARD,
+            hmac::sign(&key, b"files.example").as_ref(),
+        );
+        check(&format!("{hashed}{hash} {ED25519}"), "files.example", 22, true);
+        check(&format!("{hashed}{hash} {ED25519}"), "other.example", 22, false);
+    }
+
+    #[test]
+    fn a_revoked_key_is_none_whatever_else_is_said_of_it() {
+        let text = format!("files.example {ED25519}\n@revoked * {ED25519}\nfiles.example {OTHER}");
+        let keys = HostKeys::listed(&text, "files.example", 22).unwrap();
+
+        assert!(keys.judge(&key(ED25519)).unwrap_err().revoked);
+        assert!(keys.judge(&key(OTHER)).is_ok());
+    }
+
+    #[test]
+    fn a_line_that_is_no_entry_is_told_by_its_number() {
+        for line in
+            ["words", "files.example", "files.example ssh-ed25519", "files.example ssh-ed25519 AAAA", "@revokd * x y"]
+        {
+            let text = format!("# keys\r\n\r\nfiles.example {ED25519}\n{line}\n");
+            let error = HostKeys::listed(&text, "other.example", 22).err().map(|error| error.to_string());
+            assert_eq!(error.as_deref(), Some("line 4 is no entry of a `known_hosts` file"), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_of_other_servers_counts_for_nothing() {
+        let digest = |text: &str| {
+            let mut digest = Digest::new();
+            HostKeys::listed(text, "files.example", 22).unwrap().digest(&mut digest);
+            digest.finish()
+        };
+        let one = digest(&format!("files.example {ED25519}"));
+
+        assert_eq!(digest(&format!("other.example {OTHER}\nfiles.example {ED25519} moved")), one);
+        assert_ne!(digest(&format!("files.example {ED25519}\nfiles.example {OTHER}")), one);
+        assert_ne!(digest(&format!("files.example {ED25519}\n@revoked files.example {ED25519}")), one);
+    }
+}

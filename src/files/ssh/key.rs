@@ -212,7 +212,9 @@ fn other(file: &[u8]) -> KeyError {
         () if first.ends_with("-cert-v01@openssh.com") => KeyError::Other("a certificate of OpenSSH"),
         () if text.starts_with("-----BEGIN CERTIFICATE") => KeyError::Other("a certificate of TLS"),
         () if PUBLIC.iter().any(|start| first.starts_with(start)) => KeyError::Other("a public key"),
-        () if text.contains("PUBLIC KEY--") && text.starts_with("--") => KeyError::Other("a public key"),
+        () if text.starts_with("----") && text.lines().next().is_some_and(|line| line.contains("PUBLIC KEY")) => {
+            KeyError::Other("a public key")
+        }
         () => KeyError::NoKey,
     }
 }
@@ -233,3 +235,159 @@ const MOST_ITERATIONS: u32 = 5_000_000;
 /// OpenSSL's default is 16 MiB.
 const MOST_SCRYPT_BYTES: u64 = 256 << 20;
 const MOST_SCRYPT_LANES: u16 = 16;
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// A fresh folder in which other programs make keys.
+    struct Folder(TempDir);
+
+    impl Folder {
+        fn new() -> Self {
+            Self(TempDir::new().unwrap())
+        }
+
+        /// Runs one line of a shell, which writes the file `key`, and reads that.
+        #[track_caller]
+        fn make(&self, line: &str) -> Vec<u8> {
+            let output = Command::new("sh").args(["-c", line]).current_dir(&self.0).output().unwrap();
+            assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+            self.read("key")
+        }
+
+        fn read(&self, file: &str) -> Vec<u8> {
+            std::fs::read(self.0.path().join(file)).unwrap()
+        }
+
+        /// What `ssh-keygen -l` shows of the file `key`.
+        fn fingerprint(&self) -> String {
+            let shown = Command::new("ssh-keygen").args(["-lf", "key"]).current_dir(&self.0).output().unwrap();
+            let shown = String::from_utf8(shown.stdout).unwrap();
+            shown.split(' ').nth(1).unwrap().to_owned()
+        }
+    }
+
+    #[track_caller]
+    fn check(file: &[u8], passphrase: Option<&str>, expected: Result<&str, KeyError>) {
+        let passphrase = passphrase.map(|text| Secret::new(text.to_owned()));
+        let read = read_key(file, passphrase.as_ref());
+        let read = read.map(|key| key.public_key().fingerprint(russh::keys::HashAlg::Sha256).to_string());
+        assert_eq!(read.as_deref(), expected.as_ref().map(|shown| *shown), "{}", String::from_utf8_lossy(file));
+    }
+
+    #[test]
+    fn keys_of_all_kinds_and_formats_are_read() {
+        for kind in ["-t ed25519", "-t ecdsa -b 256", "-t ecdsa -b 384", "-t ecdsa -b 521", "-t rsa -b 2048"] {
+            let folder = Folder::new();
+            let key = folder.make(&format!("ssh-keygen -q {kind} -N '' -f key"));
+            let shown = folder.fingerprint();
+            check(&key, None, Ok(&shown));
+
+            // OpenSSH writes Ed25519 in no other format.
+            for format in ["PKCS8", "PEM"].iter().filter(|_| !kind.contains("ed25519")) {
+                let converted = folder.make(&format!("ssh-keygen -q -p -P '' -N '' -m {format} -f key"));
+                assert!(!String::from_utf8_lossy(&converted).contains("OPENSSH"), "{kind} as {format}");
+                check(&converted, None, Ok(&shown));
+                check(&[b"\xef\xbb\xbfby hand\r\n", &*converted].concat(), None, Ok(&shown));
+            }
+        }
+        let folder = Folder::new();
+        let key = folder.make("openssl genpkey -algorithm ed25519 -out key && chmod 600 key");
+        assert!(read_key(&key, None).is_ok_and(|key| key.algorithm() == Algorithm::Ed25519));
+    }
+
+    #[test]
+    fn an_encrypted_key_opens_with_its_passphrase_alone() {
+        for make in [
+            "ssh-keygen -q -t ed25519 -N horse -f key",
+            "ssh-keygen -q -t rsa -b 2048 -N horse -Z aes256-gcm@openssh.com -f key",
+            "ssh-keygen -q -t ecdsa -N horse -m PKCS8 -f key",
+            "openssl genpkey -algorithm ed25519 -out open && openssl pkcs8 -topk8 -in open -passout pass:horse -out key",
+            "openssl genpkey -algorithm ed25519 -out open && openssl pkcs8 -topk8 -scrypt -in open -passout pass:horse -out key",
+        ] {
+            let key = Folder::new().make(make);
+
+            assert!(read_key(&key, Some(&Secret::new("horse".to_owned()))).is_ok(), "{make}");
+            check(&key, Some("mule"), Err(KeyError::PassphraseWrong));
+            check(&key, None, Err(KeyError::PassphraseMissing));
+        }
+    }
+
+    #[test]
+    fn a_passphrase_for_a_key_that_needs_none_is_refused() {
+        for make in ["ssh-keygen -q -t ed25519 -N '' -f key", "ssh-keygen -q -t ecdsa -N '' -m PKCS8 -f key"] {
+            check(&Folder::new().make(make), Some("horse"), Err(KeyError::PassphraseNotNeeded));
+        }
+    }
+
+    #[test]
+    fn encryption_that_is_too_old_or_too_dear_is_refused_at_once() {
+        let traditional = Folder::new().make("ssh-keygen -q -t ecdsa -N horse -m PEM -f key");
+        check(&traditional, Some("horse"), Err(KeyError::OldEncryption));
+
+        let folder = Folder::new();
+        let key = String::from_utf8(folder.make("ssh-keygen -q -t ed25519 -a 1 -N horse -f key")).unwrap();
+        let base64: String = key.lines().filter(|line| !line.starts_with('-')).collect();
+        let mut bytes = STANDARD.decode(base64).unwrap();
+        // The salt has 16 bytes, and the rounds come after it.
+        let options = bytes.windows(6).position(|window| window == b"bcrypt").unwrap() + 6;
+        let rounds = options + 4 + 4 + 16;
+        assert_eq!(bytes[rounds..rounds + 4], [0, 0, 0, 1]);
+        bytes[rounds..rounds + 4].copy_from_slice(&[0xff; 4]);
+        let dear = format!("-----BEGIN {OPENSSH}-----\n{}\n-----END {OPENSSH}-----\n", STANDARD.encode(bytes));
+        check(dear.as_bytes(), Some("horse"), Err(KeyError::TooCostly));
+    }
+
+    #[test]
+    fn what_is_no_private_key_is_told_by_what_it_is() {
+        let folder = Folder::new();
+        let key = folder.make(
+            "ssh-keygen -q -t ed25519 -N '' -f key && ssh-keygen -q -s key -I me key.pub && \
+             ssh-keygen -e -f key.pub > ssh2 && ssh-keygen -e -m PKCS8 -f key.pub > pkcs8 2> /dev/null || true",
+        );
+        check(&folder.read("key.pub"), None, Err(KeyError::Other("a public key")));
+        check(&folder.read("key-cert.pub"), None, Err(KeyError::Other("a certificate of OpenSSH")));
+        check(&folder.read("ssh2"), None, Err(KeyError::Other("a public key")));
+        folder.make("openssl req -x509 -newkey ed25519 -noenc -keyout open -subj /CN=a -out key");
+        check(&folder.read("key"), None, Err(KeyError::Other("a certificate of TLS")));
+        folder.make("openssl pkey -in open -pubout -out key");
+        check(&folder.read("key"), None, Err(KeyError::Other("a public key")));
+        check(b"PuTTY-User-Key-File-3: ssh-ed25519\r\nEncryption: none\r\n", None, Err(KeyError::Putty));
+        check(b"---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----\nAAAA\n", None, Err(KeyError::SshCom));
+        check(b" \n", None, Err(KeyError::Empty));
+        check(b"hunter2", None, Err(KeyError::NoKey));
+        check(&[0x30, 0x82, 0xff], None, Err(KeyError::NoKey));
+        check(&[&key[..], &key[..]].concat(), None, Err(KeyError::Several(2)));
+        check(&key[..key.len() / 2], None, Err(KeyError::Damaged));
+        check(&key[..key.len() - 60], None, Err(KeyError::Damaged));
+        let mut flipped = key.clone();
+        flipped[100] = if flipped[100] == b'A' { b'B' } else { b'A' };
+        check(&flipped, None, Err(KeyError::Damaged));
+    }
+
+    #[test]
+    fn a_kind_of_key_that_can_not_be_used_is_refused() {
+        for make in [
+            "openssl genpkey -algorithm ed448 -out key",
+            "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:secp256k1 -out key",
+        ] {
+            check(&Folder::new().make(make), None, Err(KeyError::Unsupported));
+        }
+    }
+
+    #[test]
+    fn the_bits_of_an_rsa_key_are_counted() {
+        for (make, bits) in [
+            ("ssh-keygen -q -t rsa -b 1024 -N '' -f key", Some(1024)),
+            ("ssh-keygen -q -t rsa -b 2048 -N '' -f key", Some(2048)),
+            ("ssh-keygen -q -t ed25519 -N '' -f key", None),
+        ] {
+            assert_eq!(rsa_bits(&read_key(&Folder::new().make(make), None).unwrap()), bits, "{make}");
+        }
+    }
+}
