@@ -135,7 +135,8 @@ fn segment(written: &str) -> Result<Vec<u8>, PathError> {
 
 /// A name as part of a URL, relative to its folder.
 pub(crate) fn href(name: &[u8], is_folder: bool) -> String {
-    let mut href = percent_encode(name, IN_HREF).to_string();
+    // Bare, in the root, it would be the folder in which a login begins.
+    let mut href = if name == b"~" { "%7E".to_owned() } else { percent_encode(name, IN_HREF).to_string() };
     if is_folder {
         href.push('/');
     }

@@ -3,7 +3,7 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::lab::{Service, get, read_head, unanswered};
-use crate::transport::{Error, Http1Connection, Outgoing, ProtocolSwitch, Sender};
+use crate::transport::{Error, Http1Connection, Outgoing, ProtocolSwitch, Sender, SerialConnection};
 
 const SWITCHES: &str = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n";
 
