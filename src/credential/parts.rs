@@ -53,6 +53,8 @@ macro_rules! parts {
                     Auth::OAuth2(written) => {
                         (written.grant.method(), vec![Self::Bearer(Bearer::compile(written, material, report)?)])
                     }
+                    // It is shown before there is a request.
+                    Auth::Files(login) => (login.method(), Vec::new()),
                     Auth::Unavailable(missing) => {
                         (missing.name, vec![Self::Unavailable(UnavailablePart::new(&missing.reason))])
                     }

@@ -91,6 +91,9 @@ pub(crate) enum Error {
     ClientCredentialNominated { name: String },
     #[error("`{name}` is empty, and `on_client_authorization: keep` is set: send it with a value, or not at all")]
     ClientCredentialEmpty { name: String },
+    #[cfg(feature = "files")]
+    #[error("`{written}` is no place of this route: write where it goes as this request's own URL is written")]
+    Destination { written: String },
     #[error(transparent)]
     Limit(#[from] LimitError),
     #[error("the body is longer than {most} bytes, the most that the service's `limits.body` allows")]
@@ -157,6 +160,8 @@ impl Error {
             | Self::ClientCredentialNominated { .. }
             | Self::ClientCredentialEmpty { .. }
             | Self::Identity(_) => Code::BadRequest,
+            #[cfg(feature = "files")]
+            Self::Destination { .. } => Code::BadRequest,
             Self::Loop => Code::ProxyLoopDetected,
             Self::NoRoute { .. } | Self::ServiceGone { .. } => Code::NoRoute,
             Self::Credential(error) => error.code(),
@@ -186,11 +191,25 @@ impl Error {
         text
     }
 
+    /// Whether it is what became of a request for a file.
+    #[cfg(feature = "files")]
+    pub(super) fn is_of_files(&self) -> bool {
+        matches!(self, Self::Upstream(upstream::Error::Transport(transport::Error::File(_))))
+    }
+
     /// Whole seconds after which it may work; `None` if nothing says so.
     pub(crate) fn retry_after(&self) -> Option<u64> {
         match self {
             Self::Credential(error) => error.retry_after(),
+            #[cfg(feature = "files")]
+            Self::Upstream(upstream::Error::Transport(transport::Error::Login(failure)))
+                if !failure.pause.is_zero() =>
+            {
+                Some(failure.pause.as_millis().div_ceil(1_000) as u64)
+            }
             Self::Limit(LimitError::Rate { wait, .. }) => Some(wait.as_millis().div_ceil(1_000).max(1) as u64),
+            #[cfg(feature = "files")]
+            Self::Upstream(error) if error.code() == Code::Overloaded => Some(1),
             Self::Upstream(upstream::Error::Overloaded { .. })
             | Self::BodiesHeld
             | Self::Limit(LimitError::Concurrency { .. }) => Some(1),

@@ -7,6 +7,8 @@
 pub(crate) mod admit;
 mod byte_tunnel;
 mod date;
+#[cfg(feature = "files")]
+mod destination;
 mod error;
 mod exchange;
 pub(crate) mod explain;
@@ -171,6 +173,11 @@ async fn carry(body: IncomingBody, exchange: &mut ExchangeRecord) -> Result<Resp
     exchange.routed(half);
     let service = &half.service;
     let target = target(&exchange.head, &found, &service.base_path, service.allow.as_ref())?;
+
+    #[cfg(feature = "files")]
+    if service.files.is_some() {
+        destination::map(&mut exchange.head, &found, service)?;
+    }
 
     // What is not sent counts for nothing, and what is sent again counts once.
     exchange.limit(half, &body)?;

@@ -34,6 +34,10 @@ pub(super) fn answer(error: &Error, exchange: &ExchangeRecord) -> Response<Respo
     };
     let fields = answer.headers_mut();
     explain(fields, code);
+    #[cfg(feature = "files")]
+    if error.is_of_files() && code == Code::MethodNotAllowed {
+        fields.insert(ALLOW, HeaderValue::from_static(crate::files::ALLOWED));
+    }
     proxy_status(fields, code);
     if let Some(seconds) = error.retry_after() {
         fields.insert(RETRY_AFTER, HeaderValue::from(seconds));
@@ -292,6 +296,9 @@ mod tests {
                 "http_response_timeout",
                 "http_upgrade_failed",
                 "overloaded",
+                "file_error",
+                "login_rejected",
+                "host_key_mismatch",
                 "not_ready"
             ]
         );

@@ -5,6 +5,8 @@
 
 mod access;
 pub(crate) mod difference;
+#[cfg(feature = "files")]
+mod file_server;
 mod identity;
 mod limits;
 mod misdirection;

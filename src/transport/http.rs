@@ -11,6 +11,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use super::dial::{ConnectTimings, Dialed, Protocol};
 use super::error::Unsent;
 use super::h2::{self, Inflow};
+use super::serial::SerialConnection;
 use super::{DialTarget, Error, Http1Connection, Http2Handle, Outflow, Outgoing};
 
 /// A new connection.
@@ -25,9 +26,9 @@ pub(crate) struct Connected {
 /// What carries the bytes of an HTTP/2 connection.
 pub(crate) type ConnectionDriver = Pin<Box<dyn Future<Output = ()>>>;
 
-/// Sends requests on one connection: one at a time (HTTP/1.1), or many, each by a clone of [`Http2Handle`] (HTTP/2).
+/// Sends requests on one connection: one at a time (HTTP/1.1, and files), or many, each by a clone of [`Http2Handle`] (HTTP/2).
 pub(crate) enum Sender {
-    Http1(Box<Http1Connection>),
+    Serial(SerialConnection),
     Http2(Http2Handle),
 }
 
@@ -35,7 +36,7 @@ pub(crate) enum Sender {
 pub(crate) enum AnswerBody {
     /// All of it, and none of it is left on the connection.
     Whole(Bytes),
-    /// To be read from the HTTP/1.1 connection on which its head came.
+    /// To be read from the connection on which its head came, which carries nothing else.
     Coming,
     Stream(Inflow),
 }
@@ -54,8 +55,11 @@ pub(super) async fn handshake(
 ) -> Result<Connected, Error> {
     let Dialed { wire, protocol } = dialed;
     match protocol {
+        #[cfg(feature = "files")]
+        Protocol::File => Err(Error::Protocol("files are asked for otherwise".to_owned())),
         Protocol::Http1 => {
-            let sender = Sender::Http1(Box::new(Http1Connection::new(wire, endpoint.spelling)));
+            let http1 = Box::new(Http1Connection::new(wire, endpoint.spelling));
+            let sender = Sender::Serial(SerialConnection::Http1(http1));
             Ok(Connected { sender, driver: None, spent })
         }
         Protocol::Http2 => {
@@ -75,7 +79,7 @@ impl Sender {
     /// When no head of an answer comes; it may be sent again as far as [`Unsent`] says.
     pub(crate) async fn send(&mut self, outgoing: &mut Outgoing) -> Result<Response<AnswerBody>, Unsent> {
         match self {
-            Self::Http1(http1) => poll_fn(|cx| http1.poll_send(outgoing, cx)).await,
+            Self::Serial(connection) => poll_fn(|cx| connection.poll_send(outgoing, cx)).await,
             Self::Http2(handle) => handle.send(outgoing).await,
         }
     }
@@ -88,7 +92,7 @@ impl Sender {
     /// What the connection speaks.
     pub(crate) fn protocol(&self) -> Protocol {
         match self {
-            Self::Http1(_) => Protocol::Http1,
+            Self::Serial(connection) => connection.protocol(),
             Self::Http2(_) => Protocol::Http2,
         }
     }
@@ -104,10 +108,10 @@ impl AnswerBody {
         }
     }
 
-    /// The next piece; `connection` is the HTTP/1.1 connection on which the head came.
+    /// The next piece; `connection` is the one on which the head came, where that carries nothing else.
     pub(crate) fn poll_frame(
         &mut self,
-        connection: Option<&mut Http1Connection>,
+        connection: Option<&mut SerialConnection>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         match (self, connection) {
@@ -120,19 +124,19 @@ impl AnswerBody {
     }
 
     /// Whether nothing more is to come; `connection` as for [`AnswerBody::poll_frame`].
-    pub(crate) fn is_over(&self, connection: Option<&Http1Connection>) -> bool {
+    pub(crate) fn is_over(&self, connection: Option<&SerialConnection>) -> bool {
         match self {
             Self::Whole(bytes) => bytes.is_empty(),
-            Self::Coming => connection.is_none_or(Http1Connection::is_over),
+            Self::Coming => connection.is_none_or(SerialConnection::is_over),
             Self::Stream(inflow) => inflow.is_over(),
         }
     }
 
     /// How much is to come; `connection` as for [`AnswerBody::poll_frame`].
-    pub(crate) fn size_hint(&self, connection: Option<&Http1Connection>) -> SizeHint {
+    pub(crate) fn size_hint(&self, connection: Option<&SerialConnection>) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Self::Coming => connection.map_or_else(|| SizeHint::with_exact(0), Http1Connection::size_hint),
+            Self::Coming => connection.map_or_else(|| SizeHint::with_exact(0), SerialConnection::size_hint),
             Self::Stream(inflow) => inflow.size_hint(),
         }
     }
@@ -145,7 +149,7 @@ impl Body for AnswerReading<'_> {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = self.get_mut();
         let connection = match &mut this.sender {
-            Sender::Http1(http1) => Some(&mut **http1),
+            Sender::Serial(connection) => Some(connection),
             Sender::Http2(_) => None,
         };
         this.answer.poll_frame(connection, cx)

@@ -1,6 +1,7 @@
 //! What must hold between the parts of a config, each of which is right by itself.
 
 mod access;
+mod files;
 mod proxy;
 mod routes;
 
@@ -11,6 +12,7 @@ use super::inputs::Inputs;
 use super::read::SectionReader;
 use super::schema::{Config, ServiceConfig};
 use super::value::{At, ListenAddress, Scheme, Span, Url};
+pub(super) use files::{files, no_files};
 
 /// Checks a service.
 pub(super) fn service(service: &ServiceConfig, reader: &mut SectionReader<'_>) {

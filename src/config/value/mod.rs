@@ -3,8 +3,10 @@
 mod address;
 mod duration;
 mod field;
+mod file_url;
 mod host;
 mod host_header;
+mod host_key;
 mod no_proxy;
 mod number;
 mod proxy;
@@ -15,6 +17,7 @@ mod url;
 pub use address::ListenAddress;
 pub use duration::parse_duration;
 pub use host_header::HostHeader;
+pub use host_key::HostKeyFingerprint;
 pub use no_proxy::NoProxy;
 pub use proxy::{ProxyAddress, ProxyLogin};
 pub use rate::Rate;

@@ -260,7 +260,7 @@ impl RequestBody {
         true
     }
 
-    pub(super) fn gate(&self) -> Option<&ContinueGate> {
+    pub(in crate::transport) fn gate(&self) -> Option<&ContinueGate> {
         match self {
             Self::Stream(stream) => stream.gate.as_ref(),
             Self::Empty | Self::Whole(_) | Self::Again(_) | Self::Resumed(_) => None,

@@ -17,7 +17,9 @@ fn asking() -> Outgoing {
 /// The connection of an answer that came.
 fn connection(sender: Sender) -> Box<Http1Connection> {
     match sender {
-        Sender::Http1(http1) => http1,
+        Sender::Serial(SerialConnection::Http1(http1)) => http1,
+        #[cfg(feature = "files")]
+        Sender::Serial(SerialConnection::File(_)) => panic!("it is no HTTP"),
         Sender::Http2(_) => panic!("it speaks HTTP/2"),
     }
 }

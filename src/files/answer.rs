@@ -1,0 +1,449 @@
+//! What a request for a file becomes: the table of verbs.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::header::{
+    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderValue, LAST_MODIFIED, LOCATION,
+};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method, StatusCode};
+
+use super::begun::Begun;
+use super::conditions::{self, Condition, Part, Version};
+use super::content::{Content, Listing};
+use super::error::{FileError, FileErrorKind};
+use super::listing::Form;
+use super::path::FilePath;
+use super::put;
+use super::session::{Failure, FileSession, Found, Kind, Opened, Over};
+
+/// A request as far as it is about a file.
+pub(crate) struct FileRequest<'a> {
+    pub(crate) method: &'a Method,
+    /// Path and query at the partner.
+    pub(crate) target: &'a PathAndQuery,
+    pub(crate) fields: &'a HeaderMap,
+    /// Where `MOVE` goes, and `rename=`: a path at the partner.
+    pub(crate) destination: Option<&'a str>,
+    pub(crate) begun: &'a Begun,
+}
+
+/// `files:` of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Options {
+    pub(crate) upload: Upload,
+    pub(crate) temp_suffix: String,
+    pub(crate) overwrite: bool,
+    pub(crate) links: Links,
+    pub(crate) list_limit: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Upload {
+    /// Under a temporary name first.
+    Atomic,
+    Direct,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Links {
+    Follow,
+    Refuse,
+}
+
+/// What came of a request.
+pub(crate) struct Outcome {
+    pub(crate) answer: Result<Answer, FileError>,
+    /// The session, if it is free already.
+    pub(crate) session: Option<FileSession>,
+}
+
+/// An answer, and what is still to come of it.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) fields: HeaderMap,
+    pub(crate) content: Option<Content>,
+}
+
+impl Outcome {
+    pub(super) fn answered(answer: Answer, session: Option<FileSession>) -> Self {
+        Self { answer: Ok(answer), session }
+    }
+}
+
+impl From<Failure> for Outcome {
+    fn from(Failure { error, session }: Failure) -> Self {
+        Self { answer: Err(error), session }
+    }
+}
+
+/// Does what is asked for. `random` makes a temporary name that nobody else has.
+pub(crate) async fn answer<B>(
+    session: FileSession,
+    request: &FileRequest<'_>,
+    options: &Options,
+    body: B,
+    random: u64,
+) -> Outcome
+where
+    B: hyper::body::Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    let path = match FilePath::read(request.target.path()) {
+        Ok(path) => path,
+        Err(error) => return Failure::new(FileError::new(FileErrorKind::Request, error.to_string()), session).into(),
+    };
+    let verb = match Verb::of(request) {
+        Ok(verb) => verb,
+        Err(error) => return Failure::new(error, session).into(),
+    };
+    let done = match verb {
+        Verb::Read | Verb::Look if path.is_folder() => list(session, &path, request, options).await,
+        Verb::Read => read(session, &path, request, options).await,
+        Verb::Look => look(session, &path, request, options).await,
+        Verb::Put => return put::put(session, &path, request, options, body, random).await,
+        Verb::Delete => delete(session, &path, request).await,
+        Verb::MakeFolder => make_folder(session, &path).await,
+        Verb::Move(to) => rename(session, &path, &to, request, options).await,
+        Verb::Options => Ok(Outcome::answered(Answer::bare(StatusCode::NO_CONTENT, allow()), Some(session))),
+    };
+    done.unwrap_or_else(Outcome::from)
+}
+
+enum Verb {
+    Read,
+    Look,
+    Put,
+    Delete,
+    MakeFolder,
+    Move(FilePath),
+    Options,
+}
+
+impl Verb {
+    fn of(request: &FileRequest<'_>) -> Result<Self, FileError> {
+        let query = request.target.query();
+        match request.method.as_str() {
+            "GET" => Ok(Self::Read),
+            "HEAD" => Ok(Self::Look),
+            "PUT" => Ok(Self::Put),
+            "DELETE" => Ok(Self::Delete),
+            "MKCOL" => Ok(Self::MakeFolder),
+            "OPTIONS" => Ok(Self::Options),
+            "MOVE" => Self::to(request, "`MOVE` needs a `Destination` in the form of this request's own URL"),
+            "POST" if query == Some("mkdir") => Ok(Self::MakeFolder),
+            "POST" if query.is_some_and(|query| query.starts_with("rename=")) => {
+                Self::to(request, "`rename=` needs a path in the form of this request's own URL")
+            }
+            "POST" => Err(FileError::new(FileErrorKind::Request, "a `POST` here is `?mkdir` or `?rename=PATH`")),
+            _ => Err(FileError::new(FileErrorKind::Method, format!("a file is not asked to {}", request.method))),
+        }
+    }
+
+    fn to(request: &FileRequest<'_>, missing: &str) -> Result<Self, FileError> {
+        let Some(to) = request.destination else { return Err(FileError::new(FileErrorKind::Request, missing)) };
+        match FilePath::read(to) {
+            Ok(to) => Ok(Self::Move(to)),
+            Err(error) => Err(FileError::new(FileErrorKind::Request, format!("where it shall go: {error}"))),
+        }
+    }
+}
+
+/// The methods that files know.
+pub(crate) const ALLOWED: &str = "GET, HEAD, PUT, DELETE, MKCOL, MOVE, POST, OPTIONS";
+
+fn allow() -> HeaderMap {
+    HeaderMap::from_iter([(http::header::ALLOW, HeaderValue::from_static(ALLOWED))])
+}
+
+impl Answer {
+    pub(super) fn bare(status: StatusCode, fields: HeaderMap) -> Self {
+        Self { status, fields, content: None }
+    }
+
+    /// What the fields say of a file.
+    fn of_file(status: StatusCode, version: Version) -> Self {
+        let mut fields = HeaderMap::new();
+        fields.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+        if let Some(tag) = version.tag().and_then(|tag| HeaderValue::try_from(tag).ok()) {
+            fields.insert(ETAG, tag);
+        }
+        // A date in the future could be that of another version (RFC 9110 §8.8.2.1).
+        let moment = version.moment().filter(|moment| *moment <= SystemTime::now());
+        if let Some(moment) = moment.and_then(|moment| HeaderValue::try_from(httpdate::fmt_http_date(moment)).ok()) {
+            fields.insert(LAST_MODIFIED, moment);
+        }
+        Self { status, fields, content: None }
+    }
+
+    fn with(mut self, name: http::HeaderName, value: String) -> Self {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            self.fields.insert(name, value);
+        }
+        self
+    }
+}
+
+async fn read(
+    mut session: FileSession,
+    path: &FilePath,
+    request: &FileRequest<'_>,
+    options: &Options,
+) -> Result<Outcome, Failure> {
+    if let Err(error) = refuse_link(&mut session, path, options).await {
+        return Err(Failure::new(error, session));
+    }
+    let place = session.place(path);
+    let (opened, found) = match session.open(place.clone()).await {
+        Ok(opened) => opened,
+        Err(Failure { error, session: Some(mut session) }) if error.is_vague() => {
+            // It may be a folder, which some do not open, or nothing at all.
+            return match session.stat(&place).await {
+                Ok(Found { kind: Kind::Folder, .. }) => Ok(Outcome::answered(to_folder(request), Some(session))),
+                Err(why) if why.kind == FileErrorKind::NotFound => Err(Failure::new(why, session)),
+                _ => Err(Failure::new(error, session)),
+            };
+        }
+        Err(failure) => return Err(failure),
+    };
+    if found.kind == Kind::Folder {
+        return Ok(Outcome::answered(to_folder(request), opened.close().await));
+    }
+    send_file(opened, found.version, request).await
+}
+
+async fn send_file(opened: Opened, version: Version, request: &FileRequest<'_>) -> Result<Outcome, Failure> {
+    match conditions::of_reading(request.fields, version) {
+        Condition::GoesOn => {}
+        Condition::NotModified => {
+            let mut answer = Answer::of_file(StatusCode::NOT_MODIFIED, version);
+            answer.fields.remove(CONTENT_TYPE);
+            return Ok(Outcome::answered(answer, opened.close().await));
+        }
+        Condition::Failed => return Err(Failure { error: failed_condition(), session: opened.close().await }),
+    }
+    let Some(size) = version.size else {
+        let content = Some(Content::File(opened.read().await?));
+        return Ok(Outcome::answered(Answer { content, ..Answer::of_file(StatusCode::OK, version) }, None));
+    };
+    match conditions::part(request.fields, size) {
+        Part::Whole => {
+            let content = Some(Content::File(opened.read().await?));
+            let answer = Answer::of_file(StatusCode::OK, version).with(CONTENT_LENGTH, size.to_string());
+            Ok(Outcome::answered(Answer { content, ..answer }, None))
+        }
+        Part::Range(from, to) => {
+            let content = Some(Content::File(opened.read_part(from, to).await?));
+            let answer = Answer::of_file(StatusCode::PARTIAL_CONTENT, version)
+                .with(CONTENT_LENGTH, (to - from).to_string())
+                .with(CONTENT_RANGE, format!("bytes {from}-{}/{size}", to - 1));
+            Ok(Outcome::answered(Answer { content, ..answer }, None))
+        }
+        Part::Unsatisfiable => {
+            let answer = Answer::of_file(StatusCode::RANGE_NOT_SATISFIABLE, version)
+                .with(CONTENT_RANGE, format!("bytes */{size}"))
+                .with(CONTENT_LENGTH, "0".to_owned());
+            Ok(Outcome::answered(answer, opened.close().await))
+        }
+    }
+}
+
+/// `HEAD`.
+async fn look(
+    mut session: FileSession,
+    path: &FilePath,
+    request: &FileRequest<'_>,
+    options: &Options,
+) -> Result<Outcome, Failure> {
+    if let Err(error) = refuse_link(&mut session, path, options).await {
+        return Err(Failure::new(error, session));
+    }
+    let found = match session.stat(&session.place(path)).await {
+        Ok(found) => found,
+        Err(error) => return Err(Failure::new(error, session)),
+    };
+    if found.kind == Kind::Folder {
+        return Ok(Outcome::answered(to_folder(request), Some(session)));
+    }
+    let status = match conditions::of_reading(request.fields, found.version) {
+        Condition::GoesOn => StatusCode::OK,
+        Condition::NotModified => StatusCode::NOT_MODIFIED,
+        Condition::Failed => return Err(Failure::new(failed_condition(), session)),
+    };
+    let answer = Answer::of_file(status, found.version);
+    let answer = match found.version.size {
+        Some(size) if status == StatusCode::OK => answer.with(CONTENT_LENGTH, size.to_string()),
+        _ => answer,
+    };
+    Ok(Outcome::answered(answer, Some(session)))
+}
+
+async fn list(
+    session: FileSession,
+    path: &FilePath,
+    request: &FileRequest<'_>,
+    options: &Options,
+) -> Result<Outcome, Failure> {
+    let form = Form::wanted(request.fields);
+    let place = session.place(path);
+    let entries = match session.list(&place).await {
+        Ok(entries) => entries,
+        // A file with a `/` behind it is not there, whatever the server calls that.
+        Err(Failure { error, session: Some(mut session) }) => {
+            let why = session.stat(&place).await;
+            let error = match why {
+                Ok(Found { kind: Kind::Folder, .. }) => error,
+                Ok(_) => FileError::new(FileErrorKind::NotFound, "there is a file of that name, and no folder"),
+                Err(why) if why.kind == FileErrorKind::NotFound => error.known_as(FileErrorKind::NotFound),
+                Err(_) => error,
+            };
+            return Err(Failure::new(error, session));
+        }
+        Err(failure) => return Err(failure),
+    };
+    let fields = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(form.content_type()))]);
+    let content = Some(Content::Listing(Listing::new(entries, form, options.list_limit)));
+    Ok(Outcome::answered(Answer { status: StatusCode::OK, fields, content }, None))
+}
+
+async fn delete(mut session: FileSession, path: &FilePath, request: &FileRequest<'_>) -> Result<Outcome, Failure> {
+    let place = session.place(path);
+    if let Err(error) = check_conditions(&mut session, &place, request).await {
+        return Err(Failure::new(error, session));
+    }
+    let removed = match path.is_folder() {
+        true => session.remove_folder(&place).await,
+        false => session.remove(&place).await,
+    };
+    match removed {
+        Ok(()) => Ok(Outcome::answered(Answer::bare(StatusCode::NO_CONTENT, HeaderMap::new()), Some(session))),
+        Err(error) if error.kind == FileErrorKind::Ended => Err(Failure::new(error, session)),
+        Err(error) => {
+            let error = match (session.lstat(&place).await, path.is_folder()) {
+                (Ok(Found { kind: Kind::Folder, .. }), false) => {
+                    FileError::new(FileErrorKind::Conflict, "it is a folder: its path ends in `/`")
+                }
+                (Ok(Found { kind: Kind::Folder, .. }), true) if error.is_vague() => {
+                    error.known_as(FileErrorKind::Conflict)
+                }
+                (Ok(found), true) if found.kind != Kind::Folder => {
+                    FileError::new(FileErrorKind::NotFound, "there is a file of that name, and no folder")
+                }
+                (Err(why), _) if why.kind == FileErrorKind::NotFound => error.known_as(FileErrorKind::NotFound),
+                _ => error,
+            };
+            Err(Failure::new(error, session))
+        }
+    }
+}
+
+async fn make_folder(mut session: FileSession, path: &FilePath) -> Result<Outcome, Failure> {
+    let place = session.place(path);
+    match session.make_folder(&place).await {
+        Ok(()) => Ok(Outcome::answered(Answer::bare(StatusCode::CREATED, HeaderMap::new()), Some(session))),
+        Err(error) if error.kind == FileErrorKind::Ended => Err(Failure::new(error, session)),
+        Err(error) => {
+            // What is there is in the way; what is not there is perhaps the folder around it (RFC 4918 §9.3.1).
+            let is_there = session.lstat(&place).await.is_ok();
+            let is_missing = error.kind == FileErrorKind::NotFound || error.is_vague();
+            let error = if is_there || is_missing { error.known_as(FileErrorKind::Conflict) } else { error };
+            Err(Failure::new(error, session))
+        }
+    }
+}
+
+async fn rename(
+    mut session: FileSession,
+    from: &FilePath,
+    to: &FilePath,
+    request: &FileRequest<'_>,
+    options: &Options,
+) -> Result<Outcome, Failure> {
+    let (from, to) = (session.place(from), session.place(to));
+    if let Err(error) = check_conditions(&mut session, &from, request).await {
+        return Err(Failure::new(error, session));
+    }
+    let may_replace = options.overwrite && request.fields.get("overwrite").is_none_or(|value| value != "F");
+    let in_the_way = match session.lstat(&to).await {
+        Ok(found) => Some(found),
+        Err(error) if error.kind == FileErrorKind::Ended => return Err(Failure::new(error, session)),
+        Err(_) => None,
+    };
+    match in_the_way {
+        Some(_) if !may_replace => {
+            let error = FileError::new(FileErrorKind::Precondition, "something has that name already");
+            return Err(Failure::new(error, session));
+        }
+        Some(Found { kind: Kind::Folder, .. }) => {
+            let error = FileError::new(FileErrorKind::Conflict, "a folder has that name already");
+            return Err(Failure::new(error, session));
+        }
+        _ => {}
+    }
+    let over = if may_replace { Over::Replaced } else { Over::Refused };
+    match session.rename(&from, &to, over).await {
+        Ok(()) => {
+            let status = if in_the_way.is_some() { StatusCode::NO_CONTENT } else { StatusCode::CREATED };
+            Ok(Outcome::answered(Answer::bare(status, HeaderMap::new()), Some(session)))
+        }
+        Err(error) if error.kind == FileErrorKind::Ended => Err(Failure::new(error, session)),
+        Err(error) => {
+            let error = match session.lstat(&from).await {
+                Err(why) if why.kind == FileErrorKind::NotFound => error.known_as(FileErrorKind::NotFound),
+                // It is there: where it shall go is not.
+                Ok(_) if error.is_vague() || error.kind == FileErrorKind::NotFound => {
+                    error.known_as(FileErrorKind::Conflict)
+                }
+                _ => error,
+            };
+            Err(Failure::new(error, session))
+        }
+    }
+}
+
+/// `If-Match` and the like, of what is to be changed.
+async fn check_conditions(session: &mut FileSession, place: &[u8], request: &FileRequest<'_>) -> Result<(), FileError> {
+    if !conditions::has_any(request.fields) {
+        return Ok(());
+    }
+    let version = match session.stat(place).await {
+        Ok(found) => Some(found.version),
+        Err(error) if error.kind == FileErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    match conditions::of_writing(request.fields, version) {
+        Condition::GoesOn => Ok(()),
+        _ => Err(failed_condition()),
+    }
+}
+
+pub(super) async fn refuse_link(
+    session: &mut FileSession,
+    path: &FilePath,
+    options: &Options,
+) -> Result<(), FileError> {
+    if options.links == Links::Follow {
+        return Ok(());
+    }
+    let place = session.place(path);
+    match session.lstat(&place).await {
+        Ok(Found { kind: Kind::Link, .. }) => {
+            Err(FileError::new(FileErrorKind::Forbidden, "it is a link, which `files.links` refuses"))
+        }
+        Err(error) if error.kind == FileErrorKind::Ended => Err(error),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn failed_condition() -> FileError {
+    FileError::new(FileErrorKind::Precondition, "what is there is not what the request's conditions speak of")
+}
+
+/// 301: the same with a `/` behind it.
+fn to_folder(request: &FileRequest<'_>) -> Answer {
+    let query = request.target.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let fields = HeaderMap::from_iter([(CONTENT_LENGTH, HeaderValue::from_static("0"))]);
+    Answer::bare(StatusCode::MOVED_PERMANENTLY, fields).with(LOCATION, format!("{}/{query}", request.target.path()))
+}

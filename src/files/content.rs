@@ -1,0 +1,73 @@
+//! What comes of a file or a folder, piece by piece.
+
+use bytes::Bytes;
+
+use super::error::{FileError, FileErrorKind};
+use super::listing::Form;
+use super::session::{Entries, FileSession, Reading};
+
+/// What comes from the partner as it is read.
+pub(crate) enum Content {
+    File(Reading),
+    Listing(Listing),
+}
+
+/// A listing in the app's form.
+pub(crate) struct Listing {
+    entries: Entries,
+    form: Form,
+    listed: usize,
+    limit: usize,
+    ended: bool,
+}
+
+impl Content {
+    /// The next bytes; `None` at the end, which the partner has vouched for.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, FileError> {
+        match self {
+            Self::File(reading) => reading.next().await,
+            Self::Listing(listing) => listing.next().await,
+        }
+    }
+
+    /// The session, if it goes on after this.
+    pub(crate) async fn finish(self) -> Option<FileSession> {
+        match self {
+            Self::File(reading) => reading.finish().await,
+            Self::Listing(listing) => listing.entries.finish().await,
+        }
+    }
+}
+
+impl Listing {
+    /// `limit`: the most entries that it may have.
+    pub(super) fn new(entries: Entries, form: Form, limit: usize) -> Self {
+        Self { entries, form, listed: 0, limit, ended: false }
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, FileError> {
+        if self.ended {
+            return Ok(None);
+        }
+        let mut out = Vec::with_capacity(AT_A_TIME);
+        if self.listed == 0 {
+            self.form.begin(&mut out);
+        }
+        while out.len() < AT_A_TIME {
+            let Some((name, found)) = self.entries.next().await? else {
+                self.ended = true;
+                self.form.end(&mut out);
+                break;
+            };
+            if self.listed == self.limit {
+                let what = format!("the folder has more than {} entries (`files.list_limit`)", self.limit);
+                return Err(FileError::new(FileErrorKind::Partner, what));
+            }
+            self.form.write(&name, &found, self.listed == 0, &mut out);
+            self.listed += 1;
+        }
+        Ok(Some(out.into()).filter(|bytes: &Bytes| !bytes.is_empty()))
+    }
+}
+
+const AT_A_TIME: usize = 16 * 1024;
