@@ -1,3 +1,5 @@
 //! Services that are file servers: SFTP and FTP, on servers that others wrote.
 
+mod rights;
 mod servers;
+mod table;
