@@ -198,8 +198,8 @@ async fn read(
     let place = session.place(path);
     let (opened, found) = match session.open(place.clone()).await {
         Ok(opened) => opened,
-        Err(Failure { error, session: Some(mut session) }) if error.is_vague() => {
-            // It may be a folder, which some do not open, or nothing at all.
+        Err(Failure { error, session: Some(mut session) }) if error.wants_a_look() => {
+            // It may be a folder, which some do not open or forbid to, or nothing at all.
             return match session.stat(&place).await {
                 Ok(Found { kind: Kind::Folder, .. }) => Ok(Outcome::answered(to_folder(request), Some(session))),
                 Err(why) if why.kind == FileErrorKind::NotFound => Err(Failure::new(why, session)),

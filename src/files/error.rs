@@ -45,6 +45,11 @@ impl FileError {
         self.kind == FileErrorKind::Partner
     }
 
+    /// Whether a look at what is there may tell more: some forbid to open a folder.
+    pub(super) fn wants_a_look(&self) -> bool {
+        matches!(self.kind, FileErrorKind::Partner | FileErrorKind::Forbidden)
+    }
+
     /// The same words, under a kind that a second look has shown.
     pub(super) fn known_as(self, kind: FileErrorKind) -> Self {
         Self { kind, ..self }

@@ -159,11 +159,24 @@ pub(crate) fn temporary(name: &[u8], suffix: &str, random: u64) -> Vec<u8> {
     temporary
 }
 
+/// Where a file waits beside its place while another one takes that. `place`: what its server calls it.
+pub(crate) fn aside(place: &[u8], random: u64) -> Vec<u8> {
+    let name = place.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+    let (folder, name) = place.split_at(name);
+    [folder, &temporary(name, ".old", random)].concat()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_file_waits_in_the_folder_in_which_it_is() {
+        assert_eq!(aside(b"/in/a.csv", 255), b"/in/.a.csv.00000000000000ff.old");
+        assert_eq!(aside(b"a.csv", 255), b".a.csv.00000000000000ff.old");
+    }
 
     #[track_caller]
     fn check(path: &str, absolute: Result<&[u8], PathError>, is_folder: bool) {

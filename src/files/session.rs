@@ -176,7 +176,10 @@ impl FileSession {
                 };
                 session.rename(from, to, over).await.map_err(|error| (&error).into())
             }
-            Self::Ftp(session) => session.rename(from, to).await.map_err(|error| (&error).into()),
+            Self::Ftp(session) => match over {
+                Over::Replaced => session.rename_over(from, to).await.map_err(|error| (&error).into()),
+                Over::Refused => session.rename(from, to).await.map_err(|error| (&error).into()),
+            },
         }
     }
 

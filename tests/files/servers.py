@@ -62,8 +62,9 @@ def users(hashed):
     return f"{USERNAME}:{hashed}:{os.getuid()}:{os.getgid()}::{root}:/bin/sh\n"
 
 
-def openssh(_):
-    """By key alone: a password would have to be one of this machine's."""
+def openssh(way):
+    """By key alone: a password would have to be one of this machine's. May do without a part of the protocol."""
+    without = {"norename": " -P posix-rename,rename", "noreplace": " -P posix-rename"}.get(way, "")
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)
     host = ssh_key("host", "-t", "ed25519")
@@ -77,7 +78,7 @@ StrictModes no
 UsePAM no
 PermitRootLogin yes
 PasswordAuthentication no
-Subsystem sftp internal-sftp
+Subsystem sftp internal-sftp{without}
 """)
     return ["/usr/sbin/sshd", "-D", "-e", "-f", config], {
         "base": str(root), "username": getpass.getuser(), "password": "", "host_key": fingerprint(f"{host}.pub"),

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use tokio::net::TcpStream;
 
+use super::super::path;
 use super::control::{Control, expect};
 use super::data::Transfer;
 use super::error::Error;
@@ -125,17 +126,27 @@ impl Session {
         self.control.ask_for(2, ("MKD", path), "to make the folder").await.map(drop)
     }
 
-    /// Most servers replace what has the name already; one that refuses has it removed first.
-    pub(crate) async fn rename(&mut self, from: &[u8], to: &[u8]) -> Result<(), Error> {
-        let first = self.try_rename(from, to).await;
+    /// Most servers replace what has the name already; at one that refuses it is set aside first.
+    pub(crate) async fn rename_over(&mut self, from: &[u8], to: &[u8]) -> Result<(), Error> {
+        let first = self.rename(from, to).await;
         let is_refused = matches!(first, Err(Error::Refused { operation: RENAME_TO, .. }));
-        if !is_refused || self.remove(to).await.is_err() {
+        // It may be refused to all names. So the old file is not removed before the new one stands in its place: to set it aside
+        // is refused where that could not come to be.
+        let aside = path::aside(to, fastrand::u64(..));
+        if !is_refused || from == to || self.rename(to, &aside).await.is_err() {
             return first;
         }
-        self.try_rename(from, to).await
+        let second = self.rename(from, to).await;
+        // An old one that stays aside is lost to nobody.
+        drop(match &second {
+            Ok(()) => self.remove(&aside).await,
+            Err(_) => self.rename(&aside, to).await,
+        });
+        second
     }
 
-    async fn try_rename(&mut self, from: &[u8], to: &[u8]) -> Result<(), Error> {
+    /// Many servers replace what has the name already.
+    pub(crate) async fn rename(&mut self, from: &[u8], to: &[u8]) -> Result<(), Error> {
         // What is not there is refused here, before anything could be lost.
         self.control.ask_for(3, ("RNFR", from), "to rename it").await?;
         self.control.ask_for(2, ("RNTO", to), RENAME_TO).await.map(drop)

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
+use super::super::path;
 use super::error::{END, OK};
 use super::packet::{
     self, Attributes, FSYNC, LIMITS, Opening, POSIX_RENAME, Reply, Request, VERSION, read_limits, read_reply,
@@ -116,21 +117,32 @@ impl<S: Stream> Session<S> {
         done(reply, "to make the folder")
     }
 
-    /// Where a file has the new name already, and the server can't replace it in one step, it is removed first.
+    /// Where a file has the new name already, and the server can't replace it in one step, that one is set aside first.
     pub(crate) async fn rename(&mut self, from: &[u8], to: &[u8], over: Over) -> Result<(), Error> {
         if over == Over::Replaced && self.renames_over {
             let reply = self.ask(&Request::PosixRename { from, to }).await?;
             return done(reply, "to rename it");
         }
-        let reply = self.ask(&Request::Rename { from, to }).await?;
-        let first = done(reply, "to rename it");
-        if over == Over::Refused || !matches!(first, Err(Error::Refused { .. })) {
+        let first = self.try_rename(from, to).await;
+        if over == Over::Refused || from == to || !matches!(first, Err(Error::Refused { .. })) {
             return first;
         }
-        // A refusal may have any number. Nothing is removed unless there is something to take its place.
-        if self.lstat(from).await.is_err() || self.remove(to).await.is_err() {
+        // A refusal may have any number, and may mean that nobody renames here at all. So the old file is not removed before
+        // the new one stands in its place: to set it aside is refused where that could not come to be.
+        let aside = path::aside(to, fastrand::u64(..));
+        if self.lstat(from).await.is_err() || self.try_rename(to, &aside).await.is_err() {
             return first;
         }
+        let second = self.try_rename(from, to).await;
+        // An old one that stays aside is lost to nobody.
+        drop(match &second {
+            Ok(()) => self.remove(&aside).await,
+            Err(_) => self.try_rename(&aside, to).await,
+        });
+        second
+    }
+
+    async fn try_rename(&mut self, from: &[u8], to: &[u8]) -> Result<(), Error> {
         let reply = self.ask(&Request::Rename { from, to }).await?;
         done(reply, "to rename it")
     }
