@@ -9,14 +9,14 @@ use http::header::{
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, StatusCode};
 
-use super::begun::Begun;
-use super::conditions::{self, Condition, Part, Version};
-use super::content::{Content, Listing};
+use super::begun::UnfinishedFile;
+use super::conditions::{self, Condition, FileVersion, RangePart};
+use super::content::{FileContent, ListingContent};
 use super::error::{FileError, FileErrorKind};
 use super::listing::Form;
 use super::path::FilePath;
 use super::put;
-use super::session::{Failure, FileSession, Found, Kind, Opened, Over};
+use super::session::{EntryKind, Failure, FileSession, Found, Opened, Overwrite};
 
 /// A request as far as it is about a file.
 pub(crate) struct FileRequest<'a> {
@@ -26,13 +26,13 @@ pub(crate) struct FileRequest<'a> {
     pub(crate) fields: &'a HeaderMap,
     /// Where `MOVE` goes, and `rename=`: a path at the partner.
     pub(crate) destination: Option<&'a str>,
-    pub(crate) begun: &'a Begun,
+    pub(crate) begun: &'a UnfinishedFile,
 }
 
 /// `files:` of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Options {
-    pub(crate) upload: Upload,
+pub(crate) struct FileOptions {
+    pub(crate) upload: UploadMode,
     pub(crate) temp_suffix: String,
     pub(crate) overwrite: bool,
     pub(crate) links: Links,
@@ -40,7 +40,7 @@ pub(crate) struct Options {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Upload {
+pub(crate) enum UploadMode {
     /// Under a temporary name first.
     Atomic,
     Direct,
@@ -53,26 +53,26 @@ pub(crate) enum Links {
 }
 
 /// What came of a request.
-pub(crate) struct Outcome {
-    pub(crate) answer: Result<Answer, FileError>,
+pub(crate) struct FileOutcome {
+    pub(crate) answer: Result<FileAnswer, FileError>,
     /// The session, if it is free already.
     pub(crate) session: Option<FileSession>,
 }
 
 /// An answer, and what is still to come of it.
-pub(crate) struct Answer {
+pub(crate) struct FileAnswer {
     pub(crate) status: StatusCode,
     pub(crate) fields: HeaderMap,
-    pub(crate) content: Option<Content>,
+    pub(crate) content: Option<FileContent>,
 }
 
-impl Outcome {
-    pub(super) fn answered(answer: Answer, session: Option<FileSession>) -> Self {
+impl FileOutcome {
+    pub(super) fn answered(answer: FileAnswer, session: Option<FileSession>) -> Self {
         Self { answer: Ok(answer), session }
     }
 }
 
-impl From<Failure> for Outcome {
+impl From<Failure> for FileOutcome {
     fn from(Failure { error, session }: Failure) -> Self {
         Self { answer: Err(error), session }
     }
@@ -82,10 +82,10 @@ impl From<Failure> for Outcome {
 pub(crate) async fn answer<B>(
     session: FileSession,
     request: &FileRequest<'_>,
-    options: &Options,
+    options: &FileOptions,
     body: B,
     random: u64,
-) -> Outcome
+) -> FileOutcome
 where
     B: hyper::body::Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
@@ -106,9 +106,9 @@ where
         Verb::Delete => delete(session, &path, request).await,
         Verb::MakeFolder => make_folder(session, &path).await,
         Verb::Move(to) => rename(session, &path, &to, request, options).await,
-        Verb::Options => Ok(Outcome::answered(Answer::bare(StatusCode::NO_CONTENT, allow()), Some(session))),
+        Verb::Options => Ok(FileOutcome::answered(FileAnswer::bare(StatusCode::NO_CONTENT, allow()), Some(session))),
     };
-    done.unwrap_or_else(Outcome::from)
+    done.unwrap_or_else(FileOutcome::from)
 }
 
 enum Verb {
@@ -157,13 +157,13 @@ fn allow() -> HeaderMap {
     HeaderMap::from_iter([(http::header::ALLOW, HeaderValue::from_static(ALLOWED))])
 }
 
-impl Answer {
+impl FileAnswer {
     pub(super) fn bare(status: StatusCode, fields: HeaderMap) -> Self {
         Self { status, fields, content: None }
     }
 
     /// What the fields say of a file.
-    fn of_file(status: StatusCode, version: Version) -> Self {
+    fn of_file(status: StatusCode, version: FileVersion) -> Self {
         let mut fields = HeaderMap::new();
         fields.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
@@ -190,8 +190,8 @@ async fn read(
     mut session: FileSession,
     path: &FilePath,
     request: &FileRequest<'_>,
-    options: &Options,
-) -> Result<Outcome, Failure> {
+    options: &FileOptions,
+) -> Result<FileOutcome, Failure> {
     if let Err(error) = refuse_link(&mut session, path, options).await {
         return Err(Failure::new(error, session));
     }
@@ -201,51 +201,53 @@ async fn read(
         Err(Failure { error, session: Some(mut session) }) if error.wants_a_look() => {
             // It may be a folder, which some do not open or forbid to, or nothing at all.
             return match session.stat(&place).await {
-                Ok(Found { kind: Kind::Folder, .. }) => Ok(Outcome::answered(to_folder(request), Some(session))),
+                Ok(Found { kind: EntryKind::Folder, .. }) => {
+                    Ok(FileOutcome::answered(to_folder(request), Some(session)))
+                }
                 Err(why) if why.kind == FileErrorKind::NotFound => Err(Failure::new(why, session)),
                 _ => Err(Failure::new(error, session)),
             };
         }
         Err(failure) => return Err(failure),
     };
-    if found.kind == Kind::Folder {
-        return Ok(Outcome::answered(to_folder(request), opened.close().await));
+    if found.kind == EntryKind::Folder {
+        return Ok(FileOutcome::answered(to_folder(request), opened.close().await));
     }
     send_file(opened, found.version, request).await
 }
 
-async fn send_file(opened: Opened, version: Version, request: &FileRequest<'_>) -> Result<Outcome, Failure> {
+async fn send_file(opened: Opened, version: FileVersion, request: &FileRequest<'_>) -> Result<FileOutcome, Failure> {
     match conditions::of_reading(request.fields, version) {
         Condition::GoesOn => {}
         Condition::NotModified => {
-            let mut answer = Answer::of_file(StatusCode::NOT_MODIFIED, version);
+            let mut answer = FileAnswer::of_file(StatusCode::NOT_MODIFIED, version);
             answer.fields.remove(CONTENT_TYPE);
-            return Ok(Outcome::answered(answer, opened.close().await));
+            return Ok(FileOutcome::answered(answer, opened.close().await));
         }
         Condition::Failed => return Err(Failure { error: failed_condition(), session: opened.close().await }),
     }
     let Some(size) = version.size else {
-        let content = Some(Content::File(opened.read().await?));
-        return Ok(Outcome::answered(Answer { content, ..Answer::of_file(StatusCode::OK, version) }, None));
+        let content = Some(FileContent::File(opened.read().await?));
+        return Ok(FileOutcome::answered(FileAnswer { content, ..FileAnswer::of_file(StatusCode::OK, version) }, None));
     };
     match conditions::part(request.fields, size) {
-        Part::Whole => {
-            let content = Some(Content::File(opened.read().await?));
-            let answer = Answer::of_file(StatusCode::OK, version).with(CONTENT_LENGTH, size.to_string());
-            Ok(Outcome::answered(Answer { content, ..answer }, None))
+        RangePart::Whole => {
+            let content = Some(FileContent::File(opened.read().await?));
+            let answer = FileAnswer::of_file(StatusCode::OK, version).with(CONTENT_LENGTH, size.to_string());
+            Ok(FileOutcome::answered(FileAnswer { content, ..answer }, None))
         }
-        Part::Range(from, to) => {
-            let content = Some(Content::File(opened.read_part(from, to).await?));
-            let answer = Answer::of_file(StatusCode::PARTIAL_CONTENT, version)
+        RangePart::Range(from, to) => {
+            let content = Some(FileContent::File(opened.read_part(from, to).await?));
+            let answer = FileAnswer::of_file(StatusCode::PARTIAL_CONTENT, version)
                 .with(CONTENT_LENGTH, (to - from).to_string())
                 .with(CONTENT_RANGE, format!("bytes {from}-{}/{size}", to - 1));
-            Ok(Outcome::answered(Answer { content, ..answer }, None))
+            Ok(FileOutcome::answered(FileAnswer { content, ..answer }, None))
         }
-        Part::Unsatisfiable => {
-            let answer = Answer::of_file(StatusCode::RANGE_NOT_SATISFIABLE, version)
+        RangePart::Unsatisfiable => {
+            let answer = FileAnswer::of_file(StatusCode::RANGE_NOT_SATISFIABLE, version)
                 .with(CONTENT_RANGE, format!("bytes */{size}"))
                 .with(CONTENT_LENGTH, "0".to_owned());
-            Ok(Outcome::answered(answer, opened.close().await))
+            Ok(FileOutcome::answered(answer, opened.close().await))
         }
     }
 }
@@ -255,8 +257,8 @@ async fn look(
     mut session: FileSession,
     path: &FilePath,
     request: &FileRequest<'_>,
-    options: &Options,
-) -> Result<Outcome, Failure> {
+    options: &FileOptions,
+) -> Result<FileOutcome, Failure> {
     if let Err(error) = refuse_link(&mut session, path, options).await {
         return Err(Failure::new(error, session));
     }
@@ -264,28 +266,28 @@ async fn look(
         Ok(found) => found,
         Err(error) => return Err(Failure::new(error, session)),
     };
-    if found.kind == Kind::Folder {
-        return Ok(Outcome::answered(to_folder(request), Some(session)));
+    if found.kind == EntryKind::Folder {
+        return Ok(FileOutcome::answered(to_folder(request), Some(session)));
     }
     let status = match conditions::of_reading(request.fields, found.version) {
         Condition::GoesOn => StatusCode::OK,
         Condition::NotModified => StatusCode::NOT_MODIFIED,
         Condition::Failed => return Err(Failure::new(failed_condition(), session)),
     };
-    let answer = Answer::of_file(status, found.version);
+    let answer = FileAnswer::of_file(status, found.version);
     let answer = match found.version.size {
         Some(size) if status == StatusCode::OK => answer.with(CONTENT_LENGTH, size.to_string()),
         _ => answer,
     };
-    Ok(Outcome::answered(answer, Some(session)))
+    Ok(FileOutcome::answered(answer, Some(session)))
 }
 
 async fn list(
     session: FileSession,
     path: &FilePath,
     request: &FileRequest<'_>,
-    options: &Options,
-) -> Result<Outcome, Failure> {
+    options: &FileOptions,
+) -> Result<FileOutcome, Failure> {
     let form = Form::wanted(request.fields);
     let place = session.place(path);
     let entries = match session.list(&place).await {
@@ -294,7 +296,7 @@ async fn list(
         Err(Failure { error, session: Some(mut session) }) => {
             let why = session.stat(&place).await;
             let error = match why {
-                Ok(Found { kind: Kind::Folder, .. }) => error,
+                Ok(Found { kind: EntryKind::Folder, .. }) => error,
                 Ok(_) => FileError::new(FileErrorKind::NotFound, "there is a file of that name, and no folder"),
                 Err(why) if why.kind == FileErrorKind::NotFound => error.known_as(FileErrorKind::NotFound),
                 Err(_) => error,
@@ -304,11 +306,11 @@ async fn list(
         Err(failure) => return Err(failure),
     };
     let fields = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(form.content_type()))]);
-    let content = Some(Content::Listing(Listing::new(entries, form, options.list_limit)));
-    Ok(Outcome::answered(Answer { status: StatusCode::OK, fields, content }, None))
+    let content = Some(FileContent::Listing(ListingContent::new(entries, form, options.list_limit)));
+    Ok(FileOutcome::answered(FileAnswer { status: StatusCode::OK, fields, content }, None))
 }
 
-async fn delete(mut session: FileSession, path: &FilePath, request: &FileRequest<'_>) -> Result<Outcome, Failure> {
+async fn delete(mut session: FileSession, path: &FilePath, request: &FileRequest<'_>) -> Result<FileOutcome, Failure> {
     let place = session.place(path);
     if let Err(error) = check_conditions(&mut session, &place, request).await {
         return Err(Failure::new(error, session));
@@ -318,17 +320,17 @@ async fn delete(mut session: FileSession, path: &FilePath, request: &FileRequest
         false => session.remove(&place).await,
     };
     match removed {
-        Ok(()) => Ok(Outcome::answered(Answer::bare(StatusCode::NO_CONTENT, HeaderMap::new()), Some(session))),
+        Ok(()) => Ok(FileOutcome::answered(FileAnswer::bare(StatusCode::NO_CONTENT, HeaderMap::new()), Some(session))),
         Err(error) if error.kind == FileErrorKind::Ended => Err(Failure::new(error, session)),
         Err(error) => {
             let error = match (session.lstat(&place).await, path.is_folder()) {
-                (Ok(Found { kind: Kind::Folder, .. }), false) => {
+                (Ok(Found { kind: EntryKind::Folder, .. }), false) => {
                     FileError::new(FileErrorKind::Conflict, "it is a folder: its path ends in `/`")
                 }
-                (Ok(Found { kind: Kind::Folder, .. }), true) if error.is_vague() => {
+                (Ok(Found { kind: EntryKind::Folder, .. }), true) if error.is_vague() => {
                     error.known_as(FileErrorKind::Conflict)
                 }
-                (Ok(found), true) if found.kind != Kind::Folder => {
+                (Ok(found), true) if found.kind != EntryKind::Folder => {
                     FileError::new(FileErrorKind::NotFound, "there is a file of that name, and no folder")
                 }
                 (Err(why), _) if why.kind == FileErrorKind::NotFound => error.known_as(FileErrorKind::NotFound),
@@ -339,10 +341,10 @@ async fn delete(mut session: FileSession, path: &FilePath, request: &FileRequest
     }
 }
 
-async fn make_folder(mut session: FileSession, path: &FilePath) -> Result<Outcome, Failure> {
+async fn make_folder(mut session: FileSession, path: &FilePath) -> Result<FileOutcome, Failure> {
     let place = session.place(path);
     match session.make_folder(&place).await {
-        Ok(()) => Ok(Outcome::answered(Answer::bare(StatusCode::CREATED, HeaderMap::new()), Some(session))),
+        Ok(()) => Ok(FileOutcome::answered(FileAnswer::bare(StatusCode::CREATED, HeaderMap::new()), Some(session))),
         Err(error) if error.kind == FileErrorKind::Ended => Err(Failure::new(error, session)),
         Err(error) => {
             // What is there is in the way; what is not there is perhaps the folder around it (RFC 4918 §9.3.1).
@@ -359,8 +361,8 @@ async fn rename(
     from: &FilePath,
     to: &FilePath,
     request: &FileRequest<'_>,
-    options: &Options,
-) -> Result<Outcome, Failure> {
+    options: &FileOptions,
+) -> Result<FileOutcome, Failure> {
     let (from, to) = (session.place(from), session.place(to));
     if let Err(error) = check_conditions(&mut session, &from, request).await {
         return Err(Failure::new(error, session));
@@ -376,17 +378,17 @@ async fn rename(
             let error = FileError::new(FileErrorKind::Precondition, "something has that name already");
             return Err(Failure::new(error, session));
         }
-        Some(Found { kind: Kind::Folder, .. }) => {
+        Some(Found { kind: EntryKind::Folder, .. }) => {
             let error = FileError::new(FileErrorKind::Conflict, "a folder has that name already");
             return Err(Failure::new(error, session));
         }
         _ => {}
     }
-    let over = if may_replace { Over::Replaced } else { Over::Refused };
+    let over = if may_replace { Overwrite::Replaced } else { Overwrite::Refused };
     match session.rename(&from, &to, over).await {
         Ok(()) => {
             let status = if in_the_way.is_some() { StatusCode::NO_CONTENT } else { StatusCode::CREATED };
-            Ok(Outcome::answered(Answer::bare(status, HeaderMap::new()), Some(session)))
+            Ok(FileOutcome::answered(FileAnswer::bare(status, HeaderMap::new()), Some(session)))
         }
         Err(error) if error.kind == FileErrorKind::Ended => Err(Failure::new(error, session)),
         Err(error) => {
@@ -422,14 +424,14 @@ async fn check_conditions(session: &mut FileSession, place: &[u8], request: &Fil
 pub(super) async fn refuse_link(
     session: &mut FileSession,
     path: &FilePath,
-    options: &Options,
+    options: &FileOptions,
 ) -> Result<(), FileError> {
     if options.links == Links::Follow {
         return Ok(());
     }
     let place = session.place(path);
     match session.lstat(&place).await {
-        Ok(Found { kind: Kind::Link, .. }) => {
+        Ok(Found { kind: EntryKind::Link, .. }) => {
             Err(FileError::new(FileErrorKind::Forbidden, "it is a link, which `files.links` refuses"))
         }
         Err(error) if error.kind == FileErrorKind::Ended => Err(error),
@@ -442,8 +444,8 @@ pub(super) fn failed_condition() -> FileError {
 }
 
 /// 301: the same with a `/` behind it.
-fn to_folder(request: &FileRequest<'_>) -> Answer {
+fn to_folder(request: &FileRequest<'_>) -> FileAnswer {
     let query = request.target.query().map(|query| format!("?{query}")).unwrap_or_default();
     let fields = HeaderMap::from_iter([(CONTENT_LENGTH, HeaderValue::from_static("0"))]);
-    Answer::bare(StatusCode::MOVED_PERMANENTLY, fields).with(LOCATION, format!("{}/{query}", request.target.path()))
+    FileAnswer::bare(StatusCode::MOVED_PERMANENTLY, fields).with(LOCATION, format!("{}/{query}", request.target.path()))
 }

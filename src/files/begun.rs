@@ -5,9 +5,9 @@ use std::cell::RefCell;
 /// What a request has begun that must not stay if it goes no further: what the server calls it. Known also to who gives the
 /// request up in the middle.
 #[derive(Default)]
-pub(crate) struct Begun(RefCell<Option<Vec<u8>>>);
+pub(crate) struct UnfinishedFile(RefCell<Option<Vec<u8>>>);
 
-impl Begun {
+impl UnfinishedFile {
     pub(super) fn set(&self, place: &[u8]) {
         *self.0.borrow_mut() = Some(place.to_vec());
     }

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName};
 
 /// What is known of the file that a request is about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Version {
+pub(crate) struct FileVersion {
     pub(crate) size: Option<u64>,
     /// Seconds since 1970.
     pub(crate) modified: Option<i64>,
@@ -25,7 +25,7 @@ pub(crate) enum Condition {
 
 /// Which part of a file is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
+pub(crate) enum RangePart {
     Whole,
     /// From the first byte to before the second.
     Range(u64, u64),
@@ -33,7 +33,7 @@ pub(crate) enum Part {
     Unsatisfiable,
 }
 
-impl Version {
+impl FileVersion {
     /// A weak one: a file that changes twice within a second, and keeps its size, has the same.
     pub(crate) fn tag(self) -> Option<String> {
         let modified = self.modified.map_or_else(|| "-".to_owned(), |modified| format!("{modified:x}"));
@@ -48,7 +48,7 @@ impl Version {
 }
 
 /// Whether a request to read goes on; what it is about is there.
-pub(crate) fn of_reading(fields: &HeaderMap, version: Version) -> Condition {
+pub(crate) fn of_reading(fields: &HeaderMap, version: FileVersion) -> Condition {
     if !allows(fields, Some(version)) {
         return Condition::Failed;
     }
@@ -63,7 +63,7 @@ pub(crate) fn of_reading(fields: &HeaderMap, version: Version) -> Condition {
 }
 
 /// Whether a request to change goes on; `None`: there is no such file.
-pub(crate) fn of_writing(fields: &HeaderMap, version: Option<Version>) -> Condition {
+pub(crate) fn of_writing(fields: &HeaderMap, version: Option<FileVersion>) -> Condition {
     let is_in_the_way = || {
         let tags = all(fields, &IF_NONE_MATCH);
         tags.zip(version).is_some_and(|(tags, version)| matches(&tags, version))
@@ -82,7 +82,7 @@ pub(crate) fn wants_none(fields: &HeaderMap) -> bool {
 }
 
 /// `If-Match` and `If-Unmodified-Since`. Our tags are weak and compared all the same: there are no others.
-fn allows(fields: &HeaderMap, version: Option<Version>) -> bool {
+fn allows(fields: &HeaderMap, version: Option<FileVersion>) -> bool {
     if let Some(tags) = all(fields, &IF_MATCH) {
         return version.is_some_and(|version| matches(&tags, version));
     }
@@ -93,7 +93,7 @@ fn allows(fields: &HeaderMap, version: Option<Version>) -> bool {
     }
 }
 
-fn matches(tags: &str, version: Version) -> bool {
+fn matches(tags: &str, version: FileVersion) -> bool {
     if tags.trim() == "*" {
         return true;
     }
@@ -103,19 +103,19 @@ fn matches(tags: &str, version: Version) -> bool {
 }
 
 /// The one range of `Range`, of a file of this size. What is no range of bytes, or several, asks for all of it.
-pub(crate) fn part(fields: &HeaderMap, size: u64) -> Part {
+pub(crate) fn part(fields: &HeaderMap, size: u64) -> RangePart {
     // With a weak tag or a date nobody can tell that the rest is of the same file.
     if fields.contains_key(IF_RANGE) {
-        return Part::Whole;
+        return RangePart::Whole;
     }
-    let Some(range) = all(fields, &RANGE).and_then(|range| single(&range)) else { return Part::Whole };
+    let Some(range) = all(fields, &RANGE).and_then(|range| single(&range)) else { return RangePart::Whole };
     match range {
         (Some(first), last) if first < size => {
             let end = last.map_or(size, |last| last.saturating_add(1).min(size));
-            Part::Range(first, end)
+            RangePart::Range(first, end)
         }
-        (None, Some(last)) if last > 0 && size > 0 => Part::Range(size.saturating_sub(last), size),
-        _ => Part::Unsatisfiable,
+        (None, Some(last)) if last > 0 && size > 0 => RangePart::Range(size.saturating_sub(last), size),
+        _ => RangePart::Unsatisfiable,
     }
 }
 
@@ -148,7 +148,7 @@ fn moment(fields: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
 mod tests {
     use super::*;
 
-    const VERSION: Version = Version { size: Some(100), modified: Some(1_700_000_000) };
+    const VERSION: FileVersion = FileVersion { size: Some(100), modified: Some(1_700_000_000) };
     const TAG: &str = "W/\"6553f100-64\"";
 
     fn fields(all: &[(&'static str, &str)]) -> HeaderMap {
@@ -195,22 +195,22 @@ mod tests {
         let check = |range: &str, size, wanted| {
             assert_eq!(part(&fields(&[("range", range)]), size), wanted, "{range}");
         };
-        check("bytes=0-0", 100, Part::Range(0, 1));
-        check("bytes=10-", 100, Part::Range(10, 100));
-        check("bytes=10-500", 100, Part::Range(10, 100));
-        check("bytes=-10", 100, Part::Range(90, 100));
-        check("bytes=-500", 100, Part::Range(0, 100));
-        check("bytes=100-", 100, Part::Unsatisfiable);
-        check("bytes=-0", 100, Part::Unsatisfiable);
-        check("bytes=0-", 0, Part::Unsatisfiable);
-        check("bytes=-5", 0, Part::Unsatisfiable);
-        check("bytes=5-3", 100, Part::Whole);
-        check("bytes=0-1,5-6", 100, Part::Whole);
-        check("bytes=-", 100, Part::Whole);
-        check("bytes=+1-2", 100, Part::Whole);
-        check("lines=0-1", 100, Part::Whole);
-        check("bytes=0-18446744073709551615", 100, Part::Range(0, 100));
-        check("bytes=99999999999999999999-", 100, Part::Whole);
-        assert_eq!(part(&fields(&[("range", "bytes=0-1"), ("if-range", TAG)]), 100), Part::Whole);
+        check("bytes=0-0", 100, RangePart::Range(0, 1));
+        check("bytes=10-", 100, RangePart::Range(10, 100));
+        check("bytes=10-500", 100, RangePart::Range(10, 100));
+        check("bytes=-10", 100, RangePart::Range(90, 100));
+        check("bytes=-500", 100, RangePart::Range(0, 100));
+        check("bytes=100-", 100, RangePart::Unsatisfiable);
+        check("bytes=-0", 100, RangePart::Unsatisfiable);
+        check("bytes=0-", 0, RangePart::Unsatisfiable);
+        check("bytes=-5", 0, RangePart::Unsatisfiable);
+        check("bytes=5-3", 100, RangePart::Whole);
+        check("bytes=0-1,5-6", 100, RangePart::Whole);
+        check("bytes=-", 100, RangePart::Whole);
+        check("bytes=+1-2", 100, RangePart::Whole);
+        check("lines=0-1", 100, RangePart::Whole);
+        check("bytes=0-18446744073709551615", 100, RangePart::Range(0, 100));
+        check("bytes=99999999999999999999-", 100, RangePart::Whole);
+        assert_eq!(part(&fields(&[("range", "bytes=0-1"), ("if-range", TAG)]), 100), RangePart::Whole);
     }
 }

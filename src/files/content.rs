@@ -7,13 +7,13 @@ use super::listing::Form;
 use super::session::{Entries, FileSession, Reading};
 
 /// What comes from the partner as it is read.
-pub(crate) enum Content {
+pub(crate) enum FileContent {
     File(Reading),
-    Listing(Listing),
+    Listing(ListingContent),
 }
 
 /// A listing in the app's form.
-pub(crate) struct Listing {
+pub(crate) struct ListingContent {
     entries: Entries,
     form: Form,
     listed: usize,
@@ -21,7 +21,7 @@ pub(crate) struct Listing {
     ended: bool,
 }
 
-impl Content {
+impl FileContent {
     /// The next bytes; `None` at the end, which the partner has vouched for.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, FileError> {
         match self {
@@ -39,7 +39,7 @@ impl Content {
     }
 }
 
-impl Listing {
+impl ListingContent {
     /// `limit`: the most entries that it may have.
     pub(super) fn new(entries: Entries, form: Form, limit: usize) -> Self {
         Self { entries, form, listed: 0, limit, ended: false }

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::path::href;
-use super::session::{Found, Kind};
+use super::session::{EntryKind, Found};
 
 /// In which form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl Form {
 
     /// `is_first`: of all of the listing.
     pub(crate) fn write(self, name: &[u8], found: &Found, is_first: bool, out: &mut Vec<u8>) {
-        let href = href(name, found.kind == Kind::Folder);
+        let href = href(name, found.kind == EntryKind::Folder);
         if self == Self::Text {
             out.extend_from_slice(href.as_bytes());
             return out.push(b'\n');
@@ -81,12 +81,12 @@ impl Form {
             name: std::str::from_utf8(name).ok(),
             href,
             kind: match found.kind {
-                Kind::File => "file",
-                Kind::Folder => "directory",
-                Kind::Link => "link",
-                Kind::Other => "other",
+                EntryKind::File => "file",
+                EntryKind::Folder => "directory",
+                EntryKind::Link => "link",
+                EntryKind::Other => "other",
             },
-            size: found.version.size.filter(|_| found.kind == Kind::File),
+            size: found.version.size.filter(|_| found.kind == EntryKind::File),
             modified: found.version.modified.and_then(moment),
         };
         // Text and numbers are always written.
@@ -111,12 +111,12 @@ fn moment(seconds: i64) -> Option<String> {
 mod tests {
     use http::HeaderValue;
 
-    use super::super::conditions::Version;
+    use super::super::conditions::FileVersion;
     use super::*;
 
     fn listed(form: Form) -> String {
-        let file = Found { kind: Kind::File, version: Version { size: Some(12), modified: Some(0) } };
-        let folder = Found { kind: Kind::Folder, version: Version { size: Some(4096), modified: None } };
+        let file = Found { kind: EntryKind::File, version: FileVersion { size: Some(12), modified: Some(0) } };
+        let folder = Found { kind: EntryKind::Folder, version: FileVersion { size: Some(4096), modified: None } };
         let mut out = Vec::new();
         form.begin(&mut out);
         form.write("a \"b\"".as_bytes(), &file, true, &mut out);

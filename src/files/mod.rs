@@ -21,10 +21,10 @@ mod session;
 pub(crate) mod sftp;
 pub(crate) mod ssh;
 
-pub(crate) use self::answer::{ALLOWED, Answer, FileRequest, Links, Options, Outcome, Upload, answer};
-pub(crate) use self::begun::Begun;
-pub(crate) use self::content::Content;
+pub(crate) use self::answer::{ALLOWED, FileAnswer, FileOptions, FileOutcome, FileRequest, Links, UploadMode, answer};
+pub(crate) use self::begun::UnfinishedFile;
+pub(crate) use self::content::FileContent;
 pub(crate) use self::error::{FileError, FileErrorKind};
 pub(crate) use self::login::{LoginFailure, LoginFailureKind};
-pub(crate) use self::server::{Access, FileServer, FileSocket, FtpAccess, LoginError, LoginTimings};
+pub(crate) use self::server::{FileAccess, FileServer, FileSocket, FtpAccess, LoginError, LoginTimings};
 pub(crate) use self::session::FileSession;

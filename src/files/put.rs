@@ -8,21 +8,21 @@ use http::header::{CONTENT_RANGE, LOCATION};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use hyper::body::Body;
 
-use super::answer::{Answer, FileRequest, Options, Outcome, Upload, failed_condition, refuse_link};
-use super::begun::Begun;
+use super::answer::{FileAnswer, FileOptions, FileOutcome, FileRequest, UploadMode, failed_condition, refuse_link};
+use super::begun::UnfinishedFile;
 use super::conditions::{self, Condition};
 use super::error::{FileError, FileErrorKind};
 use super::path::{FilePath, temporary};
-use super::session::{Failure, FileSession, Found, Kind, Over, Writing};
+use super::session::{EntryKind, Failure, FileSession, Found, Overwrite, Writing};
 
 pub(super) async fn put<B>(
     mut session: FileSession,
     path: &FilePath,
     request: &FileRequest<'_>,
-    options: &Options,
+    options: &FileOptions,
     body: B,
     random: u64,
-) -> Outcome
+) -> FileOutcome
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
@@ -34,11 +34,11 @@ where
     };
     let may_replace = options.overwrite && !conditions::wants_none(request.fields);
     let (under, over) = match (options.upload, path.name()) {
-        (Upload::Atomic, Some(name)) => {
-            (session.place(&path.sibling(temporary(name, &options.temp_suffix, random))), Over::Refused)
+        (UploadMode::Atomic, Some(name)) => {
+            (session.place(&path.sibling(temporary(name, &options.temp_suffix, random))), Overwrite::Refused)
         }
-        _ if may_replace => (place.clone(), Over::Replaced),
-        _ => (place.clone(), Over::Refused),
+        _ if may_replace => (place.clone(), Overwrite::Replaced),
+        _ => (place.clone(), Overwrite::Refused),
     };
     // Before it is made: if the session ends here, nobody knows whether it was.
     request.begun.set(&under);
@@ -65,7 +65,7 @@ where
         Err(outcome) => return outcome,
     };
     if under != place {
-        let over = if may_replace { Over::Replaced } else { Over::Refused };
+        let over = if may_replace { Overwrite::Replaced } else { Overwrite::Refused };
         if let Err(error) = session.rename(&under, &place, over).await {
             // In one step it was found that something has come in between.
             let is_there = !may_replace && error.kind != FileErrorKind::Ended && session.stat(&place).await.is_ok();
@@ -79,7 +79,7 @@ where
     if !replaced && let Ok(location) = HeaderValue::from_str(request.target.path()) {
         fields.insert(LOCATION, location);
     }
-    Outcome::answered(Answer::bare(status, fields), Some(session))
+    FileOutcome::answered(FileAnswer::bare(status, fields), Some(session))
 }
 
 /// Looks at what is there before anything is begun.
@@ -88,7 +88,7 @@ async fn may_write(
     path: &FilePath,
     place: &[u8],
     request: &FileRequest<'_>,
-    options: &Options,
+    options: &FileOptions,
 ) -> Result<Option<Found>, FileError> {
     if request.fields.contains_key(CONTENT_RANGE) {
         return Err(FileError::new(FileErrorKind::Request, "a `PUT` with `Content-Range` would leave half a file"));
@@ -104,7 +104,7 @@ async fn may_write(
         Err(_) => None,
     };
     match there {
-        Some(Found { kind: Kind::Folder, .. }) => {
+        Some(Found { kind: EntryKind::Folder, .. }) => {
             return Err(FileError::new(FileErrorKind::Conflict, "a folder has that name already"));
         }
         Some(_) if !options.overwrite => {
@@ -122,7 +122,12 @@ async fn may_write(
 }
 
 /// Writes the whole body, and looks whether all of it has arrived.
-async fn write<B>(mut writing: Writing, mut body: B, under: &[u8], begun: &Begun) -> Result<FileSession, Outcome>
+async fn write<B>(
+    mut writing: Writing,
+    mut body: B,
+    under: &[u8],
+    begun: &UnfinishedFile,
+) -> Result<FileSession, FileOutcome>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
@@ -160,11 +165,11 @@ where
 }
 
 /// Takes away what was begun; what can't be, here and now, stays known as begun.
-async fn removed(session: Option<FileSession>, under: &[u8], begun: &Begun, error: FileError) -> Outcome {
-    let Some(mut session) = session else { return Outcome { answer: Err(error), session: None } };
+async fn removed(session: Option<FileSession>, under: &[u8], begun: &UnfinishedFile, error: FileError) -> FileOutcome {
+    let Some(mut session) = session else { return FileOutcome { answer: Err(error), session: None } };
     let is_gone = session.remove_if_there(under).await.is_ok();
     if is_gone {
         begun.clear();
     }
-    Outcome { answer: Err(error), session: Some(session).filter(|_| is_gone) }
+    FileOutcome { answer: Err(error), session: Some(session).filter(|_| is_gone) }
 }

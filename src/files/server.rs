@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
-use super::answer::Options;
+use super::answer::FileOptions;
 use super::login::{LoginFailure, LoginFailureKind, LoginGate};
 use super::session::FileSession;
 use super::{ftp, sftp, ssh};
@@ -20,14 +20,14 @@ use crate::secret::Secret;
 
 /// A file server, and how one gets in. Made once for each version of a service.
 pub(crate) struct FileServer {
-    pub(crate) access: Access,
-    pub(crate) options: Options,
+    pub(crate) access: FileAccess,
+    pub(crate) options: FileOptions,
     gate: LoginGate,
 }
 
 /// What is spoken, and who comes.
-pub(crate) enum Access {
-    Sftp(ssh::Client),
+pub(crate) enum FileAccess {
+    Sftp(ssh::SshClient),
     Ftp(FtpAccess),
 }
 
@@ -76,18 +76,18 @@ pub(crate) enum LoginError {
 }
 
 impl FileServer {
-    pub(crate) fn new(access: Access, options: Options) -> Self {
+    pub(crate) fn new(access: FileAccess, options: FileOptions) -> Self {
         Self { access, options, gate: LoginGate::new() }
     }
 
     /// Whether the server is known by a key, and not by a certificate.
     pub(crate) fn is_ssh(&self) -> bool {
-        matches!(self.access, Access::Sftp(_))
+        matches!(self.access, FileAccess::Sftp(_))
     }
 
     /// Whether what is said is hidden from whoever is on the way.
     pub(crate) fn is_secured(&self) -> bool {
-        !matches!(&self.access, Access::Ftp(access) if matches!(access.security, ftp::Security::Plain))
+        !matches!(&self.access, FileAccess::Ftp(access) if matches!(access.security, ftp::Security::Plain))
     }
 
     /// Goes on where an older version with the same login has come to.
@@ -113,8 +113,8 @@ impl FileServer {
         timings: &Cell<LoginTimings>,
     ) -> Result<FileSession, LoginError> {
         match &self.access {
-            Access::Sftp(client) => self.log_in_by_ssh(client, socket, timings).await,
-            Access::Ftp(access) => match socket {
+            FileAccess::Sftp(client) => self.log_in_by_ssh(client, socket, timings).await,
+            FileAccess::Ftp(access) => match socket {
                 FileSocket::Tcp(tcp) => self.log_in_by_ftp(access, tcp, timings).await,
                 FileSocket::Tunnel(_) => Err(LoginError::Tunnel),
             },
@@ -123,7 +123,7 @@ impl FileServer {
 
     async fn log_in_by_ssh(
         &self,
-        client: &ssh::Client,
+        client: &ssh::SshClient,
         socket: FileSocket,
         timings: &Cell<LoginTimings>,
     ) -> Result<FileSession, LoginError> {
@@ -133,7 +133,7 @@ impl FileServer {
         turn.ended(logged_in.as_ref().err().map(ssh::Error::as_failure));
         logged_in.map_err(|error| self.told(error))?;
         let stream = client.open_sftp(shaken).await?;
-        Ok(FileSession::Sftp(Box::new(sftp::Session::start(stream).await?)))
+        Ok(FileSession::Sftp(Box::new(sftp::SftpSession::start(stream).await?)))
     }
 
     async fn log_in_by_ftp(
@@ -142,10 +142,11 @@ impl FileServer {
         socket: TcpStream,
         timings: &Cell<LoginTimings>,
     ) -> Result<FileSession, LoginError> {
-        let greeted = ftp::Session::greet(socket, &access.security);
+        let greeted = ftp::FtpSession::greet(socket, &access.security);
         let mut session = timed(timings, |all, took| all.secured = took, greeted).await?;
         let turn = self.gate.turn().await?;
-        let login = ftp::Login { username: access.username.as_bytes(), password: access.password.expose().as_bytes() };
+        let login =
+            ftp::FtpLogin { username: access.username.as_bytes(), password: access.password.expose().as_bytes() };
         let logged_in = timed(timings, |all, took| all.login = took, session.log_in(&login)).await;
         turn.ended(logged_in.as_ref().err().map(ftp::Error::as_failure));
         logged_in.map_err(|error| self.told(error))?;

@@ -2,26 +2,26 @@
 
 use bytes::Bytes;
 
-use super::conditions::Version;
+use super::conditions::FileVersion;
 use super::error::{FileError, FileErrorKind};
 use super::path::FilePath;
 use super::{ftp, sftp, ssh};
 
 /// A session in which nothing is under way.
 pub(crate) enum FileSession {
-    Sftp(Box<sftp::Session<ssh::SftpStream>>),
-    Ftp(Box<ftp::Session>),
+    Sftp(Box<sftp::SftpSession<ssh::SftpStream>>),
+    Ftp(Box<ftp::FtpSession>),
 }
 
 /// What is under a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
-    pub(crate) kind: Kind,
-    pub(crate) version: Version,
+    pub(crate) kind: EntryKind,
+    pub(crate) version: FileVersion,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum EntryKind {
     File,
     Folder,
     Link,
@@ -36,14 +36,14 @@ pub(crate) struct Failure {
 
 /// What becomes of a file that has the new name already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Over {
+pub(crate) enum Overwrite {
     Replaced,
     Refused,
 }
 
 /// A file of which nothing was read yet.
 pub(crate) enum Opened {
-    Sftp(Box<sftp::Download<ssh::SftpStream>>),
+    Sftp(Box<sftp::SftpDownload<ssh::SftpStream>>),
     /// Looked at; by FTP nothing is opened but to be read.
     Ftp {
         session: Box<FileSession>,
@@ -53,9 +53,9 @@ pub(crate) enum Opened {
 
 /// A file that comes.
 pub(crate) enum Reading {
-    Sftp(Box<sftp::Download<ssh::SftpStream>>),
+    Sftp(Box<sftp::SftpDownload<ssh::SftpStream>>),
     Ftp {
-        download: Box<ftp::Download>,
+        download: Box<ftp::FtpDownload>,
         /// How many bytes of it are wanted.
         left: u64,
     },
@@ -63,14 +63,14 @@ pub(crate) enum Reading {
 
 /// A file that goes.
 pub(crate) enum Writing {
-    Sftp(Box<sftp::Upload<ssh::SftpStream>>),
-    Ftp(Box<ftp::Upload>),
+    Sftp(Box<sftp::SftpUpload<ssh::SftpStream>>),
+    Ftp(Box<ftp::FtpUpload>),
 }
 
 /// A folder whose entries come.
 pub(crate) enum Entries {
-    Sftp(Box<sftp::Listing<ssh::SftpStream>>),
-    Ftp(Box<ftp::Listing>),
+    Sftp(Box<sftp::SftpListing<ssh::SftpStream>>),
+    Ftp(Box<ftp::FtpListing>),
 }
 
 impl FileSession {
@@ -167,18 +167,18 @@ impl FileSession {
     }
 
     /// By FTP nobody can refuse what is there in one step: it has to be looked at before.
-    pub(crate) async fn rename(&mut self, from: &[u8], to: &[u8], over: Over) -> Result<(), FileError> {
+    pub(crate) async fn rename(&mut self, from: &[u8], to: &[u8], over: Overwrite) -> Result<(), FileError> {
         match self {
             Self::Sftp(session) => {
                 let over = match over {
-                    Over::Replaced => sftp::Over::Replaced,
-                    Over::Refused => sftp::Over::Refused,
+                    Overwrite::Replaced => sftp::SftpOverwrite::Replaced,
+                    Overwrite::Refused => sftp::SftpOverwrite::Refused,
                 };
                 session.rename(from, to, over).await.map_err(|error| (&error).into())
             }
             Self::Ftp(session) => match over {
-                Over::Replaced => session.rename_over(from, to).await.map_err(|error| (&error).into()),
-                Over::Refused => session.rename(from, to).await.map_err(|error| (&error).into()),
+                Overwrite::Replaced => session.rename_over(from, to).await.map_err(|error| (&error).into()),
+                Overwrite::Refused => session.rename(from, to).await.map_err(|error| (&error).into()),
             },
         }
     }
@@ -201,12 +201,12 @@ impl FileSession {
     }
 
     /// Makes a file, which must not be there yet, or empties the one that is.
-    pub(crate) async fn write(self, path: &[u8], over: Over) -> Result<Writing, Failure> {
+    pub(crate) async fn write(self, path: &[u8], over: Overwrite) -> Result<Writing, Failure> {
         match self {
             Self::Sftp(session) => {
                 let over = match over {
-                    Over::Replaced => sftp::Over::Replaced,
-                    Over::Refused => sftp::Over::Refused,
+                    Overwrite::Replaced => sftp::SftpOverwrite::Replaced,
+                    Overwrite::Refused => sftp::SftpOverwrite::Refused,
                 };
                 match session.create(path, over).await {
                     Ok(upload) => Ok(Writing::Sftp(Box::new(upload))),
@@ -240,7 +240,7 @@ impl Failure {
         Self { error, session }
     }
 
-    fn of_sftp(error: &sftp::Error, session: Option<sftp::Session<ssh::SftpStream>>) -> Self {
+    fn of_sftp(error: &sftp::Error, session: Option<sftp::SftpSession<ssh::SftpStream>>) -> Self {
         Self { error: error.into(), session: session.map(|session| FileSession::Sftp(Box::new(session))) }
     }
 }
@@ -385,21 +385,21 @@ impl Entries {
 fn of_attributes(attributes: sftp::Attributes) -> Found {
     const KIND: u32 = 0o170_000;
     let kind = match attributes.mode.map(|mode| mode & KIND) {
-        Some(0o040_000) => Kind::Folder,
-        Some(0o120_000) => Kind::Link,
+        Some(0o040_000) => EntryKind::Folder,
+        Some(0o120_000) => EntryKind::Link,
         // Who tells no kind has files and folders alone, and folders are told.
-        Some(0o100_000 | 0) | None => Kind::File,
-        Some(_) => Kind::Other,
+        Some(0o100_000 | 0) | None => EntryKind::File,
+        Some(_) => EntryKind::Other,
     };
-    Found { kind, version: Version { size: attributes.size, modified: attributes.modified.map(i64::from) } }
+    Found { kind, version: FileVersion { size: attributes.size, modified: attributes.modified.map(i64::from) } }
 }
 
 fn of_entry(entry: &ftp::Entry) -> Found {
     let kind = match entry.kind {
-        ftp::Kind::File => Kind::File,
-        ftp::Kind::Folder => Kind::Folder,
-        ftp::Kind::Link => Kind::Link,
-        ftp::Kind::Other => Kind::Other,
+        ftp::FtpEntryKind::File => EntryKind::File,
+        ftp::FtpEntryKind::Folder => EntryKind::Folder,
+        ftp::FtpEntryKind::Link => EntryKind::Link,
+        ftp::FtpEntryKind::Other => EntryKind::Other,
     };
-    Found { kind, version: Version { size: entry.size, modified: entry.modified } }
+    Found { kind, version: FileVersion { size: entry.size, modified: entry.modified } }
 }

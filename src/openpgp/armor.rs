@@ -6,7 +6,7 @@
 use std::io::{BufRead, Read};
 
 use super::error::{MessageError, MessageErrorKind};
-use super::framing::Progress;
+use super::framing::FramingProgress;
 
 const BEGIN: &[u8] = b"-----BEGIN PGP MESSAGE-----";
 const END: &[u8] = b"-----END PGP MESSAGE-----";
@@ -16,16 +16,16 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 #[derive(Debug)]
 pub(super) struct ArmorText<R> {
     source: R,
-    progress: Progress,
+    progress: FramingProgress,
     /// A line, or a part of a long one, and how much of it is handed on.
     piece: Vec<u8>,
     at: usize,
     is_line_start: bool,
-    part: Part,
+    part: ArmorPart,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
+enum ArmorPart {
     Before,
     Inside,
     Over,
@@ -35,43 +35,43 @@ enum Part {
 const MOST_PIECE_BYTES: u64 = 4 << 10;
 
 impl<R: BufRead> ArmorText<R> {
-    pub(super) fn new(source: R, progress: Progress) -> Self {
-        Self { source, progress, piece: Vec::new(), at: 0, is_line_start: true, part: Part::Before }
+    pub(super) fn new(source: R, progress: FramingProgress) -> Self {
+        Self { source, progress, piece: Vec::new(), at: 0, is_line_start: true, part: ArmorPart::Before }
     }
 
     /// The next piece is in `piece`; empty at the end.
     fn next_piece(&mut self) -> std::io::Result<()> {
         (self.at, self.piece) = (0, std::mem::take(&mut self.piece));
         self.piece.clear();
-        while self.part != Part::Over {
+        while self.part != ArmorPart::Over {
             self.piece.clear();
             let is_start = self.is_line_start;
             let read = self.source.by_ref().take(MOST_PIECE_BYTES).read_until(b'\n', &mut self.piece)?;
             self.is_line_start = self.piece.ends_with(b"\n");
             match self.part {
-                _ if read == 0 && self.part == Part::Before => return Err(self.no_armor()),
+                _ if read == 0 && self.part == ArmorPart::Before => return Err(self.no_armor()),
                 _ if read == 0 => return Err(self.progress.raise(MessageError::cut())),
-                Part::Before => {
+                ArmorPart::Before => {
                     let line = self.piece.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&self.piece).trim_ascii();
                     if line == BEGIN {
                         self.piece = [BEGIN, b"\n"].concat();
-                        self.part = Part::Inside;
+                        self.part = ArmorPart::Inside;
                         return Ok(());
                     }
                     if !line.is_empty() {
                         return Err(self.no_armor());
                     }
                 }
-                Part::Inside if is_start && self.piece.starts_with(END) => {
+                ArmorPart::Inside if is_start && self.piece.starts_with(END) => {
                     // Nothing of the last line is handed on before all that follows it was looked at: with it the library
                     // says that the message is whole.
                     self.check_rest()?;
                     self.piece = [END, b"\n"].concat();
-                    self.part = Part::Over;
+                    self.part = ArmorPart::Over;
                     return Ok(());
                 }
-                Part::Inside => return Ok(()),
-                Part::Over => {}
+                ArmorPart::Inside => return Ok(()),
+                ArmorPart::Over => {}
             }
         }
         Ok(())
@@ -93,7 +93,7 @@ impl<R: BufRead> ArmorText<R> {
 }
 
 /// Reads on to the end, past white space alone.
-pub(super) fn white_space_to_end(source: &mut impl BufRead, progress: &Progress) -> std::io::Result<()> {
+pub(super) fn white_space_to_end(source: &mut impl BufRead, progress: &FramingProgress) -> std::io::Result<()> {
     loop {
         let rest = source.fill_buf()?;
         if rest.is_empty() {

@@ -12,7 +12,7 @@ use super::decrypt::{Decryptor, Hold};
 use super::encrypt::Encryptor;
 use super::error::{MessageError, MessageErrorKind};
 use super::pipe::{PipeReader, PipeWriter, pipe};
-use super::threads::{self, Lane, Permit};
+use super::threads::{self, Permit, ThreadLane};
 
 /// The body that comes out. Its length is unknown until its end, and trailers of what came in are left out: they spoke of
 /// other bytes.
@@ -21,7 +21,7 @@ use super::threads::{self, Lane, Permit};
 pub(crate) struct TransformedBody<B> {
     /// `None` once it has ended.
     input: Option<B>,
-    work: Work,
+    work: TransformWork,
     feed: Option<PipeWriter>,
     out: PipeReader,
     /// What came out before anybody asked for it.
@@ -38,7 +38,7 @@ pub(crate) enum TransformError<E> {
     Message(MessageError),
 }
 
-enum Work {
+enum TransformWork {
     /// In line for a thread.
     Waiting(Pin<Box<dyn Future<Output = Option<Permit>>>>, Option<Task>),
     Running,
@@ -47,18 +47,18 @@ enum Work {
 type Task = Box<dyn FnOnce() + Send>;
 
 impl<B: Body<Data = Bytes> + Unpin> TransformedBody<B> {
-    pub(crate) fn encrypted(input: B, encryptor: Arc<Encryptor>, lane: Lane) -> Self {
+    pub(crate) fn encrypted(input: B, encryptor: Arc<Encryptor>, lane: ThreadLane) -> Self {
         Self::new(input, lane, move |from, to| encryptor.run(from, to))
     }
 
     /// `hold` is asked for the memory of what is held to be checked first.
-    pub(crate) fn decrypted(input: B, decryptor: Arc<Decryptor>, hold: Hold, lane: Lane) -> Self {
+    pub(crate) fn decrypted(input: B, decryptor: Arc<Decryptor>, hold: Hold, lane: ThreadLane) -> Self {
         Self::new(input, lane, move |from, to| decryptor.run(from, to, hold))
     }
 
     fn new(
         input: B,
-        lane: Lane,
+        lane: ThreadLane,
         run: impl FnOnce(PipeReader, &PipeWriter) -> Result<(), MessageError> + Send + 'static,
     ) -> Self {
         let (feed, from) = pipe();
@@ -67,7 +67,7 @@ impl<B: Body<Data = Bytes> + Unpin> TransformedBody<B> {
             let end = run(from, &to);
             to.end(end);
         };
-        let work = Work::Waiting(Box::pin(threads::permit(lane)), Some(Box::new(task)));
+        let work = TransformWork::Waiting(Box::pin(threads::permit(lane)), Some(Box::new(task)));
         Self { input: Some(input), work, feed: Some(feed), out, first: None, is_over: false }
     }
 
@@ -80,11 +80,6 @@ impl<B: Body<Data = Bytes> + Unpin> TransformedBody<B> {
         let first = poll_fn(|cx| self.poll_piece(cx)).await.transpose()?;
         self.first = Some(first);
         Ok(())
-    }
-
-    /// Whether it is known that nothing comes out.
-    pub(crate) fn is_empty(&self) -> bool {
-        matches!(self.first, Some(None))
     }
 
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, TransformError<B::Error>>>> {
@@ -115,13 +110,13 @@ impl<B: Body<Data = Bytes> + Unpin> TransformedBody<B> {
     }
 
     fn poll_thread(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), MessageError>> {
-        let Work::Waiting(turn, task) = &mut self.work else { return Poll::Ready(Ok(())) };
+        let TransformWork::Waiting(turn, task) = &mut self.work else { return Poll::Ready(Ok(())) };
         let permit = ready!(turn.as_mut().poll(cx));
         let started = match (permit, task.take()) {
             (Some(permit), Some(task)) => threads::start(permit, task).is_ok(),
             _ => false,
         };
-        self.work = Work::Running;
+        self.work = TransformWork::Running;
         let no_thread = || MessageError::new(MessageErrorKind::Internal, "the system has no thread left for it");
         Poll::Ready(if started { Ok(()) } else { Err(no_thread()) })
     }

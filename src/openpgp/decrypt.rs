@@ -11,14 +11,14 @@ use pgp::types::{Password, Seipdv1ReadMode};
 
 use super::armor::ArmorText;
 use super::error::{MessageError, MessageErrorKind};
-use super::framing::{Framing, Progress};
-use super::keys::{OwnKey, SignerKey};
+use super::framing::{FramingProgress, MessageFraming};
+use super::keys::{SignerKey, UnlockedKey};
 use super::pipe::{PipeReader, PipeWriter};
 
 /// What decrypts.
 #[derive(Debug)]
 pub(crate) struct Decryptor {
-    pub(crate) keys: Vec<Arc<OwnKey>>,
+    pub(crate) keys: Vec<Arc<UnlockedKey>>,
     /// One of which must have signed; empty: nobody need.
     pub(crate) signers: Vec<Arc<SignerKey>>,
     pub(crate) options: DecryptorOptions,
@@ -54,7 +54,7 @@ const MOST_ARMOR_HEADER_BYTES: usize = 16 << 10;
 impl Decryptor {
     /// Reads `from` to its end. `Ok` says that all of `to` is good.
     pub(super) fn run(&self, from: PipeReader, to: &PipeWriter, mut hold: Hold) -> Result<(), MessageError> {
-        let progress = Progress::default();
+        let progress = FramingProgress::default();
         let read = self.read(Incoming::new(from, progress.clone()), to, &mut hold, &progress);
         // What was seen beneath is nearer to the cause.
         read.map_err(|error| progress.fault().unwrap_or(error))
@@ -65,7 +65,7 @@ impl Decryptor {
         incoming: Incoming,
         to: &PipeWriter,
         hold: &mut Hold,
-        progress: &Progress,
+        progress: &FramingProgress,
     ) -> Result<(), MessageError> {
         let message = open(incoming, progress)?;
         let mut message = self.decrypt(message)?;
@@ -152,7 +152,7 @@ impl Decryptor {
 }
 
 /// Puts together what reads the packets, of armor or not.
-fn open(mut incoming: Incoming, progress: &Progress) -> Result<Message<'static>, MessageError> {
+fn open(mut incoming: Incoming, progress: &FramingProgress) -> Result<Message<'static>, MessageError> {
     let first = incoming.fill_buf().map_err(|_| MessageError::broken_off())?;
     let Some(&byte) = first.first() else {
         return Err(MessageError::new(MessageErrorKind::NoMessage, "the body is empty: there is no OpenPGP message"));
@@ -160,12 +160,12 @@ fn open(mut incoming: Incoming, progress: &Progress) -> Result<Message<'static>,
     // A packet begins with this bit, and no text does but a byte order mark.
     let is_binary = byte & 0x80 != 0 && byte != 0xef;
     let message = if is_binary {
-        Message::from_bytes(Framing::new(incoming, progress.clone()))
+        Message::from_bytes(MessageFraming::new(incoming, progress.clone()))
     } else {
         let text = ArmorText::new(incoming, progress.clone());
         let options = DearmorOptions::new().set_limit(MOST_ARMOR_HEADER_BYTES);
         let decoded = BufReader::with_capacity(PIECE_BYTES, Dearmor::with_options(text, options));
-        Message::from_bytes(Framing::new(decoded, progress.clone()))
+        Message::from_bytes(MessageFraming::new(decoded, progress.clone()))
     };
     message.map_err(|_| damaged())
 }
@@ -258,11 +258,11 @@ impl Outlet<'_> {
 pub(super) struct Incoming {
     from: PipeReader,
     piece: Bytes,
-    progress: Progress,
+    progress: FramingProgress,
 }
 
 impl Incoming {
-    pub(super) fn new(from: PipeReader, progress: Progress) -> Self {
+    pub(super) fn new(from: PipeReader, progress: FramingProgress) -> Self {
         Self { from, piece: Bytes::new(), progress }
     }
 }

@@ -13,8 +13,8 @@ use rand_core::OsRng;
 
 use super::decrypt::Incoming;
 use super::error::{MessageError, MessageErrorKind};
-use super::framing::Progress;
-use super::keys::{OwnKey, Recipient};
+use super::framing::FramingProgress;
+use super::keys::{Recipient, UnlockedKey};
 use super::pipe::{PipeReader, PipeWriter};
 
 /// What encrypts.
@@ -22,7 +22,7 @@ use super::pipe::{PipeReader, PipeWriter};
 pub(crate) struct Encryptor {
     /// One at least.
     pub(crate) recipients: Vec<Arc<Recipient>>,
-    pub(crate) sign_with: Option<Arc<OwnKey>>,
+    pub(crate) sign_with: Option<Arc<UnlockedKey>>,
     pub(crate) options: EncryptorOptions,
 }
 
@@ -61,7 +61,7 @@ impl Encryptor {
     /// Reads `from` to its end. `Ok` says that all of the message is in `to`.
     pub(super) fn run(&self, from: PipeReader, to: &PipeWriter) -> Result<(), MessageError> {
         self.check_expiry(SystemTime::now())?;
-        let progress = Progress::default();
+        let progress = FramingProgress::default();
         let incoming = Incoming::new(from, progress.clone());
         let builder = MessageBuilder::from_reader("", incoming);
         let made = if self.is_v2() { self.v2(builder, to) } else { self.v1(builder, to) };

@@ -16,7 +16,7 @@ use super::error::{MessageError, MessageErrorKind};
 
 /// What the readers beneath have seen. The library tells of their errors in words of its own.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Progress(Arc<Seen>);
+pub(super) struct FramingProgress(Arc<Seen>);
 
 #[derive(Debug, Default)]
 struct Seen {
@@ -24,7 +24,7 @@ struct Seen {
     is_whole: AtomicBool,
 }
 
-impl Progress {
+impl FramingProgress {
     /// Notes the first fault, and makes an error for the library of it.
     pub(super) fn raise(&self, error: MessageError) -> std::io::Error {
         let text = error.to_string();
@@ -45,17 +45,17 @@ impl Progress {
 
 /// Hands on the packets of one message, and its end after nothing else.
 #[derive(Debug)]
-pub(super) struct Framing<R> {
+pub(super) struct MessageFraming<R> {
     source: R,
-    progress: Progress,
+    progress: FramingProgress,
     /// A header, or a length, that is still to be handed on.
     head: Vec<u8>,
     at: usize,
-    part: Part,
+    part: PacketPart,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Part {
+enum PacketPart {
     Header,
     Body {
         left: u64,
@@ -69,37 +69,37 @@ enum Part {
 }
 
 /// How much of the source may be handed on next.
-enum Next {
+enum NextPacket {
     Head,
     Body(u64),
     Nothing,
 }
 
-impl<R: BufRead> Framing<R> {
-    pub(super) fn new(source: R, progress: Progress) -> Self {
-        Self { source, progress, head: Vec::new(), at: 0, part: Part::Header }
+impl<R: BufRead> MessageFraming<R> {
+    pub(super) fn new(source: R, progress: FramingProgress) -> Self {
+        Self { source, progress, head: Vec::new(), at: 0, part: PacketPart::Header }
     }
 
-    fn next(&mut self) -> std::io::Result<Next> {
+    fn next(&mut self) -> std::io::Result<NextPacket> {
         loop {
             if self.at < self.head.len() {
-                return Ok(Next::Head);
+                return Ok(NextPacket::Head);
             }
             match self.part {
-                Part::Body { left, .. } if left > 0 => return Ok(Next::Body(left)),
-                Part::Body { is_partial: true, is_last, .. } => {
+                PacketPart::Body { left, .. } if left > 0 => return Ok(NextPacket::Body(left)),
+                PacketPart::Body { is_partial: true, is_last, .. } => {
                     self.clear_head();
                     self.part = self.length(is_last)?;
                 }
-                Part::Body { is_last: true, .. } => self.part = Part::Over,
-                Part::Body { .. } | Part::Header => self.header()?,
-                Part::Unbounded => return Ok(Next::Body(u64::MAX)),
-                Part::Over => {
+                PacketPart::Body { is_last: true, .. } => self.part = PacketPart::Over,
+                PacketPart::Body { .. } | PacketPart::Header => self.header()?,
+                PacketPart::Unbounded => return Ok(NextPacket::Body(u64::MAX)),
+                PacketPart::Over => {
                     if !self.progress.is_whole() {
                         white_space_to_end(&mut self.source, &self.progress)?;
                         self.progress.0.is_whole.store(true, Ordering::Release);
                     }
-                    return Ok(Next::Nothing);
+                    return Ok(NextPacket::Nothing);
                 }
             }
         }
@@ -122,21 +122,21 @@ impl<R: BufRead> Framing<R> {
         };
         self.part = match first & 0x03 {
             _ if is_new => self.length(is_last)?,
-            3 if is_last => Part::Unbounded,
+            3 if is_last => PacketPart::Unbounded,
             3 => return Err(self.not_encrypted(tag)),
             octets => {
                 let mut left = 0;
                 for _ in 0..1 << octets {
                     left = left << 8 | u64::from(self.byte()?);
                 }
-                Part::Body { left, is_partial: false, is_last }
+                PacketPart::Body { left, is_partial: false, is_last }
             }
         };
         Ok(())
     }
 
     /// RFC 9580 §4.2.1.
-    fn length(&mut self, is_last: bool) -> std::io::Result<Part> {
+    fn length(&mut self, is_last: bool) -> std::io::Result<PacketPart> {
         let first = u64::from(self.byte()?);
         let (left, is_partial) = match first {
             0..=191 => (first, false),
@@ -150,7 +150,7 @@ impl<R: BufRead> Framing<R> {
                 (left, false)
             }
         };
-        Ok(Part::Body { left, is_partial, is_last })
+        Ok(PacketPart::Body { left, is_partial, is_last })
     }
 
     /// The next byte of a header or a length.
@@ -180,19 +180,19 @@ const PROTECTED: u8 = 18;
 const GNUPG_PROTECTED: u8 = 20;
 const PADDING: u8 = 21;
 
-impl<R: BufRead> BufRead for Framing<R> {
+impl<R: BufRead> BufRead for MessageFraming<R> {
     fn fill_buf(&mut self) -> std::io::Result<&[u8]> {
         match self.next()? {
-            Next::Head => Ok(self.head.get(self.at..).unwrap_or_default()),
-            Next::Nothing => Ok(&[]),
-            Next::Body(left) => {
+            NextPacket::Head => Ok(self.head.get(self.at..).unwrap_or_default()),
+            NextPacket::Nothing => Ok(&[]),
+            NextPacket::Body(left) => {
                 let is_bounded = left < u64::MAX;
                 let buffered = self.source.fill_buf()?;
                 if buffered.is_empty() && is_bounded {
                     return Err(self.progress.raise(MessageError::cut()));
                 }
                 if buffered.is_empty() {
-                    self.part = Part::Over;
+                    self.part = PacketPart::Over;
                     self.progress.0.is_whole.store(true, Ordering::Release);
                 }
                 let length = usize::try_from(left).map_or(buffered.len(), |left| left.min(buffered.len()));
@@ -207,13 +207,13 @@ impl<R: BufRead> BufRead for Framing<R> {
             return;
         }
         self.source.consume(amount);
-        if let Part::Body { left, .. } = &mut self.part {
+        if let PacketPart::Body { left, .. } = &mut self.part {
             *left -= amount as u64;
         }
     }
 }
 
-impl<R: BufRead> Read for Framing<R> {
+impl<R: BufRead> Read for MessageFraming<R> {
     fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
         let length = self.fill_buf()?.read(into)?;
         self.consume(length);

@@ -27,12 +27,12 @@ pub(crate) struct KeyFacts {
 
 /// What a key is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Purpose {
+pub(super) enum KeyPurpose {
     Encrypt,
     Sign,
 }
 
-impl Purpose {
+impl KeyPurpose {
     pub(super) fn verb(self) -> &'static str {
         match self {
             Self::Encrypt => "encrypt",
@@ -68,7 +68,7 @@ const SOON: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 ///
 /// # Errors
 /// When it may not be used for this.
-pub(super) fn judge(key: &SignedPublicKey, purpose: Purpose, now: SystemTime) -> Result<Judgement, KeyFileError> {
+pub(super) fn judge(key: &SignedPublicKey, purpose: KeyPurpose, now: SystemTime) -> Result<Judgement, KeyFileError> {
     let name = format!("{:X}", key.fingerprint());
     let primary = Primary { key, name: name.clone() };
     let own = primary.newest_self_signature()?;
@@ -157,7 +157,7 @@ impl<'k> Primary<'k> {
     fn subkey(
         &self,
         subkey: &SignedPublicSubKey,
-        purpose: Purpose,
+        purpose: KeyPurpose,
         now: SystemTime,
     ) -> Result<Option<Option<SystemTime>>, KeyFileError> {
         let primary = &self.key.primary_key;
@@ -183,7 +183,7 @@ impl<'k> Primary<'k> {
             return Err(KeyFileError::WeakDigest { key: name });
         }
         // A subkey that signs has to say so itself: else somebody could claim another's for their own.
-        if purpose == Purpose::Sign {
+        if purpose == KeyPurpose::Sign {
             let back = binding.embedded_signature();
             if !back.is_some_and(|back| back.verify_primary_key_binding(&subkey.key, primary).is_ok() && !is_weak(back))
             {
@@ -213,17 +213,17 @@ fn is_weak(signature: &Signature) -> bool {
 }
 
 /// By its flags; old keys have none, and are for what their algorithm can.
-fn is_for(purpose: Purpose, binding: &Signature, algorithm: PublicKeyAlgorithm) -> bool {
+fn is_for(purpose: KeyPurpose, binding: &Signature, algorithm: PublicKeyAlgorithm) -> bool {
     use PublicKeyAlgorithm as A;
     let flags = binding.key_flags();
     let has_flags =
         flags.sign() || flags.encrypt_comms() || flags.encrypt_storage() || flags.certify() || flags.authentication();
     match purpose {
-        Purpose::Encrypt => {
+        KeyPurpose::Encrypt => {
             let can = matches!(algorithm, A::RSA | A::RSAEncrypt | A::ECDH | A::X25519 | A::X448);
             can && (flags.encrypt_comms() || flags.encrypt_storage() || !has_flags)
         }
-        Purpose::Sign => {
+        KeyPurpose::Sign => {
             let can =
                 matches!(algorithm, A::RSA | A::RSASign | A::DSA | A::ECDSA | A::EdDSALegacy | A::Ed25519 | A::Ed448);
             can && (flags.sign() || !has_flags)

@@ -71,8 +71,8 @@ pub(super) fn public_keys(bytes: &[u8]) -> Result<Vec<SignedPublicKey>, KeyFileE
     let mut keys = Vec::new();
     for block in blocks(bytes)? {
         match block.kind {
-            Kind::Public => keys.extend(block.read::<SignedPublicKey>()?),
-            Kind::Private => return Err(KeyFileError::PrivateKey),
+            KeyFileKind::Public => keys.extend(block.read::<SignedPublicKey>()?),
+            KeyFileKind::Private => return Err(KeyFileError::PrivateKey),
         }
     }
     Ok(keys)
@@ -83,22 +83,22 @@ pub(super) fn private_keys(bytes: &[u8]) -> Result<Vec<SignedSecretKey>, KeyFile
     let mut keys = Vec::new();
     for block in blocks(bytes)? {
         match block.kind {
-            Kind::Private => keys.extend(block.read::<SignedSecretKey>()?),
-            Kind::Public => return Err(KeyFileError::PublicKey),
+            KeyFileKind::Private => keys.extend(block.read::<SignedSecretKey>()?),
+            KeyFileKind::Public => return Err(KeyFileError::PublicKey),
         }
     }
     Ok(keys)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum KeyFileKind {
     Public,
     Private,
 }
 
 /// A block of armor, or a whole file without any.
 struct Block<'f> {
-    kind: Kind,
+    kind: KeyFileKind,
     bytes: &'f [u8],
 }
 
@@ -142,21 +142,21 @@ fn blocks(bytes: &[u8]) -> Result<Vec<Block<'_>>, KeyFileError> {
 
 const BEGIN: &[u8] = b"-----BEGIN ";
 
-fn kind_of_tag(tag: u8) -> Result<Kind, KeyFileError> {
+fn kind_of_tag(tag: u8) -> Result<KeyFileKind, KeyFileError> {
     match tag {
-        5 => Ok(Kind::Private),
-        6 => Ok(Kind::Public),
+        5 => Ok(KeyFileKind::Private),
+        6 => Ok(KeyFileKind::Public),
         1 | 3 | 8 | 9 | 18 | 20 => Err(KeyFileError::NoKey("is an OpenPGP message")),
         2 => Err(KeyFileError::NoKey("is an OpenPGP signature")),
         _ => Err(KeyFileError::NoKey("begins with no packet of a key")),
     }
 }
 
-fn kind_of_label(label: &[u8]) -> Result<Kind, KeyFileError> {
+fn kind_of_label(label: &[u8]) -> Result<KeyFileKind, KeyFileError> {
     let begins = |with: &str| label.starts_with(with.as_bytes());
     let other = match () {
-        () if begins("PGP PUBLIC KEY BLOCK-----") => return Ok(Kind::Public),
-        () if begins("PGP PRIVATE KEY BLOCK-----") => return Ok(Kind::Private),
+        () if begins("PGP PUBLIC KEY BLOCK-----") => return Ok(KeyFileKind::Public),
+        () if begins("PGP PRIVATE KEY BLOCK-----") => return Ok(KeyFileKind::Private),
         () if begins("PGP MESSAGE") => "is an OpenPGP message",
         () if begins("PGP SIGNATURE") || begins("PGP SIGNED") => "is an OpenPGP signature",
         () if begins("OPENSSH") => "is an SSH key",

@@ -10,7 +10,7 @@ use pgp::types::{Password, S2kParams, SecretParams, SigningKey, StringToKey, Ver
 use rand_core::OsRng;
 
 use super::decrypt::Incoming;
-use super::judgement::{Judgement, KeyFacts, KeyPart, Purpose, judge};
+use super::judgement::{Judgement, KeyFacts, KeyPart, KeyPurpose, judge};
 use super::key_file::{self, KeyFileError};
 use crate::secret::Secret;
 
@@ -30,7 +30,7 @@ pub(crate) struct SignerKey {
 }
 
 /// A private key, unlocked. Its parts are wiped when they are dropped.
-pub(crate) struct OwnKey {
+pub(crate) struct UnlockedKey {
     facts: KeyFacts,
     secret: SignedSecretKey,
     /// The one that signs; of a key that decrypts all do.
@@ -39,7 +39,7 @@ pub(crate) struct OwnKey {
 
 /// What a private key is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum OwnKeyUse {
+pub(crate) enum UnlockedKeyUse {
     Decrypt,
     Sign,
 }
@@ -57,7 +57,7 @@ impl Recipient {
     /// When it is no file of public keys, or one of them may not be used.
     pub(crate) fn read(file: &[u8], now: SystemTime) -> Result<Vec<Self>, KeyFileError> {
         let read = |key: SignedPublicKey| {
-            let Judgement { facts, parts, reads_v2 } = judge(&key, Purpose::Encrypt, now)?;
+            let Judgement { facts, parts, reads_v2 } = judge(&key, KeyPurpose::Encrypt, now)?;
             let newest = parts.first().copied().unwrap_or(KeyPart::Primary);
             Ok(Self { facts, part: public_part(&key, newest), reads_v2 })
         };
@@ -109,7 +109,7 @@ impl SignerKey {
     /// When it is no file of public keys, or one of them may not be used.
     pub(crate) fn read(file: &[u8], now: SystemTime) -> Result<Vec<Self>, KeyFileError> {
         let read = |key: SignedPublicKey| {
-            let Judgement { facts, mut parts, .. } = judge(&key, Purpose::Sign, now)?;
+            let Judgement { facts, mut parts, .. } = judge(&key, KeyPurpose::Sign, now)?;
             // Who has a subkey for it may sign with the key itself all the same.
             let primary_signs = judge_primary(&key, now);
             if primary_signs && !parts.contains(&KeyPart::Primary) {
@@ -141,7 +141,7 @@ impl SignerKey {
     }
 }
 
-impl OwnKey {
+impl UnlockedKey {
     /// The key of a file, unlocked.
     ///
     /// # Errors
@@ -149,7 +149,7 @@ impl OwnKey {
     pub(crate) fn read(
         file: &[u8],
         passphrase: Option<&Secret>,
-        purpose: OwnKeyUse,
+        purpose: UnlockedKeyUse,
         now: SystemTime,
     ) -> Result<Self, KeyFileError> {
         let mut keys = key_file::private_keys(file)?;
@@ -161,8 +161,8 @@ impl OwnKey {
             return Err(KeyFileError::PassphraseNotNeeded);
         }
         let judged_for = match purpose {
-            OwnKeyUse::Decrypt => Purpose::Encrypt,
-            OwnKeyUse::Sign => Purpose::Sign,
+            UnlockedKeyUse::Decrypt => KeyPurpose::Encrypt,
+            UnlockedKeyUse::Sign => KeyPurpose::Sign,
         };
         // The subkeys come in this order in both.
         secret.public_subkeys.clear();
@@ -175,7 +175,7 @@ impl OwnKey {
             }
         };
         let Some(part) = parts.into_iter().find(has) else {
-            let verb = if purpose == OwnKeyUse::Decrypt { "decrypt" } else { "sign" };
+            let verb = if purpose == UnlockedKeyUse::Decrypt { "decrypt" } else { "sign" };
             return Err(KeyFileError::NoPrivatePart { key: facts.fingerprint, purpose: verb });
         };
         Ok(Self { facts, secret, part })
@@ -200,7 +200,7 @@ impl OwnKey {
 }
 
 /// Leaves out all that is private.
-impl fmt::Debug for OwnKey {
+impl fmt::Debug for UnlockedKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OwnKey").field("facts", &self.facts).finish_non_exhaustive()
     }
@@ -209,7 +209,7 @@ impl fmt::Debug for OwnKey {
 /// A subkey that does not sign says nothing of the key itself.
 fn judge_primary(key: &SignedPublicKey, now: SystemTime) -> bool {
     let alone = SignedPublicKey { public_subkeys: Vec::new(), ..key.clone() };
-    judge(&alone, Purpose::Sign, now).is_ok()
+    judge(&alone, KeyPurpose::Sign, now).is_ok()
 }
 
 fn public_part(key: &SignedPublicKey, part: KeyPart) -> PublicPart {

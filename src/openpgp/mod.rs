@@ -26,5 +26,5 @@ pub(crate) use self::encrypt::{Compression, Encryptor, EncryptorOptions, Message
 pub(crate) use self::error::{MessageError, MessageErrorKind};
 pub(crate) use self::judgement::KeyFacts;
 pub(crate) use self::key_file::KeyFileError;
-pub(crate) use self::keys::{OwnKey, OwnKeyUse, Recipient, SignerKey};
-pub(crate) use self::threads::Lane;
+pub(crate) use self::keys::{Recipient, SignerKey, UnlockedKey, UnlockedKeyUse};
+pub(crate) use self::threads::ThreadLane;

@@ -24,13 +24,13 @@ pub(super) struct PipeWriter(Arc<Pipe>);
 pub(super) struct PipeReader(Arc<Pipe>);
 
 struct Pipe {
-    state: Mutex<State>,
+    state: Mutex<PipeState>,
     /// The thread waits here; the task leaves its waker.
     moved: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct PipeState {
     pieces: VecDeque<Bytes>,
     bytes: usize,
     /// How the writer ended.
@@ -45,13 +45,13 @@ pub(super) fn pipe() -> (PipeWriter, PipeReader) {
 }
 
 impl Pipe {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, PipeState> {
         // Nothing is done under the lock that could panic and leave it half-changed.
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Changes the state, and then wakes the other side, whichever of the two it is.
-    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    fn change<T>(&self, change: impl FnOnce(&mut PipeState) -> T) -> T {
         let mut state = self.lock();
         let outcome = change(&mut state);
         let task = state.task.take();
@@ -65,7 +65,7 @@ impl Pipe {
     }
 }
 
-impl State {
+impl PipeState {
     fn put(&mut self, piece: Bytes) {
         self.bytes += piece.len();
         self.pieces.push_back(piece);
@@ -139,7 +139,7 @@ impl PipeReader {
             return Poll::Pending;
         }
         drop(state);
-        self.0.change(State::take).map_or(Poll::Pending, Poll::Ready)
+        self.0.change(PipeState::take).map_or(Poll::Pending, Poll::Ready)
     }
 
     /// For a thread: waits for it.
@@ -149,7 +149,7 @@ impl PipeReader {
             state = self.0.moved.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
         }
         drop(state);
-        self.0.change(State::take).flatten()
+        self.0.change(PipeState::take).flatten()
     }
 }
 

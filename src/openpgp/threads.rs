@@ -7,7 +7,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 /// Which way a body goes. Each has threads of its own: a request whose body waits for the service to read on would else
 /// hold the thread without which the service's answer is not read, and the service may wait for that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lane {
+pub(crate) enum ThreadLane {
     /// From the app.
     Request,
     /// To the app.
@@ -24,10 +24,10 @@ static ANSWERS: Semaphore = Semaphore::const_new(THREADS);
 pub(super) type Permit = SemaphorePermit<'static>;
 
 /// Waits in line; `None`: never, as nobody closes it.
-pub(super) async fn permit(lane: Lane) -> Option<Permit> {
+pub(super) async fn permit(lane: ThreadLane) -> Option<Permit> {
     let line = match lane {
-        Lane::Request => &REQUESTS,
-        Lane::Answer => &ANSWERS,
+        ThreadLane::Request => &REQUESTS,
+        ThreadLane::Answer => &ANSWERS,
     };
     line.acquire().await.ok()
 }

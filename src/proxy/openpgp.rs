@@ -27,7 +27,7 @@ use super::view::ServiceHalf;
 use super::{Error, date};
 use crate::deadline::ExchangeDeadline;
 use crate::incoming::IncomingBody;
-use crate::openpgp::{Hold, Lane, MessageError, TransformError, TransformedBody};
+use crate::openpgp::{Hold, MessageError, ThreadLane, TransformError, TransformedBody};
 use crate::transport::{BodyError, HeldBodies, RequestBody};
 
 /// Whose message it was: who can do something about it.
@@ -71,10 +71,12 @@ pub(super) async fn serve(
     }
     let body = of_app(incoming, upload.as_ref(), half);
     let (body, kind) = match (&transforms.encryptor, &transforms.decryptor) {
-        (Some(encryptor), _) => (TransformedBody::encrypted(body, Arc::clone(encryptor), Lane::Request), ENCRYPTED),
+        (Some(encryptor), _) => {
+            (TransformedBody::encrypted(body, Arc::clone(encryptor), ThreadLane::Request), ENCRYPTED)
+        }
         (None, Some(decryptor)) => {
             let hold = hold(&exchange.view.worker.held_bodies);
-            (TransformedBody::decrypted(body, Arc::clone(decryptor), hold, Lane::Request), OCTETS)
+            (TransformedBody::decrypted(body, Arc::clone(decryptor), hold, ThreadLane::Request), OCTETS)
         }
         (None, None) => return Err(Error::NoKeys { reason: "it has none".to_owned() }),
     };
@@ -170,7 +172,7 @@ pub(super) async fn opened(
         Err(body) => return Ok(Response::from_parts(head, body)),
     };
     let hold = hold(&exchange.view.worker.held_bodies);
-    let body = TransformedBody::decrypted(relayed, Arc::clone(decryptor), hold, Lane::Answer);
+    let body = TransformedBody::decrypted(relayed, Arc::clone(decryptor), hold, ThreadLane::Answer);
     let begun = pin!(TransformedAnswer::new(Source::Service(body), half, exchange).begin());
     let answer = exchange.wait_for(ExchangePhase::Service, begun).await?;
     Ok(Response::from_parts(head, ResponseBody::transformed(answer)))

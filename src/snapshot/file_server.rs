@@ -50,11 +50,11 @@ pub(super) fn compile(
     Some(Some(CompiledFiles { server: Arc::new(server), fingerprints }))
 }
 
-fn options(written: &config::FilesConfig) -> files::Options {
-    files::Options {
+fn options(written: &config::FilesConfig) -> files::FileOptions {
+    files::FileOptions {
         upload: match written.upload {
-            UploadWay::Atomic => files::Upload::Atomic,
-            UploadWay::Direct => files::Upload::Direct,
+            UploadWay::Atomic => files::UploadMode::Atomic,
+            UploadWay::Direct => files::UploadMode::Direct,
         },
         temp_suffix: written.temp_suffix.clone(),
         overwrite: written.overwrite,
@@ -71,7 +71,7 @@ fn sftp(
     service: &config::ServiceConfig,
     inputs: &Inputs,
     report: &mut Report,
-) -> Option<(files::Access, FileFingerprints)> {
+) -> Option<(files::FileAccess, FileFingerprints)> {
     if !inputs.reads_secrets() {
         return None;
     }
@@ -88,8 +88,9 @@ fn sftp(
     host_keys.digest(&mut digest);
 
     let (username, password, key) = (login.username.clone(), login.password.clone(), key.map(Arc::new));
-    let login = ssh::Client { host_keys, login: ssh::Login { username, key, password }, allow_sha1: login.allow_sha1 };
-    Some((files::Access::Sftp(login), FileFingerprints { login: digest.finish(), tls: None }))
+    let login =
+        ssh::SshClient { host_keys, login: ssh::SshLogin { username, key, password }, allow_sha1: login.allow_sha1 };
+    Some((files::FileAccess::Sftp(login), FileFingerprints { login: digest.finish(), tls: None }))
 }
 
 fn private_key(written: &PrivateKeyFile, inputs: &Inputs, report: &mut Report) -> Option<ssh::PrivateKey> {
@@ -160,7 +161,7 @@ fn ftp(
     certificate: Option<&Arc<Certificate>>,
     inputs: &Inputs,
     report: &mut Report,
-) -> Option<(files::Access, FileFingerprints)> {
+) -> Option<(files::FileAccess, FileFingerprints)> {
     let url = &service.url;
     let tls = if login.is_plain() {
         None
@@ -186,7 +187,7 @@ fn ftp(
         (Some(client), _) => ftp::Security::Explicit(client),
     };
     let (username, password) = (login.username.clone(), login.password.clone());
-    Some((files::Access::Ftp(FtpAccess { security, username, password }), fingerprints))
+    Some((files::FileAccess::Ftp(FtpAccess { security, username, password }), fingerprints))
 }
 
 /// What OpenSSH's servers ask for at least is 1024 to 2048, by their version.

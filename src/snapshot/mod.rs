@@ -28,8 +28,6 @@ pub(crate) use access::{Access, LocalName};
 pub(crate) use identity::{Identity, IdentityError, pick_written};
 pub(crate) use limits::{InFlightPermit, LimitError};
 pub(crate) use service::Service;
-#[cfg(feature = "openpgp")]
-pub(crate) use transforms::Transforms;
 
 use crate::config::{At, Config, Inputs, OutboundProxyConfig, Report, Span, ToleratedFailures};
 use crate::credential::{Claim, ClaimError, Credential, Slot, Slots, Subjects};

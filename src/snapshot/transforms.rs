@@ -9,7 +9,7 @@ use crate::config::{self, At, Auth, Inputs, Report};
 use crate::digest::Digest;
 use crate::openpgp::{
     BeyondCheck, Compression, Decryptor, DecryptorOptions, Encryptor, EncryptorOptions, KeyFacts, KeyFileError,
-    MessageFormat, OwnKey, OwnKeyUse, Recipient, SignerKey,
+    MessageFormat, Recipient, SignerKey, UnlockedKey, UnlockedKeyUse,
 };
 use crate::secret::Secret;
 
@@ -112,7 +112,7 @@ impl KeyReader<'_> {
         let mut is_needed = false;
         let mut keys = Vec::new();
         for file in &written.private_key {
-            match self.own(file, passphrase, OwnKeyUse::Decrypt, is_lone) {
+            match self.own(file, passphrase, UnlockedKeyUse::Decrypt, is_lone) {
                 Some((key, was_locked)) => {
                     is_needed |= was_locked;
                     keys.push(Arc::new(key));
@@ -137,8 +137,8 @@ impl KeyReader<'_> {
         Decryptor { keys, signers, options }
     }
 
-    fn signing(&mut self, written: &SignWith) -> Option<Arc<OwnKey>> {
-        let (key, _) = self.own(&written.private_key, written.passphrase.as_ref(), OwnKeyUse::Sign, true)?;
+    fn signing(&mut self, written: &SignWith) -> Option<Arc<UnlockedKey>> {
+        let (key, _) = self.own(&written.private_key, written.passphrase.as_ref(), UnlockedKeyUse::Sign, true)?;
         Some(Arc::new(key))
     }
 
@@ -171,9 +171,9 @@ impl KeyReader<'_> {
         &mut self,
         file: &At<PathBuf>,
         passphrase: Option<&At<Secret>>,
-        purpose: OwnKeyUse,
+        purpose: UnlockedKeyUse,
         is_lone: bool,
-    ) -> Option<(OwnKey, bool)> {
+    ) -> Option<(UnlockedKey, bool)> {
         let Some(bytes) = self.inputs.read_secret(&file.value, file.span, self.report) else {
             self.is_wrong = true;
             return None;
@@ -181,10 +181,10 @@ impl KeyReader<'_> {
         self.digest.field(&bytes);
         self.digest.list(passphrase.iter().map(|passphrase| passphrase.value.expose()));
         let given = passphrase.map(|passphrase| &passphrase.value);
-        let (read, was_locked) = match OwnKey::read(&bytes, given, purpose, self.now) {
+        let (read, was_locked) = match UnlockedKey::read(&bytes, given, purpose, self.now) {
             // Of several keys some may be locked and others not.
             Err(KeyFileError::PassphraseNotNeeded) if !is_lone => {
-                (OwnKey::read(&bytes, None, purpose, self.now), false)
+                (UnlockedKey::read(&bytes, None, purpose, self.now), false)
             }
             read => (read, given.is_some()),
         };

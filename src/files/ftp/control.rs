@@ -7,17 +7,17 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
 use super::error::Error;
-use super::reply::{LONGEST_LINE, Reply, ReplyReader};
-use super::wire::{Handshakes, Wire};
+use super::reply::{FtpReply, LONGEST_LINE, ReplyReader};
+use super::wire::{FtpWire, Handshakes};
 
 pub(super) struct Control {
-    wire: Wire,
+    wire: FtpWire,
     read: BytesMut,
     reader: ReplyReader,
 }
 
 impl Control {
-    pub(super) fn new(wire: Wire) -> Self {
+    pub(super) fn new(wire: FtpWire) -> Self {
         Self { wire, read: BytesMut::new(), reader: ReplyReader::default() }
     }
 
@@ -38,7 +38,7 @@ impl Control {
     }
 
     /// Sends a command, and waits for what the server says to it.
-    pub(super) async fn ask(&mut self, verb: &str, argument: &[u8]) -> Result<Reply, Error> {
+    pub(super) async fn ask(&mut self, verb: &str, argument: &[u8]) -> Result<FtpReply, Error> {
         self.tell(verb, argument).await?;
         self.reply().await
     }
@@ -49,7 +49,7 @@ impl Control {
         class: u16,
         (verb, argument): (&str, &[u8]),
         operation: &'static str,
-    ) -> Result<Reply, Error> {
+    ) -> Result<FtpReply, Error> {
         let reply = self.ask(verb, argument).await?;
         expect(reply, class, operation)
     }
@@ -74,7 +74,7 @@ impl Control {
     }
 
     /// The next reply.
-    pub(super) async fn reply(&mut self) -> Result<Reply, Error> {
+    pub(super) async fn reply(&mut self) -> Result<FtpReply, Error> {
         loop {
             let line = self.line().await?;
             if let Some(reply) = self.reader.take(&line)? {
@@ -103,7 +103,7 @@ impl Control {
     }
 }
 
-pub(super) fn expect(reply: Reply, class: u16, operation: &'static str) -> Result<Reply, Error> {
+pub(super) fn expect(reply: FtpReply, class: u16, operation: &'static str) -> Result<FtpReply, Error> {
     match reply.class() {
         found if found == class => Ok(reply),
         4 | 5 => Err(Error::Refused { operation, reply }),

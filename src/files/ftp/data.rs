@@ -5,18 +5,18 @@ use tokio::net::TcpStream;
 
 use super::control::expect;
 use super::error::Error;
-use super::reply::Reply;
-use super::session::Session;
-use super::wire::Wire;
+use super::reply::FtpReply;
+use super::session::FtpSession;
+use super::wire::FtpWire;
 
 /// A transfer that has begun.
 pub(super) struct Transfer {
-    pub(super) data: Wire,
+    pub(super) data: FtpWire,
     /// What the server said of its end already.
-    pub(super) end: Option<Reply>,
+    pub(super) end: Option<FtpReply>,
 }
 
-impl Session {
+impl FtpSession {
     /// Makes a data connection, and has the server use it for this command.
     pub(super) async fn begin(
         &mut self,
@@ -37,7 +37,7 @@ impl Session {
         // Only now is the server listening for a handshake; a refusal before has none to follow.
         let data = match &self.handshakes {
             Some(handshakes) => handshakes.shake(socket).await,
-            None => Ok(Wire::Plain(socket)),
+            None => Ok(FtpWire::Plain(socket)),
         };
         match data {
             Ok(data) => Ok(Transfer { data, end }),
@@ -79,7 +79,7 @@ impl Session {
     }
 
     /// What the server says of a transfer's end.
-    pub(super) async fn ended(&mut self, transfer_end: Option<Reply>, operation: &'static str) -> Result<(), Error> {
+    pub(super) async fn ended(&mut self, transfer_end: Option<FtpReply>, operation: &'static str) -> Result<(), Error> {
         let reply = match transfer_end {
             Some(reply) => reply,
             None => self.control.reply().await?,

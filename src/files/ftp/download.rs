@@ -7,11 +7,11 @@ use tokio::io::AsyncReadExt;
 
 use super::data::Transfer;
 use super::error::Error;
-use super::session::Session;
+use super::session::FtpSession;
 
 /// A file that comes. Dropped before its end, it takes the session with it.
-pub(crate) struct Download {
-    session: Session,
+pub(crate) struct FtpDownload {
+    session: FtpSession,
     /// Until it has come to its end.
     transfer: Option<Transfer>,
     /// What is still to come, if the server told.
@@ -22,8 +22,8 @@ pub(crate) struct Download {
     ended: bool,
 }
 
-impl Download {
-    pub(super) fn new(session: Session, transfer: Transfer, size: Option<u64>) -> Self {
+impl FtpDownload {
+    pub(super) fn new(session: FtpSession, transfer: Transfer, size: Option<u64>) -> Self {
         Self { session, transfer: Some(transfer), size, read: 0, held: None, ended: false }
     }
 
@@ -68,7 +68,7 @@ impl Download {
     }
 
     /// The session, if the file was read to its end.
-    pub(crate) fn finish(self) -> Option<Session> {
+    pub(crate) fn finish(self) -> Option<FtpSession> {
         (self.ended && self.held.is_none()).then_some(self.session)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::reply::Reply;
+use super::reply::FtpReply;
 
 /// What went wrong in a session.
 #[derive(Debug, thiserror::Error)]
@@ -18,7 +18,7 @@ pub(crate) enum Error {
     Protocol(&'static str),
     /// The server said no.
     #[error("the server refused {operation}: {} ({})", .reply.text(), .reply.code)]
-    Refused { operation: &'static str, reply: Reply },
+    Refused { operation: &'static str, reply: FtpReply },
     /// There is no data connection to be had.
     #[error("no data connection: {0}")]
     NoData(Box<Error>),
@@ -32,7 +32,7 @@ pub(crate) enum Error {
 
 impl Error {
     /// The reply, where the server said no.
-    pub(crate) fn reply(&self) -> Option<&Reply> {
+    pub(crate) fn reply(&self) -> Option<&FtpReply> {
         match self {
             Self::Refused { reply, .. } => Some(reply),
             Self::NoData(error) => error.reply(),

@@ -2,7 +2,7 @@
 
 use time::{Date, Month, PrimitiveDateTime, Time};
 
-use super::{Entry, Kind};
+use super::{Entry, FtpEntryKind};
 
 /// What a line of a listing says. `None` for one that is none, and for the folder itself and the one above.
 pub(super) fn entry(line: &[u8]) -> Option<(&[u8], Entry)> {
@@ -32,7 +32,7 @@ fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 fn read(facts: &[u8]) -> Option<(Itself, Entry)> {
-    let (mut itself, mut entry) = (Itself::Other, Entry { kind: Kind::Other, size: None, modified: None });
+    let (mut itself, mut entry) = (Itself::Other, Entry { kind: FtpEntryKind::Other, size: None, modified: None });
     for fact in facts.split(|byte| *byte == b';').filter(|fact| !fact.is_empty()) {
         let equals = fact.iter().position(|byte| *byte == b'=')?;
         let (key, value) = (fact.get(..equals)?.to_ascii_lowercase(), fact.get(equals + 1..)?);
@@ -46,17 +46,17 @@ fn read(facts: &[u8]) -> Option<(Itself, Entry)> {
     Some((itself, entry))
 }
 
-fn kind(value: &[u8]) -> (Itself, Kind) {
+fn kind(value: &[u8]) -> (Itself, FtpEntryKind) {
     let value = value.to_ascii_lowercase();
     match &*value {
-        b"file" => (Itself::Other, Kind::File),
-        b"dir" => (Itself::Other, Kind::Folder),
-        b"cdir" | b"pdir" => (Itself::Folder, Kind::Folder),
+        b"file" => (Itself::Other, FtpEntryKind::File),
+        b"dir" => (Itself::Other, FtpEntryKind::Folder),
+        b"cdir" | b"pdir" => (Itself::Folder, FtpEntryKind::Folder),
         // `OS.unix=symlink` at ProFTPD, `OS.unix=slink:TARGET` at others.
         value if value.starts_with(b"os.unix=symlink") || value.starts_with(b"os.unix=slink") => {
-            (Itself::Other, Kind::Link)
+            (Itself::Other, FtpEntryKind::Link)
         }
-        _ => (Itself::Other, Kind::Other),
+        _ => (Itself::Other, FtpEntryKind::Other),
     }
 }
 
@@ -84,7 +84,7 @@ mod tests {
 
     use super::*;
 
-    fn found(kind: Kind, size: Option<u64>, modified: Option<i64>) -> Entry {
+    fn found(kind: FtpEntryKind, size: Option<u64>, modified: Option<i64>) -> Entry {
         Entry { kind, size, modified }
     }
 
@@ -93,16 +93,16 @@ mod tests {
         let cases: [(&[u8], Option<(&[u8], Entry)>); 7] = [
             (
                 b"modify=20261129184200;perm=adfrw;size=12;type=file;unique=801U2;UNIX.mode=0644; a b",
-                Some((b"a b", found(Kind::File, Some(12), Some(1_795_977_720)))),
+                Some((b"a b", found(FtpEntryKind::File, Some(12), Some(1_795_977_720)))),
             ),
             (
                 b"Type=file;Size=5;Modify=20001231235960.5; \xE9",
-                Some((b"\xE9", found(Kind::File, Some(5), Some(978_307_199)))),
+                Some((b"\xE9", found(FtpEntryKind::File, Some(5), Some(978_307_199)))),
             ),
-            (b"type=dir;sizd=4096; folder", Some((b"folder", found(Kind::Folder, None, None)))),
-            (b"type=OS.unix=symlink; l", Some((b"l", found(Kind::Link, None, None)))),
+            (b"type=dir;sizd=4096; folder", Some((b"folder", found(FtpEntryKind::Folder, None, None)))),
+            (b"type=OS.unix=symlink; l", Some((b"l", found(FtpEntryKind::Link, None, None)))),
             // A target with a blank is told from the name by nobody.
-            (b"type=OS.unix=slink:/a b; l", Some((b"b; l", found(Kind::Link, None, None)))),
+            (b"type=OS.unix=slink:/a b; l", Some((b"b; l", found(FtpEntryKind::Link, None, None)))),
             (b"type=cdir; /out", None),
             (b"type=dir; ..", None),
         ];

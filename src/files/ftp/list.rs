@@ -3,7 +3,7 @@
 //! Their times are in the server's own zone, which it does not tell, and are passed over.
 
 use super::facts::digits;
-use super::{Entry, Kind};
+use super::{Entry, FtpEntryKind};
 
 /// What a line says. `None` for one that is none (`total 12`), and for the folder itself and the one above.
 pub(super) fn entry(line: &[u8]) -> Option<(&[u8], Entry)> {
@@ -14,10 +14,10 @@ pub(super) fn entry(line: &[u8]) -> Option<(&[u8], Entry)> {
 /// `-rw-r--r-- 1 owner group 12 Nov 29 18:42 name`: the name follows the time after one blank, whatever is in it.
 fn unix(line: &[u8]) -> Option<(&[u8], Entry)> {
     let kind = match line.first()? {
-        b'-' => Kind::File,
-        b'd' => Kind::Folder,
-        b'l' => Kind::Link,
-        b'b' | b'c' | b'p' | b's' => Kind::Other,
+        b'-' => FtpEntryKind::File,
+        b'd' => FtpEntryKind::Folder,
+        b'l' => FtpEntryKind::Link,
+        b'b' | b'c' | b'p' | b's' => FtpEntryKind::Other,
         _ => return None,
     };
     let rights = line.get(1..10)?;
@@ -36,8 +36,8 @@ fn unix(line: &[u8]) -> Option<(&[u8], Entry)> {
     }
     let [_day, _time] = [rest.next()?, rest.next()?];
     let name = rest.0.strip_prefix(b" ")?;
-    let entry = Entry { kind, size: size.filter(|_| kind == Kind::File), modified: None };
-    Some((if kind == Kind::Link { without_target(name) } else { name }, entry))
+    let entry = Entry { kind, size: size.filter(|_| kind == FtpEntryKind::File), modified: None };
+    Some((if kind == FtpEntryKind::Link { without_target(name) } else { name }, entry))
 }
 
 /// `11-29-26  06:42PM       <DIR>          name`, `11-29-2026  18:42  12 name`.
@@ -49,13 +49,13 @@ fn windows(line: &[u8]) -> Option<(&[u8], Entry)> {
         return None;
     }
     let entry = match size {
-        b"<DIR>" => Entry { kind: Kind::Folder, size: None, modified: None },
-        b"<SYMLINK>" | b"<SYMLINKD>" | b"<JUNCTION>" => Entry { kind: Kind::Link, size: None, modified: None },
-        size => Entry { kind: Kind::File, size: Some(digits(size)?), modified: None },
+        b"<DIR>" => Entry { kind: FtpEntryKind::Folder, size: None, modified: None },
+        b"<SYMLINK>" | b"<SYMLINKD>" | b"<JUNCTION>" => Entry { kind: FtpEntryKind::Link, size: None, modified: None },
+        size => Entry { kind: FtpEntryKind::File, size: Some(digits(size)?), modified: None },
     };
     // A name may begin with blanks, and nobody could tell: after a folder's mark there are ten.
     let name = rest.0.get(rest.0.iter().position(|byte| *byte != b' ')?..)?;
-    Some((if entry.kind == Kind::Link { without_target(name).trim_suffix_bracket() } else { name }, entry))
+    Some((if entry.kind == FtpEntryKind::Link { without_target(name).trim_suffix_bracket() } else { name }, entry))
 }
 
 /// ` -> ` may be in a name, too; the first is the likelier one.
@@ -106,26 +106,35 @@ mod tests {
 
     #[test]
     fn lines_of_real_servers_are_read() {
-        let cases: [(&str, Option<(&str, Kind, Option<u64>)>); 15] = [
-            ("-rw-------    1 1000     1000           12 Nov 29 18:42 a", Some(("a", Kind::File, Some(12)))),
+        let cases: [(&str, Option<(&str, FtpEntryKind, Option<u64>)>); 15] = [
+            ("-rw-------    1 1000     1000           12 Nov 29 18:42 a", Some(("a", FtpEntryKind::File, Some(12)))),
             (
                 "-rw-r--r--   1 ftp      ftp    5000000000 Nov 29  2024  two  blanks ",
-                Some((" two  blanks ", Kind::File, Some(5_000_000_000))),
+                Some((" two  blanks ", FtpEntryKind::File, Some(5_000_000_000))),
             ),
-            ("drwxr-xr-x    2 1000     1000         4096 Nov 29 18:42 folder", Some(("folder", Kind::Folder, None))),
-            ("lrwxrwxrwx    1 0        0               2 Nov 29 18:42 link -> a b", Some(("link", Kind::Link, None))),
-            ("prw-r--r--    1 0        0               0 Nov 29 18:42 pipe", Some(("pipe", Kind::Other, None))),
+            (
+                "drwxr-xr-x    2 1000     1000         4096 Nov 29 18:42 folder",
+                Some(("folder", FtpEntryKind::Folder, None)),
+            ),
+            (
+                "lrwxrwxrwx    1 0        0               2 Nov 29 18:42 link -> a b",
+                Some(("link", FtpEntryKind::Link, None)),
+            ),
+            ("prw-r--r--    1 0        0               0 Nov 29 18:42 pipe", Some(("pipe", FtpEntryKind::Other, None))),
             (
                 "-rw-r--r--    1 owner       77 Jan  2 03:04 without a group",
-                Some(("without a group", Kind::File, Some(77))),
+                Some(("without a group", FtpEntryKind::File, Some(77))),
             ),
-            ("drwxrwxrwt    2 0        0            4096 Nov 29 18:42 sticky", Some(("sticky", Kind::Folder, None))),
+            (
+                "drwxrwxrwt    2 0        0            4096 Nov 29 18:42 sticky",
+                Some(("sticky", FtpEntryKind::Folder, None)),
+            ),
             ("drwxr-xr-x    2 0        0            4096 Nov 29 18:42 .", None),
             ("drwxr-xr-x    2 0        0            4096 Nov 29 18:42 ..", None),
             ("total 12", None),
-            ("11-29-26  06:42PM       <DIR>          folder", Some(("folder", Kind::Folder, None))),
-            ("11-29-2026  06:42PM                   12 a b", Some(("a b", Kind::File, Some(12)))),
-            ("11-29-26  06:42PM       <SYMLINK>      link [C:\\a]", Some(("link", Kind::Link, None))),
+            ("11-29-26  06:42PM       <DIR>          folder", Some(("folder", FtpEntryKind::Folder, None))),
+            ("11-29-2026  06:42PM                   12 a b", Some(("a b", FtpEntryKind::File, Some(12)))),
+            ("11-29-26  06:42PM       <SYMLINK>      link [C:\\a]", Some(("link", FtpEntryKind::Link, None))),
             ("nothing of the kind", None),
             ("", None),
         ];

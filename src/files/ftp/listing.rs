@@ -7,12 +7,12 @@ use tokio::io::AsyncReadExt;
 
 use super::data::Transfer;
 use super::error::Error;
-use super::session::Session;
+use super::session::FtpSession;
 use super::{Entry, facts, list};
 
 /// A listing that comes. Dropped before its end, it takes the session with it.
-pub(crate) struct Listing {
-    session: Session,
+pub(crate) struct FtpListing {
+    session: FtpSession,
     /// Until it has come to its end.
     transfer: Option<Transfer>,
     read: BytesMut,
@@ -22,8 +22,8 @@ pub(crate) struct Listing {
     ended: bool,
 }
 
-impl Listing {
-    pub(super) fn new(session: Session, transfer: Transfer) -> Self {
+impl FtpListing {
+    pub(super) fn new(session: FtpSession, transfer: Transfer) -> Self {
         Self { session, transfer: Some(transfer), read: BytesMut::new(), looked: 0, data_ended: false, ended: false }
     }
 
@@ -76,7 +76,7 @@ impl Listing {
     }
 
     /// The session, if the folder was listed to its end.
-    pub(crate) fn finish(self) -> Option<Session> {
+    pub(crate) fn finish(self) -> Option<FtpSession> {
         self.ended.then_some(self.session)
     }
 }

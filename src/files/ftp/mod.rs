@@ -1,6 +1,6 @@
 //! A client of FTP (RFC 959), over TLS (RFC 4217) or plain.
 //!
-//! Promises that a [`Session`] is at rest: whatever goes on has it, and gives it back once the server has said how it went;
+//! Promises that a [`FtpSession`] is at rest: whatever goes on has it, and gives it back once the server has said how it went;
 //! that a file counts as read or written only after the server's `226`; that no data connection goes to another
 //! host than the control connection; and that no CR, LF or NUL gets into a command. What is broken off costs the control
 //! connection: servers do not agree on what follows then.
@@ -25,25 +25,25 @@ mod tickets;
 mod upload;
 mod wire;
 
-pub(crate) use self::download::Download;
+pub(crate) use self::download::FtpDownload;
 pub(crate) use self::error::Error;
-pub(crate) use self::listing::Listing;
+pub(crate) use self::listing::FtpListing;
 pub(crate) use self::session::Failed;
-pub(crate) use self::session::{LOG_IN, Login, Session};
-pub(crate) use self::upload::Upload;
+pub(crate) use self::session::{FtpLogin, FtpSession, LOG_IN};
+pub(crate) use self::upload::FtpUpload;
 pub(crate) use self::wire::{Security, TlsClient};
 
 /// What stands in a folder, or is under a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
-    pub(crate) kind: Kind,
+    pub(crate) kind: FtpEntryKind,
     pub(crate) size: Option<u64>,
     /// Seconds since 1970, where the server is known to tell them in UTC.
     pub(crate) modified: Option<i64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum FtpEntryKind {
     File,
     Folder,
     Link,

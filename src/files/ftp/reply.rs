@@ -4,7 +4,7 @@ use super::error::Error;
 
 /// What the server says to a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Reply {
+pub(crate) struct FtpReply {
     pub(crate) code: u16,
     /// Its lines without the number, one after the other.
     pub(crate) lines: Vec<Vec<u8>>,
@@ -24,7 +24,7 @@ const LONGEST_REPLY: usize = 64 * 1024;
 
 impl ReplyReader {
     /// Takes a line without its end; the reply, if that was its last.
-    pub(super) fn take(&mut self, line: &[u8]) -> Result<Option<Reply>, Error> {
+    pub(super) fn take(&mut self, line: &[u8]) -> Result<Option<FtpReply>, Error> {
         self.bytes += line.len() + 1;
         if self.bytes > LONGEST_REPLY {
             return Err(Error::Protocol("a reply is longer than 64 KiB"));
@@ -50,10 +50,10 @@ impl ReplyReader {
         }
     }
 
-    fn finished(&mut self, is_last: bool) -> Option<Reply> {
+    fn finished(&mut self, is_last: bool) -> Option<FtpReply> {
         let code = self.code.filter(|_| is_last)?;
         let lines = std::mem::take(self).lines;
-        Some(Reply { code, lines })
+        Some(FtpReply { code, lines })
     }
 }
 
@@ -71,7 +71,7 @@ fn numbered(line: &[u8]) -> (Option<u16>, Option<u8>, &[u8]) {
     }
 }
 
-impl Reply {
+impl FtpReply {
     /// The first digit: 1 for what has begun, 2 for done, 3 for go on, 4 for not now, 5 for no.
     pub(crate) fn class(&self) -> u16 {
         self.code / 100
@@ -134,12 +134,12 @@ mod tests {
 
     use super::*;
 
-    fn read(text: &str) -> Vec<Reply> {
+    fn read(text: &str) -> Vec<FtpReply> {
         let mut reader = ReplyReader::default();
         text.lines().filter_map(|line| reader.take(line.as_bytes()).unwrap()).collect()
     }
 
-    fn one(text: &str) -> Reply {
+    fn one(text: &str) -> FtpReply {
         let [reply] = read(text).try_into().unwrap();
         reply
     }

@@ -8,11 +8,11 @@ use super::super::path;
 use super::control::{Control, expect};
 use super::data::Transfer;
 use super::error::Error;
-use super::wire::{Handshakes, Security, Wire};
-use super::{Download, Entry, Kind, Listing, Upload, facts};
+use super::wire::{FtpWire, Handshakes, Security};
+use super::{Entry, FtpDownload, FtpEntryKind, FtpListing, FtpUpload, facts};
 
 /// A session in which nothing is under way.
-pub(crate) struct Session {
+pub(crate) struct FtpSession {
     pub(super) control: Control,
     pub(super) handshakes: Option<Handshakes>,
     pub(super) peer: IpAddr,
@@ -25,12 +25,12 @@ pub(crate) struct Session {
 }
 
 /// Who comes.
-pub(crate) struct Login<'a> {
+pub(crate) struct FtpLogin<'a> {
     pub(crate) username: &'a [u8],
     pub(crate) password: &'a [u8],
 }
 
-impl Session {
+impl FtpSession {
     /// A new connection up to where the server is known. Nothing was shown to it; only [`log_in`](Self::log_in) and then
     /// [`prepare`](Self::prepare) may follow.
     pub(crate) async fn greet(socket: TcpStream, security: &Security) -> Result<Self, Error> {
@@ -63,7 +63,7 @@ impl Session {
     }
 
     /// Shows who comes: one try.
-    pub(crate) async fn log_in(&mut self, login: &Login<'_>) -> Result<(), Error> {
+    pub(crate) async fn log_in(&mut self, login: &FtpLogin<'_>) -> Result<(), Error> {
         let reply = self.control.ask("USER", login.username).await?;
         if reply.class() == 2 {
             return Ok(());
@@ -108,10 +108,10 @@ impl Session {
         }
         let size = self.control.ask("SIZE", path).await?;
         if let (213, Some(size)) = (size.code, size.lines.first().and_then(|line| facts::digits(line.trim_ascii()))) {
-            return Ok(Entry { kind: Kind::File, size: Some(size), modified: None });
+            return Ok(Entry { kind: FtpEntryKind::File, size: Some(size), modified: None });
         }
         self.control.ask_for(2, ("CWD", path), LOOK).await?;
-        Ok(Entry { kind: Kind::Folder, size: None, modified: None })
+        Ok(Entry { kind: FtpEntryKind::Folder, size: None, modified: None })
     }
 
     pub(crate) async fn remove(&mut self, path: &[u8]) -> Result<(), Error> {
@@ -153,13 +153,13 @@ impl Session {
     }
 
     /// Reads a file from this byte on; it is asked for its size first, which it is checked by.
-    pub(crate) async fn open_file(mut self, path: &[u8], from: u64) -> Result<Download, Failed> {
+    pub(crate) async fn open_file(mut self, path: &[u8], from: u64) -> Result<FtpDownload, Failed> {
         let size = match self.size(path).await {
             Ok(size) => size,
             Err(error) => return Err(self.after(error)),
         };
         match self.begin(("RETR", path), from, "to read it").await {
-            Ok(transfer) => Ok(Download::new(self, transfer, size.map(|size| size.saturating_sub(from)))),
+            Ok(transfer) => Ok(FtpDownload::new(self, transfer, size.map(|size| size.saturating_sub(from)))),
             Err(error) => Err(self.after(error)),
         }
     }
@@ -172,16 +172,16 @@ impl Session {
     }
 
     /// Makes a file, or empties the one that is there.
-    pub(crate) async fn create(mut self, path: &[u8]) -> Result<Upload, Failed> {
+    pub(crate) async fn create(mut self, path: &[u8]) -> Result<FtpUpload, Failed> {
         match self.begin(("STOR", path), 0, "to write it").await {
-            Ok(transfer) => Ok(Upload::new(self, transfer)),
+            Ok(transfer) => Ok(FtpUpload::new(self, transfer)),
             Err(error) => Err(self.after(error)),
         }
     }
 
-    pub(crate) async fn open_folder(mut self, path: &[u8]) -> Result<Listing, Failed> {
+    pub(crate) async fn open_folder(mut self, path: &[u8]) -> Result<FtpListing, Failed> {
         match self.list(path).await {
-            Ok(transfer) => Ok(Listing::new(self, transfer)),
+            Ok(transfer) => Ok(FtpListing::new(self, transfer)),
             Err(error) => Err(self.after(error)),
         }
     }
@@ -207,13 +207,13 @@ impl Session {
 /// What did not come to be, and the session if that goes on.
 pub(crate) struct Failed {
     pub(crate) error: Error,
-    pub(crate) session: Option<Box<Session>>,
+    pub(crate) session: Option<Box<FtpSession>>,
 }
 
 async fn greet(socket: TcpStream, security: &Security) -> Result<(Control, Option<Handshakes>), Error> {
     let (wire, handshakes) = match security {
-        Security::Plain => (Wire::Plain(socket), None),
-        Security::Explicit(client) => (Wire::Plain(socket), Some(Handshakes::new(client))),
+        Security::Plain => (FtpWire::Plain(socket), None),
+        Security::Explicit(client) => (FtpWire::Plain(socket), Some(Handshakes::new(client))),
         Security::Implicit(client) => {
             let handshakes = Handshakes::new(client);
             (handshakes.shake(socket).await?, Some(handshakes))

@@ -6,13 +6,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::data::Transfer;
 use super::error::Error;
-use super::session::{Failed, Session};
-use super::wire::Wire;
+use super::session::{Failed, FtpSession};
+use super::wire::FtpWire;
 
 /// A file that goes. To the server the end of its data connection is the end of the file: what is dropped before
 /// [`finish`](Self::finish) is reset, and half there.
-pub(crate) struct Upload {
-    session: Session,
+pub(crate) struct FtpUpload {
+    session: FtpSession,
     data: ResetOnDrop,
     written: u64,
 }
@@ -29,8 +29,8 @@ impl Drop for ResetOnDrop {
     }
 }
 
-impl Upload {
-    pub(super) fn new(session: Session, transfer: Transfer) -> Self {
+impl FtpUpload {
+    pub(super) fn new(session: FtpSession, transfer: Transfer) -> Self {
         Self { session, data: ResetOnDrop(Some(transfer)), written: 0 }
     }
 
@@ -60,7 +60,7 @@ impl Upload {
     }
 
     /// All of it is there, by the server's word.
-    pub(crate) async fn finish(mut self) -> Result<Session, Failed> {
+    pub(crate) async fn finish(mut self) -> Result<FtpSession, Failed> {
         let Some(transfer) = &mut self.data.0 else { return Err(self.session.after(Error::Ended)) };
         let closed = close(&mut transfer.data).await;
         let end = transfer.end.take();
@@ -78,7 +78,7 @@ impl Upload {
 }
 
 /// The end of the file. What the server still has to say, as tickets of TLS, is read: else the close would be a reset.
-async fn close(data: &mut Wire) -> io::Result<()> {
+async fn close(data: &mut FtpWire) -> io::Result<()> {
     data.shutdown().await?;
     let mut rest = [0; 256];
     loop {

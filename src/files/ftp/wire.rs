@@ -41,7 +41,7 @@ pub(super) struct Handshakes {
     tickets: Arc<Tickets>,
 }
 
-pub(super) enum Wire {
+pub(super) enum FtpWire {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
@@ -54,9 +54,9 @@ impl Handshakes {
         Self { connector: TlsConnector::from(Arc::new(config)), name: client.name.clone(), tickets }
     }
 
-    pub(super) async fn shake(&self, socket: TcpStream) -> Result<Wire, Error> {
+    pub(super) async fn shake(&self, socket: TcpStream) -> Result<FtpWire, Error> {
         let shaken = self.connector.connect(self.name.clone(), socket).await.map_err(Error::Tls)?;
-        Ok(Wire::Tls(Box::new(shaken)))
+        Ok(FtpWire::Tls(Box::new(shaken)))
     }
 
     /// Another data connection would be refused.
@@ -65,7 +65,7 @@ impl Handshakes {
     }
 }
 
-impl Wire {
+impl FtpWire {
     pub(super) fn socket(&self) -> &TcpStream {
         match self {
             Self::Plain(socket) => socket,
@@ -82,7 +82,7 @@ impl Wire {
     }
 }
 
-impl AsyncRead for Wire {
+impl AsyncRead for FtpWire {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_read(cx, out),
@@ -91,7 +91,7 @@ impl AsyncRead for Wire {
     }
 }
 
-impl AsyncWrite for Wire {
+impl AsyncWrite for FtpWire {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_write(cx, bytes),

@@ -4,17 +4,17 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::packet::{Attributes, Reply, Request};
+use super::packet::{Attributes, Request, SftpReply};
 use super::session::{FOREIGN, UNDER_WAY, is_end, refused};
-use super::{Error, Session, Stream};
+use super::{Error, SftpSession, Stream};
 
 /// A file that is open to be read.
-pub(crate) struct Download<S> {
-    session: Session<S>,
+pub(crate) struct SftpDownload<S> {
+    session: SftpSession<S>,
     handle: Bytes,
     attributes: Attributes,
     /// In the file's order.
-    pieces: VecDeque<Piece>,
+    pieces: VecDeque<RequestedPiece>,
     /// Up to where the file is given, and up to where it is asked for.
     given: u64,
     asked: u64,
@@ -24,15 +24,15 @@ pub(crate) struct Download<S> {
     is_told: bool,
 }
 
-struct Piece {
+struct RequestedPiece {
     id: u32,
     offset: u64,
     length: u32,
     data: Option<Bytes>,
 }
 
-impl<S: Stream> Download<S> {
-    pub(super) fn new(session: Session<S>, handle: Bytes, attributes: Attributes) -> Self {
+impl<S: Stream> SftpDownload<S> {
+    pub(super) fn new(session: SftpSession<S>, handle: Bytes, attributes: Attributes) -> Self {
         let (end, is_told) = (attributes.size.unwrap_or(u64::MAX), attributes.size.is_some());
         Self { session, handle, attributes, pieces: VecDeque::new(), given: 0, asked: 0, end, is_told }
     }
@@ -80,7 +80,7 @@ impl<S: Stream> Download<S> {
             let left = self.end - self.asked;
             let length = u32::try_from(left).unwrap_or(u32::MAX).min(self.session.read_at_once);
             let (id, offset) = (self.ask_for(self.asked, length), self.asked);
-            self.pieces.push_back(Piece { id, offset, length, data: None });
+            self.pieces.push_back(RequestedPiece { id, offset, length, data: None });
             self.asked += u64::from(length);
         }
     }
@@ -89,14 +89,14 @@ impl<S: Stream> Download<S> {
         self.session.send(&Request::Read { handle: &self.handle, offset, length })
     }
 
-    fn take(&mut self, id: u32, reply: Reply) -> Result<(), Error> {
+    fn take(&mut self, id: u32, reply: SftpReply) -> Result<(), Error> {
         let at = self.pieces.iter().position(|piece| piece.id == id && piece.data.is_none()).ok_or(FOREIGN)?;
         let Some(piece) = self.pieces.get_mut(at) else { return Err(FOREIGN) };
         match reply {
-            Reply::Data(data) if data.is_empty() || data.len() > piece.length as usize => {
+            SftpReply::Data(data) if data.is_empty() || data.len() > piece.length as usize => {
                 Err(Error::Protocol("it sends no bytes where there are some, or more than were asked for"))
             }
-            Reply::Data(data) => {
+            SftpReply::Data(data) => {
                 // Of what is behind the end, as the file grew meanwhile, nothing is wanted.
                 let (offset, got) = (piece.offset, u32::try_from(data.len()).unwrap_or(u32::MAX));
                 let missing = piece.length - got;
@@ -128,12 +128,12 @@ impl<S: Stream> Download<S> {
             return Err(Error::Protocol("it gives a file in crumbs"));
         }
         let id = self.ask_for(offset, length);
-        self.pieces.insert(at + 1, Piece { id, offset, length, data: None });
+        self.pieces.insert(at + 1, RequestedPiece { id, offset, length, data: None });
         Ok(())
     }
 
     /// Closes it; only what was read to its end, or not at all, leaves a session that is at rest.
-    pub(crate) async fn finish(mut self) -> Result<Session<S>, Error> {
+    pub(crate) async fn finish(mut self) -> Result<SftpSession<S>, Error> {
         if !self.pieces.is_empty() {
             return Err(Error::Protocol("it was left in the middle"));
         }

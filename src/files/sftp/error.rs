@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::packet::Malformed;
+use super::packet::MalformedPacket;
 
 /// What went wrong in a session.
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +19,7 @@ pub(crate) enum Error {
     Version(u32),
     /// The server said no.
     #[error("the server refused {operation}: {refusal}")]
-    Refused { operation: &'static str, refusal: Refusal },
+    Refused { operation: &'static str, refusal: SftpRefusal },
     /// There is less of the file than the server said when it was opened.
     #[error("the file ended after {read} of {size} bytes")]
     Shrunk { read: u64, size: u64 },
@@ -27,20 +27,20 @@ pub(crate) enum Error {
 
 /// A status that is not OK. What its number means is a hint: servers answer 4 to anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
+pub(crate) struct SftpRefusal {
     pub(crate) code: u32,
     /// The server's words, bounded and legible.
     pub(crate) text: String,
 }
 
-impl Refusal {
+impl SftpRefusal {
     pub(super) fn new(code: u32, text: &[u8]) -> Self {
         let text = String::from_utf8_lossy(text).chars().filter(|c| !c.is_control()).take(LONGEST_TEXT).collect();
         Self { code, text }
     }
 }
 
-impl std::fmt::Display for Refusal {
+impl std::fmt::Display for SftpRefusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (self.text.is_empty(), NAMES.get(self.code as usize)) {
             (false, _) => write!(f, "{} (status {})", self.text, self.code),
@@ -50,8 +50,8 @@ impl std::fmt::Display for Refusal {
     }
 }
 
-impl From<Malformed> for Error {
-    fn from(Malformed(why): Malformed) -> Self {
+impl From<MalformedPacket> for Error {
+    fn from(MalformedPacket(why): MalformedPacket) -> Self {
         Self::Protocol(why)
     }
 }

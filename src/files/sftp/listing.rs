@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 
-use super::packet::{Attributes, Names, Reply, Request};
+use super::packet::{Attributes, Names, Request, SftpReply};
 use super::session::{FOREIGN, is_end, refused};
-use super::{Error, Session, Stream};
+use super::{Error, SftpSession, Stream};
 
 /// A folder that is open.
-pub(crate) struct Listing<S> {
-    session: Session<S>,
+pub(crate) struct SftpListing<S> {
+    session: SftpSession<S>,
     handle: Bytes,
     names: Option<Names>,
     /// The request for the next entries, which is under way while these are read.
@@ -16,9 +16,9 @@ pub(crate) struct Listing<S> {
     ended: bool,
 }
 
-impl<S: Stream> Listing<S> {
+impl<S: Stream> SftpListing<S> {
     /// With its first entries: AsyncSSH opens what is not there, and refuses to read it.
-    pub(super) async fn begin(session: Session<S>, handle: Bytes) -> Result<Self, (Error, Option<Session<S>>)> {
+    pub(super) async fn begin(session: SftpSession<S>, handle: Bytes) -> Result<Self, (Error, Option<SftpSession<S>>)> {
         let mut listing = Self { session, handle, names: None, asked: None, ended: false };
         match listing.read_on().await {
             Ok(()) => Ok(listing),
@@ -52,7 +52,7 @@ impl<S: Stream> Listing<S> {
         let (id, reply) = self.session.receive().await?;
         match reply {
             _ if id != asked => Err(FOREIGN),
-            Reply::Names(names) => {
+            SftpReply::Names(names) => {
                 self.names = Some(names);
                 self.asked = Some(self.ask());
                 Ok(())
@@ -70,7 +70,7 @@ impl<S: Stream> Listing<S> {
     }
 
     /// Closes it, once it is read to its end.
-    pub(crate) async fn finish(mut self) -> Result<Session<S>, Error> {
+    pub(crate) async fn finish(mut self) -> Result<SftpSession<S>, Error> {
         if !self.ended {
             return Err(Error::Protocol("it was left in the middle"));
         }

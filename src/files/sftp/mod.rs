@@ -1,6 +1,6 @@
 //! A client of SFTP, version 3 (draft-ietf-secsh-filexfer-02), over any stream of bytes.
 //!
-//! Promises that a [`Session`] is at rest: whatever goes on has it, and gives it back once nothing is owed on either
+//! Promises that a [`SftpSession`] is at rest: whatever goes on has it, and gives it back once nothing is owed on either
 //! side; that a file is read to the size which the server told, or it is an error; that a file counts as written only
 //! when the server has said so of every byte and of its end; and that names and handles are bytes. Memory is bounded:
 //! 1 MiB for what is under way, and as much again for what waits to be sent.
@@ -25,9 +25,9 @@ mod session;
 mod tests;
 mod upload;
 
-pub(crate) use self::download::Download;
-pub(crate) use self::error::{Error, Refusal};
-pub(crate) use self::listing::Listing;
+pub(crate) use self::download::SftpDownload;
+pub(crate) use self::error::{Error, SftpRefusal};
+pub(crate) use self::listing::SftpListing;
 pub(crate) use self::packet::Attributes;
-pub(crate) use self::session::{Over, Session, Stream};
-pub(crate) use self::upload::Upload;
+pub(crate) use self::session::{SftpOverwrite, SftpSession, Stream};
+pub(crate) use self::upload::SftpUpload;

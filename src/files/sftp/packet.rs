@@ -77,7 +77,7 @@ pub(super) enum Opening {
 
 /// What a server answers.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Reply {
+pub(super) enum SftpReply {
     Status { code: u32, text: Bytes },
     Handle(Bytes),
     Data(Bytes),
@@ -105,11 +105,11 @@ pub(super) struct Names {
 
 /// The bytes are no packet that a server of version 3 sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Malformed(pub(super) &'static str);
+pub(super) struct MalformedPacket(pub(super) &'static str);
 
 /// `VERSION` of a server, and what it can do beyond.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Version {
+pub(super) struct SftpVersion {
     pub(super) number: u32,
     pub(super) extensions: Vec<(Bytes, Bytes)>,
 }
@@ -214,23 +214,23 @@ pub(super) fn write_init(out: &mut BytesMut) {
 }
 
 /// The first packet of a server.
-pub(super) fn read_version(mut packet: Bytes) -> Result<Version, Malformed> {
+pub(super) fn read_version(mut packet: Bytes) -> Result<SftpVersion, MalformedPacket> {
     if take_u8(&mut packet)? != 2 {
-        return Err(Malformed("its first packet is no VERSION"));
+        return Err(MalformedPacket("its first packet is no VERSION"));
     }
     let number = take_u32(&mut packet)?;
     let mut extensions = Vec::new();
     while !packet.is_empty() {
         if extensions.len() == MOST_EXTENSIONS {
-            return Err(Malformed("its VERSION lists more than 64 extensions"));
+            return Err(MalformedPacket("its VERSION lists more than 64 extensions"));
         }
         extensions.push((take_string(&mut packet)?, take_string(&mut packet)?));
     }
-    Ok(Version { number, extensions })
+    Ok(SftpVersion { number, extensions })
 }
 
 /// Which request it answers, and with what.
-pub(super) fn read_reply(mut packet: Bytes) -> Result<(u32, Reply), Malformed> {
+pub(super) fn read_reply(mut packet: Bytes) -> Result<(u32, SftpReply), MalformedPacket> {
     let kind = take_u8(&mut packet)?;
     let id = take_u32(&mut packet)?;
     let reply = match kind {
@@ -238,24 +238,26 @@ pub(super) fn read_reply(mut packet: Bytes) -> Result<(u32, Reply), Malformed> {
             let code = take_u32(&mut packet)?;
             // mod_sftp sends some without a text, the oldest servers all.
             let text = if packet.is_empty() { Bytes::new() } else { take_string(&mut packet)? };
-            Reply::Status { code, text }
+            SftpReply::Status { code, text }
         }
-        102 => Reply::Handle(take_string(&mut packet)?),
-        103 => Reply::Data(take_string(&mut packet)?),
-        104 => Reply::Names(Names { left: take_u32(&mut packet)?, bytes: packet }),
-        105 => Reply::Attributes(take_attributes(&mut packet)?),
-        201 => Reply::Extended(packet),
-        _ => return Err(Malformed("a packet is of a kind that no server sends")),
+        102 => SftpReply::Handle(take_string(&mut packet)?),
+        103 => SftpReply::Data(take_string(&mut packet)?),
+        104 => SftpReply::Names(Names { left: take_u32(&mut packet)?, bytes: packet }),
+        105 => SftpReply::Attributes(take_attributes(&mut packet)?),
+        201 => SftpReply::Extended(packet),
+        _ => return Err(MalformedPacket("a packet is of a kind that no server sends")),
     };
     Ok((id, reply))
 }
 
 /// The next packet of what came, without its length, once all of it is there.
-pub(super) fn split(read: &mut BytesMut) -> Result<Option<Bytes>, Malformed> {
+pub(super) fn split(read: &mut BytesMut) -> Result<Option<Bytes>, MalformedPacket> {
     let Some((length, _)) = read.split_first_chunk() else { return Ok(None) };
     let length = u32::from_be_bytes(*length) as usize;
     if length == 0 || length > LONGEST {
-        return Err(Malformed("a packet is empty, or longer than 512 KiB: it may be no SFTP that is spoken there"));
+        return Err(MalformedPacket(
+            "a packet is empty, or longer than 512 KiB: it may be no SFTP that is spoken there",
+        ));
     }
     if read.len() < 4 + length {
         read.reserve(4 + length - read.len());
@@ -266,13 +268,13 @@ pub(super) fn split(read: &mut BytesMut) -> Result<Option<Bytes>, Malformed> {
 }
 
 /// How much the server reads and writes in one packet at most, by its answer to `limits@openssh.com`.
-pub(super) fn read_limits(mut packet: Bytes) -> Result<(u64, u64), Malformed> {
+pub(super) fn read_limits(mut packet: Bytes) -> Result<(u64, u64), MalformedPacket> {
     let _of_a_packet = take_u64(&mut packet)?;
     Ok((take_u64(&mut packet)?, take_u64(&mut packet)?))
 }
 
 impl Iterator for Names {
-    type Item = Result<(Bytes, Attributes), Malformed>;
+    type Item = Result<(Bytes, Attributes), MalformedPacket>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.left = self.left.checked_sub(1)?;
@@ -285,7 +287,7 @@ impl Iterator for Names {
 }
 
 impl Names {
-    fn take(&mut self) -> Result<(Bytes, Attributes), Malformed> {
+    fn take(&mut self) -> Result<(Bytes, Attributes), MalformedPacket> {
         let name = take_string(&mut self.bytes)?;
         // What `ls -l` would show, in whatever form the server likes.
         let _long = take_string(&mut self.bytes)?;
@@ -309,7 +311,7 @@ fn put_string(out: &mut BytesMut, bytes: &[u8]) {
     out.put_slice(bytes);
 }
 
-fn take_attributes(packet: &mut Bytes) -> Result<Attributes, Malformed> {
+fn take_attributes(packet: &mut Bytes) -> Result<Attributes, MalformedPacket> {
     const SIZE: u32 = 0x01;
     const OWNER: u32 = 0x02;
     const MODE: u32 = 0x04;
@@ -339,24 +341,24 @@ fn take_attributes(packet: &mut Bytes) -> Result<Attributes, Malformed> {
     Ok(attributes)
 }
 
-fn take_string(packet: &mut Bytes) -> Result<Bytes, Malformed> {
+fn take_string(packet: &mut Bytes) -> Result<Bytes, MalformedPacket> {
     let length = take_u32(packet)? as usize;
     if packet.len() < length { Err(CUT) } else { Ok(packet.split_to(length)) }
 }
 
-fn take_u8(packet: &mut Bytes) -> Result<u8, Malformed> {
+fn take_u8(packet: &mut Bytes) -> Result<u8, MalformedPacket> {
     packet.try_get_u8().map_err(|_| CUT)
 }
 
-fn take_u32(packet: &mut Bytes) -> Result<u32, Malformed> {
+fn take_u32(packet: &mut Bytes) -> Result<u32, MalformedPacket> {
     packet.try_get_u32().map_err(|_| CUT)
 }
 
-fn take_u64(packet: &mut Bytes) -> Result<u64, Malformed> {
+fn take_u64(packet: &mut Bytes) -> Result<u64, MalformedPacket> {
     packet.try_get_u64().map_err(|_| CUT)
 }
 
-const CUT: Malformed = Malformed("a packet ends in the middle of what it says");
+const CUT: MalformedPacket = MalformedPacket("a packet ends in the middle of what it says");
 pub(super) const VERSION: u32 = 3;
 pub(super) const POSIX_RENAME: &[u8] = b"posix-rename@openssh.com";
 pub(super) const FSYNC: &[u8] = b"fsync@openssh.com";
@@ -388,9 +390,9 @@ mod tests {
     #[test]
     fn a_status_needs_no_text_and_no_code_that_the_draft_knows() {
         let bare = read_reply(Bytes::from_static(b"\x65\0\0\0\x07\0\0\0\x0B")).unwrap();
-        assert_eq!(bare, (7, Reply::Status { code: 11, text: Bytes::new() }));
+        assert_eq!(bare, (7, SftpReply::Status { code: 11, text: Bytes::new() }));
         let told = read_reply(Bytes::from_static(b"\x65\0\0\0\x07\0\0\0\x04\0\0\0\x02no\0\0\0\0")).unwrap();
-        assert_eq!(told, (7, Reply::Status { code: 4, text: Bytes::from_static(b"no") }));
+        assert_eq!(told, (7, SftpReply::Status { code: 4, text: Bytes::from_static(b"no") }));
     }
 
     #[test]
@@ -415,7 +417,7 @@ mod tests {
         #[test]
         fn any_bytes_are_read_or_refused(packet in vec(any::<u8>(), 0..64)) {
             let _read = read_version(Bytes::copy_from_slice(&packet));
-            if let Ok((_, Reply::Names(names))) = read_reply(Bytes::copy_from_slice(&packet)) {
+            if let Ok((_, SftpReply::Names(names))) = read_reply(Bytes::copy_from_slice(&packet)) {
                 assert!(names.take(100).count() <= 100);
             }
         }

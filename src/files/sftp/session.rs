@@ -10,10 +10,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use super::super::path;
 use super::error::{END, OK};
 use super::packet::{
-    self, Attributes, FSYNC, LIMITS, Opening, POSIX_RENAME, Reply, Request, VERSION, read_limits, read_reply,
+    self, Attributes, FSYNC, LIMITS, Opening, POSIX_RENAME, Request, SftpReply, VERSION, read_limits, read_reply,
     read_version,
 };
-use super::{Download, Error, Listing, Refusal, Upload};
+use super::{Error, SftpDownload, SftpListing, SftpRefusal, SftpUpload};
 
 /// What carries the bytes.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {}
@@ -21,7 +21,7 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
 
 /// A session in which nothing is under way.
-pub(crate) struct Session<S> {
+pub(crate) struct SftpSession<S> {
     stream: S,
     read: BytesMut,
     /// What waits to be sent.
@@ -37,13 +37,13 @@ pub(crate) struct Session<S> {
 
 /// What becomes of a file that has the new name already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Over {
+pub(crate) enum SftpOverwrite {
     Replaced,
     /// The server refuses, in one step.
     Refused,
 }
 
-impl<S: Stream> Session<S> {
+impl<S: Stream> SftpSession<S> {
     /// The first packets of each side, and what the server can do.
     pub(crate) async fn start(stream: S) -> Result<Self, Error> {
         let mut session = Self {
@@ -71,7 +71,7 @@ impl<S: Stream> Session<S> {
 
     /// More than 32 KiB at once only where the server says so: some end the session otherwise.
     async fn ask_for_limits(&mut self) -> Result<(), Error> {
-        let Reply::Extended(limits) = self.ask(&Request::Limits).await? else { return Ok(()) };
+        let SftpReply::Extended(limits) = self.ask(&Request::Limits).await? else { return Ok(()) };
         let (read, write) = read_limits(limits)?;
         // Zero is no limit that the server would know of.
         let within = |limit: u64| match limit {
@@ -118,13 +118,13 @@ impl<S: Stream> Session<S> {
     }
 
     /// Where a file has the new name already, and the server can't replace it in one step, that one is set aside first.
-    pub(crate) async fn rename(&mut self, from: &[u8], to: &[u8], over: Over) -> Result<(), Error> {
-        if over == Over::Replaced && self.renames_over {
+    pub(crate) async fn rename(&mut self, from: &[u8], to: &[u8], over: SftpOverwrite) -> Result<(), Error> {
+        if over == SftpOverwrite::Replaced && self.renames_over {
             let reply = self.ask(&Request::PosixRename { from, to }).await?;
             return done(reply, "to rename it");
         }
         let first = self.try_rename(from, to).await;
-        if over == Over::Refused || from == to || !matches!(first, Err(Error::Refused { .. })) {
+        if over == SftpOverwrite::Refused || from == to || !matches!(first, Err(Error::Refused { .. })) {
             return first;
         }
         // A refusal may have any number, and may mean that nobody renames here at all. So the old file is not removed before
@@ -148,9 +148,9 @@ impl<S: Stream> Session<S> {
     }
 
     /// Opens a file, and looks at what was opened: some servers open folders, too.
-    pub(crate) async fn open_file(mut self, path: &[u8]) -> Result<Download<S>, (Error, Option<Self>)> {
+    pub(crate) async fn open_file(mut self, path: &[u8]) -> Result<SftpDownload<S>, (Error, Option<Self>)> {
         match self.opened(path).await {
-            Ok((handle, attributes)) => Ok(Download::new(self, handle, attributes)),
+            Ok((handle, attributes)) => Ok(SftpDownload::new(self, handle, attributes)),
             Err(error) => Err(self.after(error)),
         }
     }
@@ -167,22 +167,26 @@ impl<S: Stream> Session<S> {
     }
 
     /// Makes a file, which must not be there yet, or empties the one that is.
-    pub(crate) async fn create(mut self, path: &[u8], over: Over) -> Result<Upload<S>, (Error, Option<Self>)> {
+    pub(crate) async fn create(
+        mut self,
+        path: &[u8],
+        over: SftpOverwrite,
+    ) -> Result<SftpUpload<S>, (Error, Option<Self>)> {
         let opening = match over {
-            Over::Replaced => Opening::Over,
-            Over::Refused => Opening::New,
+            SftpOverwrite::Replaced => Opening::Over,
+            SftpOverwrite::Refused => Opening::New,
         };
         let reply = self.ask(&Request::Open { path, opening }).await;
         match reply.and_then(|reply| handle(reply, "to make it")) {
-            Ok(handle) => Ok(Upload::new(self, handle)),
+            Ok(handle) => Ok(SftpUpload::new(self, handle)),
             Err(error) => Err(self.after(error)),
         }
     }
 
-    pub(crate) async fn open_folder(mut self, path: &[u8]) -> Result<Listing<S>, (Error, Option<Self>)> {
+    pub(crate) async fn open_folder(mut self, path: &[u8]) -> Result<SftpListing<S>, (Error, Option<Self>)> {
         let reply = self.ask(&Request::OpenFolder { path }).await;
         match reply.and_then(|reply| handle(reply, "to list it")) {
-            Ok(handle) => Listing::begin(self, handle).await,
+            Ok(handle) => SftpListing::begin(self, handle).await,
             Err(error) => Err(self.after(error)),
         }
     }
@@ -194,7 +198,7 @@ impl<S: Stream> Session<S> {
     }
 
     /// One request and its reply, where nothing else is under way.
-    pub(super) async fn ask(&mut self, request: &Request<'_>) -> Result<Reply, Error> {
+    pub(super) async fn ask(&mut self, request: &Request<'_>) -> Result<SftpReply, Error> {
         let asked = self.send(request);
         match self.receive().await? {
             (id, reply) if id == asked => Ok(reply),
@@ -217,7 +221,7 @@ impl<S: Stream> Session<S> {
     }
 
     /// The next reply, to whichever request.
-    pub(super) async fn receive(&mut self) -> Result<(u32, Reply), Error> {
+    pub(super) async fn receive(&mut self) -> Result<(u32, SftpReply), Error> {
         Ok(read_reply(self.receive_packet().await?)?)
     }
 
@@ -270,39 +274,39 @@ impl<S: Stream> Session<S> {
 }
 
 /// It has to be OK.
-pub(super) fn done(reply: Reply, operation: &'static str) -> Result<(), Error> {
+pub(super) fn done(reply: SftpReply, operation: &'static str) -> Result<(), Error> {
     match reply {
-        Reply::Status { code: OK, .. } => Ok(()),
+        SftpReply::Status { code: OK, .. } => Ok(()),
         reply => Err(refused(reply, operation)),
     }
 }
 
-pub(super) fn handle(reply: Reply, operation: &'static str) -> Result<Bytes, Error> {
+pub(super) fn handle(reply: SftpReply, operation: &'static str) -> Result<Bytes, Error> {
     match reply {
-        Reply::Handle(handle) => Ok(handle),
+        SftpReply::Handle(handle) => Ok(handle),
         reply => Err(refused(reply, operation)),
     }
 }
 
-fn attributes(reply: Reply, operation: &'static str) -> Result<Attributes, Error> {
+fn attributes(reply: SftpReply, operation: &'static str) -> Result<Attributes, Error> {
     match reply {
-        Reply::Attributes(attributes) => Ok(attributes),
+        SftpReply::Attributes(attributes) => Ok(attributes),
         reply => Err(refused(reply, operation)),
     }
 }
 
 /// A reply that is not the one hoped for.
-pub(super) fn refused(reply: Reply, operation: &'static str) -> Error {
+pub(super) fn refused(reply: SftpReply, operation: &'static str) -> Error {
     match reply {
-        Reply::Status { code: OK, .. } => Error::Protocol("it says OK where something was asked for"),
-        Reply::Status { code, text } => Error::Refused { operation, refusal: Refusal::new(code, &text) },
+        SftpReply::Status { code: OK, .. } => Error::Protocol("it says OK where something was asked for"),
+        SftpReply::Status { code, text } => Error::Refused { operation, refusal: SftpRefusal::new(code, &text) },
         _ => Error::Protocol("a reply is of another kind than its request"),
     }
 }
 
 /// Whether it says that there is no more.
-pub(super) fn is_end(reply: &Reply) -> bool {
-    matches!(reply, Reply::Status { code: END, .. })
+pub(super) fn is_end(reply: &SftpReply) -> bool {
+    matches!(reply, SftpReply::Status { code: END, .. })
 }
 
 pub(super) const FOREIGN: Error = Error::Protocol("a reply is to no request");

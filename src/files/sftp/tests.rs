@@ -55,9 +55,9 @@ impl AsyncWrite for OpenSsh {
 }
 
 /// A folder, and a session with a server of it.
-async fn start() -> (TempDir, Session<OpenSsh>) {
+async fn start() -> (TempDir, SftpSession<OpenSsh>) {
     let folder = tempfile::tempdir().unwrap();
-    let session = Session::start(OpenSsh::start(&[])).await.unwrap();
+    let session = SftpSession::start(OpenSsh::start(&[])).await.unwrap();
     (folder, session)
 }
 
@@ -65,7 +65,7 @@ fn path(folder: &TempDir, name: &str) -> Vec<u8> {
     folder.path().join(name).into_os_string().into_encoded_bytes()
 }
 
-async fn read_all<S: Stream>(download: &mut Download<S>) -> Result<Vec<u8>, Error> {
+async fn read_all<S: Stream>(download: &mut SftpDownload<S>) -> Result<Vec<u8>, Error> {
     let mut all = Vec::new();
     while let Some(bytes) = download.next().await? {
         all.extend_from_slice(&bytes);
@@ -89,8 +89,10 @@ async fn files_of_any_size_pass_both_ways_over_one_session() {
     for length in [0, 1, 32_767, 32_768, 32_769, 260_000, 1 << 20, 5_000_001] {
         let sent = random(length);
 
-        let mut upload =
-            session.create(&path(&folder, "a"), Over::Replaced).await.unwrap_or_else(|(why, _)| panic!("{why}"));
+        let mut upload = session
+            .create(&path(&folder, "a"), SftpOverwrite::Replaced)
+            .await
+            .unwrap_or_else(|(why, _)| panic!("{why}"));
         for piece in sent.chunks(70_001) {
             upload.push(piece).await.unwrap();
         }
@@ -157,7 +159,7 @@ async fn what_is_refused_leaves_a_session_that_goes_on() {
     let (error, session) = session.unwrap().open_folder(&path(&folder, "none")).await.err().unwrap();
     assert!(matches!(error, Error::Refused { refusal, .. } if refusal.code == 2));
     std::fs::write(folder.path().join("a"), "old").unwrap();
-    let (error, session) = session.unwrap().create(&path(&folder, "a"), Over::Refused).await.err().unwrap();
+    let (error, session) = session.unwrap().create(&path(&folder, "a"), SftpOverwrite::Refused).await.err().unwrap();
     assert!(matches!(error, Error::Refused { .. }), "{error}");
     assert_eq!(file(&folder, "a"), b"old");
     let mut session = session.unwrap();
@@ -168,16 +170,16 @@ async fn what_is_refused_leaves_a_session_that_goes_on() {
 async fn names_change_in_one_step_and_over_what_is_there_only_if_that_is_wanted() {
     for arguments in [&[][..], &["-P", "posix-rename"]] {
         let folder = tempfile::tempdir().unwrap();
-        let mut session = Session::start(OpenSsh::start(arguments)).await.unwrap();
+        let mut session = SftpSession::start(OpenSsh::start(arguments)).await.unwrap();
         assert_eq!(session.renames_over, arguments.is_empty());
         std::fs::write(folder.path().join("a"), "new").unwrap();
         std::fs::write(folder.path().join("b"), "old").unwrap();
         let [a, b, none] = ["a", "b", "none"].map(|name| path(&folder, name));
 
-        assert!(session.rename(&a, &b, Over::Refused).await.is_err());
-        assert!(session.rename(&none, &b, Over::Replaced).await.is_err());
+        assert!(session.rename(&a, &b, SftpOverwrite::Refused).await.is_err());
+        assert!(session.rename(&none, &b, SftpOverwrite::Replaced).await.is_err());
         assert_eq!(file(&folder, "b"), b"old");
-        session.rename(&a, &b, Over::Replaced).await.unwrap();
+        session.rename(&a, &b, SftpOverwrite::Replaced).await.unwrap();
         assert_eq!(file(&folder, "b"), b"new");
         assert!(!folder.path().join("a").exists());
     }
@@ -197,8 +199,10 @@ async fn folders_are_made_and_removed() {
 #[tokio::test]
 async fn what_was_left_unwritten_can_be_removed_in_the_same_session() {
     let (folder, session) = start().await;
-    let mut upload =
-        session.create(&path(&folder, "a.part"), Over::Refused).await.unwrap_or_else(|(why, _)| panic!("{why}"));
+    let mut upload = session
+        .create(&path(&folder, "a.part"), SftpOverwrite::Refused)
+        .await
+        .unwrap_or_else(|(why, _)| panic!("{why}"));
     upload.push(&random(300_000)).await.unwrap();
 
     let mut session = upload.abandon().await.unwrap();
@@ -236,14 +240,14 @@ struct Scripted {
 
 impl Scripted {
     /// A session with it. What its VERSION offers is nothing.
-    async fn start() -> (Self, Session<DuplexStream>) {
+    async fn start() -> (Self, SftpSession<DuplexStream>) {
         let (ours, theirs) = duplex(64 * 1024);
         let mut server = Self { stream: theirs };
         let greet = async {
             assert_eq!(server.read().await, b"\x01\0\0\0\x03");
             server.send(b"\x02\0\0\0\x03").await;
         };
-        let (session, ()) = tokio::join!(Session::start(ours), greet);
+        let (session, ()) = tokio::join!(SftpSession::start(ours), greet);
         (server, session.unwrap())
     }
 
@@ -354,7 +358,7 @@ async fn what_a_server_must_not_say_ends_the_session_with_a_word() {
 async fn a_server_of_another_version_is_told_so() {
     let (ours, theirs) = duplex(1024);
     let mut server = Scripted { stream: theirs };
-    let (session, ()) = tokio::join!(Session::start(ours), server.send(b"\x02\0\0\0\x02"));
+    let (session, ()) = tokio::join!(SftpSession::start(ours), server.send(b"\x02\0\0\0\x02"));
     let error = session.err().unwrap().to_string();
     assert_eq!(error, "the server speaks version 2 of SFTP alone; version 3 was asked for");
 }
@@ -375,7 +379,7 @@ async fn a_write_that_is_refused_is_an_error_and_the_file_can_be_removed() {
         server.answer(&close, 101, &4_u32.to_be_bytes()).await;
     };
     let write = async {
-        let mut upload = session.create(b"/a", Over::Refused).await.unwrap_or_else(|(why, _)| panic!("{why}"));
+        let mut upload = session.create(b"/a", SftpOverwrite::Refused).await.unwrap_or_else(|(why, _)| panic!("{why}"));
         upload.push(&random(80_000)).await.unwrap();
         upload.finish().await.err().unwrap()
     };

@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::packet::{Reply, Request};
+use super::packet::{Request, SftpReply};
 use super::session::{FOREIGN, UNDER_WAY, done};
-use super::{Error, Session, Stream};
+use super::{Error, SftpSession, Stream};
 
 /// A file that is open to be written. Dropped before [`finish`](Self::finish), it is half there.
-pub(crate) struct Upload<S> {
-    session: Session<S>,
+pub(crate) struct SftpUpload<S> {
+    session: SftpSession<S>,
     /// None once it was asked to be closed.
     handle: Option<Bytes>,
     offset: u64,
@@ -19,8 +19,8 @@ pub(crate) struct Upload<S> {
     under_way: u64,
 }
 
-impl<S: Stream> Upload<S> {
-    pub(super) fn new(session: Session<S>, handle: Bytes) -> Self {
+impl<S: Stream> SftpUpload<S> {
+    pub(super) fn new(session: SftpSession<S>, handle: Bytes) -> Self {
         Self { session, handle: Some(handle), offset: 0, unconfirmed: VecDeque::new(), under_way: 0 }
     }
 
@@ -55,7 +55,7 @@ impl<S: Stream> Upload<S> {
     }
 
     /// All of it is there, on the disk where the server can say so.
-    pub(crate) async fn finish(mut self) -> Result<Session<S>, (Error, Option<Session<S>>)> {
+    pub(crate) async fn finish(mut self) -> Result<SftpSession<S>, (Error, Option<SftpSession<S>>)> {
         let finished = self.try_finish().await;
         match finished {
             Ok(()) => Ok(self.session),
@@ -82,7 +82,7 @@ impl<S: Stream> Upload<S> {
     }
 
     /// It will not be whole: the session is given back so that what is there can be removed.
-    pub(crate) async fn abandon(mut self) -> Result<Session<S>, Error> {
+    pub(crate) async fn abandon(mut self) -> Result<SftpSession<S>, Error> {
         while !self.unconfirmed.is_empty() {
             match self.confirm().await {
                 Ok(()) | Err(Error::Refused { .. }) => {}
@@ -91,7 +91,7 @@ impl<S: Stream> Upload<S> {
         }
         if let Some(handle) = self.handle.take() {
             match self.session.ask(&Request::Close { handle: &handle }).await? {
-                Reply::Status { .. } => {}
+                SftpReply::Status { .. } => {}
                 _ => return Err(Error::Protocol("a reply is of another kind than its request")),
             }
         }

@@ -11,7 +11,7 @@ use crate::digest::Digest;
 
 /// Which keys a server may show.
 #[derive(Clone)]
-pub(crate) struct HostKeys(Arc<Known>);
+pub(crate) struct HostKeys(Arc<KnownKeys>);
 
 /// A line of a `known_hosts` file that is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,7 +21,7 @@ pub(crate) struct KnownHostsError {
     pub(crate) line: usize,
 }
 
-enum Known {
+enum KnownKeys {
     /// `SHA256:…` of each.
     Pinned(Vec<String>),
     /// Of a file in OpenSSH's form, those that are for this host.
@@ -31,7 +31,7 @@ enum Known {
 impl HostKeys {
     /// The key with one of these fingerprints, as `ssh-keygen -l` shows them.
     pub(crate) fn pinned(fingerprints: Vec<String>) -> Self {
-        Self(Arc::new(Known::Pinned(fingerprints)))
+        Self(Arc::new(KnownKeys::Pinned(fingerprints)))
     }
 
     /// What the text of a `known_hosts` file says of this host.
@@ -58,15 +58,15 @@ impl HostKeys {
                 Some(Marker::CertAuthority) => {}
             }
         }
-        Ok(Self(Arc::new(Known::Listed { keys, revoked })))
+        Ok(Self(Arc::new(KnownKeys::Listed { keys, revoked })))
     }
 
     /// Puts in all that decides whom they trust.
     pub(crate) fn digest(&self, digest: &mut Digest) {
         let of = |keys: &[PublicKey]| keys.iter().map(|key| key.fingerprint(HashAlg::Sha256).to_string()).collect();
         let (pinned, listed, revoked): (&[String], Vec<String>, Vec<String>) = match &*self.0 {
-            Known::Pinned(fingerprints) => (fingerprints, Vec::new(), Vec::new()),
-            Known::Listed { keys, revoked } => (&[], of(keys), of(revoked)),
+            KnownKeys::Pinned(fingerprints) => (fingerprints, Vec::new(), Vec::new()),
+            KnownKeys::Listed { keys, revoked } => (&[], of(keys), of(revoked)),
         };
         digest.list(pinned.iter());
         digest.list(listed.iter());
@@ -76,16 +76,16 @@ impl HostKeys {
     /// There is none: every server would be turned away.
     pub(crate) fn is_empty(&self) -> bool {
         match &*self.0 {
-            Known::Pinned(fingerprints) => fingerprints.is_empty(),
-            Known::Listed { keys, .. } => keys.is_empty(),
+            KnownKeys::Pinned(fingerprints) => fingerprints.is_empty(),
+            KnownKeys::Listed { keys, .. } => keys.is_empty(),
         }
     }
 
     /// Whether there is a key of this kind. Of a fingerprint nobody knows.
     pub(super) fn have(&self, algorithm: &Algorithm) -> bool {
         match &*self.0 {
-            Known::Pinned(_) => false,
-            Known::Listed { keys, .. } => keys.iter().any(|key| is_kind(key, algorithm)),
+            KnownKeys::Pinned(_) => false,
+            KnownKeys::Listed { keys, .. } => keys.iter().any(|key| is_kind(key, algorithm)),
         }
     }
 
@@ -98,9 +98,9 @@ impl HostKeys {
             same_kind,
         };
         match &*self.0 {
-            Known::Pinned(fingerprints) if fingerprints.contains(&fingerprint) => Ok(()),
-            Known::Pinned(_) => Err(mistrust(false, None)),
-            Known::Listed { keys, revoked } => {
+            KnownKeys::Pinned(fingerprints) if fingerprints.contains(&fingerprint) => Ok(()),
+            KnownKeys::Pinned(_) => Err(mistrust(false, None)),
+            KnownKeys::Listed { keys, revoked } => {
                 let is_shown = |key: &PublicKey| key.key_data() == shown.key_data();
                 match (revoked.iter().any(is_shown), keys.iter().any(is_shown)) {
                     (true, _) => Err(mistrust(true, Some(true))),

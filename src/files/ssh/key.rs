@@ -76,7 +76,7 @@ impl KeyError {
 /// # Errors
 /// When there is none or more than one, when the passphrase does not fit, and when the key can't be used.
 pub(crate) fn read_key(file: &[u8], passphrase: Option<&Secret>) -> Result<PrivateKey, KeyError> {
-    let section = Section::only(file)?;
+    let section = KeySection::only(file)?;
     let key = match (section.label, passphrase) {
         (OPENSSH, passphrase) => openssh(&section.decoded()?, passphrase)?,
         (ENCRYPTED, None) => return Err(KeyError::PassphraseMissing),
@@ -165,12 +165,12 @@ fn is_affordable(kdf: &Kdf) -> bool {
 }
 
 /// What stands between the lines that begin and end a private key in PEM.
-struct Section<'f> {
+struct KeySection<'f> {
     label: &'f str,
     text: &'f str,
 }
 
-impl<'f> Section<'f> {
+impl<'f> KeySection<'f> {
     /// That of a file with one key in it.
     fn only(file: &'f [u8]) -> Result<Self, KeyError> {
         let text = std::str::from_utf8(file).map_err(|_| other(file))?;

@@ -11,13 +11,13 @@ use super::error::Error;
 use crate::secret::Secret;
 
 /// What a server is shown.
-pub(crate) struct Login {
+pub(crate) struct SshLogin {
     pub(crate) username: String,
     pub(crate) key: Option<Arc<PrivateKey>>,
     pub(crate) password: Option<Secret>,
 }
 
-impl Login {
+impl SshLogin {
     pub(super) async fn log_in(&self, handle: &mut Handle<Judge>, allow_sha1: bool) -> Result<(), Error> {
         let mut offered = None;
         if let Some(key) = &self.key {

@@ -12,7 +12,7 @@ mod stream;
 pub(crate) use self::error::Error;
 pub(crate) use self::host_keys::{HostKeys, known_name};
 pub(crate) use self::key::{KeyError, read_key, rsa_bits};
-pub(crate) use self::login::Login;
+pub(crate) use self::login::SshLogin;
 pub(crate) use self::stream::SftpStream;
 pub(crate) use russh::keys::PrivateKey;
 
@@ -26,20 +26,20 @@ use russh::{ChannelOpenFailure, Disconnect, Preferred, SshId};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// How one server is spoken to.
-pub(crate) struct Client {
+pub(crate) struct SshClient {
     pub(crate) host_keys: HostKeys,
-    pub(crate) login: Login,
+    pub(crate) login: SshLogin,
     /// SHA-1 may sign, for servers that know nothing better.
     pub(crate) allow_sha1: bool,
 }
 
-impl Client {
+impl SshClient {
     /// A new connection up to where the server is known. Nothing was shown to it.
     pub(crate) async fn shake<S>(&self, socket: S) -> Result<Shaken, Error>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let verdict = Verdict::default();
+        let verdict = HostVerdict::default();
         let judge = Judge { host_keys: self.host_keys.clone(), verdict: verdict.clone() };
         let config = client::Config {
             client_id: SshId::Standard(Cow::Borrowed(concat!("SSH-2.0-sidekey_", env!("CARGO_PKG_VERSION")))),
@@ -90,19 +90,19 @@ fn is_sha1(algorithm: &Algorithm) -> bool {
 /// A connection to a server that is known.
 pub(crate) struct Shaken {
     handle: Handle<Judge>,
-    verdict: Verdict,
+    verdict: HostVerdict,
 }
 
 /// Looks at the server's key, and remembers why it is none; and why the server ends the connection, if it says so.
 pub(super) struct Judge {
     host_keys: HostKeys,
-    verdict: Verdict,
+    verdict: HostVerdict,
 }
 
 #[derive(Clone, Default)]
-struct Verdict(Arc<Mutex<Option<Error>>>);
+struct HostVerdict(Arc<Mutex<Option<Error>>>);
 
-impl Verdict {
+impl HostVerdict {
     fn set(&self, why: Error) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
     }

@@ -71,7 +71,7 @@ fn a_message_of_version_2_is_not_held() {
     let never: Hold = Box::new(|_| panic!("nothing is held"));
 
     let body = Pieces::of(&message, 1000);
-    let came = read(TransformedBody::decrypted(body, Arc::new(decryptor(&gpg.private())), never, Lane::Answer));
+    let came = read(TransformedBody::decrypted(body, Arc::new(decryptor(&gpg.private())), never, ThreadLane::Answer));
 
     assert_eq!(came, (noise(100_000), Ok(())));
 }
@@ -83,7 +83,7 @@ fn without_room_to_hold_it_a_message_is_refused() {
     let full: Hold = Box::new(|bytes| bytes < 100_000);
 
     let body = Pieces::of(&message, 1000);
-    let came = read(TransformedBody::decrypted(body, Arc::new(decryptor(&gpg.private())), full, Lane::Answer));
+    let came = read(TransformedBody::decrypted(body, Arc::new(decryptor(&gpg.private())), full, ThreadLane::Answer));
 
     assert_eq!((came.0.len(), refused(&came)), (0, MessageErrorKind::NoRoom));
 }
@@ -94,7 +94,7 @@ fn a_dropped_body_ends_its_thread() {
     let encryptor = Arc::new(encryptor(&gpg.public(), plain()));
     let endless = |read: usize| {
         let pieces = Pieces(std::iter::repeat_n(Ok(Bytes::from(vec![0; 60_000])), 100).collect());
-        let mut body = TransformedBody::encrypted(pieces, Arc::clone(&encryptor), Lane::Request);
+        let mut body = TransformedBody::encrypted(pieces, Arc::clone(&encryptor), ThreadLane::Request);
         wait(async {
             for _ in 0..read {
                 body.frame().await.unwrap().unwrap();
@@ -123,7 +123,7 @@ fn more_bodies_than_threads_take_turns() {
         let mut bodies: Vec<_> = (0..40)
             .map(|_| {
                 let pieces = Pieces::of(&plaintext, 10_000);
-                TransformedBody::encrypted(pieces, Arc::clone(&encryptor), Lane::Request)
+                TransformedBody::encrypted(pieces, Arc::clone(&encryptor), ThreadLane::Request)
             })
             .collect();
         // All are asked for their first piece; most of them wait in line, and the rest ends only if somebody reads it.

@@ -70,7 +70,7 @@ fn a_body_that_breaks_off_is_told_as_that() {
             let mut pieces = Pieces::of(&message, 100);
             pieces.0.push_back(Err("gone"));
 
-            let came = read(TransformedBody::decrypted(pieces, decryptor, no_bound(), Lane::Answer));
+            let came = read(TransformedBody::decrypted(pieces, decryptor, no_bound(), ThreadLane::Answer));
 
             assert_eq!(came.1, Err(TransformError::Input("gone")));
         }
@@ -78,7 +78,8 @@ fn a_body_that_breaks_off_is_told_as_that() {
     let mut pieces = Pieces::of(b"half of it", 3);
     pieces.0.push_back(Err("gone"));
 
-    let came = read(TransformedBody::encrypted(pieces, Arc::new(encryptor(&gpg.public(), plain())), Lane::Request));
+    let came =
+        read(TransformedBody::encrypted(pieces, Arc::new(encryptor(&gpg.public(), plain())), ThreadLane::Request));
 
     assert_eq!(came.1, Err(TransformError::Input("gone")));
 }

@@ -43,7 +43,7 @@ fn a_file_that_has_no_key_is_told_apart() {
 #[test]
 fn private_and_public_keys_are_not_mistaken_for_each_other() {
     let gpg = Gpg::with_key("future-default");
-    let private = |file: &[u8]| OwnKey::read(file, None, OwnKeyUse::Decrypt, now());
+    let private = |file: &[u8]| UnlockedKey::read(file, None, UnlockedKeyUse::Decrypt, now());
 
     assert_eq!(
         said(for_encryption(&gpg.private())),
@@ -67,8 +67,9 @@ fn a_passphrase_is_wrong_missing_or_not_needed() {
         b"",
     );
     let locked = gpg.run(&["--passphrase", "open sesame", "--armor", "--export-secret-keys"], b"");
-    let read =
-        |passphrase: Option<&str>| OwnKey::read(&locked, passphrase.map(secret).as_ref(), OwnKeyUse::Decrypt, now());
+    let read = |passphrase: Option<&str>| {
+        UnlockedKey::read(&locked, passphrase.map(secret).as_ref(), UnlockedKeyUse::Decrypt, now())
+    };
 
     assert_eq!(said(read(None)), "the private key is locked, and there is no passphrase");
     assert_eq!(said(read(Some("close sesame"))), "the passphrase is wrong");
@@ -78,7 +79,7 @@ fn a_passphrase_is_wrong_missing_or_not_needed() {
     assert_eq!(came, (b"text".to_vec(), Ok(())));
 
     let open = Gpg::with_key("future-default").private();
-    let given = OwnKey::read(&open, Some(&secret("open sesame")), OwnKeyUse::Decrypt, now());
+    let given = UnlockedKey::read(&open, Some(&secret("open sesame")), UnlockedKeyUse::Decrypt, now());
     assert_eq!(said(given), "there is a passphrase, but the private key is not locked");
 }
 
@@ -91,7 +92,7 @@ fn a_key_whose_primary_part_is_kept_elsewhere_decrypts_all_the_same() {
 
     assert_eq!(came, (b"text".to_vec(), Ok(())));
     assert_eq!(
-        said(OwnKey::read(&without_primary, None, OwnKeyUse::Sign, now())),
+        said(UnlockedKey::read(&without_primary, None, UnlockedKeyUse::Sign, now())),
         "the key KEY has no private part to sign with in this file"
     );
 }
@@ -129,7 +130,7 @@ fn a_key_that_expires_while_it_is_in_use_encrypts_nothing_more() {
     let recipients = Recipient::read(&gpg.public(), then).unwrap().into_iter().map(Arc::new).collect();
     let encryptor = Encryptor { recipients, sign_with: None, options: plain() };
 
-    let came = read(TransformedBody::encrypted(Pieces::of(b"text", 9), Arc::new(encryptor), Lane::Request));
+    let came = read(TransformedBody::encrypted(Pieces::of(b"text", 9), Arc::new(encryptor), ThreadLane::Request));
 
     assert_eq!((came.0.len(), refused(&came)), (0, MessageErrorKind::Key));
 }

@@ -153,7 +153,7 @@ const HELD_FIRST: DecryptorOptions =
     DecryptorOptions { check_first: 8 << 20, beyond: BeyondCheck::Stream, max_plaintext: 10 << 30 };
 
 fn decryptor(private: &[u8]) -> Decryptor {
-    let key = OwnKey::read(private, None, OwnKeyUse::Decrypt, now()).unwrap();
+    let key = UnlockedKey::read(private, None, UnlockedKeyUse::Decrypt, now()).unwrap();
     Decryptor { keys: vec![Arc::new(key)], signers: Vec::new(), options: HELD_FIRST }
 }
 
@@ -183,14 +183,14 @@ fn read(mut body: TransformedBody<Pieces>) -> Came {
 
 fn encrypted(encryptor: Encryptor, plaintext: &[u8], piece: usize) -> Vec<u8> {
     let (message, end) =
-        read(TransformedBody::encrypted(Pieces::of(plaintext, piece), Arc::new(encryptor), Lane::Request));
+        read(TransformedBody::encrypted(Pieces::of(plaintext, piece), Arc::new(encryptor), ThreadLane::Request));
     assert_eq!(end, Ok(()));
     message
 }
 
 fn decrypted(decryptor: &Arc<Decryptor>, message: &[u8], piece: usize) -> Came {
     let body = Pieces::of(message, piece);
-    read(TransformedBody::decrypted(body, Arc::clone(decryptor), no_bound(), Lane::Answer))
+    read(TransformedBody::decrypted(body, Arc::clone(decryptor), no_bound(), ThreadLane::Answer))
 }
 
 #[track_caller]

@@ -106,7 +106,7 @@ fn a_signature_made_here_is_good_for_gpg() {
     for kind in KINDS {
         let (partner, own) = (Gpg::with_key("future-default"), Gpg::with_key(kind));
         partner.run(&["--import"], &own.public());
-        let sign_with = OwnKey::read(&own.private(), None, OwnKeyUse::Sign, now()).unwrap();
+        let sign_with = UnlockedKey::read(&own.private(), None, UnlockedKeyUse::Sign, now()).unwrap();
         let only_partner =
             partner.run(&["--armor", "--export-options", "export-minimal", "--export", &first(&partner)], b"");
 

@@ -22,7 +22,7 @@ use super::copied::Copied;
 use super::held::HeldBodies;
 use crate::incoming::{IncomingBody, IncomingBodyError};
 #[cfg(feature = "openpgp")]
-use crate::openpgp::{Encryptor, Lane, MessageError, TransformError, TransformedBody};
+use crate::openpgp::{Encryptor, MessageError, ThreadLane, TransformError, TransformedBody};
 
 /// The body of an [`Outgoing`](super::Outgoing).
 ///
@@ -224,7 +224,7 @@ impl RequestBody {
         if matches!(self, Self::Empty) {
             return self;
         }
-        Self::Encrypted(Box::new(TransformedBody::encrypted(self, Arc::clone(encryptor), Lane::Request)))
+        Self::Encrypted(Box::new(TransformedBody::encrypted(self, Arc::clone(encryptor), ThreadLane::Request)))
     }
 
     /// Reads the app's body into memory, as far as `need` says. All of it there, it can be sent as often as it takes.

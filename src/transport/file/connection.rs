@@ -17,28 +17,30 @@ use http::{Method, Response};
 use hyper::body::{Frame, SizeHint};
 use std::rc::Rc;
 
-use super::content::{ComingContent, Piece, Read};
+use super::content::{ComingContent, Piece, ReadContent};
 use super::lent::LentBody;
-use crate::files::{Answer, Begun, FileError, FileErrorKind, FileRequest, FileServer, FileSession, Outcome, answer};
+use crate::files::{
+    FileAnswer, FileError, FileErrorKind, FileOutcome, FileRequest, FileServer, FileSession, UnfinishedFile, answer,
+};
 use crate::transport::http::AnswerBody;
 use crate::transport::{Error, Outgoing, RequestBody, Unsent};
 
 /// A session that carries one request at a time.
 pub(crate) struct FileConnection {
     server: Arc<FileServer>,
-    state: State,
+    state: FileConnectionState,
     /// Whether another request went before this one.
     used: bool,
     method: Method,
     body: Option<LentBody>,
-    begun: Rc<Begun>,
+    begun: Rc<UnfinishedFile>,
     /// Why the answer broke off, to be told.
     fault: Option<Error>,
 }
 
-enum State {
+enum FileConnectionState {
     AtRest(FileSession),
-    Asked(Pin<Box<dyn Future<Output = Outcome>>>),
+    Asked(Pin<Box<dyn Future<Output = FileOutcome>>>),
     Reading(ComingContent),
     /// There is no session any more.
     Ended,
@@ -51,7 +53,7 @@ impl FileConnection {
     pub(super) fn new(server: Arc<FileServer>, session: FileSession) -> Self {
         Self {
             server,
-            state: State::AtRest(session),
+            state: FileConnectionState::AtRest(session),
             used: false,
             method: Method::GET,
             body: None,
@@ -67,15 +69,15 @@ impl FileConnection {
         outgoing: &mut Outgoing,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Response<AnswerBody>, Unsent>> {
-        if matches!(self.state, State::AtRest(_)) {
+        if matches!(self.state, FileConnectionState::AtRest(_)) {
             self.begin(outgoing);
         }
-        let State::Asked(asked) = &mut self.state else {
+        let FileConnectionState::Asked(asked) = &mut self.state else {
             let error = Error::Terminated("it was no longer open".to_owned());
             return Poll::Ready(Err(Unsent { error, whole: true, not_processed: true }));
         };
-        let Outcome { answer, session } = ready!(asked.as_mut().poll(cx));
-        self.state = session.map_or(State::Ended, State::AtRest);
+        let FileOutcome { answer, session } = ready!(asked.as_mut().poll(cx));
+        self.state = session.map_or(FileConnectionState::Ended, FileConnectionState::AtRest);
         Poll::Ready(match answer {
             Ok(answer) => Ok(self.answered(answer)),
             Err(error) => Err(self.unsent(error, outgoing)),
@@ -83,27 +85,30 @@ impl FileConnection {
     }
 
     fn begin(&mut self, outgoing: &mut Outgoing) {
-        let State::AtRest(session) = std::mem::replace(&mut self.state, State::Ended) else { return };
+        let FileConnectionState::AtRest(session) = std::mem::replace(&mut self.state, FileConnectionState::Ended)
+        else {
+            return;
+        };
         self.method = outgoing.method.clone();
         let body = LentBody::new(std::mem::replace(&mut outgoing.body, RequestBody::Empty));
         self.body = Some(body.clone());
         let (server, begun) = (Arc::clone(&self.server), Rc::clone(&self.begun));
         let (method, target, fields) = (outgoing.method.clone(), outgoing.target.clone(), outgoing.fields.clone());
-        self.state = State::Asked(Box::pin(async move {
+        self.state = FileConnectionState::Asked(Box::pin(async move {
             let destination = fields.get(&DESTINATION).and_then(|to| to.to_str().ok());
             let request = FileRequest { method: &method, target: &target, fields: &fields, destination, begun: &begun };
             answer(session, &request, &server.options, body, fastrand::u64(..)).await
         }));
     }
 
-    fn answered(&mut self, answer: Answer) -> Response<AnswerBody> {
+    fn answered(&mut self, answer: FileAnswer) -> Response<AnswerBody> {
         self.body = None;
-        let Answer { status, fields, content } = answer;
+        let FileAnswer { status, fields, content } = answer;
         let body = match content {
             None => AnswerBody::Whole(Bytes::new()),
             Some(content) => {
                 let length = fields.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-                self.state = State::Reading(ComingContent::new(content, length));
+                self.state = FileConnectionState::Reading(ComingContent::new(content, length));
                 AnswerBody::Coming
             }
         };
@@ -131,14 +136,14 @@ impl FileConnection {
     /// The next piece of the answer's body.
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         if let Some(fault) = self.fault.take() {
-            self.state = State::Ended;
+            self.state = FileConnectionState::Ended;
             return Poll::Ready(Some(Err(fault)));
         }
-        let State::Reading(content) = &mut self.state else { return Poll::Ready(None) };
+        let FileConnectionState::Reading(content) = &mut self.state else { return Poll::Ready(None) };
         match ready!(content.poll_piece(cx)) {
             Ok(Piece::Next(bytes)) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
-            Ok(Piece::Last(Read { last, session })) => {
-                self.state = session.map_or(State::Ended, State::AtRest);
+            Ok(Piece::Last(ReadContent { last, session })) => {
+                self.state = session.map_or(FileConnectionState::Ended, FileConnectionState::AtRest);
                 Poll::Ready(last.map(|last| Ok(Frame::data(last))))
             }
             Err(error) => {
@@ -152,20 +157,21 @@ impl FileConnection {
 
     /// Whether the answer was read to its end.
     pub(crate) fn is_over(&self) -> bool {
-        !matches!(self.state, State::Reading(_))
+        !matches!(self.state, FileConnectionState::Reading(_))
     }
 
     /// What is still to come of the answer's body.
     pub(crate) fn size_hint(&self) -> SizeHint {
         match &self.state {
-            State::Reading(content) => content.left.map_or_else(SizeHint::default, SizeHint::with_exact),
+            FileConnectionState::Reading(content) => content.left.map_or_else(SizeHint::default, SizeHint::with_exact),
             _ => SizeHint::with_exact(0),
         }
     }
 
     /// The session, ready for another request; `None`: it was the last one, or has not ended.
     pub(crate) fn into_rest(self: Box<Self>) -> Option<FileAtRest> {
-        let is_fit = matches!(&self.state, State::AtRest(session) if session.can_transfer()) && !self.begun.is_set();
+        let is_fit = matches!(&self.state, FileConnectionState::AtRest(session) if session.can_transfer())
+            && !self.begun.is_set();
         is_fit.then(|| FileAtRest(self))
     }
 
@@ -180,9 +186,9 @@ impl FileConnection {
         if let Some(body) = self.body.take() {
             drop(body.take_back());
         }
-        if let State::Asked(asked) = &mut self.state {
-            let Outcome { session, .. } = asked.as_mut().await;
-            self.state = session.map_or(State::Ended, State::AtRest);
+        if let FileConnectionState::Asked(asked) = &mut self.state {
+            let FileOutcome { session, .. } = asked.as_mut().await;
+            self.state = session.map_or(FileConnectionState::Ended, FileConnectionState::AtRest);
         }
         self.begun.take()
     }
@@ -194,10 +200,10 @@ impl FileConnection {
 
     /// Removes what another session has left over.
     pub(crate) async fn remove(&mut self, place: &[u8]) -> Result<(), FileError> {
-        let State::AtRest(session) = &mut self.state else { return Ok(()) };
+        let FileConnectionState::AtRest(session) = &mut self.state else { return Ok(()) };
         let removed = session.remove_if_there(place).await;
         if removed.as_ref().is_err_and(|error| error.kind == FileErrorKind::Ended) {
-            self.state = State::Ended;
+            self.state = FileConnectionState::Ended;
         }
         removed
     }
@@ -214,7 +220,7 @@ impl FileAtRest {
     /// Whether the server has ended it since, as far as is known.
     pub(crate) fn is_closed(&mut self) -> bool {
         match &mut self.0.state {
-            State::AtRest(session) => session.has_ended(),
+            FileConnectionState::AtRest(session) => session.has_ended(),
             _ => true,
         }
     }

@@ -8,18 +8,18 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use crate::files::{Content, FileError, FileSession};
+use crate::files::{FileContent, FileError, FileSession};
 
 /// A body that comes. The last piece is held back until the server has vouched for the end, and the session is at rest.
 pub(super) struct ComingContent {
     given: Rc<Cell<Option<Bytes>>>,
-    reading: Pin<Box<dyn Future<Output = Result<Read, FileError>>>>,
+    reading: Pin<Box<dyn Future<Output = Result<ReadContent, FileError>>>>,
     /// What is still to come, where that is known.
     pub(super) left: Option<u64>,
 }
 
 /// All of it was read.
-pub(super) struct Read {
+pub(super) struct ReadContent {
     pub(super) last: Option<Bytes>,
     pub(super) session: Option<FileSession>,
 }
@@ -27,11 +27,11 @@ pub(super) struct Read {
 /// The next of it.
 pub(super) enum Piece {
     Next(Bytes),
-    Last(Read),
+    Last(ReadContent),
 }
 
 impl ComingContent {
-    pub(super) fn new(content: Content, left: Option<u64>) -> Self {
+    pub(super) fn new(content: FileContent, left: Option<u64>) -> Self {
         let given = Rc::default();
         let reading = Box::pin(read(content, Rc::clone(&given)));
         Self { given, reading, left }
@@ -47,7 +47,7 @@ impl ComingContent {
     }
 }
 
-async fn read(mut content: Content, given: Rc<Cell<Option<Bytes>>>) -> Result<Read, FileError> {
+async fn read(mut content: FileContent, given: Rc<Cell<Option<Bytes>>>) -> Result<ReadContent, FileError> {
     let mut held: Option<Bytes> = None;
     while let Some(bytes) = content.next().await? {
         if let Some(before) = held.replace(bytes) {
@@ -55,7 +55,7 @@ async fn read(mut content: Content, given: Rc<Cell<Option<Bytes>>>) -> Result<Re
         }
     }
     // Who reads a body of known length does not ask again after its last byte: by then the session has to be free.
-    Ok(Read { last: held, session: content.finish().await })
+    Ok(ReadContent { last: held, session: content.finish().await })
 }
 
 /// Lets whoever polls take it, and goes on when they come again.

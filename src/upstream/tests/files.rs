@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::files::{Access, FileServer, FtpAccess, Links, Options, Upload, ftp};
+use crate::files::{FileAccess, FileOptions, FileServer, FtpAccess, Links, UploadMode, ftp};
 use crate::secret::Secret;
 use crate::transport::RequestBody;
 use crate::transport::tests::lab::{app_body, outgoing};
@@ -135,14 +135,14 @@ fn files_of(service: &Service) -> Arc<Upstream> {
         username: "acme".to_owned(),
         password: Secret::new("secret".to_owned()),
     };
-    let options = Options {
-        upload: Upload::Atomic,
+    let options = FileOptions {
+        upload: UploadMode::Atomic,
         temp_suffix: ".part".to_owned(),
         overwrite: true,
         links: Links::Follow,
         list_limit: 10,
     };
-    let server = Arc::new(FileServer::new(Access::Ftp(access), options));
+    let server = Arc::new(FileServer::new(FileAccess::Ftp(access), options));
     let limit = Some(Duration::from_secs(10));
     Arc::new(Upstream::new(Connector::of_files(&lab::url(Scheme::Ftp, service.address.port()), server, limit), LIMITS))
 }
