@@ -37,6 +37,8 @@ pub(crate) struct FileOptions {
     pub(crate) overwrite: bool,
     pub(crate) links: Links,
     pub(crate) list_limit: usize,
+    /// What files have at the end of their names at the partner, and not for apps.
+    pub(crate) name_suffix: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +100,24 @@ where
         Ok(verb) => verb,
         Err(error) => return Failure::new(error, session).into(),
     };
+    let (mut session, mut path) = (session, path);
+    let is_of_one_file = matches!(verb, Verb::Read | Verb::Look | Verb::Delete | Verb::Move(_));
+    let mut is_suffixed = false;
+    if let Some(suffix) = options.name_suffix.as_deref().filter(|_| !path.is_folder()) {
+        let suffixed = path.with_suffix(suffix);
+        is_suffixed = match verb {
+            Verb::Put => true,
+            _ if is_of_one_file => match session.stat(&session.place(&suffixed)).await {
+                Ok(found) => found.kind != EntryKind::Folder,
+                Err(error) if error.kind == FileErrorKind::Ended => return Failure::new(error, session).into(),
+                Err(_) => false,
+            },
+            _ => false,
+        };
+        if is_suffixed {
+            path = suffixed;
+        }
+    }
     let done = match verb {
         Verb::Read | Verb::Look if path.is_folder() => list(session, &path, request, options).await,
         Verb::Read => read(session, &path, request, options).await,
@@ -105,7 +125,12 @@ where
         Verb::Put => return put::put(session, &path, request, options, body, random).await,
         Verb::Delete => delete(session, &path, request).await,
         Verb::MakeFolder => make_folder(session, &path).await,
-        Verb::Move(to) => rename(session, &path, &to, request, options).await,
+        Verb::Move(to) => {
+            // What is moved keeps the end of its name.
+            let suffix = options.name_suffix.as_deref().filter(|_| is_suffixed && !to.is_folder());
+            let to = suffix.map_or_else(|| to.clone(), |suffix| to.with_suffix(suffix));
+            rename(session, &path, &to, request, options).await
+        }
         Verb::Options => Ok(FileOutcome::answered(FileAnswer::bare(StatusCode::NO_CONTENT, allow()), Some(session))),
     };
     done.unwrap_or_else(FileOutcome::from)
@@ -306,7 +331,7 @@ async fn list(
         Err(failure) => return Err(failure),
     };
     let fields = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(form.content_type()))]);
-    let content = Some(FileContent::Listing(ListingContent::new(entries, form, options.list_limit)));
+    let content = Some(FileContent::Listing(ListingContent::new(entries, form, options)));
     Ok(FileOutcome::answered(FileAnswer { status: StatusCode::OK, fields, content }, None))
 }
 

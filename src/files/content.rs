@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 
+use super::answer::FileOptions;
 use super::error::{FileError, FileErrorKind};
 use super::listing::Form;
-use super::session::{Entries, FileSession, Reading};
+use super::session::{Entries, EntryKind, FileSession, Reading};
 
 /// What comes from the partner as it is read.
 pub(crate) enum FileContent {
@@ -18,6 +19,8 @@ pub(crate) struct ListingContent {
     form: Form,
     listed: usize,
     limit: usize,
+    /// What names of files end with, which apps do not see.
+    suffix: Option<String>,
     ended: bool,
 }
 
@@ -40,9 +43,9 @@ impl FileContent {
 }
 
 impl ListingContent {
-    /// `limit`: the most entries that it may have.
-    pub(super) fn new(entries: Entries, form: Form, limit: usize) -> Self {
-        Self { entries, form, listed: 0, limit, ended: false }
+    pub(super) fn new(entries: Entries, form: Form, options: &FileOptions) -> Self {
+        let (limit, suffix) = (options.list_limit, options.name_suffix.clone());
+        Self { entries, form, listed: 0, limit, suffix, ended: false }
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>, FileError> {
@@ -63,7 +66,10 @@ impl ListingContent {
                 let what = format!("the folder has more than {} entries (`files.list_limit`)", self.limit);
                 return Err(FileError::new(FileErrorKind::Partner, what));
             }
-            self.form.write(&name, &found, self.listed == 0, &mut out);
+            let suffix = self.suffix.as_ref().filter(|_| found.kind != EntryKind::Folder);
+            let shorter =
+                suffix.and_then(|suffix| name.strip_suffix(suffix.as_bytes())).filter(|name| !name.is_empty());
+            self.form.write(shorter.unwrap_or(&name), &found, self.listed == 0, &mut out);
             self.listed += 1;
         }
         Ok(Some(out.into()).filter(|bytes: &Bytes| !bytes.is_empty()))

@@ -92,6 +92,15 @@ impl FilePath {
         Self { segments, ..self.clone() }
     }
 
+    /// The same with this at the end of its name.
+    pub(crate) fn with_suffix(&self, suffix: &str) -> Self {
+        let mut longer = self.clone();
+        if let Some(name) = longer.segments.last_mut() {
+            name.extend_from_slice(suffix.as_bytes());
+        }
+        longer
+    }
+
     /// As servers take it that know where a login begins: SFTP's do.
     pub(crate) fn relative(&self) -> Vec<u8> {
         match self.from_home {

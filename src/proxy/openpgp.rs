@@ -155,7 +155,10 @@ pub(super) async fn opened(
     exchange: &mut ExchangeRecord,
 ) -> Result<Response<ResponseBody>, Error> {
     let decryptor = half.service.transforms.as_ref().and_then(|transforms| transforms.decryptor.as_ref());
-    let Some(decryptor) = decryptor.filter(|_| response.status().is_success()) else { return Ok(response) };
+    // The listing of a folder is ours, and no message.
+    let is_listing = half.service.scheme.is_of_files() && exchange.head.uri.path().ends_with('/');
+    let decryptor = decryptor.filter(|_| response.status().is_success() && !is_listing);
+    let Some(decryptor) = decryptor else { return Ok(response) };
     let (mut head, body) = response.into_parts();
     if head.status == StatusCode::PARTIAL_CONTENT {
         return Err(Error::NotWhole { what: "a part of it (206)" });

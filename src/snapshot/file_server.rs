@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::config::auth::{FileLogin, FtpLogin, NotBuiltIn, PrivateKeyFile, SftpLogin, WrittenHostKeys};
+use crate::config::auth::{FileLogin, FtpLogin, NotBuiltIn, PrivateKeyFile, SftpLogin, Transform, WrittenHostKeys};
 use crate::config::{self, Auth, HttpVersion, Inputs, LinkPolicy, Report, Scheme, UploadWay};
 use crate::digest::Digest;
 use crate::files::{self, FileServer, FtpAccess, ftp, ssh};
@@ -46,11 +46,16 @@ pub(super) fn compile(
         FileLogin::Sftp(login) => sftp(login, service, inputs, report)?,
         FileLogin::Ftp(login) => ftp(login, service, certificate, inputs, report)?,
     };
-    let server = FileServer::new(access, options(&service.files));
+    let server = FileServer::new(access, options(service));
     Some(Some(CompiledFiles { server: Arc::new(server), fingerprints }))
 }
 
-fn options(written: &config::FilesConfig) -> files::FileOptions {
+fn options(service: &config::ServiceConfig) -> files::FileOptions {
+    let written = &service.files;
+    let encrypts = service.auth.iter().find_map(|method| match method.value.transform() {
+        Some(Transform::Encrypt(written)) => Some(written),
+        _ => None,
+    });
     files::FileOptions {
         upload: match written.upload {
             UploadWay::Atomic => files::UploadMode::Atomic,
@@ -63,6 +68,7 @@ fn options(written: &config::FilesConfig) -> files::FileOptions {
             LinkPolicy::Refuse => files::Links::Refuse,
         },
         list_limit: written.list_limit,
+        name_suffix: encrypts.and_then(|written| Some(written.name_suffix.as_ref()?.value.clone())),
     }
 }
 

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use crate::lab::Lab;
 use crate::lab::client::{Ended, Request};
 use crate::lab::fault::{Fault, Received, Reply};
+use crate::lab::files::{FileServer, Kind, Protocol};
 
 /// A private home of GnuPG's, with the key `own@example.org`.
 struct Gpg(TempDir);
@@ -176,3 +177,52 @@ async fn a_new_key_file_takes_effect_and_a_broken_one_changes_nothing() {
     let key = &sidekey.status().await["openpgp_keys"][0];
     assert_eq!((key["service"].as_str(), key["days_left"].as_i64()), (Some("seal"), Some(19)), "{key}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_go_out_encrypted_and_come_back_decrypted_and_apps_know_nothing_of_the_end_of_their_names() {
+    let (lab, own) = (Lab::start().await, Gpg::new("0"));
+    own.put(&lab, "own");
+    let server = FileServer::start(&lab, &OPENSSH).await;
+    let login = server.login().replacen("auth: ", "", 1);
+    let config = format!(
+        "services:\n  box:\n    url: '{}/'\n    auth:\n      - {login}\n      - {{ type: gpg_encrypt, recipients: keys/own.pub, \
+         name_suffix: .pgp }}\n      - {DECRYPT}\n",
+        server.url()
+    );
+    let sidekey = lab.sidekey(&config).await;
+    let plaintext = "amount;iban\n".repeat(30_000);
+    let put = |target: &str, body: &str| Request::post(target, body).method("PUT");
+    let on_disk = |name: &str| std::fs::read(server.root.join(name));
+
+    let made = sidekey.send(put("/box/pay.csv", &plaintext)).await;
+
+    assert_eq!((made.status, made.field("location").as_deref()), (201, Some("/box/pay.csv")), "{}", made.text());
+    assert_eq!(own.run(&["--decrypt"], &on_disk("pay.csv.pgp").unwrap()), plaintext.as_bytes());
+    assert_eq!(sidekey.send(put("/box/pay.csv", &plaintext)).await.status, 204);
+    let fetched = sidekey.get("/box/pay.csv").await;
+    assert_eq!((fetched.status, fetched.ended), (200, Ended::Whole), "{}", fetched.head);
+    assert!(fetched.text() == plaintext);
+    assert_eq!((fetched.field("accept-ranges"), fetched.field("content-length")), (None, None));
+    let looked = sidekey.send(Request::new("HEAD", "/box/pay.csv")).await;
+    assert_eq!((looked.status, looked.field("content-length")), (200, None), "{}", looked.head);
+
+    // What the partner has put there under another name.
+    std::fs::write(server.root.join("bare"), own.encrypt(b"from the partner")).unwrap();
+    assert_eq!(sidekey.get("/box/bare").await.text(), "from the partner");
+    std::fs::write(server.root.join("open.txt"), "not encrypted").unwrap();
+    sidekey.get("/box/open.txt").await.problem("decrypt_failed");
+    let listed = sidekey.get("/box/").await.json();
+    let mut names: Vec<_> =
+        listed["entries"].as_array().unwrap().iter().map(|entry| entry["href"].as_str().unwrap().to_owned()).collect();
+    names.sort();
+    assert_eq!(names, ["bare", "open.txt", "pay.csv"]);
+
+    let moved = Request::new("MOVE", "/box/pay.csv").field("Destination", "/box/paid.csv");
+    assert_eq!(sidekey.send(moved).await.status, 201);
+    assert!(on_disk("paid.csv.pgp").is_ok() && on_disk("pay.csv.pgp").is_err());
+    assert_eq!(sidekey.send(Request::new("DELETE", "/box/paid.csv")).await.status, 204);
+    assert!(on_disk("paid.csv.pgp").is_err());
+    sidekey.get("/box/paid.csv").await.problem("file_not_found");
+}
+
+static OPENSSH: Kind = Kind { name: "OpenSSH", script: "openssh", protocol: Protocol::Sftp };

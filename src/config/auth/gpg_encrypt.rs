@@ -29,6 +29,8 @@ pub struct GpgEncrypt {
     pub format: PgpFormat,
     /// Whether the message names none of its recipients.
     pub hide_recipients: bool,
+    /// What the partner's files have at the end of their names, and the app's do not.
+    pub name_suffix: Option<At<String>>,
 }
 
 section! {
@@ -84,17 +86,25 @@ section! {
         format: PgpFormat = PgpFormat::Auto,
         /// Whether the message names none of its recipients.
         hide_recipients: bool = false,
+        /// What encrypted files have at the end of their names at a server of files; apps name them without it.
+        name_suffix: Option<At<String>> = None,
     }
 }
 
 fn read(fields: &mut SectionFields<'_>, node: &Node, reader: &mut SectionReader<'_>) -> Result<Option<Auth>, Reported> {
-    let GpgEncryptKeys { recipients, sign_with, armor, compression, format, hide_recipients } =
+    let GpgEncryptKeys { recipients, sign_with, armor, compression, format, hide_recipients, name_suffix } =
         GpgEncryptKeys::from_fields(fields, reader)?;
     if recipients.is_empty() {
         let span = node.entry("recipients").map_or(node.span, |entry| entry.key.span);
         let wrong = Wrong::new("`recipients` lists none: nobody could read what is encrypted");
         return Err(wrong.help("write the path of the partner's public key").report(span, reader.report));
     }
-    let written = GpgEncrypt { recipients, sign_with, armor, compression, format, hide_recipients };
+    let is_odd = |suffix: &str| suffix.is_empty() || suffix.len() > 64 || suffix.contains(['/', '\r', '\n', '\0']);
+    if let Some(suffix) = name_suffix.as_ref().filter(|suffix| is_odd(&suffix.value)) {
+        let wrong =
+            Wrong::new("this is no end of a file's name").help("write up to 64 characters without `/`, as `.pgp`");
+        return Err(wrong.report(suffix.span, reader.report));
+    }
+    let written = GpgEncrypt { recipients, sign_with, armor, compression, format, hide_recipients, name_suffix };
     Ok(Some(Auth::Transforms(Transform::Encrypt(Box::new(written)))))
 }

@@ -42,6 +42,17 @@ pub(in crate::config) fn no_files(service: &ServiceConfig, node: &Node, reader: 
             .also(service.url.span, "no files are asked for here")
             .help("remove `files`, or write an `sftp://`, `ftp://` or `ftps://` URL");
     }
+    let of_sets = service.identities.iter().flat_map(|identities| identities.sets.iter()).flat_map(|set| &set.auth);
+    for method in service.auth.iter().chain(of_sets) {
+        let Some(Transform::Encrypt(encrypt)) = method.value.transform() else { continue };
+        if let Some(suffix) = &encrypt.name_suffix {
+            reader
+                .report
+                .error(suffix.span, format!("`name_suffix` means nothing at {}", of(scheme)))
+                .also(service.url.span, "no files are asked for here")
+                .help("remove it: it is the end of a file's name");
+        }
+    }
     for (login, span) in logins(service) {
         let method = login.method();
         reader
@@ -79,14 +90,7 @@ fn refuse_keys(scheme: Scheme, node: &Node, report: &mut Report) {
 fn check_logins<'s>(service: &'s ServiceConfig, report: &mut Report) -> Option<&'s FileLogin> {
     let scheme = service.url.value.scheme;
     let wanted = if scheme == Scheme::Sftp { "sftp" } else { "ftp" };
-    let transformed = |method: &At<Auth>| method.value.transform().map(Transform::method);
-    // What is not done must not be passed over: the partner would get plain what was to be encrypted.
-    for (method, name) in service.auth.iter().filter_map(|method| Some((method, transformed(method)?))) {
-        report
-            .error(method.span, format!("`{name}` is not done in front of {}", of(scheme)))
-            .help("send the body through an `openpgp:` service first, or the file through one afterwards");
-    }
-    let is_of_http = |method: &&At<Auth>| method.value.file_login().is_none() && transformed(method).is_none();
+    let is_of_http = |method: &&At<Auth>| method.value.file_login().is_none() && method.value.transform().is_none();
     for method in service.auth.iter().filter(is_of_http) {
         report
             .error(method.span, format!("this method puts something on requests of HTTP, and {} gets none", of(scheme)))

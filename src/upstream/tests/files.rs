@@ -141,6 +141,7 @@ fn files_of(service: &Service) -> Arc<Upstream> {
         overwrite: true,
         links: Links::Follow,
         list_limit: 10,
+        name_suffix: None,
     };
     let server = Arc::new(FileServer::new(FileAccess::Ftp(access), options));
     let limit = Some(Duration::from_secs(10));
