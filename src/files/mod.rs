@@ -26,5 +26,5 @@ pub(crate) use self::begun::UnfinishedFile;
 pub(crate) use self::content::FileContent;
 pub(crate) use self::error::{FileError, FileErrorKind};
 pub(crate) use self::login::{LoginFailure, LoginFailureKind};
-pub(crate) use self::server::{FileAccess, FileServer, FileSocket, FtpAccess, LoginError, LoginTimings};
+pub(crate) use self::server::{FileServer, FileSocket, FtpAccess, LoginError, LoginTimings, ServerAccess};
 pub(crate) use self::session::FileSession;

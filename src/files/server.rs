@@ -20,13 +20,13 @@ use crate::secret::Secret;
 
 /// A file server, and how one gets in. Made once for each version of a service.
 pub(crate) struct FileServer {
-    pub(crate) access: FileAccess,
+    pub(crate) access: ServerAccess,
     pub(crate) options: FileOptions,
     gate: LoginGate,
 }
 
 /// What is spoken, and who comes.
-pub(crate) enum FileAccess {
+pub(crate) enum ServerAccess {
     Sftp(ssh::SshClient),
     Ftp(FtpAccess),
 }
@@ -76,18 +76,18 @@ pub(crate) enum LoginError {
 }
 
 impl FileServer {
-    pub(crate) fn new(access: FileAccess, options: FileOptions) -> Self {
+    pub(crate) fn new(access: ServerAccess, options: FileOptions) -> Self {
         Self { access, options, gate: LoginGate::new() }
     }
 
     /// Whether the server is known by a key, and not by a certificate.
     pub(crate) fn is_ssh(&self) -> bool {
-        matches!(self.access, FileAccess::Sftp(_))
+        matches!(self.access, ServerAccess::Sftp(_))
     }
 
     /// Whether what is said is hidden from whoever is on the way.
     pub(crate) fn is_secured(&self) -> bool {
-        !matches!(&self.access, FileAccess::Ftp(access) if matches!(access.security, ftp::Security::Plain))
+        !matches!(&self.access, ServerAccess::Ftp(access) if matches!(access.security, ftp::Security::Plain))
     }
 
     /// Goes on where an older version with the same login has come to.
@@ -113,8 +113,8 @@ impl FileServer {
         timings: &Cell<LoginTimings>,
     ) -> Result<FileSession, LoginError> {
         match &self.access {
-            FileAccess::Sftp(client) => self.log_in_by_ssh(client, socket, timings).await,
-            FileAccess::Ftp(access) => match socket {
+            ServerAccess::Sftp(client) => self.log_in_by_ssh(client, socket, timings).await,
+            ServerAccess::Ftp(access) => match socket {
                 FileSocket::Tcp(tcp) => self.log_in_by_ftp(access, tcp, timings).await,
                 FileSocket::Tunnel(_) => Err(LoginError::Tunnel),
             },
@@ -146,7 +146,7 @@ impl FileServer {
         let mut session = timed(timings, |all, took| all.secured = took, greeted).await?;
         let turn = self.gate.turn().await?;
         let login =
-            ftp::FtpLogin { username: access.username.as_bytes(), password: access.password.expose().as_bytes() };
+            ftp::FtpCredentials { username: access.username.as_bytes(), password: access.password.expose().as_bytes() };
         let logged_in = timed(timings, |all, took| all.login = took, session.log_in(&login)).await;
         turn.ended(logged_in.as_ref().err().map(ftp::Error::as_failure));
         logged_in.map_err(|error| self.told(error))?;

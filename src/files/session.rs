@@ -394,7 +394,7 @@ fn of_attributes(attributes: sftp::Attributes) -> Found {
     Found { kind, version: FileVersion { size: attributes.size, modified: attributes.modified.map(i64::from) } }
 }
 
-fn of_entry(entry: &ftp::Entry) -> Found {
+fn of_entry(entry: &ftp::FtpEntry) -> Found {
     let kind = match entry.kind {
         ftp::FtpEntryKind::File => EntryKind::File,
         ftp::FtpEntryKind::Folder => EntryKind::Folder,

@@ -7,7 +7,6 @@ use std::net::Ipv4Addr;
 use http::{Method, StatusCode};
 
 #[cfg(feature = "openpgp")]
-use super::openpgp::MessageOrigin;
 use crate::code::Code;
 use crate::guard::Panicked;
 use crate::legible::excerpt;
@@ -18,6 +17,14 @@ use crate::route::target::TargetError;
 use crate::snapshot::{IdentityError, LimitError};
 use crate::transport::BodyError;
 use crate::{credential, transport, upstream};
+
+/// Whose message it was: who can do something about it.
+#[cfg(feature = "openpgp")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MessageOrigin {
+    App,
+    Service,
+}
 
 /// Why a request gets an answer of our own: what `admit` and the other phases say, and what comes from the floors below.
 ///

@@ -19,8 +19,9 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use hyper::body::{Body, Frame};
 
+use super::error::MessageOrigin;
 use super::exchange::ExchangeRecord;
-use super::relay::{Relayed, ResponseBody};
+use super::relay::{DerivedBody, Relayed, ResponseBody};
 use super::timing::ExchangePhase;
 use super::upload::UploadWatch;
 use super::view::ServiceHalf;
@@ -29,13 +30,6 @@ use crate::deadline::ExchangeDeadline;
 use crate::incoming::IncomingBody;
 use crate::openpgp::{Hold, MessageError, ThreadLane, TransformError, TransformedBody};
 use crate::transport::{BodyError, HeldBodies, RequestBody};
-
-/// Whose message it was: who can do something about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum MessageOrigin {
-    App,
-    Service,
-}
 
 /// A body that comes out of another.
 pub(super) struct TransformedAnswer {
@@ -222,11 +216,6 @@ impl TransformedAnswer {
         Self { body, deadline: Rc::clone(&exchange.deadline), idle: half.service.timeouts.idle }
     }
 
-    /// How long the exchange may be silent.
-    pub(super) fn idle(&self) -> Option<Duration> {
-        self.idle
-    }
-
     /// Waits for the first piece, or for what is wrong before it.
     async fn begin(mut self) -> Result<Self, Error> {
         self.deadline.arm(self.idle);
@@ -246,8 +235,15 @@ impl TransformedAnswer {
         }
         Ok(self)
     }
+}
 
-    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+impl DerivedBody for TransformedAnswer {
+    /// How long the exchange may be silent.
+    fn idle(&self) -> Option<Duration> {
+        self.idle
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let expired = self.body.expired();
         let polled = match &mut self.body {
             Source::App(body) => {
@@ -266,7 +262,7 @@ impl TransformedAnswer {
         }
     }
 
-    pub(super) fn is_end_stream(&self) -> bool {
+    fn is_end_stream(&self) -> bool {
         match &self.body {
             Source::App(body) => body.is_end_stream(),
             Source::Service(body) => body.is_end_stream(),

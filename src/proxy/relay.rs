@@ -17,8 +17,6 @@ use super::Error;
 use super::byte_tunnel::ExchangeSpan;
 use super::exchange::ExchangeRecord;
 use super::fields::{self, Instance, ResponseContext};
-#[cfg(feature = "openpgp")]
-use super::openpgp::TransformedAnswer;
 use super::tunnel::OpenedTunnel;
 use super::view::ServiceHalf;
 use crate::deadline::ExchangeDeadline;
@@ -43,9 +41,20 @@ enum ResponseKind {
     Opening(Box<OpenedTunnel>),
     /// What comes out of another body.
     #[cfg(feature = "openpgp")]
-    Transformed(Box<TransformedAnswer>),
+    Transformed(Box<dyn DerivedBody>),
     /// What was held back of it first. In a box: few are, and every answer would have room for it.
     Held(Box<(Bytes, Relayed)>),
+}
+
+/// What comes out of another body.
+#[cfg(feature = "openpgp")]
+pub(super) trait DerivedBody {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>>;
+
+    fn is_end_stream(&self) -> bool;
+
+    /// How long the exchange may be silent.
+    fn idle(&self) -> Option<Duration>;
 }
 
 /// The service's body, and the time-out of its pauses.
@@ -146,7 +155,7 @@ impl ResponseBody {
 
     /// An answer that comes out of another body.
     #[cfg(feature = "openpgp")]
-    pub(super) fn transformed(answer: TransformedAnswer) -> Self {
+    pub(super) fn transformed(answer: impl DerivedBody + 'static) -> Self {
         Self { kind: ResponseKind::Transformed(Box::new(answer)), exchange: None }
     }
 

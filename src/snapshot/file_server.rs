@@ -77,7 +77,7 @@ fn sftp(
     service: &config::ServiceConfig,
     inputs: &Inputs,
     report: &mut Report,
-) -> Option<(files::FileAccess, FileFingerprints)> {
+) -> Option<(files::ServerAccess, FileFingerprints)> {
     if !inputs.reads_secrets() {
         return None;
     }
@@ -96,7 +96,7 @@ fn sftp(
     let (username, password, key) = (login.username.clone(), login.password.clone(), key.map(Arc::new));
     let login =
         ssh::SshClient { host_keys, login: ssh::SshLogin { username, key, password }, allow_sha1: login.allow_sha1 };
-    Some((files::FileAccess::Sftp(login), FileFingerprints { login: digest.finish(), tls: None }))
+    Some((files::ServerAccess::Sftp(login), FileFingerprints { login: digest.finish(), tls: None }))
 }
 
 fn private_key(written: &PrivateKeyFile, inputs: &Inputs, report: &mut Report) -> Option<ssh::PrivateKey> {
@@ -167,7 +167,7 @@ fn ftp(
     certificate: Option<&Arc<Certificate>>,
     inputs: &Inputs,
     report: &mut Report,
-) -> Option<(files::FileAccess, FileFingerprints)> {
+) -> Option<(files::ServerAccess, FileFingerprints)> {
     let url = &service.url;
     let tls = if login.is_plain() {
         None
@@ -193,7 +193,7 @@ fn ftp(
         (Some(client), _) => ftp::Security::Explicit(client),
     };
     let (username, password) = (login.username.clone(), login.password.clone());
-    Some((files::FileAccess::Ftp(FtpAccess { security, username, password }), fingerprints))
+    Some((files::ServerAccess::Ftp(FtpAccess { security, username, password }), fingerprints))
 }
 
 /// What OpenSSH's servers ask for at least is 1024 to 2048, by their version.

@@ -22,7 +22,6 @@ mod probe;
 mod proxy;
 mod refusal;
 mod scratch;
-mod serial;
 #[cfg(test)]
 pub(crate) mod tests;
 mod wire;
@@ -42,12 +41,13 @@ pub(crate) use self::h1::trial::{pieces_make_no_difference, reuse_is_earned};
 pub(crate) use self::h1::{AtRest, Http1Connection, SwitchedConnection};
 pub(crate) use self::h2::{Http2Handle, Outflow};
 pub(crate) use self::held::HeldBodies;
-pub(crate) use self::http::{AnswerBody, AnswerReading, Connected, ConnectionDriver, Sender};
+pub(crate) use self::http::{
+    AnswerBody, AnswerReading, Connected, ConnectionDriver, Sender, SerialAtRest, SerialConnection,
+};
 pub(crate) use self::outgoing::{Outgoing, ProtocolSwitch};
 pub(crate) use self::probe::{ConnectStep, ProbeResult, Probed};
 pub(crate) use self::proxy::{ProxySelector, WayOut};
 pub(crate) use self::refusal::{Objection, wants_tls};
-pub(crate) use self::serial::{SerialAtRest, SerialConnection};
 pub(crate) use self::wire::Wire;
 
 use ::http::uri::{Authority, PathAndQuery};

@@ -15,8 +15,6 @@ use tokio::time::timeout;
 
 use super::Pool;
 use super::connection::{Busy, Resting, Switched};
-#[cfg(feature = "files")]
-use super::leftovers::give_up;
 use super::streams::Shared;
 use crate::transport::{
     self, AnswerBody, ConnectTimings, Http2Handle, Outflow, Outgoing, SerialConnection, SwitchedConnection, Unsent,
@@ -258,7 +256,7 @@ impl Drop for ConnectionLease {
         match self.carrier.take() {
             None => {}
             #[cfg(feature = "files")]
-            Some(Carrier::Whole(busy)) if self.used => give_up(&self.pool, busy),
+            Some(Carrier::Whole(busy)) if self.used => self.pool.give_up(busy),
             #[cfg(not(feature = "files"))]
             Some(Carrier::Whole(busy)) if self.used => drop(busy),
             Some(Carrier::Whole(busy)) => {

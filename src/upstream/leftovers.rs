@@ -12,15 +12,17 @@ use super::connection::Busy;
 use super::{Choice, Pool, Timing};
 use crate::transport::SerialConnection;
 
-/// The connection of a request that was not answered, or not to its end.
-pub(super) fn give_up(pool: &Rc<Pool>, connection: Busy) {
-    let SerialConnection::File(file) = &connection.carried else { return drop(connection) };
-    if file.owes() {
-        // In a task of its own: the request may be dropped because the app is gone.
-        drop(spawn_local(clean_up(Rc::clone(pool), connection)));
-    } else if let Some(resting) = connection.into_rest() {
-        // It was answered, by an error: nothing is wrong with the session.
-        pool.give_back(resting);
+impl Pool {
+    /// The connection of a request that was not answered, or not to its end.
+    pub(super) fn give_up(self: &Rc<Self>, connection: Busy) {
+        let SerialConnection::File(file) = &connection.carried else { return drop(connection) };
+        if file.owes() {
+            // In a task of its own: the request may be dropped because the app is gone.
+            drop(spawn_local(clean_up(Rc::clone(self), connection)));
+        } else if let Some(resting) = connection.into_rest() {
+            // It was answered, by an error: nothing is wrong with the session.
+            self.give_back(resting);
+        }
     }
 }
 

@@ -64,6 +64,20 @@ impl Drop for Gpg {
     }
 }
 
+/// The data of a chunked body (RFC 9112 §7.1).
+fn unchunked(mut body: &[u8]) -> Vec<u8> {
+    let mut data = Vec::new();
+    loop {
+        let end = body.windows(2).position(|bytes| bytes == b"\r\n").unwrap();
+        let length = usize::from_str_radix(std::str::from_utf8(&body[..end]).unwrap(), 16).unwrap();
+        if length == 0 {
+            return data;
+        }
+        data.extend_from_slice(&body[end + 2..][..length]);
+        body = &body[end + 2 + length + 2..];
+    }
+}
+
 const ENCRYPT: &str = "{ type: gpg_encrypt, recipients: keys/partner.pub }";
 const DECRYPT: &str = "{ type: gpg_decrypt, private_key: keys/own.key }";
 
@@ -148,7 +162,7 @@ async fn what_is_sent_is_encrypted_and_what_comes_back_decrypted() {
     assert_eq!((answer.status, &*answer.text()), (200, "what the partner says"));
     assert_eq!((answer.field("etag").as_deref(), answer.field("accept-ranges")), (Some("W/\"1\""), None));
     let received = service.received();
-    assert_eq!(partner.run(&["--decrypt"], &received[0].body), b"what the app says");
+    assert_eq!(partner.run(&["--decrypt"], &unchunked(&received[0].body)), b"what the app says");
     assert_eq!(received[0].field("range"), None);
     assert_eq!((missing.status, &*missing.text()), (404, "no such thing"));
     assert_eq!(plain.status, 502);

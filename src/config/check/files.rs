@@ -4,11 +4,12 @@ use crate::config::auth::{Auth, FileLogin, FtpLogin, Transform};
 use crate::config::diagnostic::Report;
 use crate::config::node::Node;
 use crate::config::read::SectionReader;
-use crate::config::schema::ServiceConfig;
 use crate::config::value::{At, Scheme, Span};
 
+use super::methods::MethodsOfService;
+
 /// Checks a service whose URL is one of files; `node` is what it was read from.
-pub(in crate::config) fn files(service: &ServiceConfig, node: &Node, reader: &mut SectionReader<'_>) {
+pub(in crate::config) fn files(service: &MethodsOfService<'_>, node: &Node, reader: &mut SectionReader<'_>) {
     let scheme = service.url.value.scheme;
     refuse_keys(scheme, node, reader.report);
     if let Some(identities) = node.entry("identities") {
@@ -29,7 +30,7 @@ pub(in crate::config) fn files(service: &ServiceConfig, node: &Node, reader: &mu
 }
 
 /// Refuses what only a service of files may have.
-pub(in crate::config) fn no_files(service: &ServiceConfig, node: &Node, reader: &mut SectionReader<'_>) {
+pub(in crate::config) fn no_files(service: &MethodsOfService<'_>, node: &Node, reader: &mut SectionReader<'_>) {
     if service.url.value.is_placeholder() {
         // It comes from elsewhere, which is not read: it may be one.
         return;
@@ -42,8 +43,7 @@ pub(in crate::config) fn no_files(service: &ServiceConfig, node: &Node, reader: 
             .also(service.url.span, "no files are asked for here")
             .help("remove `files`, or write an `sftp://`, `ftp://` or `ftps://` URL");
     }
-    let of_sets = service.identities.iter().flat_map(|identities| identities.sets.iter()).flat_map(|set| &set.auth);
-    for method in service.auth.iter().chain(of_sets) {
+    for method in service.all() {
         let Some(Transform::Encrypt(encrypt)) = method.value.transform() else { continue };
         if let Some(suffix) = &encrypt.name_suffix {
             reader
@@ -87,7 +87,7 @@ fn refuse_keys(scheme: Scheme, node: &Node, report: &mut Report) {
 }
 
 /// The login of the service, which must have one, and no method of HTTP.
-fn check_logins<'s>(service: &'s ServiceConfig, report: &mut Report) -> Option<&'s FileLogin> {
+fn check_logins<'s>(service: &MethodsOfService<'s>, report: &mut Report) -> Option<&'s FileLogin> {
     let scheme = service.url.value.scheme;
     let wanted = if scheme == Scheme::Sftp { "sftp" } else { "ftp" };
     let is_of_http = |method: &&At<Auth>| method.value.file_login().is_none() && method.value.transform().is_none();
@@ -122,15 +122,12 @@ fn check_logins<'s>(service: &'s ServiceConfig, report: &mut Report) -> Option<&
     found.map(|(login, _)| login)
 }
 
-fn logins(service: &ServiceConfig) -> impl Iterator<Item = (&FileLogin, Span)> {
-    // Those of identities are of the service too.
-    let of_sets = service.identities.iter().flat_map(|identities| identities.sets.iter()).flat_map(|set| &set.auth);
-    let all = service.auth.iter().chain(of_sets);
-    all.filter_map(|method: &At<_>| Some((method.value.file_login()?, method.span)))
+fn logins<'s>(service: &MethodsOfService<'s>) -> impl Iterator<Item = (&'s FileLogin, Span)> + use<'s> {
+    service.all().filter_map(|method| Some((method.value.file_login()?, method.span)))
 }
 
 /// What FTP does with TLS.
-fn check_tls(service: &ServiceConfig, login: &FileLogin, report: &mut Report) {
+fn check_tls(service: &MethodsOfService<'_>, login: &FileLogin, report: &mut Report) {
     let FileLogin::Ftp(login) = login else { return };
     let FtpLogin { tls, .. } = &**login;
     let url = &service.url;
@@ -147,15 +144,15 @@ fn check_tls(service: &ServiceConfig, login: &FileLogin, report: &mut Report) {
             .error(off.span, "credentials would be sent unencrypted to another machine")
             .help("remove `tls: off`, or accept it with `allow_plaintext_credentials: true`");
     }
-    if let Some(certificate) = &service.certificate {
+    if let Some(certificate) = service.certificate {
         report
             .error(certificate.span, "nothing would use this certificate")
             .also(off.span, "no TLS here")
             .help("remove `tls: off`, or remove `certificate`");
     }
-    if let Some(trust) = &service.tls {
+    if let Some(trust) = service.tls {
         report
-            .warning(trust.span, "`tls` has no effect here")
+            .warning(trust, "`tls` has no effect here")
             .also(off.span, "no TLS here")
             .help("remove `tls: off` from the login, or remove `tls`");
     }

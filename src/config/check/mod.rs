@@ -2,6 +2,7 @@
 
 mod access;
 mod files;
+mod methods;
 mod openpgp;
 mod proxy;
 mod routes;
@@ -14,6 +15,7 @@ use super::read::SectionReader;
 use super::schema::{Config, ServiceConfig};
 use super::value::{At, ListenAddress, Scheme, Span, Url};
 pub(super) use files::{files, no_files};
+pub(super) use methods::MethodsOfService;
 pub(super) use openpgp::{openpgp, transforms};
 
 /// Checks a service.

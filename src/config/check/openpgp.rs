@@ -5,15 +5,15 @@ use crate::config::auth::{Auth, Signature, Transform};
 use crate::config::diagnostic::Report;
 use crate::config::node::Node;
 use crate::config::read::SectionReader;
-use crate::config::schema::ServiceConfig;
 use crate::config::value::At;
 
+use super::methods::MethodsOfService;
+
 /// Checks what a service does with bodies beside what else it does.
-pub(in crate::config) fn transforms(service: &ServiceConfig, reader: &mut SectionReader<'_>) {
+pub(in crate::config) fn transforms(service: &MethodsOfService<'_>, reader: &mut SectionReader<'_>) {
     let report = &mut *reader.report;
-    let of_sets = service.identities.iter().flat_map(|identities| identities.sets.iter()).flat_map(|set| &set.auth);
     let encrypts = |method: &&At<Auth>| matches!(method.value.transform(), Some(Transform::Encrypt(_)));
-    let Some(encrypt) = service.auth.iter().chain(of_sets).find(encrypts) else { return };
+    let Some(encrypt) = service.all().find(encrypts) else { return };
     for method in service.auth.iter().filter(|method| signs_body(&method.value)) {
         report
             .error(method.span, "this method signs the body, and `gpg_encrypt` sends another one")
@@ -33,13 +33,13 @@ fn signs_body(method: &Auth) -> bool {
 }
 
 /// Checks an `openpgp:` service; `node` is what it was read from.
-pub(in crate::config) fn openpgp(service: &ServiceConfig, node: &Node, reader: &mut SectionReader<'_>) {
+pub(in crate::config) fn openpgp(service: &MethodsOfService<'_>, node: &Node, reader: &mut SectionReader<'_>) {
     refuse_keys(node, reader.report);
     if reader.auth_unknown {
         return;
     }
     let report = &mut *reader.report;
-    let [method] = &service.auth[..] else {
+    let [method] = service.auth else {
         report.error(service.url.span, "an `openpgp:` service either encrypts or decrypts what it is sent").help(
             "give it one method: `auth: { type: gpg_encrypt, … }` or `gpg_decrypt`; the other is another service",
         );

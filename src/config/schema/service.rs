@@ -90,14 +90,15 @@ impl FromNode for ServiceConfig {
         reader.overridden = None;
         fields.close(reader.report);
         let mut service = service?;
-        check::transforms(&service, reader);
+        let methods = service.methods();
+        check::transforms(&methods, reader);
         if service.url.value.scheme.is_of_files() {
-            check::files(&service, node, reader);
+            check::files(&methods, node, reader);
             return Ok(service);
         }
-        check::no_files(&service, node, reader);
+        check::no_files(&methods, node, reader);
         if service.url.value.scheme == Scheme::OpenPgp {
-            check::openpgp(&service, node, reader);
+            check::openpgp(&methods, node, reader);
             return Ok(service);
         }
         if has_identities {
@@ -122,6 +123,18 @@ impl FromNode for ServiceConfig {
 }
 
 impl ServiceConfig {
+    fn methods(&self) -> check::MethodsOfService<'_> {
+        let sets = self.identities.iter().flat_map(|identities| identities.sets.iter());
+        check::MethodsOfService {
+            url: &self.url,
+            auth: &self.auth,
+            of_sets: sets.flat_map(|set| &set.auth).collect(),
+            certificate: self.certificate.as_ref(),
+            tls: self.tls.as_ref().map(|tls| tls.span),
+            allow_plaintext_credentials: self.allow_plaintext_credentials,
+        }
+    }
+
     /// The keys, as they are written, in which another version of this service differs.
     #[must_use]
     pub fn changed_keys(&self, other: &Self) -> Vec<&'static str> {

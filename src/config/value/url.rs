@@ -4,7 +4,6 @@
 //! somebody behind us (dot segments, broken percent-encodings) is refused here.
 
 use std::fmt;
-
 use std::net::IpAddr;
 
 use schemars::{Schema, json_schema};

@@ -7,7 +7,8 @@ use tokio::io::AsyncReadExt;
 
 use super::data::Transfer;
 use super::error::Error;
-use super::session::FtpSession;
+use super::facts;
+use super::session::{Failed, FtpSession};
 
 /// A file that comes. Dropped before its end, it takes the session with it.
 pub(crate) struct FtpDownload {
@@ -20,6 +21,27 @@ pub(crate) struct FtpDownload {
     /// The last bytes that came: they are given once more have come, or all is known to be well.
     held: Option<Bytes>,
     ended: bool,
+}
+
+impl FtpSession {
+    /// Reads a file from this byte on; it is asked for its size first, which it is checked by.
+    pub(crate) async fn open_file(mut self, path: &[u8], from: u64) -> Result<FtpDownload, Failed> {
+        let size = match self.size(path).await {
+            Ok(size) => size,
+            Err(error) => return Err(self.after(error)),
+        };
+        match self.begin(("RETR", path), from, "to read it").await {
+            Ok(transfer) => Ok(FtpDownload::new(self, transfer, size.map(|size| size.saturating_sub(from)))),
+            Err(error) => Err(self.after(error)),
+        }
+    }
+
+    /// `None` where the server does not tell.
+    async fn size(&mut self, path: &[u8]) -> Result<Option<u64>, Error> {
+        let reply = self.control.ask("SIZE", path).await?;
+        let size = || facts::digits(reply.lines.first()?.trim_ascii());
+        Ok(if reply.code == 213 { size() } else { None })
+    }
 }
 
 impl FtpDownload {

@@ -2,10 +2,10 @@
 
 use time::{Date, Month, PrimitiveDateTime, Time};
 
-use super::{Entry, FtpEntryKind};
+use super::{FtpEntry, FtpEntryKind};
 
 /// What a line of a listing says. `None` for one that is none, and for the folder itself and the one above.
-pub(super) fn entry(line: &[u8]) -> Option<(&[u8], Entry)> {
+pub(super) fn entry(line: &[u8]) -> Option<(&[u8], FtpEntry)> {
     let (facts, name) = split(line)?;
     let entry = read(facts)?;
     let is_other = !matches!(name, b"." | b"..") && !matches!(entry.0, Itself::Folder);
@@ -13,7 +13,7 @@ pub(super) fn entry(line: &[u8]) -> Option<(&[u8], Entry)> {
 }
 
 /// What the line says that `MLST` gives of one name, whatever that is called there.
-pub(super) fn of_itself(line: &[u8]) -> Option<Entry> {
+pub(super) fn of_itself(line: &[u8]) -> Option<FtpEntry> {
     let (facts, _) = split(line)?;
     let (_, entry) = read(facts)?;
     facts.contains(&b'=').then_some(entry)
@@ -31,8 +31,8 @@ fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((facts, name.get(1..).filter(|name| !name.is_empty())?))
 }
 
-fn read(facts: &[u8]) -> Option<(Itself, Entry)> {
-    let (mut itself, mut entry) = (Itself::Other, Entry { kind: FtpEntryKind::Other, size: None, modified: None });
+fn read(facts: &[u8]) -> Option<(Itself, FtpEntry)> {
+    let (mut itself, mut entry) = (Itself::Other, FtpEntry { kind: FtpEntryKind::Other, size: None, modified: None });
     for fact in facts.split(|byte| *byte == b';').filter(|fact| !fact.is_empty()) {
         let equals = fact.iter().position(|byte| *byte == b'=')?;
         let (key, value) = (fact.get(..equals)?.to_ascii_lowercase(), fact.get(equals + 1..)?);
@@ -84,13 +84,13 @@ mod tests {
 
     use super::*;
 
-    fn found(kind: FtpEntryKind, size: Option<u64>, modified: Option<i64>) -> Entry {
-        Entry { kind, size, modified }
+    fn found(kind: FtpEntryKind, size: Option<u64>, modified: Option<i64>) -> FtpEntry {
+        FtpEntry { kind, size, modified }
     }
 
     #[test]
     fn facts_of_real_servers_are_read() {
-        let cases: [(&[u8], Option<(&[u8], Entry)>); 7] = [
+        let cases: [(&[u8], Option<(&[u8], FtpEntry)>); 7] = [
             (
                 b"modify=20261129184200;perm=adfrw;size=12;type=file;unique=801U2;UNIX.mode=0644; a b",
                 Some((b"a b", found(FtpEntryKind::File, Some(12), Some(1_795_977_720)))),

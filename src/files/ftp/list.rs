@@ -3,16 +3,16 @@
 //! Their times are in the server's own zone, which it does not tell, and are passed over.
 
 use super::facts::digits;
-use super::{Entry, FtpEntryKind};
+use super::{FtpEntry, FtpEntryKind};
 
 /// What a line says. `None` for one that is none (`total 12`), and for the folder itself and the one above.
-pub(super) fn entry(line: &[u8]) -> Option<(&[u8], Entry)> {
+pub(super) fn entry(line: &[u8]) -> Option<(&[u8], FtpEntry)> {
     let (name, entry) = unix(line).or_else(|| windows(line))?;
     (!name.is_empty() && !matches!(name, b"." | b"..")).then_some((name, entry))
 }
 
 /// `-rw-r--r-- 1 owner group 12 Nov 29 18:42 name`: the name follows the time after one blank, whatever is in it.
-fn unix(line: &[u8]) -> Option<(&[u8], Entry)> {
+fn unix(line: &[u8]) -> Option<(&[u8], FtpEntry)> {
     let kind = match line.first()? {
         b'-' => FtpEntryKind::File,
         b'd' => FtpEntryKind::Folder,
@@ -36,12 +36,12 @@ fn unix(line: &[u8]) -> Option<(&[u8], Entry)> {
     }
     let [_day, _time] = [rest.next()?, rest.next()?];
     let name = rest.0.strip_prefix(b" ")?;
-    let entry = Entry { kind, size: size.filter(|_| kind == FtpEntryKind::File), modified: None };
+    let entry = FtpEntry { kind, size: size.filter(|_| kind == FtpEntryKind::File), modified: None };
     Some((if kind == FtpEntryKind::Link { without_target(name) } else { name }, entry))
 }
 
 /// `11-29-26  06:42PM       <DIR>          name`, `11-29-2026  18:42  12 name`.
-fn windows(line: &[u8]) -> Option<(&[u8], Entry)> {
+fn windows(line: &[u8]) -> Option<(&[u8], FtpEntry)> {
     let mut rest = Words(line);
     let [date, time, size] = [rest.next()?, rest.next()?, rest.next()?];
     let is_date = date.len() >= 8 && date.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'/'));
@@ -49,9 +49,11 @@ fn windows(line: &[u8]) -> Option<(&[u8], Entry)> {
         return None;
     }
     let entry = match size {
-        b"<DIR>" => Entry { kind: FtpEntryKind::Folder, size: None, modified: None },
-        b"<SYMLINK>" | b"<SYMLINKD>" | b"<JUNCTION>" => Entry { kind: FtpEntryKind::Link, size: None, modified: None },
-        size => Entry { kind: FtpEntryKind::File, size: Some(digits(size)?), modified: None },
+        b"<DIR>" => FtpEntry { kind: FtpEntryKind::Folder, size: None, modified: None },
+        b"<SYMLINK>" | b"<SYMLINKD>" | b"<JUNCTION>" => {
+            FtpEntry { kind: FtpEntryKind::Link, size: None, modified: None }
+        }
+        size => FtpEntry { kind: FtpEntryKind::File, size: Some(digits(size)?), modified: None },
     };
     // A name may begin with blanks, and nobody could tell: after a folder's mark there are ten.
     let name = rest.0.get(rest.0.iter().position(|byte| *byte != b' ')?..)?;

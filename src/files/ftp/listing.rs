@@ -7,8 +7,8 @@ use tokio::io::AsyncReadExt;
 
 use super::data::Transfer;
 use super::error::Error;
-use super::session::FtpSession;
-use super::{Entry, facts, list};
+use super::session::{Failed, FtpSession};
+use super::{FtpEntry, facts, list};
 
 /// A listing that comes. Dropped before its end, it takes the session with it.
 pub(crate) struct FtpListing {
@@ -22,6 +22,22 @@ pub(crate) struct FtpListing {
     ended: bool,
 }
 
+impl FtpSession {
+    pub(crate) async fn open_folder(mut self, path: &[u8]) -> Result<FtpListing, Failed> {
+        match self.list(path).await {
+            Ok(transfer) => Ok(FtpListing::new(self, transfer)),
+            Err(error) => Err(self.after(error)),
+        }
+    }
+
+    /// In the folder itself: with its name as an argument, one that is missing looks empty at some servers.
+    async fn list(&mut self, path: &[u8]) -> Result<Transfer, Error> {
+        self.control.ask_for(2, ("CWD", path), "to list it").await?;
+        let verb = if self.tells_facts { "MLSD" } else { "LIST" };
+        self.begin((verb, b""), 0, "to list it").await
+    }
+}
+
 impl FtpListing {
     pub(super) fn new(session: FtpSession, transfer: Transfer) -> Self {
         Self { session, transfer: Some(transfer), read: BytesMut::new(), looked: 0, data_ended: false, ended: false }
@@ -29,7 +45,7 @@ impl FtpListing {
 
     /// The next entry, in the server's order; neither the folder itself nor the one above. `None` at the end: there the
     /// server has said that this was all.
-    pub(crate) async fn next(&mut self) -> Result<Option<(Vec<u8>, Entry)>, Error> {
+    pub(crate) async fn next(&mut self) -> Result<Option<(Vec<u8>, FtpEntry)>, Error> {
         while let Some(line) = self.line().await? {
             let line = line.strip_suffix(b"\r").unwrap_or(&line);
             let entry = if self.session.tells_facts { facts::entry(line) } else { list::entry(line) };

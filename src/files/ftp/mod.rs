@@ -29,13 +29,13 @@ pub(crate) use self::download::FtpDownload;
 pub(crate) use self::error::Error;
 pub(crate) use self::listing::FtpListing;
 pub(crate) use self::session::Failed;
-pub(crate) use self::session::{FtpLogin, FtpSession, LOG_IN};
+pub(crate) use self::session::{FtpCredentials, FtpSession, LOG_IN};
 pub(crate) use self::upload::FtpUpload;
 pub(crate) use self::wire::{Security, TlsClient};
 
 /// What stands in a folder, or is under a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub(crate) struct FtpEntry {
     pub(crate) kind: FtpEntryKind,
     pub(crate) size: Option<u64>,
     /// Seconds since 1970, where the server is known to tell them in UTC.

@@ -6,10 +6,9 @@ use tokio::net::TcpStream;
 
 use super::super::path;
 use super::control::{Control, expect};
-use super::data::Transfer;
 use super::error::Error;
 use super::wire::{FtpWire, Handshakes, Security};
-use super::{Entry, FtpDownload, FtpEntryKind, FtpListing, FtpUpload, facts};
+use super::{FtpEntry, FtpEntryKind, facts};
 
 /// A session in which nothing is under way.
 pub(crate) struct FtpSession {
@@ -25,7 +24,7 @@ pub(crate) struct FtpSession {
 }
 
 /// Who comes.
-pub(crate) struct FtpLogin<'a> {
+pub(crate) struct FtpCredentials<'a> {
     pub(crate) username: &'a [u8],
     pub(crate) password: &'a [u8],
 }
@@ -63,7 +62,7 @@ impl FtpSession {
     }
 
     /// Shows who comes: one try.
-    pub(crate) async fn log_in(&mut self, login: &FtpLogin<'_>) -> Result<(), Error> {
+    pub(crate) async fn log_in(&mut self, login: &FtpCredentials<'_>) -> Result<(), Error> {
         let reply = self.control.ask("USER", login.username).await?;
         if reply.class() == 2 {
             return Ok(());
@@ -100,7 +99,7 @@ impl FtpSession {
 
     /// What is under this name. Of servers that tell no facts only what is a file or a folder, and no time: theirs is in a zone of
     /// their own.
-    pub(crate) async fn stat(&mut self, path: &[u8]) -> Result<Entry, Error> {
+    pub(crate) async fn stat(&mut self, path: &[u8]) -> Result<FtpEntry, Error> {
         if self.tells_facts {
             let reply = self.control.ask_for(2, ("MLST", path), LOOK).await?;
             let entry = reply.lines.iter().find_map(|line| facts::of_itself(line.trim_ascii_start()));
@@ -108,10 +107,10 @@ impl FtpSession {
         }
         let size = self.control.ask("SIZE", path).await?;
         if let (213, Some(size)) = (size.code, size.lines.first().and_then(|line| facts::digits(line.trim_ascii()))) {
-            return Ok(Entry { kind: FtpEntryKind::File, size: Some(size), modified: None });
+            return Ok(FtpEntry { kind: FtpEntryKind::File, size: Some(size), modified: None });
         }
         self.control.ask_for(2, ("CWD", path), LOOK).await?;
-        Ok(Entry { kind: FtpEntryKind::Folder, size: None, modified: None })
+        Ok(FtpEntry { kind: FtpEntryKind::Folder, size: None, modified: None })
     }
 
     pub(crate) async fn remove(&mut self, path: &[u8]) -> Result<(), Error> {
@@ -150,47 +149,6 @@ impl FtpSession {
         // What is not there is refused here, before anything could be lost.
         self.control.ask_for(3, ("RNFR", from), "to rename it").await?;
         self.control.ask_for(2, ("RNTO", to), RENAME_TO).await.map(drop)
-    }
-
-    /// Reads a file from this byte on; it is asked for its size first, which it is checked by.
-    pub(crate) async fn open_file(mut self, path: &[u8], from: u64) -> Result<FtpDownload, Failed> {
-        let size = match self.size(path).await {
-            Ok(size) => size,
-            Err(error) => return Err(self.after(error)),
-        };
-        match self.begin(("RETR", path), from, "to read it").await {
-            Ok(transfer) => Ok(FtpDownload::new(self, transfer, size.map(|size| size.saturating_sub(from)))),
-            Err(error) => Err(self.after(error)),
-        }
-    }
-
-    /// `None` where the server does not tell.
-    async fn size(&mut self, path: &[u8]) -> Result<Option<u64>, Error> {
-        let reply = self.control.ask("SIZE", path).await?;
-        let size = || facts::digits(reply.lines.first()?.trim_ascii());
-        Ok(if reply.code == 213 { size() } else { None })
-    }
-
-    /// Makes a file, or empties the one that is there.
-    pub(crate) async fn create(mut self, path: &[u8]) -> Result<FtpUpload, Failed> {
-        match self.begin(("STOR", path), 0, "to write it").await {
-            Ok(transfer) => Ok(FtpUpload::new(self, transfer)),
-            Err(error) => Err(self.after(error)),
-        }
-    }
-
-    pub(crate) async fn open_folder(mut self, path: &[u8]) -> Result<FtpListing, Failed> {
-        match self.list(path).await {
-            Ok(transfer) => Ok(FtpListing::new(self, transfer)),
-            Err(error) => Err(self.after(error)),
-        }
-    }
-
-    /// In the folder itself: with its name as an argument, one that is missing looks empty at some servers.
-    async fn list(&mut self, path: &[u8]) -> Result<Transfer, Error> {
-        self.control.ask_for(2, ("CWD", path), "to list it").await?;
-        let verb = if self.tells_facts { "MLSD" } else { "LIST" };
-        self.begin((verb, b""), 0, "to list it").await
     }
 
     /// The error, and the session if that goes on after it.

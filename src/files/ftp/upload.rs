@@ -29,6 +29,16 @@ impl Drop for ResetOnDrop {
     }
 }
 
+impl FtpSession {
+    /// Makes a file, or empties the one that is there.
+    pub(crate) async fn create(mut self, path: &[u8]) -> Result<FtpUpload, Failed> {
+        match self.begin(("STOR", path), 0, "to write it").await {
+            Ok(transfer) => Ok(FtpUpload::new(self, transfer)),
+            Err(error) => Err(self.after(error)),
+        }
+    }
+}
+
 impl FtpUpload {
     pub(super) fn new(session: FtpSession, transfer: Transfer) -> Self {
         Self { session, data: ResetOnDrop(Some(transfer)), written: 0 }

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::packet::{Attributes, Request, SftpReply};
-use super::session::{FOREIGN, UNDER_WAY, is_end, refused};
+use super::packet::{Attributes, Opening, Request, SftpReply};
+use super::session::{FOREIGN, UNDER_WAY, attributes, handle, is_end, refused};
 use super::{Error, SftpSession, Stream};
 
 /// A file that is open to be read.
@@ -29,6 +29,27 @@ struct RequestedPiece {
     offset: u64,
     length: u32,
     data: Option<Bytes>,
+}
+
+impl<S: Stream> SftpSession<S> {
+    /// Opens a file, and looks at what was opened: some servers open folders, too.
+    pub(crate) async fn open_file(mut self, path: &[u8]) -> Result<SftpDownload<S>, (Error, Option<Self>)> {
+        match self.opened(path).await {
+            Ok((handle, attributes)) => Ok(SftpDownload::new(self, handle, attributes)),
+            Err(error) => Err(self.after(error)),
+        }
+    }
+
+    async fn opened(&mut self, path: &[u8]) -> Result<(Bytes, Attributes), Error> {
+        let reply = self.ask(&Request::Open { path, opening: Opening::Read }).await?;
+        let handle = handle(reply, "to open it")?;
+        let reply = self.ask(&Request::Fstat { handle: &handle }).await?;
+        let attributes = attributes(reply, "to look at it");
+        if attributes.is_err() {
+            self.ask(&Request::Close { handle: &handle }).await?;
+        }
+        Ok((handle, attributes?))
+    }
 }
 
 impl<S: Stream> SftpDownload<S> {

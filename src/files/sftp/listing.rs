@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::packet::{Attributes, Names, Request, SftpReply};
-use super::session::{FOREIGN, is_end, refused};
+use super::session::{FOREIGN, handle, is_end, refused};
 use super::{Error, SftpSession, Stream};
 
 /// A folder that is open.
@@ -14,6 +14,16 @@ pub(crate) struct SftpListing<S> {
     /// The request for the next entries, which is under way while these are read.
     asked: Option<u32>,
     ended: bool,
+}
+
+impl<S: Stream> SftpSession<S> {
+    pub(crate) async fn open_folder(mut self, path: &[u8]) -> Result<SftpListing<S>, (Error, Option<Self>)> {
+        let reply = self.ask(&Request::OpenFolder { path }).await;
+        match reply.and_then(|reply| handle(reply, "to list it")) {
+            Ok(handle) => SftpListing::begin(self, handle).await,
+            Err(error) => Err(self.after(error)),
+        }
+    }
 }
 
 impl<S: Stream> SftpListing<S> {

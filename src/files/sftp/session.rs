@@ -10,10 +10,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use super::super::path;
 use super::error::{END, OK};
 use super::packet::{
-    self, Attributes, FSYNC, LIMITS, Opening, POSIX_RENAME, Request, SftpReply, VERSION, read_limits, read_reply,
-    read_version,
+    self, Attributes, FSYNC, LIMITS, POSIX_RENAME, Request, SftpReply, VERSION, read_limits, read_reply, read_version,
 };
-use super::{Error, SftpDownload, SftpListing, SftpRefusal, SftpUpload};
+use super::{Error, SftpRefusal};
 
 /// What carries the bytes.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {}
@@ -147,50 +146,6 @@ impl<S: Stream> SftpSession<S> {
         done(reply, "to rename it")
     }
 
-    /// Opens a file, and looks at what was opened: some servers open folders, too.
-    pub(crate) async fn open_file(mut self, path: &[u8]) -> Result<SftpDownload<S>, (Error, Option<Self>)> {
-        match self.opened(path).await {
-            Ok((handle, attributes)) => Ok(SftpDownload::new(self, handle, attributes)),
-            Err(error) => Err(self.after(error)),
-        }
-    }
-
-    async fn opened(&mut self, path: &[u8]) -> Result<(Bytes, Attributes), Error> {
-        let reply = self.ask(&Request::Open { path, opening: Opening::Read }).await?;
-        let handle = handle(reply, "to open it")?;
-        let reply = self.ask(&Request::Fstat { handle: &handle }).await?;
-        let attributes = attributes(reply, "to look at it");
-        if attributes.is_err() {
-            self.ask(&Request::Close { handle: &handle }).await?;
-        }
-        Ok((handle, attributes?))
-    }
-
-    /// Makes a file, which must not be there yet, or empties the one that is.
-    pub(crate) async fn create(
-        mut self,
-        path: &[u8],
-        over: SftpOverwrite,
-    ) -> Result<SftpUpload<S>, (Error, Option<Self>)> {
-        let opening = match over {
-            SftpOverwrite::Replaced => Opening::Over,
-            SftpOverwrite::Refused => Opening::New,
-        };
-        let reply = self.ask(&Request::Open { path, opening }).await;
-        match reply.and_then(|reply| handle(reply, "to make it")) {
-            Ok(handle) => Ok(SftpUpload::new(self, handle)),
-            Err(error) => Err(self.after(error)),
-        }
-    }
-
-    pub(crate) async fn open_folder(mut self, path: &[u8]) -> Result<SftpListing<S>, (Error, Option<Self>)> {
-        let reply = self.ask(&Request::OpenFolder { path }).await;
-        match reply.and_then(|reply| handle(reply, "to list it")) {
-            Ok(handle) => SftpListing::begin(self, handle).await,
-            Err(error) => Err(self.after(error)),
-        }
-    }
-
     /// The error, and the session if that goes on after it.
     pub(super) fn after(self, error: Error) -> (Error, Option<Self>) {
         let goes_on = matches!(error, Error::Refused { .. });
@@ -288,7 +243,7 @@ pub(super) fn handle(reply: SftpReply, operation: &'static str) -> Result<Bytes,
     }
 }
 
-fn attributes(reply: SftpReply, operation: &'static str) -> Result<Attributes, Error> {
+pub(super) fn attributes(reply: SftpReply, operation: &'static str) -> Result<Attributes, Error> {
     match reply {
         SftpReply::Attributes(attributes) => Ok(attributes),
         reply => Err(refused(reply, operation)),

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::packet::{Request, SftpReply};
-use super::session::{FOREIGN, UNDER_WAY, done};
+use super::packet::{Opening, Request, SftpReply};
+use super::session::{FOREIGN, SftpOverwrite, UNDER_WAY, done, handle};
 use super::{Error, SftpSession, Stream};
 
 /// A file that is open to be written. Dropped before [`finish`](Self::finish), it is half there.
@@ -17,6 +17,25 @@ pub(crate) struct SftpUpload<S> {
     /// What is not confirmed: the request's number, and how many bytes.
     unconfirmed: VecDeque<(u32, u64)>,
     under_way: u64,
+}
+
+impl<S: Stream> SftpSession<S> {
+    /// Makes a file, which must not be there yet, or empties the one that is.
+    pub(crate) async fn create(
+        mut self,
+        path: &[u8],
+        over: SftpOverwrite,
+    ) -> Result<SftpUpload<S>, (Error, Option<Self>)> {
+        let opening = match over {
+            SftpOverwrite::Replaced => Opening::Over,
+            SftpOverwrite::Refused => Opening::New,
+        };
+        let reply = self.ask(&Request::Open { path, opening }).await;
+        match reply.and_then(|reply| handle(reply, "to make it")) {
+            Ok(handle) => Ok(SftpUpload::new(self, handle)),
+            Err(error) => Err(self.after(error)),
+        }
+    }
 }
 
 impl<S: Stream> SftpUpload<S> {

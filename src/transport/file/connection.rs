@@ -22,7 +22,6 @@ use super::lent::LentBody;
 use crate::files::{
     FileAnswer, FileError, FileErrorKind, FileOutcome, FileRequest, FileServer, FileSession, UnfinishedFile, answer,
 };
-use crate::transport::http::AnswerBody;
 use crate::transport::{Error, Outgoing, RequestBody, Unsent};
 
 /// A session that carries one request at a time.
@@ -44,6 +43,13 @@ enum FileConnectionState {
     Reading(ComingContent),
     /// There is no session any more.
     Ended,
+}
+
+/// What follows the head of an answer.
+pub(crate) enum FileAnswerBody {
+    Empty,
+    /// To be read from the connection.
+    Coming,
 }
 
 /// A session between two requests.
@@ -68,7 +74,7 @@ impl FileConnection {
         &mut self,
         outgoing: &mut Outgoing,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Response<AnswerBody>, Unsent>> {
+    ) -> Poll<Result<Response<FileAnswerBody>, Unsent>> {
         if matches!(self.state, FileConnectionState::AtRest(_)) {
             self.begin(outgoing);
         }
@@ -101,15 +107,15 @@ impl FileConnection {
         }));
     }
 
-    fn answered(&mut self, answer: FileAnswer) -> Response<AnswerBody> {
+    fn answered(&mut self, answer: FileAnswer) -> Response<FileAnswerBody> {
         self.body = None;
         let FileAnswer { status, fields, content } = answer;
         let body = match content {
-            None => AnswerBody::Whole(Bytes::new()),
+            None => FileAnswerBody::Empty,
             Some(content) => {
                 let length = fields.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
                 self.state = FileConnectionState::Reading(ComingContent::new(content, length));
-                AnswerBody::Coming
+                FileAnswerBody::Coming
             }
         };
         let mut response = Response::new(body);

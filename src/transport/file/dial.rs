@@ -8,10 +8,10 @@ use tokio::time::Instant;
 use super::FileConnection;
 use crate::files::{FileServer, FileSession, FileSocket, LoginError, LoginFailureKind, LoginTimings};
 use crate::tls::{self, Observation, TlsFailure, TlsOrigin};
+use crate::transport::SerialConnection;
 use crate::transport::dial::{DialNotes, by, connect_too_long, look_up, lookup_too_long, open};
 use crate::transport::http::{Connected, Sender};
 use crate::transport::proxy::Tunnel;
-use crate::transport::serial::SerialConnection;
 use crate::transport::{ConnectTimings, DialTarget, Error};
 
 /// A session that waits for its first request.

@@ -12,9 +12,9 @@ use crate::transport::{BodyError, RequestBody};
 
 /// What the file is written from. Of two halves of it one reads, the other takes it back.
 #[derive(Clone)]
-pub(super) struct LentBody(Rc<RefCell<Lent>>);
+pub(super) struct LentBody(Rc<RefCell<LentState>>);
 
-struct Lent {
+struct LentState {
     /// `None`: it was taken back.
     body: Option<RequestBody>,
     /// Somebody has asked for its first byte.
@@ -24,7 +24,7 @@ struct Lent {
 
 impl LentBody {
     pub(super) fn new(body: RequestBody) -> Self {
-        Self(Rc::new(RefCell::new(Lent { body: Some(body), is_begun: false, reader: None })))
+        Self(Rc::new(RefCell::new(LentState { body: Some(body), is_begun: false, reader: None })))
     }
 
     pub(super) fn is_begun(&self) -> bool {
@@ -47,7 +47,7 @@ impl Body for LentBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let mut lent = self.0.borrow_mut();
-        let Lent { body, is_begun, reader } = &mut *lent;
+        let LentState { body, is_begun, reader } = &mut *lent;
         let Some(body) = body else { return Poll::Ready(Some(Err(BodyError::TakenBack))) };
         if !std::mem::replace(is_begun, true)
             && let Some(gate) = body.gate()

@@ -10,7 +10,7 @@ mod dial;
 mod lent;
 mod probe;
 
-pub(crate) use self::connection::{FileAtRest, FileConnection};
+pub(crate) use self::connection::{FileAnswerBody, FileAtRest, FileConnection};
 pub(super) use self::dial::connect;
 pub(crate) use self::probe::FileTimings;
 pub(super) use self::probe::probe;

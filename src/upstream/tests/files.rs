@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::files::{FileAccess, FileOptions, FileServer, FtpAccess, Links, UploadMode, ftp};
+use crate::files::{FileOptions, FileServer, FtpAccess, Links, ServerAccess, UploadMode, ftp};
 use crate::secret::Secret;
 use crate::transport::RequestBody;
 use crate::transport::tests::lab::{app_body, outgoing};
@@ -143,7 +143,7 @@ fn files_of(service: &Service) -> Arc<Upstream> {
         list_limit: 10,
         name_suffix: None,
     };
-    let server = Arc::new(FileServer::new(FileAccess::Ftp(access), options));
+    let server = Arc::new(FileServer::new(ServerAccess::Ftp(access), options));
     let limit = Some(Duration::from_secs(10));
     Arc::new(Upstream::new(Connector::of_files(&lab::url(Scheme::Ftp, service.address.port()), server, limit), LIMITS))
 }
