@@ -17,6 +17,7 @@ use super::listing::Form;
 use super::path::FilePath;
 use super::put;
 use super::session::{EntryKind, Failure, FileSession, Found, Opened, Overwrite};
+use super::verb::Verb;
 
 /// A request as far as it is about a file.
 pub(crate) struct FileRequest<'a> {
@@ -96,7 +97,7 @@ where
         Ok(path) => path,
         Err(error) => return Failure::new(FileError::new(FileErrorKind::Request, error.to_string()), session).into(),
     };
-    let verb = match Verb::of(request) {
+    let verb = match Verb::of(request.method, request.target.query(), request.destination) {
         Ok(verb) => verb,
         Err(error) => return Failure::new(error, session).into(),
     };
@@ -134,45 +135,6 @@ where
         Verb::Options => Ok(FileOutcome::answered(FileAnswer::bare(StatusCode::NO_CONTENT, allow()), Some(session))),
     };
     done.unwrap_or_else(FileOutcome::from)
-}
-
-enum Verb {
-    Read,
-    Look,
-    Put,
-    Delete,
-    MakeFolder,
-    Move(FilePath),
-    Options,
-}
-
-impl Verb {
-    fn of(request: &FileRequest<'_>) -> Result<Self, FileError> {
-        let query = request.target.query();
-        match request.method.as_str() {
-            "GET" => Ok(Self::Read),
-            "HEAD" => Ok(Self::Look),
-            "PUT" => Ok(Self::Put),
-            "DELETE" => Ok(Self::Delete),
-            "MKCOL" => Ok(Self::MakeFolder),
-            "OPTIONS" => Ok(Self::Options),
-            "MOVE" => Self::to(request, "`MOVE` needs a `Destination` in the form of this request's own URL"),
-            "POST" if query == Some("mkdir") => Ok(Self::MakeFolder),
-            "POST" if query.is_some_and(|query| query.starts_with("rename=")) => {
-                Self::to(request, "`rename=` needs a path in the form of this request's own URL")
-            }
-            "POST" => Err(FileError::new(FileErrorKind::Request, "a `POST` here is `?mkdir` or `?rename=PATH`")),
-            _ => Err(FileError::new(FileErrorKind::Method, format!("a file is not asked to {}", request.method))),
-        }
-    }
-
-    fn to(request: &FileRequest<'_>, missing: &str) -> Result<Self, FileError> {
-        let Some(to) = request.destination else { return Err(FileError::new(FileErrorKind::Request, missing)) };
-        match FilePath::read(to) {
-            Ok(to) => Ok(Self::Move(to)),
-            Err(error) => Err(FileError::new(FileErrorKind::Request, format!("where it shall go: {error}"))),
-        }
-    }
 }
 
 /// The methods that files know.

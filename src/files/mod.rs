@@ -20,6 +20,7 @@ mod server;
 mod session;
 pub(crate) mod sftp;
 pub(crate) mod ssh;
+mod verb;
 
 pub(crate) use self::answer::{ALLOWED, FileAnswer, FileOptions, FileOutcome, FileRequest, Links, UploadMode, answer};
 pub(crate) use self::begun::UnfinishedFile;

@@ -161,6 +161,7 @@ impl ResponseBody {
 
     /// The service's body itself; `Err`: it is none.
     #[cfg(feature = "openpgp")]
+    #[allow(clippy::result_large_err, reason = "it is moved on at once, as the other one is")]
     pub(super) fn into_relayed(self) -> Result<Relayed, Self> {
         match self.kind {
             ResponseKind::Relayed(relayed) => Ok(relayed),

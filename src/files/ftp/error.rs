@@ -21,7 +21,7 @@ pub(crate) enum Error {
     Refused { operation: &'static str, reply: FtpReply },
     /// There is no data connection to be had.
     #[error("no data connection: {0}")]
-    NoData(Box<Error>),
+    NoData(Box<Self>),
     /// A file ended without the server's word that this was all of it.
     #[error("the file broke off after {0} bytes")]
     BrokenOff(u64),

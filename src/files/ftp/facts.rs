@@ -90,7 +90,8 @@ mod tests {
 
     #[test]
     fn facts_of_real_servers_are_read() {
-        let cases: [(&[u8], Option<(&[u8], FtpEntry)>); 7] = [
+        type Case = (&'static [u8], Option<(&'static [u8], FtpEntry)>);
+        let cases: [Case; 7] = [
             (
                 b"modify=20261129184200;perm=adfrw;size=12;type=file;unique=801U2;UNIX.mode=0644; a b",
                 Some((b"a b", found(FtpEntryKind::File, Some(12), Some(1_795_977_720)))),

@@ -108,7 +108,8 @@ mod tests {
 
     #[test]
     fn lines_of_real_servers_are_read() {
-        let cases: [(&str, Option<(&str, FtpEntryKind, Option<u64>)>); 15] = [
+        type Case = (&'static str, Option<(&'static str, FtpEntryKind, Option<u64>)>);
+        let cases: [Case; 15] = [
             ("-rw-------    1 1000     1000           12 Nov 29 18:42 a", Some(("a", FtpEntryKind::File, Some(12)))),
             (
                 "-rw-r--r--   1 ftp      ftp    5000000000 Nov 29  2024  two  blanks ",

@@ -365,7 +365,7 @@ mod tests {
         check(&[&key[..], &key[..]].concat(), None, Err(KeyError::Several(2)));
         check(&key[..key.len() / 2], None, Err(KeyError::Damaged));
         check(&key[..key.len() - 60], None, Err(KeyError::Damaged));
-        let mut flipped = key.clone();
+        let mut flipped = key;
         flipped[100] = if flipped[100] == b'A' { b'B' } else { b'A' };
         check(&flipped, None, Err(KeyError::Damaged));
     }

@@ -96,7 +96,7 @@ impl SshLogin {
 }
 
 fn refused(tried: &'static str, offered: Option<&MethodSet>) -> Error {
-    let names = offered.map(|offered| offered.iter().map(|method| <&str>::from(method)).collect::<Vec<_>>());
+    let names = offered.map(|offered| offered.iter().map(<&str>::from).collect::<Vec<_>>());
     let offered =
         names.filter(|names| !names.is_empty()).map_or_else(|| "nothing else".to_owned(), |names| names.join(", "));
     Error::Refused { tried, offered }

@@ -39,7 +39,7 @@ pub(crate) enum RequestBody {
     Resumed(Box<(Copied, AppBody)>),
     /// A message that one of the others is inside.
     #[cfg(feature = "openpgp")]
-    Encrypted(Box<TransformedBody<RequestBody>>),
+    Encrypted(Box<TransformedBody<Self>>),
 }
 
 /// The app's body: passes frames on and keeps the first bytes, so that they can be sent again.

@@ -209,7 +209,8 @@ async fn a_server_that_is_full_is_overloaded_and_refuses_no_login() {
         [(Some("421 too many connections\r\n"), None), (None, Some("530 the maximum number of clients\r\n"))]
     {
         let ftp = Ftp::default();
-        (ftp.0.greeting.set(greeting), ftp.0.refusal.set(refusal));
+        ftp.0.greeting.set(greeting);
+        ftp.0.refusal.set(refusal);
         let service = ftp.start().await;
 
         assert_eq!(code(&pool(&files_of(&service)), get("/a")).await, "overloaded");
