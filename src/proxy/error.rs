@@ -6,7 +6,6 @@ use std::net::Ipv4Addr;
 
 use http::{Method, StatusCode};
 
-#[cfg(feature = "openpgp")]
 use crate::code::Code;
 use crate::guard::Panicked;
 use crate::legible::excerpt;
@@ -138,14 +137,17 @@ pub(crate) enum Error {
     #[error("the system has no random bytes for the handshake of a WebSocket")]
     NoRandom,
     /// To an `openpgp:` service.
+    #[cfg(feature = "openpgp")]
     #[error("{} does nothing here: `POST` a body, and it comes back encrypted or decrypted", excerpt(.method.as_str()))]
     OnlyPost { method: Method },
+    #[cfg(feature = "openpgp")]
     #[error("the keys of this service can't be had: {reason}")]
     NoKeys { reason: String },
     /// What is encrypted or decrypted.
     #[cfg(feature = "openpgp")]
     #[error("{error}")]
     Message { error: MessageError, origin: MessageOrigin },
+    #[cfg(feature = "openpgp")]
     #[error("the service's answer can't be decrypted: it is {what}")]
     NotWhole { what: &'static str },
     #[error("a fault of Sidekey's own; its log has the place")]
@@ -168,8 +170,9 @@ impl Error {
             | Self::ConnectAtOwnPort { .. }
             | Self::ConnectToAdmin
             | Self::TunnelInTunnel
-            | Self::Method { .. }
-            | Self::OnlyPost { .. } => Code::MethodNotAllowed,
+            | Self::Method { .. } => Code::MethodNotAllowed,
+            #[cfg(feature = "openpgp")]
+            Self::OnlyPost { .. } => Code::MethodNotAllowed,
             Self::Coding { .. } => Code::NotImplemented,
             Self::Target(TargetError::TooLong) => Code::HeadersTooLarge,
             Self::Form
@@ -196,9 +199,11 @@ impl Error {
             Self::Limit(LimitError::Rate { .. }) => Code::RateLimited,
             Self::AnswerCoding => Code::HttpProtocolError,
             Self::Upgrade { .. } | Self::NoUpgrade { .. } => Code::HttpUpgradeFailed,
+            #[cfg(feature = "openpgp")]
             Self::NoKeys { .. } => Code::CredentialUnavailable,
             #[cfg(feature = "openpgp")]
             Self::Message { error, .. } => of_message(error.kind),
+            #[cfg(feature = "openpgp")]
             Self::NotWhole { .. } => Code::DecryptFailed,
             Self::NoRandom | Self::Panicked => Code::InternalError,
         }

@@ -39,6 +39,7 @@ pub(super) fn answer(error: &Error, exchange: &ExchangeRecord) -> Response<Respo
         fields.insert(ALLOW, HeaderValue::from_static(crate::files::ALLOWED));
     }
     proxy_status(fields, code);
+    #[cfg(feature = "openpgp")]
     if let Error::OnlyPost { .. } = error {
         fields.insert(ALLOW, HeaderValue::from_static("POST"));
     }
