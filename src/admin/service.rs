@@ -87,6 +87,19 @@ struct Timings {
     proxy: Option<f64>,
     tls: Option<f64>,
     token: Option<f64>,
+    /// Of a service whose partner speaks SFTP or FTP.
+    #[cfg(feature = "files")]
+    #[serde(flatten)]
+    files: Option<FileMilliseconds>,
+}
+
+/// As [`Timings`], of what comes after a connection to a file server.
+#[cfg(feature = "files")]
+#[derive(Serialize)]
+struct FileMilliseconds {
+    host_key: Option<f64>,
+    login: Option<f64>,
+    listing: Option<f64>,
 }
 
 /// The service's own certificate.
@@ -111,7 +124,7 @@ impl ProbeReport {
     async fn of(service: &Arc<Service>) -> Self {
         let Identity { upstream, credential, .. } = service.identities.first();
         let (probed, (token, token_failure)) = tokio::join!(upstream.connector().probe(), obtain(credential));
-        let Probed { spent, client_certificate, outcome } = probed;
+        let Probed { spent, client_certificate, outcome, .. } = probed;
         let shook_hands = spent.tls.is_some() || client_certificate != ClientCertificate::NotAskedFor;
         let (found, failure) = match outcome {
             Ok(found) => (Some(found), None),
@@ -128,6 +141,8 @@ impl ProbeReport {
                 proxy: spent.proxy.map(milliseconds),
                 tls: spent.tls.map(milliseconds),
                 token: token.map(milliseconds),
+                #[cfg(feature = "files")]
+                files: probed.files.map(FileMilliseconds::of),
             },
             protocol: found.as_ref().map(|found| alpn(found.protocol)),
             tls_version: found.as_ref().and_then(|found| found.tls_version),
@@ -153,6 +168,18 @@ async fn obtain(credential: &Credential) -> (Option<Duration>, Option<ProbeFailu
     (has_token.then(|| began.elapsed()), None)
 }
 
+#[cfg(feature = "files")]
+impl FileMilliseconds {
+    fn of(timings: transport::FileTimings) -> Self {
+        let transport::FileTimings { host_key, login, listing } = timings;
+        Self {
+            host_key: host_key.map(milliseconds),
+            login: login.map(milliseconds),
+            listing: listing.map(milliseconds),
+        }
+    }
+}
+
 impl ProbeFailure {
     fn of_connection(step: ConnectStep, error: &transport::Error) -> Self {
         let phase = match step {
@@ -160,6 +187,12 @@ impl ProbeFailure {
             ConnectStep::Tcp => "tcp",
             ConnectStep::Proxy => "proxy",
             ConnectStep::Tls => "tls",
+            #[cfg(feature = "files")]
+            ConnectStep::HostKey => "host_key",
+            #[cfg(feature = "files")]
+            ConnectStep::Login => "login",
+            #[cfg(feature = "files")]
+            ConnectStep::Listing => "listing",
         };
         Self { phase, code: error.code().word(), detail: error.to_string() }
     }
@@ -189,6 +222,8 @@ fn alpn(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Http1 => "http/1.1",
         Protocol::Http2 => "h2",
+        #[cfg(feature = "files")]
+        Protocol::File => "file",
     }
 }
 

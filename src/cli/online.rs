@@ -161,7 +161,14 @@ impl Tried {
             (Ok(found), None) => {
                 warn_of_certificate(service, client_certificate, place, report);
                 let way = service.identities.first().upstream.connector().way();
-                well.push(format!("{}{way}", welcome(found, client_certificate)));
+                #[cfg(feature = "files")]
+                let welcome = self.visit.probed.files.map_or_else(
+                    || welcome(found, client_certificate),
+                    |timings| files_listed(self.visit.probed.spent, timings),
+                );
+                #[cfg(not(feature = "files"))]
+                let welcome = welcome(found, client_certificate);
+                well.push(format!("{welcome}{way}"));
             }
             (Err((_, error)), _) => {
                 report.error(place, format!("`{name}`: {error}")).help(help_for(error, client_certificate));
@@ -203,6 +210,23 @@ fn welcome(found: &ProbeResult, client_certificate: ClientCertificate) -> String
     }
 }
 
+/// Each step on the way to a listing, with its time.
+#[cfg(feature = "files")]
+fn files_listed(spent: transport::ConnectTimings, timings: transport::FileTimings) -> String {
+    let dial = [spent.lookup, spent.tcp, spent.proxy].into_iter().flatten().sum();
+    let steps = [
+        ("connection", Some(dial)),
+        ("host key", timings.host_key),
+        ("TLS", spent.tls),
+        ("login", timings.login),
+        ("listing", timings.listing),
+    ];
+    let told = steps.into_iter().filter_map(|(step, took): (_, Option<std::time::Duration>)| {
+        Some(format!("{step} ok ({:.1} ms)", took?.as_micros() as f64 / 1_000.0))
+    });
+    told.collect::<Vec<_>>().join(", ")
+}
+
 /// What is odd about a handshake that went well. A certificate may be linked for the token endpoint alone.
 fn warn_of_certificate(service: &Service, seen: ClientCertificate, place: Span, report: &mut Report) {
     let (name, identity) = (&service.name, service.identities.first());
@@ -235,6 +259,13 @@ fn help_for(error: &transport::Error, client_certificate: ClientCertificate) -> 
             help_for_certificate(client_certificate).unwrap_or("ask its owner: the service's log says what it minds")
         }
         Code::TlsProtocolError => "check whether `url` should start with http:// or https://",
+        Code::LoginRejected => "check `username`, and `password` or `private_key`; the partner knows what it takes",
+        Code::HostKeyMismatch => {
+            "ask the partner, in another way than by this connection, which key the server has; only then change `host_key` or \
+             `known_hosts`"
+        }
+        Code::FileNotFound | Code::FileForbidden => "check the path of `url`, and what this login may see",
+        Code::Overloaded => "try again later, or ask the partner for more connections",
         Code::ConnectionTerminated => {
             help_for_certificate(client_certificate).unwrap_or("check that `url` leads to the service itself")
         }

@@ -7,11 +7,15 @@
 pub(crate) mod admit;
 mod byte_tunnel;
 mod date;
+#[cfg(feature = "files")]
+mod destination;
 mod error;
 mod exchange;
 pub(crate) mod explain;
 pub(crate) mod fields;
 mod grpc_timeout;
+#[cfg(feature = "openpgp")]
+mod openpgp;
 mod principal;
 pub(crate) mod problem;
 mod refusal;
@@ -44,6 +48,8 @@ pub(crate) use tunnel::{OpenedTunnel, ServiceTunnel};
 pub(crate) use view::{Context, turns_away};
 
 use crate::aside::aside;
+#[cfg(feature = "openpgp")]
+use crate::config::Scheme;
 use crate::deadline::ExchangeDeadline;
 use crate::guard::guarded;
 use crate::incoming::IncomingBody;
@@ -172,8 +178,18 @@ async fn carry(body: IncomingBody, exchange: &mut ExchangeRecord) -> Result<Resp
     let service = &half.service;
     let target = target(&exchange.head, &found, &service.base_path, service.allow.as_ref())?;
 
+    #[cfg(feature = "files")]
+    if service.files.is_some() {
+        destination::map(&mut exchange.head, &found, service)?;
+    }
+
     // What is not sent counts for nothing, and what is sent again counts once.
     exchange.limit(half, &body)?;
+
+    #[cfg(feature = "openpgp")]
+    if service.scheme == Scheme::OpenPgp {
+        return aside(|| openpgp::serve(body, half, exchange)).await;
+    }
 
     // Who comes before what: the fields that say so are taken off with the others.
     let who = Principal::of(&exchange.head, half, &exchange.arrival)?;
@@ -196,10 +212,21 @@ async fn carry(body: IncomingBody, exchange: &mut ExchangeRecord) -> Result<Resp
     }
     if may_look_whole(exchange) {
         let relayed = relay::relay(response, known, half, &exchange.deadline)?;
+        #[cfg(feature = "openpgp")]
+        let relayed = if service.transforms.is_some() {
+            aside(|| openpgp::opened(relayed, half, exchange)).await?
+        } else {
+            relayed
+        };
         let held = aside(|| relay::hold_back(relayed));
         return exchange.wait_for(ExchangePhase::Service, pin!(held)).await;
     }
-    relay::relay(response, known, half, &exchange.deadline)
+    let relayed = relay::relay(response, known, half, &exchange.deadline)?;
+    #[cfg(feature = "openpgp")]
+    if service.transforms.is_some() {
+        return aside(|| openpgp::opened(relayed, half, exchange)).await;
+    }
+    Ok(relayed)
 }
 
 /// Whether the app could not tell half of an answer from all of it: HTTP/1.0 ends one without a length with the

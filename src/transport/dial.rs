@@ -26,6 +26,16 @@ use crate::tls::{self, ClientCertificate, ClientTls, Observation, TlsFailure};
 pub(crate) enum Protocol {
     Http1,
     Http2,
+    /// None of HTTP: a session with a file server.
+    #[cfg(feature = "files")]
+    File,
+}
+
+impl Protocol {
+    /// Whether each connection carries one request at a time.
+    pub(crate) fn is_serial(self) -> bool {
+        self != Self::Http2
+    }
 }
 
 /// Where the time of a new connection went; `None`: it did not come through that, or there is none.
@@ -116,7 +126,7 @@ async fn connect_first(
 }
 
 /// The addresses of the service or, where one is on the way, of the proxy: then it is the proxy that looks the service up.
-async fn look_up(endpoint: &DialTarget) -> Result<Vec<SocketAddr>, Error> {
+pub(super) async fn look_up(endpoint: &DialTarget) -> Result<Vec<SocketAddr>, Error> {
     let found = lookup_host(endpoint.first_hop()).await;
     let found = found.map_err(|error| error.to_string()).map(|addresses| addresses.collect::<Vec<_>>());
     match found {
@@ -156,7 +166,11 @@ async fn connect(
 }
 
 /// A way for bytes to the service: TCP, or a tunnel through the proxy.
-async fn open(endpoint: &DialTarget, addresses: &[SocketAddr], spent: &Cell<ConnectTimings>) -> Result<Tunnel, Error> {
+pub(super) async fn open(
+    endpoint: &DialTarget,
+    addresses: &[SocketAddr],
+    spent: &Cell<ConnectTimings>,
+) -> Result<Tunnel, Error> {
     let began = Instant::now();
     let tcp = addresses::connect(addresses.to_vec(), &endpoint.dead).await;
     let tcp = tcp.map_err(|error| unconnected(endpoint, &error))?;
@@ -230,7 +244,7 @@ impl ConnectTimings {
     }
 }
 
-async fn by<F: Future>(deadline: Option<Instant>, future: F) -> Option<F::Output> {
+pub(super) async fn by<F: Future>(deadline: Option<Instant>, future: F) -> Option<F::Output> {
     match deadline {
         Some(deadline) => timeout_at(deadline, future).await.ok(),
         None => Some(future.await),
@@ -249,7 +263,7 @@ fn unknown(endpoint: &DialTarget, reason: String) -> Error {
     }
 }
 
-fn lookup_too_long(endpoint: &DialTarget) -> Error {
+pub(super) fn lookup_too_long(endpoint: &DialTarget) -> Error {
     let limit = endpoint.connect_limit.unwrap_or_default();
     match endpoint.way.proxy() {
         Some(proxy) => {

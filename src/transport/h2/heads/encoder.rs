@@ -62,10 +62,7 @@ impl HeadEncoder {
             Method::POST => block.push(INDEXED | 3),
             ref other => self.field(FieldName::Method, other.as_str().as_bytes(), Memory::Recurring, block),
         }
-        block.push(match head.scheme {
-            Scheme::Http => INDEXED | 6,
-            Scheme::Https => INDEXED | 7,
-        });
+        block.push(if head.scheme == Scheme::Https { INDEXED | 7 } else { INDEXED | 6 });
         self.field(FieldName::Authority, head.authority.as_str().as_bytes(), Memory::Recurring, block);
         // Seldom the same, and a credential may be in its query.
         literal(Some(4), ":path", head.target.as_str().as_bytes(), NOT_INDEXED, block);
