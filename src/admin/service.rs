@@ -15,6 +15,7 @@ use super::refresh::refresh;
 use super::{AdminContext, Refusal, json};
 use crate::clock::{Moment, rfc3339};
 use crate::code::Code;
+use crate::config::Scheme;
 use crate::credential::{self, Attachments, Credential};
 use crate::hex::hex;
 use crate::proxy::ResponseBody;
@@ -121,8 +122,37 @@ struct ProbeFailure {
 }
 
 impl ProbeReport {
+    /// Of one that nothing is sent from: its keys are there, or it would not be.
+    fn of_nowhere(service: &Service) -> Self {
+        let unavailable = service.identities.first().credential.unavailable();
+        let failures: Vec<_> =
+            unavailable.map(|reason| ProbeFailure::of_token(Code::CredentialUnavailable, reason)).into_iter().collect();
+        Self {
+            service: service.name.to_string(),
+            ok: failures.is_empty(),
+            proxy: None,
+            timings: Timings {
+                dns: None,
+                tcp: None,
+                proxy: None,
+                tls: None,
+                token: None,
+                #[cfg(feature = "files")]
+                files: None,
+            },
+            protocol: None,
+            tls_version: None,
+            certificate: None,
+            client_certificate: None,
+            failures,
+        }
+    }
+
     async fn of(service: &Arc<Service>) -> Self {
         let Identity { upstream, credential, .. } = service.identities.first();
+        if service.scheme == Scheme::OpenPgp {
+            return Self::of_nowhere(service);
+        }
         let (probed, (token, token_failure)) = tokio::join!(upstream.connector().probe(), obtain(credential));
         let Probed { spent, client_certificate, outcome, .. } = probed;
         let shook_hands = spent.tls.is_some() || client_certificate != ClientCertificate::NotAskedFor;

@@ -17,7 +17,7 @@ use tokio::task::{JoinHandle, spawn_local};
 
 use super::token::spell;
 use crate::code::Code;
-use crate::config::{Report, Span};
+use crate::config::{Report, Scheme, Span};
 use crate::credential::Slot;
 use crate::credential::oauth2::{ObtainError, Obtained};
 use crate::server::worker::runtime_of_one_thread;
@@ -45,7 +45,8 @@ pub(super) fn check(snapshot: &Snapshot, report: &mut Report) -> io::Result<Vec<
 /// What came of one service.
 struct Tried {
     tokens: Vec<Rc<TriedToken>>,
-    visit: Visit,
+    /// `None`: there is nowhere to go.
+    visit: Option<Visit>,
 }
 
 /// What came of going there.
@@ -74,7 +75,15 @@ async fn try_all(snapshot: &Snapshot) -> Vec<Tried> {
         .map(|service| {
             let connector = service.identities.first().upstream.connector().clone();
             let has_two_names = service.misdirection.is_some();
-            spawn(&permits, visit(connector, service.authority.clone(), base(service), has_two_names))
+            let leads_somewhere = service.scheme != Scheme::OpenPgp;
+            let visited =
+                leads_somewhere.then(|| visit(connector, service.authority.clone(), base(service), has_two_names));
+            spawn(&permits, async move {
+                match visited {
+                    Some(visited) => Some(visited.await),
+                    None => None,
+                }
+            })
         })
         .collect();
 
@@ -152,8 +161,11 @@ impl Tried {
                 }
             }
         }
-        let client_certificate = self.visit.probed.client_certificate;
-        match (&self.visit.probed.outcome, &self.visit.objection) {
+        let Some(visit) = &self.visit else {
+            return Some(format!("{name}: its keys are good, and nothing is sent from here"));
+        };
+        let client_certificate = visit.probed.client_certificate;
+        match (&visit.probed.outcome, &visit.objection) {
             (Ok(_), Some(objection)) => {
                 let (what, help) = objected(objection, service, client_certificate);
                 report.error(place, format!("`{name}`: {what}")).help(help);
@@ -162,9 +174,9 @@ impl Tried {
                 warn_of_certificate(service, client_certificate, place, report);
                 let way = service.identities.first().upstream.connector().way();
                 #[cfg(feature = "files")]
-                let welcome = self.visit.probed.files.map_or_else(
+                let welcome = visit.probed.files.map_or_else(
                     || welcome(found, client_certificate),
-                    |timings| files_listed(self.visit.probed.spent, timings),
+                    |timings| files_listed(visit.probed.spent, timings),
                 );
                 #[cfg(not(feature = "files"))]
                 let welcome = welcome(found, client_certificate);

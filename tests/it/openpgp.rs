@@ -3,10 +3,11 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::lab::Lab;
-use crate::lab::client::{Ended, Request};
+use crate::lab::client::{Ended, Request, exchange};
 use crate::lab::fault::{Fault, Received, Reply};
 use crate::lab::files::{FileServer, Kind, Protocol};
 
@@ -102,6 +103,12 @@ async fn a_body_comes_back_encrypted_or_decrypted() {
     assert_eq!((opened.status, opened.ended), (200, Ended::Whole), "{}", opened.head);
     assert!(opened.body == plaintext);
     assert_eq!(partner.run(&["--decrypt"], &empty.body), b"");
+    let checked = lab.run("check --online");
+    assert_eq!(checked.code, Some(0), "{}", checked.stderr);
+    let probed = exchange(&sidekey.admin, Request::post("/api/services/seal/probe", "").field("Sidekey-Admin", "1"))
+        .await
+        .json();
+    assert_eq!((&probed["ok"], &probed["failures"]), (&json!(true), &json!([])), "{probed}");
     let get = sidekey.get("/seal").await;
     assert!(get.problem("method_not_allowed").contains("`POST` a body"));
     assert_eq!(get.field("allow").as_deref(), Some("POST"));

@@ -1,5 +1,6 @@
 //! The body of a request on its way out, and what is kept of it to send it again.
 
+mod error;
 mod replay;
 
 use std::cell::RefCell;
@@ -15,14 +16,15 @@ use bytes::Bytes;
 use http::HeaderMap;
 use hyper::body::{Body as _, Frame, SizeHint};
 
+pub(crate) use self::error::BodyError;
 pub(crate) use self::replay::ReplayBuffer;
 
 use super::continue_gate::ContinueGate;
 use super::copied::Copied;
 use super::held::HeldBodies;
-use crate::incoming::{IncomingBody, IncomingBodyError};
+use crate::incoming::IncomingBody;
 #[cfg(feature = "openpgp")]
-use crate::openpgp::{Encryptor, MessageError, ThreadLane, TransformError, TransformedBody};
+use crate::openpgp::{Encryptor, ThreadLane, TransformError, TransformedBody};
 
 /// The body of an [`Outgoing`](super::Outgoing).
 ///
@@ -77,41 +79,6 @@ pub(crate) enum Passage {
     Ended,
     /// More came of it than may go on.
     OverLimit,
-}
-
-/// Why a body ends before its end.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum BodyError {
-    #[error("the app's body broke off")]
-    Broken(#[source] IncomingBodyError),
-    /// Nobody can tell where it ends.
-    #[error("the app's body is malformed: {0}")]
-    Malformed(&'static str),
-    /// It goes out in another attempt now.
-    #[error("the app's body was taken back")]
-    TakenBack,
-    /// There is more of it than [`BodyNeed::Whole`] allows.
-    #[error("the body is longer than {most} bytes")]
-    TooLong { most: usize },
-    /// There is more of it than its service is sent.
-    #[error("the app's body is longer than {most} bytes")]
-    OverLimit { most: usize },
-    /// It could not be encrypted.
-    #[cfg(feature = "openpgp")]
-    #[error("{0}")]
-    Unencrypted(MessageError),
-    /// It was to be held in memory, and what others hold leaves no room for it.
-    #[error("the bodies that are held in memory leave no room for it")]
-    NoRoom,
-}
-
-impl From<IncomingBodyError> for BodyError {
-    fn from(error: IncomingBodyError) -> Self {
-        match error {
-            IncomingBodyError::Malformed(fault) => Self::Malformed(fault),
-            error => Self::Broken(error),
-        }
-    }
 }
 
 /// The app's body and what was taken of it.
