@@ -56,11 +56,13 @@ use crate::incoming::IncomingBody;
 use crate::name::ServiceName;
 use crate::route::allow::Allow;
 use crate::route::{self, Match, RouteTable};
+use crate::upstream::PooledBody;
 use admit::{Admission, Named, TokenBefore};
 use exchange::ExchangeRecord;
 use principal::Principal;
 use send::OutboundRequest;
 use timing::ExchangePhase;
+use view::ServiceHalf;
 use websocket::WebSocketHandshake;
 
 /// What is known of the app's connection.
@@ -210,21 +212,30 @@ async fn carry(body: IncomingBody, exchange: &mut ExchangeRecord) -> Result<Resp
     if let Some(websocket) = websocket {
         return websocket.answered(response, known, half, exchange);
     }
-    if may_look_whole(exchange) {
-        let relayed = relay::relay(response, known, half, &exchange.deadline)?;
-        #[cfg(feature = "openpgp")]
-        let relayed = if service.transforms.is_some() {
-            aside(|| openpgp::opened(relayed, half, exchange)).await?
-        } else {
-            relayed
-        };
-        let held = aside(|| relay::hold_back(relayed));
-        return exchange.wait_for(ExchangePhase::Service, pin!(held)).await;
+    if passes_as_it_comes(half, exchange) {
+        return relay::relay(response, known, half, &exchange.deadline);
     }
+    aside(|| read_first(response, known, half, exchange)).await
+}
+
+/// Whether nothing of an answer is looked at before it goes on.
+fn passes_as_it_comes(half: &ServiceHalf, exchange: &ExchangeRecord) -> bool {
+    !half.service.changes_bodies() && !may_look_whole(exchange)
+}
+
+/// Relays an answer, decrypts it if it is a message, and holds back one that could look whole though it is not.
+async fn read_first(
+    response: Response<PooledBody>,
+    known: relay::Acquaintance<'_>,
+    half: &ServiceHalf,
+    exchange: &mut ExchangeRecord,
+) -> Result<Response<ResponseBody>, Error> {
     let relayed = relay::relay(response, known, half, &exchange.deadline)?;
     #[cfg(feature = "openpgp")]
-    if service.transforms.is_some() {
-        return aside(|| openpgp::opened(relayed, half, exchange)).await;
+    let relayed = openpgp::opened(relayed, half, exchange).await?;
+    if may_look_whole(exchange) {
+        let held = relay::hold_back(relayed);
+        return exchange.wait_for(ExchangePhase::Service, pin!(held)).await;
     }
     Ok(relayed)
 }

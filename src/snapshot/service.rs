@@ -136,6 +136,14 @@ impl Service {
         })
     }
 
+    /// Whether bodies are others at the service than at the app.
+    pub(crate) fn changes_bodies(&self) -> bool {
+        #[cfg(feature = "openpgp")]
+        return self.transforms.is_some();
+        #[cfg(not(feature = "openpgp"))]
+        false
+    }
+
     /// Whether nothing that made them differs, down to the content of every file: then the older one is kept.
     pub(crate) fn is_same_as(&self, other: &Self) -> bool {
         self.changed_keys(other).is_empty()
