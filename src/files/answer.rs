@@ -12,11 +12,12 @@ use http::{HeaderMap, Method, StatusCode};
 use super::begun::UnfinishedFile;
 use super::conditions::{self, Condition, FileVersion, RangePart};
 use super::content::{FileContent, ListingContent};
+use super::entry::{EntryKind, Found, Overwrite};
 use super::error::{FileError, FileErrorKind};
 use super::listing::Form;
 use super::path::FilePath;
 use super::put;
-use super::session::{EntryKind, Failure, FileSession, Found, Opened, Overwrite};
+use super::session::{Failure, FileSession, Opened};
 use super::verb::Verb;
 
 /// A request as far as it is about a file.
@@ -73,6 +74,11 @@ impl FileOutcome {
     pub(super) fn answered(answer: FileAnswer, session: Option<FileSession>) -> Self {
         Self { answer: Ok(answer), session }
     }
+
+    /// It is done, and there is nothing else to say of it.
+    fn done(status: StatusCode, session: FileSession) -> Self {
+        Self::answered(FileAnswer::bare(status, HeaderMap::new()), Some(session))
+    }
 }
 
 impl From<Failure> for FileOutcome {
@@ -83,7 +89,7 @@ impl From<Failure> for FileOutcome {
 
 /// Does what is asked for. `random` makes a temporary name that nobody else has.
 pub(crate) async fn answer<B>(
-    session: FileSession,
+    mut session: FileSession,
     request: &FileRequest<'_>,
     options: &FileOptions,
     body: B,
@@ -101,40 +107,54 @@ where
         Ok(verb) => verb,
         Err(error) => return Failure::new(error, session).into(),
     };
-    let (mut session, mut path) = (session, path);
-    let is_of_one_file = matches!(verb, Verb::Read | Verb::Look | Verb::Delete | Verb::Move(_));
-    let mut is_suffixed = false;
-    if let Some(suffix) = options.name_suffix.as_deref().filter(|_| !path.is_folder()) {
-        let suffixed = path.with_suffix(suffix);
-        is_suffixed = match verb {
-            Verb::Put => true,
-            _ if is_of_one_file => match session.stat(&session.place(&suffixed)).await {
-                Ok(found) => found.kind != EntryKind::Folder,
-                Err(error) if error.kind == FileErrorKind::Ended => return Failure::new(error, session).into(),
-                Err(_) => false,
-            },
-            _ => false,
-        };
-        if is_suffixed {
-            path = suffixed;
-        }
+    let suffix = match suffix_of(&mut session, &path, &verb, options).await {
+        Ok(suffix) => suffix,
+        Err(error) => return Failure::new(error, session).into(),
+    };
+    let path = suffix.map_or_else(|| path.clone(), |suffix| path.with_suffix(suffix));
+    if matches!(verb, Verb::Read | Verb::Look)
+        && !path.is_folder()
+        && let Err(error) = refuse_link(&mut session, &path, options).await
+    {
+        return Failure::new(error, session).into();
     }
     let done = match verb {
         Verb::Read | Verb::Look if path.is_folder() => list(session, &path, request, options).await,
-        Verb::Read => read(session, &path, request, options).await,
-        Verb::Look => look(session, &path, request, options).await,
+        Verb::Read => read(session, &path, request).await,
+        Verb::Look => look(session, &path, request).await,
         Verb::Put => return put::put(session, &path, request, options, body, random).await,
         Verb::Delete => delete(session, &path, request).await,
         Verb::MakeFolder => make_folder(session, &path).await,
         Verb::Move(to) => {
             // What is moved keeps the end of its name.
-            let suffix = options.name_suffix.as_deref().filter(|_| is_suffixed && !to.is_folder());
+            let suffix = suffix.filter(|_| !to.is_folder());
             let to = suffix.map_or_else(|| to.clone(), |suffix| to.with_suffix(suffix));
             rename(session, &path, &to, request, options).await
         }
         Verb::Options => Ok(FileOutcome::answered(FileAnswer::bare(StatusCode::NO_CONTENT, allow()), Some(session))),
     };
     done.unwrap_or_else(FileOutcome::from)
+}
+
+/// What the name of a file has at its end at the partner: whatever is written has it, and whatever else is done is done to the
+/// file that has it, if there is one.
+async fn suffix_of<'o>(
+    session: &mut FileSession,
+    path: &FilePath,
+    verb: &Verb,
+    options: &'o FileOptions,
+) -> Result<Option<&'o str>, FileError> {
+    let Some(suffix) = options.name_suffix.as_deref().filter(|_| !path.is_folder()) else { return Ok(None) };
+    match verb {
+        Verb::Put => return Ok(Some(suffix)),
+        Verb::MakeFolder | Verb::Options => return Ok(None),
+        Verb::Read | Verb::Look | Verb::Delete | Verb::Move(_) => {}
+    }
+    match session.stat(&session.place(&path.with_suffix(suffix))).await {
+        Ok(found) => Ok(Some(suffix).filter(|_| found.kind != EntryKind::Folder)),
+        Err(error) if error.kind == FileErrorKind::Ended => Err(error),
+        Err(_) => Ok(None),
+    }
 }
 
 /// The methods that files know.
@@ -173,15 +193,7 @@ impl FileAnswer {
     }
 }
 
-async fn read(
-    mut session: FileSession,
-    path: &FilePath,
-    request: &FileRequest<'_>,
-    options: &FileOptions,
-) -> Result<FileOutcome, Failure> {
-    if let Err(error) = refuse_link(&mut session, path, options).await {
-        return Err(Failure::new(error, session));
-    }
+async fn read(session: FileSession, path: &FilePath, request: &FileRequest<'_>) -> Result<FileOutcome, Failure> {
     let place = session.place(path);
     let (opened, found) = match session.open(place.clone()).await {
         Ok(opened) => opened,
@@ -240,15 +252,7 @@ async fn send_file(opened: Opened, version: FileVersion, request: &FileRequest<'
 }
 
 /// `HEAD`.
-async fn look(
-    mut session: FileSession,
-    path: &FilePath,
-    request: &FileRequest<'_>,
-    options: &FileOptions,
-) -> Result<FileOutcome, Failure> {
-    if let Err(error) = refuse_link(&mut session, path, options).await {
-        return Err(Failure::new(error, session));
-    }
+async fn look(mut session: FileSession, path: &FilePath, request: &FileRequest<'_>) -> Result<FileOutcome, Failure> {
     let found = match session.stat(&session.place(path)).await {
         Ok(found) => found,
         Err(error) => return Err(Failure::new(error, session)),
@@ -307,7 +311,7 @@ async fn delete(mut session: FileSession, path: &FilePath, request: &FileRequest
         false => session.remove(&place).await,
     };
     match removed {
-        Ok(()) => Ok(FileOutcome::answered(FileAnswer::bare(StatusCode::NO_CONTENT, HeaderMap::new()), Some(session))),
+        Ok(()) => Ok(FileOutcome::done(StatusCode::NO_CONTENT, session)),
         Err(error) if error.kind == FileErrorKind::Ended => Err(Failure::new(error, session)),
         Err(error) => {
             let error = match (session.lstat(&place).await, path.is_folder()) {
@@ -331,7 +335,7 @@ async fn delete(mut session: FileSession, path: &FilePath, request: &FileRequest
 async fn make_folder(mut session: FileSession, path: &FilePath) -> Result<FileOutcome, Failure> {
     let place = session.place(path);
     match session.make_folder(&place).await {
-        Ok(()) => Ok(FileOutcome::answered(FileAnswer::bare(StatusCode::CREATED, HeaderMap::new()), Some(session))),
+        Ok(()) => Ok(FileOutcome::done(StatusCode::CREATED, session)),
         Err(error) if error.kind == FileErrorKind::Ended => Err(Failure::new(error, session)),
         Err(error) => {
             // What is there is in the way; what is not there is perhaps the folder around it (RFC 4918 §9.3.1).
@@ -375,7 +379,7 @@ async fn rename(
     match session.rename(&from, &to, over).await {
         Ok(()) => {
             let status = if in_the_way.is_some() { StatusCode::NO_CONTENT } else { StatusCode::CREATED };
-            Ok(FileOutcome::answered(FileAnswer::bare(status, HeaderMap::new()), Some(session)))
+            Ok(FileOutcome::done(status, session))
         }
         Err(error) if error.kind == FileErrorKind::Ended => Err(Failure::new(error, session)),
         Err(error) => {

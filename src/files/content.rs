@@ -3,9 +3,10 @@
 use bytes::Bytes;
 
 use super::answer::FileOptions;
+use super::entry::EntryKind;
 use super::error::{FileError, FileErrorKind};
 use super::listing::Form;
-use super::session::{Entries, EntryKind, FileSession, Reading};
+use super::session::{Entries, FileSession, Reading};
 
 /// What comes from the partner as it is read.
 pub(crate) enum FileContent {

@@ -6,8 +6,8 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::entry::{EntryKind, Found};
 use super::path::href;
-use super::session::{EntryKind, Found};
 
 /// In which form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,6 +10,7 @@ mod answer;
 mod begun;
 mod conditions;
 mod content;
+mod entry;
 mod error;
 pub(crate) mod ftp;
 mod listing;

@@ -11,9 +11,10 @@ use hyper::body::Body;
 use super::answer::{FileAnswer, FileOptions, FileOutcome, FileRequest, UploadMode, failed_condition, refuse_link};
 use super::begun::UnfinishedFile;
 use super::conditions::{self, Condition};
+use super::entry::{EntryKind, Found, Overwrite};
 use super::error::{FileError, FileErrorKind};
 use super::path::{FilePath, temporary};
-use super::session::{EntryKind, Failure, FileSession, Found, Overwrite, Writing};
+use super::session::{Failure, FileSession, Writing};
 
 pub(super) async fn put<B>(
     mut session: FileSession,

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::conditions::FileVersion;
+use super::entry::{EntryKind, Found, Overwrite};
 use super::error::{FileError, FileErrorKind};
 use super::path::FilePath;
 use super::{ftp, sftp, ssh};
@@ -13,32 +14,10 @@ pub(crate) enum FileSession {
     Ftp(Box<ftp::FtpSession>),
 }
 
-/// What is under a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Found {
-    pub(crate) kind: EntryKind,
-    pub(crate) version: FileVersion,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum EntryKind {
-    File,
-    Folder,
-    Link,
-    Other,
-}
-
 /// A failure, and the session if that goes on.
 pub(crate) struct Failure {
     pub(crate) error: FileError,
     pub(crate) session: Option<FileSession>,
-}
-
-/// What becomes of a file that has the new name already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Overwrite {
-    Replaced,
-    Refused,
 }
 
 /// A file of which nothing was read yet.
@@ -169,13 +148,7 @@ impl FileSession {
     /// By FTP nobody can refuse what is there in one step: it has to be looked at before.
     pub(crate) async fn rename(&mut self, from: &[u8], to: &[u8], over: Overwrite) -> Result<(), FileError> {
         match self {
-            Self::Sftp(session) => {
-                let over = match over {
-                    Overwrite::Replaced => sftp::SftpOverwrite::Replaced,
-                    Overwrite::Refused => sftp::SftpOverwrite::Refused,
-                };
-                session.rename(from, to, over).await.map_err(|error| (&error).into())
-            }
+            Self::Sftp(session) => session.rename(from, to, over).await.map_err(|error| (&error).into()),
             Self::Ftp(session) => match over {
                 Overwrite::Replaced => session.rename_over(from, to).await.map_err(|error| (&error).into()),
                 Overwrite::Refused => session.rename(from, to).await.map_err(|error| (&error).into()),
@@ -203,16 +176,10 @@ impl FileSession {
     /// Makes a file, which must not be there yet, or empties the one that is.
     pub(crate) async fn write(self, path: &[u8], over: Overwrite) -> Result<Writing, Failure> {
         match self {
-            Self::Sftp(session) => {
-                let over = match over {
-                    Overwrite::Replaced => sftp::SftpOverwrite::Replaced,
-                    Overwrite::Refused => sftp::SftpOverwrite::Refused,
-                };
-                match session.create(path, over).await {
-                    Ok(upload) => Ok(Writing::Sftp(Box::new(upload))),
-                    Err((error, session)) => Err(Failure::of_sftp(&error, session)),
-                }
-            }
+            Self::Sftp(session) => match session.create(path, over).await {
+                Ok(upload) => Ok(Writing::Sftp(Box::new(upload))),
+                Err((error, session)) => Err(Failure::of_sftp(&error, session)),
+            },
             Self::Ftp(session) => match session.create(path).await {
                 Ok(upload) => Ok(Writing::Ftp(Box::new(upload))),
                 Err(failed) => Err(failed.into()),
@@ -395,11 +362,5 @@ fn of_attributes(attributes: sftp::Attributes) -> Found {
 }
 
 fn of_entry(entry: &ftp::FtpEntry) -> Found {
-    let kind = match entry.kind {
-        ftp::FtpEntryKind::File => EntryKind::File,
-        ftp::FtpEntryKind::Folder => EntryKind::Folder,
-        ftp::FtpEntryKind::Link => EntryKind::Link,
-        ftp::FtpEntryKind::Other => EntryKind::Other,
-    };
-    Found { kind, version: FileVersion { size: entry.size, modified: entry.modified } }
+    Found { kind: entry.kind, version: FileVersion { size: entry.size, modified: entry.modified } }
 }

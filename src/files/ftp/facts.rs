@@ -2,7 +2,8 @@
 
 use time::{Date, Month, PrimitiveDateTime, Time};
 
-use super::{FtpEntry, FtpEntryKind};
+use super::super::entry::EntryKind;
+use super::FtpEntry;
 
 /// What a line of a listing says. `None` for one that is none, and for the folder itself and the one above.
 pub(super) fn entry(line: &[u8]) -> Option<(&[u8], FtpEntry)> {
@@ -32,7 +33,7 @@ fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 fn read(facts: &[u8]) -> Option<(Itself, FtpEntry)> {
-    let (mut itself, mut entry) = (Itself::Other, FtpEntry { kind: FtpEntryKind::Other, size: None, modified: None });
+    let (mut itself, mut entry) = (Itself::Other, FtpEntry { kind: EntryKind::Other, size: None, modified: None });
     for fact in facts.split(|byte| *byte == b';').filter(|fact| !fact.is_empty()) {
         let equals = fact.iter().position(|byte| *byte == b'=')?;
         let (key, value) = (fact.get(..equals)?.to_ascii_lowercase(), fact.get(equals + 1..)?);
@@ -46,17 +47,17 @@ fn read(facts: &[u8]) -> Option<(Itself, FtpEntry)> {
     Some((itself, entry))
 }
 
-fn kind(value: &[u8]) -> (Itself, FtpEntryKind) {
+fn kind(value: &[u8]) -> (Itself, EntryKind) {
     let value = value.to_ascii_lowercase();
     match &*value {
-        b"file" => (Itself::Other, FtpEntryKind::File),
-        b"dir" => (Itself::Other, FtpEntryKind::Folder),
-        b"cdir" | b"pdir" => (Itself::Folder, FtpEntryKind::Folder),
+        b"file" => (Itself::Other, EntryKind::File),
+        b"dir" => (Itself::Other, EntryKind::Folder),
+        b"cdir" | b"pdir" => (Itself::Folder, EntryKind::Folder),
         // `OS.unix=symlink` at ProFTPD, `OS.unix=slink:TARGET` at others.
         value if value.starts_with(b"os.unix=symlink") || value.starts_with(b"os.unix=slink") => {
-            (Itself::Other, FtpEntryKind::Link)
+            (Itself::Other, EntryKind::Link)
         }
-        _ => (Itself::Other, FtpEntryKind::Other),
+        _ => (Itself::Other, EntryKind::Other),
     }
 }
 
@@ -84,7 +85,7 @@ mod tests {
 
     use super::*;
 
-    fn found(kind: FtpEntryKind, size: Option<u64>, modified: Option<i64>) -> FtpEntry {
+    fn found(kind: EntryKind, size: Option<u64>, modified: Option<i64>) -> FtpEntry {
         FtpEntry { kind, size, modified }
     }
 
@@ -94,16 +95,16 @@ mod tests {
         let cases: [Case; 7] = [
             (
                 b"modify=20261129184200;perm=adfrw;size=12;type=file;unique=801U2;UNIX.mode=0644; a b",
-                Some((b"a b", found(FtpEntryKind::File, Some(12), Some(1_795_977_720)))),
+                Some((b"a b", found(EntryKind::File, Some(12), Some(1_795_977_720)))),
             ),
             (
                 b"Type=file;Size=5;Modify=20001231235960.5; \xE9",
-                Some((b"\xE9", found(FtpEntryKind::File, Some(5), Some(978_307_199)))),
+                Some((b"\xE9", found(EntryKind::File, Some(5), Some(978_307_199)))),
             ),
-            (b"type=dir;sizd=4096; folder", Some((b"folder", found(FtpEntryKind::Folder, None, None)))),
-            (b"type=OS.unix=symlink; l", Some((b"l", found(FtpEntryKind::Link, None, None)))),
+            (b"type=dir;sizd=4096; folder", Some((b"folder", found(EntryKind::Folder, None, None)))),
+            (b"type=OS.unix=symlink; l", Some((b"l", found(EntryKind::Link, None, None)))),
             // A target with a blank is told from the name by nobody.
-            (b"type=OS.unix=slink:/a b; l", Some((b"b; l", found(FtpEntryKind::Link, None, None)))),
+            (b"type=OS.unix=slink:/a b; l", Some((b"b; l", found(EntryKind::Link, None, None)))),
             (b"type=cdir; /out", None),
             (b"type=dir; ..", None),
         ];

@@ -2,8 +2,9 @@
 //!
 //! Their times are in the server's own zone, which it does not tell, and are passed over.
 
+use super::super::entry::EntryKind;
+use super::FtpEntry;
 use super::facts::digits;
-use super::{FtpEntry, FtpEntryKind};
 
 /// What a line says. `None` for one that is none (`total 12`), and for the folder itself and the one above.
 pub(super) fn entry(line: &[u8]) -> Option<(&[u8], FtpEntry)> {
@@ -14,10 +15,10 @@ pub(super) fn entry(line: &[u8]) -> Option<(&[u8], FtpEntry)> {
 /// `-rw-r--r-- 1 owner group 12 Nov 29 18:42 name`: the name follows the time after one blank, whatever is in it.
 fn unix(line: &[u8]) -> Option<(&[u8], FtpEntry)> {
     let kind = match line.first()? {
-        b'-' => FtpEntryKind::File,
-        b'd' => FtpEntryKind::Folder,
-        b'l' => FtpEntryKind::Link,
-        b'b' | b'c' | b'p' | b's' => FtpEntryKind::Other,
+        b'-' => EntryKind::File,
+        b'd' => EntryKind::Folder,
+        b'l' => EntryKind::Link,
+        b'b' | b'c' | b'p' | b's' => EntryKind::Other,
         _ => return None,
     };
     let rights = line.get(1..10)?;
@@ -36,8 +37,8 @@ fn unix(line: &[u8]) -> Option<(&[u8], FtpEntry)> {
     }
     let [_day, _time] = [rest.next()?, rest.next()?];
     let name = rest.0.strip_prefix(b" ")?;
-    let entry = FtpEntry { kind, size: size.filter(|_| kind == FtpEntryKind::File), modified: None };
-    Some((if kind == FtpEntryKind::Link { without_target(name) } else { name }, entry))
+    let entry = FtpEntry { kind, size: size.filter(|_| kind == EntryKind::File), modified: None };
+    Some((if kind == EntryKind::Link { without_target(name) } else { name }, entry))
 }
 
 /// `11-29-26  06:42PM       <DIR>          name`, `11-29-2026  18:42  12 name`.
@@ -49,15 +50,13 @@ fn windows(line: &[u8]) -> Option<(&[u8], FtpEntry)> {
         return None;
     }
     let entry = match size {
-        b"<DIR>" => FtpEntry { kind: FtpEntryKind::Folder, size: None, modified: None },
-        b"<SYMLINK>" | b"<SYMLINKD>" | b"<JUNCTION>" => {
-            FtpEntry { kind: FtpEntryKind::Link, size: None, modified: None }
-        }
-        size => FtpEntry { kind: FtpEntryKind::File, size: Some(digits(size)?), modified: None },
+        b"<DIR>" => FtpEntry { kind: EntryKind::Folder, size: None, modified: None },
+        b"<SYMLINK>" | b"<SYMLINKD>" | b"<JUNCTION>" => FtpEntry { kind: EntryKind::Link, size: None, modified: None },
+        size => FtpEntry { kind: EntryKind::File, size: Some(digits(size)?), modified: None },
     };
     // A name may begin with blanks, and nobody could tell: after a folder's mark there are ten.
     let name = rest.0.get(rest.0.iter().position(|byte| *byte != b' ')?..)?;
-    Some((if entry.kind == FtpEntryKind::Link { without_target(name).trim_suffix_bracket() } else { name }, entry))
+    Some((if entry.kind == EntryKind::Link { without_target(name).trim_suffix_bracket() } else { name }, entry))
 }
 
 /// ` -> ` may be in a name, too; the first is the likelier one.
@@ -108,36 +107,36 @@ mod tests {
 
     #[test]
     fn lines_of_real_servers_are_read() {
-        type Case = (&'static str, Option<(&'static str, FtpEntryKind, Option<u64>)>);
+        type Case = (&'static str, Option<(&'static str, EntryKind, Option<u64>)>);
         let cases: [Case; 15] = [
-            ("-rw-------    1 1000     1000           12 Nov 29 18:42 a", Some(("a", FtpEntryKind::File, Some(12)))),
+            ("-rw-------    1 1000     1000           12 Nov 29 18:42 a", Some(("a", EntryKind::File, Some(12)))),
             (
                 "-rw-r--r--   1 ftp      ftp    5000000000 Nov 29  2024  two  blanks ",
-                Some((" two  blanks ", FtpEntryKind::File, Some(5_000_000_000))),
+                Some((" two  blanks ", EntryKind::File, Some(5_000_000_000))),
             ),
             (
                 "drwxr-xr-x    2 1000     1000         4096 Nov 29 18:42 folder",
-                Some(("folder", FtpEntryKind::Folder, None)),
+                Some(("folder", EntryKind::Folder, None)),
             ),
             (
                 "lrwxrwxrwx    1 0        0               2 Nov 29 18:42 link -> a b",
-                Some(("link", FtpEntryKind::Link, None)),
+                Some(("link", EntryKind::Link, None)),
             ),
-            ("prw-r--r--    1 0        0               0 Nov 29 18:42 pipe", Some(("pipe", FtpEntryKind::Other, None))),
+            ("prw-r--r--    1 0        0               0 Nov 29 18:42 pipe", Some(("pipe", EntryKind::Other, None))),
             (
                 "-rw-r--r--    1 owner       77 Jan  2 03:04 without a group",
-                Some(("without a group", FtpEntryKind::File, Some(77))),
+                Some(("without a group", EntryKind::File, Some(77))),
             ),
             (
                 "drwxrwxrwt    2 0        0            4096 Nov 29 18:42 sticky",
-                Some(("sticky", FtpEntryKind::Folder, None)),
+                Some(("sticky", EntryKind::Folder, None)),
             ),
             ("drwxr-xr-x    2 0        0            4096 Nov 29 18:42 .", None),
             ("drwxr-xr-x    2 0        0            4096 Nov 29 18:42 ..", None),
             ("total 12", None),
-            ("11-29-26  06:42PM       <DIR>          folder", Some(("folder", FtpEntryKind::Folder, None))),
-            ("11-29-2026  06:42PM                   12 a b", Some(("a b", FtpEntryKind::File, Some(12)))),
-            ("11-29-26  06:42PM       <SYMLINK>      link [C:\\a]", Some(("link", FtpEntryKind::Link, None))),
+            ("11-29-26  06:42PM       <DIR>          folder", Some(("folder", EntryKind::Folder, None))),
+            ("11-29-2026  06:42PM                   12 a b", Some(("a b", EntryKind::File, Some(12)))),
+            ("11-29-26  06:42PM       <SYMLINK>      link [C:\\a]", Some(("link", EntryKind::Link, None))),
             ("nothing of the kind", None),
             ("", None),
         ];

@@ -19,8 +19,6 @@ mod list;
 mod listing;
 mod reply;
 mod session;
-#[cfg(test)]
-mod tests;
 mod tickets;
 mod upload;
 mod wire;
@@ -33,19 +31,13 @@ pub(crate) use self::session::{FtpCredentials, FtpSession, LOG_IN};
 pub(crate) use self::upload::FtpUpload;
 pub(crate) use self::wire::{Security, TlsClient};
 
+use super::entry::EntryKind;
+
 /// What stands in a folder, or is under a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FtpEntry {
-    pub(crate) kind: FtpEntryKind,
+    pub(crate) kind: EntryKind,
     pub(crate) size: Option<u64>,
     /// Seconds since 1970, where the server is known to tell them in UTC.
     pub(crate) modified: Option<i64>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FtpEntryKind {
-    File,
-    Folder,
-    Link,
-    Other,
 }

@@ -4,11 +4,12 @@ use std::net::IpAddr;
 
 use tokio::net::TcpStream;
 
+use super::super::entry::EntryKind;
 use super::super::path;
 use super::control::{Control, expect};
 use super::error::Error;
 use super::wire::{FtpWire, Handshakes, Security};
-use super::{FtpEntry, FtpEntryKind, facts};
+use super::{FtpEntry, facts};
 
 /// A session in which nothing is under way.
 pub(crate) struct FtpSession {
@@ -107,10 +108,10 @@ impl FtpSession {
         }
         let size = self.control.ask("SIZE", path).await?;
         if let (213, Some(size)) = (size.code, size.lines.first().and_then(|line| facts::digits(line.trim_ascii()))) {
-            return Ok(FtpEntry { kind: FtpEntryKind::File, size: Some(size), modified: None });
+            return Ok(FtpEntry { kind: EntryKind::File, size: Some(size), modified: None });
         }
         self.control.ask_for(2, ("CWD", path), LOOK).await?;
-        Ok(FtpEntry { kind: FtpEntryKind::Folder, size: None, modified: None })
+        Ok(FtpEntry { kind: EntryKind::Folder, size: None, modified: None })
     }
 
     pub(crate) async fn remove(&mut self, path: &[u8]) -> Result<(), Error> {

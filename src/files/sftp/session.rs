@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
+use super::super::entry::Overwrite;
 use super::super::path;
 use super::error::{END, OK};
 use super::packet::{
@@ -32,14 +33,6 @@ pub(crate) struct SftpSession<S> {
     /// The most bytes of a file in one packet.
     pub(crate) read_at_once: u32,
     pub(crate) write_at_once: u32,
-}
-
-/// What becomes of a file that has the new name already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SftpOverwrite {
-    Replaced,
-    /// The server refuses, in one step.
-    Refused,
 }
 
 impl<S: Stream> SftpSession<S> {
@@ -117,13 +110,13 @@ impl<S: Stream> SftpSession<S> {
     }
 
     /// Where a file has the new name already, and the server can't replace it in one step, that one is set aside first.
-    pub(crate) async fn rename(&mut self, from: &[u8], to: &[u8], over: SftpOverwrite) -> Result<(), Error> {
-        if over == SftpOverwrite::Replaced && self.renames_over {
+    pub(crate) async fn rename(&mut self, from: &[u8], to: &[u8], over: Overwrite) -> Result<(), Error> {
+        if over == Overwrite::Replaced && self.renames_over {
             let reply = self.ask(&Request::PosixRename { from, to }).await?;
             return done(reply, "to rename it");
         }
         let first = self.try_rename(from, to).await;
-        if over == SftpOverwrite::Refused || from == to || !matches!(first, Err(Error::Refused { .. })) {
+        if over == Overwrite::Refused || from == to || !matches!(first, Err(Error::Refused { .. })) {
             return first;
         }
         // A refusal may have any number, and may mean that nobody renames here at all. So the old file is not removed before

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
+use super::super::entry::Overwrite;
 use super::*;
 
 /// OpenSSH's server on two pipes.
@@ -89,10 +90,8 @@ async fn files_of_any_size_pass_both_ways_over_one_session() {
     for length in [0, 1, 32_767, 32_768, 32_769, 260_000, 1 << 20, 5_000_001] {
         let sent = random(length);
 
-        let mut upload = session
-            .create(&path(&folder, "a"), SftpOverwrite::Replaced)
-            .await
-            .unwrap_or_else(|(why, _)| panic!("{why}"));
+        let mut upload =
+            session.create(&path(&folder, "a"), Overwrite::Replaced).await.unwrap_or_else(|(why, _)| panic!("{why}"));
         for piece in sent.chunks(70_001) {
             upload.push(piece).await.unwrap();
         }
@@ -159,7 +158,7 @@ async fn what_is_refused_leaves_a_session_that_goes_on() {
     let (error, session) = session.unwrap().open_folder(&path(&folder, "none")).await.err().unwrap();
     assert!(matches!(error, Error::Refused { refusal, .. } if refusal.code == 2));
     std::fs::write(folder.path().join("a"), "old").unwrap();
-    let (error, session) = session.unwrap().create(&path(&folder, "a"), SftpOverwrite::Refused).await.err().unwrap();
+    let (error, session) = session.unwrap().create(&path(&folder, "a"), Overwrite::Refused).await.err().unwrap();
     assert!(matches!(error, Error::Refused { .. }), "{error}");
     assert_eq!(file(&folder, "a"), b"old");
     let mut session = session.unwrap();
@@ -176,10 +175,10 @@ async fn names_change_in_one_step_and_over_what_is_there_only_if_that_is_wanted(
         std::fs::write(folder.path().join("b"), "old").unwrap();
         let [a, b, none] = ["a", "b", "none"].map(|name| path(&folder, name));
 
-        assert!(session.rename(&a, &b, SftpOverwrite::Refused).await.is_err());
-        assert!(session.rename(&none, &b, SftpOverwrite::Replaced).await.is_err());
+        assert!(session.rename(&a, &b, Overwrite::Refused).await.is_err());
+        assert!(session.rename(&none, &b, Overwrite::Replaced).await.is_err());
         assert_eq!(file(&folder, "b"), b"old");
-        session.rename(&a, &b, SftpOverwrite::Replaced).await.unwrap();
+        session.rename(&a, &b, Overwrite::Replaced).await.unwrap();
         assert_eq!(file(&folder, "b"), b"new");
         assert!(!folder.path().join("a").exists());
     }
@@ -199,10 +198,8 @@ async fn folders_are_made_and_removed() {
 #[tokio::test]
 async fn what_was_left_unwritten_can_be_removed_in_the_same_session() {
     let (folder, session) = start().await;
-    let mut upload = session
-        .create(&path(&folder, "a.part"), SftpOverwrite::Refused)
-        .await
-        .unwrap_or_else(|(why, _)| panic!("{why}"));
+    let mut upload =
+        session.create(&path(&folder, "a.part"), Overwrite::Refused).await.unwrap_or_else(|(why, _)| panic!("{why}"));
     upload.push(&random(300_000)).await.unwrap();
 
     let mut session = upload.abandon().await.unwrap();
@@ -379,7 +376,7 @@ async fn a_write_that_is_refused_is_an_error_and_the_file_can_be_removed() {
         server.answer(&close, 101, &4_u32.to_be_bytes()).await;
     };
     let write = async {
-        let mut upload = session.create(b"/a", SftpOverwrite::Refused).await.unwrap_or_else(|(why, _)| panic!("{why}"));
+        let mut upload = session.create(b"/a", Overwrite::Refused).await.unwrap_or_else(|(why, _)| panic!("{why}"));
         upload.push(&random(80_000)).await.unwrap();
         upload.finish().await.err().unwrap()
     };

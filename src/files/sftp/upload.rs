@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::super::entry::Overwrite;
 use super::packet::{Opening, Request, SftpReply};
-use super::session::{FOREIGN, SftpOverwrite, UNDER_WAY, done, handle};
+use super::session::{FOREIGN, UNDER_WAY, done, handle};
 use super::{Error, SftpSession, Stream};
 
 /// A file that is open to be written. Dropped before [`finish`](Self::finish), it is half there.
@@ -21,14 +22,10 @@ pub(crate) struct SftpUpload<S> {
 
 impl<S: Stream> SftpSession<S> {
     /// Makes a file, which must not be there yet, or empties the one that is.
-    pub(crate) async fn create(
-        mut self,
-        path: &[u8],
-        over: SftpOverwrite,
-    ) -> Result<SftpUpload<S>, (Error, Option<Self>)> {
+    pub(crate) async fn create(mut self, path: &[u8], over: Overwrite) -> Result<SftpUpload<S>, (Error, Option<Self>)> {
         let opening = match over {
-            SftpOverwrite::Replaced => Opening::Over,
-            SftpOverwrite::Refused => Opening::New,
+            Overwrite::Replaced => Opening::Over,
+            Overwrite::Refused => Opening::New,
         };
         let reply = self.ask(&Request::Open { path, opening }).await;
         match reply.and_then(|reply| handle(reply, "to make it")) {
