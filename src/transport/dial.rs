@@ -68,14 +68,22 @@ pub(super) struct Dialed {
 
 /// Connects to the endpoint, all within its limit.
 pub(super) async fn dial(endpoint: &DialTarget, notes: &DialNotes) -> Result<Dialed, Error> {
+    let (addresses, deadline) = resolve(endpoint, notes).await?;
+    dial_one(endpoint, addresses, notes, deadline).await
+}
+
+/// Looks up the endpoint: where it is, and until when there has to be a connection.
+///
+/// At each connection anew: addresses move, and the system's resolver knows how long it may remember them.
+pub(super) async fn resolve(
+    endpoint: &DialTarget,
+    notes: &DialNotes,
+) -> Result<(Vec<SocketAddr>, Option<Instant>), Error> {
     let began = Instant::now();
     let deadline = endpoint.connect_limit.map(|limit| began + limit);
-
-    // At each connection anew: addresses move, and the system's resolver knows how long it may remember them.
     let addresses = by(deadline, look_up(endpoint)).await.unwrap_or_else(|| Err(lookup_too_long(endpoint)))?;
     notes.spent.set(ConnectTimings { lookup: Some(began.elapsed()), ..ConnectTimings::default() });
-
-    dial_one(endpoint, addresses, notes, deadline).await
+    Ok((addresses, deadline))
 }
 
 /// Connects to one of these addresses.
@@ -126,7 +134,7 @@ async fn connect_first(
 }
 
 /// The addresses of the service or, where one is on the way, of the proxy: then it is the proxy that looks the service up.
-pub(super) async fn look_up(endpoint: &DialTarget) -> Result<Vec<SocketAddr>, Error> {
+async fn look_up(endpoint: &DialTarget) -> Result<Vec<SocketAddr>, Error> {
     let found = lookup_host(endpoint.first_hop()).await;
     let found = found.map_err(|error| error.to_string()).map(|addresses| addresses.collect::<Vec<_>>());
     match found {
@@ -263,7 +271,7 @@ fn unknown(endpoint: &DialTarget, reason: String) -> Error {
     }
 }
 
-pub(super) fn lookup_too_long(endpoint: &DialTarget) -> Error {
+fn lookup_too_long(endpoint: &DialTarget) -> Error {
     let limit = endpoint.connect_limit.unwrap_or_default();
     match endpoint.way.proxy() {
         Some(proxy) => {

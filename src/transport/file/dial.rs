@@ -9,7 +9,7 @@ use super::FileConnection;
 use crate::files::{FileServer, FileSession, FileSocket, LoginError, LoginFailureKind, LoginTimings};
 use crate::tls::{self, Observation, TlsFailure, TlsOrigin};
 use crate::transport::SerialConnection;
-use crate::transport::dial::{DialNotes, by, connect_too_long, look_up, lookup_too_long, open};
+use crate::transport::dial::{DialNotes, by, connect_too_long, open, resolve};
 use crate::transport::http::{Connected, Sender};
 use crate::transport::proxy::Tunnel;
 use crate::transport::{ConnectTimings, DialTarget, Error};
@@ -35,11 +35,7 @@ pub(super) async fn log_in(
     if let Some(failure) = server.refusal() {
         return Err(failure.into());
     }
-    let began = Instant::now();
-    let deadline = target.connect_limit.map(|limit| began + limit);
-    let addresses = by(deadline, look_up(target)).await.unwrap_or_else(|| Err(lookup_too_long(target)))?;
-    notes.spent.set(ConnectTimings { lookup: Some(began.elapsed()), ..ConnectTimings::default() });
-
+    let (addresses, deadline) = resolve(target, notes).await?;
     let opened = by(deadline, open(target, &addresses, &notes.spent)).await;
     let socket = socket(opened.unwrap_or_else(|| Err(connect_too_long(target)))?);
     let began = Instant::now();
