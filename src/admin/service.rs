@@ -80,7 +80,7 @@ struct ProbeReport {
 }
 
 /// Milliseconds; `null`: it did not come to that, or there is none.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct Timings {
     dns: Option<f64>,
     tcp: Option<f64>,
@@ -131,15 +131,7 @@ impl ProbeReport {
             service: service.name.to_string(),
             ok: failures.is_empty(),
             proxy: None,
-            timings: Timings {
-                dns: None,
-                tcp: None,
-                proxy: None,
-                tls: None,
-                token: None,
-                #[cfg(feature = "files")]
-                files: None,
-            },
+            timings: Timings::default(),
             protocol: None,
             tls_version: None,
             certificate: None,

@@ -202,7 +202,7 @@ impl UnlockedKey {
 /// Leaves out all that is private.
 impl fmt::Debug for UnlockedKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OwnKey").field("facts", &self.facts).finish_non_exhaustive()
+        f.debug_struct("UnlockedKey").field("facts", &self.facts).finish_non_exhaustive()
     }
 }
 
