@@ -95,10 +95,14 @@ fn a_build_without_files_says_so() {
     let config = "services: { a: { url: 'sftp://a.example' }, b: { url: 'https://b.example', auth: { type: ftp } } }";
     let (_, report) = load(&ConfigSource::Text(config.to_owned()), &Inputs::new(Secrets::Read));
 
-    let told = report.diagnostics().iter().map(|found| (found.message.clone(), found.help.clone().unwrap_or_default()));
+    let told: Vec<_> = report
+        .diagnostics()
+        .iter()
+        .map(|found| (found.message.clone(), found.help.clone().unwrap_or_default()))
+        .collect();
     let help = "use a build with the cargo feature `files`, which is on unless it is switched off".to_owned();
     assert_eq!(
-        told.collect::<Vec<_>>(),
+        told,
         [
             ("this build of Sidekey transfers no files by SFTP or FTP".to_owned(), help.clone()),
             ("this build of Sidekey has no `ftp`".to_owned(), help),
