@@ -35,7 +35,17 @@ pub(crate) enum Code {
     HttpResponseIncomplete,
     HttpResponseTimeout,
     HttpUpgradeFailed,
+    DecryptFailed,
     Overloaded,
+    FileNotFound,
+    FileForbidden,
+    FileConflict,
+    PreconditionFailed,
+    FileNoSpace,
+    FileUnsupported,
+    FileError,
+    LoginRejected,
+    HostKeyMismatch,
     Unauthorized,
     NotFound,
     Conflict,
@@ -51,7 +61,7 @@ impl Code {
     }
 
     /// Every code, in the order of the table.
-    pub(crate) const ALL: [Self; 33] = [
+    pub(crate) const ALL: [Self; 43] = [
         Self::BadRequest,
         Self::Forbidden,
         Self::NoRoute,
@@ -79,7 +89,17 @@ impl Code {
         Self::HttpResponseIncomplete,
         Self::HttpResponseTimeout,
         Self::HttpUpgradeFailed,
+        Self::DecryptFailed,
         Self::Overloaded,
+        Self::FileNotFound,
+        Self::FileForbidden,
+        Self::FileConflict,
+        Self::PreconditionFailed,
+        Self::FileNoSpace,
+        Self::FileUnsupported,
+        Self::FileError,
+        Self::LoginRejected,
+        Self::HostKeyMismatch,
         Self::Unauthorized,
         Self::NotFound,
         Self::Conflict,
@@ -199,9 +219,43 @@ impl Code {
             Self::HttpUpgradeFailed => {
                 ("http_upgrade_failed", S::BAD_GATEWAY, Some("http_upgrade_failed"), "No WebSocket")
             }
+            Self::DecryptFailed => {
+                ("decrypt_failed", S::BAD_GATEWAY, Some("http_response_incomplete"), "The message can't be decrypted")
+            }
             Self::Overloaded => {
                 ("overloaded", S::SERVICE_UNAVAILABLE, Some("connection_limit_reached"), "Too many connections")
             }
+            Self::FileNotFound => ("file_not_found", S::NOT_FOUND, Some("http_request_denied"), "No such file"),
+            Self::FileForbidden => {
+                ("file_forbidden", S::FORBIDDEN, Some("http_request_denied"), "The partner does not permit it")
+            }
+            Self::FileConflict => {
+                ("file_conflict", S::CONFLICT, Some("http_request_denied"), "Something is in the way")
+            }
+            Self::PreconditionFailed => {
+                ("precondition_failed", S::PRECONDITION_FAILED, Some("http_request_denied"), "Precondition failed")
+            }
+            Self::FileNoSpace => {
+                ("file_no_space", S::INSUFFICIENT_STORAGE, Some("http_response_incomplete"), "No space at the partner")
+            }
+            Self::FileUnsupported => (
+                "file_unsupported",
+                S::NOT_IMPLEMENTED,
+                Some("http_response_incomplete"),
+                "The partner's server can't do it",
+            ),
+            Self::FileError => {
+                ("file_error", S::BAD_GATEWAY, Some("http_response_incomplete"), "The partner's server failed")
+            }
+            Self::LoginRejected => {
+                ("login_rejected", S::BAD_GATEWAY, Some("proxy_configuration_error"), "The partner refused the login")
+            }
+            Self::HostKeyMismatch => (
+                "host_key_mismatch",
+                S::BAD_GATEWAY,
+                Some("tls_certificate_error"),
+                "The partner's host key is not known",
+            ),
             Self::Unauthorized => ("unauthorized", S::UNAUTHORIZED, Some("http_request_denied"), "Unauthorized"),
             Self::NotFound => ("not_found", S::NOT_FOUND, None, "Not found"),
             Self::Conflict => ("conflict", S::CONFLICT, None, "Conflict"),

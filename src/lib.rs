@@ -15,7 +15,7 @@
 //!   5  snapshot                     what runs
 //!   4  credential · upstream        what is put on a request · one service's connections
 //!   3  transport                    name look-up, TCP, TLS, HTTP
-//!   2  tls · route                  certificates and trust · which service a request is for
+//!   2  tls · route · files · openpgp  certificates and trust · which service a request is for · SFTP and FTP · OpenPGP
 //!   1  config                       the file: every problem at once
 //!   0  aside secret name code clock deadline blocking coalesced_writes digest guard hex bearer incoming legible locked raw_query spelling telemetry heap
 //! ```
@@ -42,6 +42,8 @@ mod deadline;
 #[cfg(any(test, feature = "demo"))]
 pub mod demo;
 mod digest;
+#[cfg(feature = "files")]
+mod files;
 mod guard;
 mod heap;
 mod hex;
@@ -49,6 +51,8 @@ mod incoming;
 mod legible;
 mod locked;
 mod name;
+#[cfg(feature = "openpgp")]
+mod openpgp;
 mod proxy;
 mod raw_query;
 mod reload;

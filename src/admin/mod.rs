@@ -260,6 +260,7 @@ fn gauges(cx: &AdminContext) -> Gauges {
     Gauges {
         tokens: snapshot.services.iter().filter_map(expiry).collect(),
         certificates: snapshot.certificates.iter().map(|it| (it.name.to_string(), it.leaf.not_after)).collect(),
+        openpgp_keys: openpgp_keys(&snapshot),
         config: ConfigGauges {
             generation: snapshot.generation,
             last_reload_successful: history.last_error.is_none(),
@@ -269,6 +270,24 @@ fn gauges(cx: &AdminContext) -> Gauges {
             refused: history.count_refused,
         },
     }
+}
+
+/// Each key once for each service that uses it.
+#[cfg(feature = "openpgp")]
+fn openpgp_keys(snapshot: &crate::snapshot::Snapshot) -> Vec<(String, String, std::time::SystemTime)> {
+    let mut all = Vec::new();
+    for service in &snapshot.services {
+        let keys = service.transforms.iter().flat_map(|transforms| transforms.keys());
+        all.extend(keys.filter_map(|key| Some((service.name.to_string(), key.fingerprint.clone(), key.expires_at?))));
+    }
+    all.sort();
+    all.dedup();
+    all
+}
+
+#[cfg(not(feature = "openpgp"))]
+fn openpgp_keys(_: &crate::snapshot::Snapshot) -> Vec<(String, String, std::time::SystemTime)> {
+    Vec::new()
 }
 
 fn json(status: StatusCode, value: &impl Serialize) -> Response<ResponseBody> {

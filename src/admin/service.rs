@@ -15,6 +15,7 @@ use super::refresh::refresh;
 use super::{AdminContext, Refusal, json};
 use crate::clock::{Moment, rfc3339};
 use crate::code::Code;
+use crate::config::Scheme;
 use crate::credential::{self, Attachments, Credential};
 use crate::hex::hex;
 use crate::proxy::ResponseBody;
@@ -79,7 +80,7 @@ struct ProbeReport {
 }
 
 /// Milliseconds; `null`: it did not come to that, or there is none.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct Timings {
     dns: Option<f64>,
     tcp: Option<f64>,
@@ -87,6 +88,19 @@ struct Timings {
     proxy: Option<f64>,
     tls: Option<f64>,
     token: Option<f64>,
+    /// Of a service whose partner speaks SFTP or FTP.
+    #[cfg(feature = "files")]
+    #[serde(flatten)]
+    files: Option<FileMilliseconds>,
+}
+
+/// As [`Timings`], of what comes after a connection to a file server.
+#[cfg(feature = "files")]
+#[derive(Serialize)]
+struct FileMilliseconds {
+    host_key: Option<f64>,
+    login: Option<f64>,
+    listing: Option<f64>,
 }
 
 /// The service's own certificate.
@@ -108,10 +122,31 @@ struct ProbeFailure {
 }
 
 impl ProbeReport {
+    /// Of one that nothing is sent from: its keys are there, or it would not be.
+    fn of_nowhere(service: &Service) -> Self {
+        let unavailable = service.identities.first().credential.unavailable();
+        let failures: Vec<_> =
+            unavailable.map(|reason| ProbeFailure::of_token(Code::CredentialUnavailable, reason)).into_iter().collect();
+        Self {
+            service: service.name.to_string(),
+            ok: failures.is_empty(),
+            proxy: None,
+            timings: Timings::default(),
+            protocol: None,
+            tls_version: None,
+            certificate: None,
+            client_certificate: None,
+            failures,
+        }
+    }
+
     async fn of(service: &Arc<Service>) -> Self {
         let Identity { upstream, credential, .. } = service.identities.first();
+        if service.scheme == Scheme::OpenPgp {
+            return Self::of_nowhere(service);
+        }
         let (probed, (token, token_failure)) = tokio::join!(upstream.connector().probe(), obtain(credential));
-        let Probed { spent, client_certificate, outcome } = probed;
+        let Probed { spent, client_certificate, outcome, .. } = probed;
         let shook_hands = spent.tls.is_some() || client_certificate != ClientCertificate::NotAskedFor;
         let (found, failure) = match outcome {
             Ok(found) => (Some(found), None),
@@ -128,6 +163,8 @@ impl ProbeReport {
                 proxy: spent.proxy.map(milliseconds),
                 tls: spent.tls.map(milliseconds),
                 token: token.map(milliseconds),
+                #[cfg(feature = "files")]
+                files: probed.files.map(FileMilliseconds::of),
             },
             protocol: found.as_ref().map(|found| alpn(found.protocol)),
             tls_version: found.as_ref().and_then(|found| found.tls_version),
@@ -153,6 +190,18 @@ async fn obtain(credential: &Credential) -> (Option<Duration>, Option<ProbeFailu
     (has_token.then(|| began.elapsed()), None)
 }
 
+#[cfg(feature = "files")]
+impl FileMilliseconds {
+    fn of(timings: transport::FileTimings) -> Self {
+        let transport::FileTimings { host_key, login, listing } = timings;
+        Self {
+            host_key: host_key.map(milliseconds),
+            login: login.map(milliseconds),
+            listing: listing.map(milliseconds),
+        }
+    }
+}
+
 impl ProbeFailure {
     fn of_connection(step: ConnectStep, error: &transport::Error) -> Self {
         let phase = match step {
@@ -160,6 +209,12 @@ impl ProbeFailure {
             ConnectStep::Tcp => "tcp",
             ConnectStep::Proxy => "proxy",
             ConnectStep::Tls => "tls",
+            #[cfg(feature = "files")]
+            ConnectStep::HostKey => "host_key",
+            #[cfg(feature = "files")]
+            ConnectStep::Login => "login",
+            #[cfg(feature = "files")]
+            ConnectStep::Listing => "listing",
         };
         Self { phase, code: error.code().word(), detail: error.to_string() }
     }
@@ -189,6 +244,8 @@ fn alpn(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Http1 => "http/1.1",
         Protocol::Http2 => "h2",
+        #[cfg(feature = "files")]
+        Protocol::File => "file",
     }
 }
 

@@ -24,6 +24,7 @@ pub(super) fn of(cx: &AdminContext) -> Status {
         started_at: rfc3339(cx.started_at),
         config: ConfigStatus::of(cx, &snapshot, &history),
         certificates: certificates(&snapshot),
+        openpgp_keys: openpgp_keys(&snapshot),
         services: snapshot.services.iter().map(|service| ServiceStatus::of(service, cx)).collect(),
         routes: routes(&snapshot),
         listeners: cx.listeners.load().to_vec(),
@@ -38,6 +39,8 @@ pub(super) struct Status {
     started_at: String,
     config: ConfigStatus,
     certificates: Vec<CertificateStatus>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    openpgp_keys: Vec<OpenPgpKeyStatus>,
     services: Vec<ServiceStatus>,
     routes: Vec<RouteStatus>,
     listeners: Vec<Listening>,
@@ -66,6 +69,18 @@ struct CertificateStatus {
     days_left: i64,
     sha256: String,
     services: Vec<String>,
+}
+
+/// A key with which a service encrypts, decrypts, signs or checks.
+#[derive(Debug, Serialize)]
+struct OpenPgpKeyStatus {
+    service: String,
+    fingerprint: String,
+    user: Option<String>,
+    /// `null`: never.
+    expires_at: Option<String>,
+    /// Negative once it has expired.
+    days_left: Option<i64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -146,6 +161,28 @@ impl CertificateStatus {
             services,
         }
     }
+}
+
+#[cfg(feature = "openpgp")]
+fn openpgp_keys(snapshot: &Snapshot) -> Vec<OpenPgpKeyStatus> {
+    let mut all = Vec::new();
+    for service in &snapshot.services {
+        for key in service.transforms.iter().flat_map(|transforms| transforms.keys()) {
+            all.push(OpenPgpKeyStatus {
+                service: service.name.to_string(),
+                fingerprint: key.fingerprint.clone(),
+                user: key.user.clone(),
+                expires_at: key.expires_at.map(rfc3339),
+                days_left: key.expires_at.map(|expiry| days_between(SystemTime::now(), expiry)),
+            });
+        }
+    }
+    all
+}
+
+#[cfg(not(feature = "openpgp"))]
+fn openpgp_keys(_: &Snapshot) -> Vec<OpenPgpKeyStatus> {
+    Vec::new()
 }
 
 /// Each certificate, with the services that link it, for themselves or one of their identities.

@@ -17,7 +17,7 @@ use tokio::task::{JoinHandle, spawn_local};
 
 use super::token::spell;
 use crate::code::Code;
-use crate::config::{Report, Span};
+use crate::config::{Report, Scheme, Span};
 use crate::credential::Slot;
 use crate::credential::oauth2::{ObtainError, Obtained};
 use crate::server::worker::runtime_of_one_thread;
@@ -45,7 +45,8 @@ pub(super) fn check(snapshot: &Snapshot, report: &mut Report) -> io::Result<Vec<
 /// What came of one service.
 struct Tried {
     tokens: Vec<Rc<TriedToken>>,
-    visit: Visit,
+    /// `None`: there is nowhere to go.
+    visit: Option<Visit>,
 }
 
 /// What came of going there.
@@ -74,7 +75,15 @@ async fn try_all(snapshot: &Snapshot) -> Vec<Tried> {
         .map(|service| {
             let connector = service.identities.first().upstream.connector().clone();
             let has_two_names = service.misdirection.is_some();
-            spawn(&permits, visit(connector, service.authority.clone(), base(service), has_two_names))
+            let leads_somewhere = service.scheme != Scheme::OpenPgp;
+            let visited =
+                leads_somewhere.then(|| visit(connector, service.authority.clone(), base(service), has_two_names));
+            spawn(&permits, async move {
+                match visited {
+                    Some(visited) => Some(visited.await),
+                    None => None,
+                }
+            })
         })
         .collect();
 
@@ -152,8 +161,11 @@ impl Tried {
                 }
             }
         }
-        let client_certificate = self.visit.probed.client_certificate;
-        match (&self.visit.probed.outcome, &self.visit.objection) {
+        let Some(visit) = &self.visit else {
+            return Some(format!("{name}: its keys are good, and nothing is sent from here"));
+        };
+        let client_certificate = visit.probed.client_certificate;
+        match (&visit.probed.outcome, &visit.objection) {
             (Ok(_), Some(objection)) => {
                 let (what, help) = objected(objection, service, client_certificate);
                 report.error(place, format!("`{name}`: {what}")).help(help);
@@ -161,7 +173,14 @@ impl Tried {
             (Ok(found), None) => {
                 warn_of_certificate(service, client_certificate, place, report);
                 let way = service.identities.first().upstream.connector().way();
-                well.push(format!("{}{way}", welcome(found, client_certificate)));
+                #[cfg(feature = "files")]
+                let welcome = visit.probed.files.map_or_else(
+                    || welcome(found, client_certificate),
+                    |timings| files_listed(visit.probed.spent, timings),
+                );
+                #[cfg(not(feature = "files"))]
+                let welcome = welcome(found, client_certificate);
+                well.push(format!("{welcome}{way}"));
             }
             (Err((_, error)), _) => {
                 report.error(place, format!("`{name}`: {error}")).help(help_for(error, client_certificate));
@@ -203,6 +222,23 @@ fn welcome(found: &ProbeResult, client_certificate: ClientCertificate) -> String
     }
 }
 
+/// Each step on the way to a listing, with its time.
+#[cfg(feature = "files")]
+fn files_listed(spent: transport::ConnectTimings, timings: transport::FileTimings) -> String {
+    let dial = [spent.lookup, spent.tcp, spent.proxy].into_iter().flatten().sum();
+    let steps = [
+        ("connection", Some(dial)),
+        ("host key", timings.host_key),
+        ("TLS", spent.tls),
+        ("login", timings.login),
+        ("listing", timings.listing),
+    ];
+    let told = steps.into_iter().filter_map(|(step, took): (_, Option<std::time::Duration>)| {
+        Some(format!("{step} ok ({:.1} ms)", took?.as_micros() as f64 / 1_000.0))
+    });
+    told.collect::<Vec<_>>().join(", ")
+}
+
 /// What is odd about a handshake that went well. A certificate may be linked for the token endpoint alone.
 fn warn_of_certificate(service: &Service, seen: ClientCertificate, place: Span, report: &mut Report) {
     let (name, identity) = (&service.name, service.identities.first());
@@ -235,6 +271,13 @@ fn help_for(error: &transport::Error, client_certificate: ClientCertificate) -> 
             help_for_certificate(client_certificate).unwrap_or("ask its owner: the service's log says what it minds")
         }
         Code::TlsProtocolError => "check whether `url` should start with http:// or https://",
+        Code::LoginRejected => "check `username`, and `password` or `private_key`; the partner knows what it takes",
+        Code::HostKeyMismatch => {
+            "ask the partner, in another way than by this connection, which key the server has; only then change `host_key` or \
+             `known_hosts`"
+        }
+        Code::FileNotFound | Code::FileForbidden => "check the path of `url`, and what this login may see",
+        Code::Overloaded => "try again later, or ask the partner for more connections",
         Code::ConnectionTerminated => {
             help_for_certificate(client_certificate).unwrap_or("check that `url` leads to the service itself")
         }

@@ -325,8 +325,10 @@ const PARTS: [&str; 13] = [
 ];
 
 /// Keys that contain such a word but hold no secret.
-const NO_SECRET: [&str; 13] = [
+const NO_SECRET: [&str; 15] = [
     "clientkey",
+    "hostkey",
+    "privatekey",
     "subjecttokentype",
     "actortokentype",
     "requestedtokentype",

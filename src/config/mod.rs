@@ -57,8 +57,8 @@ pub use schema::*;
 pub(crate) use source::read_as_used;
 pub use source::{ConfigSource, NoConfig};
 pub use value::{
-    At, HostHeader, ListenAddress, NoProxy, ProxyAddress, ProxyLogin, Rate, Scheme, Span, TunnelGrant, TunnelTarget,
-    Url, UrlAuthority, parse_duration,
+    At, HostHeader, HostKeyFingerprint, ListenAddress, NoProxy, ProxyAddress, ProxyLogin, Rate, Scheme, Span,
+    TunnelGrant, TunnelTarget, Url, UrlAuthority, parse_duration,
 };
 pub use watched::{Watched, WatchedCommand};
 

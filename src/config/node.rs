@@ -58,6 +58,11 @@ pub(super) struct NodeKey {
 }
 
 impl Node {
+    /// Whether it is a list of nothing.
+    pub(super) fn is_empty_list(&self) -> bool {
+        matches!(&self.value, Value::Sequence(items) if items.is_empty())
+    }
+
     /// The entries, if it is a mapping.
     pub(super) fn entries(&self) -> Option<&[MappingEntry]> {
         match &self.value {

@@ -53,6 +53,10 @@ macro_rules! parts {
                     Auth::OAuth2(written) => {
                         (written.grant.method(), vec![Self::Bearer(Bearer::compile(written, material, report)?)])
                     }
+                    // It is shown before there is a request.
+                    Auth::Files(login) => (login.method(), Vec::new()),
+                    // It puts nothing there: what becomes of bodies is seen to where they pass.
+                    Auth::Transforms(transform) => (transform.method(), Vec::new()),
                     Auth::Unavailable(missing) => {
                         (missing.name, vec![Self::Unavailable(UnavailablePart::new(&missing.reason))])
                     }

@@ -10,10 +10,20 @@ use crate::code::Code;
 use crate::guard::Panicked;
 use crate::legible::excerpt;
 use crate::name::ServiceName;
+#[cfg(feature = "openpgp")]
+use crate::openpgp::{MessageError, MessageErrorKind};
 use crate::route::target::TargetError;
 use crate::snapshot::{IdentityError, LimitError};
 use crate::transport::BodyError;
 use crate::{credential, transport, upstream};
+
+/// Whose message it was: who can do something about it.
+#[cfg(feature = "openpgp")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MessageOrigin {
+    App,
+    Service,
+}
 
 /// Why a request gets an answer of our own: what `admit` and the other phases say, and what comes from the floors below.
 ///
@@ -91,6 +101,9 @@ pub(crate) enum Error {
     ClientCredentialNominated { name: String },
     #[error("`{name}` is empty, and `on_client_authorization: keep` is set: send it with a value, or not at all")]
     ClientCredentialEmpty { name: String },
+    #[cfg(feature = "files")]
+    #[error("`{written}` is no place of this route: write where it goes as this request's own URL is written")]
+    Destination { written: String },
     #[error(transparent)]
     Limit(#[from] LimitError),
     #[error("the body is longer than {most} bytes, the most that the service's `limits.body` allows")]
@@ -123,6 +136,20 @@ pub(crate) enum Error {
     NoUpgrade { status: StatusCode },
     #[error("the system has no random bytes for the handshake of a WebSocket")]
     NoRandom,
+    /// To an `openpgp:` service.
+    #[cfg(feature = "openpgp")]
+    #[error("{} does nothing here: `POST` a body, and it comes back encrypted or decrypted", excerpt(.method.as_str()))]
+    OnlyPost { method: Method },
+    #[cfg(feature = "openpgp")]
+    #[error("the keys of this service can't be had: {reason}")]
+    NoKeys { reason: String },
+    /// What is encrypted or decrypted.
+    #[cfg(feature = "openpgp")]
+    #[error("{error}")]
+    Message { error: MessageError, origin: MessageOrigin },
+    #[cfg(feature = "openpgp")]
+    #[error("the service's answer can't be decrypted: it is {what}")]
+    NotWhole { what: &'static str },
     #[error("a fault of Sidekey's own; its log has the place")]
     Panicked,
 }
@@ -144,6 +171,8 @@ impl Error {
             | Self::ConnectToAdmin
             | Self::TunnelInTunnel
             | Self::Method { .. } => Code::MethodNotAllowed,
+            #[cfg(feature = "openpgp")]
+            Self::OnlyPost { .. } => Code::MethodNotAllowed,
             Self::Coding { .. } => Code::NotImplemented,
             Self::Target(TargetError::TooLong) => Code::HeadersTooLarge,
             Self::Form
@@ -157,6 +186,8 @@ impl Error {
             | Self::ClientCredentialNominated { .. }
             | Self::ClientCredentialEmpty { .. }
             | Self::Identity(_) => Code::BadRequest,
+            #[cfg(feature = "files")]
+            Self::Destination { .. } => Code::BadRequest,
             Self::Loop => Code::ProxyLoopDetected,
             Self::NoRoute { .. } | Self::ServiceGone { .. } => Code::NoRoute,
             Self::Credential(error) => error.code(),
@@ -168,7 +199,28 @@ impl Error {
             Self::Limit(LimitError::Rate { .. }) => Code::RateLimited,
             Self::AnswerCoding => Code::HttpProtocolError,
             Self::Upgrade { .. } | Self::NoUpgrade { .. } => Code::HttpUpgradeFailed,
+            #[cfg(feature = "openpgp")]
+            Self::NoKeys { .. } => Code::CredentialUnavailable,
+            #[cfg(feature = "openpgp")]
+            Self::Message { error, .. } => of_message(error.kind),
+            #[cfg(feature = "openpgp")]
+            Self::NotWhole { .. } => Code::DecryptFailed,
             Self::NoRandom | Self::Panicked => Code::InternalError,
+        }
+    }
+
+    /// The status of our answer: the code's, but for a message that the app can do something about itself.
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            #[cfg(feature = "openpgp")]
+            Self::Message { error, origin: MessageOrigin::Service } if error.kind == MessageErrorKind::BeyondCheck => {
+                StatusCode::BAD_GATEWAY
+            }
+            #[cfg(feature = "openpgp")]
+            Self::Message { origin: MessageOrigin::App, .. } if self.code() == Code::DecryptFailed => {
+                StatusCode::BAD_REQUEST
+            }
+            _ => self.code().status(),
         }
     }
 
@@ -186,16 +238,46 @@ impl Error {
         text
     }
 
+    /// Whether it is what became of a request for a file.
+    #[cfg(feature = "files")]
+    pub(super) fn is_of_files(&self) -> bool {
+        matches!(self, Self::Upstream(upstream::Error::Transport(transport::Error::File(_))))
+    }
+
     /// Whole seconds after which it may work; `None` if nothing says so.
     pub(crate) fn retry_after(&self) -> Option<u64> {
         match self {
             Self::Credential(error) => error.retry_after(),
+            #[cfg(feature = "files")]
+            Self::Upstream(upstream::Error::Transport(transport::Error::Login(failure)))
+                if !failure.pause.is_zero() =>
+            {
+                Some(failure.pause.as_millis().div_ceil(1_000) as u64)
+            }
             Self::Limit(LimitError::Rate { wait, .. }) => Some(wait.as_millis().div_ceil(1_000).max(1) as u64),
+            #[cfg(feature = "files")]
+            Self::Upstream(error) if error.code() == Code::Overloaded => Some(1),
             Self::Upstream(upstream::Error::Overloaded { .. })
             | Self::BodiesHeld
             | Self::Limit(LimitError::Concurrency { .. }) => Some(1),
             _ => None,
         }
+    }
+}
+
+#[cfg(feature = "openpgp")]
+fn of_message(kind: MessageErrorKind) -> Code {
+    match kind {
+        MessageErrorKind::NoMessage
+        | MessageErrorKind::ForSomebodyElse
+        | MessageErrorKind::Damaged
+        | MessageErrorKind::Unsigned
+        | MessageErrorKind::Unsupported
+        | MessageErrorKind::BrokenOff => Code::DecryptFailed,
+        MessageErrorKind::TooLong | MessageErrorKind::BeyondCheck => Code::BodyTooLarge,
+        MessageErrorKind::NoRoom => Code::Overloaded,
+        MessageErrorKind::Key => Code::CredentialUnavailable,
+        MessageErrorKind::Internal => Code::InternalError,
     }
 }
 

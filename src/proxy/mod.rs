@@ -7,11 +7,15 @@
 pub(crate) mod admit;
 mod byte_tunnel;
 mod date;
+#[cfg(feature = "files")]
+mod destination;
 mod error;
 mod exchange;
 pub(crate) mod explain;
 pub(crate) mod fields;
 mod grpc_timeout;
+#[cfg(feature = "openpgp")]
+mod openpgp;
 mod principal;
 pub(crate) mod problem;
 mod refusal;
@@ -44,17 +48,21 @@ pub(crate) use tunnel::{OpenedTunnel, ServiceTunnel};
 pub(crate) use view::{Context, turns_away};
 
 use crate::aside::aside;
+#[cfg(feature = "openpgp")]
+use crate::config::Scheme;
 use crate::deadline::ExchangeDeadline;
 use crate::guard::guarded;
 use crate::incoming::IncomingBody;
 use crate::name::ServiceName;
 use crate::route::allow::Allow;
 use crate::route::{self, Match, RouteTable};
+use crate::upstream::PooledBody;
 use admit::{Admission, Named, TokenBefore};
 use exchange::ExchangeRecord;
 use principal::Principal;
 use send::OutboundRequest;
 use timing::ExchangePhase;
+use view::ServiceHalf;
 use websocket::WebSocketHandshake;
 
 /// What is known of the app's connection.
@@ -172,8 +180,18 @@ async fn carry(body: IncomingBody, exchange: &mut ExchangeRecord) -> Result<Resp
     let service = &half.service;
     let target = target(&exchange.head, &found, &service.base_path, service.allow.as_ref())?;
 
+    #[cfg(feature = "files")]
+    if service.files.is_some() {
+        destination::map(&mut exchange.head, &found, service)?;
+    }
+
     // What is not sent counts for nothing, and what is sent again counts once.
     exchange.limit(half, &body)?;
+
+    #[cfg(feature = "openpgp")]
+    if service.scheme == Scheme::OpenPgp {
+        return aside(|| openpgp::serve(body, half, exchange)).await;
+    }
 
     // Who comes before what: the fields that say so are taken off with the others.
     let who = Principal::of(&exchange.head, half, &exchange.arrival)?;
@@ -194,12 +212,32 @@ async fn carry(body: IncomingBody, exchange: &mut ExchangeRecord) -> Result<Resp
     if let Some(websocket) = websocket {
         return websocket.answered(response, known, half, exchange);
     }
+    if passes_as_it_comes(half, exchange) {
+        return relay::relay(response, known, half, &exchange.deadline);
+    }
+    aside(|| read_first(response, known, half, exchange)).await
+}
+
+/// Whether nothing of an answer is looked at before it goes on.
+fn passes_as_it_comes(half: &ServiceHalf, exchange: &ExchangeRecord) -> bool {
+    !half.service.changes_bodies() && !may_look_whole(exchange)
+}
+
+/// Relays an answer, decrypts it if it is a message, and holds back one that could look whole though it is not.
+async fn read_first(
+    response: Response<PooledBody>,
+    known: relay::Acquaintance<'_>,
+    half: &ServiceHalf,
+    exchange: &mut ExchangeRecord,
+) -> Result<Response<ResponseBody>, Error> {
+    let relayed = relay::relay(response, known, half, &exchange.deadline)?;
+    #[cfg(feature = "openpgp")]
+    let relayed = openpgp::opened(relayed, half, exchange).await?;
     if may_look_whole(exchange) {
-        let relayed = relay::relay(response, known, half, &exchange.deadline)?;
-        let held = aside(|| relay::hold_back(relayed));
+        let held = relay::hold_back(relayed);
         return exchange.wait_for(ExchangePhase::Service, pin!(held)).await;
     }
-    relay::relay(response, known, half, &exchange.deadline)
+    Ok(relayed)
 }
 
 /// Whether the app could not tell half of an answer from all of it: HTTP/1.0 ends one without a length with the

@@ -30,11 +30,19 @@ pub(super) fn answer(error: &Error, exchange: &ExchangeRecord) -> Response<Respo
     let mut answer = if exchange.wants_grpc() {
         for_grpc(code, detail)
     } else {
-        for_http(code, detail, exchange.service(), Map::new())
+        for_http(code, error.status(), detail, exchange.service(), Map::new())
     };
     let fields = answer.headers_mut();
     explain(fields, code);
+    #[cfg(feature = "files")]
+    if error.is_of_files() && code == Code::MethodNotAllowed {
+        fields.insert(ALLOW, HeaderValue::from_static(crate::files::ALLOWED));
+    }
     proxy_status(fields, code);
+    #[cfg(feature = "openpgp")]
+    if let Error::OnlyPost { .. } = error {
+        fields.insert(ALLOW, HeaderValue::from_static("POST"));
+    }
     if let Some(seconds) = error.retry_after() {
         fields.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
@@ -46,7 +54,7 @@ pub(super) fn answer(error: &Error, exchange: &ExchangeRecord) -> Response<Respo
 
 /// Answers with a problem outside of any exchange: a request too broken to parse, a head that came too slowly.
 pub(crate) fn bare(code: Code, detail: &str) -> Response<ResponseBody> {
-    let mut answer = for_http(code, detail, "", Map::new());
+    let mut answer = for_http(code, code.status(), detail, "", Map::new());
     explain(answer.headers_mut(), code);
     proxy_status(answer.headers_mut(), code);
     answer
@@ -63,7 +71,7 @@ pub(super) fn bare_for_grpc(code: Code, detail: &str) -> Response<ResponseBody> 
 ///
 /// `more` are members of the problem beside its own.
 pub(crate) fn admin(code: Code, detail: &str, more: Map<String, Value>) -> Response<ResponseBody> {
-    for_http(code, detail, "", more)
+    for_http(code, code.status(), detail, "", more)
 }
 
 /// Answers an `OPTIONS` that asks about Sidekey itself (RFC 9110 §9.3.7).
@@ -76,8 +84,13 @@ pub(super) fn options() -> Response<ResponseBody> {
     answer
 }
 
-fn for_http(code: Code, detail: &str, service: &str, more: Map<String, Value>) -> Response<ResponseBody> {
-    let status = code.status();
+fn for_http(
+    code: Code,
+    status: StatusCode,
+    detail: &str,
+    service: &str,
+    more: Map<String, Value>,
+) -> Response<ResponseBody> {
     let r#type = format!("urn:sidekey:error:{}", code.word());
     let problem = Problem { r#type, title: code.title(), status: status.as_u16(), detail, service, more };
     let mut json = Vec::with_capacity(PROBLEM_BYTES + detail.len() + service.len());
@@ -202,7 +215,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_service_is_named_where_there_is_one() {
-        insta::assert_snapshot!(text(for_http(Code::DnsError, "no such name", "payments", Map::new())).await, @r#"
+        insta::assert_snapshot!(text(for_http(Code::DnsError, Code::DnsError.status(), "no such name", "payments", Map::new())).await, @r#"
         502 Bad Gateway
         content-length: 126
         content-type: application/problem+json
@@ -291,7 +304,11 @@ mod tests {
                 "http_response_incomplete",
                 "http_response_timeout",
                 "http_upgrade_failed",
+                "decrypt_failed",
                 "overloaded",
+                "file_error",
+                "login_rejected",
+                "host_key_mismatch",
                 "not_ready"
             ]
         );

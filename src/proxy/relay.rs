@@ -39,12 +39,26 @@ enum ResponseKind {
     Relayed(Relayed),
     /// Nothing: what follows the head is a tunnel's.
     Opening(Box<OpenedTunnel>),
+    /// What comes out of another body.
+    #[cfg(feature = "openpgp")]
+    Transformed(Box<dyn DerivedBody>),
     /// What was held back of it first. In a box: few are, and every answer would have room for it.
     Held(Box<(Bytes, Relayed)>),
 }
 
+/// What comes out of another body.
+#[cfg(feature = "openpgp")]
+pub(super) trait DerivedBody {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>>;
+
+    fn is_end_stream(&self) -> bool;
+
+    /// How long the exchange may be silent.
+    fn idle(&self) -> Option<Duration>;
+}
+
 /// The service's body, and the time-out of its pauses.
-struct Relayed {
+pub(super) struct Relayed {
     body: PooledBody,
     deadline: Rc<ExchangeDeadline>,
     idle: Option<Duration>,
@@ -139,6 +153,22 @@ impl ResponseBody {
         Self { kind: ResponseKind::Opening(Box::new(tunnel)), exchange: None }
     }
 
+    /// An answer that comes out of another body.
+    #[cfg(feature = "openpgp")]
+    pub(super) fn transformed(answer: impl DerivedBody + 'static) -> Self {
+        Self { kind: ResponseKind::Transformed(Box::new(answer)), exchange: None }
+    }
+
+    /// The service's body itself; `Err`: it is none.
+    #[cfg(feature = "openpgp")]
+    #[allow(clippy::result_large_err, reason = "it is moved on at once, as the other one is")]
+    pub(super) fn into_relayed(self) -> Result<Relayed, Self> {
+        match self.kind {
+            ResponseKind::Relayed(relayed) => Ok(relayed),
+            kind => Err(Self { kind, ..self }),
+        }
+    }
+
     /// What the answer opens, for whoever has the socket or the stream; the exchange goes on in it where it is one of the
     /// service. Left here, it breaks off with the answer.
     pub(crate) fn take_tunnel(&mut self) -> Option<Box<OpenedTunnel>> {
@@ -161,6 +191,8 @@ impl ResponseBody {
         match &self.kind {
             ResponseKind::Relayed(relayed) => Some(relayed.idle),
             ResponseKind::Held(held) => Some(held.1.idle),
+            #[cfg(feature = "openpgp")]
+            ResponseKind::Transformed(answer) => Some(answer.idle()),
             ResponseKind::Absent { .. } => Some(None),
             _ => None,
         }
@@ -193,6 +225,16 @@ impl Relayed {
     }
 }
 
+#[cfg(feature = "openpgp")]
+impl hyper::body::Body for Relayed {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        Self::poll_frame(self.get_mut(), cx)
+    }
+}
+
 impl hyper::body::Body for ResponseBody {
     type Data = Bytes;
     type Error = ResponseBodyError;
@@ -203,6 +245,8 @@ impl hyper::body::Body for ResponseBody {
             ResponseKind::Whole(bytes) => return Poll::Ready(bytes.take().map(Frame::data).map(Ok)),
             ResponseKind::Absent { .. } | ResponseKind::Opening(_) => return Poll::Ready(None),
             ResponseKind::Relayed(relayed) => relayed.poll_frame(cx),
+            #[cfg(feature = "openpgp")]
+            ResponseKind::Transformed(answer) => answer.poll_frame(cx),
             ResponseKind::Held(held) if held.0.is_empty() => held.1.poll_frame(cx),
             ResponseKind::Held(held) => return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut held.0))))),
         };
@@ -227,6 +271,8 @@ impl hyper::body::Body for ResponseBody {
             ResponseKind::Absent { .. } => false,
             ResponseKind::Opening(_) => true,
             ResponseKind::Relayed(relayed) => relayed.body.is_end_stream(),
+            #[cfg(feature = "openpgp")]
+            ResponseKind::Transformed(answer) => answer.is_end_stream(),
             ResponseKind::Held(held) => held.0.is_empty() && held.1.body.is_end_stream(),
         }
     }
@@ -237,6 +283,8 @@ impl hyper::body::Body for ResponseBody {
             ResponseKind::Absent { length } => SizeHint::with_exact(*length),
             ResponseKind::Opening(_) => SizeHint::with_exact(0),
             ResponseKind::Relayed(relayed) => relayed.body.size_hint(),
+            #[cfg(feature = "openpgp")]
+            ResponseKind::Transformed(_) => SizeHint::default(),
             ResponseKind::Held(_) => SizeHint::default(),
         }
     }

@@ -17,6 +17,8 @@ use tokio::time::sleep;
 use super::Error;
 use super::exchange::ExchangeRecord;
 use super::fields::{self, AppsCredential, FieldNames, Present, RequestContext};
+#[cfg(feature = "openpgp")]
+use super::openpgp::{self, sealed, seals};
 use super::principal::Principal;
 use super::retry::{Again, Allowance};
 use super::timing::ExchangePhase;
@@ -67,11 +69,13 @@ impl OutboundRequest {
     ) -> Result<Self, Error> {
         let (upload, view) = (exchange.upload(half), Rc::clone(&exchange.view));
         let head = &mut exchange.head;
-        let chunked = !incoming.is_end_stream() && incoming.size_hint().exact().is_none();
+        let chunked = !incoming.is_end_stream() && (incoming.size_hint().exact().is_none() || seals(half));
         let (instance, routed_by) = (&view.worker.instance, &*view.routed_by);
         let upward =
             RequestContext { method: &head.method, version: head.version, chunked, instance, present, routed_by };
         let apps_own = fields::request(&mut head.headers, upward, &half.rules)?;
+        #[cfg(feature = "openpgp")]
+        openpgp::adapt_request(&mut head.headers, half)?;
         let (body, kept) = RequestBody::app(incoming, BODY_BYTES_KEPT);
         let body = match half.body_limit() {
             Some(most) => body.limited(most),
@@ -228,9 +232,23 @@ fn followed(
     routed_by: &Rc<FieldNames>,
 ) -> RequestBody {
     match upload {
-        Some(upload) => body.screened(fields::screen_routed(&half.rules.screen, routed_by)).observed(upload.observer()),
+        Some(upload) => {
+            let body = body.screened(fields::screen_routed(&half.rules.screen, routed_by)).observed(upload.observer());
+            sealed(body, half)
+        }
         None => body,
     }
+}
+
+/// Nothing is encrypted by this build.
+#[cfg(not(feature = "openpgp"))]
+fn sealed(body: RequestBody, _: &ServiceHalf) -> RequestBody {
+    body
+}
+
+#[cfg(not(feature = "openpgp"))]
+fn seals(_: &ServiceHalf) -> bool {
+    false
 }
 
 /// One sending, within its time.

@@ -25,7 +25,7 @@ use std::fmt;
 
 use http::{HeaderMap, HeaderName, Method};
 
-use crate::config::{At, Report, RouteConfig, Url};
+use crate::config::{At, Report, RouteConfig, Scheme, Url};
 use crate::name::ServiceName;
 
 use alone::Alone;
@@ -270,7 +270,10 @@ fn default_rules(services: &[Destination<'_>], sites: &[RouteOrigin]) -> (Vec<Ru
     for (place, service) in services.iter().enumerate().filter(|(_, service)| service.default_routes) {
         rules.push(Rule::default_path(place, service));
         rules.push(Rule::default_host(place, service));
-        by_site.entry(&sites[place]).or_default().push(place);
+        // One that is nowhere has no URL that an app could call it by.
+        if service.url.value.scheme != Scheme::OpenPgp {
+            by_site.entry(&sites[place]).or_default().push(place);
+        }
     }
     for (site, places) in by_site {
         match places[..] {

@@ -12,6 +12,8 @@ use http::{HeaderMap, HeaderName};
 use super::service::same_certificate;
 use crate::config::{self, Inputs, Report, Scheme};
 use crate::credential::{Credential, FirstTokenLimiter, Material, Owned, Slot, Slots, TlsCache};
+#[cfg(feature = "files")]
+use crate::files::FileServer;
 use crate::name::{CertificateName, ServiceName};
 use crate::tls::{Certificate, ClientTls, TlsOrigin, TlsPlace};
 use crate::transport::ProxySelector;
@@ -66,6 +68,9 @@ pub(super) struct Parts<'a> {
     pub(super) certificates: &'a BTreeMap<CertificateName, Arc<Certificate>>,
     pub(super) slots: &'a Slots,
     pub(super) proxies: &'a ProxySelector,
+    /// The server that files are asked of, where no HTTP is spoken.
+    #[cfg(feature = "files")]
+    pub(super) files: Option<&'a Arc<FileServer>>,
 }
 
 impl Identities {
@@ -318,13 +323,18 @@ impl Identity {
 }
 
 fn compile_upstream(
-    &Parts { inputs, proxies, .. }: &Parts<'_>,
+    parts: &Parts<'_>,
     service: &config::ServiceConfig,
     certificate: Option<&Arc<Certificate>>,
     known: &mut TlsByCertificate,
     report: &mut Report,
 ) -> Option<Upstream> {
+    let &Parts { inputs, proxies, .. } = parts;
     let url = &service.url;
+    #[cfg(feature = "files")]
+    if let Some(server) = parts.files {
+        return Some(Upstream::of_files(service, Arc::clone(server), proxies.way_to(&url.value)));
+    }
     let presented = certificate.map(|certificate| certificate.leaf.sha256);
     let compile = |report| {
         let (tls, host) = (service.tls.as_ref(), &url.value.authority.host);
@@ -332,7 +342,8 @@ fn compile_upstream(
         ClientTls::compile(tls, host, certificate, service.http_version, place, inputs, report)
     };
     let tls = match url.value.scheme {
-        Scheme::Http => None,
+        // Files are asked for with TLS of their own, or none.
+        Scheme::Http | Scheme::Sftp | Scheme::Ftp | Scheme::Ftps | Scheme::OpenPgp => None,
         // What was reported once need not be again.
         Scheme::Https => Some(known.entry(presented).or_insert_with(|| compile(report)).clone()?),
     };

@@ -5,10 +5,14 @@
 
 mod access;
 pub(crate) mod difference;
+#[cfg(feature = "files")]
+mod file_server;
 mod identity;
 mod limits;
 mod misdirection;
 mod service;
+#[cfg(feature = "openpgp")]
+mod transforms;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;

@@ -5,13 +5,19 @@ use std::sync::Arc;
 
 use http::uri;
 
+#[cfg(feature = "files")]
+use super::file_server::{self, FileFingerprints};
 use super::identity::{Identities, Parts};
 use super::limits::RequestLimits;
 use super::misdirection::Misdirection;
+#[cfg(feature = "openpgp")]
+use super::transforms::Transforms;
 use crate::config::{
     self, At, Cookies, Forwarded, Inputs, OnClientAuthorization, Ready, Report, Retry, Scheme, Timeouts, Url,
 };
 use crate::credential::{Slot, Slots};
+#[cfg(feature = "files")]
+use crate::files::FileServer;
 use crate::name::{CertificateName, ServiceName};
 use crate::route::allow::Allow;
 use crate::route::target;
@@ -47,6 +53,15 @@ pub(crate) struct Service {
     /// Whether answers say where the time went.
     pub(crate) server_timing: bool,
     pub(crate) ready: Ready,
+    /// Of a service that files are asked of; `None` also where a secret of its login can't be had now.
+    #[cfg(feature = "files")]
+    pub(crate) files: Option<Arc<FileServer>>,
+    /// What made `files`, for the next difference.
+    #[cfg(feature = "files")]
+    file_fingerprints: Option<FileFingerprints>,
+    /// What becomes of bodies; in a box, as few services have any.
+    #[cfg(feature = "openpgp")]
+    pub(crate) transforms: Option<Box<Transforms>>,
     /// What it was compiled from, for the next difference.
     written: config::ServiceConfig,
 }
@@ -65,12 +80,27 @@ impl Service {
         let linked = service.certificate.as_ref().map(|named| certificates.get(&named.value));
         // All of it is looked at before it is given up: a user wants to hear of every problem at once.
         let proxies = ProxySelector::compile(&service.outbound_proxy, service.url.span, inputs, report);
-        let parts = Parts { inputs, name, service, certificates, slots, proxies: &proxies.clone().unwrap_or_default() };
+        #[cfg(feature = "files")]
+        let files = file_server::compile(service, linked.flatten(), inputs, report);
+        let parts = Parts {
+            inputs,
+            name,
+            service,
+            certificates,
+            slots,
+            proxies: &proxies.clone().unwrap_or_default(),
+            #[cfg(feature = "files")]
+            files: files.as_ref().and_then(|files| Some(&files.as_ref()?.server)),
+        };
         let identities = Identities::compile(&parts, report);
+        #[cfg(feature = "openpgp")]
+        let transforms = Transforms::compile(service, inputs, report);
         let authority = authority(service, report);
         let url = service.url.value.clone();
         // Without the proxy that it names it would be reached straight.
         proxies?;
+        #[cfg(feature = "files")]
+        let (files, file_fingerprints) = files?.map(|files| (files.server, files.fingerprints)).unzip();
         let misdirection = authority.as_ref().and_then(|authority| Misdirection::of(service, authority));
         let allow = service.allow.as_ref().map(|allow| Allow::compile(allow, target::base_path(&url), report));
         Some(Self {
@@ -96,8 +126,22 @@ impl Service {
                 .then(|| Box::new(RequestLimits::compile(&service.limits))),
             server_timing: service.server_timing,
             ready: service.ready,
+            #[cfg(feature = "files")]
+            files,
+            #[cfg(feature = "files")]
+            file_fingerprints,
+            #[cfg(feature = "openpgp")]
+            transforms: transforms?,
             written: service.clone(),
         })
+    }
+
+    /// Whether bodies are others at the service than at the app.
+    pub(crate) fn changes_bodies(&self) -> bool {
+        #[cfg(feature = "openpgp")]
+        return self.transforms.is_some();
+        #[cfg(not(feature = "openpgp"))]
+        false
     }
 
     /// Whether nothing that made them differs, down to the content of every file: then the older one is kept.
@@ -125,6 +169,17 @@ impl Service {
         add("http_version", same.upstreams && !same.protocols);
         add("tls", !explained && !same.upstreams);
         add("auth", !explained && !same.credentials);
+        #[cfg(feature = "files")]
+        if let (Some(one), Some(other)) = (&self.file_fingerprints, &other.file_fingerprints) {
+            // A file of theirs may have changed alone. The URL's host decides which lines of `known_hosts` count.
+            add("tls", !explained && one.tls != other.tls);
+            add("auth", !explained && one.login != other.login);
+        }
+        #[cfg(feature = "openpgp")]
+        if let (Some(one), Some(other)) = (&self.transforms, &other.transforms) {
+            // A file of keys may have changed alone.
+            add("auth", !explained && one.fingerprint != other.fingerprint);
+        }
         keys
     }
 
@@ -132,6 +187,14 @@ impl Service {
     pub(super) fn adopt(&mut self, older: &Self) {
         if let (Some(limits), Some(older)) = (&mut self.limits, &older.limits) {
             limits.adopt(older);
+        }
+        #[cfg(feature = "files")]
+        if let (Some(server), Some(older_server)) = (&self.files, &older.files)
+            && self.file_fingerprints == older.file_fingerprints
+            && self.url == older.url
+        {
+            // A password that was refused is not tried again for a change of something else.
+            server.take_over(older_server);
         }
         let written = self.written.changed_keys(&older.written);
         if self.written.identities.is_some() && written.iter().all(|key| NOT_OF_IDENTITIES.contains(key)) {

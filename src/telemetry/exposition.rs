@@ -23,6 +23,8 @@ pub(crate) struct Gauges {
     pub(crate) tokens: Vec<(String, SystemTime)>,
     /// Certificate and expiry of its leaf.
     pub(crate) certificates: Vec<(String, SystemTime)>,
+    /// Service, fingerprint and expiry of the OpenPGP keys that it uses; those that never expire are left out.
+    pub(crate) openpgp_keys: Vec<(String, String, SystemTime)>,
     pub(crate) config: ConfigGauges,
 }
 
@@ -134,6 +136,14 @@ impl Scrape {
         let mut family = page.family("sidekey_certificate_expiry_timestamp_seconds", help, MetricType::Gauge)?;
         for (certificate, expiry) in &self.gauges.certificates {
             gauge(&mut family, &[("certificate", certificate.as_str())], since_epoch(*expiry))?;
+        }
+        // Most configs have none, and a build may lack them.
+        if !self.gauges.openpgp_keys.is_empty() {
+            let help = "When the OpenPGP key expires, in seconds since the epoch";
+            let mut family = page.family("sidekey_openpgp_key_expiry_timestamp_seconds", help, MetricType::Gauge)?;
+            for (service, key, expiry) in &self.gauges.openpgp_keys {
+                gauge(&mut family, &[("service", service.as_str()), ("key", key.as_str())], since_epoch(*expiry))?;
+            }
         }
         Ok(())
     }
@@ -274,6 +284,7 @@ mod tests {
             Gauges {
                 tokens: vec![("payments".to_owned(), at(1_800_000_000))],
                 certificates: vec![("partner".to_owned(), at(1_900_000_000))],
+                openpgp_keys: Vec::new(),
                 config: ConfigGauges {
                     generation: 3,
                     last_reload_successful: true,

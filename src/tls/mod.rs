@@ -139,6 +139,14 @@ impl ClientTls {
         Self { config: Arc::new(config), ..self.clone() }
     }
 
+    /// The same, offering no protocol: what is spoken inside is no HTTP.
+    #[cfg(feature = "files")]
+    pub(crate) fn without_protocols(&self) -> Self {
+        let mut config = ClientConfig::clone(&self.config);
+        config.alpn_protocols = Vec::new();
+        Self { config: Arc::new(config), ..self.clone() }
+    }
+
     /// Throws away all sessions: the service has refused one. One that refuses all that it is offered is not asked again.
     pub(crate) fn session_was_refused(&self) {
         self.sessions.refused(&self.server_name);

@@ -26,6 +26,16 @@ use crate::tls::{self, ClientCertificate, ClientTls, Observation, TlsFailure};
 pub(crate) enum Protocol {
     Http1,
     Http2,
+    /// None of HTTP: a session with a file server.
+    #[cfg(feature = "files")]
+    File,
+}
+
+impl Protocol {
+    /// Whether each connection carries one request at a time.
+    pub(crate) fn is_serial(self) -> bool {
+        self != Self::Http2
+    }
 }
 
 /// Where the time of a new connection went; `None`: it did not come through that, or there is none.
@@ -58,14 +68,22 @@ pub(super) struct Dialed {
 
 /// Connects to the endpoint, all within its limit.
 pub(super) async fn dial(endpoint: &DialTarget, notes: &DialNotes) -> Result<Dialed, Error> {
+    let (addresses, deadline) = resolve(endpoint, notes).await?;
+    dial_one(endpoint, addresses, notes, deadline).await
+}
+
+/// Looks up the endpoint: where it is, and until when there has to be a connection.
+///
+/// At each connection anew: addresses move, and the system's resolver knows how long it may remember them.
+pub(super) async fn resolve(
+    endpoint: &DialTarget,
+    notes: &DialNotes,
+) -> Result<(Vec<SocketAddr>, Option<Instant>), Error> {
     let began = Instant::now();
     let deadline = endpoint.connect_limit.map(|limit| began + limit);
-
-    // At each connection anew: addresses move, and the system's resolver knows how long it may remember them.
     let addresses = by(deadline, look_up(endpoint)).await.unwrap_or_else(|| Err(lookup_too_long(endpoint)))?;
     notes.spent.set(ConnectTimings { lookup: Some(began.elapsed()), ..ConnectTimings::default() });
-
-    dial_one(endpoint, addresses, notes, deadline).await
+    Ok((addresses, deadline))
 }
 
 /// Connects to one of these addresses.
@@ -156,7 +174,11 @@ async fn connect(
 }
 
 /// A way for bytes to the service: TCP, or a tunnel through the proxy.
-async fn open(endpoint: &DialTarget, addresses: &[SocketAddr], spent: &Cell<ConnectTimings>) -> Result<Tunnel, Error> {
+pub(super) async fn open(
+    endpoint: &DialTarget,
+    addresses: &[SocketAddr],
+    spent: &Cell<ConnectTimings>,
+) -> Result<Tunnel, Error> {
     let began = Instant::now();
     let tcp = addresses::connect(addresses.to_vec(), &endpoint.dead).await;
     let tcp = tcp.map_err(|error| unconnected(endpoint, &error))?;
@@ -230,7 +252,7 @@ impl ConnectTimings {
     }
 }
 
-async fn by<F: Future>(deadline: Option<Instant>, future: F) -> Option<F::Output> {
+pub(super) async fn by<F: Future>(deadline: Option<Instant>, future: F) -> Option<F::Output> {
     match deadline {
         Some(deadline) => timeout_at(deadline, future).await.ok(),
         None => Some(future.await),

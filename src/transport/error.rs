@@ -6,6 +6,8 @@ use h2::Reason;
 
 use super::h2::StreamEnding;
 use crate::code::Code;
+#[cfg(feature = "files")]
+use crate::files::{FileError, FileErrorKind, LoginFailure, LoginFailureKind};
 use crate::tls::{ServerCertificateError, TlsFailure};
 
 /// Why there is no connection, or no answer on it. `Clone`, as requests that wait for one connection share its failure.
@@ -74,6 +76,18 @@ pub(crate) enum Error {
         legible_byte(*.byte)
     )]
     Target { byte: u8 },
+    /// The file server lets nobody in.
+    #[cfg(feature = "files")]
+    #[error("{0}")]
+    Login(LoginFailure),
+    /// A WebSocket is asked for where there are only files.
+    #[cfg(feature = "files")]
+    #[error("a WebSocket is asked for, and this service is a file server")]
+    FileUpgrade,
+    /// What became of a request for a file.
+    #[cfg(feature = "files")]
+    #[error("{0}")]
+    File(FileError),
     /// A fault of ours, which the log tells of.
     #[error("connecting failed by a fault of Sidekey's own; its log has the place")]
     Panicked,
@@ -94,8 +108,14 @@ impl Error {
             Self::Tls(_) => Code::TlsProtocolError,
             Self::Protocol(_) | Self::Http1Forbidden => Code::HttpProtocolError,
             Self::UpgradeForbidden | Self::Http2Alone => Code::HttpUpgradeFailed,
+            #[cfg(feature = "files")]
+            Self::FileUpgrade => Code::HttpUpgradeFailed,
             Self::Incomplete(_) => Code::HttpResponseIncomplete,
             Self::RequestBody(_) | Self::Target { .. } => Code::BadRequest,
+            #[cfg(feature = "files")]
+            Self::Login(failure) => of_login(failure.kind),
+            #[cfg(feature = "files")]
+            Self::File(error) => of_file(error.kind),
             Self::Panicked => Code::InternalError,
         }
     }
@@ -103,7 +123,24 @@ impl Error {
     /// Whether there would be no connection the next time either: what a handshake comes to, or a proxy's refusal.
     pub(crate) fn is_verdict(&self) -> bool {
         matches!(self, Self::Proxy { refused: true, .. } | Self::Http2Alone)
-            || matches!(self.code(), Code::TlsCertificateError | Code::TlsAlertReceived | Code::TlsProtocolError)
+            || matches!(
+                self.code(),
+                Code::TlsCertificateError
+                    | Code::TlsAlertReceived
+                    | Code::TlsProtocolError
+                    | Code::LoginRejected
+                    | Code::HostKeyMismatch
+                    | Code::FileError
+            )
+    }
+
+    /// What became of a request for a file; the app's own body is told of as everywhere.
+    #[cfg(feature = "files")]
+    pub(crate) fn of_file(error: FileError) -> Self {
+        match error.kind {
+            FileErrorKind::RequestBody => Self::RequestBody(error.what),
+            _ => Self::File(error),
+        }
     }
 
     /// What to do about it, where that does not depend on who wanted the connection.
@@ -138,6 +175,41 @@ impl Error {
             | StreamEnding::GivenUp(_)
             | StreamEnding::Exhausted => Self::Protocol(in_words(ending)),
         }
+    }
+}
+
+#[cfg(feature = "files")]
+impl From<LoginFailure> for Error {
+    fn from(failure: LoginFailure) -> Self {
+        Self::Login(failure)
+    }
+}
+
+#[cfg(feature = "files")]
+fn of_login(kind: LoginFailureKind) -> Code {
+    match kind {
+        LoginFailureKind::Refused => Code::LoginRejected,
+        LoginFailureKind::HostKey => Code::HostKeyMismatch,
+        LoginFailureKind::Overloaded => Code::Overloaded,
+        LoginFailureKind::NoFiles => Code::FileError,
+        LoginFailureKind::Ended => Code::ConnectionTerminated,
+        LoginFailureKind::Unanswered => Code::ConnectionTimeout,
+    }
+}
+
+#[cfg(feature = "files")]
+fn of_file(kind: FileErrorKind) -> Code {
+    match kind {
+        FileErrorKind::Request | FileErrorKind::RequestBody => Code::BadRequest,
+        FileErrorKind::Method => Code::MethodNotAllowed,
+        FileErrorKind::NotFound => Code::FileNotFound,
+        FileErrorKind::Forbidden => Code::FileForbidden,
+        FileErrorKind::Conflict => Code::FileConflict,
+        FileErrorKind::Precondition => Code::PreconditionFailed,
+        FileErrorKind::NoSpace => Code::FileNoSpace,
+        FileErrorKind::Unsupported => Code::FileUnsupported,
+        FileErrorKind::Partner => Code::FileError,
+        FileErrorKind::Ended => Code::ConnectionTerminated,
     }
 }
 

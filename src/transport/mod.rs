@@ -11,6 +11,8 @@ mod continue_gate;
 mod copied;
 mod dial;
 mod error;
+#[cfg(feature = "files")]
+mod file;
 mod h1;
 mod h2;
 mod held;
@@ -32,6 +34,8 @@ pub(crate) use self::body::{BodyError, BodyNeed, Observer, Passage, ReplayBuffer
 pub(crate) use self::continue_gate::ContinueGate;
 pub(crate) use self::dial::{ConnectTimings, Protocol};
 pub(crate) use self::error::{Error, Unsent};
+#[cfg(feature = "files")]
+pub(crate) use self::file::FileTimings;
 #[cfg(any(test, feature = "bench"))]
 pub(crate) use self::h1::trial::{pieces_make_no_difference, reuse_is_earned};
 pub(crate) use self::h1::{AtRest, Http1Connection, SwitchedConnection};
@@ -39,7 +43,9 @@ pub(crate) use self::h1::{AtRest, Http1Connection, SwitchedConnection};
 pub(crate) use self::h2::trial::cuts_make_no_difference;
 pub(crate) use self::h2::{Http2Handle, Outflow};
 pub(crate) use self::held::HeldBodies;
-pub(crate) use self::http::{AnswerBody, AnswerReading, Connected, ConnectionDriver, Sender};
+pub(crate) use self::http::{
+    AnswerBody, AnswerReading, Connected, ConnectionDriver, Sender, SerialAtRest, SerialConnection,
+};
 pub(crate) use self::outgoing::{Outgoing, ProtocolSwitch};
 pub(crate) use self::probe::{ConnectStep, ProbeResult, Probed};
 pub(crate) use self::proxy::{ProxySelector, WayOut};
@@ -54,6 +60,8 @@ use self::dial::DialNotes;
 use self::proxy::WhyDirect;
 use crate::config::{HttpVersion, Scheme, Url};
 use crate::digest::Digest;
+#[cfg(feature = "files")]
+use crate::files::FileServer;
 use crate::tls::ClientTls;
 
 /// Makes connections to one endpoint: a service's url, or a token endpoint. Cheap to clone.
@@ -75,6 +83,9 @@ struct DialTarget {
     told: Arc<Once>,
     /// It was offered HTTP/2, and has asked for HTTP/1.1: it is offered nothing else from then on.
     wants_http1: OnceLock<()>,
+    /// Files are asked for there, and no HTTP is spoken; what TLS there is, is this one's.
+    #[cfg(feature = "files")]
+    files: Option<file::FileTarget>,
 }
 
 /// How HTTP/1.1 field names are written.
@@ -99,7 +110,34 @@ impl Connector {
         let (told, dead) = (Arc::new(Once::new()), Arc::default());
         let wants_http1 = OnceLock::new();
         let way = WayOut::Direct(WhyDirect::Loopback);
-        Self(Arc::new(DialTarget { host, port, tls, version, connect_limit, spelling, way, dead, told, wants_http1 }))
+        Self(Arc::new(DialTarget {
+            host,
+            port,
+            tls,
+            version,
+            connect_limit,
+            spelling,
+            way,
+            dead,
+            told,
+            wants_http1,
+            #[cfg(feature = "files")]
+            files: None,
+        }))
+    }
+
+    /// The same for a service whose partner speaks no HTTP. `connect_limit` covers the whole way to where files can be asked for.
+    #[cfg(feature = "files")]
+    pub(crate) fn of_files(url: &Url, server: Arc<FileServer>, connect_limit: Option<Duration>) -> Self {
+        let Self(target) = Self::new(url, None, HttpVersion::Http1, connect_limit, Spelling::LowerCase);
+        let files = Some(file::FileTarget { server, folder: url.path.clone() });
+        Self(Arc::new(DialTarget { files, ..Arc::unwrap_or_clone(target) }))
+    }
+
+    /// Why there is no connection to be had for now, without a try; `None`: it may be tried.
+    #[cfg(feature = "files")]
+    pub(crate) fn refusal(&self) -> Option<Error> {
+        Some(self.0.files.as_ref()?.server.refusal()?.into())
     }
 
     /// A connection on which nothing is spoken but what the caller says, made within the limit.
@@ -127,6 +165,10 @@ impl Connector {
     ///
     /// When there is no connection, or none within the limit: no byte of a request has left then.
     pub(crate) async fn connect(&self) -> Result<Connected, Error> {
+        #[cfg(feature = "files")]
+        if let Some(files) = &self.0.files {
+            return file::connect(&self.0, &files.server).await;
+        }
         let notes = DialNotes::default();
         let dialed = dial::dial(&self.0, &notes).await?;
         http::handshake(dialed, notes.spent.get(), &self.0).await
@@ -135,6 +177,10 @@ impl Connector {
     /// Looks up, connects and shakes hands as [`Connector::connect`] does, only to see how far that goes: in full, with no
     /// session resumed. Sends no request.
     pub(crate) async fn probe(&self) -> Probed {
+        #[cfg(feature = "files")]
+        if let Some(files) = &self.0.files {
+            return file::probe(&self.0, files).await;
+        }
         probe::probe(&self.0).await
     }
 
@@ -146,6 +192,10 @@ impl Connector {
 
     /// Whether a connection shows by its handshake who is there, and what is spoken.
     pub(crate) fn has_tls(&self) -> bool {
+        #[cfg(feature = "files")]
+        if self.0.files.is_some() {
+            return true;
+        }
         self.0.tls.is_some()
     }
 
@@ -156,6 +206,10 @@ impl Connector {
 
     /// What every connection will speak; `None`: each one's handshake decides.
     pub(crate) fn protocol(&self) -> Option<Protocol> {
+        #[cfg(feature = "files")]
+        if self.0.files.is_some() {
+            return Some(Protocol::File);
+        }
         match (self.0.version, &self.0.tls) {
             (HttpVersion::Http1, _) | (HttpVersion::Auto, None) => Some(Protocol::Http1),
             (HttpVersion::Http2, _) => Some(Protocol::Http2),

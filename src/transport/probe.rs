@@ -10,6 +10,8 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::timeout;
 
 use super::dial::{self, ConnectTimings, DialNotes, Dialed, Protocol};
+#[cfg(feature = "files")]
+use super::file::FileTimings;
 use super::wire::{Wire, WireExperience};
 use super::{DialTarget, Error};
 use crate::tls::{self, ClientCertificate, Leaf};
@@ -21,6 +23,9 @@ pub(crate) struct Probed {
     pub(crate) client_certificate: ClientCertificate,
     /// What is there, or the step that failed.
     pub(crate) outcome: Result<ProbeResult, (ConnectStep, Error)>,
+    /// What came after the connection, where files are asked for.
+    #[cfg(feature = "files")]
+    pub(crate) files: Option<FileTimings>,
 }
 
 /// Who is there, and what is spoken with it.
@@ -40,6 +45,13 @@ pub(crate) enum ConnectStep {
     /// The proxy on the way.
     Proxy,
     Tls,
+    /// The server has another key than is known.
+    #[cfg(feature = "files")]
+    HostKey,
+    #[cfg(feature = "files")]
+    Login,
+    #[cfg(feature = "files")]
+    Listing,
 }
 
 /// Makes a connection and lets go of it.
@@ -53,7 +65,13 @@ pub(super) async fn probe(endpoint: &DialTarget) -> Probed {
         Ok(dialed) => meet(dialed).await.map_err(|error| (ConnectStep::Tls, error)),
         Err(error) => Err((ConnectStep::after(notes.spent.get(), &endpoint), error)),
     };
-    Probed { spent: notes.spent.get(), client_certificate: notes.client_certificate.get(), outcome }
+    Probed {
+        spent: notes.spent.get(),
+        client_certificate: notes.client_certificate.get(),
+        outcome,
+        #[cfg(feature = "files")]
+        files: None,
+    }
 }
 
 fn too_long(endpoint: &DialTarget) -> Error {

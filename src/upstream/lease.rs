@@ -17,7 +17,7 @@ use super::Pool;
 use super::connection::{Busy, Resting, Switched};
 use super::streams::Shared;
 use crate::transport::{
-    self, AnswerBody, ConnectTimings, Http1Connection, Http2Handle, Outflow, Outgoing, SwitchedConnection, Unsent,
+    self, AnswerBody, ConnectTimings, Http2Handle, Outflow, Outgoing, SerialConnection, SwitchedConnection, Unsent,
 };
 
 /// One request's place on an HTTP/2 connection, until both its answer and the request itself have ended.
@@ -50,7 +50,7 @@ enum Carrier {
     Stream(Rc<Seat>, Http2Handle, Option<AbortHandle>),
 }
 
-/// An HTTP/1.1 connection with the last exchange that it carries.
+/// A connection with the last exchange that it carries.
 struct ConnectionUse(RefCell<Busy>);
 
 /// What is left of a request that was answered before its end.
@@ -82,15 +82,15 @@ async fn write_on(rest: impl Remainder, limit: Option<Duration>) {
 
 impl Remainder for Rc<ConnectionUse> {
     fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.borrow_mut().http.poll_upload(cx)
+        self.0.borrow_mut().carried.poll_upload(cx)
     }
 
     fn written(&self) -> u64 {
-        self.0.borrow().http.uploaded()
+        self.0.borrow().carried.uploaded()
     }
 
     fn is_answered(&self) -> bool {
-        self.0.borrow().http.is_over()
+        self.0.borrow().carried.is_over()
     }
 }
 
@@ -148,7 +148,7 @@ impl ConnectionLease {
         // Invariant: only `end` and `drop` take the carrier, and nothing is sent after them.
         #[allow(clippy::expect_used)]
         match self.carrier.as_mut().expect("a lease that has not ended") {
-            Carrier::Whole(connection) => poll_fn(|cx| connection.http.poll_send(outgoing, cx)).await,
+            Carrier::Whole(connection) => poll_fn(|cx| connection.carried.poll_send(outgoing, cx)).await,
             // Invariant: it becomes this only with an answer, and one request is sent on a lease.
             Carrier::Last(..) => unreachable!("a lease is for one request"),
             Carrier::Stream(_, sender, _) => {
@@ -172,27 +172,27 @@ impl ConnectionLease {
             *task = rest.map(|rest| rest.abort_handle());
             return;
         }
-        let early = |carrier: &mut Carrier| matches!(carrier, Carrier::Whole(busy) if busy.http.is_uploading());
+        let early = |carrier: &mut Carrier| matches!(carrier, Carrier::Whole(busy) if busy.carried.is_uploading());
         let Some(Carrier::Whole(busy)) = self.carrier.take_if(early) else { return };
         let last = Rc::new(ConnectionUse(RefCell::new(busy)));
         let rest = spawn_local(write_on(Rc::clone(&last), self.pool.idle_timeout()));
         self.carrier = Some(Carrier::Last(last, rest.abort_handle()));
     }
 
-    /// Shows its HTTP/1.1 connection, if it is one.
-    pub(super) fn with<T>(&self, look: impl FnOnce(Option<&Http1Connection>) -> T) -> T {
+    /// Shows its connection, if it carries nothing else.
+    pub(super) fn with<T>(&self, look: impl FnOnce(Option<&SerialConnection>) -> T) -> T {
         match &self.carrier {
-            Some(Carrier::Whole(connection)) => look(Some(&connection.http)),
-            Some(Carrier::Last(last, _)) => look(Some(&last.0.borrow().http)),
+            Some(Carrier::Whole(connection)) => look(Some(&connection.carried)),
+            Some(Carrier::Last(last, _)) => look(Some(&last.0.borrow().carried)),
             Some(Carrier::Stream(..)) | None => look(None),
         }
     }
 
     /// As [`ConnectionLease::with`], to read from it.
-    pub(super) fn with_mut<T>(&mut self, read: impl FnOnce(Option<&mut Http1Connection>) -> T) -> T {
+    pub(super) fn with_mut<T>(&mut self, read: impl FnOnce(Option<&mut SerialConnection>) -> T) -> T {
         match &mut self.carrier {
-            Some(Carrier::Whole(connection)) => read(Some(&mut connection.http)),
-            Some(Carrier::Last(last, _)) => read(Some(&mut last.0.borrow_mut().http)),
+            Some(Carrier::Whole(connection)) => read(Some(&mut connection.carried)),
+            Some(Carrier::Last(last, _)) => read(Some(&mut last.0.borrow_mut().carried)),
             Some(Carrier::Stream(..)) | None => read(None),
         }
     }
@@ -225,6 +225,15 @@ impl ConnectionLease {
         }
     }
 
+    /// Its connection, for what is no request.
+    #[cfg(feature = "files")]
+    pub(super) fn into_busy(mut self) -> Option<Busy> {
+        match self.carrier.take()? {
+            Carrier::Whole(busy) => Some(busy),
+            Carrier::Last(..) | Carrier::Stream(..) => None,
+        }
+    }
+
     /// Whether it is one of HTTP/1.1.
     pub(super) fn is_http1(&self) -> bool {
         matches!(self.carrier, Some(Carrier::Whole(_)))
@@ -246,6 +255,9 @@ impl Drop for ConnectionLease {
     fn drop(&mut self) {
         match self.carrier.take() {
             None => {}
+            #[cfg(feature = "files")]
+            Some(Carrier::Whole(busy)) if self.used => self.pool.give_up(busy),
+            #[cfg(not(feature = "files"))]
             Some(Carrier::Whole(busy)) if self.used => drop(busy),
             Some(Carrier::Whole(busy)) => {
                 if let Some(resting) = busy.into_rest() {
@@ -283,7 +295,7 @@ impl UpgradedConnection {
     /// Ends in a reset when it is dropped, even where our side has ended before.
     pub(crate) fn reset_on_close(&self) {
         if let Some(connection) = &self.connection {
-            connection.http.reset_on_close();
+            connection.carried.reset_on_close();
         }
     }
 
@@ -292,7 +304,7 @@ impl UpgradedConnection {
         poll: impl FnOnce(Pin<&mut SwitchedConnection>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         match &mut self.get_mut().connection {
-            Some(connection) => poll(Pin::new(&mut connection.http)),
+            Some(connection) => poll(Pin::new(&mut connection.carried)),
             None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }

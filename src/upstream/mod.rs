@@ -9,8 +9,11 @@ mod closing;
 mod connection;
 mod count;
 mod demand;
+mod dialing;
 mod idle;
 mod lease;
+#[cfg(feature = "files")]
+mod leftovers;
 mod outage;
 mod permits;
 mod pool;
@@ -34,6 +37,8 @@ use self::permits::ConnectionPermits;
 use self::queue::Queue;
 use crate::code::Code;
 use crate::config;
+#[cfg(feature = "files")]
+use crate::files::FileServer;
 use crate::tls::ClientTls;
 use crate::transport::{self, ConnectTimings, Connected, Connector, Protocol, Spelling, Unsent, WayOut};
 
@@ -106,6 +111,13 @@ impl Upstream {
         let spelling = if written.headers.title_case { Spelling::TitleCase } else { Spelling::LowerCase };
         let limit = written.timeouts.connect;
         let connector = Connector::new(&written.url.value, tls, written.http_version, limit, spelling);
+        Self::new(connector.by(way), written.pool)
+    }
+
+    /// The same for a service whose partner speaks no HTTP.
+    #[cfg(feature = "files")]
+    pub(crate) fn of_files(written: &config::ServiceConfig, server: Arc<FileServer>, way: WayOut) -> Self {
+        let connector = Connector::of_files(&written.url.value, server, written.timeouts.connect);
         Self::new(connector.by(way), written.pool)
     }
 

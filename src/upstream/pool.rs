@@ -25,30 +25,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Response;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
-use super::connection::{Busy, Resting};
+use super::connection::Resting;
 use super::count::Count;
 use super::demand::Demand;
 use super::idle::IdleConnections;
 use super::lease::ConnectionLease;
-use super::outage::Recovery;
-use super::permits::{Place, Share};
-use super::queue::{Next, Queue, Ticket, WaitOutcome};
+use super::permits::Share;
+use super::queue::{Queue, Ticket, WaitOutcome};
 use super::streams::{Shared, SharedConnections};
-use super::tasks::{self, TaskOwner};
 use super::turns::UpgradeTurns;
 use super::{Choice, Error, PooledBody, SendFailure, Timing, Upstream};
 use crate::aside::aside;
 use crate::clock::Moment;
 use crate::telemetry::metrics::Numbers;
-use crate::transport::{self, ConnectTimings, Connected, Outgoing, ProtocolSwitch, Sender};
+use crate::transport::{Outgoing, ProtocolSwitch};
 
 /// The worker's half: idle connections newest first, streams counted, one dial until ALPN is known.
 pub(crate) struct Pool {
-    me: Weak<Self>,
+    pub(super) me: Weak<Self>,
     pub(super) upstream: Arc<Upstream>,
     pub(super) counted: Count,
     /// HTTP/1.1.
@@ -63,7 +61,7 @@ pub(crate) struct Pool {
     pub(super) now: Cell<Moment>,
     retired: Cell<bool>,
     /// Listens for other workers, from the first connection on.
-    sharing: RefCell<Option<AbortHandle>>,
+    pub(super) sharing: RefCell<Option<AbortHandle>>,
 }
 
 impl Pool {
@@ -189,6 +187,11 @@ impl Pool {
     }
 
     async fn wait(&self) -> WaitOutcome<ConnectionLease> {
+        // A login that was refused a moment ago is not tried for this request: it is told so at once.
+        #[cfg(feature = "files")]
+        if let Some(refusal) = self.upstream.connector.refusal() {
+            return Err(refusal.into());
+        }
         let (ticket, outcome) = self.queue.borrow_mut().join();
         // A connection is made for it, even if it is served by another in the end: what was made is wanted as well.
         self.demand.record(self.share.open() + self.queue.borrow().len());
@@ -244,7 +247,7 @@ impl Pool {
     }
 
     /// Gives a connection to the request that waited longest, or keeps it.
-    fn hand_over(&self, mut lease: ConnectionLease) {
+    pub(super) fn hand_over(&self, mut lease: ConnectionLease) {
         while let Some(tell) = self.first_waiting() {
             // A lease comes back if the request left in this moment.
             let Err(Ok(back)) = tell.send(Ok(lease)) else { return };
@@ -260,7 +263,7 @@ impl Pool {
         self.queue.borrow_mut().first()
     }
 
-    fn fill_streams(&self) {
+    pub(super) fn fill_streams(&self) {
         while !self.queue.borrow().is_empty() {
             let Some(stream) = self.free_stream() else { return };
             self.hand_over(stream);
@@ -282,86 +285,6 @@ impl Pool {
         self.upstream.pool.max_lifetime.is_none_or(|limit| self.now.get().since(born) < limit)
     }
 
-    // Connections are made for those who wait.
-
-    /// Makes connections for those who wait, as many as the queue wants and permits are left.
-    fn dial_for_waiting(&self) {
-        // Most calls end here, and read no clock. Who stands in line for a permit looks again when it comes, and none is left
-        // until then: at the limit each request would ask for one in vain, twice.
-        if self.queue.borrow().is_seen_to() {
-            return;
-        }
-        let now = Moment::now();
-        loop {
-            let next = self.queue.borrow().next_dial(now);
-            match next {
-                // A permit first: a dial without one could end in a connection that nobody may keep.
-                Next::Now => match self.upstream.permits.take() {
-                    Some(permit) => self.dial(permit, now),
-                    None => return self.await_permit(),
-                },
-                Next::At(due) => return self.wake_at(due, now),
-                Next::Enough => return,
-            }
-        }
-    }
-
-    fn dial(&self, permit: OwnedSemaphorePermit, now: Moment) {
-        let ticket = self.queue.borrow_mut().draw();
-        let upstream = Arc::clone(&self.upstream);
-        let connect = async move { upstream.connector.connect().await };
-        let task = tasks::dial(&self.me, connect, ticket, permit);
-        self.queue.borrow_mut().dial_began(ticket, now, task);
-    }
-
-    pub(super) fn connected(&self, connected: Connected, permit: OwnedSemaphorePermit) {
-        let now = Moment::now();
-        let Connected { sender, driver, spent } = connected;
-        self.queue.borrow_mut().succeeded(sender.protocol(), now);
-        let place = self.place(permit, spent);
-        match sender {
-            Sender::Http1(http) => {
-                if let Some(pool) = self.rc() {
-                    self.hand_over(ConnectionLease::whole(pool, Busy::new(http, place, now), Some(Box::new(spent))));
-                }
-            }
-            Sender::Http2(sender) => {
-                let shared = Shared::start(sender, driver, place, now);
-                self.shared.borrow_mut().add(Rc::clone(&shared));
-                if let Some(pool) = self.rc() {
-                    let mut first = ConnectionLease::stream(pool, &shared);
-                    first.made = Some(Box::new(spent));
-                    self.hand_over(first);
-                }
-                self.fill_streams();
-            }
-        }
-        self.count();
-    }
-
-    /// The place of a connection that was made just now.
-    pub(super) fn place(&self, permit: OwnedSemaphorePermit, spent: ConnectTimings) -> Place {
-        self.counted.numbers.connected(spent.total());
-        self.sharing.borrow_mut().get_or_insert_with(|| tasks::share_permits(&self.me, &self.upstream));
-        self.share.place(permit)
-    }
-
-    fn wake_at(&self, due: Moment, now: Moment) {
-        if !self.queue.borrow().wakes_by(due) {
-            let alarm = tasks::wake_after(&self.me, due.since(now));
-            self.queue.borrow_mut().wake_at(due, alarm);
-        }
-    }
-
-    // Permits go round among workers.
-
-    fn await_permit(&self) {
-        if !self.queue.borrow().awaits_permit() {
-            let waiter = tasks::wait_for_permit(&self.me, &self.upstream);
-            self.queue.borrow_mut().await_permit(waiter);
-        }
-    }
-
     /// Tells how many connections there are, and remembers how many of them are in use: called whenever that changes.
     pub(super) fn count(&self) {
         let (open, idle) = self.open_and_idle();
@@ -374,50 +297,8 @@ impl Pool {
     }
 
     /// `None` only while it is being dropped.
-    fn rc(&self) -> Option<Rc<Self>> {
+    pub(super) fn rc(&self) -> Option<Rc<Self>> {
         self.me.upgrade()
-    }
-}
-
-impl TaskOwner for Pool {
-    fn dialed(&self, ticket: Ticket, outcome: Result<Connected, transport::Error>, permit: OwnedSemaphorePermit) {
-        match outcome {
-            // Another is made for who waits for it.
-            Ok(connected) if self.upstream.is_outdated(&connected) => drop(permit),
-            Ok(connected) => self.connected(connected, permit),
-            Err(error) => {
-                // Before the others are told: one of them may go on to make the next attempt.
-                drop(permit);
-                self.queue.borrow_mut().failed(ticket, &error, Recovery::Handshake, Moment::now());
-            }
-        }
-        self.dial_for_waiting();
-    }
-
-    fn dial_ended(&self, ticket: Ticket) {
-        self.queue.borrow_mut().dial_ended(ticket);
-    }
-
-    fn woken(&self) {
-        self.queue.borrow_mut().woken();
-        self.dial_for_waiting();
-    }
-
-    fn permitted(&self, permit: OwnedSemaphorePermit) {
-        self.queue.borrow_mut().permit_came();
-        let now = Moment::now();
-        let next = self.queue.borrow().next_dial(now);
-        // Those who waited may have been served meanwhile: then it is the next worker's at once.
-        if next == Next::Now {
-            self.dial(permit, now)
-        } else {
-            drop(permit)
-        }
-        self.dial_for_waiting();
-    }
-
-    fn share_permits(&self) -> usize {
-        self.close_for_others()
     }
 }
 

@@ -119,7 +119,7 @@ impl<T> Queue<T> {
         if self.dials.len() >= self.waiting.len().min(DIALS) {
             return Next::Enough;
         }
-        if self.outage.is_none() && self.protocol == Some(Protocol::Http1) {
+        if self.outage.is_none() && self.protocol.is_some_and(Protocol::is_serial) {
             return Next::Now;
         }
         let hangs = self.dials.last().map(|newest| newest.began + HANGING);

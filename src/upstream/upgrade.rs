@@ -37,6 +37,10 @@ impl Pool {
         if certain == Some(Protocol::Http2) {
             return Err(transport::Error::UpgradeForbidden.into());
         }
+        #[cfg(feature = "files")]
+        if certain == Some(Protocol::File) {
+            return Err(transport::Error::FileUpgrade.into());
+        }
         if certain == Some(Protocol::Http1) || self.queue.borrow().speaks_http1() {
             let lease = self.lease(choice, timing).await?;
             if lease.is_http1() {
@@ -112,10 +116,10 @@ impl Pool {
             }
         };
         match dialed {
-            Ok(Connected { sender: Sender::Http1(http), spent, .. }) => {
+            Ok(Connected { sender: Sender::Serial(carried), spent, .. }) => {
                 self.upgrades.succeeded();
                 self.queue.borrow_mut().handshake_succeeded(Moment::now());
-                let busy = Busy::new(http, self.place(permit, spent), Moment::now());
+                let busy = Busy::new(carried, self.place(permit, spent), Moment::now());
                 Ok(ConnectionLease::whole(Rc::clone(self), busy, Some(Box::new(spent))))
             }
             // It was offered nothing but HTTP/1.1.

@@ -9,13 +9,19 @@ pub mod aws;
 mod basic;
 mod bearer;
 mod canada_post;
+mod file_login;
+mod ftp;
 mod google_places;
+mod gpg_decrypt;
+mod gpg_encrypt;
 mod headers;
 pub mod hmac;
 pub mod oauth2;
 mod place;
 mod plaid;
+mod sftp;
 mod signature;
+mod transform;
 mod twilio;
 mod unknown;
 
@@ -23,9 +29,15 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 
 pub use attachment::{Attachment, Static};
 pub use aws::AwsSigV4;
+pub use file_login::FileLogin;
+pub use ftp::{FtpLogin, FtpTls};
+pub use gpg_decrypt::{BeyondCheckFirst, GpgDecrypt};
+pub use gpg_encrypt::{GpgEncrypt, PgpCompression, PgpFormat, SignWith};
 pub use hmac::Hmac;
 pub use oauth2::OAuth2;
+pub use sftp::{PrivateKeyFile, SftpLogin, WrittenHostKeys};
 pub use signature::Signature;
+pub use transform::Transform;
 
 use super::diagnostic::Reported;
 use super::json_schema::{self, Property};
@@ -46,6 +58,10 @@ pub enum Auth {
     OAuth2(Box<OAuth2>),
     /// A signature over each request.
     Signs(Signature),
+    /// A login to a server of files, before any request.
+    Files(FileLogin),
+    /// What becomes of bodies on their way.
+    Transforms(Transform),
     /// A method one of whose commands failed.
     Unavailable(NotBuiltIn),
 }
@@ -84,11 +100,12 @@ impl FromNode for Methods {
             .filter_map(|(method, entry)| Some(At { value: method.ok().flatten()?, span: entry.span }));
         let methods: Vec<At<Auth>> = methods.collect();
         place::report_overlap(&methods, reader.report);
+        transform::report_repeated(&methods, reader.report);
         Ok(Self(methods))
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
-        let methods: Vec<Schema> = METHODS.iter().map(|method| method.schema(generator)).collect();
+        let methods: Vec<Schema> = methods().map(|method| method.schema(generator)).collect();
         let one = json_schema!({ "oneOf": methods });
         generator.definitions_mut().insert("Method".to_owned(), one.to_value());
         let method = json_schema!({ "$ref": "#/$defs/Method" });
@@ -107,7 +124,7 @@ pub(super) fn entries(node: &Node) -> &[Node] {
 /// The keys that an entry of `auth` may have beside `type`; `None` if its method is unknown or can't be known.
 pub(super) fn keys(entry: &Node, reader: &mut SectionReader<'_>) -> Option<Vec<&'static str>> {
     let name = MethodName::from_node(&entry.entry("type")?.value, reader).ok()?.0?;
-    let method = METHODS.iter().find(|method| method.name == name)?;
+    let method = methods().find(|method| method.name == name)?;
     Some((method.keys)(&mut SchemaGenerator::default()).iter().map(|property| property.key).collect())
 }
 
@@ -118,7 +135,7 @@ pub(super) fn schema_of_overridden(generator: &mut SchemaGenerator) -> Schema {
         schema.insert("required".to_owned(), serde_json::json!(["type"]));
         schema
     };
-    let methods: Vec<Schema> = METHODS.iter().map(lenient).collect();
+    let methods: Vec<Schema> = methods().map(lenient).collect();
     let one = json_schema!({ "oneOf": methods });
     generator.definitions_mut().insert("OverriddenMethod".to_owned(), one.to_value());
     let method = json_schema!({ "$ref": "#/$defs/OverriddenMethod" });
@@ -145,7 +162,7 @@ enum CertificateUse {
 const NONE: MethodRow =
     MethodRow { name: "none", certificate: CertificateUse::Allowed, keys: |_| Vec::new(), read: |_, _, _| Ok(None) };
 
-const METHODS: [MethodRow; 16] = [
+const METHODS: [MethodRow; 20] = [
     NONE,
     basic::METHOD,
     bearer::METHOD,
@@ -162,7 +179,16 @@ const METHODS: [MethodRow; 16] = [
     twilio::METHOD,
     plaid::METHOD,
     canada_post::METHOD,
+    sftp::METHOD,
+    ftp::METHOD,
+    gpg_encrypt::METHOD,
+    gpg_decrypt::METHOD,
 ];
+
+/// Those that this build has.
+fn methods() -> impl Iterator<Item = &'static MethodRow> + Clone {
+    METHODS.iter().filter(|method| unknown::missing_feature(method.name).is_none())
+}
 
 impl MethodRow {
     fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
@@ -195,7 +221,7 @@ impl Auth {
     pub(super) fn oauth2(&self) -> Option<&OAuth2> {
         match self {
             Self::OAuth2(oauth2) => Some(oauth2),
-            Self::Static(_) | Self::Signs(_) => None,
+            Self::Static(_) | Self::Signs(_) | Self::Files(_) | Self::Transforms(_) => None,
             Self::Unavailable(NotBuiltIn { method, .. }) => method.oauth2(),
         }
     }
@@ -204,8 +230,17 @@ impl Auth {
     pub(super) fn sts_url(&self) -> Option<&At<Url>> {
         match self {
             Self::Signs(signature) => signature.method().sts_url(),
-            Self::Static(_) | Self::OAuth2(_) => None,
+            Self::Static(_) | Self::OAuth2(_) | Self::Files(_) | Self::Transforms(_) => None,
             Self::Unavailable(NotBuiltIn { method, .. }) => method.sts_url(),
+        }
+    }
+
+    /// The login to a server of files.
+    pub(crate) fn file_login(&self) -> Option<&FileLogin> {
+        match self {
+            Self::Files(login) => Some(login),
+            Self::Static(_) | Self::OAuth2(_) | Self::Signs(_) | Self::Transforms(_) => None,
+            Self::Unavailable(NotBuiltIn { method, .. }) => method.file_login(),
         }
     }
 
@@ -222,7 +257,7 @@ impl Auth {
             reader.auth_unknown = true;
             return Ok(None);
         };
-        let Some(method) = METHODS.iter().find(|method| method.name == name) else {
+        let Some(method) = methods().find(|method| method.name == name) else {
             return Err(unknown::refuse(&name, node, reader));
         };
         let read = method.read(&mut fields, node, reader);

@@ -103,6 +103,7 @@ fn places_of(method: &Auth, span: Span) -> Vec<(RequestPlace, Span)> {
         }
         Auth::Unavailable(NotBuiltIn { method, .. }) => places_of(method, span),
         Auth::Signs(signature) => signature.method().places(span),
+        Auth::Files(_) | Auth::Transforms(_) => Vec::new(),
     }
 }
 
@@ -147,6 +148,7 @@ impl Auth {
             }
             Self::Unavailable(NotBuiltIn { method, .. }) => method.fields(),
             Self::Signs(signature) => signature.method().fields(),
+            Self::Files(_) | Self::Transforms(_) => Vec::new(),
         }
     }
 
@@ -155,7 +157,7 @@ impl Auth {
         match self {
             Self::OAuth2(oauth2) => oauth2.grant.subject_field(),
             Self::Unavailable(NotBuiltIn { method, .. }) => method.subject_field(),
-            Self::Static(_) | Self::Signs(_) => None,
+            Self::Static(_) | Self::Signs(_) | Self::Files(_) | Self::Transforms(_) => None,
         }
     }
 
@@ -204,6 +206,8 @@ impl Auth {
             }
             Self::Unavailable(NotBuiltIn { method, .. }) => method.masked(),
             Self::Signs(signature) => signature.method().masked(),
+            Self::Files(login) => login.masked(),
+            Self::Transforms(transform) => transform.masked(),
         }
     }
 }

@@ -1,6 +1,9 @@
 //! What must hold between the parts of a config, each of which is right by itself.
 
 mod access;
+mod files;
+mod methods;
+mod openpgp;
 mod proxy;
 mod routes;
 
@@ -11,6 +14,9 @@ use super::inputs::Inputs;
 use super::read::SectionReader;
 use super::schema::{Config, ServiceConfig};
 use super::value::{At, ListenAddress, Scheme, Span, Url};
+pub(super) use files::{files, no_files};
+pub(super) use methods::MethodsOfService;
+pub(super) use openpgp::{openpgp, transforms};
 
 /// Checks a service.
 pub(super) fn service(service: &ServiceConfig, reader: &mut SectionReader<'_>) {
@@ -42,7 +48,8 @@ fn check_plaintext(service: &ServiceConfig, report: &mut Report) {
         return;
     }
     let mut exposed = Vec::new();
-    if !service.auth.is_empty() && service.url.value.is_exposed() {
+    // What becomes of bodies is no credential.
+    if service.auth.iter().any(|method| method.value.transform().is_none()) && service.url.value.is_exposed() {
         exposed.push(service.url.span);
     }
     exposed.extend(

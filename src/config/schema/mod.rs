@@ -5,6 +5,7 @@
 mod access;
 mod certificate;
 mod connect;
+mod files;
 mod identities;
 mod outbound_proxy;
 mod process;
@@ -18,6 +19,7 @@ use std::collections::BTreeMap;
 pub use access::{AccessConfig, AdminConfig};
 pub use certificate::{CertificateConfig, WrittenMaterial};
 pub use connect::ConnectConfig;
+pub use files::{FilesConfig, LinkPolicy, UploadWay};
 pub use identities::{IdentitiesConfig, IdentitySet, PickConfig};
 pub use outbound_proxy::{OutboundProxyConfig, ProxyConfig};
 pub use process::{AccessLog, Limits, LogConfig, LogFormat, LogLevel, Shutdown};

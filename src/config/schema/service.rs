@@ -4,7 +4,7 @@ use http::{HeaderName, HeaderValue, Method};
 use schemars::{Schema, SchemaGenerator};
 
 use super::identities::{self, IdentitiesConfig};
-use super::{OutboundProxyConfig, PoolConfig, Retry, ServiceLimits, Timeouts, Tls};
+use super::{FilesConfig, OutboundProxyConfig, PoolConfig, Retry, ServiceLimits, Timeouts, Tls};
 use crate::config::auth::{self, Auth, Methods};
 use crate::config::check;
 use crate::config::diagnostic::Reported;
@@ -12,7 +12,7 @@ use crate::config::json_schema;
 use crate::config::node::{Node, Value};
 use crate::config::read::{FromNode, FromText, SectionFields, SectionReader, Wrong};
 use crate::config::section::{read_section, section, words};
-use crate::config::value::{At, HeaderFields, HostHeader, ListenAddress, OwnListen, ServiceUrl, Url};
+use crate::config::value::{At, HeaderFields, HostHeader, ListenAddress, OwnListen, Scheme, ServiceUrl, Url};
 use crate::name::CertificateName;
 
 section! {
@@ -21,7 +21,8 @@ section! {
     pub struct ServiceConfig {
         /// For people; by default the name. It may change, the name may not.
         pub title: Option<String> = None,
-        /// `https://` or `http://`, host, optional port and base path.
+        /// `https://` or `http://`, host, optional port and base path; or `sftp://`, `ftp://` or `ftps://`, whose path is that
+        /// of a folder, `/~/` the login's own; or `openpgp:`, where bodies are encrypted or decrypted and come back.
         pub url: At<Url> as At<ServiceUrl>,
         /// A name under `certificates`: mutual TLS to `url` and to the token endpoint.
         pub certificate: Option<At<CertificateName>> = None,
@@ -68,6 +69,8 @@ section! {
         pub limits: ServiceLimits = ServiceLimits::default(),
         /// Addresses of its own: all that arrives there goes to it. A port alone is one of `localhost`.
         pub listen: Vec<At<ListenAddress>> as OwnListen = Vec::new(),
+        /// For `sftp://`, `ftp://` and `ftps://`: what becomes of requests for files.
+        pub files: FilesConfig = FilesConfig::default(),
         /// Adds `Server-Timing` to answers: where the time of each request went.
         pub server_timing: bool = false,
         /// `required`: `/readyz` waits for this service's first token.
@@ -87,6 +90,17 @@ impl FromNode for ServiceConfig {
         reader.overridden = None;
         fields.close(reader.report);
         let mut service = service?;
+        let methods = service.methods();
+        check::transforms(&methods, reader);
+        if service.url.value.scheme.is_of_files() {
+            check::files(&methods, node, reader);
+            return Ok(service);
+        }
+        check::no_files(&methods, node, reader);
+        if service.url.value.scheme == Scheme::OpenPgp {
+            check::openpgp(&methods, node, reader);
+            return Ok(service);
+        }
         if has_identities {
             identities::check(&mut service, auth, reader);
         } else {
@@ -109,6 +123,18 @@ impl FromNode for ServiceConfig {
 }
 
 impl ServiceConfig {
+    fn methods(&self) -> check::MethodsOfService<'_> {
+        let sets = self.identities.iter().flat_map(|identities| identities.sets.iter());
+        check::MethodsOfService {
+            url: &self.url,
+            auth: &self.auth,
+            of_sets: sets.flat_map(|set| &set.auth).collect(),
+            certificate: self.certificate.as_ref(),
+            tls: self.tls.as_ref().map(|tls| tls.span),
+            allow_plaintext_credentials: self.allow_plaintext_credentials,
+        }
+    }
+
     /// The keys, as they are written, in which another version of this service differs.
     #[must_use]
     pub fn changed_keys(&self, other: &Self) -> Vec<&'static str> {
@@ -136,6 +162,7 @@ impl ServiceConfig {
             ("via", self.via != other.via),
             ("limits", self.limits != other.limits),
             ("listen", self.listen != other.listen),
+            ("files", self.files != other.files),
             ("server_timing", self.server_timing != other.server_timing),
             ("ready", self.ready != other.ready),
         ];

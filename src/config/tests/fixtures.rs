@@ -12,8 +12,12 @@ const FOLDER: &str = "tests/fixtures/config";
 /// Files and folders of fixtures, in name order.
 fn fixtures(folder: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let mut found: Vec<PathBuf> =
-        entries.filter(|path| path.extension().is_none_or(|extension| extension != "txt")).collect();
+    // Not every build transfers files.
+    let is_of_build = |path: &PathBuf| cfg!(feature = "files") || !path.to_string_lossy().ends_with("files.yaml");
+    let mut found: Vec<PathBuf> = entries
+        .filter(|path| path.extension().is_none_or(|extension| extension != "txt"))
+        .filter(is_of_build)
+        .collect();
     found.sort();
     assert!(!found.is_empty(), "no fixture in {folder}");
     found
@@ -83,6 +87,27 @@ fn every_invalid_config_is_explained_as_its_fixture_says() {
     }
 
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+#[cfg(not(feature = "files"))]
+fn a_build_without_files_says_so() {
+    let config = "services: { a: { url: 'sftp://a.example' }, b: { url: 'https://b.example', auth: { type: ftp } } }";
+    let (_, report) = load(&ConfigSource::Text(config.to_owned()), &Inputs::new(Secrets::Read));
+
+    let told: Vec<_> = report
+        .diagnostics()
+        .iter()
+        .map(|found| (found.message.clone(), found.help.clone().unwrap_or_default()))
+        .collect();
+    let help = "use a build with the cargo feature `files`, which is on unless it is switched off".to_owned();
+    assert_eq!(
+        told,
+        [
+            ("this build of Sidekey transfers no files by SFTP or FTP".to_owned(), help.clone()),
+            ("this build of Sidekey has no `ftp`".to_owned(), help),
+        ]
+    );
 }
 
 #[test]

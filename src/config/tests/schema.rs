@@ -10,6 +10,7 @@ use super::super::{Report, json_schema, yaml};
 
 const EVERYTHING: &str = "tests/fixtures/config/valid/everything.yaml";
 const METHODS: &str = "tests/fixtures/config/valid/methods.yaml";
+const FILES: &str = "tests/fixtures/config/valid/files.yaml";
 
 /// A text as JSON, without the keys that are ignored.
 fn json(text: &str) -> Json {
@@ -132,7 +133,7 @@ fn the_schema_refuses_a_key_that_the_loader_does_not_know() {
 fn every_key_of_the_schema_is_accepted_by_the_loader() {
     let mut known = BTreeSet::new();
     keys(&json_schema(), &mut known);
-    let text = [EVERYTHING, METHODS].map(|path| fs::read_to_string(path).unwrap()).concat();
+    let text = [EVERYTHING, METHODS, FILES].map(|path| fs::read_to_string(path).unwrap()).concat();
 
     // The fixtures load: a key that stands in one is one that the loader knows.
     let missing: Vec<&String> = known

@@ -28,11 +28,7 @@ pub struct ProxyLogin {
 /// `http://proxy.corp:3128`: never with a user or a password, so it may be shown.
 impl std::fmt::Display for ProxyAddress {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let scheme = match self.scheme {
-            Scheme::Http => "http",
-            Scheme::Https => "https",
-        };
-        write!(formatter, "{scheme}://{}", self.authority)
+        write!(formatter, "{}{}", self.scheme.start(), self.authority)
     }
 }
 

@@ -4,22 +4,31 @@
 //! somebody behind us (dot segments, broken percent-encodings) is refused here.
 
 use std::fmt;
-
 use std::net::IpAddr;
 
 use schemars::{Schema, json_schema};
 
 use super::At;
+use super::file_url;
 use super::host::{host, parse_port, split_port};
+use super::openpgp_url;
 use crate::config::text::{FromText, Wrong};
 
-/// `http` or `https`.
+/// What is spoken. Only a service's own URL has one beside `http` and `https`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scheme {
-    /// Plain.
+    /// HTTP, plain.
     Http,
-    /// With TLS.
+    /// HTTP with TLS.
     Https,
+    /// Files over SSH.
+    Sftp,
+    /// Files, with TLS once that is agreed on, or plain if the config says so.
+    Ftp,
+    /// Files, with TLS from the first byte.
+    Ftps,
+    /// Nothing: bodies are encrypted or decrypted, and come back.
+    OpenPgp,
 }
 
 /// Host and port of a URL. The host is lower case, without a trailing dot; an IPv6 address has no brackets.
@@ -33,7 +42,7 @@ pub struct UrlAuthority {
     pub default_port: bool,
 }
 
-/// An absolute `http(s)` URL without userinfo, query or fragment (a token endpoint may have a query).
+/// An absolute URL without userinfo, query or fragment (a token endpoint may have a query).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Url {
     /// What comes before `://`.
@@ -49,11 +58,10 @@ pub struct Url {
 /// As it is written, without a port that is the scheme's default.
 impl fmt::Display for Url {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self.scheme {
-            Scheme::Http => "http://",
-            Scheme::Https => "https://",
-        })?;
-        write!(formatter, "{}{}", self.authority, self.path)?;
+        if self.scheme == Scheme::OpenPgp {
+            return formatter.write_str(self.scheme.start());
+        }
+        write!(formatter, "{}{}{}", self.scheme.start(), self.authority, self.path)?;
         match &self.query {
             Some(query) => write!(formatter, "?{query}"),
             None => Ok(()),
@@ -67,6 +75,48 @@ impl fmt::Display for UrlAuthority {
         let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
         write!(formatter, "{open}{}{close}", self.host)?;
         if self.default_port { Ok(()) } else { write!(formatter, ":{}", self.port) }
+    }
+}
+
+impl Scheme {
+    /// Whether files are asked for there, and not HTTP.
+    #[must_use]
+    pub fn is_of_files(self) -> bool {
+        match self {
+            Self::Http | Self::Https | Self::OpenPgp => false,
+            Self::Sftp | Self::Ftp | Self::Ftps => true,
+        }
+    }
+
+    /// What URLs with it begin with.
+    #[must_use]
+    pub fn start(self) -> &'static str {
+        match self {
+            Self::Http => "http://",
+            Self::Https => "https://",
+            Self::Sftp => "sftp://",
+            Self::Ftp => "ftp://",
+            Self::Ftps => "ftps://",
+            Self::OpenPgp => "openpgp:",
+        }
+    }
+
+    /// Its port, where a URL names none.
+    #[must_use]
+    pub fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+            Self::Sftp => 22,
+            Self::Ftp => 21,
+            Self::Ftps => 990,
+            Self::OpenPgp => 0,
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        let all = [Self::Http, Self::Https, Self::Sftp, Self::Ftp, Self::Ftps];
+        all.into_iter().find(|scheme| scheme.start().strip_suffix("://") == Some(name))
     }
 }
 
@@ -85,7 +135,12 @@ impl Url {
         self.is_loopback() || self.authority.host.ends_with(".localhost")
     }
 
-    /// Whether what is sent there can be read on the way.
+    /// Whether it stands for one that is not read.
+    pub(in crate::config) fn is_placeholder(&self) -> bool {
+        *self == placeholder()
+    }
+
+    /// Whether what is sent there by HTTP can be read on the way.
     #[must_use]
     pub fn is_exposed(&self) -> bool {
         self.scheme == Scheme::Http && !self.is_loopback()
@@ -129,7 +184,13 @@ impl FromText for ServiceUrl {
     const WHAT: &'static str = "a URL";
 
     fn from_text(text: &str) -> Result<Self, Wrong> {
-        let url = parse(text)?;
+        if let Some(url) = openpgp_url::read(text) {
+            return url.map(Self);
+        }
+        let url = parse_any(text)?;
+        if url.scheme.is_of_files() {
+            file_url::check(&url)?;
+        }
         match url.query {
             Some(_) => Err(Wrong::new("the URL of a service has no query").help("remove the `?` and what follows")),
             None => Ok(Self(url)),
@@ -141,7 +202,10 @@ impl FromText for ServiceUrl {
     }
 
     fn schema() -> Schema {
-        json_schema!({ "type": "string", "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://[^?#@]+$" })
+        json_schema!({
+            "type": "string",
+            "pattern": "^(([Hh][Tt][Tt][Pp][Ss]?|[Ss][Ff][Tt][Pp]|[Ff][Tt][Pp][Ss]?)://[^?#@]+|[Oo][Pp][Ee][Nn][Pp][Gg][Pp]:)$",
+        })
     }
 }
 
@@ -165,7 +229,7 @@ impl FromText for Issuer {
     }
 
     fn schema() -> Schema {
-        ServiceUrl::schema()
+        json_schema!({ "type": "string", "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://[^?#@]+$" })
     }
 }
 
@@ -206,20 +270,30 @@ fn help_for_scheme(scheme: &str) -> &'static str {
         "wss" => "write `https://`: a WebSocket begins as a request",
         "h2c" | "grpc" => "write `http://`, and `http_version: 2` beside it; or `https://`, if it speaks TLS",
         "grpcs" | "h2" => "write `https://`",
+        "scp" | "ssh" => "write `sftp://`: files are transferred by SFTP",
         _ => "write `https://host/path`",
     }
 }
 
+/// A URL that HTTP is spoken to.
 pub(super) fn parse(text: &str) -> Result<Url, Wrong> {
+    let url = parse_any(text)?;
+    if url.scheme.is_of_files() {
+        let wrong = Wrong::new("only `http://` and `https://` can be spoken to here");
+        return Err(wrong.help("only the `url` of a service may begin with `sftp://`, `ftp://` or `ftps://`"));
+    }
+    Ok(url)
+}
+
+fn parse_any(text: &str) -> Result<Url, Wrong> {
     if text.trim() != text {
         return Err(Wrong::new("there is white space around this URL").help("remove it"));
     }
     let whole = "write `https://host/path`";
     let (scheme, rest) = text.split_once("://").ok_or_else(|| Wrong::new("this is no URL").help(whole))?;
-    let scheme = match scheme.to_ascii_lowercase().as_str() {
-        "http" => Scheme::Http,
-        "https" => Scheme::Https,
-        other => return Err(Wrong::new("only `http://` and `https://` can be spoken to").help(help_for_scheme(other))),
+    let name = scheme.to_ascii_lowercase();
+    let Some(scheme) = Scheme::named(&name) else {
+        return Err(Wrong::new("only `http://` and `https://` can be spoken to").help(help_for_scheme(&name)));
     };
     if rest.contains('#') {
         return Err(Wrong::new("a URL that is sent has no fragment").help("remove the `#` and what follows"));
@@ -237,13 +311,15 @@ pub(super) fn parse(text: &str) -> Result<Url, Wrong> {
 
 fn parse_authority(text: &str, scheme: Scheme) -> Result<UrlAuthority, Wrong> {
     if text.contains('@') {
-        return Err(Wrong::new("a URL does not carry a user or a password").help("use `auth: { type: basic, … }`"));
+        let method = match scheme {
+            Scheme::Http | Scheme::Https | Scheme::OpenPgp => "use `auth: { type: basic, … }`",
+            Scheme::Sftp => "use `auth: { type: sftp, username: …, … }`",
+            Scheme::Ftp | Scheme::Ftps => "use `auth: { type: ftp, username: …, … }`",
+        };
+        return Err(Wrong::new("a URL does not carry a user or a password").help(method));
     }
     let (name, port) = split_port(text);
-    let default = match scheme {
-        Scheme::Http => 80,
-        Scheme::Https => 443,
-    };
+    let default = scheme.default_port();
     let port = match port {
         None => default,
         Some(port) => parse_port(port)?,
@@ -334,7 +410,8 @@ mod tests {
         check("https://a:0/", Err("a port is a number from 1 to 65535"));
         check("https://a:+1/", Err("a port is a number from 1 to 65535"));
         check("https:///x", Err("the host is missing"));
-        check("ftp://a/", Err("only `http://` and `https://` can be spoken to"));
+        check("ftp://a/", Err("only `http://` and `https://` can be spoken to here"));
+        check("gopher://a/", Err("only `http://` and `https://` can be spoken to"));
         check("a/b", Err("this is no URL"));
     }
 

@@ -85,7 +85,7 @@ impl Sts {
     fn compile(written: &WebIdentity, material: &Material<'_>, report: &mut Report) -> Option<(Self, EntryKey)> {
         let url = &written.sts_url.value;
         let tls = match url.scheme {
-            Scheme::Http => None,
+            Scheme::Http | Scheme::Sftp | Scheme::Ftp | Scheme::Ftps | Scheme::OpenPgp => None,
             Scheme::Https => {
                 let trust = material.service.tls.as_ref().map(trust_of);
                 let (host, url) = (&url.authority.host, written.sts_url.span);

@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep};
 
-use crate::transport::{AtRest, Http2Handle, Sender};
+use crate::transport::{Http2Handle, Sender, SerialAtRest};
 
 /// Whose connections they are. Two addresses never have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,7 +30,7 @@ struct IdleConnection {
 }
 
 enum RestingConnection {
-    Http1(AtRest),
+    Serial(SerialAtRest),
     Http2(Http2Handle),
 }
 
@@ -96,8 +96,8 @@ impl IdleConnection {
             return None;
         }
         match self.connection {
-            RestingConnection::Http1(mut connection) => {
-                (!connection.is_closed()).then(|| Sender::Http1(connection.rouse()))
+            RestingConnection::Serial(mut connection) => {
+                (!connection.is_closed()).then(|| Sender::Serial(connection.rouse()))
             }
             RestingConnection::Http2(connection) => (!connection.is_closed()).then_some(Sender::Http2(connection)),
         }
@@ -108,7 +108,7 @@ impl RestingConnection {
     /// `None`: what came on it has not ended, or was the last.
     fn of(sender: Sender) -> Option<Self> {
         match sender {
-            Sender::Http1(connection) => connection.into_rest().map(Self::Http1),
+            Sender::Serial(connection) => connection.into_rest().map(Self::Serial),
             Sender::Http2(connection) => (!connection.is_closed()).then_some(Self::Http2(connection)),
         }
     }

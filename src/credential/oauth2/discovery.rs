@@ -238,7 +238,7 @@ impl Means {
     /// `None`: no request can be sent there.
     fn address(&self, url: &Url, origin: UrlOrigin) -> Option<Address> {
         let tls = match url.scheme {
-            Scheme::Http => None,
+            Scheme::Http | Scheme::Sftp | Scheme::Ftp | Scheme::Ftps | Scheme::OpenPgp => None,
             Scheme::Https => Some(self.tls.of(&url.authority.host)?),
         };
         Address::of(url, tls, self.proxies.way_to(url), origin).ok()

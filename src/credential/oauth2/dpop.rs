@@ -157,12 +157,8 @@ struct ProofClaims<'a> {
 /// The URL without query and fragment (RFC 9449 §4.2).
 impl fmt::Display for Resource<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = match self.scheme {
-            Scheme::Http => "http",
-            Scheme::Https => "https",
-        };
         let path = if self.path == "*" { "" } else { self.path };
-        write!(formatter, "{scheme}://{}{path}", self.authority)
+        write!(formatter, "{}{}{path}", self.scheme.start(), self.authority)
     }
 }
 

@@ -210,7 +210,7 @@ fn endpoint(
         EndpointConfig::Token(url) => {
             let host = &url.authority.host;
             let tls = match url.scheme {
-                Scheme::Http => None,
+                Scheme::Http | Scheme::Sftp | Scheme::Ftp | Scheme::Ftps | Scheme::OpenPgp => None,
                 Scheme::Https => {
                     let (version, presented) = (HttpVersion::Auto, certificate.map(|it| it.leaf.sha256));
                     let compile = || {

@@ -1,5 +1,6 @@
 //! The body of a request on its way out, and what is kept of it to send it again.
 
+mod error;
 mod replay;
 
 use std::cell::RefCell;
@@ -15,12 +16,15 @@ use bytes::Bytes;
 use http::HeaderMap;
 use hyper::body::{Body as _, Frame, SizeHint};
 
+pub(crate) use self::error::BodyError;
 pub(crate) use self::replay::ReplayBuffer;
 
 use super::continue_gate::ContinueGate;
 use super::copied::Copied;
 use super::held::HeldBodies;
-use crate::incoming::{IncomingBody, IncomingBodyError};
+use crate::incoming::IncomingBody;
+#[cfg(feature = "openpgp")]
+use crate::openpgp::{Encryptor, ThreadLane, TransformError, TransformedBody};
 
 /// The body of an [`Outgoing`](super::Outgoing).
 ///
@@ -35,6 +39,9 @@ pub(crate) enum RequestBody {
     Again(Box<Copied>),
     /// The app's, whose first bytes are in memory already.
     Resumed(Box<(Copied, AppBody)>),
+    /// A message that one of the others is inside.
+    #[cfg(feature = "openpgp")]
+    Encrypted(Box<TransformedBody<Self>>),
 }
 
 /// The app's body: passes frames on and keeps the first bytes, so that they can be sent again.
@@ -72,37 +79,6 @@ pub(crate) enum Passage {
     Ended,
     /// More came of it than may go on.
     OverLimit,
-}
-
-/// Why a body ends before its end.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum BodyError {
-    #[error("the app's body broke off")]
-    Broken(#[source] IncomingBodyError),
-    /// Nobody can tell where it ends.
-    #[error("the app's body is malformed: {0}")]
-    Malformed(&'static str),
-    /// It goes out in another attempt now.
-    #[error("the app's body was taken back")]
-    TakenBack,
-    /// There is more of it than [`BodyNeed::Whole`] allows.
-    #[error("the body is longer than {most} bytes")]
-    TooLong { most: usize },
-    /// There is more of it than its service is sent.
-    #[error("the app's body is longer than {most} bytes")]
-    OverLimit { most: usize },
-    /// It was to be held in memory, and what others hold leaves no room for it.
-    #[error("the bodies that are held in memory leave no room for it")]
-    NoRoom,
-}
-
-impl From<IncomingBodyError> for BodyError {
-    fn from(error: IncomingBodyError) -> Self {
-        match error {
-            IncomingBodyError::Malformed(fault) => Self::Malformed(fault),
-            error => Self::Broken(error),
-        }
-    }
 }
 
 /// The app's body and what was taken of it.
@@ -204,7 +180,18 @@ impl RequestBody {
             Self::Stream(stream) => Some(stream),
             Self::Resumed(resumed) => Some(&mut resumed.1),
             Self::Empty | Self::Whole(_) | Self::Again(_) => None,
+            #[cfg(feature = "openpgp")]
+            Self::Encrypted(_) => None,
         }
+    }
+
+    /// The same as a message; nothing stays nothing.
+    #[cfg(feature = "openpgp")]
+    pub(crate) fn encrypted(self, encryptor: &Arc<Encryptor>) -> Self {
+        if matches!(self, Self::Empty) {
+            return self;
+        }
+        Self::Encrypted(Box::new(TransformedBody::encrypted(self, Arc::clone(encryptor), ThreadLane::Request)))
     }
 
     /// Reads the app's body into memory, as far as `need` says. All of it there, it can be sent as often as it takes.
@@ -246,7 +233,12 @@ impl RequestBody {
 
     /// Whether it can be looked at.
     pub(crate) fn is_in_memory(&self) -> bool {
-        !matches!(self, Self::Stream(_) | Self::Resumed(_))
+        match self {
+            Self::Stream(_) | Self::Resumed(_) => false,
+            #[cfg(feature = "openpgp")]
+            Self::Encrypted(_) => false,
+            Self::Empty | Self::Whole(_) | Self::Again(_) => true,
+        }
     }
 
     /// Adds the body's bytes to `digest`. `false`: they are not all in memory.
@@ -256,14 +248,18 @@ impl RequestBody {
             Self::Whole(bytes) => digest.update(bytes.as_deref().unwrap_or_default()),
             Self::Again(copy) => copy.pieces().into_iter().for_each(|bytes| digest.update(bytes)),
             Self::Stream(_) | Self::Resumed(_) => return false,
+            #[cfg(feature = "openpgp")]
+            Self::Encrypted(_) => return false,
         }
         true
     }
 
-    pub(super) fn gate(&self) -> Option<&ContinueGate> {
+    pub(in crate::transport) fn gate(&self) -> Option<&ContinueGate> {
         match self {
             Self::Stream(stream) => stream.gate.as_ref(),
             Self::Empty | Self::Whole(_) | Self::Again(_) | Self::Resumed(_) => None,
+            #[cfg(feature = "openpgp")]
+            Self::Encrypted(_) => None,
         }
     }
 }
@@ -282,6 +278,11 @@ impl hyper::body::Body for RequestBody {
                 Some(frame) => Poll::Ready(Some(Ok(frame))),
                 None => resumed.1.poll_frame(cx),
             },
+            #[cfg(feature = "openpgp")]
+            Self::Encrypted(body) => Pin::new(&mut **body).poll_frame(cx).map_err(|error| match error {
+                TransformError::Input(error) => error,
+                TransformError::Message(error) => BodyError::Unencrypted(error),
+            }),
         }
     }
 
@@ -293,6 +294,8 @@ impl hyper::body::Body for RequestBody {
             Self::Again(copy) => copy.is_empty() && !copy.has_trailers(),
             // More is to come from the app.
             Self::Resumed(_) => false,
+            #[cfg(feature = "openpgp")]
+            Self::Encrypted(body) => body.is_end_stream(),
         }
     }
 
@@ -309,6 +312,8 @@ impl hyper::body::Body for RequestBody {
                 let rest = rest.record.borrow().incoming.size_hint().exact();
                 rest.map_or_else(SizeHint::default, |rest| SizeHint::with_exact(rest + copy.len() as u64))
             }
+            #[cfg(feature = "openpgp")]
+            Self::Encrypted(_) => SizeHint::default(),
         }
     }
 }
@@ -427,6 +432,8 @@ impl fmt::Debug for RequestBody {
             Self::Stream(_) => "Stream",
             Self::Again(_) => "Again",
             Self::Resumed(_) => "Resumed",
+            #[cfg(feature = "openpgp")]
+            Self::Encrypted(_) => "Encrypted",
         };
         f.debug_tuple(kind).field(&self.size_hint()).finish()
     }

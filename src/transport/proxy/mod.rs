@@ -57,7 +57,7 @@ impl OutboundProxy {
         report: &mut Report,
     ) -> Option<Self> {
         let tls = match address.scheme {
-            Scheme::Http => None,
+            Scheme::Http | Scheme::Sftp | Scheme::Ftp | Scheme::Ftps | Scheme::OpenPgp => None,
             Scheme::Https => {
                 let (host, version) = (&address.authority.host, HttpVersion::Http1);
                 let place = TlsPlace { url: place, origin: TlsOrigin::OutboundProxy };

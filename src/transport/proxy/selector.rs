@@ -41,6 +41,8 @@ pub(crate) enum WhyDirect {
     Exempt,
     /// The environment's is for `https://`.
     Plain,
+    /// The same, of files.
+    OfFiles,
 }
 
 impl ProxySelector {
@@ -76,8 +78,11 @@ impl ProxySelector {
             ProxyChoice::Off => WayOut::Direct(WhyDirect::Off),
             ProxyChoice::Always(proxy) => WayOut::Through(Arc::clone(proxy)),
             ProxyChoice::Environment { exempt, .. } if exempt.covers(host, port) => WayOut::Direct(WhyDirect::Exempt),
-            ProxyChoice::Environment { .. } if url.scheme == Scheme::Http => WayOut::Direct(WhyDirect::Plain),
-            ProxyChoice::Environment { proxy, .. } => WayOut::Through(Arc::clone(proxy)),
+            ProxyChoice::Environment { proxy, .. } => match url.scheme {
+                Scheme::Https => WayOut::Through(Arc::clone(proxy)),
+                Scheme::Http | Scheme::OpenPgp => WayOut::Direct(WhyDirect::Plain),
+                Scheme::Sftp | Scheme::Ftp | Scheme::Ftps => WayOut::Direct(WhyDirect::OfFiles),
+            },
         }
     }
 
@@ -128,6 +133,7 @@ impl fmt::Display for WayOut {
                 WhyDirect::Off => "; `outbound_proxy` is `none`",
                 WhyDirect::Exempt => "; `NO_PROXY` has it reached without the outbound proxy",
                 WhyDirect::Plain => "; `HTTPS_PROXY` is not used for an `http://` URL",
+                WhyDirect::OfFiles => "; `HTTPS_PROXY` is not used for SFTP and FTP",
             }),
         }
     }

@@ -140,6 +140,6 @@ async fn windows_that_are_opened_bit_by_bit_are_no_flood() {
 fn handle(sender: &Sender) -> Http2Handle {
     match sender {
         Sender::Http2(handle) => handle.clone(),
-        Sender::Http1(_) => panic!("it speaks HTTP/1.1"),
+        Sender::Serial(_) => panic!("it speaks HTTP/1.1"),
     }
 }

@@ -23,7 +23,7 @@ use crate::config::{HttpVersion, Scheme, Url, UrlAuthority};
 use crate::tls::ClientTls;
 use crate::transport::{
     AnswerBody, Connected, Connector, ContinueGate, Error, Http1Connection, Outgoing, ProtocolSwitch, RequestBody,
-    Sender, Spelling, Unsent,
+    Sender, SerialConnection, Spelling, Unsent,
 };
 
 /// A service that does with each connection what it is told to; counts them.
@@ -146,7 +146,9 @@ impl Sender {
 
     pub(crate) fn http1(&mut self) -> &mut Http1Connection {
         match self {
-            Self::Http1(http1) => http1,
+            Self::Serial(SerialConnection::Http1(http1)) => http1,
+            #[cfg(feature = "files")]
+            Self::Serial(SerialConnection::File(_)) => panic!("it is no HTTP"),
             Self::Http2(_) => panic!("it speaks HTTP/2"),
         }
     }

@@ -3,7 +3,7 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::lab::{Service, get, read_head, unanswered};
-use crate::transport::{Error, Http1Connection, Outgoing, ProtocolSwitch, Sender};
+use crate::transport::{Error, Http1Connection, Outgoing, ProtocolSwitch, Sender, SerialConnection};
 
 const SWITCHES: &str = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n";
 
@@ -17,7 +17,9 @@ fn asking() -> Outgoing {
 /// The connection of an answer that came.
 fn connection(sender: Sender) -> Box<Http1Connection> {
     match sender {
-        Sender::Http1(http1) => http1,
+        Sender::Serial(SerialConnection::Http1(http1)) => http1,
+        #[cfg(feature = "files")]
+        Sender::Serial(SerialConnection::File(_)) => panic!("it is no HTTP"),
         Sender::Http2(_) => panic!("it speaks HTTP/2"),
     }
 }

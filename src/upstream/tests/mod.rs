@@ -3,6 +3,8 @@
 mod connections;
 mod endings;
 mod failures;
+#[cfg(feature = "files")]
+mod files;
 mod idle;
 mod sharing;
 mod upgrades;

@@ -1,6 +1,7 @@
 //! The plan of the house, checked on the source: who may use whom, and what has no place here.
 
 mod circles;
+mod examples;
 mod names;
 
 use std::fs;
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 12] = [
     GROUND,
     &["config"],
-    &["tls", "route"],
+    &["tls", "route", "files", "openpgp"],
     &["transport"],
     &["credential", "upstream"],
     &["snapshot"],
@@ -60,6 +61,7 @@ const SERDE: &[&str] = &[
     "cli/check.rs",
     "cli/healthcheck.rs",
     "cli/token.rs",
+    "files/listing.rs",
 ];
 
 /// What goes wrong there goes wrong for a request, so that nothing may be read out of bounds without a reason.

@@ -84,6 +84,12 @@ impl Authority {
         self.issue(params(hosts[0], hosts, Validity::LONG), ExtendedKeyUsagePurpose::ServerAuth)
     }
 
+    /// A server with an RSA key, which some servers want.
+    pub fn server_with_rsa(&self, hosts: &[&str]) -> Pair {
+        let key = KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
+        self.issue_for(&key, params(hosts[0], hosts, Validity::LONG), ExtendedKeyUsagePurpose::ServerAuth)
+    }
+
     fn issue(&self, params: CertificateParams, usage: ExtendedKeyUsagePurpose) -> Pair {
         self.issue_for(&KeyPair::generate().unwrap(), params, usage)
     }

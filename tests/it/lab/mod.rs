@@ -12,6 +12,7 @@ pub mod certificates;
 pub mod client;
 pub mod cloud;
 pub mod fault;
+pub mod files;
 pub mod frames;
 pub mod hostile;
 pub mod http2_app;

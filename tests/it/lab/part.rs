@@ -1,19 +1,18 @@
 //! A program of the lab that says in one line of JSON when it is ready, and ends when its standard input does.
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, ChildStdout};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::program::{PATIENCE, state_of};
 
 /// A running part; ends when it is dropped, or when the test dies.
 pub struct Part {
-    /// Its standard input: the program ends when this closes.
-    _process: Child,
+    _process: Mortal,
     /// Kept open: a program that can't write a remark ends.
     _output: BufReader<ChildStdout>,
     /// What it said.
@@ -27,8 +26,7 @@ impl Part {
     /// before it fails a test.
     pub async fn start(mut interpreter: Command, script: &str, arguments: &[String]) -> Self {
         interpreter.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(script)).args(arguments);
-        let mut interpreter = tokio::process::Command::from(interpreter);
-        interpreter.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+        interpreter.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let first = match Self::try_start(&mut interpreter, script).await {
             Ok(part) => return part,
             Err(state) => state,
@@ -38,15 +36,19 @@ impl Part {
     }
 
     /// It, or what its threads wait for if it says nothing in time.
-    async fn try_start(interpreter: &mut tokio::process::Command, script: &str) -> Result<Self, String> {
+    async fn try_start(interpreter: &mut Command, script: &str) -> Result<Self, String> {
         let mut process =
             interpreter.spawn().unwrap_or_else(|error| panic!("{script}: {error}; ./test installs what runs it"));
-        let mut line = String::new();
         let mut output = BufReader::new(process.stdout.take().unwrap());
-        let Ok(said) = timeout(PATIENCE / 2, output.read_line(&mut line)).await else {
-            return Err(process.id().map(state_of).unwrap_or_default());
-        };
-        said.unwrap();
+        let process = Mortal(process);
+        let said = spawn_blocking(move || {
+            let mut line = String::new();
+            output.read_line(&mut line).unwrap();
+            (line, output)
+        });
+        // Ended, it also ends the reading of its line.
+        let Ok(said) = timeout(PATIENCE / 2, said).await else { return Err(state_of(process.0.id())) };
+        let (line, output) = said.unwrap();
         let told =
             serde_json::from_str(&line).unwrap_or_else(|_| panic!("{script} starts: ./test installs its packages"));
         Ok(Self { _process: process, _output: output, told })
@@ -62,5 +64,15 @@ impl Part {
     #[track_caller]
     pub fn text(&self, name: &str) -> String {
         self.told[name].as_str().unwrap().to_owned()
+    }
+}
+
+/// Has a standard input whose end is the program's, and is ended at the latest when it is dropped.
+struct Mortal(Child);
+
+impl Drop for Mortal {
+    fn drop(&mut self) {
+        let _gone = self.0.kill();
+        let _gone = self.0.wait();
     }
 }

@@ -3,7 +3,7 @@
 use super::client::Answer;
 
 /// Code, status, and the `error` of `Proxy-Status`.
-const TABLE: [(&str, u16, &str); 27] = [
+const TABLE: [(&str, u16, &str); 37] = [
     ("bad_request", 400, "http_request_error"),
     ("forbidden", 403, "http_request_denied"),
     ("no_route", 404, "destination_not_found"),
@@ -26,7 +26,17 @@ const TABLE: [(&str, u16, &str); 27] = [
     ("tls_protocol_error", 502, "tls_protocol_error"),
     ("http_protocol_error", 502, "http_protocol_error"),
     ("http_response_incomplete", 502, "http_response_incomplete"),
+    ("decrypt_failed", 502, "http_response_incomplete"),
     ("overloaded", 503, "connection_limit_reached"),
+    ("file_not_found", 404, "http_request_denied"),
+    ("file_forbidden", 403, "http_request_denied"),
+    ("file_conflict", 409, "http_request_denied"),
+    ("precondition_failed", 412, "http_request_denied"),
+    ("file_no_space", 507, "http_response_incomplete"),
+    ("file_unsupported", 501, "http_response_incomplete"),
+    ("file_error", 502, "http_response_incomplete"),
+    ("login_rejected", 502, "proxy_configuration_error"),
+    ("host_key_mismatch", 502, "tls_certificate_error"),
     ("connection_timeout", 504, "connection_timeout"),
     ("http_response_timeout", 504, "http_response_timeout"),
     ("dns_timeout", 504, "dns_timeout"),

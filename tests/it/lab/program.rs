@@ -57,5 +57,6 @@ pub fn state_of(pid: u32) -> String {
     of_each.collect::<Vec<_>>().join("; ")
 }
 
-/// A busy machine starts Python, or makes a database, in ten seconds.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// A busy machine starts Python, or makes a database, in ten seconds; a token request may take as long, and ten are made at
+/// once.
+pub const PATIENCE: Duration = Duration::from_secs(90);

@@ -68,10 +68,7 @@ impl HeadEncoder {
             Method::POST => block.push(INDEXED | 3),
             ref other => self.field(SentName::Method, other.as_str().as_bytes(), Memory::Recurring, block),
         }
-        block.push(match line.scheme {
-            Scheme::Http => INDEXED | 6,
-            Scheme::Https => INDEXED | 7,
-        });
+        block.push(if line.scheme == Scheme::Https { INDEXED | 7 } else { INDEXED | 6 });
         self.field(SentName::Authority, line.authority.as_bytes(), Memory::Recurring, block);
         // Seldom the same, and a credential may be in its query.
         literal(Some(4), ":path", line.target.as_bytes(), NOT_INDEXED, block);

@@ -1,0 +1,442 @@
+//! What a request for a file becomes: the table of verbs.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::header::{
+    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderValue, LAST_MODIFIED, LOCATION,
+};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method, StatusCode};
+
+use super::begun::UnfinishedFile;
+use super::conditions::{self, Condition, FileVersion, RangePart};
+use super::content::{FileContent, ListingContent};
+use super::entry::{EntryKind, Found, Overwrite};
+use super::error::{FileError, FileErrorKind};
+use super::listing::Form;
+use super::path::FilePath;
+use super::put;
+use super::session::{Failure, FileSession, Opened};
+use super::verb::Verb;
+
+/// A request as far as it is about a file.
+pub(crate) struct FileRequest<'a> {
+    pub(crate) method: &'a Method,
+    /// Path and query at the partner.
+    pub(crate) target: &'a PathAndQuery,
+    pub(crate) fields: &'a HeaderMap,
+    /// Where `MOVE` goes, and `rename=`: a path at the partner.
+    pub(crate) destination: Option<&'a str>,
+    pub(crate) begun: &'a UnfinishedFile,
+}
+
+/// `files:` of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FileOptions {
+    pub(crate) upload: UploadMode,
+    pub(crate) temp_suffix: String,
+    pub(crate) overwrite: bool,
+    pub(crate) links: Links,
+    pub(crate) list_limit: usize,
+    /// What files have at the end of their names at the partner, and not for apps.
+    pub(crate) name_suffix: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum UploadMode {
+    /// Under a temporary name first.
+    Atomic,
+    Direct,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Links {
+    Follow,
+    Refuse,
+}
+
+/// What came of a request.
+pub(crate) struct FileOutcome {
+    pub(crate) answer: Result<FileAnswer, FileError>,
+    /// The session, if it is free already.
+    pub(crate) session: Option<FileSession>,
+}
+
+/// An answer, and what is still to come of it.
+pub(crate) struct FileAnswer {
+    pub(crate) status: StatusCode,
+    pub(crate) fields: HeaderMap,
+    pub(crate) content: Option<FileContent>,
+}
+
+impl FileOutcome {
+    pub(super) fn answered(answer: FileAnswer, session: Option<FileSession>) -> Self {
+        Self { answer: Ok(answer), session }
+    }
+
+    /// It is done, and there is nothing else to say of it.
+    fn done(status: StatusCode, session: FileSession) -> Self {
+        Self::answered(FileAnswer::bare(status, HeaderMap::new()), Some(session))
+    }
+}
+
+impl From<Failure> for FileOutcome {
+    fn from(Failure { error, session }: Failure) -> Self {
+        Self { answer: Err(error), session }
+    }
+}
+
+/// Does what is asked for. `random` makes a temporary name that nobody else has.
+pub(crate) async fn answer<B>(
+    mut session: FileSession,
+    request: &FileRequest<'_>,
+    options: &FileOptions,
+    body: B,
+    random: u64,
+) -> FileOutcome
+where
+    B: hyper::body::Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    let path = match FilePath::read(request.target.path()) {
+        Ok(path) => path,
+        Err(error) => return Failure::new(FileError::new(FileErrorKind::Request, error.to_string()), session).into(),
+    };
+    let verb = match Verb::of(request.method, request.target.query(), request.destination) {
+        Ok(verb) => verb,
+        Err(error) => return Failure::new(error, session).into(),
+    };
+    let suffix = match suffix_of(&mut session, &path, &verb, options).await {
+        Ok(suffix) => suffix,
+        Err(error) => return Failure::new(error, session).into(),
+    };
+    let path = suffix.map_or_else(|| path.clone(), |suffix| path.with_suffix(suffix));
+    if matches!(verb, Verb::Read | Verb::Look)
+        && !path.is_folder()
+        && let Err(error) = refuse_link(&mut session, &path, options).await
+    {
+        return Failure::new(error, session).into();
+    }
+    let done = match verb {
+        Verb::Read | Verb::Look if path.is_folder() => list(session, &path, request, options).await,
+        Verb::Read => read(session, &path, request).await,
+        Verb::Look => look(session, &path, request).await,
+        Verb::Put => return put::put(session, &path, request, options, body, random).await,
+        Verb::Delete => delete(session, &path, request).await,
+        Verb::MakeFolder => make_folder(session, &path).await,
+        Verb::Move(to) => {
+            // What is moved keeps the end of its name.
+            let suffix = suffix.filter(|_| !to.is_folder());
+            let to = suffix.map_or_else(|| to.clone(), |suffix| to.with_suffix(suffix));
+            rename(session, &path, &to, request, options).await
+        }
+        Verb::Options => Ok(FileOutcome::answered(FileAnswer::bare(StatusCode::NO_CONTENT, allow()), Some(session))),
+    };
+    done.unwrap_or_else(FileOutcome::from)
+}
+
+/// What the name of a file has at its end at the partner: whatever is written has it, and whatever else is done is done to the
+/// file that has it, if there is one.
+async fn suffix_of<'o>(
+    session: &mut FileSession,
+    path: &FilePath,
+    verb: &Verb,
+    options: &'o FileOptions,
+) -> Result<Option<&'o str>, FileError> {
+    let Some(suffix) = options.name_suffix.as_deref().filter(|_| !path.is_folder()) else { return Ok(None) };
+    match verb {
+        Verb::Put => return Ok(Some(suffix)),
+        Verb::MakeFolder | Verb::Options => return Ok(None),
+        Verb::Read | Verb::Look | Verb::Delete | Verb::Move(_) => {}
+    }
+    match session.stat(&session.place(&path.with_suffix(suffix))).await {
+        Ok(found) => Ok(Some(suffix).filter(|_| found.kind != EntryKind::Folder)),
+        Err(error) if error.kind == FileErrorKind::Ended => Err(error),
+        Err(_) => Ok(None),
+    }
+}
+
+/// The methods that files know.
+pub(crate) const ALLOWED: &str = "GET, HEAD, PUT, DELETE, MKCOL, MOVE, POST, OPTIONS";
+
+fn allow() -> HeaderMap {
+    HeaderMap::from_iter([(http::header::ALLOW, HeaderValue::from_static(ALLOWED))])
+}
+
+impl FileAnswer {
+    pub(super) fn bare(status: StatusCode, fields: HeaderMap) -> Self {
+        Self { status, fields, content: None }
+    }
+
+    /// What the fields say of a file.
+    fn of_file(status: StatusCode, version: FileVersion) -> Self {
+        let mut fields = HeaderMap::new();
+        fields.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+        if let Some(tag) = version.tag().and_then(|tag| HeaderValue::try_from(tag).ok()) {
+            fields.insert(ETAG, tag);
+        }
+        // A date in the future could be that of another version (RFC 9110 §8.8.2.1).
+        let moment = version.moment().filter(|moment| *moment <= SystemTime::now());
+        if let Some(moment) = moment.and_then(|moment| HeaderValue::try_from(httpdate::fmt_http_date(moment)).ok()) {
+            fields.insert(LAST_MODIFIED, moment);
+        }
+        Self { status, fields, content: None }
+    }
+
+    fn with(mut self, name: http::HeaderName, value: String) -> Self {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            self.fields.insert(name, value);
+        }
+        self
+    }
+}
+
+async fn read(session: FileSession, path: &FilePath, request: &FileRequest<'_>) -> Result<FileOutcome, Failure> {
+    let place = session.place(path);
+    let (opened, found) = match session.open(place.clone()).await {
+        Ok(opened) => opened,
+        Err(Failure { error, session: Some(mut session) }) if error.wants_a_look() => {
+            // It may be a folder, which some do not open or forbid to, or nothing at all.
+            return match session.stat(&place).await {
+                Ok(Found { kind: EntryKind::Folder, .. }) => {
+                    Ok(FileOutcome::answered(to_folder(request), Some(session)))
+                }
+                Err(why) if why.kind == FileErrorKind::NotFound => Err(Failure::new(why, session)),
+                _ => Err(Failure::new(error, session)),
+            };
+        }
+        Err(failure) => return Err(failure),
+    };
+    if found.kind == EntryKind::Folder {
+        return Ok(FileOutcome::answered(to_folder(request), opened.close().await));
+    }
+    send_file(opened, found.version, request).await
+}
+
+async fn send_file(opened: Opened, version: FileVersion, request: &FileRequest<'_>) -> Result<FileOutcome, Failure> {
+    match conditions::of_reading(request.fields, version) {
+        Condition::GoesOn => {}
+        Condition::NotModified => {
+            let mut answer = FileAnswer::of_file(StatusCode::NOT_MODIFIED, version);
+            answer.fields.remove(CONTENT_TYPE);
+            return Ok(FileOutcome::answered(answer, opened.close().await));
+        }
+        Condition::Failed => return Err(Failure { error: failed_condition(), session: opened.close().await }),
+    }
+    let Some(size) = version.size else {
+        let content = Some(FileContent::File(opened.read().await?));
+        return Ok(FileOutcome::answered(FileAnswer { content, ..FileAnswer::of_file(StatusCode::OK, version) }, None));
+    };
+    match conditions::part(request.fields, size) {
+        RangePart::Whole => {
+            let content = Some(FileContent::File(opened.read().await?));
+            let answer = FileAnswer::of_file(StatusCode::OK, version).with(CONTENT_LENGTH, size.to_string());
+            Ok(FileOutcome::answered(FileAnswer { content, ..answer }, None))
+        }
+        RangePart::Range(from, to) => {
+            let content = Some(FileContent::File(opened.read_part(from, to).await?));
+            let answer = FileAnswer::of_file(StatusCode::PARTIAL_CONTENT, version)
+                .with(CONTENT_LENGTH, (to - from).to_string())
+                .with(CONTENT_RANGE, format!("bytes {from}-{}/{size}", to - 1));
+            Ok(FileOutcome::answered(FileAnswer { content, ..answer }, None))
+        }
+        RangePart::Unsatisfiable => {
+            let answer = FileAnswer::of_file(StatusCode::RANGE_NOT_SATISFIABLE, version)
+                .with(CONTENT_RANGE, format!("bytes */{size}"))
+                .with(CONTENT_LENGTH, "0".to_owned());
+            Ok(FileOutcome::answered(answer, opened.close().await))
+        }
+    }
+}
+
+/// `HEAD`.
+async fn look(mut session: FileSession, path: &FilePath, request: &FileRequest<'_>) -> Result<FileOutcome, Failure> {
+    let found = match session.stat(&session.place(path)).await {
+        Ok(found) => found,
+        Err(error) => return Err(Failure::new(error, session)),
+    };
+    if found.kind == EntryKind::Folder {
+        return Ok(FileOutcome::answered(to_folder(request), Some(session)));
+    }
+    let status = match conditions::of_reading(request.fields, found.version) {
+        Condition::GoesOn => StatusCode::OK,
+        Condition::NotModified => StatusCode::NOT_MODIFIED,
+        Condition::Failed => return Err(Failure::new(failed_condition(), session)),
+    };
+    let answer = FileAnswer::of_file(status, found.version);
+    let answer = match found.version.size {
+        Some(size) if status == StatusCode::OK => answer.with(CONTENT_LENGTH, size.to_string()),
+        _ => answer,
+    };
+    Ok(FileOutcome::answered(answer, Some(session)))
+}
+
+async fn list(
+    session: FileSession,
+    path: &FilePath,
+    request: &FileRequest<'_>,
+    options: &FileOptions,
+) -> Result<FileOutcome, Failure> {
+    let form = Form::wanted(request.fields);
+    let place = session.place(path);
+    let entries = match session.list(&place).await {
+        Ok(entries) => entries,
+        // A file with a `/` behind it is not there, whatever the server calls that.
+        Err(Failure { error, session: Some(mut session) }) => {
+            let why = session.stat(&place).await;
+            let error = match why {
+                Ok(Found { kind: EntryKind::Folder, .. }) => error,
+                Ok(_) => FileError::new(FileErrorKind::NotFound, "there is a file of that name, and no folder"),
+                Err(why) if why.kind == FileErrorKind::NotFound => error.known_as(FileErrorKind::NotFound),
+                Err(_) => error,
+            };
+            return Err(Failure::new(error, session));
+        }
+        Err(failure) => return Err(failure),
+    };
+    let fields = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(form.content_type()))]);
+    let content = Some(FileContent::Listing(ListingContent::new(entries, form, options)));
+    Ok(FileOutcome::answered(FileAnswer { status: StatusCode::OK, fields, content }, None))
+}
+
+async fn delete(mut session: FileSession, path: &FilePath, request: &FileRequest<'_>) -> Result<FileOutcome, Failure> {
+    let place = session.place(path);
+    if let Err(error) = check_conditions(&mut session, &place, request).await {
+        return Err(Failure::new(error, session));
+    }
+    let removed = match path.is_folder() {
+        true => session.remove_folder(&place).await,
+        false => session.remove(&place).await,
+    };
+    match removed {
+        Ok(()) => Ok(FileOutcome::done(StatusCode::NO_CONTENT, session)),
+        Err(error) if error.kind == FileErrorKind::Ended => Err(Failure::new(error, session)),
+        Err(error) => {
+            let error = match (session.lstat(&place).await, path.is_folder()) {
+                (Ok(Found { kind: EntryKind::Folder, .. }), false) => {
+                    FileError::new(FileErrorKind::Conflict, "it is a folder: its path ends in `/`")
+                }
+                (Ok(Found { kind: EntryKind::Folder, .. }), true) if error.is_vague() => {
+                    error.known_as(FileErrorKind::Conflict)
+                }
+                (Ok(found), true) if found.kind != EntryKind::Folder => {
+                    FileError::new(FileErrorKind::NotFound, "there is a file of that name, and no folder")
+                }
+                (Err(why), _) if why.kind == FileErrorKind::NotFound => error.known_as(FileErrorKind::NotFound),
+                _ => error,
+            };
+            Err(Failure::new(error, session))
+        }
+    }
+}
+
+async fn make_folder(mut session: FileSession, path: &FilePath) -> Result<FileOutcome, Failure> {
+    let place = session.place(path);
+    match session.make_folder(&place).await {
+        Ok(()) => Ok(FileOutcome::done(StatusCode::CREATED, session)),
+        Err(error) if error.kind == FileErrorKind::Ended => Err(Failure::new(error, session)),
+        Err(error) => {
+            // What is there is in the way; what is not there is perhaps the folder around it (RFC 4918 §9.3.1).
+            let is_there = session.lstat(&place).await.is_ok();
+            let is_missing = error.kind == FileErrorKind::NotFound || error.is_vague();
+            let error = if is_there || is_missing { error.known_as(FileErrorKind::Conflict) } else { error };
+            Err(Failure::new(error, session))
+        }
+    }
+}
+
+async fn rename(
+    mut session: FileSession,
+    from: &FilePath,
+    to: &FilePath,
+    request: &FileRequest<'_>,
+    options: &FileOptions,
+) -> Result<FileOutcome, Failure> {
+    let (from, to) = (session.place(from), session.place(to));
+    if let Err(error) = check_conditions(&mut session, &from, request).await {
+        return Err(Failure::new(error, session));
+    }
+    let may_replace = options.overwrite && request.fields.get("overwrite").is_none_or(|value| value != "F");
+    let in_the_way = match session.lstat(&to).await {
+        Ok(found) => Some(found),
+        Err(error) if error.kind == FileErrorKind::Ended => return Err(Failure::new(error, session)),
+        Err(_) => None,
+    };
+    match in_the_way {
+        Some(_) if !may_replace => {
+            let error = FileError::new(FileErrorKind::Precondition, "something has that name already");
+            return Err(Failure::new(error, session));
+        }
+        Some(Found { kind: EntryKind::Folder, .. }) => {
+            let error = FileError::new(FileErrorKind::Conflict, "a folder has that name already");
+            return Err(Failure::new(error, session));
+        }
+        _ => {}
+    }
+    let over = if may_replace { Overwrite::Replaced } else { Overwrite::Refused };
+    match session.rename(&from, &to, over).await {
+        Ok(()) => {
+            let status = if in_the_way.is_some() { StatusCode::NO_CONTENT } else { StatusCode::CREATED };
+            Ok(FileOutcome::done(status, session))
+        }
+        Err(error) if error.kind == FileErrorKind::Ended => Err(Failure::new(error, session)),
+        Err(error) => {
+            let error = match session.lstat(&from).await {
+                Err(why) if why.kind == FileErrorKind::NotFound => error.known_as(FileErrorKind::NotFound),
+                // It is there: where it shall go is not.
+                Ok(_) if error.is_vague() || error.kind == FileErrorKind::NotFound => {
+                    error.known_as(FileErrorKind::Conflict)
+                }
+                _ => error,
+            };
+            Err(Failure::new(error, session))
+        }
+    }
+}
+
+/// `If-Match` and the like, of what is to be changed.
+async fn check_conditions(session: &mut FileSession, place: &[u8], request: &FileRequest<'_>) -> Result<(), FileError> {
+    if !conditions::has_any(request.fields) {
+        return Ok(());
+    }
+    let version = match session.stat(place).await {
+        Ok(found) => Some(found.version),
+        Err(error) if error.kind == FileErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    match conditions::of_writing(request.fields, version) {
+        Condition::GoesOn => Ok(()),
+        _ => Err(failed_condition()),
+    }
+}
+
+pub(super) async fn refuse_link(
+    session: &mut FileSession,
+    path: &FilePath,
+    options: &FileOptions,
+) -> Result<(), FileError> {
+    if options.links == Links::Follow {
+        return Ok(());
+    }
+    let place = session.place(path);
+    match session.lstat(&place).await {
+        Ok(Found { kind: EntryKind::Link, .. }) => {
+            Err(FileError::new(FileErrorKind::Forbidden, "it is a link, which `files.links` refuses"))
+        }
+        Err(error) if error.kind == FileErrorKind::Ended => Err(error),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn failed_condition() -> FileError {
+    FileError::new(FileErrorKind::Precondition, "what is there is not what the request's conditions speak of")
+}
+
+/// 301: the same with a `/` behind it.
+fn to_folder(request: &FileRequest<'_>) -> FileAnswer {
+    let query = request.target.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let fields = HeaderMap::from_iter([(CONTENT_LENGTH, HeaderValue::from_static("0"))]);
+    FileAnswer::bare(StatusCode::MOVED_PERMANENTLY, fields).with(LOCATION, format!("{}/{query}", request.target.path()))
+}

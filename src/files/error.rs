@@ -1,0 +1,112 @@
+//! Why a file was not read, written or changed, in kinds that both protocols share.
+
+use std::fmt;
+
+use super::{ftp, sftp};
+
+/// What became of a request for a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FileError {
+    pub(crate) kind: FileErrorKind,
+    /// What was tried, and the partner's number and words.
+    pub(crate) what: String,
+}
+
+/// What the app is told in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FileErrorKind {
+    /// The request names no file, or asks for what no file is asked.
+    Request,
+    /// Files know no such method.
+    Method,
+    NotFound,
+    Forbidden,
+    /// What is there is in the way, or is of another kind.
+    Conflict,
+    Precondition,
+    NoSpace,
+    /// The partner can't do it.
+    Unsupported,
+    /// Anything else that the partner said.
+    Partner,
+    /// The session has ended: nothing is known of what was under way.
+    Ended,
+    /// The app's body broke off.
+    RequestBody,
+}
+
+impl FileError {
+    pub(super) fn new(kind: FileErrorKind, what: impl Into<String>) -> Self {
+        Self { kind, what: what.into() }
+    }
+
+    /// Whether the partner said no, and not why: what is there has to be looked at.
+    pub(super) fn is_vague(&self) -> bool {
+        self.kind == FileErrorKind::Partner
+    }
+
+    /// Whether a look at what is there may tell more: some forbid to open a folder.
+    pub(super) fn wants_a_look(&self) -> bool {
+        matches!(self.kind, FileErrorKind::Partner | FileErrorKind::Forbidden)
+    }
+
+    /// The same words, under a kind that a second look has shown.
+    pub(super) fn known_as(self, kind: FileErrorKind) -> Self {
+        Self { kind, ..self }
+    }
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl From<&sftp::Error> for FileError {
+    fn from(error: &sftp::Error) -> Self {
+        let kind = match error {
+            sftp::Error::Refused { refusal, .. } => of_status(refusal.code),
+            sftp::Error::Ended | sftp::Error::Io(_) | sftp::Error::Protocol(_) | sftp::Error::Version(_) => {
+                FileErrorKind::Ended
+            }
+            sftp::Error::Shrunk { .. } => FileErrorKind::Partner,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+/// Numbers above 8 are of later versions of SFTP; servers send them all the same.
+fn of_status(code: u32) -> FileErrorKind {
+    match code {
+        2 | 10 => FileErrorKind::NotFound,
+        3 | 12 => FileErrorKind::Forbidden,
+        8 => FileErrorKind::Unsupported,
+        11 => FileErrorKind::Conflict,
+        14 | 15 => FileErrorKind::NoSpace,
+        _ => FileErrorKind::Partner,
+    }
+}
+
+impl From<&ftp::Error> for FileError {
+    fn from(error: &ftp::Error) -> Self {
+        let kind = match (error, error.reply()) {
+            (ftp::Error::NoData(_), Some(reply)) if reply.code == 421 => FileErrorKind::Ended,
+            (_, Some(reply)) => of_reply(reply.code),
+            (ftp::Error::Unspeakable, _) => FileErrorKind::Request,
+            (ftp::Error::BrokenOff(_), _) => FileErrorKind::Partner,
+            _ => FileErrorKind::Ended,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+/// RFC 959 §4.2. 550 is said of anything.
+fn of_reply(code: u16) -> FileErrorKind {
+    match code {
+        421 => FileErrorKind::Ended,
+        452 | 552 => FileErrorKind::NoSpace,
+        500..=504 => FileErrorKind::Unsupported,
+        530 | 532 | 553 => FileErrorKind::Forbidden,
+        _ => FileErrorKind::Partner,
+    }
+}

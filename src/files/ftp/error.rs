@@ -1,0 +1,51 @@
+//! Why a server did not do what it was asked for.
+
+use std::io;
+
+use super::reply::FtpReply;
+
+/// What went wrong in a session.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("the server closed the connection")]
+    Ended,
+    #[error("{0}")]
+    Io(io::Error),
+    /// The handshake of a control or a data connection.
+    #[error("TLS: {0}")]
+    Tls(io::Error),
+    #[error("the server does not speak FTP as it should: {0}")]
+    Protocol(&'static str),
+    /// The server said no.
+    #[error("the server refused {operation}: {} ({})", .reply.text(), .reply.code)]
+    Refused { operation: &'static str, reply: FtpReply },
+    /// There is no data connection to be had.
+    #[error("no data connection: {0}")]
+    NoData(Box<Self>),
+    /// A file ended without the server's word that this was all of it.
+    #[error("the file broke off after {0} bytes")]
+    BrokenOff(u64),
+    /// A path has a byte that can't be sent.
+    #[error("a name has a CR, LF, NUL or 0xFF, which FTP can't say")]
+    Unspeakable,
+}
+
+impl Error {
+    /// The reply, where the server said no.
+    pub(crate) fn reply(&self) -> Option<&FtpReply> {
+        match self {
+            Self::Refused { reply, .. } => Some(reply),
+            Self::NoData(error) => error.reply(),
+            _ => None,
+        }
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => Self::Ended,
+            _ => Self::Io(error),
+        }
+    }
+}

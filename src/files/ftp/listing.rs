@@ -1,0 +1,100 @@
+//! A folder that is listed, line by line.
+
+use std::io;
+
+use bytes::{Buf, BytesMut};
+use tokio::io::AsyncReadExt;
+
+use super::data::Transfer;
+use super::error::Error;
+use super::session::{Failed, FtpSession};
+use super::{FtpEntry, facts, list};
+
+/// A listing that comes. Dropped before its end, it takes the session with it.
+pub(crate) struct FtpListing {
+    session: FtpSession,
+    /// Until it has come to its end.
+    transfer: Option<Transfer>,
+    read: BytesMut,
+    /// Up to where there is no line end in what was read.
+    looked: usize,
+    data_ended: bool,
+    ended: bool,
+}
+
+impl FtpSession {
+    pub(crate) async fn open_folder(mut self, path: &[u8]) -> Result<FtpListing, Failed> {
+        match self.list(path).await {
+            Ok(transfer) => Ok(FtpListing::new(self, transfer)),
+            Err(error) => Err(self.after(error)),
+        }
+    }
+
+    /// In the folder itself: with its name as an argument, one that is missing looks empty at some servers.
+    async fn list(&mut self, path: &[u8]) -> Result<Transfer, Error> {
+        self.control.ask_for(2, ("CWD", path), "to list it").await?;
+        let verb = if self.tells_facts { "MLSD" } else { "LIST" };
+        self.begin((verb, b""), 0, "to list it").await
+    }
+}
+
+impl FtpListing {
+    pub(super) fn new(session: FtpSession, transfer: Transfer) -> Self {
+        Self { session, transfer: Some(transfer), read: BytesMut::new(), looked: 0, data_ended: false, ended: false }
+    }
+
+    /// The next entry, in the server's order; neither the folder itself nor the one above. `None` at the end: there the
+    /// server has said that this was all.
+    pub(crate) async fn next(&mut self) -> Result<Option<(Vec<u8>, FtpEntry)>, Error> {
+        while let Some(line) = self.line().await? {
+            let line = line.strip_suffix(b"\r").unwrap_or(&line);
+            let entry = if self.session.tells_facts { facts::entry(line) } else { list::entry(line) };
+            if let Some((name, entry)) = entry {
+                return Ok(Some((name.to_vec(), entry)));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn line(&mut self) -> Result<Option<BytesMut>, Error> {
+        loop {
+            let found = self.read.iter().skip(self.looked).position(|byte| *byte == b'\n');
+            if let Some(end) = found.map(|at| at + self.looked) {
+                let line = self.read.split_to(end);
+                self.read.advance(1);
+                self.looked = 0;
+                return Ok(Some(line));
+            }
+            self.looked = self.read.len();
+            if self.looked > LONGEST_LINE {
+                return Err(Error::Protocol("a line of a listing is longer than 16 KiB"));
+            }
+            if self.data_ended {
+                return self.last_line().await;
+            }
+            let Some(transfer) = &mut self.transfer else { return Err(Error::Ended) };
+            self.data_ended = match transfer.data.read_buf(&mut self.read).await {
+                Ok(read) => read == 0,
+                // Many servers end TLS without a word; that it was all is said on the control connection.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => true,
+                Err(error) => return Err(error.into()),
+            };
+        }
+    }
+
+    async fn last_line(&mut self) -> Result<Option<BytesMut>, Error> {
+        if !self.ended {
+            self.session.received(self.transfer.take(), "to list it").await?;
+            self.ended = true;
+        }
+        self.looked = 0;
+        Ok((!self.read.is_empty()).then(|| self.read.split()))
+    }
+
+    /// The session, if the folder was listed to its end.
+    pub(crate) fn finish(self) -> Option<FtpSession> {
+        self.ended.then_some(self.session)
+    }
+}
+
+const LONGEST_LINE: usize = 16 * 1024;

@@ -1,0 +1,32 @@
+//! Files at partners that speak no HTTP: a request for one becomes what SFTP or FTP has for it, and what comes of that
+//! becomes an answer.
+//!
+//! Promises that nothing half is ever whole: what is read ends only where the server has vouched for the end, and what is
+//! written has its name only once it is there to its last byte. Names are bytes.
+//!
+//! Knows nothing of pools, credentials or the app's connection; makes no connection itself.
+
+mod answer;
+mod begun;
+mod conditions;
+mod content;
+mod entry;
+mod error;
+pub(crate) mod ftp;
+mod listing;
+mod login;
+mod path;
+mod put;
+mod server;
+mod session;
+pub(crate) mod sftp;
+pub(crate) mod ssh;
+mod verb;
+
+pub(crate) use self::answer::{ALLOWED, FileAnswer, FileOptions, FileOutcome, FileRequest, Links, UploadMode, answer};
+pub(crate) use self::begun::UnfinishedFile;
+pub(crate) use self::content::FileContent;
+pub(crate) use self::error::{FileError, FileErrorKind};
+pub(crate) use self::login::{LoginFailure, LoginFailureKind};
+pub(crate) use self::server::{FileServer, FileSocket, FtpAccess, LoginError, LoginTimings, ServerAccess};
+pub(crate) use self::session::FileSession;

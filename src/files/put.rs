@@ -1,0 +1,176 @@
+//! A file that is put: under a temporary name until it is there to its last byte, and then under its own.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use http::header::{CONTENT_RANGE, LOCATION};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use hyper::body::Body;
+
+use super::answer::{FileAnswer, FileOptions, FileOutcome, FileRequest, UploadMode, failed_condition, refuse_link};
+use super::begun::UnfinishedFile;
+use super::conditions::{self, Condition};
+use super::entry::{EntryKind, Found, Overwrite};
+use super::error::{FileError, FileErrorKind};
+use super::path::{FilePath, temporary};
+use super::session::{Failure, FileSession, Writing};
+
+pub(super) async fn put<B>(
+    mut session: FileSession,
+    path: &FilePath,
+    request: &FileRequest<'_>,
+    options: &FileOptions,
+    body: B,
+    random: u64,
+) -> FileOutcome
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    let place = session.place(path);
+    let there = match may_write(&mut session, path, &place, request, options).await {
+        Ok(there) => there,
+        Err(error) => return Failure::new(error, session).into(),
+    };
+    let may_replace = options.overwrite && !conditions::wants_none(request.fields);
+    let (under, over) = match (options.upload, path.name()) {
+        (UploadMode::Atomic, Some(name)) => {
+            (session.place(&path.sibling(temporary(name, &options.temp_suffix, random))), Overwrite::Refused)
+        }
+        _ if may_replace => (place.clone(), Overwrite::Replaced),
+        _ => (place.clone(), Overwrite::Refused),
+    };
+    // Before it is made: if the session ends here, nobody knows whether it was.
+    request.begun.set(&under);
+    let written = match session.write(&under, over).await {
+        Ok(writing) => write(writing, body, &under, request.begun).await,
+        Err(Failure { error, session }) => {
+            // Around it there may be nothing, or no folder.
+            let error = if error.kind == FileErrorKind::NotFound || error.is_vague() {
+                error.known_as(FileErrorKind::Conflict)
+            } else {
+                error
+            };
+            if under == place {
+                // What has that name may be the old one.
+                request.begun.clear();
+                return Failure { error, session }.into();
+            }
+            // By FTP it is there, and empty, even where a data connection was refused.
+            return removed(session, &under, request.begun, error).await;
+        }
+    };
+    let mut session = match written {
+        Ok(session) => session,
+        Err(outcome) => return outcome,
+    };
+    if under != place {
+        let over = if may_replace { Overwrite::Replaced } else { Overwrite::Refused };
+        if let Err(error) = session.rename(&under, &place, over).await {
+            // In one step it was found that something has come in between.
+            let is_there = !may_replace && error.kind != FileErrorKind::Ended && session.stat(&place).await.is_ok();
+            let error = if is_there { failed_condition() } else { error };
+            return removed(Some(session), &under, request.begun, error).await;
+        }
+    }
+    request.begun.clear();
+    let replaced = there.is_some();
+    let (status, mut fields) = (if replaced { StatusCode::NO_CONTENT } else { StatusCode::CREATED }, HeaderMap::new());
+    if !replaced && let Ok(location) = HeaderValue::from_str(request.target.path()) {
+        fields.insert(LOCATION, location);
+    }
+    FileOutcome::answered(FileAnswer::bare(status, fields), Some(session))
+}
+
+/// Looks at what is there before anything is begun.
+async fn may_write(
+    session: &mut FileSession,
+    path: &FilePath,
+    place: &[u8],
+    request: &FileRequest<'_>,
+    options: &FileOptions,
+) -> Result<Option<Found>, FileError> {
+    if request.fields.contains_key(CONTENT_RANGE) {
+        return Err(FileError::new(FileErrorKind::Request, "a `PUT` with `Content-Range` would leave half a file"));
+    }
+    if path.is_folder() {
+        return Err(FileError::new(FileErrorKind::Conflict, "a path that ends in `/` is a folder: `MKCOL` makes one"));
+    }
+    refuse_link(session, path, options).await?;
+    let there = match session.stat(place).await {
+        Ok(found) => Some(found),
+        Err(error) if error.kind == FileErrorKind::Ended => return Err(error),
+        // Who may not look may still be let write.
+        Err(_) => None,
+    };
+    match there {
+        Some(Found { kind: EntryKind::Folder, .. }) => {
+            return Err(FileError::new(FileErrorKind::Conflict, "a folder has that name already"));
+        }
+        Some(_) if !options.overwrite => {
+            return Err(FileError::new(
+                FileErrorKind::Precondition,
+                "a file has that name already (`files.overwrite: false`)",
+            ));
+        }
+        _ => {}
+    }
+    match conditions::of_writing(request.fields, there.map(|found| found.version)) {
+        Condition::GoesOn => Ok(there),
+        _ => Err(failed_condition()),
+    }
+}
+
+/// Writes the whole body, and looks whether all of it has arrived.
+async fn write<B>(
+    mut writing: Writing,
+    mut body: B,
+    under: &[u8],
+    begun: &UnfinishedFile,
+) -> Result<FileSession, FileOutcome>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    loop {
+        let pushed = match poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+            None => break,
+            Some(Ok(frame)) => match frame.data_ref() {
+                Some(data) => writing.push(data).await,
+                // Trailers say nothing that a file could keep.
+                None => Ok(()),
+            },
+            Some(Err(error)) => Err(FileError::new(FileErrorKind::RequestBody, error.to_string())),
+        };
+        if let Err(error) = pushed {
+            return Err(removed(writing.abandon().await, under, begun, error).await);
+        }
+    }
+    let written = writing.written();
+    let mut session = match writing.finish().await {
+        Ok(session) => session,
+        Err(Failure { error, session }) => return Err(removed(session, under, begun, error).await),
+    };
+    let error = match session.stat(under).await {
+        Ok(found) if found.version.size.is_none_or(|size| size == written) => return Ok(session),
+        Ok(found) => {
+            let size = found.version.size.unwrap_or_default();
+            FileError::new(FileErrorKind::Partner, format!("the partner has {size} of {written} bytes"))
+        }
+        // Who may write and not look has to be believed.
+        Err(error) if error.kind == FileErrorKind::Ended => error,
+        Err(_) => return Ok(session),
+    };
+    Err(removed(Some(session), under, begun, error).await)
+}
+
+/// Takes away what was begun; what can't be, here and now, stays known as begun.
+async fn removed(session: Option<FileSession>, under: &[u8], begun: &UnfinishedFile, error: FileError) -> FileOutcome {
+    let Some(mut session) = session else { return FileOutcome { answer: Err(error), session: None } };
+    let is_gone = session.remove_if_there(under).await.is_ok();
+    if is_gone {
+        begun.clear();
+    }
+    FileOutcome { answer: Err(error), session: Some(session).filter(|_| is_gone) }
+}
