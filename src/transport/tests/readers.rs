@@ -127,6 +127,6 @@ async fn an_upload_that_the_socket_has_no_room_for_goes_on_when_it_has() {
 fn handle(sender: &Sender) -> Http2Handle {
     match sender {
         Sender::Http2(handle) => handle.clone(),
-        Sender::Http1(_) => panic!("it speaks HTTP/1.1"),
+        Sender::Serial(_) => panic!("it speaks HTTP/1.1"),
     }
 }
