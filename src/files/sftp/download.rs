@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::packet::{Attributes, Opening, Request, SftpReply};
 use super::session::{FOREIGN, UNDER_WAY, attributes, handle, is_end, refused};
-use super::{Error, SftpSession, Stream};
+use super::{Error, SftpChannel, SftpSession};
 
 /// A file that is open to be read.
 pub(crate) struct SftpDownload<S> {
@@ -31,7 +31,7 @@ struct RequestedPiece {
     data: Option<Bytes>,
 }
 
-impl<S: Stream> SftpSession<S> {
+impl<S: SftpChannel> SftpSession<S> {
     /// Opens a file, and looks at what was opened: some servers open folders, too.
     pub(crate) async fn open_file(mut self, path: &[u8]) -> Result<SftpDownload<S>, (Error, Option<Self>)> {
         match self.opened(path).await {
@@ -52,7 +52,7 @@ impl<S: Stream> SftpSession<S> {
     }
 }
 
-impl<S: Stream> SftpDownload<S> {
+impl<S: SftpChannel> SftpDownload<S> {
     pub(super) fn new(session: SftpSession<S>, handle: Bytes, attributes: Attributes) -> Self {
         let (end, is_told) = (attributes.size.unwrap_or(u64::MAX), attributes.size.is_some());
         Self { session, handle, attributes, pieces: VecDeque::new(), given: 0, asked: 0, end, is_told }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::packet::{Attributes, Names, Request, SftpReply};
 use super::session::{FOREIGN, handle, is_end, refused};
-use super::{Error, SftpSession, Stream};
+use super::{Error, SftpChannel, SftpSession};
 
 /// A folder that is open.
 pub(crate) struct SftpListing<S> {
@@ -16,7 +16,7 @@ pub(crate) struct SftpListing<S> {
     ended: bool,
 }
 
-impl<S: Stream> SftpSession<S> {
+impl<S: SftpChannel> SftpSession<S> {
     pub(crate) async fn open_folder(mut self, path: &[u8]) -> Result<SftpListing<S>, (Error, Option<Self>)> {
         let reply = self.ask(&Request::OpenFolder { path }).await;
         match reply.and_then(|reply| handle(reply, "to list it")) {
@@ -26,7 +26,7 @@ impl<S: Stream> SftpSession<S> {
     }
 }
 
-impl<S: Stream> SftpListing<S> {
+impl<S: SftpChannel> SftpListing<S> {
     /// With its first entries: AsyncSSH opens what is not there, and refuses to read it.
     pub(super) async fn begin(session: SftpSession<S>, handle: Bytes) -> Result<Self, (Error, Option<SftpSession<S>>)> {
         let mut listing = Self { session, handle, names: None, asked: None, ended: false };

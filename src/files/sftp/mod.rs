@@ -29,5 +29,5 @@ pub(crate) use self::download::SftpDownload;
 pub(crate) use self::error::{Error, SftpRefusal};
 pub(crate) use self::listing::SftpListing;
 pub(crate) use self::packet::Attributes;
-pub(crate) use self::session::{SftpSession, Stream};
+pub(crate) use self::session::{SftpChannel, SftpSession};
 pub(crate) use self::upload::SftpUpload;

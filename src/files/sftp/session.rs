@@ -16,9 +16,9 @@ use super::packet::{
 use super::{Error, SftpRefusal};
 
 /// What carries the bytes.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {}
+pub(crate) trait SftpChannel: AsyncRead + AsyncWrite + Unpin {}
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
+impl<S: AsyncRead + AsyncWrite + Unpin> SftpChannel for S {}
 
 /// A session in which nothing is under way.
 pub(crate) struct SftpSession<S> {
@@ -35,7 +35,7 @@ pub(crate) struct SftpSession<S> {
     pub(crate) write_at_once: u32,
 }
 
-impl<S: Stream> SftpSession<S> {
+impl<S: SftpChannel> SftpSession<S> {
     /// The first packets of each side, and what the server can do.
     pub(crate) async fn start(stream: S) -> Result<Self, Error> {
         let mut session = Self {

@@ -66,7 +66,7 @@ fn path(folder: &TempDir, name: &str) -> Vec<u8> {
     folder.path().join(name).into_os_string().into_encoded_bytes()
 }
 
-async fn read_all<S: Stream>(download: &mut SftpDownload<S>) -> Result<Vec<u8>, Error> {
+async fn read_all<S: SftpChannel>(download: &mut SftpDownload<S>) -> Result<Vec<u8>, Error> {
     let mut all = Vec::new();
     while let Some(bytes) = download.next().await? {
         all.extend_from_slice(&bytes);

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::super::entry::Overwrite;
 use super::packet::{Opening, Request, SftpReply};
 use super::session::{FOREIGN, UNDER_WAY, done, handle};
-use super::{Error, SftpSession, Stream};
+use super::{Error, SftpChannel, SftpSession};
 
 /// A file that is open to be written. Dropped before [`finish`](Self::finish), it is half there.
 pub(crate) struct SftpUpload<S> {
@@ -20,7 +20,7 @@ pub(crate) struct SftpUpload<S> {
     under_way: u64,
 }
 
-impl<S: Stream> SftpSession<S> {
+impl<S: SftpChannel> SftpSession<S> {
     /// Makes a file, which must not be there yet, or empties the one that is.
     pub(crate) async fn create(mut self, path: &[u8], over: Overwrite) -> Result<SftpUpload<S>, (Error, Option<Self>)> {
         let opening = match over {
@@ -35,7 +35,7 @@ impl<S: Stream> SftpSession<S> {
     }
 }
 
-impl<S: Stream> SftpUpload<S> {
+impl<S: SftpChannel> SftpUpload<S> {
     pub(super) fn new(session: SftpSession<S>, handle: Bytes) -> Self {
         Self { session, handle: Some(handle), offset: 0, unconfirmed: VecDeque::new(), under_way: 0 }
     }
