@@ -31,6 +31,8 @@ pub(super) struct Multiplexer {
     most_streams: usize,
     /// The service has said what it wants.
     is_settled: bool,
+    /// The stream of an upload that waits for that.
+    held: Option<u32>,
     next_number: u32,
     /// Why no more requests are taken.
     refusal: Option<StreamEnding>,
@@ -103,6 +105,7 @@ impl Multiplexer {
             stream_room: FIRST_WINDOW,
             most_streams: STREAMS,
             is_settled: false,
+            held: None,
             next_number: 1,
             refusal: None,
             is_over: false,
@@ -163,6 +166,9 @@ impl Multiplexer {
             None => {}
         }
         frames::frame_head(begin, number, end, out);
+        if !self.is_settled && !goes_whole(outgoing) {
+            self.held = Some(number);
+        }
         let (window, room) = (ReceiveWindow::new(STREAM_WINDOW), SendWindow::new(self.stream_room));
         self.streams.add(Stream::new(number, end, outgoing.method == Method::HEAD, window, room))
     }
@@ -171,7 +177,7 @@ impl Multiplexer {
     pub(super) fn room(&mut self, key: StreamKey) -> UploadRoom {
         let Some(stream) = self.streams.get(key).filter(|stream| stream.is_going()) else { return UploadRoom::Never };
         let window = stream.room.room().min(self.room.room());
-        if window == 0 {
+        if window == 0 || self.held == Some(key.number) {
             return UploadRoom::NoWindow;
         }
         let queue = stream.most_to_queue(self.outbox.turn);
@@ -328,6 +334,11 @@ impl Multiplexer {
             self.most_streams = STREAMS.min(streams as usize);
         }
         self.is_settled = true;
+        if let Some(held) = self.held.take().and_then(|number| self.streams.find(number))
+            && let Some(stream) = self.streams.get_mut(held)
+        {
+            stream.wake_writer();
+        }
         self.wake_waiting();
         if let Some(window) = settings.window {
             let change = i64::from(window) - i64::from(self.stream_room);
@@ -389,6 +400,12 @@ impl Multiplexer {
         }
         Ok(())
     }
+}
+
+/// Whether all of an upload goes before a service has said how much of one it takes. What would stop in the middle waits: a service
+/// may reset a stream of which more has come by then than it takes from then on (RFC 9113 §6.9.3), and nghttp2's does.
+fn goes_whole(outgoing: &Outgoing) -> bool {
+    outgoing.body.size_hint().exact().is_some_and(|bytes| bytes <= u64::from(FIRST_WINDOW))
 }
 
 fn is_only_of_http1(name: &HeaderName) -> bool {

@@ -2,7 +2,11 @@
 
 use proptest::prelude::*;
 
+use http::Method;
+
 use super::*;
+use crate::transport::RequestBody;
+use crate::transport::tests::lab::outgoing;
 
 /// What a service says to two requests, and how each of them ends.
 fn script() -> Vec<u8> {
@@ -204,6 +208,22 @@ fn a_service_that_reads_no_answers_to_its_pings_is_read_no_further() {
     written(&mut multiplexer);
 
     assert!(!multiplexer.owes_too_much());
+}
+
+#[test]
+fn what_would_stop_in_the_middle_of_the_first_window_waits_for_the_services_settings() {
+    let upload = |length: usize| outgoing(Method::POST, "/", RequestBody::Whole(Some(vec![0; length].into())));
+    let fits = frames::FIRST_WINDOW as usize;
+    for (length, goes) in [(1, true), (fits, true), (fits + 1, false)] {
+        let (mut multiplexer, _) = asked(0);
+        let key = multiplexer.begin(&upload(length), StreamEnd::Later);
+
+        assert_eq!(multiplexer.room(key) != UploadRoom::NoWindow, goes, "{length}");
+
+        // With a window of 1,023, as the service's.
+        assert_eq!(come(&mut multiplexer, &frame(frames::SETTINGS, 0, 0, &[0, 4, 0, 0, 3, 255])), Ok(()));
+        assert_eq!(multiplexer.room(key), UploadRoom::Bytes(1_023), "{length}");
+    }
 }
 
 proptest! {
