@@ -13,6 +13,7 @@ mod content;
 mod entry;
 mod error;
 pub(crate) mod ftp;
+mod links;
 mod listing;
 mod login;
 mod path;
