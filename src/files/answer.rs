@@ -16,6 +16,7 @@ use super::entry::{EntryKind, Found, Overwrite};
 use super::error::{FileError, FileErrorKind};
 use super::links::refuse_links;
 use super::listing::Form;
+use super::options::FileOptions;
 use super::path::FilePath;
 use super::put;
 use super::session::{Failure, FileSession, Opened};
@@ -30,33 +31,6 @@ pub(crate) struct FileRequest<'a> {
     /// Where `MOVE` goes, and `rename=`: a path at the partner.
     pub(crate) destination: Option<&'a str>,
     pub(crate) begun: &'a UnfinishedFile,
-}
-
-/// `files:` of a service.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct FileOptions {
-    pub(crate) upload: UploadMode,
-    pub(crate) temp_suffix: String,
-    pub(crate) overwrite: bool,
-    pub(crate) links: Links,
-    /// As many names at the front of a path are those of the service's URL: whether they are links is not asked.
-    pub(crate) names_of_config: usize,
-    pub(crate) list_limit: usize,
-    /// What files have at the end of their names at the partner, and not for apps.
-    pub(crate) name_suffix: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum UploadMode {
-    /// Under a temporary name first.
-    Atomic,
-    Direct,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Links {
-    Follow,
-    Refuse,
 }
 
 /// What came of a request.

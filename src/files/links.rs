@@ -1,8 +1,8 @@
 //! Links in a path, where `files.links` refuses them.
 
-use super::answer::{FileOptions, Links};
 use super::entry::{EntryKind, Found};
 use super::error::{FileError, FileErrorKind};
+use super::options::{FileOptions, Links};
 use super::path::FilePath;
 use super::session::FileSession;
 use super::verb::Verb;

@@ -8,11 +8,12 @@ use http::header::{CONTENT_RANGE, LOCATION};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use hyper::body::Body;
 
-use super::answer::{FileAnswer, FileOptions, FileOutcome, FileRequest, UploadMode, failed_condition};
+use super::answer::{FileAnswer, FileOutcome, FileRequest, failed_condition};
 use super::begun::UnfinishedFile;
 use super::conditions::{self, Condition};
 use super::entry::{EntryKind, Found, Overwrite};
 use super::error::{FileError, FileErrorKind};
+use super::options::{FileOptions, UploadMode};
 use super::path::{FilePath, temporary};
 use super::session::{Failure, FileSession, Writing};
 

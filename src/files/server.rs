@@ -11,8 +11,8 @@ use tokio::net::TcpStream;
 use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
-use super::answer::FileOptions;
 use super::login::{LoginFailure, LoginFailureKind, LoginGate};
+use super::options::FileOptions;
 use super::session::FileSession;
 use super::{ftp, sftp, ssh};
 use crate::clock::Moment;

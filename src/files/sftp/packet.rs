@@ -405,7 +405,7 @@ mod tests {
         let (_, SftpReply::Data(data)) = read_reply(packet.clone()).unwrap() else { panic!("no data") };
 
         assert_eq!(data, b"a"[..]);
-        assert!(data.is_unique(), "all of the packet is held with it");
+        assert!(data.is_unique(), "all {} bytes of the packet are held with it", packet.len());
     }
 
     #[test]

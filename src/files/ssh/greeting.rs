@@ -17,22 +17,23 @@ use crate::files::server::says_full;
 pub(super) struct GreetedSocket<S> {
     socket: S,
     /// `None` once the version has begun: what follows is SSH.
-    greeting: Option<Greeting>,
+    greeting: Option<ServerGreeting>,
     verdict: HostVerdict,
 }
 
 /// What was said so far.
 #[derive(Debug, Default)]
-struct Greeting {
+struct ServerGreeting {
     line: Vec<u8>,
     lines: usize,
-    /// The last line that says something.
+    /// The last line that says something, or the one that says why nobody is served.
     said: String,
+    is_full: bool,
 }
 
 impl<S> GreetedSocket<S> {
     pub(super) fn new(socket: S, verdict: HostVerdict) -> Self {
-        Self { socket, greeting: Some(Greeting::default()), verdict }
+        Self { socket, greeting: Some(ServerGreeting::default()), verdict }
     }
 
     /// Listens to what came.
@@ -55,13 +56,13 @@ impl<S> GreetedSocket<S> {
 
     /// The server has left.
     fn over(&mut self) {
-        if let Some(error) = self.greeting.take().and_then(Greeting::into_error) {
+        if let Some(error) = self.greeting.take().and_then(ServerGreeting::into_error) {
             self.verdict.set(error);
         }
     }
 }
 
-impl Greeting {
+impl ServerGreeting {
     /// Whether the version has begun.
     fn take(&mut self, bytes: &[u8]) -> Result<bool, Error> {
         for byte in bytes {
@@ -91,8 +92,9 @@ impl Greeting {
         if let Some(who) = other_protocol(text.as_bytes()) {
             return Err(Error::NoSsh(format!("it is {who}: `{}`", text.trim())));
         }
-        if !text.trim().is_empty() {
+        if !self.is_full && !text.trim().is_empty() {
             text.trim().clone_into(&mut self.said);
+            self.is_full = says_full(&self.said);
         }
         if self.lines == MOST_LINES {
             return Err(Error::NoSsh(format!("it says {MOST_LINES} lines, the last of them `{}`", self.said)));
@@ -106,15 +108,15 @@ impl Greeting {
         if let Err(error) = self.line_ended() {
             return Some(error);
         }
-        let Self { said, .. } = self;
-        let is_full = says_full(&said);
+        let Self { said, is_full, .. } = self;
         (!said.is_empty()).then(|| if is_full { Error::TooMany(said) } else { Error::Dismissed(said) })
     }
 }
 
 /// Who begins so, and waits for an answer of another kind than SSH's version.
 fn other_protocol(line: &[u8]) -> Option<&'static str> {
-    if line.starts_with(b"HTTP/") {
+    // Some answer what is no request of theirs with a page alone.
+    if line.starts_with(b"HTTP/") || line.starts_with(b"<") {
         return Some("an HTTP server");
     }
     if line.starts_with(b"* OK") || line.starts_with(b"+OK") {
@@ -183,7 +185,7 @@ mod tests {
     #[track_caller]
     fn check(said: &[u8], wanted: &str) {
         let heard = |pieces: &[&[u8]]| {
-            let mut greeting = Greeting::default();
+            let mut greeting = ServerGreeting::default();
             for piece in pieces {
                 match greeting.take(piece) {
                     Ok(false) => {}
@@ -212,5 +214,6 @@ mod tests {
         check(&[b'x'; 300], "255 bytes");
         check(&b"x\n".repeat(500), "128 lines");
         check(b"Exceeded MaxStartups", "too many connections: Exceeded MaxStartups");
+        check(b"Too many users\r\nGood bye\r\n", "too many connections: Too many users");
     }
 }

@@ -434,6 +434,8 @@ async fn what_a_server_says_before_ssh_is_spoken_tells_why_it_is_not() {
             "file_error",
             "an HTTP server: `HTTP/1.1 400 Bad Request`",
         ),
+        // As Python's server says it.
+        (b"<!DOCTYPE HTML>\n<html lang=\"en\">\n", Leaves, "file_error", "an HTTP server: `<!DOCTYPE HTML>`"),
         (b"220 mail.example ESMTP\r\n", Waits, "file_error", "FTP or mail: `220 mail.example ESMTP`"),
         (b"\x15\x03\x01\0\x02\x02\x46", Waits, "file_error", "a server of TLS"),
         (b"\x4a\0\0\0\x0a8.0.36", Waits, "file_error", "bytes that are no text"),
