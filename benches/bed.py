@@ -1,7 +1,10 @@
 """What the benches stand on: a folder, certificates, an nginx, ports and processes, all of them gone when it closes."""
 
 import contextlib
+import datetime
 import os
+import platform
+import re
 import shutil
 import socket
 import subprocess
@@ -120,6 +123,17 @@ def stop(process, seconds):
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def occasion():
+    """When, and on which machine."""
+    model = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.M)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    return {
+        "taken": datetime.date.today().isoformat(),
+        "machine": f"{os.cpu_count()} CPUs ({model[1] if model else platform.machine()}), {memory:.0f} GiB, "
+                   "Linux " + re.match(r"[\d.]*\d", platform.release())[0],
+    }
 
 
 def build():

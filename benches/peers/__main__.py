@@ -26,6 +26,7 @@ import table
 import messages
 from bed import ROOT, TARGET
 from lab import Lab
+from page import written
 from peer import Peer
 from service import Service, TokenEndpoint
 from task import Unsupported
@@ -88,7 +89,7 @@ def grow(arguments):
 def write(results):
     """Puts the last comparison where it is shown."""
     for page, table_of in ((ROOT / "README.md", readme.table), (DOCS / "performance.md", readme.comparison)):
-        page.write_text(readme.written(page.read_text(), table_of(results)))
+        page.write_text(written(page.read_text(), table_of(results), "peers"))
     (DOCS / "peers.svg").write_text(readme.picture(results))
 
 

@@ -1,9 +1,6 @@
 """Finds or installs what takes part, and says what it was and on which machine."""
 
-import datetime
 import filecmp
-import os
-import platform
 import re
 import shutil
 import subprocess
@@ -108,14 +105,7 @@ def run(*command):
 
 def circumstances(kinds):
     """When, where and with what."""
-    model = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.M)
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-    return {
-        "taken": datetime.date.today().isoformat(),
-        "machine": f"{os.cpu_count()} CPUs ({model[1] if model else platform.machine()}), {memory:.0f} GiB, "
-                   "Linux " + re.match(r"[\d.]*\d", platform.release())[0],
-        "versions": {name: version(kind.version()) for name, kind in kinds.items()},
-    }
+    return bed.occasion() | {"versions": {name: version(kind.version()) for name, kind in kinds.items()}}
 
 
 def version(command):

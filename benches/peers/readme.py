@@ -24,8 +24,6 @@ COLUMNS = (
 )
 # Of a load's first figure.
 UNITS = {"micros": "{} µs", "mb_per_core": "{} MB/s"}
-# Between these a page has a table of ours.
-BEGIN, END = "<!-- written by `cargo bench --bench peers -- --write` -->", "<!-- as far as here -->"
 DRAWN = (("small", "micros"), ("in_use", ""), ("idle", ""))
 
 
@@ -57,15 +55,6 @@ def comparison(results):
         lines.append(f"| {load['title']} | " + " | ".join(cells) + " |")
     return "\n".join(["What Sidekey takes under each load of the last run, and its ratio to what others take:", "", *lines, "",
                       caption(results)])
-
-
-def written(page, table):
-    """The text of a page with this table between its marks."""
-    before, found, rest = page.partition(BEGIN)
-    _, ends, after = rest.partition(END)
-    if not (found and ends):
-        raise ValueError(f"there is no place for a table, between {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n{table}\n{END}{after}"
 
 
 def caption(results):

@@ -8,9 +8,15 @@ use http::uri::PathAndQuery;
 use tokio::runtime::LocalRuntime;
 
 use super::{attach_to, compile};
+#[cfg(feature = "files")]
+use crate::files;
+#[cfg(feature = "openpgp")]
+use crate::openpgp::{BeyondCheck, trial as trial_of_messages};
 use crate::server::trial;
 use crate::server::worker::runtime_of_one_thread;
 use crate::transport::Outgoing;
+#[cfg(any(feature = "files", feature = "openpgp"))]
+use crate::transport::pieces;
 use crate::{config, credential, route, tls, transport};
 
 /// A parser, and how the test on stable fuzzes it.
@@ -27,16 +33,24 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: &[Target] = &[
     Target { name: "answer", run: answer, words: HTTP, rounds: 20_000 },
     Target { name: "config", run: config, words: YAML, rounds: 200 },
     Target { name: "connection", run: connection, words: HTTP, rounds: 300 },
     Target { name: "frames", run: frames, words: FRAMES, rounds: 20_000 },
+    #[cfg(feature = "files")]
+    Target { name: "ftp_listing", run: ftp_listing, words: FTP, rounds: 20_000 },
+    #[cfg(feature = "files")]
+    Target { name: "ftp_reply", run: ftp_reply, words: FTP, rounds: 20_000 },
     Target { name: "metadata", run: metadata, words: JSON, rounds: 20_000 },
+    #[cfg(feature = "openpgp")]
+    Target { name: "openpgp", run: openpgp, words: OPENPGP, rounds: 500 },
     Target { name: "pem", run: pem, words: PEM, rounds: 5_000 },
     Target { name: "pkcs12", run: pkcs12, words: DER, rounds: 2_000 },
     Target { name: "query", run: query, words: QUERY, rounds: 20_000 },
     Target { name: "reuse", run: reuse, words: HTTP, rounds: 20_000 },
+    #[cfg(feature = "files")]
+    Target { name: "sftp", run: sftp, words: SFTP, rounds: 10_000 },
     Target { name: "target", run: target, words: PATH, rounds: 20_000 },
     Target { name: "token", run: token, words: JSON, rounds: 20_000 },
 ];
@@ -72,10 +86,39 @@ pub fn frames(data: &[u8]) -> bool {
     transport::cuts_make_no_difference(frames, cuts)
 }
 
+/// A folder's listing by FTP, of `MLSD` if the first byte is odd and else of `LIST`, cut as the next four say: what comes in
+/// pieces has the same entries, and the app can go by each of them.
+#[cfg(feature = "files")]
+pub fn ftp_listing(data: &[u8]) -> bool {
+    let Some((first, rest)) = data.split_first() else { return false };
+    let (cuts, lines) = rest.split_at(rest.len().min(4));
+    files::ftp::trial::listings_are_read_alike(lines, &pieces(lines, cuts), first % 2 == 1)
+}
+
+/// What an FTP server says on its control connection, cut as the first four bytes say: the same replies, and bounded ones.
+#[cfg(feature = "files")]
+pub fn ftp_reply(data: &[u8]) -> bool {
+    let (cuts, lines) = data.split_at(data.len().min(4));
+    files::ftp::trial::replies_are_read_alike(lines, &pieces(lines, cuts))
+}
+
 /// An issuer's metadata, with a status and fields that its first byte names: credentials go nowhere worse than where the
 /// issuer is.
 pub fn metadata(data: &[u8]) -> bool {
     credential::oauth2::trial::metadata_lead_to_no_worse_place(data)
+}
+
+/// An OpenPGP message, cut as its second to fifth bytes say, or, if the first is odd, what is inside one: the same plaintext or
+/// the same words, nothing that was changed with a good end, and no more than may come out.
+#[cfg(feature = "openpgp")]
+pub fn openpgp(data: &[u8]) -> bool {
+    let Some((first, rest)) = data.split_first() else { return false };
+    let (cuts, bytes) = rest.split_at(rest.len().min(4));
+    let beyond = if first & 2 == 0 { BeyondCheck::Stream } else { BeyondCheck::Refuse };
+    match first % 2 {
+        0 => trial_of_messages::messages_are_read_alike(bytes, &pieces(bytes, cuts), beyond),
+        _ => trial_of_messages::insides_are_read_alike(bytes, |message| pieces(message, cuts), beyond),
+    }
 }
 
 /// A PEM file: each section that begins is read, or the file is refused.
@@ -122,6 +165,15 @@ pub fn reuse(data: &[u8]) -> bool {
     let (cuts, rest) = data.split_at(data.len().min(4));
     let (late, answers) = rest.split_at(rest.len().min(2));
     transport::reuse_is_earned(answers, cuts, late)
+}
+
+/// What an SFTP server says to what the first byte names, cut as the next four say: it comes to the same, no file ends but where
+/// the server said, and none is written that was not confirmed.
+#[cfg(feature = "files")]
+pub fn sftp(data: &[u8]) -> bool {
+    let Some((first, rest)) = data.split_first() else { return false };
+    let (cuts, packets) = rest.split_at(rest.len().min(4));
+    files::sftp::trial::sessions_go_alike(*first, packets, &pieces(packets, cuts))
 }
 
 /// The target of a request: what is let through is sent as it came, and stays under the base path.
@@ -293,6 +345,64 @@ const PEM: &[&str] = &[
     "Proc-Type: 4,ENCRYPTED\n",
 ];
 const DER: &[&str] = &["\0", "\u{1}", "\u{2}\u{1}\u{3}", "0\0", "\u{4}\0", "\u{5}\0", "\u{6}\t*"];
+#[cfg(feature = "files")]
+const FTP: &[&str] = &[
+    "\r\n",
+    "\n",
+    "220 ",
+    "220-",
+    "226 done\r\n",
+    "229 ok (|||6446|)\r\n",
+    "227 ok (127,0,0,1,25,46)\r\n",
+    "257 \"/home/a\"\"b\" is current\r\n",
+    "211-Features:\r\n",
+    " MLST type*;size*;\r\n",
+    "211 End\r\n",
+    "type=file;size=12;modify=20261129184200; a\r\n",
+    "type=OS.unix=slink:",
+    "type=cdir; ",
+    "modify=",
+    ";",
+    "; ",
+    "-rw-r--r-- 1 a b 12 Nov 29 18:42 c\r\n",
+    "drwxr-xr-x",
+    "lrwxrwxrwx 1 0 0 2 Nov 29 18:42 ",
+    " -> ",
+    " Jan ",
+    "11-29-26  06:42PM       <DIR>          d\r\n",
+    "total 12\r\n",
+    " .\r\n",
+    "%",
+];
+#[cfg(feature = "openpgp")]
+const OPENPGP: &[&str] = &[
+    "-----BEGIN PGP MESSAGE-----\n",
+    "-----END PGP MESSAGE-----\n",
+    "\n",
+    "\r\n",
+    "=",
+    "=aaaa\n",
+    "Comment: c\n",
+    "\u{feff}",
+    " ",
+    "b\0",
+    "t\u{0}\u{0}\u{0}\u{0}\u{0}",
+    "\u{1}",
+    "\u{3}",
+    "\u{7f}",
+];
+#[cfg(feature = "files")]
+const SFTP: &[&str] = &[
+    "\0\0\0\u{5}\u{2}\0\0\0\u{3}",
+    "\0\0\0\u{9}e\0\0\0\u{1}\0\0\0\0",
+    "\0\0\0\u{9}e\0\0\0\u{4}\0\0\0\u{1}",
+    "\0\0\0\u{a}f\0\0\0\u{1}\0\0\0\u{1}h",
+    "\0\0\0\u{c}g\0\0\0\u{3}\0\0\0\u{3}abc",
+    "\0\0\0\u{11}i\0\0\0\u{2}\0\0\0\u{1}\0\0\0\0\0\0\0\u{3}",
+    "\0\0\0",
+    "\0\0\0\u{1}",
+    "\0",
+];
 const QUERY: &[&str] = &[
     "/",
     "?",

@@ -19,7 +19,7 @@ macro_rules! targets {
     };
 }
 
-targets! { answer config connection frames metadata pem pkcs12 query reuse target token }
+targets! { answer config connection frames ftp_listing ftp_reply metadata openpgp pem pkcs12 query reuse sftp target token }
 
 #[test]
 fn every_target_is_fuzzed_here_and_by_libfuzzer_from_seeds_of_its_own() {

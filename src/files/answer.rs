@@ -14,7 +14,9 @@ use super::conditions::{self, Condition, FileVersion, RangePart};
 use super::content::{FileContent, ListingContent};
 use super::entry::{EntryKind, Found, Overwrite};
 use super::error::{FileError, FileErrorKind};
+use super::links::refuse_links;
 use super::listing::Form;
+use super::options::FileOptions;
 use super::path::FilePath;
 use super::put;
 use super::session::{Failure, FileSession, Opened};
@@ -29,31 +31,6 @@ pub(crate) struct FileRequest<'a> {
     /// Where `MOVE` goes, and `rename=`: a path at the partner.
     pub(crate) destination: Option<&'a str>,
     pub(crate) begun: &'a UnfinishedFile,
-}
-
-/// `files:` of a service.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct FileOptions {
-    pub(crate) upload: UploadMode,
-    pub(crate) temp_suffix: String,
-    pub(crate) overwrite: bool,
-    pub(crate) links: Links,
-    pub(crate) list_limit: usize,
-    /// What files have at the end of their names at the partner, and not for apps.
-    pub(crate) name_suffix: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum UploadMode {
-    /// Under a temporary name first.
-    Atomic,
-    Direct,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Links {
-    Follow,
-    Refuse,
 }
 
 /// What came of a request.
@@ -112,10 +89,7 @@ where
         Err(error) => return Failure::new(error, session).into(),
     };
     let path = suffix.map_or_else(|| path.clone(), |suffix| path.with_suffix(suffix));
-    if matches!(verb, Verb::Read | Verb::Look)
-        && !path.is_folder()
-        && let Err(error) = refuse_link(&mut session, &path, options).await
-    {
+    if let Err(error) = refuse_links(&mut session, &path, &verb, options).await {
         return Failure::new(error, session).into();
     }
     let done = match verb {
@@ -382,6 +356,11 @@ async fn rename(
             Ok(FileOutcome::done(status, session))
         }
         Err(error) if error.kind == FileErrorKind::Ended => Err(Failure::new(error, session)),
+        // It has come in between.
+        Err(_) if !may_replace && session.lstat(&to).await.is_ok() => {
+            let error = FileError::new(FileErrorKind::Precondition, "something has that name already");
+            Err(Failure::new(error, session))
+        }
         Err(error) => {
             let error = match session.lstat(&from).await {
                 Err(why) if why.kind == FileErrorKind::NotFound => error.known_as(FileErrorKind::NotFound),
@@ -409,24 +388,6 @@ async fn check_conditions(session: &mut FileSession, place: &[u8], request: &Fil
     match conditions::of_writing(request.fields, version) {
         Condition::GoesOn => Ok(()),
         _ => Err(failed_condition()),
-    }
-}
-
-pub(super) async fn refuse_link(
-    session: &mut FileSession,
-    path: &FilePath,
-    options: &FileOptions,
-) -> Result<(), FileError> {
-    if options.links == Links::Follow {
-        return Ok(());
-    }
-    let place = session.place(path);
-    match session.lstat(&place).await {
-        Ok(Found { kind: EntryKind::Link, .. }) => {
-            Err(FileError::new(FileErrorKind::Forbidden, "it is a link, which `files.links` refuses"))
-        }
-        Err(error) if error.kind == FileErrorKind::Ended => Err(error),
-        _ => Ok(()),
     }
 }
 

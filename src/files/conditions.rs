@@ -34,10 +34,11 @@ pub(crate) enum RangePart {
 }
 
 impl FileVersion {
-    /// A weak one: a file that changes twice within a second, and keeps its size, has the same.
+    /// A weak one: a file that changes twice within a second, and keeps its size, has the same. None where only the size is
+    /// known: another version may well have the same.
     pub(crate) fn tag(self) -> Option<String> {
-        let modified = self.modified.map_or_else(|| "-".to_owned(), |modified| format!("{modified:x}"));
-        self.size.map(|size| format!("W/\"{modified}-{size:x}\""))
+        let (size, modified) = self.size.zip(self.modified)?;
+        Some(format!("W/\"{modified:x}-{size:x}\""))
     }
 
     /// `Last-Modified`.
@@ -175,6 +176,18 @@ mod tests {
         check(&[("if-match", TAG)], Condition::GoesOn);
         check(&[("if-unmodified-since", before)], Condition::Failed);
         check(&[("if-match", TAG), ("if-unmodified-since", before)], Condition::GoesOn);
+    }
+
+    #[test]
+    fn a_size_alone_tells_no_version_from_another() {
+        let version = FileVersion { modified: None, ..VERSION };
+        let reading = |name, value: &str| of_reading(&fields(&[(name, value)]), version);
+
+        assert_eq!(version.tag(), None);
+        assert_eq!(reading("if-none-match", "W/\"--64\""), Condition::GoesOn);
+        assert_eq!(reading("if-none-match", "*"), Condition::NotModified);
+        assert_eq!(reading("if-match", "W/\"--64\""), Condition::Failed);
+        assert_eq!(reading("if-match", "*"), Condition::GoesOn);
     }
 
     #[test]

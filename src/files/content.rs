@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 
-use super::answer::FileOptions;
 use super::entry::EntryKind;
 use super::error::{FileError, FileErrorKind};
 use super::listing::Form;
+use super::options::FileOptions;
 use super::session::{Entries, FileSession, Reading};
 
 /// What comes from the partner as it is read.

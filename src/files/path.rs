@@ -84,6 +84,14 @@ impl FilePath {
         self.segments.last().map(Vec::as_slice)
     }
 
+    /// The folders in which it is, from the first name on, and then itself.
+    pub(crate) fn steps(&self) -> impl Iterator<Item = Self> + '_ {
+        (1..=self.segments.len()).map(|count| {
+            let segments = self.segments.get(..count).unwrap_or_default().to_vec();
+            Self { segments, ..self.clone() }
+        })
+    }
+
     /// The same in the same folder, under another name.
     pub(crate) fn sibling(&self, name: Vec<u8>) -> Self {
         let mut segments = self.segments.clone();

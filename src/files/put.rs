@@ -8,11 +8,12 @@ use http::header::{CONTENT_RANGE, LOCATION};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use hyper::body::Body;
 
-use super::answer::{FileAnswer, FileOptions, FileOutcome, FileRequest, UploadMode, failed_condition, refuse_link};
+use super::answer::{FileAnswer, FileOutcome, FileRequest, failed_condition};
 use super::begun::UnfinishedFile;
 use super::conditions::{self, Condition};
 use super::entry::{EntryKind, Found, Overwrite};
 use super::error::{FileError, FileErrorKind};
+use super::options::{FileOptions, UploadMode};
 use super::path::{FilePath, temporary};
 use super::session::{Failure, FileSession, Writing};
 
@@ -97,7 +98,6 @@ async fn may_write(
     if path.is_folder() {
         return Err(FileError::new(FileErrorKind::Conflict, "a path that ends in `/` is a folder: `MKCOL` makes one"));
     }
-    refuse_link(session, path, options).await?;
     let there = match session.stat(place).await {
         Ok(found) => Some(found),
         Err(error) if error.kind == FileErrorKind::Ended => return Err(error),

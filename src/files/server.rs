@@ -11,8 +11,8 @@ use tokio::net::TcpStream;
 use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
-use super::answer::FileOptions;
 use super::login::{LoginFailure, LoginFailureKind, LoginGate};
+use super::options::FileOptions;
 use super::session::FileSession;
 use super::{ftp, sftp, ssh};
 use crate::clock::Moment;
@@ -202,10 +202,10 @@ impl ssh::Error {
             Self::Mistrusted(_) => LoginFailureKind::HostKey,
             Self::Refused { .. } => LoginFailureKind::Refused,
             Self::TooMany(_) => LoginFailureKind::Overloaded,
-            Self::NothingInCommon { .. } | Self::NoChannel(_) | Self::NoSftp | Self::Other(_) => {
+            Self::NothingInCommon { .. } | Self::NoChannel(_) | Self::NoSsh(_) | Self::NoSftp | Self::Other(_) => {
                 LoginFailureKind::NoFiles
             }
-            Self::Ended => LoginFailureKind::Ended,
+            Self::Ended | Self::Dismissed(_) => LoginFailureKind::Ended,
         };
         LoginFailure::new(kind, self.to_string())
     }
@@ -214,7 +214,7 @@ impl ssh::Error {
 impl ftp::Error {
     fn as_failure(&self) -> LoginFailure {
         let kind = match (self, self.reply()) {
-            (_, Some(reply)) if says_full(reply.code, &reply.text()) => LoginFailureKind::Overloaded,
+            (_, Some(reply)) if is_full(reply.code, &reply.text()) => LoginFailureKind::Overloaded,
             (Self::Refused { operation, .. }, _) if *operation == ftp::LOG_IN => LoginFailureKind::Refused,
             (Self::Ended | Self::Io(_), _) => LoginFailureKind::Ended,
             _ => LoginFailureKind::NoFiles,
@@ -224,12 +224,18 @@ impl ftp::Error {
 }
 
 /// 421 is that alone before a login; ProFTPD has 530 for it, which others say of a wrong password.
-fn says_full(code: u16, text: &str) -> bool {
-    let text = text.to_ascii_lowercase();
-    code == 421 || code == 530 && FULL.iter().any(|words| text.contains(words))
+fn is_full(code: u16, text: &str) -> bool {
+    code == 421 || code == 530 && says_full(text)
 }
 
-const FULL: [&str; 4] = ["too many", "maximum number", "limit exceeded", "connection limit"];
+/// Whether these are words of a server that serves too many at the moment.
+pub(super) fn says_full(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    FULL.iter().any(|words| text.contains(words))
+}
+
+/// The last is OpenSSH's, before SSH is spoken.
+const FULL: [&str; 5] = ["too many", "maximum number", "limit exceeded", "connection limit", "exceeded maxstartups"];
 
 impl AsyncRead for FileSocket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -276,10 +282,10 @@ mod tests {
 
     #[test]
     fn a_server_that_is_full_is_told_from_one_that_refuses_the_password() {
-        assert!(says_full(421, "There are too many connected users, please try later."));
-        assert!(says_full(530, "Sorry, the maximum number of clients (2) for this user are already connected."));
-        assert!(says_full(530, "Too many users, please try again later."));
-        assert!(!says_full(530, "Login incorrect."));
-        assert!(!says_full(550, "Too many levels of symbolic links"));
+        assert!(is_full(421, "There are too many connected users, please try later."));
+        assert!(is_full(530, "Sorry, the maximum number of clients (2) for this user are already connected."));
+        assert!(is_full(530, "Too many users, please try again later."));
+        assert!(!is_full(530, "Login incorrect."));
+        assert!(!is_full(550, "Too many levels of symbolic links"));
     }
 }

@@ -145,13 +145,18 @@ impl FileSession {
         }
     }
 
-    /// By FTP nobody can refuse what is there in one step: it has to be looked at before.
+    /// By FTP nobody can refuse what is there in one step: it is looked at just before.
     pub(crate) async fn rename(&mut self, from: &[u8], to: &[u8], over: Overwrite) -> Result<(), FileError> {
         match self {
             Self::Sftp(session) => session.rename(from, to, over).await.map_err(|error| (&error).into()),
             Self::Ftp(session) => match over {
                 Overwrite::Replaced => session.rename_over(from, to).await.map_err(|error| (&error).into()),
-                Overwrite::Refused => session.rename(from, to).await.map_err(|error| (&error).into()),
+                Overwrite::Refused => {
+                    if session.stat(to).await.is_ok() {
+                        return Err(FileError::new(FileErrorKind::Precondition, "something has that name already"));
+                    }
+                    session.rename(from, to).await.map_err(|error| (&error).into())
+                }
             },
         }
     }
@@ -349,7 +354,7 @@ impl Entries {
     }
 }
 
-fn of_attributes(attributes: sftp::Attributes) -> Found {
+pub(super) fn of_attributes(attributes: sftp::Attributes) -> Found {
     const KIND: u32 = 0o170_000;
     let kind = match attributes.mode.map(|mode| mode & KIND) {
         Some(0o040_000) => EntryKind::Folder,
@@ -361,6 +366,6 @@ fn of_attributes(attributes: sftp::Attributes) -> Found {
     Found { kind, version: FileVersion { size: attributes.size, modified: attributes.modified.map(i64::from) } }
 }
 
-fn of_entry(entry: &ftp::FtpEntry) -> Found {
+pub(super) fn of_entry(entry: &ftp::FtpEntry) -> Found {
     Found { kind: entry.kind, version: FileVersion { size: entry.size, modified: entry.modified } }
 }

@@ -19,6 +19,8 @@ mod pipe;
 #[cfg(test)]
 mod tests;
 mod threads;
+#[cfg(any(test, feature = "bench"))]
+pub(crate) mod trial;
 
 pub(crate) use self::body::{TransformError, TransformedBody};
 pub(crate) use self::decrypt::{BeyondCheck, Decryptor, DecryptorOptions, Hold};

@@ -107,11 +107,15 @@ fn hold(held: &Arc<HeldBodies>) -> Hold {
 }
 
 /// Encrypts what is sent, if the service wants that. Whatever is sent again is encrypted anew, from what is kept.
-pub(super) fn sealed(body: RequestBody, half: &ServiceHalf) -> RequestBody {
+///
+/// A request without a body stays one, but for a file: that it is empty is nobody's business either, and whoever reads it
+/// expects a message.
+pub(super) fn sealed(body: RequestBody, method: &Method, half: &ServiceHalf) -> RequestBody {
     let encryptor = half.service.transforms.as_ref().and_then(|transforms| transforms.encryptor.as_ref());
+    let is_file = half.service.scheme.is_of_files() && *method == Method::PUT;
     match encryptor {
-        Some(encryptor) => body.encrypted(encryptor),
-        None => body,
+        Some(encryptor) if is_file || !matches!(body, RequestBody::Empty) => body.encrypted(encryptor),
+        _ => body,
     }
 }
 

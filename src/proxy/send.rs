@@ -7,9 +7,9 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::Response;
 use http::header::{EXPECT, TRAILER, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
+use http::{Method, Response};
 use hyper::body::Body as _;
 use tokio::task::spawn_local;
 use tokio::time::sleep;
@@ -81,7 +81,7 @@ impl OutboundRequest {
             Some(most) => body.limited(most),
             None => body,
         };
-        let body = followed(body, upload.as_ref(), half, &view.routed_by);
+        let body = followed(body, &head.method, upload.as_ref(), half, &view.routed_by);
         let restored = half.rules.touches_target().then(|| target.clone());
         let outgoing = Outgoing {
             method: head.method.clone(),
@@ -220,29 +220,29 @@ impl OutboundRequest {
         if !matches!(body, RequestBody::Stream(_)) {
             fields.remove(EXPECT);
         }
-        self.outgoing.body = followed(body, self.upload.as_ref(), half, &exchange.view.routed_by);
+        let method = &self.outgoing.method;
+        self.outgoing.body = followed(body, method, self.upload.as_ref(), half, &exchange.view.routed_by);
     }
 }
 
 /// A body of which its exchange hears, and whose trailers say nothing that they must not.
 fn followed(
     body: RequestBody,
+    method: &Method,
     upload: Option<&Rc<UploadWatch>>,
     half: &ServiceHalf,
     routed_by: &Rc<FieldNames>,
 ) -> RequestBody {
-    match upload {
-        Some(upload) => {
-            let body = body.screened(fields::screen_routed(&half.rules.screen, routed_by)).observed(upload.observer());
-            sealed(body, half)
-        }
+    let body = match upload {
+        Some(upload) => body.screened(fields::screen_routed(&half.rules.screen, routed_by)).observed(upload.observer()),
         None => body,
-    }
+    };
+    sealed(body, method, half)
 }
 
 /// Nothing is encrypted by this build.
 #[cfg(not(feature = "openpgp"))]
-fn sealed(body: RequestBody, _: &ServiceHalf) -> RequestBody {
+fn sealed(body: RequestBody, _: &Method, _: &ServiceHalf) -> RequestBody {
     body
 }
 

@@ -67,6 +67,7 @@ fn options(service: &config::ServiceConfig) -> files::FileOptions {
             LinkPolicy::Follow => files::Links::Follow,
             LinkPolicy::Refuse => files::Links::Refuse,
         },
+        names_of_config: service.url.value.path.split('/').filter(|name| !matches!(*name, "" | "~")).count(),
         list_limit: written.list_limit,
         name_suffix: encrypts.and_then(|written| Some(written.name_suffix.as_ref()?.value.clone())),
     }

@@ -36,6 +36,8 @@ pub(crate) use self::dial::{ConnectTimings, Protocol};
 pub(crate) use self::error::{Error, Unsent};
 #[cfg(feature = "files")]
 pub(crate) use self::file::FileTimings;
+#[cfg(all(any(test, feature = "bench"), any(feature = "files", feature = "openpgp")))]
+pub(crate) use self::h1::trial::pieces;
 #[cfg(any(test, feature = "bench"))]
 pub(crate) use self::h1::trial::{pieces_make_no_difference, reuse_is_earned};
 pub(crate) use self::h1::{AtRest, Http1Connection, SwitchedConnection};

@@ -227,6 +227,13 @@ async fn files_go_out_encrypted_and_come_back_decrypted_and_apps_know_nothing_of
     let looked = sidekey.send(Request::new("HEAD", "/box/pay.csv")).await;
     assert_eq!((looked.status, looked.field("content-length")), (200, None), "{}", looked.head);
 
+    // A file without a byte is a message, too: what is put there is never taken for a plain one.
+    assert_eq!(sidekey.send(put("/box/empty.csv", "")).await.status, 201);
+    assert_eq!(own.run(&["--decrypt"], &on_disk("empty.csv.pgp").unwrap()), b"");
+    let empty = sidekey.get("/box/empty.csv").await;
+    assert_eq!((empty.status, empty.text().as_str()), (200, ""), "{}", empty.head);
+    assert_eq!(sidekey.send(Request::new("DELETE", "/box/empty.csv")).await.status, 204);
+
     // What the partner has put there under another name.
     std::fs::write(server.root.join("bare"), own.encrypt(b"from the partner")).unwrap();
     assert_eq!(sidekey.get("/box/bare").await.text(), "from the partner");

@@ -3,22 +3,23 @@
 use std::pin::Pin;
 use std::task::{Context, Waker};
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
 use super::error::Error;
+use super::lines::{LineReader, LineTooLong};
 use super::reply::{FtpReply, LONGEST_LINE, ReplyReader};
 use super::wire::{FtpWire, Handshakes};
 
 pub(super) struct Control {
     wire: FtpWire,
-    read: BytesMut,
+    lines: LineReader,
     reader: ReplyReader,
 }
 
 impl Control {
     pub(super) fn new(wire: FtpWire) -> Self {
-        Self { wire, read: BytesMut::new(), reader: ReplyReader::default() }
+        Self { wire, lines: LineReader::new(LONGEST_LINE, AT_A_TIME), reader: ReplyReader::default() }
     }
 
     /// Whether something came that was not read, the end of it included. Tickets of TLS are nothing.
@@ -26,12 +27,12 @@ impl Control {
         let mut byte = [0];
         let mut room = ReadBuf::new(&mut byte);
         let polled = Pin::new(&mut self.wire).poll_read(&mut Context::from_waker(Waker::noop()), &mut room);
-        !self.read.is_empty() || polled.is_ready()
+        !self.lines.is_empty() || polled.is_ready()
     }
 
     /// Goes on within TLS. What came before that could be anybody's.
     pub(super) async fn secured(self, handshakes: &Handshakes) -> Result<Self, Error> {
-        if !self.read.is_empty() {
+        if !self.lines.is_empty() {
             return Err(Error::Protocol("it says more before TLS than was asked"));
         }
         Ok(Self::new(handshakes.shake(self.wire.into_plain()?).await?))
@@ -85,18 +86,12 @@ impl Control {
 
     async fn line(&mut self) -> Result<BytesMut, Error> {
         loop {
-            if let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
-                let mut line = self.read.split_to(end);
-                self.read.advance(1);
-                if line.last() == Some(&b'\r') {
-                    line.truncate(end - 1);
-                }
-                return Ok(line);
+            match self.lines.next() {
+                Ok(Some(line)) => return Ok(line),
+                Ok(None) => {}
+                Err(LineTooLong) => return Err(Error::Protocol("a line of a reply is longer than 8 KiB")),
             }
-            if self.read.len() > LONGEST_LINE {
-                return Err(Error::Protocol("a line of a reply is longer than 8 KiB"));
-            }
-            if self.wire.read_buf(&mut self.read).await? == 0 {
+            if self.wire.read_buf(self.lines.room()).await? == 0 {
                 return Err(Error::Ended);
             }
         }
@@ -110,3 +105,6 @@ pub(super) fn expect(reply: FtpReply, class: u16, operation: &'static str) -> Re
         _ => Err(Error::Protocol("a reply is of another class than its command has")),
     }
 }
+
+/// Most replies are a line of some words.
+const AT_A_TIME: usize = 512;

@@ -2,11 +2,12 @@
 
 use std::io;
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use tokio::io::AsyncReadExt;
 
 use super::data::Transfer;
 use super::error::Error;
+use super::lines::{LineReader, LineTooLong};
 use super::session::{Failed, FtpSession};
 use super::{FtpEntry, facts, list};
 
@@ -15,9 +16,7 @@ pub(crate) struct FtpListing {
     session: FtpSession,
     /// Until it has come to its end.
     transfer: Option<Transfer>,
-    read: BytesMut,
-    /// Up to where there is no line end in what was read.
-    looked: usize,
+    lines: LineReader,
     data_ended: bool,
     ended: bool,
 }
@@ -40,16 +39,20 @@ impl FtpSession {
 
 impl FtpListing {
     pub(super) fn new(session: FtpSession, transfer: Transfer) -> Self {
-        Self { session, transfer: Some(transfer), read: BytesMut::new(), looked: 0, data_ended: false, ended: false }
+        Self {
+            session,
+            transfer: Some(transfer),
+            lines: LineReader::new(LONGEST_LINE, AT_A_TIME),
+            data_ended: false,
+            ended: false,
+        }
     }
 
     /// The next entry, in the server's order; neither the folder itself nor the one above. `None` at the end: there the
     /// server has said that this was all.
     pub(crate) async fn next(&mut self) -> Result<Option<(Vec<u8>, FtpEntry)>, Error> {
         while let Some(line) = self.line().await? {
-            let line = line.strip_suffix(b"\r").unwrap_or(&line);
-            let entry = if self.session.tells_facts { facts::entry(line) } else { list::entry(line) };
-            if let Some((name, entry)) = entry {
+            if let Some((name, entry)) = entry(&line, self.session.tells_facts) {
                 return Ok(Some((name.to_vec(), entry)));
             }
         }
@@ -58,22 +61,16 @@ impl FtpListing {
 
     async fn line(&mut self) -> Result<Option<BytesMut>, Error> {
         loop {
-            let found = self.read.iter().skip(self.looked).position(|byte| *byte == b'\n');
-            if let Some(end) = found.map(|at| at + self.looked) {
-                let line = self.read.split_to(end);
-                self.read.advance(1);
-                self.looked = 0;
-                return Ok(Some(line));
-            }
-            self.looked = self.read.len();
-            if self.looked > LONGEST_LINE {
-                return Err(Error::Protocol("a line of a listing is longer than 16 KiB"));
+            match self.lines.next() {
+                Ok(Some(line)) => return Ok(Some(line)),
+                Ok(None) => {}
+                Err(LineTooLong) => return Err(Error::Protocol("a line of a listing is longer than 16 KiB")),
             }
             if self.data_ended {
                 return self.last_line().await;
             }
             let Some(transfer) = &mut self.transfer else { return Err(Error::Ended) };
-            self.data_ended = match transfer.data.read_buf(&mut self.read).await {
+            self.data_ended = match transfer.data.read_buf(self.lines.room()).await {
                 Ok(read) => read == 0,
                 // Many servers end TLS without a word; that it was all is said on the control connection.
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => true,
@@ -87,8 +84,7 @@ impl FtpListing {
             self.session.received(self.transfer.take(), "to list it").await?;
             self.ended = true;
         }
-        self.looked = 0;
-        Ok((!self.read.is_empty()).then(|| self.read.split()))
+        Ok(self.lines.rest())
     }
 
     /// The session, if the folder was listed to its end.
@@ -97,4 +93,10 @@ impl FtpListing {
     }
 }
 
-const LONGEST_LINE: usize = 16 * 1024;
+/// What a line of `MLSD`, or of `LIST`, says.
+pub(super) fn entry(line: &[u8], tells_facts: bool) -> Option<(&[u8], FtpEntry)> {
+    if tells_facts { facts::entry(line) } else { list::entry(line) }
+}
+
+pub(super) const LONGEST_LINE: usize = 16 * 1024;
+const AT_A_TIME: usize = 16 * 1024;

@@ -15,11 +15,14 @@ mod data;
 mod download;
 mod error;
 mod facts;
+mod lines;
 mod list;
 mod listing;
 mod reply;
 mod session;
 mod tickets;
+#[cfg(any(test, feature = "bench"))]
+pub(crate) mod trial;
 mod upload;
 mod wire;
 

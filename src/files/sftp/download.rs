@@ -63,6 +63,12 @@ impl<S: SftpChannel> SftpDownload<S> {
         self.attributes
     }
 
+    /// Bytes of it that came before those in front of them.
+    #[cfg(any(test, feature = "bench"))]
+    pub(super) fn held(&self) -> usize {
+        self.pieces.iter().filter_map(|piece| piece.data.as_ref()).map(Bytes::len).sum()
+    }
+
     /// Only this part of it; nothing may have been read before.
     pub(crate) fn limit(&mut self, from: u64, to: u64) {
         (self.given, self.asked) = (from, from);

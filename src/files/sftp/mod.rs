@@ -23,6 +23,8 @@ mod packet;
 mod session;
 #[cfg(test)]
 mod tests;
+#[cfg(any(test, feature = "bench"))]
+pub(crate) mod trial;
 mod upload;
 
 pub(crate) use self::download::SftpDownload;

@@ -241,7 +241,11 @@ pub(super) fn read_reply(mut packet: Bytes) -> Result<(u32, SftpReply), Malforme
             SftpReply::Status { code, text }
         }
         102 => SftpReply::Handle(take_string(&mut packet)?),
-        103 => SftpReply::Data(take_string(&mut packet)?),
+        103 => {
+            let data = take_string(&mut packet)?;
+            // What follows it would be held as long as it waits for what is in front of it.
+            SftpReply::Data(if packet.is_empty() { data } else { Bytes::copy_from_slice(&data) })
+        }
         104 => SftpReply::Names(Names { left: take_u32(&mut packet)?, bytes: packet }),
         105 => SftpReply::Attributes(take_attributes(&mut packet)?),
         201 => SftpReply::Extended(packet),
@@ -393,6 +397,15 @@ mod tests {
         assert_eq!(bare, (7, SftpReply::Status { code: 11, text: Bytes::new() }));
         let told = read_reply(Bytes::from_static(b"\x65\0\0\0\x07\0\0\0\x04\0\0\0\x02no\0\0\0\0")).unwrap();
         assert_eq!(told, (7, SftpReply::Status { code: 4, text: Bytes::from_static(b"no") }));
+    }
+
+    #[test]
+    fn bytes_of_a_file_hold_no_more_memory_than_their_packet_has_of_them() {
+        let packet = Bytes::from([&b"\x67\0\0\0\x07\0\0\0\x01a"[..], &[0; 1000]].concat());
+        let (_, SftpReply::Data(data)) = read_reply(packet.clone()).unwrap() else { panic!("no data") };
+
+        assert_eq!(data, b"a"[..]);
+        assert!(data.is_unique(), "all {} bytes of the packet are held with it", packet.len());
     }
 
     #[test]

@@ -212,7 +212,10 @@ impl<S: SftpChannel> SftpSession<S> {
     }
 
     fn poll_in(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.read.reserve(AT_A_TIME);
+        // Not each time: what was read before, and is not given on yet, would hold a buffer of that size for each few bytes.
+        if self.read.capacity() - self.read.len() < AT_LEAST {
+            self.read.reserve(AT_A_TIME);
+        }
         // It keeps nothing from one poll to the next.
         match ready!(pin!(self.stream.read_buf(&mut self.read)).poll(cx))? {
             0 => Poll::Ready(Err(Error::Ended)),
@@ -266,3 +269,4 @@ const MOST_AT_ONCE: u32 = 256 * 1024 - 1024;
 pub(super) const UNDER_WAY: u64 = 1024 * 1024;
 const SPARE: usize = 256 * 1024;
 const AT_A_TIME: usize = 64 * 1024;
+const AT_LEAST: usize = 4 * 1024;

@@ -384,3 +384,33 @@ async fn a_write_that_is_refused_is_an_error_and_the_file_can_be_removed() {
     assert_eq!(error.to_string(), "the server refused to write it: failure (status 4)");
     assert!(session.is_some());
 }
+
+#[tokio::test]
+async fn what_trickles_in_shares_memory() {
+    let (mut server, session) = Scripted::start().await;
+    let serve = async {
+        let open = server.read().await;
+        server.answer(&open, 102, &string(b"h")).await;
+        let look = server.read().await;
+        server.answer(&look, 105, &0_u32.to_be_bytes()).await;
+        let first = server.read().await;
+        server.answer(&first, 103, &string(b"abc")).await;
+        let second = loop {
+            let request = server.read().await;
+            if request[5..] == [&string(b"h")[..], &3_u64.to_be_bytes(), &32_765_u32.to_be_bytes()].concat() {
+                break request;
+            }
+        };
+        server.answer(&second, 103, &string(b"def")).await;
+    };
+    let read = async {
+        let mut download = session.open_file(b"/a").await.unwrap_or_else(|(why, _)| panic!("{why}"));
+        (download.next().await.unwrap().unwrap(), download.next().await.unwrap().unwrap())
+    };
+
+    let ((first, second), ()) = tokio::join!(read, serve);
+
+    // Else each few bytes that wait for those in front of them would hold a whole buffer.
+    assert_eq!((&*first, &*second), (&b"abc"[..], &b"def"[..]));
+    assert!((first.as_ptr() as usize).abs_diff(second.as_ptr() as usize) < 1024, "each has a buffer of its own");
+}

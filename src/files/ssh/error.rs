@@ -17,6 +17,11 @@ pub(crate) enum Error {
     NoChannel(russh::Error),
     #[error("the server has too many connections: {0}")]
     TooMany(String),
+    /// Something else is spoken there.
+    #[error("the server speaks no SSH: {0}")]
+    NoSsh(String),
+    #[error("the server ended the connection before SSH was spoken, and said `{0}`")]
+    Dismissed(String),
     #[error("the server offers no SFTP")]
     NoSftp,
     #[error("the server ended the connection before SFTP was spoken")]
@@ -59,6 +64,8 @@ impl From<russh::Error> for Error {
             russh::Error::Disconnect | russh::Error::HUP | russh::Error::RecvError | russh::Error::SendError => {
                 Self::Ended
             }
+            // What a socket fails with says that it is over.
+            russh::Error::IO(_) => Self::Ended,
             other => Self::Other(other),
         }
     }

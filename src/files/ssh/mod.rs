@@ -4,6 +4,7 @@
 //! and that SHA-1 signs nothing unless that is asked for.
 
 mod error;
+mod greeting;
 mod host_keys;
 mod key;
 mod login;
@@ -24,6 +25,8 @@ use russh::keys::Algorithm;
 use russh::keys::PublicKeyOrCertificate;
 use russh::{ChannelOpenFailure, Disconnect, Preferred, SshId};
 use tokio::io::{AsyncRead, AsyncWrite};
+
+use self::greeting::GreetedSocket;
 
 /// How one server is spoken to.
 pub(crate) struct SshClient {
@@ -48,10 +51,11 @@ impl SshClient {
             channel_buffer_size: PACKETS_HELD,
             ..client::Config::default()
         };
+        let socket = GreetedSocket::new(socket, verdict.clone());
         let shaken = client::connect_stream(Arc::new(config), socket, judge).await;
         match shaken {
             Ok(handle) => Ok(Shaken { handle, verdict }),
-            // The library says no more than that the key is unknown.
+            // The library says no more than that the key is unknown, or that nothing came.
             Err(error) => Err(verdict.explain(error)),
         }
     }

@@ -185,12 +185,9 @@ impl RequestBody {
         }
     }
 
-    /// The same as a message; nothing stays nothing.
+    /// The same as a message, also if there is nothing in it.
     #[cfg(feature = "openpgp")]
     pub(crate) fn encrypted(self, encryptor: &Arc<Encryptor>) -> Self {
-        if matches!(self, Self::Empty) {
-            return self;
-        }
         Self::Encrypted(Box::new(TransformedBody::encrypted(self, Arc::clone(encryptor), ThreadLane::Request)))
     }
 

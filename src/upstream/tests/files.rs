@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::files::{FileOptions, FileServer, FtpAccess, Links, ServerAccess, UploadMode, ftp};
+use crate::files::{FileOptions, FileServer, FtpAccess, Links, ServerAccess, UploadMode, ftp, ssh};
 use crate::secret::Secret;
 use crate::transport::RequestBody;
 use crate::transport::tests::lab::{app_body, outgoing};
@@ -29,6 +29,10 @@ struct Script {
     greeting: Cell<Option<&'static str>>,
     /// The connection ends at the next command of this name.
     ends_at: Cell<Option<&'static str>>,
+    /// Another client makes a file of this name while one is stored.
+    comes_between: Cell<Option<&'static str>>,
+    /// It has `MLST`, to which these are links.
+    links: Cell<Option<&'static [&'static str]>>,
 }
 
 impl Ftp {
@@ -87,6 +91,9 @@ impl Ftp {
                     write.write_all(b"150 go on\r\n").await?;
                     let mut bytes = Vec::new();
                     let whole = tcp.read_to_end(&mut bytes).await;
+                    if let Some(other) = script.comes_between.take() {
+                        script.files.borrow_mut().insert(other.to_owned(), b"the other's".to_vec());
+                    }
                     script.files.borrow_mut().insert(argument.to_owned(), bytes);
                     whole.map_or_else(|_| "426 broken off\r\n", |_| "226 got it\r\n").to_owned()
                 }
@@ -103,6 +110,15 @@ impl Ftp {
                 "DELE" if has(argument) => {
                     script.files.borrow_mut().remove(argument);
                     "250 gone\r\n".to_owned()
+                }
+                "FEAT" if script.links.get().is_some() => "211-Features\r\n MLST\r\n211 End\r\n".to_owned(),
+                "MLST" => {
+                    let kind = match script.links.get() {
+                        Some(links) if links.contains(&argument) => "OS.unix=symlink",
+                        _ if has(argument) => "file",
+                        _ => "dir",
+                    };
+                    format!("250-It\r\n type={kind}; {argument}\r\n250 End\r\n")
                 }
                 "FEAT" => "502 what\r\n".to_owned(),
                 _ => "550 no\r\n".to_owned(),
@@ -135,17 +151,25 @@ fn files_of(service: &Service) -> Arc<Upstream> {
         username: "acme".to_owned(),
         password: Secret::new("secret".to_owned()),
     };
-    let options = FileOptions {
+    upstream(service, Scheme::Ftp, ServerAccess::Ftp(access), options())
+}
+
+fn upstream(service: &Service, scheme: Scheme, access: ServerAccess, options: FileOptions) -> Arc<Upstream> {
+    let server = Arc::new(FileServer::new(access, options));
+    let limit = Some(Duration::from_secs(10));
+    Arc::new(Upstream::new(Connector::of_files(&lab::url(scheme, service.address.port()), server, limit), LIMITS))
+}
+
+fn options() -> FileOptions {
+    FileOptions {
         upload: UploadMode::Atomic,
         temp_suffix: ".part".to_owned(),
         overwrite: true,
         links: Links::Follow,
+        names_of_config: 0,
         list_limit: 10,
         name_suffix: None,
-    };
-    let server = Arc::new(FileServer::new(ServerAccess::Ftp(access), options));
-    let limit = Some(Duration::from_secs(10));
-    Arc::new(Upstream::new(Connector::of_files(&lab::url(Scheme::Ftp, service.address.port()), server, limit), LIMITS))
+    }
 }
 
 async fn code(pool: &Rc<Pool>, outgoing: Outgoing) -> &'static str {
@@ -290,4 +314,135 @@ async fn a_temporary_name_is_hidden_and_beside_the_file() {
     assert_eq!(name.parent(), Some(Path::new("/in")));
     assert!(name.file_name().unwrap().to_str().unwrap().starts_with(".a.csv."), "{name:?}");
     assert_eq!(ftp.names(), ["/in/a.csv"]);
+}
+
+#[tokio::test(flavor = "local")]
+async fn what_came_in_between_is_not_replaced_by_who_wants_nothing_to_be_there() {
+    let ftp = Ftp::default();
+    let service = ftp.start().await;
+    let pool = pool(&files_of(&service));
+    let put = |name: &'static str| async move {
+        let (body, _app) = app_body("content-length: 4", b"mine").await;
+        let mut put = outgoing(Method::PUT, name, RequestBody::app(body, 0).0);
+        put.fields.insert("if-none-match", "*".parse().unwrap());
+        put
+    };
+
+    assert_eq!(code(&pool, put("/in/a.csv").await).await, "none");
+    ftp.0.comes_between.set(Some("/in/b.csv"));
+    assert_eq!(code(&pool, put("/in/b.csv").await).await, "precondition_failed");
+
+    assert_eq!(ftp.names(), ["/in/a.csv", "/in/b.csv"]);
+    assert_eq!(ftp.contents("/in/b.csv").as_deref(), Some("the other's"));
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_file_whose_time_nobody_knows_has_no_tag() {
+    let ftp = Ftp::default();
+    ftp.has("/a", "same size");
+    let service = ftp.start().await;
+    let pool = pool(&files_of(&service));
+    let mut again = get("/a");
+    again.fields.insert("if-none-match", "W/\"--9\"".parse().unwrap());
+
+    let first = send(&pool, get("/a")).await.unwrap_or_else(|failure| panic!("{}", failure.error));
+    assert_eq!((first.status(), first.headers().get("etag")), (StatusCode::OK, None));
+    drop(first);
+    let again = send(&pool, again).await.unwrap_or_else(|failure| panic!("{}", failure.error));
+
+    assert_eq!(again.status(), StatusCode::OK);
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_link_is_refused_wherever_it_stands_in_a_path() {
+    let ftp = Ftp::default();
+    for name in ["/base/in/a.csv", "/base/link/a.csv", "/base/in/link"] {
+        ftp.has(name, "there");
+    }
+    ftp.0.links.set(Some(&["/base", "/base/link", "/base/in/link"]));
+    let service = ftp.start().await;
+    let access = FtpAccess {
+        security: ftp::Security::Plain,
+        username: "acme".to_owned(),
+        password: Secret::new("secret".to_owned()),
+    };
+    // What the config itself names is the business of who wrote it.
+    let options = FileOptions { links: Links::Refuse, names_of_config: 1, ..options() };
+    let pool = pool(&upstream(&service, Scheme::Ftp, ServerAccess::Ftp(access), options));
+    let asked = |method: &str, target: &str| {
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        let mut asked = outgoing(method, target, RequestBody::Empty);
+        asked.fields.insert("destination", "/base/link/b".parse().unwrap());
+        asked
+    };
+
+    for (method, target) in [
+        ("GET", "/base/link/a.csv"),
+        ("HEAD", "/base/in/link"),
+        ("GET", "/base/link/"),
+        ("GET", "/base/link/below/"),
+        ("PUT", "/base/in/link"),
+        ("PUT", "/base/link/b.csv"),
+        ("DELETE", "/base/link/a.csv"),
+        ("MKCOL", "/base/link/new/"),
+        ("MOVE", "/base/link/a.csv"),
+        ("MOVE", "/base/in/a.csv"),
+    ] {
+        assert_eq!(code(&pool, asked(method, target)).await, "file_forbidden", "{method} {target}");
+    }
+    assert_eq!(fetch(&pool, "/base/in/a.csv").await, "there");
+    // It is the link itself that goes.
+    assert_eq!(code(&pool, asked("DELETE", "/base/in/link")).await, "none");
+    assert_eq!(ftp.names(), ["/base/in/a.csv", "/base/link/a.csv"]);
+}
+
+/// A server of SSH, or what says that it is one: it says this, and nothing more.
+async fn code_and_words(said: &'static [u8], then: AfterGreeting) -> (&'static str, String) {
+    let service = Service::raw(move |mut tcp, _| async move {
+        let _left = tcp.write_all(said).await;
+        if then == AfterGreeting::Waits {
+            let _left = tcp.read_to_end(&mut Vec::new()).await;
+        }
+    })
+    .await;
+    let login =
+        ssh::SshLogin { username: "acme".to_owned(), key: None, password: Some(Secret::new("secret".to_owned())) };
+    let host_keys = ssh::HostKeys::pinned(vec!["SHA256:none".to_owned()]);
+    let access = ServerAccess::Sftp(ssh::SshClient { host_keys, login, allow_sha1: false });
+    let failure = send(&pool(&upstream(&service, Scheme::Sftp, access, options())), get("/a")).await.unwrap_err();
+    (failure.error.code().word(), failure.error.to_string())
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum AfterGreeting {
+    Leaves,
+    Waits,
+}
+
+#[tokio::test(flavor = "local")]
+async fn what_a_server_says_before_ssh_is_spoken_tells_why_it_is_not() {
+    use AfterGreeting::{Leaves, Waits};
+    for (said, then, code, words) in [
+        // As OpenSSH says it.
+        (&b"Exceeded MaxStartups\r\n"[..], Leaves, "overloaded", "Exceeded MaxStartups"),
+        (b"Welcome\r\nToo many connections\r\n", Leaves, "overloaded", "Too many connections"),
+        (b"Under maintenance\r\n", Leaves, "connection_terminated", "and said `Under maintenance`"),
+        (b"", Leaves, "connection_terminated", "ended the connection"),
+        (
+            b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
+            Waits,
+            "file_error",
+            "an HTTP server: `HTTP/1.1 400 Bad Request`",
+        ),
+        // As Python's server says it.
+        (b"<!DOCTYPE HTML>\n<html lang=\"en\">\n", Leaves, "file_error", "an HTTP server: `<!DOCTYPE HTML>`"),
+        (b"220 mail.example ESMTP\r\n", Waits, "file_error", "FTP or mail: `220 mail.example ESMTP`"),
+        (b"\x15\x03\x01\0\x02\x02\x46", Waits, "file_error", "a server of TLS"),
+        (b"\x4a\0\0\0\x0a8.0.36", Waits, "file_error", "bytes that are no text"),
+    ] {
+        let (found, text) = code_and_words(said, then).await;
+
+        assert_eq!(found, code, "{text}");
+        assert!(text.contains(words), "{text}");
+    }
 }
