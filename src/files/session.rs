@@ -187,7 +187,23 @@ impl FileSession {
         }
     }
 
+    /// The entries of a folder. Servers say of much that can't be listed that it can't be, and no more: it is looked at then.
     pub(crate) async fn list(self, path: &[u8]) -> Result<Entries, Failure> {
+        let (error, mut session) = match self.open_folder(path).await {
+            Err(Failure { error, session: Some(session) }) => (error, session),
+            opened => return opened,
+        };
+        let error = match session.stat(path).await {
+            Ok(Found { kind: EntryKind::Folder, .. }) => error,
+            // A file with a `/` behind it is not there, whatever the server calls that.
+            Ok(_) => FileError::new(FileErrorKind::NotFound, "there is a file of that name, and no folder"),
+            Err(why) if why.kind == FileErrorKind::NotFound => error.known_as(FileErrorKind::NotFound),
+            Err(_) => error,
+        };
+        Err(Failure::new(error, session))
+    }
+
+    async fn open_folder(self, path: &[u8]) -> Result<Entries, Failure> {
         match self {
             Self::Sftp(session) => match session.open_folder(path).await {
                 Ok(listing) => Ok(Entries::Sftp(Box::new(listing))),
