@@ -1,6 +1,7 @@
 //! Why there is no SFTP to be spoken.
 
 use std::fmt;
+use std::io::ErrorKind;
 
 /// What went wrong before SFTP.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +51,14 @@ impl fmt::Display for Mistrust {
     }
 }
 
+/// Whether the connection is over, however that was said.
+fn has_ended(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof
+    )
+}
+
 impl From<russh::Error> for Error {
     fn from(error: russh::Error) -> Self {
         match error {
@@ -59,6 +68,7 @@ impl From<russh::Error> for Error {
             russh::Error::Disconnect | russh::Error::HUP | russh::Error::RecvError | russh::Error::SendError => {
                 Self::Ended
             }
+            russh::Error::IO(error) if has_ended(error.kind()) => Self::Ended,
             other => Self::Other(other),
         }
     }
