@@ -156,7 +156,7 @@ impl FtpSession {
     pub(super) fn after(self, error: Error) -> Failed {
         let goes_on = match &error {
             Error::Refused { reply, .. } => reply.code != GOODBYE,
-            Error::Unspeakable => true,
+            Error::Unspeakable | Error::TooLong(_) => true,
             _ => false,
         };
         Failed { error, session: goes_on.then(|| Box::new(self)) }
