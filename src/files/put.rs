@@ -65,6 +65,10 @@ where
         Ok(session) => session,
         Err(outcome) => return outcome,
     };
+    if request.begun.is_given_up() {
+        let error = FileError::new(FileErrorKind::RequestBody, "nobody waits for it any more");
+        return removed(Some(session), &under, request.begun, error).await;
+    }
     if under != place {
         let over = if may_replace { Overwrite::Replaced } else { Overwrite::Refused };
         if let Err(error) = session.rename(&under, &place, over).await {

@@ -96,6 +96,7 @@ impl FileConnection {
             return;
         };
         self.method = outgoing.method.clone();
+        self.begun.begin();
         let body = LentBody::new(std::mem::replace(&mut outgoing.body, RequestBody::Empty));
         self.body = Some(body.clone());
         let (server, begun) = (Arc::clone(&self.server), Rc::clone(&self.begun));
@@ -189,6 +190,7 @@ impl FileConnection {
     /// Nobody waits for the answer any more: brings what was begun to an end, which is that of an app whose body breaks off.
     /// What is left over then, in the server's words for where it is.
     pub(crate) async fn settle(&mut self) -> Option<Vec<u8>> {
+        self.begun.give_up();
         if let Some(body) = self.body.take() {
             drop(body.take_back());
         }
