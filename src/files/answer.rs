@@ -362,7 +362,7 @@ async fn rename(
         _ => {}
     }
     let over = if may_replace { Overwrite::Replaced } else { Overwrite::Refused };
-    match session.rename(&from, &to, over).await {
+    match session.rename(&from, &to, over, request.begun).await {
         Ok(()) => {
             let status = if in_the_way.is_some() { StatusCode::NO_CONTENT } else { StatusCode::CREATED };
             Ok(FileOutcome::done(status, session))

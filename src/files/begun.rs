@@ -1,13 +1,33 @@
 //! What must not stay as it is.
 
 use std::cell::{Cell, RefCell};
+use std::fmt;
+
+use super::entry::Overwrite;
+use super::error::{FileError, FileErrorKind};
+use super::session::FileSession;
 
 /// What a request has begun that must not stay if it goes no further: what the server calls it. Known also to who gives the
 /// request up in the middle.
 #[derive(Default)]
 pub(crate) struct UnfinishedFile {
-    place: RefCell<Option<Vec<u8>>>,
+    left: RefCell<Leftover>,
     is_given_up: Cell<bool>,
+}
+
+/// What is to be put in order at the server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Leftover {
+    /// Half a file.
+    pub(crate) temporary: Option<Vec<u8>>,
+    pub(crate) aside: Option<SetAside>,
+}
+
+/// An old file under another name, while a new one takes its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SetAside {
+    pub(crate) aside: Vec<u8>,
+    pub(crate) place: Vec<u8>,
 }
 
 impl UnfinishedFile {
@@ -17,11 +37,20 @@ impl UnfinishedFile {
     }
 
     pub(super) fn set(&self, place: &[u8]) {
-        *self.place.borrow_mut() = Some(place.to_vec());
+        self.left.borrow_mut().temporary = Some(place.to_vec());
     }
 
     pub(super) fn clear(&self) {
-        *self.place.borrow_mut() = None;
+        self.left.borrow_mut().temporary = None;
+    }
+
+    /// To be called before it is done: if the session ends here, nobody knows whether it was.
+    pub(super) fn set_aside(&self, aside: &[u8], place: &[u8]) {
+        self.left.borrow_mut().aside = Some(SetAside { aside: aside.to_vec(), place: place.to_vec() });
+    }
+
+    pub(super) fn clear_aside(&self) {
+        self.left.borrow_mut().aside = None;
     }
 
     /// Nobody waits for it any more: it must not become what it was meant to be, as the app has been told otherwise.
@@ -35,11 +64,41 @@ impl UnfinishedFile {
 
     /// Whether there is something.
     pub(crate) fn is_set(&self) -> bool {
-        self.place.borrow().is_some()
+        *self.left.borrow() != Leftover::default()
     }
 
     /// It is seen to by whoever asks.
-    pub(crate) fn take(&self) -> Option<Vec<u8>> {
-        self.place.borrow_mut().take()
+    pub(crate) fn take(&self) -> Option<Leftover> {
+        Some(std::mem::take(&mut *self.left.borrow_mut())).filter(|left| *left != Leftover::default())
+    }
+}
+
+impl FileSession {
+    /// Puts in order what another session has left over.
+    pub(crate) async fn clear_up(&mut self, left: &Leftover) -> Result<(), FileError> {
+        if let Some(SetAside { aside, place }) = &left.aside {
+            match self.lstat(place).await {
+                Ok(_) => self.remove_if_there(aside).await?,
+                // The new one has not come: the old one goes back, if it was set aside.
+                Err(error) if error.kind == FileErrorKind::NotFound => match self.lstat(aside).await {
+                    Ok(_) => self.rename(aside, place, Overwrite::Refused, &UnfinishedFile::default()).await?,
+                    Err(error) if error.kind == FileErrorKind::NotFound => {}
+                    Err(error) => return Err(error),
+                },
+                Err(error) => return Err(error),
+            }
+        }
+        match &left.temporary {
+            Some(temporary) => self.remove_if_there(temporary).await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Leftover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.temporary.iter().chain(self.aside.iter().map(|old| &old.aside));
+        let names: Vec<_> = names.map(|name| String::from_utf8_lossy(name)).collect();
+        f.write_str(&names.join(", "))
     }
 }

@@ -125,3 +125,21 @@ fn of_reply(code: u16) -> FileErrorKind {
         _ => FileErrorKind::Partner,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_tell_what_a_number_does_not() {
+        for (words, kind) in [
+            ("Permission denied.", FileErrorKind::Forbidden),
+            ("/in/.a.csv.1f.part: Operation not permitted", FileErrorKind::Forbidden),
+            ("No space left on device (status 4)", FileErrorKind::NoSpace),
+            ("Failed to open file.", FileErrorKind::Partner),
+        ] {
+            assert_eq!(of_words(FileErrorKind::Partner, words), kind, "{words}");
+        }
+        assert_eq!(of_words(FileErrorKind::NotFound, "Permission denied"), FileErrorKind::NotFound);
+    }
+}

@@ -24,7 +24,7 @@ pub(crate) mod ssh;
 mod verb;
 
 pub(crate) use self::answer::{ALLOWED, FileAnswer, FileOptions, FileOutcome, FileRequest, Links, UploadMode, answer};
-pub(crate) use self::begun::UnfinishedFile;
+pub(crate) use self::begun::{Leftover, UnfinishedFile};
 pub(crate) use self::content::FileContent;
 pub(crate) use self::error::{FileError, FileErrorKind};
 pub(crate) use self::login::{LoginFailure, LoginFailureKind};

@@ -71,7 +71,7 @@ where
     }
     if under != place {
         let over = if may_replace { Overwrite::Replaced } else { Overwrite::Refused };
-        if let Err(error) = session.rename(&under, &place, over).await {
+        if let Err(error) = session.rename(&under, &place, over, request.begun).await {
             // In one step it was found that something has come in between.
             let is_there = !may_replace && error.kind != FileErrorKind::Ended && session.stat(&place).await.is_ok();
             let error = if is_there { failed_condition() } else { error };

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::begun::UnfinishedFile;
 use super::conditions::FileVersion;
 use super::entry::{EntryKind, Found, Overwrite};
 use super::error::{FileError, FileErrorKind};
@@ -146,11 +147,17 @@ impl FileSession {
     }
 
     /// By FTP nobody can refuse what is there in one step: it has to be looked at before.
-    pub(crate) async fn rename(&mut self, from: &[u8], to: &[u8], over: Overwrite) -> Result<(), FileError> {
+    pub(crate) async fn rename(
+        &mut self,
+        from: &[u8],
+        to: &[u8],
+        over: Overwrite,
+        begun: &UnfinishedFile,
+    ) -> Result<(), FileError> {
         match self {
-            Self::Sftp(session) => session.rename(from, to, over).await.map_err(|error| (&error).into()),
+            Self::Sftp(session) => session.rename(from, to, over, begun).await.map_err(|error| (&error).into()),
             Self::Ftp(session) => match over {
-                Overwrite::Replaced => session.rename_over(from, to).await.map_err(|error| (&error).into()),
+                Overwrite::Replaced => session.rename_over(from, to, begun).await.map_err(|error| (&error).into()),
                 Overwrite::Refused => session.rename(from, to).await.map_err(|error| (&error).into()),
             },
         }

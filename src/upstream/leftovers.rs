@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 use super::connection::Busy;
 use super::{Choice, Pool, Timing};
 use crate::clock::Backoff;
-use crate::files::FileErrorKind;
+use crate::files::{FileErrorKind, Leftover};
 use crate::transport::SerialConnection;
 
 impl Pool {
@@ -40,19 +40,19 @@ async fn clean_up(pool: Rc<Pool>, mut connection: Busy) {
         Some(resting) => pool.give_back(resting),
         None => pool.connection_ended(),
     }
-    if let Some(place) = left {
-        remove(&pool, &place).await;
+    if let Some(left) = left {
+        remove(&pool, &left).await;
     }
 }
 
 /// Removes it over another session, once there is one that works: what has ended the first may have ended those that were
 /// idle as well, or keep others from coming about for a moment.
-async fn remove(pool: &Rc<Pool>, place: &[u8]) {
+async fn remove(pool: &Rc<Pool>, left: &Leftover) {
     let (mut why, mut choice) = (None, Choice::Any);
     let mut waits = Backoff::new(SHORTEST_WAIT, LONGEST_WAIT);
     let removing = async {
         loop {
-            match try_to_remove(pool, place, choice).await {
+            match try_to_remove(pool, left, choice).await {
                 Ok(()) => return None,
                 Err(RemovalError::Refused(what)) => return Some(what),
                 Err(RemovalError::NoSession(what)) => why = Some(what),
@@ -63,8 +63,7 @@ async fn remove(pool: &Rc<Pool>, place: &[u8]) {
     };
     let ended = timeout(LONGEST_REMOVAL, removing).await;
     let Some(why) = ended.unwrap_or_else(|_| Some(why.unwrap_or_else(|| TOO_LONG.to_owned()))) else { return };
-    let file = String::from_utf8_lossy(place);
-    tracing::warn!(%file, %why, "half a file is left at the partner under a temporary name: remove it there");
+    tracing::warn!(file = %left, %why, "half a file is left at the partner under a temporary name: remove it there");
 }
 
 /// Why something is still there.
@@ -75,12 +74,12 @@ enum RemovalError {
     NoSession(String),
 }
 
-async fn try_to_remove(pool: &Rc<Pool>, place: &[u8], choice: Choice) -> Result<(), RemovalError> {
+async fn try_to_remove(pool: &Rc<Pool>, left: &Leftover, choice: Choice) -> Result<(), RemovalError> {
     let lease = pool.lease(choice, &Cell::new(Timing::default())).await;
     let lease = lease.map_err(|error| RemovalError::NoSession(error.to_string()))?;
     let Some(mut connection) = lease.into_busy() else { return Ok(()) };
     let SerialConnection::File(file) = &mut connection.carried else { return Ok(()) };
-    let Ok(removed) = timeout(LONGEST, file.remove(place)).await else {
+    let Ok(removed) = timeout(LONGEST, file.clear_up(left)).await else {
         // What it says later would be taken for the answer to another request.
         drop(connection);
         pool.connection_ended();
