@@ -226,14 +226,15 @@ def pureftpd(way):
         own / "users.pdb", "-m", text=f"{PASSWORD}\n{PASSWORD}\n")
     encryption = ["-Y", "0"] if way == "plain" else ["-Y", "3", "-2", both]
     program = unpacked / "sbin/pure-ftpd"
-    return [program, "-S", f"127.0.0.1,{port}", "-u", "1", "-E", "-H", "-l", f"puredb:{own}/users.pdb", *encryption], {
+    return [program, "-S", f"127.0.0.1,{port}", "-u", "1", "-E", "-H", "-l", f"puredb:{own}/users.pdb", *encryption,
+            *(["-p", ":".join(data_ports)] if data_ports else [])], {
         "base": "", "version": [program, "--help"],
     }
 
 
 def pyftpdlib(way):
     both = write("both.pem", (tls / "files.pem").read_text() + (tls / "files.key").read_text())
-    return [sys.executable, HERE / "pyftpdlib_server.py", port, root, way, both, USERNAME, PASSWORD], {
+    return [sys.executable, HERE / "pyftpdlib_server.py", port, root, way, both, USERNAME, PASSWORD, *data_ports], {
         "base": "", "version": python_version("pyftpdlib"),
     }
 

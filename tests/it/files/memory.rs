@@ -1,12 +1,14 @@
 //! Files and folders of any size pass in the memory of a few pieces.
 //!
-//! `SIDEKEY_TEST_MEBIBYTES` is how much passes each way.
+//! `SIDEKEY_TEST_MEBIBYTES` is how much passes each way, and `SIDEKEY_TEST_NAMES` how many names there are.
 
 use std::fs::{self, File};
+use std::path::Path;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::number;
 use super::servers::server;
 use crate::lab::Lab;
 use crate::lab::client::{Ended, Request};
@@ -27,7 +29,7 @@ async fn pass(name: &str) {
     let server = FileServer::start(&lab, server(name)).await;
     let config = format!("services: {{ box: {{ url: '{}', {} }} }}\nworkers: 1", server.url(), server.login());
     let sidekey = lab.sidekey(&config).await;
-    let size = std::env::var("SIDEKEY_TEST_MEBIBYTES").map_or(128, |size| size.parse::<u64>().unwrap()) << 20;
+    let size = number("SIDEKEY_TEST_MEBIBYTES").unwrap_or(256) << 20;
     // It costs no disk: nothing was ever written there.
     File::create(server.root.join("down")).unwrap().set_len(size).unwrap();
     fs::write(server.root.join("small"), "1").unwrap();
@@ -79,47 +81,57 @@ async fn upload(mut app: TcpStream, size: u64) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_thousand_names_are_listed_in_little_memory_and_one_more_is_broken_off() {
-    for name in ["OpenSSH", "ProFTPD", "vsftpd"] {
-        let began = std::time::Instant::now();
-        let lab = Lab::start().await;
-        let server = FileServer::start(&lab, server(name)).await;
-        let config = format!("services: {{ box: {{ url: '{}', {} }} }}\nworkers: 1", server.url(), server.login());
-        let sidekey = lab.sidekey(&config).await;
-        fs::create_dir(server.root.join("many")).unwrap();
-        let first = server.root.join("many/a-name-of-the-usual-length-000000.csv");
-        fs::write(&first, "1").unwrap();
-        for number in 1..MANY {
-            // Links are made faster than files; some file systems allow 65,000 to a file.
-            let link = server.root.join(format!("many/a-name-of-the-usual-length-{number:06}.csv"));
-            if number % 30_000 == 0 {
-                fs::write(link, "1").unwrap()
-            } else {
-                fs::hard_link(last(number, &server), link).unwrap()
-            }
+async fn a_hundred_thousand_names_are_listed_in_little_memory_by_sftp() {
+    list("OpenSSH", many()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_thousand_names_are_listed_in_little_memory_by_list() {
+    list("vsftpd", many()).await;
+}
+
+/// The server takes its time.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_names_are_listed_in_little_memory_by_mlsd() {
+    list("ProFTPD", many() / 5).await;
+}
+
+/// So many names, which is the limit, and one more, which is broken off.
+async fn list(name: &str, many: usize) {
+    let lab = Lab::start().await;
+    let server = FileServer::start(&lab, server(name)).await;
+    let (url, login) = (server.url(), server.login());
+    let files = format!("files: {{ list_limit: {many} }}");
+    let sidekey = lab.sidekey(&format!("services: {{ box: {{ url: '{url}', {login}, {files} }} }}\nworkers: 1")).await;
+    fill(&server.root.join("many"), many);
+    assert_eq!(sidekey.get("/box/many/a-name-of-the-usual-length-000000.csv").await.status, 200);
+    let idle = sidekey.memory();
+
+    let lines = sidekey.send(Request::get("/box/many/").field("Accept", "text/plain")).await;
+    let json = sidekey.get("/box/many/").await;
+    let peak = sidekey.peak_memory();
+    fs::write(server.root.join("many/one-more"), "1").unwrap();
+    let more = sidekey.get("/box/many/").await;
+
+    assert_eq!((lines.status, lines.ended, lines.text().lines().count()), (200, Ended::Whole, many));
+    assert_eq!(json.json()["entries"].as_array().unwrap().len(), many);
+    println!("{name}: {many} names: {idle} KiB before, {peak} KiB at most");
+    assert!(peak < idle + 16 * 1024, "{idle} KiB before, {peak} KiB at most");
+    assert_ne!((more.status, more.ended), (200, Ended::Whole));
+}
+
+/// Most are links, which are made faster than files; some file systems allow 65,000 to a file.
+fn fill(folder: &Path, many: usize) {
+    fs::create_dir(folder).unwrap();
+    let path = |number| folder.join(format!("a-name-of-the-usual-length-{number:06}.csv"));
+    for number in 0..many {
+        match number % 30_000 {
+            0 => fs::write(path(number), "1").unwrap(),
+            beyond => fs::hard_link(path(number - beyond), path(number)).unwrap(),
         }
-        assert_eq!(sidekey.get("/box/many/a-name-of-the-usual-length-000000.csv").await.status, 200);
-        let idle = sidekey.memory();
-        println!("made {:?}", began.elapsed());
-
-        let lines = sidekey.send(Request::get("/box/many/").field("Accept", "text/plain")).await;
-        println!("lines {:?}", began.elapsed());
-        let json = sidekey.get("/box/many/").await;
-        println!("json {:?}", began.elapsed());
-        let peak = sidekey.peak_memory();
-        fs::write(server.root.join("many/one-more"), "1").unwrap();
-        let more = sidekey.get("/box/many/").await;
-
-        assert_eq!((lines.status, lines.ended, lines.text().lines().count()), (200, Ended::Whole, MANY), "{name}");
-        assert_eq!(json.json()["entries"].as_array().unwrap().len(), MANY, "{name}");
-        println!("{name}: {MANY} names: {idle} KiB before, {peak} KiB at most");
-        assert!(peak < idle + 16 * 1024, "{name}: {idle} KiB before, {peak} KiB at most");
-        assert_ne!((more.status, more.ended), (200, Ended::Whole), "{name}");
     }
 }
 
-fn last(number: usize, server: &FileServer) -> std::path::PathBuf {
-    server.root.join(format!("many/a-name-of-the-usual-length-{:06}.csv", number / 30_000 * 30_000))
+fn many() -> usize {
+    number("SIDEKEY_TEST_NAMES").map_or(100_000, |many| usize::try_from(many).unwrap())
 }
-
-const MANY: usize = 100_000;

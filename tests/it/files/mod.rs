@@ -20,3 +20,8 @@ fn names(folder: &Path) -> Vec<String> {
     names.sort();
     names
 }
+
+/// What a variable of the environment says, if it is there.
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|number| number.parse().unwrap())
+}

@@ -209,9 +209,9 @@ async fn a_connection_that_ends_in_the_middle_of_a_login_is_told_as_that() {
         let well = probe(&lab.sidekey(&config).await, "box").await;
         assert_eq!(well["ok"], true, "{well:#}");
         let [_, whole] = relay.mend();
-        for part in 0..10 {
+        for part in 0..6 {
             let sidekey = lab.sidekey(&config).await;
-            let after = whole * part / 10;
+            let after = whole * part / 6;
             relay.cut(Cut { direction: Direction::ToClient, after, all: true, hard: part % 2 == 0 });
 
             let probe = probe(&sidekey, "box").await;

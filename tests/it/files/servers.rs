@@ -29,10 +29,10 @@ pub static FIELD: [Kind; 6] = [
     Kind { name: "pyftpdlib, no TLS", script: "pyftpdlib-plain", protocol: Protocol::FtpWithoutTls },
 ];
 
-/// One of those that `./test` installs.
+/// One of all of them.
 #[track_caller]
 pub fn server(name: &str) -> &'static Kind {
-    SERVERS.iter().find(|kind| kind.name == name).unwrap()
+    SERVERS.iter().chain(&FIELD).find(|kind| kind.name == name).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
