@@ -3,10 +3,6 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 
-use super::entry::Overwrite;
-use super::error::{FileError, FileErrorKind};
-use super::session::FileSession;
-
 /// What a request has begun that must not stay if it goes no further: what the server calls it. Known also to who gives the
 /// request up in the middle.
 #[derive(Default)]
@@ -70,28 +66,6 @@ impl UnfinishedFile {
     /// It is seen to by whoever asks.
     pub(crate) fn take(&self) -> Option<Leftover> {
         Some(std::mem::take(&mut *self.left.borrow_mut())).filter(|left| *left != Leftover::default())
-    }
-}
-
-impl FileSession {
-    /// Puts in order what another session has left over.
-    pub(crate) async fn clear_up(&mut self, left: &Leftover) -> Result<(), FileError> {
-        if let Some(SetAside { aside, place }) = &left.aside {
-            match self.lstat(place).await {
-                Ok(_) => self.remove_if_there(aside).await?,
-                // The new one has not come: the old one goes back, if it was set aside.
-                Err(error) if error.kind == FileErrorKind::NotFound => match self.lstat(aside).await {
-                    Ok(_) => self.rename(aside, place, Overwrite::Refused, &UnfinishedFile::default()).await?,
-                    Err(error) if error.kind == FileErrorKind::NotFound => {}
-                    Err(error) => return Err(error),
-                },
-                Err(error) => return Err(error),
-            }
-        }
-        match &left.temporary {
-            Some(temporary) => self.remove_if_there(temporary).await,
-            None => Ok(()),
-        }
     }
 }
 

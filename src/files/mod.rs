@@ -8,6 +8,7 @@
 
 mod answer;
 mod begun;
+mod clear_up;
 mod conditions;
 mod content;
 mod entry;
