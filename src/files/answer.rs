@@ -255,21 +255,7 @@ async fn list(
 ) -> Result<FileOutcome, Failure> {
     let form = Form::wanted(request.fields);
     let place = session.place(path);
-    let entries = match session.list(&place).await {
-        Ok(entries) => entries,
-        // A file with a `/` behind it is not there, whatever the server calls that.
-        Err(Failure { error, session: Some(mut session) }) => {
-            let why = session.stat(&place).await;
-            let error = match why {
-                Ok(Found { kind: EntryKind::Folder, .. }) => error,
-                Ok(_) => FileError::new(FileErrorKind::NotFound, "there is a file of that name, and no folder"),
-                Err(why) if why.kind == FileErrorKind::NotFound => error.known_as(FileErrorKind::NotFound),
-                Err(_) => error,
-            };
-            return Err(Failure::new(error, session));
-        }
-        Err(failure) => return Err(failure),
-    };
+    let entries = session.list(&place).await?;
     let fields = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(form.content_type()))]);
     let content = Some(FileContent::Listing(ListingContent::new(entries, form, options)));
     Ok(FileOutcome::answered(FileAnswer { status: StatusCode::OK, fields, content }, None))
@@ -350,7 +336,7 @@ async fn rename(
         _ => {}
     }
     let over = if may_replace { Overwrite::Replaced } else { Overwrite::Refused };
-    match session.rename(&from, &to, over).await {
+    match session.rename(&from, &to, over, request.begun).await {
         Ok(()) => {
             let status = if in_the_way.is_some() { StatusCode::NO_CONTENT } else { StatusCode::CREATED };
             Ok(FileOutcome::done(status, session))

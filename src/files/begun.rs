@@ -1,28 +1,78 @@
 //! What must not stay as it is.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::fmt;
 
 /// What a request has begun that must not stay if it goes no further: what the server calls it. Known also to who gives the
 /// request up in the middle.
 #[derive(Default)]
-pub(crate) struct UnfinishedFile(RefCell<Option<Vec<u8>>>);
+pub(crate) struct UnfinishedFile {
+    left: RefCell<Leftover>,
+    is_given_up: Cell<bool>,
+}
+
+/// What is to be put in order at the server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Leftover {
+    /// Half a file.
+    pub(crate) temporary: Option<Vec<u8>>,
+    pub(crate) aside: Option<SetAside>,
+}
+
+/// An old file under another name, while a new one takes its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SetAside {
+    pub(crate) aside: Vec<u8>,
+    pub(crate) place: Vec<u8>,
+}
 
 impl UnfinishedFile {
+    /// Another request follows, in the same session.
+    pub(crate) fn begin(&self) {
+        self.is_given_up.set(false);
+    }
+
     pub(super) fn set(&self, place: &[u8]) {
-        *self.0.borrow_mut() = Some(place.to_vec());
+        self.left.borrow_mut().temporary = Some(place.to_vec());
     }
 
     pub(super) fn clear(&self) {
-        *self.0.borrow_mut() = None;
+        self.left.borrow_mut().temporary = None;
+    }
+
+    /// To be called before it is done: if the session ends here, nobody knows whether it was.
+    pub(super) fn set_aside(&self, aside: &[u8], place: &[u8]) {
+        self.left.borrow_mut().aside = Some(SetAside { aside: aside.to_vec(), place: place.to_vec() });
+    }
+
+    pub(super) fn clear_aside(&self) {
+        self.left.borrow_mut().aside = None;
+    }
+
+    /// Nobody waits for it any more: it must not become what it was meant to be, as the app has been told otherwise.
+    pub(crate) fn give_up(&self) {
+        self.is_given_up.set(true);
+    }
+
+    pub(super) fn is_given_up(&self) -> bool {
+        self.is_given_up.get()
     }
 
     /// Whether there is something.
     pub(crate) fn is_set(&self) -> bool {
-        self.0.borrow().is_some()
+        *self.left.borrow() != Leftover::default()
     }
 
     /// It is seen to by whoever asks.
-    pub(crate) fn take(&self) -> Option<Vec<u8>> {
-        self.0.borrow_mut().take()
+    pub(crate) fn take(&self) -> Option<Leftover> {
+        Some(std::mem::take(&mut *self.left.borrow_mut())).filter(|left| *left != Leftover::default())
+    }
+}
+
+impl fmt::Display for Leftover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.temporary.iter().chain(self.aside.iter().map(|old| &old.aside));
+        let names: Vec<_> = names.map(|name| String::from_utf8_lossy(name)).collect();
+        f.write_str(&names.join(", "))
     }
 }

@@ -65,7 +65,7 @@ impl fmt::Display for FileError {
 impl From<&sftp::Error> for FileError {
     fn from(error: &sftp::Error) -> Self {
         let kind = match error {
-            sftp::Error::Refused { refusal, .. } => of_status(refusal.code),
+            sftp::Error::Refused { refusal, .. } => of_words(of_status(refusal.code), &refusal.to_string()),
             sftp::Error::Ended | sftp::Error::Io(_) | sftp::Error::Protocol(_) | sftp::Error::Version(_) => {
                 FileErrorKind::Ended
             }
@@ -91,14 +91,29 @@ impl From<&ftp::Error> for FileError {
     fn from(error: &ftp::Error) -> Self {
         let kind = match (error, error.reply()) {
             (ftp::Error::NoData(_), Some(reply)) if reply.code == 421 => FileErrorKind::Ended,
-            (_, Some(reply)) => of_reply(reply.code),
-            (ftp::Error::Unspeakable, _) => FileErrorKind::Request,
+            (_, Some(reply)) => of_words(of_reply(reply.code), &reply.text()),
+            (ftp::Error::Unspeakable | ftp::Error::TooLong(_), _) => FileErrorKind::Request,
             (ftp::Error::BrokenOff(_), _) => FileErrorKind::Partner,
             _ => FileErrorKind::Ended,
         };
         Self::new(kind, error.to_string())
     }
 }
+
+/// What a server calls a failure, and no more, its words may tell.
+fn of_words(kind: FileErrorKind, words: &str) -> FileErrorKind {
+    let words = words.to_ascii_lowercase();
+    let says = |any: &[&str]| any.iter().any(|some| words.contains(some));
+    match kind {
+        FileErrorKind::Partner if says(&DENIED) => FileErrorKind::Forbidden,
+        FileErrorKind::Partner if says(&FULL) => FileErrorKind::NoSpace,
+        kind => kind,
+    }
+}
+
+/// As errno(3) is put into words, mostly: EACCES, EPERM, EROFS; ENOSPC, EDQUOT.
+const DENIED: [&str; 3] = ["permission denied", "operation not permitted", "read-only file system"];
+const FULL: [&str; 2] = ["no space left", "quota exceeded"];
 
 /// RFC 959 §4.2. 550 is said of anything.
 fn of_reply(code: u16) -> FileErrorKind {
@@ -108,5 +123,23 @@ fn of_reply(code: u16) -> FileErrorKind {
         500..=504 => FileErrorKind::Unsupported,
         530 | 532 | 553 => FileErrorKind::Forbidden,
         _ => FileErrorKind::Partner,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_tell_what_a_number_does_not() {
+        for (words, kind) in [
+            ("Permission denied.", FileErrorKind::Forbidden),
+            ("/in/.a.csv.1f.part: Operation not permitted", FileErrorKind::Forbidden),
+            ("No space left on device (status 4)", FileErrorKind::NoSpace),
+            ("Failed to open file.", FileErrorKind::Partner),
+        ] {
+            assert_eq!(of_words(FileErrorKind::Partner, words), kind, "{words}");
+        }
+        assert_eq!(of_words(FileErrorKind::NotFound, "Permission denied"), FileErrorKind::NotFound);
     }
 }

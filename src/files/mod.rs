@@ -8,6 +8,7 @@
 
 mod answer;
 mod begun;
+mod clear_up;
 mod conditions;
 mod content;
 mod entry;
@@ -26,7 +27,7 @@ pub(crate) mod ssh;
 mod verb;
 
 pub(crate) use self::answer::{ALLOWED, FileAnswer, FileOutcome, FileRequest, answer};
-pub(crate) use self::begun::UnfinishedFile;
+pub(crate) use self::begun::{Leftover, UnfinishedFile};
 pub(crate) use self::content::FileContent;
 pub(crate) use self::error::{FileError, FileErrorKind};
 pub(crate) use self::login::{LoginFailure, LoginFailureKind};

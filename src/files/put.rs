@@ -66,9 +66,13 @@ where
         Ok(session) => session,
         Err(outcome) => return outcome,
     };
+    if request.begun.is_given_up() {
+        let error = FileError::new(FileErrorKind::RequestBody, "nobody waits for it any more");
+        return removed(Some(session), &under, request.begun, error).await;
+    }
     if under != place {
         let over = if may_replace { Overwrite::Replaced } else { Overwrite::Refused };
-        if let Err(error) = session.rename(&under, &place, over).await {
+        if let Err(error) = session.rename(&under, &place, over, request.begun).await {
             // In one step it was found that something has come in between.
             let is_there = !may_replace && error.kind != FileErrorKind::Ended && session.stat(&place).await.is_ok();
             let error = if is_there { failed_condition() } else { error };

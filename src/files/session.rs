@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::begun::UnfinishedFile;
 use super::conditions::FileVersion;
 use super::entry::{EntryKind, Found, Overwrite};
 use super::error::{FileError, FileErrorKind};
@@ -146,11 +147,17 @@ impl FileSession {
     }
 
     /// By FTP nobody can refuse what is there in one step: it is looked at just before.
-    pub(crate) async fn rename(&mut self, from: &[u8], to: &[u8], over: Overwrite) -> Result<(), FileError> {
+    pub(crate) async fn rename(
+        &mut self,
+        from: &[u8],
+        to: &[u8],
+        over: Overwrite,
+        begun: &UnfinishedFile,
+    ) -> Result<(), FileError> {
         match self {
-            Self::Sftp(session) => session.rename(from, to, over).await.map_err(|error| (&error).into()),
+            Self::Sftp(session) => session.rename(from, to, over, begun).await.map_err(|error| (&error).into()),
             Self::Ftp(session) => match over {
-                Overwrite::Replaced => session.rename_over(from, to).await.map_err(|error| (&error).into()),
+                Overwrite::Replaced => session.rename_over(from, to, begun).await.map_err(|error| (&error).into()),
                 Overwrite::Refused => {
                     if session.stat(to).await.is_ok() {
                         return Err(FileError::new(FileErrorKind::Precondition, "something has that name already"));
@@ -192,7 +199,23 @@ impl FileSession {
         }
     }
 
+    /// The entries of a folder. Servers say of much that can't be listed that it can't be, and no more: it is looked at then.
     pub(crate) async fn list(self, path: &[u8]) -> Result<Entries, Failure> {
+        let (error, mut session) = match self.open_folder(path).await {
+            Err(Failure { error, session: Some(session) }) => (error, session),
+            opened => return opened,
+        };
+        let error = match session.stat(path).await {
+            Ok(Found { kind: EntryKind::Folder, .. }) => error,
+            // A file with a `/` behind it is not there, whatever the server calls that.
+            Ok(_) => FileError::new(FileErrorKind::NotFound, "there is a file of that name, and no folder"),
+            Err(why) if why.kind == FileErrorKind::NotFound => error.known_as(FileErrorKind::NotFound),
+            Err(_) => error,
+        };
+        Err(Failure::new(error, session))
+    }
+
+    async fn open_folder(self, path: &[u8]) -> Result<Entries, Failure> {
         match self {
             Self::Sftp(session) => match session.open_folder(path).await {
                 Ok(listing) => Ok(Entries::Sftp(Box::new(listing))),

@@ -6,10 +6,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::task::spawn_local;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::connection::Busy;
 use super::{Choice, Pool, Timing};
+use crate::clock::Backoff;
+use crate::files::{FileErrorKind, Leftover};
 use crate::transport::SerialConnection;
 
 impl Pool {
@@ -38,39 +40,66 @@ async fn clean_up(pool: Rc<Pool>, mut connection: Busy) {
         Some(resting) => pool.give_back(resting),
         None => pool.connection_ended(),
     }
-    if let Some(place) = left {
-        remove(&pool, &place).await;
+    if let Some(left) = left {
+        remove(&pool, &left).await;
     }
 }
 
-/// Removes it over another session.
-async fn remove(pool: &Rc<Pool>, place: &[u8]) {
-    let lease = timeout(LONGEST, pool.lease(Choice::Any, &Cell::new(Timing::default()))).await;
-    let why = match lease {
-        Ok(Ok(lease)) => match lease.into_busy() {
-            Some(mut connection) => {
-                let SerialConnection::File(file) = &mut connection.carried else { return };
-                let removed = timeout(LONGEST, file.remove(place)).await;
-                let why = match removed {
-                    Ok(removed) => {
-                        let resting = connection.into_rest();
-                        resting.map_or_else(|| pool.connection_ended(), |resting| pool.give_back(resting));
-                        removed.err().map(|error| error.to_string())
-                    }
-                    Err(_) => Some(TOO_LONG.to_owned()),
-                };
-                let Some(why) = why else { return };
-                why
+/// Removes it over another session, once there is one that works: what has ended the first may have ended those that were
+/// idle as well, or keep others from coming about for a moment.
+async fn remove(pool: &Rc<Pool>, left: &Leftover) {
+    let (mut why, mut choice) = (None, Choice::Any);
+    let mut waits = Backoff::new(SHORTEST_WAIT, LONGEST_WAIT);
+    let removing = async {
+        loop {
+            match try_to_remove(pool, left, choice).await {
+                Ok(()) => return None,
+                Err(RemovalError::Refused(what)) => return Some(what),
+                Err(RemovalError::NoSession(what)) => why = Some(what),
             }
-            None => return,
-        },
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => TOO_LONG.to_owned(),
+            choice = Choice::NotIdle;
+            sleep(waits.next(Duration::ZERO)).await;
+        }
     };
-    let file = String::from_utf8_lossy(place);
-    tracing::warn!(%file, %why, "half a file is left at the partner under a temporary name: remove it there");
+    let ended = timeout(LONGEST_REMOVAL, removing).await;
+    let Some(why) = ended.unwrap_or_else(|_| Some(why.unwrap_or_else(|| TOO_LONG.to_owned()))) else { return };
+    tracing::warn!(file = %left, %why, "half a file is left at the partner under a temporary name: remove it there");
+}
+
+/// Why something is still there.
+enum RemovalError {
+    /// The server does not remove it.
+    Refused(String),
+    /// No session has come about, or it has ended: another one may do better.
+    NoSession(String),
+}
+
+async fn try_to_remove(pool: &Rc<Pool>, left: &Leftover, choice: Choice) -> Result<(), RemovalError> {
+    let lease = pool.lease(choice, &Cell::new(Timing::default())).await;
+    let lease = lease.map_err(|error| RemovalError::NoSession(error.to_string()))?;
+    let Some(mut connection) = lease.into_busy() else { return Ok(()) };
+    let SerialConnection::File(file) = &mut connection.carried else { return Ok(()) };
+    let Ok(removed) = timeout(LONGEST, file.clear_up(left)).await else {
+        // What it says later would be taken for the answer to another request.
+        drop(connection);
+        pool.connection_ended();
+        return Err(RemovalError::NoSession(TOO_LONG.to_owned()));
+    };
+    match connection.into_rest() {
+        Some(resting) => pool.give_back(resting),
+        None => pool.connection_ended(),
+    }
+    removed.map_err(|error| match error.kind {
+        FileErrorKind::Ended => RemovalError::NoSession(error.to_string()),
+        _ => RemovalError::Refused(error.to_string()),
+    })
 }
 
 /// More than a server takes that works.
 const LONGEST: Duration = Duration::from_secs(10);
+/// A way that is interrupted is well again in a moment, mostly. After a login that was interrupted there is none for up to a
+/// minute.
+const SHORTEST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+const LONGEST_REMOVAL: Duration = Duration::from_secs(120);
 const TOO_LONG: &str = "the partner's server took too long";

@@ -1,4 +1,4 @@
-"""One file server as others write it: `servers.py FOLDER KIND PORT`.
+"""One file server as others write it: `servers.py FOLDER KIND PORT [FIRST LAST]`, the ports that FTP offers for data.
 
 FOLDER has `tls/files.pem` and `tls/files.key` and becomes the server's own: what it serves is in `FOLDER/KIND/root`, the key
 that it lets in is `FOLDER/KIND/acme`. Says on one line of JSON, once it listens, what a client has to know: `root`,
@@ -19,7 +19,7 @@ sys.path.insert(0, str(HERE.parent / "client"))
 
 import programs  # noqa: E402
 
-folder, kind, port = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+folder, kind, port, data_ports = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4:]
 tls, own = folder / "tls", folder / kind
 root = own / "root"
 root.mkdir(parents=True)
@@ -64,7 +64,7 @@ def users(hashed):
 
 def openssh(way):
     """By key alone: a password would have to be one of this machine's. May do without a part of the protocol."""
-    without = {"norename": " -P posix-rename,rename", "noreplace": " -P posix-rename"}.get(way, "")
+    without = {"norename": " -P posix-rename,rename", "noreplace": " -P posix-rename", "readonly": " -R"}.get(way, "")
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)
     host = ssh_key("host", "-t", "ed25519")
@@ -165,8 +165,9 @@ ModulePath /usr/lib/proftpd
 <IfModule mod_delay.c>
 DelayEngine off
 </IfModule>
+{"PassivePorts " + " ".join(data_ports) if data_ports else ""}
 LoadModule mod_tls.c
-{encrypted}{sftp}
+{encrypted}{sftp}{"<Limit WRITE>" + chr(10) + "DenyAll" + chr(10) + "</Limit>" if way == "readonly" else ""}
 """)
     return ["proftpd", "-n", "-c", config], {
         "base": str(root), "host_key": fingerprint(f"{host}.pub") if sftp else "", "version": ["proftpd", "--version"],
@@ -189,10 +190,10 @@ ftp_username={getpass.getuser()}
 anon_root={root}
 secure_email_list_enable=YES
 email_password_file={write("passwords", PASSWORD + chr(10))}
-write_enable=YES
+write_enable={yes(way != "readonly")}
 anon_upload_enable=YES
-anon_mkdir_write_enable=YES
-anon_other_write_enable=YES
+anon_mkdir_write_enable={yes(way != "readonly")}
+anon_other_write_enable={yes(way != "readonly")}
 anon_world_readable_only=NO
 anon_umask=022
 allow_writeable_chroot=YES
@@ -207,6 +208,8 @@ rsa_cert_file={tls}/files.pem
 rsa_private_key_file={tls}/files.key
 ssl_tlsv1=YES
 secure_chroot_dir={own}/empty
+pasv_min_port={data_ports[0] if data_ports else 0}
+pasv_max_port={data_ports[1] if data_ports else 0}
 """)
     program = unpacked / "sbin/vsftpd"
     return [program, config], {
@@ -223,14 +226,15 @@ def pureftpd(way):
         own / "users.pdb", "-m", text=f"{PASSWORD}\n{PASSWORD}\n")
     encryption = ["-Y", "0"] if way == "plain" else ["-Y", "3", "-2", both]
     program = unpacked / "sbin/pure-ftpd"
-    return [program, "-S", f"127.0.0.1,{port}", "-u", "1", "-E", "-H", "-l", f"puredb:{own}/users.pdb", *encryption], {
+    return [program, "-S", f"127.0.0.1,{port}", "-u", "1", "-E", "-H", "-l", f"puredb:{own}/users.pdb", *encryption,
+            *(["-p", ":".join(data_ports)] if data_ports else [])], {
         "base": "", "version": [program, "--help"],
     }
 
 
 def pyftpdlib(way):
     both = write("both.pem", (tls / "files.pem").read_text() + (tls / "files.key").read_text())
-    return [sys.executable, HERE / "pyftpdlib_server.py", port, root, way, both, USERNAME, PASSWORD], {
+    return [sys.executable, HERE / "pyftpdlib_server.py", port, root, way, both, USERNAME, PASSWORD, *data_ports], {
         "base": "", "version": python_version("pyftpdlib"),
     }
 
@@ -259,6 +263,10 @@ start = {server.__name__: server for server in
          (openssh, asyncssh, paramiko, dropbear, proftpd, vsftpd, pureftpd, pyftpdlib)}[name]
 command, told = start(way or "explicit")
 told = {"username": USERNAME, "password": PASSWORD, "host_key": "", "root": str(root)} | told
+if way == "full":
+    # Of a megabyte, for it alone: from here nothing of it is seen.
+    mounting = f'mount -t tmpfs -o size=1m,mode=777 none {root} && exec "$@"'
+    command = ["unshare", "--mount", *as_root(), "sh", "-c", mounting, "sh", *command]
 log = open(own / "output", "w")
 process = programs.start([str(part) for part in command], log)
 try:

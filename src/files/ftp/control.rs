@@ -60,6 +60,10 @@ impl Control {
         if argument.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0 | 0xFF)) {
             return Err(Error::Unspeakable);
         }
+        // ProFTPD says nothing to a longer one, and one waits for ever.
+        if verb.len() + argument.len() > LONGEST_COMMAND {
+            return Err(Error::TooLong(argument.len()));
+        }
         let mut line = Vec::with_capacity(verb.len() + argument.len() + 3);
         line.extend_from_slice(verb.as_bytes());
         if !argument.is_empty() {
@@ -108,3 +112,6 @@ pub(super) fn expect(reply: FtpReply, class: u16, operation: &'static str) -> Re
 
 /// Most replies are a line of some words.
 const AT_A_TIME: usize = 512;
+
+/// No path of Linux is longer. ProFTPD reads 4,100 bytes of a line.
+const LONGEST_COMMAND: usize = 4096;

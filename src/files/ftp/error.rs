@@ -28,6 +28,9 @@ pub(crate) enum Error {
     /// A path has a byte that can't be sent.
     #[error("a name has a CR, LF, NUL or 0xFF, which FTP can't say")]
     Unspeakable,
+    /// A path is longer than servers read.
+    #[error("a path of {0} bytes is more than servers read")]
+    TooLong(usize),
 }
 
 impl Error {

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use tokio::net::TcpStream;
 
+use super::super::begun::UnfinishedFile;
 use super::super::entry::EntryKind;
 use super::super::path;
 use super::control::{Control, expect};
@@ -127,22 +128,33 @@ impl FtpSession {
     }
 
     /// Most servers replace what has the name already; at one that refuses it is set aside first.
-    pub(crate) async fn rename_over(&mut self, from: &[u8], to: &[u8]) -> Result<(), Error> {
+    pub(crate) async fn rename_over(&mut self, from: &[u8], to: &[u8], begun: &UnfinishedFile) -> Result<(), Error> {
         let first = self.rename(from, to).await;
         let is_refused = matches!(first, Err(Error::Refused { operation: RENAME_TO, .. }));
+        if !is_refused || from == to {
+            return first;
+        }
         // It may be refused to all names. So the old file is not removed before the new one stands in its place: to set it aside
         // is refused where that could not come to be.
         let aside = path::aside(to, fastrand::u64(..));
-        if !is_refused || from == to || self.rename(to, &aside).await.is_err() {
+        begun.set_aside(&aside, to);
+        if let Err(error) = self.rename(to, &aside).await {
+            let Error::Refused { .. } = error else { return Err(error) };
+            begun.clear_aside();
             return first;
         }
-        let second = self.rename(from, to).await;
-        // An old one that stays aside is lost to nobody.
-        drop(match &second {
-            Ok(()) => self.remove(&aside).await,
-            Err(_) => self.rename(&aside, to).await,
-        });
-        second
+        if let Err(error) = self.rename(from, to).await {
+            if self.rename(&aside, to).await.is_ok() {
+                begun.clear_aside();
+            }
+            return Err(error);
+        }
+        match self.remove(&aside).await {
+            // An old one that may not be removed is lost to nobody.
+            Ok(()) | Err(Error::Refused { .. }) => begun.clear_aside(),
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     /// Many servers replace what has the name already.
@@ -156,7 +168,7 @@ impl FtpSession {
     pub(super) fn after(self, error: Error) -> Failed {
         let goes_on = match &error {
             Error::Refused { reply, .. } => reply.code != GOODBYE,
-            Error::Unspeakable => true,
+            Error::Unspeakable | Error::TooLong(_) => true,
             _ => false,
         };
         Failed { error, session: goes_on.then(|| Box::new(self)) }

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
+use super::super::begun::UnfinishedFile;
 use super::super::entry::Overwrite;
 use super::super::path;
 use super::error::{END, OK};
@@ -110,7 +111,13 @@ impl<S: SftpChannel> SftpSession<S> {
     }
 
     /// Where a file has the new name already, and the server can't replace it in one step, that one is set aside first.
-    pub(crate) async fn rename(&mut self, from: &[u8], to: &[u8], over: Overwrite) -> Result<(), Error> {
+    pub(crate) async fn rename(
+        &mut self,
+        from: &[u8],
+        to: &[u8],
+        over: Overwrite,
+        begun: &UnfinishedFile,
+    ) -> Result<(), Error> {
         if over == Overwrite::Replaced && self.renames_over {
             let reply = self.ask(&Request::PosixRename { from, to }).await?;
             return done(reply, "to rename it");
@@ -121,17 +128,28 @@ impl<S: SftpChannel> SftpSession<S> {
         }
         // A refusal may have any number, and may mean that nobody renames here at all. So the old file is not removed before
         // the new one stands in its place: to set it aside is refused where that could not come to be.
-        let aside = path::aside(to, fastrand::u64(..));
-        if self.lstat(from).await.is_err() || self.try_rename(to, &aside).await.is_err() {
+        if self.lstat(from).await.is_err() {
             return first;
         }
-        let second = self.try_rename(from, to).await;
-        // An old one that stays aside is lost to nobody.
-        drop(match &second {
-            Ok(()) => self.remove(&aside).await,
-            Err(_) => self.try_rename(&aside, to).await,
-        });
-        second
+        let aside = path::aside(to, fastrand::u64(..));
+        begun.set_aside(&aside, to);
+        if let Err(error) = self.try_rename(to, &aside).await {
+            let Error::Refused { .. } = error else { return Err(error) };
+            begun.clear_aside();
+            return first;
+        }
+        if let Err(error) = self.try_rename(from, to).await {
+            if self.try_rename(&aside, to).await.is_ok() {
+                begun.clear_aside();
+            }
+            return Err(error);
+        }
+        match self.remove(&aside).await {
+            // An old one that may not be removed is lost to nobody.
+            Ok(()) | Err(Error::Refused { .. }) => begun.clear_aside(),
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     async fn try_rename(&mut self, from: &[u8], to: &[u8]) -> Result<(), Error> {

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
+use super::super::begun::UnfinishedFile;
 use super::super::entry::Overwrite;
 use super::*;
 
@@ -175,10 +176,10 @@ async fn names_change_in_one_step_and_over_what_is_there_only_if_that_is_wanted(
         std::fs::write(folder.path().join("b"), "old").unwrap();
         let [a, b, none] = ["a", "b", "none"].map(|name| path(&folder, name));
 
-        assert!(session.rename(&a, &b, Overwrite::Refused).await.is_err());
-        assert!(session.rename(&none, &b, Overwrite::Replaced).await.is_err());
+        assert!(session.rename(&a, &b, Overwrite::Refused, &UnfinishedFile::default()).await.is_err());
+        assert!(session.rename(&none, &b, Overwrite::Replaced, &UnfinishedFile::default()).await.is_err());
         assert_eq!(file(&folder, "b"), b"old");
-        session.rename(&a, &b, Overwrite::Replaced).await.unwrap();
+        session.rename(&a, &b, Overwrite::Replaced, &UnfinishedFile::default()).await.unwrap();
         assert_eq!(file(&folder, "b"), b"new");
         assert!(!folder.path().join("a").exists());
     }

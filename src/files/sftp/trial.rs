@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::super::begun::UnfinishedFile;
 use super::super::entry::Overwrite;
 use super::packet::{self, SftpReply};
 use super::session::UNDER_WAY;
@@ -126,7 +127,7 @@ async fn act(deed: u8, server: TrialServer, confirmed: usize) -> Result<Vec<u8>,
             let syncs = usize::from(upload.finish().await.map_err(|(error, _)| error)?.syncs);
             assert!(confirmed > WRITES + syncs, "it is written that was not confirmed");
         }
-        _ => session.rename(b"/a", b"/b", Overwrite::Replaced).await?,
+        _ => session.rename(b"/a", b"/b", Overwrite::Replaced, &UnfinishedFile::default()).await?,
     }
     Ok(told)
 }

@@ -31,7 +31,8 @@ impl SshLogin {
         // What was not asked yet may take either.
         let takes = |method| offered.as_ref().is_none_or(|offered: &MethodSet| offered.contains(&method));
         if takes(MethodKind::Password) {
-            match handle.authenticate_password(&self.username, password.expose()).await? {
+            let said = handle.authenticate_password(&self.username, password.expose()).await?;
+            match heard(handle, said)? {
                 AuthResult::Success => return Ok(()),
                 AuthResult::Failure { remaining_methods, partial_success } => {
                     let asks = remaining_methods.contains(&MethodKind::KeyboardInteractive);
@@ -63,7 +64,8 @@ impl SshLogin {
                 _ => Some(HashAlg::Sha512),
             },
         };
-        Ok(handle.authenticate_publickey(&self.username, PrivateKeyWithHashAlg::new(key.clone(), hash)).await?)
+        let said = handle.authenticate_publickey(&self.username, PrivateKeyWithHashAlg::new(key.clone(), hash)).await?;
+        heard(handle, said)
     }
 
     /// A single prompt is for the password.
@@ -92,6 +94,16 @@ impl SshLogin {
 
     fn tried(&self) -> &'static str {
         if self.key.is_some() { "the key and the password" } else { "the password" }
+    }
+}
+
+/// What the server has said. A connection that ends instead comes as a refusal that offers nothing.
+fn heard(handle: &Handle<Judge>, said: AuthResult) -> Result<AuthResult, Error> {
+    match said {
+        AuthResult::Failure { remaining_methods, .. } if remaining_methods.is_empty() && handle.is_closed() => {
+            Err(Error::Ended)
+        }
+        said => Ok(said),
     }
 }
 

@@ -72,7 +72,8 @@ impl SshClient {
         let channel = handle.channel_open_session().await.map_err(|error| match error {
             // Some let one in, and have no room for what is wanted.
             russh::Error::ChannelOpenFailure(ChannelOpenFailure::ResourceShortage) => Error::TooMany(error.to_string()),
-            error => verdict.take().unwrap_or(Error::NoChannel(error)),
+            russh::Error::ChannelOpenFailure(_) => verdict.take().unwrap_or(Error::NoChannel(error)),
+            error => verdict.explain(error),
         })?;
         channel.request_subsystem(true, "sftp").await.map_err(Error::from)?;
         SftpStream::begin(handle, channel).await

@@ -20,7 +20,8 @@ use std::rc::Rc;
 use super::content::{ComingContent, Piece, ReadContent};
 use super::lent::LentBody;
 use crate::files::{
-    FileAnswer, FileError, FileErrorKind, FileOutcome, FileRequest, FileServer, FileSession, UnfinishedFile, answer,
+    FileAnswer, FileError, FileErrorKind, FileOutcome, FileRequest, FileServer, FileSession, Leftover, UnfinishedFile,
+    answer,
 };
 use crate::transport::{Error, Outgoing, RequestBody, Unsent};
 
@@ -96,6 +97,7 @@ impl FileConnection {
             return;
         };
         self.method = outgoing.method.clone();
+        self.begun.begin();
         let body = LentBody::new(std::mem::replace(&mut outgoing.body, RequestBody::Empty));
         self.body = Some(body.clone());
         let (server, begun) = (Arc::clone(&self.server), Rc::clone(&self.begun));
@@ -188,7 +190,8 @@ impl FileConnection {
 
     /// Nobody waits for the answer any more: brings what was begun to an end, which is that of an app whose body breaks off.
     /// What is left over then, in the server's words for where it is.
-    pub(crate) async fn settle(&mut self) -> Option<Vec<u8>> {
+    pub(crate) async fn settle(&mut self) -> Option<Leftover> {
+        self.begun.give_up();
         if let Some(body) = self.body.take() {
             drop(body.take_back());
         }
@@ -200,18 +203,18 @@ impl FileConnection {
     }
 
     /// What was begun and is left over.
-    pub(crate) fn take_leftover(&mut self) -> Option<Vec<u8>> {
+    pub(crate) fn take_leftover(&mut self) -> Option<Leftover> {
         self.begun.take()
     }
 
-    /// Removes what another session has left over.
-    pub(crate) async fn remove(&mut self, place: &[u8]) -> Result<(), FileError> {
+    /// Puts in order what another session has left over.
+    pub(crate) async fn clear_up(&mut self, left: &Leftover) -> Result<(), FileError> {
         let FileConnectionState::AtRest(session) = &mut self.state else { return Ok(()) };
-        let removed = session.remove_if_there(place).await;
-        if removed.as_ref().is_err_and(|error| error.kind == FileErrorKind::Ended) {
+        let cleared = session.clear_up(left).await;
+        if cleared.as_ref().is_err_and(|error| error.kind == FileErrorKind::Ended) {
             self.state = FileConnectionState::Ended;
         }
-        removed
+        cleared
     }
 }
 

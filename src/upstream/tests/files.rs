@@ -277,6 +277,25 @@ async fn of_an_upload_that_breaks_off_nothing_is_left() {
 }
 
 #[tokio::test(flavor = "local")]
+async fn nor_where_the_session_in_which_it_was_to_be_removed_ends_too() {
+    let ftp = Ftp::default();
+    let service = ftp.start().await;
+    let pool = pool(&files_of(&service));
+    let (body, app) = app_body("content-length: 100", b"half of it").await;
+    let put = outgoing(Method::PUT, "/in/a.csv", RequestBody::app(body, 0).0);
+    ftp.0.ends_at.set(Some("DELE"));
+
+    let (code, ()) = tokio::join!(code(&pool, put), async {
+        until(|| ftp.names().len() == 1).await;
+        drop(app);
+    });
+
+    assert_eq!(code, "bad_request");
+    until(|| ftp.names().is_empty()).await;
+    assert_eq!(ftp.logins(), 3);
+}
+
+#[tokio::test(flavor = "local")]
 async fn nor_of_one_that_nobody_waits_for_any_more() {
     let ftp = Ftp::default();
     let service = ftp.start().await;

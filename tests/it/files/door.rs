@@ -1,10 +1,10 @@
 //! Requests for files through the whole program: what the app sends, what stands on the partner's disk, what comes back.
 
 use std::fs;
-use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::names;
 use crate::lab::client::Request;
 use crate::lab::files::{FileServer, Kind, Protocol};
 use crate::lab::{Lab, until};
@@ -18,13 +18,6 @@ fn config(server: &FileServer) -> String {
 
 fn put(target: &str, body: &str) -> Request {
     Request::post(target, body).method("PUT")
-}
-
-fn names(folder: &Path) -> Vec<String> {
-    let mut names: Vec<_> =
-        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
 }
 
 #[tokio::test(flavor = "multi_thread")]

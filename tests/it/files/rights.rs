@@ -8,7 +8,7 @@ use crate::lab::files::{FileServer, Kind, Protocol};
 
 static WITHOUT_RENAME: Kind =
     Kind { name: "OpenSSH that renames nothing", script: "openssh-norename", protocol: Protocol::Sftp };
-static WITHOUT_REPLACE: Kind =
+pub static WITHOUT_REPLACE: Kind =
     Kind { name: "OpenSSH that replaces nothing", script: "openssh-noreplace", protocol: Protocol::Sftp };
 
 #[tokio::test(flavor = "multi_thread")]

@@ -29,6 +29,12 @@ pub static FIELD: [Kind; 6] = [
     Kind { name: "pyftpdlib, no TLS", script: "pyftpdlib-plain", protocol: Protocol::FtpWithoutTls },
 ];
 
+/// One of all of them.
+#[track_caller]
+pub fn server(name: &str) -> &'static Kind {
+    SERVERS.iter().chain(&FIELD).find(|kind| kind.name == name).unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_file_server_of_the_lab_serves_its_folder_until_it_is_killed() {
     check_all(&SERVERS).await;

@@ -1,13 +1,14 @@
 //! File servers that others wrote (`tests/files`), each alone with a folder of its own.
 
 use std::fs;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::part::Part;
-use super::{Lab, bed, free_port};
+use super::{Lab, bed, free_port, relay};
 
 /// How one of them is started, and what is spoken to it.
 pub struct Kind {
@@ -40,10 +41,23 @@ pub struct FileServer {
 
 impl FileServer {
     pub async fn start(lab: &Lab, kind: &'static Kind) -> Self {
+        Self::start_at(lab, kind, free_port(), None).await
+    }
+
+    /// As [`FileServer::start`], behind a way that can be cut.
+    pub async fn start_behind_relay(lab: &Lab, kind: &'static Kind) -> (Self, relay::Relay) {
+        let ports = free_ports(RELAYED);
+        let data = ports.start() + 1..=*ports.end();
+        let server = Self::start_at(lab, kind, *ports.start(), Some(data)).await;
+        (server, relay::Relay::start(ports).await)
+    }
+
+    /// With `data`, an FTP server offers no other ports for data.
+    async fn start_at(lab: &Lab, kind: &'static Kind, port: u16, data: Option<RangeInclusive<u16>>) -> Self {
         // vsftpd shows no key but RSA's in TLS 1.2.
-        lab.write_pair("files", &lab.ca.server_with_rsa(&["localhost", "127.0.0.1"]));
-        let port = free_port();
-        let arguments = [lab.folder().display().to_string(), kind.script.to_owned(), port.to_string()];
+        lab.write_pair("files", &lab.ca.server_with_rsa(&["localhost", "127.0.0.1", relay::HOST]));
+        let mut arguments = vec![lab.folder().display().to_string(), kind.script.to_owned(), port.to_string()];
+        arguments.extend(data.into_iter().flat_map(|ports| [ports.start().to_string(), ports.end().to_string()]));
         let part = Part::start(bed::python(), "tests/files/servers.py", &arguments).await;
         Self { root: part.text("root").into(), part, kind, port }
     }
@@ -56,6 +70,11 @@ impl FileServer {
             Protocol::Ftps => "ftps",
         };
         format!("{scheme}://localhost:{}{}", self.port, self.part.text("base"))
+    }
+
+    /// The same by way of the relay.
+    pub fn relayed_url(&self) -> String {
+        self.url().replacen("localhost", relay::HOST, 1)
     }
 
     pub fn username(&self) -> String {
@@ -109,6 +128,19 @@ impl FileServer {
         }
     }
 }
+
+/// As [`free_port`], so many in a row.
+fn free_ports(number: u16) -> RangeInclusive<u16> {
+    loop {
+        let first = free_port();
+        if (1..number).all(|next| free_port() == first + next) {
+            return first..=first + number - 1;
+        }
+    }
+}
+
+/// One for control, the others for data: one transfer goes on at a time, and a server may be slow to let go of a port.
+const RELAYED: u16 = 9;
 
 fn signal(process: i32, signal: Signal) {
     // One that has ended by itself is none to end.

@@ -28,6 +28,7 @@ pub mod program;
 pub mod proxy;
 pub mod raw_http2;
 pub mod recorders;
+pub mod relay;
 pub mod servers;
 pub mod sidekey;
 pub mod sockets;

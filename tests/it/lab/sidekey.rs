@@ -251,6 +251,23 @@ impl Sidekey {
         self.process.id()
     }
 
+    /// Memory in use, in KiB.
+    pub fn memory(&self) -> usize {
+        self.memory_as("VmRSS:")
+    }
+
+    /// The most that was ever in use, in KiB.
+    pub fn peak_memory(&self) -> usize {
+        self.memory_as("VmHWM:")
+    }
+
+    /// As proc_pid_status(5) calls it.
+    fn memory_as(&self, name: &str) -> usize {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.process.id().cast_signed()), signal).unwrap();
     }
