@@ -54,6 +54,8 @@ pub(crate) enum MessageFormat {
 
 /// What is written at once, and the parts of which a packet is made: there are up to three of them in memory.
 const PART_BYTES: u32 = 32 << 10;
+/// Room for the head of a part, and what stands in front of the first.
+const PART_HEAD_BYTES: usize = 1024;
 
 type Builder<'b, E> = MessageBuilder<'b, Incoming, E>;
 
@@ -148,6 +150,10 @@ struct Pieces<'p> {
 
 impl Write for Pieces<'_> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.piece.is_empty() {
+            // Most that is written is as long as a part, or completes one.
+            self.piece.reserve(PART_BYTES as usize + PART_HEAD_BYTES);
+        }
         self.piece.extend_from_slice(bytes);
         if self.piece.len() >= PART_BYTES as usize {
             self.flush()?;

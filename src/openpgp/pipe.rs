@@ -12,8 +12,10 @@ use bytes::Bytes;
 
 use super::error::{MessageError, MessageErrorKind};
 
-/// What may be under way: a piece more is taken as long as there is less.
-pub(super) const PIPE_BYTES: usize = 64 << 10;
+/// What may be under way: a piece more is taken as long as there is less. Once there is not, none is taken until a quarter is
+/// left, so that the two sides wake each other once for all of that, and not for each piece.
+pub(super) const PIPE_BYTES: usize = 128 << 10;
+const FEW_BYTES: usize = PIPE_BYTES / 4;
 
 /// The reader is gone.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,7 +27,7 @@ pub(super) struct PipeReader(Arc<Pipe>);
 
 struct Pipe {
     state: Mutex<PipeState>,
-    /// The thread waits here; the task leaves its waker.
+    /// A thread waits here; a task leaves its waker.
     moved: Condvar,
 }
 
@@ -33,10 +35,13 @@ struct Pipe {
 struct PipeState {
     pieces: VecDeque<Bytes>,
     bytes: usize,
+    is_full: bool,
     /// How the writer ended.
     end: Option<Result<(), MessageError>>,
     reader_is_gone: bool,
+    /// Who waits, for the other side has something to do.
     task: Option<Waker>,
+    thread_waits: bool,
 }
 
 pub(super) fn pipe() -> (PipeWriter, PipeReader) {
@@ -54,26 +59,54 @@ impl Pipe {
     fn change<T>(&self, change: impl FnOnce(&mut PipeState) -> T) -> T {
         let mut state = self.lock();
         let outcome = change(&mut state);
-        let task = state.task.take();
+        self.wake(state);
+        outcome
+    }
+
+    fn wake(&self, mut state: MutexGuard<'_, PipeState>) {
+        let (task, thread_waits) = (state.task.take(), std::mem::take(&mut state.thread_waits));
         // Woken after the lock is given back: else the first that it does is to wait for it.
         drop(state);
-        self.moved.notify_all();
+        if thread_waits {
+            self.moved.notify_all();
+        }
         if let Some(task) = task {
             task.wake();
         }
-        outcome
+    }
+
+    /// For a thread: waits as long as that holds.
+    fn wait_while(&self, holds: impl Fn(&PipeState) -> bool) -> MutexGuard<'_, PipeState> {
+        let mut state = self.lock();
+        while holds(&state) {
+            state.thread_waits = true;
+            state = self.moved.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
+        }
+        state
+    }
+
+    fn take(&self, mut state: MutexGuard<'_, PipeState>) -> Option<Option<Result<Bytes, MessageError>>> {
+        let was_full = state.is_full;
+        let taken = state.take();
+        // Else a writer waits for more room than there is, or for nothing.
+        if was_full && !state.is_full {
+            self.wake(state);
+        }
+        taken
     }
 }
 
 impl PipeState {
     fn put(&mut self, piece: Bytes) {
         self.bytes += piece.len();
+        self.is_full |= self.bytes >= PIPE_BYTES;
         self.pieces.push_back(piece);
     }
 
     fn take(&mut self) -> Option<Option<Result<Bytes, MessageError>>> {
         if let Some(piece) = self.pieces.pop_front() {
             self.bytes -= piece.len();
+            self.is_full &= self.bytes > FEW_BYTES;
             return Some(Some(Ok(piece)));
         }
         Some(match self.end.clone()? {
@@ -90,7 +123,7 @@ impl PipeWriter {
         if state.reader_is_gone {
             return Poll::Ready(Err(Closed));
         }
-        if state.bytes < PIPE_BYTES {
+        if !state.is_full {
             return Poll::Ready(Ok(()));
         }
         state.task = Some(cx.waker().clone());
@@ -104,10 +137,7 @@ impl PipeWriter {
 
     /// For a thread: waits until there is room.
     pub(super) fn push(&self, piece: Bytes) -> Result<(), Closed> {
-        let mut state = self.0.lock();
-        while !state.reader_is_gone && state.bytes >= PIPE_BYTES {
-            state = self.0.moved.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
-        }
+        let state = self.0.wait_while(|state| !state.reader_is_gone && state.is_full);
         if state.reader_is_gone {
             return Err(Closed);
         }
@@ -138,18 +168,13 @@ impl PipeReader {
             state.task = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        drop(state);
-        self.0.change(PipeState::take).map_or(Poll::Pending, Poll::Ready)
+        self.0.take(state).map_or(Poll::Pending, Poll::Ready)
     }
 
     /// For a thread: waits for it.
     pub(super) fn next(&self) -> Option<Result<Bytes, MessageError>> {
-        let mut state = self.0.lock();
-        while state.pieces.is_empty() && state.end.is_none() {
-            state = self.0.moved.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
-        }
-        drop(state);
-        self.0.change(PipeState::take).flatten()
+        let state = self.0.wait_while(|state| state.pieces.is_empty() && state.end.is_none());
+        self.0.take(state).flatten()
     }
 }
 
@@ -159,5 +184,71 @@ impl Drop for PipeReader {
             state.reader_is_gone = true;
             state.pieces.clear();
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    impl Woken {
+        fn often(&self) -> usize {
+            self.0.load(Ordering::Relaxed)
+        }
+    }
+
+    const PIECE: usize = PIPE_BYTES / 16;
+
+    #[test]
+    fn a_writer_that_waits_is_woken_once_there_is_room_for_much() {
+        let (writer, reader) = pipe();
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut cx = Context::from_waker(&waker);
+        let mut put = 0;
+        while writer.poll_ready(&mut cx).is_ready() {
+            writer.put(Bytes::from_static(&[7; PIECE]));
+            put += 1;
+        }
+        assert_eq!(put * PIECE, PIPE_BYTES);
+
+        for taken in 1..=put {
+            assert!(reader.next().is_some());
+            let is_due = (put - taken) * PIECE <= FEW_BYTES;
+            assert_eq!(woken.often(), usize::from(is_due), "{taken} of {put} were taken");
+        }
+        assert!(writer.poll_ready(&mut cx).is_ready());
+    }
+
+    #[test]
+    fn a_reader_that_waits_is_woken_by_each_piece_and_by_the_end() {
+        let (writer, reader) = pipe();
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut cx = Context::from_waker(&waker);
+        for number in 1..=3 {
+            assert!(reader.poll_next(&mut cx).is_pending());
+            writer.put(Bytes::from_static(b"x"));
+            assert_eq!(woken.often(), number);
+            assert!(matches!(reader.poll_next(&mut cx), Poll::Ready(Some(Ok(_)))));
+        }
+
+        assert!(reader.poll_next(&mut cx).is_pending());
+        writer.end(Ok(()));
+
+        assert_eq!(woken.often(), 4);
+        assert!(matches!(reader.poll_next(&mut cx), Poll::Ready(None)));
     }
 }
