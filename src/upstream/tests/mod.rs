@@ -5,6 +5,8 @@ mod endings;
 mod failures;
 #[cfg(feature = "files")]
 mod files;
+#[cfg(feature = "files")]
+mod greetings;
 mod idle;
 mod sharing;
 mod upgrades;

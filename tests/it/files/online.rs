@@ -57,7 +57,15 @@ const ROWS: [Row; 13] = [
     ("sftp-other-key", Some(["host_key", "host_key_mismatch", "SHA256:", "in another way than by this connection"])),
     ("sftp-other-password", Some(["login", "login_rejected", "password", "check `username`, and `password`"])),
     ("sftp-other-folder", Some(["listing", "file_not_found", "o such file", "check the path of `url`"])),
-    ("sftp-of-ftp", Some(["host_key", "connection_terminated", "before SFTP was spoken", "check that `url` leads to"])),
+    (
+        "sftp-of-ftp",
+        Some([
+            "host_key",
+            "file_error",
+            "speaks no SSH: it is a server of FTP or mail: `220",
+            "check that `url` leads to",
+        ]),
+    ),
     ("ftp", None),
     ("ftp-nobody", Some(["tcp", "connection_refused", "no connection to localhost:", "check that it is up"])),
     ("ftp-other-ca", Some(["tls", "tls_certificate_error", "a CA that is not trusted here", "check `tls.ca`"])),
