@@ -20,6 +20,7 @@ mod login;
 mod options;
 mod path;
 mod put;
+mod replace;
 mod server;
 mod session;
 pub(crate) mod sftp;

@@ -177,7 +177,7 @@ pub(crate) fn temporary(name: &[u8], suffix: &str, random: u64) -> Vec<u8> {
 }
 
 /// Where a file waits beside its place while another one takes that. `place`: what its server calls it.
-pub(crate) fn aside(place: &[u8], random: u64) -> Vec<u8> {
+pub(super) fn aside(place: &[u8], random: u64) -> Vec<u8> {
     let name = place.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
     let (folder, name) = place.split_at(name);
     [folder, &temporary(name, ".old", random)].concat()

@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 
 use super::super::begun::UnfinishedFile;
 use super::super::entry::EntryKind;
-use super::super::path;
+use super::super::replace::{NameSession, replace};
 use super::control::{Control, expect};
 use super::error::Error;
 use super::wire::{FtpWire, Handshakes, Security};
@@ -129,32 +129,12 @@ impl FtpSession {
 
     /// Most servers replace what has the name already; at one that refuses it is set aside first.
     pub(crate) async fn rename_over(&mut self, from: &[u8], to: &[u8], begun: &UnfinishedFile) -> Result<(), Error> {
-        let first = self.rename(from, to).await;
-        let is_refused = matches!(first, Err(Error::Refused { operation: RENAME_TO, .. }));
-        if !is_refused || from == to {
-            return first;
-        }
-        // It may be refused to all names. So the old file is not removed before the new one stands in its place: to set it aside
-        // is refused where that could not come to be.
-        let aside = path::aside(to, fastrand::u64(..));
-        begun.set_aside(&aside, to);
-        if let Err(error) = self.rename(to, &aside).await {
-            let Error::Refused { .. } = error else { return Err(error) };
-            begun.clear_aside();
-            return first;
-        }
-        if let Err(error) = self.rename(from, to).await {
-            if self.rename(&aside, to).await.is_ok() {
-                begun.clear_aside();
+        match self.rename(from, to).await {
+            Err(refusal @ Error::Refused { operation: RENAME_TO, .. }) if from != to => {
+                replace(self, (from, to), begun, refusal).await
             }
-            return Err(error);
+            done => done,
         }
-        match self.remove(&aside).await {
-            // An old one that may not be removed is lost to nobody.
-            Ok(()) | Err(Error::Refused { .. }) => begun.clear_aside(),
-            Err(error) => return Err(error),
-        }
-        Ok(())
     }
 
     /// Many servers replace what has the name already.
@@ -172,6 +152,22 @@ impl FtpSession {
             _ => false,
         };
         Failed { error, session: goes_on.then(|| Box::new(self)) }
+    }
+}
+
+impl NameSession for FtpSession {
+    type Error = Error;
+
+    async fn rename_once(&mut self, from: &[u8], to: &[u8]) -> Result<(), Error> {
+        self.rename(from, to).await
+    }
+
+    async fn remove_file(&mut self, path: &[u8]) -> Result<(), Error> {
+        self.remove(path).await
+    }
+
+    fn is_refusal(error: &Error) -> bool {
+        matches!(error, Error::Refused { .. })
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use super::super::begun::UnfinishedFile;
 use super::super::entry::Overwrite;
-use super::super::path;
+use super::super::replace::{NameSession, replace};
 use super::error::{END, OK};
 use super::packet::{
     self, Attributes, FSYNC, LIMITS, POSIX_RENAME, Request, SftpReply, VERSION, read_limits, read_reply, read_version,
@@ -122,39 +122,15 @@ impl<S: SftpChannel> SftpSession<S> {
             let reply = self.ask(&Request::PosixRename { from, to }).await?;
             return done(reply, "to rename it");
         }
-        let first = self.try_rename(from, to).await;
-        if over == Overwrite::Refused || from == to || !matches!(first, Err(Error::Refused { .. })) {
-            return first;
-        }
-        // A refusal may have any number, and may mean that nobody renames here at all. So the old file is not removed before
-        // the new one stands in its place: to set it aside is refused where that could not come to be.
+        let refusal = match self.rename_once(from, to).await {
+            Err(error) if over == Overwrite::Replaced && from != to && Self::is_refusal(&error) => error,
+            done => return done,
+        };
+        // A refusal may have any number: also of what is not there.
         if self.lstat(from).await.is_err() {
-            return first;
+            return Err(refusal);
         }
-        let aside = path::aside(to, fastrand::u64(..));
-        begun.set_aside(&aside, to);
-        if let Err(error) = self.try_rename(to, &aside).await {
-            let Error::Refused { .. } = error else { return Err(error) };
-            begun.clear_aside();
-            return first;
-        }
-        if let Err(error) = self.try_rename(from, to).await {
-            if self.try_rename(&aside, to).await.is_ok() {
-                begun.clear_aside();
-            }
-            return Err(error);
-        }
-        match self.remove(&aside).await {
-            // An old one that may not be removed is lost to nobody.
-            Ok(()) | Err(Error::Refused { .. }) => begun.clear_aside(),
-            Err(error) => return Err(error),
-        }
-        Ok(())
-    }
-
-    async fn try_rename(&mut self, from: &[u8], to: &[u8]) -> Result<(), Error> {
-        let reply = self.ask(&Request::Rename { from, to }).await?;
-        done(reply, "to rename it")
+        replace(self, (from, to), begun, refusal).await
     }
 
     /// The error, and the session if that goes on after it.
@@ -239,6 +215,23 @@ impl<S: SftpChannel> SftpSession<S> {
             0 => Poll::Ready(Err(Error::Ended)),
             _ => Poll::Ready(Ok(())),
         }
+    }
+}
+
+impl<S: SftpChannel> NameSession for SftpSession<S> {
+    type Error = Error;
+
+    async fn rename_once(&mut self, from: &[u8], to: &[u8]) -> Result<(), Error> {
+        let reply = self.ask(&Request::Rename { from, to }).await?;
+        done(reply, "to rename it")
+    }
+
+    async fn remove_file(&mut self, path: &[u8]) -> Result<(), Error> {
+        self.remove(path).await
+    }
+
+    fn is_refusal(error: &Error) -> bool {
+        matches!(error, Error::Refused { .. })
     }
 }
 
