@@ -201,10 +201,7 @@ impl ConnectionLease {
     /// still on its way, it goes on and the connection is closed after it.
     pub(super) fn end(mut self) {
         match self.carrier.take() {
-            Some(Carrier::Whole(busy)) => match busy.into_rest() {
-                Some(resting) => self.pool.give_back(resting),
-                None => self.pool.connection_ended(),
-            },
+            Some(Carrier::Whole(busy)) => self.pool.exchange_ended(busy),
             Some(Carrier::Last(..) | Carrier::Stream(..)) | None => {}
         }
     }

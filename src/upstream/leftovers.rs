@@ -36,10 +36,7 @@ async fn clean_up(pool: Rc<Pool>, mut connection: Busy) {
         Err(_) => file.take_leftover(),
     };
     // It goes first: its permit may be the one that is wanted for another.
-    match connection.into_rest() {
-        Some(resting) => pool.give_back(resting),
-        None => pool.connection_ended(),
-    }
+    pool.exchange_ended(connection);
     if let Some(left) = left {
         remove(&pool, &left).await;
     }
@@ -85,10 +82,7 @@ async fn try_to_remove(pool: &Rc<Pool>, left: &Leftover, choice: Choice) -> Resu
         pool.connection_ended();
         return Err(RemovalError::NoSession(TOO_LONG.to_owned()));
     };
-    match connection.into_rest() {
-        Some(resting) => pool.give_back(resting),
-        None => pool.connection_ended(),
-    }
+    pool.exchange_ended(connection);
     removed.map_err(|error| match error.kind {
         FileErrorKind::Ended => RemovalError::NoSession(error.to_string()),
         _ => RemovalError::Refused(error.to_string()),

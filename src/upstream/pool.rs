@@ -29,7 +29,7 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
-use super::connection::Resting;
+use super::connection::{Busy, Resting};
 use super::count::Count;
 use super::demand::Demand;
 use super::idle::IdleConnections;
@@ -225,7 +225,15 @@ impl Pool {
         self.count();
     }
 
-    /// An HTTP/1.1 connection was closed after its exchange.
+    /// The exchange on it is over: another one may follow, or it is closed.
+    pub(super) fn exchange_ended(&self, connection: Busy) {
+        match connection.into_rest() {
+            Some(resting) => self.give_back(resting),
+            None => self.connection_ended(),
+        }
+    }
+
+    /// A connection that carries one exchange at a time was closed.
     pub(super) fn connection_ended(&self) {
         self.dial_for_waiting();
         self.count();
