@@ -68,22 +68,20 @@ impl KeyFileError {
 
 /// The public keys of a file.
 pub(super) fn public_keys(bytes: &[u8]) -> Result<Vec<SignedPublicKey>, KeyFileError> {
-    let mut keys = Vec::new();
-    for block in blocks(bytes)? {
-        match block.kind {
-            KeyFileKind::Public => keys.extend(block.read::<SignedPublicKey>()?),
-            KeyFileKind::Private => return Err(KeyFileError::PrivateKey),
-        }
-    }
-    Ok(keys)
+    keys(bytes, KeyFileKind::Public)
 }
 
 /// The private keys of a file.
 pub(super) fn private_keys(bytes: &[u8]) -> Result<Vec<SignedSecretKey>, KeyFileError> {
+    keys(bytes, KeyFileKind::Private)
+}
+
+fn keys<K: Deserializable>(bytes: &[u8], wanted: KeyFileKind) -> Result<Vec<K>, KeyFileError> {
     let mut keys = Vec::new();
     for block in blocks(bytes)? {
         match block.kind {
-            KeyFileKind::Private => keys.extend(block.read::<SignedSecretKey>()?),
+            kind if kind == wanted => keys.extend(block.read()?),
+            KeyFileKind::Private => return Err(KeyFileError::PrivateKey),
             KeyFileKind::Public => return Err(KeyFileError::PublicKey),
         }
     }

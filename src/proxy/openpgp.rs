@@ -112,11 +112,9 @@ fn hold(held: &Arc<HeldBodies>) -> Hold {
 /// expects a message.
 pub(super) fn sealed(body: RequestBody, method: &Method, half: &ServiceHalf) -> RequestBody {
     let encryptor = half.service.transforms.as_ref().and_then(|transforms| transforms.encryptor.as_ref());
+    let Some(encryptor) = encryptor else { return body };
     let is_file = half.service.scheme.is_of_files() && *method == Method::PUT;
-    match encryptor {
-        Some(encryptor) if is_file || !matches!(body, RequestBody::Empty) => body.encrypted(encryptor),
-        _ => body,
-    }
+    if is_file || !matches!(body, RequestBody::Empty) { body.encrypted(encryptor) } else { body }
 }
 
 /// Whether what is sent has another length than what the app sends.
