@@ -30,6 +30,11 @@ impl StreamEnding {
         Self::Socket(error.to_string().into())
     }
 
+    /// Whether it ended that stream and none beside it: nothing that became of the connection has to do with it.
+    pub(super) fn is_of_stream_alone(&self) -> bool {
+        matches!(self, Self::ResetByService(_) | Self::ResetForFault(_) | Self::Refused(_) | Self::BrokenOff)
+    }
+
     /// The other side's end, where no answer of it is missing.
     pub(super) fn closed() -> Self {
         Self::Socket("it closed the connection".into())

@@ -46,7 +46,7 @@ impl Watch {
     /// A connection that ends without a word before its first answer is often one whose client certificate was not liked: in
     /// TLS 1.3 our side is done before the other has looked at it.
     pub(super) fn verdict_on(&self, ending: &StreamEnding) -> Error {
-        if let Some(verdict) = &self.verdict {
+        if let Some(verdict) = self.verdict.as_ref().filter(|_| !ending.is_of_stream_alone()) {
             return verdict.clone();
         }
         let unanswered = Error::unanswered(ending);
@@ -88,16 +88,44 @@ mod tests {
     use std::task::Poll;
     use std::{io, thread};
 
+    use h2::Reason;
     use http::Method;
     use rustls::{ServerConfig, ServerConnection};
 
     use super::super::connection::Connection;
+    use super::super::ending::StreamEnding;
     use super::super::frames::{ServiceSettings, StreamEnd};
+    use super::Watch;
     use crate::code::Code;
     use crate::config::{HttpVersion, Scheme};
+    use crate::tls::Observation;
+    use crate::transport::Error;
     use crate::transport::dial::DialNotes;
     use crate::transport::tests::lab::{AsksForCertificate, Authorities, outgoing, url};
     use crate::transport::{Connector, RequestBody, Spelling, dial};
+
+    #[test]
+    fn what_ended_a_stream_is_not_what_ended_the_connection_after_it() {
+        let mut watch = Watch {
+            heard: 1,
+            verdict: None,
+            seen: Observation::default(),
+            answered: false,
+            flooded: false,
+            by_prior_knowledge: false,
+        };
+        watch.note_flood("it is flooded");
+
+        for (ending, code) in [
+            (StreamEnding::ResetByService(Reason::CANCEL), Code::ConnectionTerminated),
+            (StreamEnding::closed(), Code::HttpProtocolError),
+            (StreamEnding::GivenUp(Reason::ENHANCE_YOUR_CALM), Code::HttpProtocolError),
+        ] {
+            assert_eq!(watch.verdict_on(&ending).code(), code, "{ending:?}");
+        }
+        let http1 = watch.verdict_on(&StreamEnding::ResetByService(Reason::HTTP_1_1_REQUIRED));
+        assert!(matches!(http1, Error::Http1Required), "{http1}");
+    }
 
     /// Shakes hands, reads on only when it is told to, refuses what it finds there, and is gone, with much left unread: what
     /// follows its alert is a reset.
