@@ -123,8 +123,9 @@ async fn a_body_that_is_still_arriving_goes_again_with_what_came_of_it() {
 async fn a_body_that_is_not_kept_is_told_and_the_next_request_goes_over_http_1() {
     let (_lab, _service, sidekey) = scene("").await;
 
+    // More than 64 KiB of it are gone by the time that it is refused.
     let (length, much) = (300_000, "x".repeat(200_000));
-    let head = format!("POST /payments/strict/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n");
+    let head = format!("POST /payments/strict/late/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n");
     let mut app = sidekey.raw(&format!("{head}{much}")).await;
 
     let detail = app.answer().await.problem("connection_terminated");
