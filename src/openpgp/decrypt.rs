@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use pgp::armor::{Dearmor, DearmorOptions};
-use pgp::composed::{DecryptionOptions, Edata, Message, TheRing};
+use pgp::composed::{DecryptionOptions, Edata, Esk, Message, PlainSessionKey, TheRing};
 use pgp::packet::{ProtectedDataConfig, SymEncryptedProtectedDataConfig};
-use pgp::types::{Password, Seipdv1ReadMode};
+use pgp::types::Seipdv1ReadMode;
 
 use super::armor::ArmorText;
 use super::error::{MessageError, MessageErrorKind};
 use super::framing::{FramingProgress, MessageFraming};
 use super::keys::{SignerKey, UnlockedKey};
 use super::pipe::{PipeReader, PipeWriter};
+use super::seipd_v1::{AesCfb, SeipdV1Reader};
 
 /// What decrypts.
 #[derive(Debug)]
@@ -89,36 +90,38 @@ impl Decryptor {
     }
 
     /// The message inside, and whether its check stands at its end.
-    fn decrypt<'m>(&self, message: Message<'m>) -> Result<(Message<'m>, bool), MessageError> {
-        let Message::Encrypted { edata, .. } = &message else { return Err(not_encrypted()) };
-        let is_checked_at_end = match edata {
-            Edata::SymEncryptedProtectedData { reader } => {
-                matches!(reader.config(), ProtectedDataConfig::Seipd(SymEncryptedProtectedDataConfig::V1))
-            }
+    fn decrypt(&self, message: Message<'static>) -> Result<(Message<'static>, bool), MessageError> {
+        let Message::Encrypted { esk, edata, is_nested } = message else { return Err(not_encrypted()) };
+        let version_1 = ProtectedDataConfig::Seipd(SymEncryptedProtectedDataConfig::V1);
+        let is_checked_at_end = match &edata {
+            Edata::SymEncryptedProtectedData { reader } => *reader.config() == version_1,
             Edata::GnupgAeadData { .. } => false,
             Edata::SymEncryptedData { .. } => {
                 let what = "the message has no protection against changes (RFC 9580 §5.7): it is not read";
                 return Err(MessageError::new(MessageErrorKind::Unsupported, what));
             }
         };
-        let unlocked = Password::empty();
-        let ring = TheRing {
-            secret_keys: self.keys.iter().map(|key| key.secret()).collect(),
-            key_passwords: vec![&unlocked],
-            decrypt_options: DecryptionOptions::new()
-                .enable_gnupg_aead()
-                // What is held back until the check is held by us: that has a limit in bytes that come out.
-                .set_seipdv1_read_mode(Seipdv1ReadMode::Streaming),
-            ..TheRing::default()
+        let Some(session_key) = self.session_key(&esk) else {
+            let what = "none of the private keys opens the message: it is for somebody else";
+            return Err(MessageError::new(MessageErrorKind::ForSomebodyElse, what));
         };
-        let opened = message.decrypt_the_ring(ring, true);
-        let (mut message, _) = opened.map_err(|error| match error {
-            pgp::errors::Error::MissingKey => {
-                let what = "none of the private keys opens the message: it is for somebody else";
-                MessageError::new(MessageErrorKind::ForSomebodyElse, what)
+        let opened = match (edata, AesCfb::new(&session_key)) {
+            (Edata::SymEncryptedProtectedData { reader }, Some(decryptor)) if is_checked_at_end => {
+                Message::from_bytes(SeipdV1Reader::new(decryptor, reader.into_inner()))
             }
-            _ => damaged(),
-        })?;
+            (edata, _) => {
+                let ring = TheRing {
+                    session_keys: vec![session_key],
+                    decrypt_options: DecryptionOptions::new()
+                        .enable_gnupg_aead()
+                        // What is held back until the check is held by us: that has a limit in bytes that come out.
+                        .set_seipdv1_read_mode(Seipdv1ReadMode::Streaming),
+                    ..TheRing::default()
+                };
+                Message::Encrypted { esk, edata, is_nested }.decrypt_the_ring(ring, true).map(|(message, _)| message)
+            }
+        };
+        let mut message = opened.map_err(|_| damaged())?;
         for _ in 0..MOST_LAYERS {
             match message {
                 Message::Literal { .. } => return Ok((message, is_checked_at_end)),
@@ -134,6 +137,15 @@ impl Decryptor {
     }
 
     /// One good signature of one of them is enough.
+    /// The key of a message: the first that one of ours opens.
+    fn session_key(&self, packets: &[Esk]) -> Option<PlainSessionKey> {
+        let packets = packets.iter().filter_map(|packet| match packet {
+            Esk::PublicKeyEncryptedSessionKey(packet) => Some(packet),
+            Esk::SymKeyEncryptedSessionKey(_) => None,
+        });
+        packets.flat_map(|packet| self.keys.iter().map(move |key| key.session_key(packet))).flatten().next()
+    }
+
     fn check_signature(&self, message: &Message<'_>) -> Result<(), MessageError> {
         if self.signers.is_empty() {
             return Ok(());

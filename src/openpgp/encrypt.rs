@@ -1,21 +1,27 @@
 //! A message is made: on a thread, as its plaintext comes.
 
+use std::cell::Cell;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use pgp::composed::{ArmorOptions, Encryption, MessageBuilder, NoEncryption};
+use pgp::armor::{self, BlockType};
+use pgp::composed::{Encryption, MessageBuilder, RawSessionKey};
 use pgp::crypto::aead::{AeadAlgorithm, ChunkSize};
 use pgp::crypto::sym::SymmetricKeyAlgorithm;
+use pgp::packet::PacketTrait;
+use pgp::ser::Serialize;
 use pgp::types::{CompressionAlgorithm, Password};
-use rand_core::OsRng;
+use rand_core::{OsRng, RngCore};
+use zeroize::Zeroizing;
 
 use super::decrypt::Incoming;
 use super::error::{MessageError, MessageErrorKind};
 use super::framing::FramingProgress;
 use super::keys::{Recipient, UnlockedKey};
 use super::pipe::{PipeReader, PipeWriter};
+use super::seipd_v1::SeipdV1Writer;
 
 /// What encrypts.
 #[derive(Debug)]
@@ -57,17 +63,14 @@ const PART_BYTES: u32 = 32 << 10;
 /// Room for the head of a part, and what stands in front of the first.
 const PART_HEAD_BYTES: usize = 1024;
 
-type Builder<'b, E> = MessageBuilder<'b, Incoming, E>;
-
 impl Encryptor {
     /// Reads `from` to its end. `Ok` says that all of the message is in `to`.
     pub(super) fn run(&self, from: PipeReader, to: &PipeWriter) -> Result<(), MessageError> {
         self.check_expiry(SystemTime::now())?;
         let progress = FramingProgress::default();
         let incoming = Incoming::new(from, progress.clone());
-        let builder = MessageBuilder::from_reader("", incoming);
-        let made = if self.is_v2() { self.v2(builder, to) } else { self.v1(builder, to) };
-        made.map_err(|_| {
+        let message = MessageToMake { encryptor: self, plaintext: Cell::new(Some(incoming)) };
+        message.write(to).map_err(|_| {
             progress.fault().unwrap_or_else(|| {
                 MessageError::new(MessageErrorKind::Internal, "the message could not be made with these keys")
             })
@@ -102,43 +105,79 @@ impl Encryptor {
             MessageFormat::V2 => true,
         }
     }
+}
 
-    fn v1(&self, builder: Builder<'_, NoEncryption>, to: &PipeWriter) -> pgp::errors::Result<()> {
-        let mut builder = builder.seipd_v1(OsRng, SymmetricKeyAlgorithm::AES256);
-        for recipient in &self.recipients {
-            recipient.encrypt_v1(&mut builder, self.options.hide_recipients)?;
+/// What the library writes, as it is or in ASCII armor.
+struct MessageToMake<'e> {
+    encryptor: &'e Encryptor,
+    /// Read when it is written, which is once.
+    plaintext: Cell<Option<Incoming>>,
+}
+
+impl MessageToMake<'_> {
+    fn write(&self, to: &PipeWriter) -> pgp::errors::Result<()> {
+        let mut out = Pieces { to, piece: Vec::new() };
+        if self.encryptor.options.armor {
+            armor::write(self, BlockType::Message, &mut out, None, true)?;
+        } else {
+            self.to_writer(&mut out)?;
         }
-        self.finish(builder, to)
+        Ok(out.flush()?)
     }
 
-    fn v2(&self, builder: Builder<'_, NoEncryption>, to: &PipeWriter) -> pgp::errors::Result<()> {
+    fn write_v1<W: Write>(&self, plaintext: Incoming, out: &mut W) -> pgp::errors::Result<()> {
+        let mut key = Zeroizing::new([0; 32]);
+        OsRng.fill_bytes(&mut *key);
+        let session_key = RawSessionKey::from(key.as_slice());
+        let (cipher, is_hidden) = (SymmetricKeyAlgorithm::AES256, self.encryptor.options.hide_recipients);
+        for recipient in &self.encryptor.recipients {
+            recipient.session_key(cipher, &session_key, is_hidden)?.to_writer_with_header(out)?;
+        }
+        let mut protected = SeipdV1Writer::new(&key, out);
+        let mut builder = MessageBuilder::from_reader("", plaintext);
+        self.apply_options(&mut builder)?;
+        builder.to_writer(OsRng, &mut protected)?;
+        Ok(protected.finish()?)
+    }
+
+    fn write_v2<W: Write>(&self, plaintext: Incoming, out: &mut W) -> pgp::errors::Result<()> {
         // OCB is the mode that everybody has who reads version 2 (RFC 9580 §9.6).
         let (cipher, mode) = (SymmetricKeyAlgorithm::AES256, AeadAlgorithm::Ocb);
-        let mut builder = builder.seipd_v2(OsRng, cipher, mode, ChunkSize::C16KiB);
-        for recipient in &self.recipients {
-            recipient.encrypt_v2(&mut builder, self.options.hide_recipients)?;
+        let mut builder = MessageBuilder::from_reader("", plaintext).seipd_v2(OsRng, cipher, mode, ChunkSize::C16KiB);
+        for recipient in &self.encryptor.recipients {
+            recipient.encrypt_v2(&mut builder, self.encryptor.options.hide_recipients)?;
         }
-        self.finish(builder, to)
+        self.apply_options(&mut builder)?;
+        builder.to_writer(OsRng, out)
     }
 
-    fn finish<'b, E: Encryption>(&'b self, mut builder: Builder<'b, E>, to: &PipeWriter) -> pgp::errors::Result<()> {
+    fn apply_options<'b, E: Encryption>(
+        &'b self,
+        builder: &mut MessageBuilder<'b, Incoming, E>,
+    ) -> pgp::errors::Result<()> {
         builder.partial_chunk_size(PART_BYTES)?;
-        match self.options.compression {
+        match self.encryptor.options.compression {
             Compression::None => {}
             Compression::Zip => drop(builder.compression(CompressionAlgorithm::ZIP)),
             Compression::Zlib => drop(builder.compression(CompressionAlgorithm::ZLIB)),
         }
-        if let Some(key) = &self.sign_with {
+        if let Some(key) = &self.encryptor.sign_with {
             let signing = key.signing();
             builder.sign(signing, Password::empty(), signing.hash_alg());
         }
-        let mut out = Pieces { to, piece: Vec::new() };
-        if self.options.armor {
-            builder.to_armored_writer(OsRng, ArmorOptions::default(), &mut out)?;
-        } else {
-            builder.to_writer(OsRng, &mut out)?;
-        }
-        Ok(out.flush()?)
+        Ok(())
+    }
+}
+
+impl Serialize for MessageToMake<'_> {
+    fn to_writer<W: Write>(&self, out: &mut W) -> pgp::errors::Result<()> {
+        let Some(plaintext) = self.plaintext.take() else { return Err(std::io::Error::other("written twice").into()) };
+        if self.encryptor.is_v2() { self.write_v2(plaintext, out) } else { self.write_v1(plaintext, out) }
+    }
+
+    /// Nobody knows: it is not asked for.
+    fn write_len(&self) -> usize {
+        0
     }
 }
 

@@ -3,10 +3,16 @@
 use std::fmt;
 use std::time::SystemTime;
 
-use pgp::composed::{EncryptionSeipdV1, EncryptionSeipdV2, Message, MessageBuilder, SignedPublicKey, SignedSecretKey};
+use pgp::composed::{
+    EncryptionSeipdV2, Message, MessageBuilder, PlainSessionKey, RawSessionKey, SignedPublicKey, SignedSecretKey,
+};
 use pgp::crypto::hash::HashAlgorithm;
-use pgp::packet::{PublicKey, PublicSubkey};
-use pgp::types::{Password, S2kParams, SecretParams, SigningKey, StringToKey, VerifyingKey};
+use pgp::crypto::sym::SymmetricKeyAlgorithm;
+use pgp::packet::{PublicKey, PublicKeyEncryptedSessionKey, PublicSubkey};
+use pgp::types::{
+    DecryptionKey, EskType, KeyId, Password, PkeskVersion, S2kParams, SecretParams, SigningKey, StringToKey,
+    VerifyingKey,
+};
 use rand_core::OsRng;
 
 use super::decrypt::Incoming;
@@ -73,18 +79,27 @@ impl Recipient {
         self.reads_v2
     }
 
-    pub(super) fn encrypt_v1(
+    /// The packet with the key of a message of version 1.
+    pub(super) fn session_key(
         &self,
-        builder: &mut MessageBuilder<'_, Incoming, EncryptionSeipdV1>,
+        cipher: SymmetricKeyAlgorithm,
+        session_key: &RawSessionKey,
         is_hidden: bool,
-    ) -> pgp::errors::Result<()> {
-        match (&self.part, is_hidden) {
-            (PublicPart::Primary(key), false) => builder.encrypt_to_key(OsRng, key),
-            (PublicPart::Primary(key), true) => builder.encrypt_to_key_anonymous(OsRng, key),
-            (PublicPart::Subkey(key), false) => builder.encrypt_to_key(OsRng, key),
-            (PublicPart::Subkey(key), true) => builder.encrypt_to_key_anonymous(OsRng, key),
+    ) -> pgp::errors::Result<PublicKeyEncryptedSessionKey> {
+        let mut packet = match &self.part {
+            PublicPart::Primary(key) => {
+                PublicKeyEncryptedSessionKey::from_session_key_v3(OsRng, session_key, cipher, key)
+            }
+            PublicPart::Subkey(key) => {
+                PublicKeyEncryptedSessionKey::from_session_key_v3(OsRng, session_key, cipher, key)
+            }
+        }?;
+        if let PublicKeyEncryptedSessionKey::V3 { id, .. } = &mut packet
+            && is_hidden
+        {
+            *id = KeyId::WILDCARD;
         }
-        .map(drop)
+        Ok(packet)
     }
 
     pub(super) fn encrypt_v2(
@@ -185,8 +200,26 @@ impl UnlockedKey {
         &self.facts
     }
 
+    #[cfg(any(test, feature = "bench"))]
     pub(super) fn secret(&self) -> &SignedSecretKey {
         &self.secret
+    }
+
+    /// What is in one of a message's packets with its key, if that is for a part of this one.
+    pub(super) fn session_key(&self, packet: &PublicKeyEncryptedSessionKey) -> Option<PlainSessionKey> {
+        let kind = match packet.version() {
+            PkeskVersion::V3 => EskType::V3_4,
+            PkeskVersion::V6 => EskType::V6,
+            PkeskVersion::Other(_) => return None,
+        };
+        let values = packet.values().ok()?;
+        let open = |key: &dyn DecryptionKey| key.decrypt(&Password::empty(), values, kind).ok()?.ok();
+        let primary = &self.secret.primary_key;
+        let primary = packet.match_identity(primary.public_key()).then(|| open(primary)).flatten();
+        primary.or_else(|| {
+            let mut subkeys = self.secret.secret_subkeys.iter().map(|subkey| &subkey.key);
+            subkeys.find_map(|key| packet.match_identity(key.public_key()).then(|| open(key)).flatten())
+        })
     }
 
     pub(super) fn signing(&self) -> &dyn SigningKey {

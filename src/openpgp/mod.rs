@@ -16,6 +16,7 @@ mod judgement;
 mod key_file;
 mod keys;
 mod pipe;
+mod seipd_v1;
 #[cfg(test)]
 mod tests;
 mod threads;

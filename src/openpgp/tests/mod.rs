@@ -4,6 +4,7 @@ mod bounds;
 mod damage;
 mod judged_keys;
 mod programs;
+mod versions;
 
 use std::collections::VecDeque;
 use std::io::Write;
