@@ -21,6 +21,7 @@ pub(super) struct ArmorText<R> {
     piece: Vec<u8>,
     at: usize,
     is_line_start: bool,
+    is_behind_headers: bool,
     part: ArmorPart,
 }
 
@@ -36,7 +37,8 @@ const MOST_PIECE_BYTES: u64 = 4 << 10;
 
 impl<R: BufRead> ArmorText<R> {
     pub(super) fn new(source: R, progress: FramingProgress) -> Self {
-        Self { source, progress, piece: Vec::new(), at: 0, is_line_start: true, part: ArmorPart::Before }
+        let (piece, part) = (Vec::new(), ArmorPart::Before);
+        Self { source, progress, piece, at: 0, is_line_start: true, is_behind_headers: false, part }
     }
 
     /// The next piece is in `piece`; empty at the end.
@@ -70,9 +72,20 @@ impl<R: BufRead> ArmorText<R> {
                     self.part = ArmorPart::Over;
                     return Ok(());
                 }
-                ArmorPart::Inside => return Ok(()),
+                ArmorPart::Inside => return self.check_line(is_start),
                 ArmorPart::Over => {}
             }
+        }
+        Ok(())
+    }
+
+    /// Behind its headers armor has no `-`: the library would take what follows some for the last line.
+    fn check_line(&mut self, is_start: bool) -> std::io::Result<()> {
+        if is_start && self.piece.trim_ascii().is_empty() {
+            self.is_behind_headers = true;
+        }
+        if self.is_behind_headers && self.piece.contains(&b'-') {
+            return Err(self.progress.raise(MessageError::damaged()));
         }
         Ok(())
     }

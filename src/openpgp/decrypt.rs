@@ -2,17 +2,19 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use pgp::armor::{Dearmor, DearmorOptions};
-use pgp::composed::{DecryptionOptions, Edata, Esk, Message, PlainSessionKey, TheRing};
+use pgp::composed::{DecryptionOptions, Edata, Esk, Message, PlainSessionKey};
 use pgp::packet::{ProtectedDataConfig, SymEncryptedProtectedDataConfig};
 use pgp::types::Seipdv1ReadMode;
 
 use super::armor::ArmorText;
 use super::error::{MessageError, MessageErrorKind};
-use super::framing::{FramingProgress, MessageFraming};
+use super::framing::{FramingProgress, PacketFraming};
 use super::keys::{SignerKey, UnlockedKey};
+use super::layers::{Decompressed, Decrypted, InflationLimit};
 use super::pipe::{PipeReader, PipeWriter};
 use super::seipd_v1::{AesCfb, SeipdV1Reader};
 
@@ -46,17 +48,19 @@ pub(crate) enum BeyondCheck {
 pub(crate) type Hold = Box<dyn FnMut(usize) -> bool + Send>;
 
 /// As much goes on at once.
-const PIECE_BYTES: usize = 32 << 10;
+const PIECE_BYTES: usize = 64 << 10;
 /// Packets in packets: a message that is only wrapping has no end.
 const MOST_LAYERS: usize = 8;
+/// Beside the plaintext: signatures, headers, padding.
+const MOST_WRAPPING_BYTES: u64 = 1 << 20;
 /// A header of armor is a few lines.
 const MOST_ARMOR_HEADER_BYTES: usize = 16 << 10;
 
 impl Decryptor {
     /// Reads `from` to its end. `Ok` says that all of `to` is good.
-    pub(super) fn run(&self, from: PipeReader, to: &PipeWriter, mut hold: Hold) -> Result<(), MessageError> {
+    pub(super) fn run(&self, from: PipeReader, to: &PipeWriter, hold: Hold) -> Result<(), MessageError> {
         let progress = FramingProgress::default();
-        let read = self.read(Incoming::new(from, progress.clone()), to, &mut hold, &progress);
+        let read = self.read(Incoming::new(from, progress.clone()), to, hold, &progress);
         // What was seen beneath is nearer to the cause.
         read.map_err(|error| progress.fault().unwrap_or(error))
     }
@@ -65,16 +69,22 @@ impl Decryptor {
         &self,
         incoming: Incoming,
         to: &PipeWriter,
-        hold: &mut Hold,
+        hold: Hold,
         progress: &FramingProgress,
     ) -> Result<(), MessageError> {
         let message = open(incoming, progress)?;
-        let mut message = self.decrypt(message)?;
-        let is_checked_at_end = message.1 || !self.signers.is_empty();
-        let mut outlet = Outlet { to, held: is_checked_at_end.then(Vec::new), total: 0, hold, options: self.options };
+        let limit = InflationLimit {
+            most_bytes: self.options.max_plaintext.saturating_add(MOST_WRAPPING_BYTES),
+            watch: to.watch(),
+            progress: progress.clone(),
+        };
+        let Inside { mut message, is_checked_at_end } = self.decrypt(message, &limit)?;
+        let holds = is_checked_at_end || !self.signers.is_empty();
+        let held = holds.then(|| Held { pieces: Vec::new(), hold });
+        let mut outlet = Outlet { to, held, total: 0, options: self.options };
         let mut buffer = vec![0; PIECE_BYTES];
         loop {
-            let length = fill(&mut message.0, &mut buffer).map_err(|_| damaged())?;
+            let length = fill(&mut message, &mut buffer).map_err(|_| MessageError::damaged())?;
             if length == 0 {
                 break;
             }
@@ -83,15 +93,14 @@ impl Decryptor {
         // The end of the plaintext is none until the library has read what follows it, the check among it, and we have
         // seen that nothing follows that.
         if !progress.is_whole() {
-            return Err(damaged());
+            return Err(MessageError::damaged());
         }
-        self.check_signature(&message.0)?;
+        self.check_signature(&message)?;
         outlet.release()
     }
 
-    /// The message inside, and whether its check stands at its end.
-    fn decrypt(&self, message: Message<'static>) -> Result<(Message<'static>, bool), MessageError> {
-        let Message::Encrypted { esk, edata, is_nested } = message else { return Err(not_encrypted()) };
+    fn decrypt(&self, message: Message<'static>, limit: &InflationLimit) -> Result<Inside, MessageError> {
+        let Message::Encrypted { esk, edata, .. } = message else { return Err(not_encrypted()) };
         let version_1 = ProtectedDataConfig::Seipd(SymEncryptedProtectedDataConfig::V1);
         let is_checked_at_end = match &edata {
             Edata::SymEncryptedProtectedData { reader } => *reader.config() == version_1,
@@ -107,28 +116,31 @@ impl Decryptor {
         };
         let opened = match (edata, AesCfb::new(&session_key)) {
             (Edata::SymEncryptedProtectedData { reader }, Some(decryptor)) if is_checked_at_end => {
-                Message::from_bytes(SeipdV1Reader::new(decryptor, reader.into_inner()))
+                inside(SeipdV1Reader::new(decryptor, reader.into_inner()), limit)
             }
-            (edata, _) => {
-                let ring = TheRing {
-                    session_keys: vec![session_key],
-                    decrypt_options: DecryptionOptions::new()
-                        .enable_gnupg_aead()
-                        // What is held back until the check is held by us: that has a limit in bytes that come out.
-                        .set_seipdv1_read_mode(Seipdv1ReadMode::Streaming),
-                    ..TheRing::default()
-                };
-                Message::Encrypted { esk, edata, is_nested }.decrypt_the_ring(ring, true).map(|(message, _)| message)
+            (mut edata, _) => {
+                // What is held back until the check is held by us: that has a limit in bytes that come out.
+                let as_it_comes = DecryptionOptions::new().set_seipdv1_read_mode(Seipdv1ReadMode::Streaming);
+                let decrypted = edata.decrypt_with_options(&session_key, as_it_comes.enable_gnupg_aead());
+                decrypted.map_err(|_| MessageError::damaged())?;
+                inside(Decrypted(edata), limit)
             }
         };
-        let mut message = opened.map_err(|_| damaged())?;
+        let mut message = opened.map_err(|_| MessageError::damaged())?;
         for _ in 0..MOST_LAYERS {
             match message {
-                Message::Literal { .. } => return Ok((message, is_checked_at_end)),
-                Message::Signed { .. } => {
-                    return message.decompress().map(|message| (message, is_checked_at_end)).map_err(compression);
+                Message::Literal { .. } => return Ok(Inside { message, is_checked_at_end }),
+                Message::Signed { ref reader, .. } if reader.get_ref().is_literal() => {
+                    return Ok(Inside { message, is_checked_at_end });
                 }
-                Message::Compressed { .. } => message = message.decompress().map_err(compression)?,
+                Message::Signed { .. } => {
+                    let what = "the message is compressed inside its signature, and not around it: it is not read";
+                    return Err(MessageError::new(MessageErrorKind::Unsupported, what));
+                }
+                Message::Compressed { reader, .. } => {
+                    let packet = reader.decompress().map_err(|error| compression(error.into()))?;
+                    message = inside(Decompressed::new(packet, limit.clone()), limit).map_err(compression)?;
+                }
                 Message::Encrypted { .. } => break,
             }
         }
@@ -136,7 +148,6 @@ impl Decryptor {
         Err(MessageError::new(MessageErrorKind::Unsupported, what))
     }
 
-    /// One good signature of one of them is enough.
     /// The key of a message: the first that one of ours opens.
     fn session_key(&self, packets: &[Esk]) -> Option<PlainSessionKey> {
         let packets = packets.iter().filter_map(|packet| match packet {
@@ -154,13 +165,29 @@ impl Decryptor {
             let what = "the message is not signed, and `signers` says that it has to be";
             return Err(MessageError::new(MessageErrorKind::Unsigned, what));
         };
-        let is_good = |index| self.signers.iter().any(|signer| signer.has_signed(message, index));
+        let now = SystemTime::now();
+        let is_good = |index| self.signers.iter().any(|signer| signer.has_signed(message, index, now));
         if (0..reader.num_signatures()).any(is_good) {
             return Ok(());
         }
         let what = "the message has no good signature of any of `signers`";
         Err(MessageError::new(MessageErrorKind::Unsigned, what))
     }
+}
+
+/// A message that was decrypted.
+struct Inside {
+    /// It has plaintext, or a signature and that.
+    message: Message<'static>,
+    is_checked_at_end: bool,
+}
+
+/// The packets that were inside a layer.
+fn inside(
+    packets: impl BufRead + std::fmt::Debug + Send + 'static,
+    limit: &InflationLimit,
+) -> pgp::errors::Result<Message<'static>> {
+    Message::from_bytes(PacketFraming::inside(packets, limit.progress.clone()))
 }
 
 /// Puts together what reads the packets, of armor or not.
@@ -172,14 +199,14 @@ fn open(mut incoming: Incoming, progress: &FramingProgress) -> Result<Message<'s
     // A packet begins with this bit, and no text does but a byte order mark.
     let is_binary = byte & 0x80 != 0 && byte != 0xef;
     let message = if is_binary {
-        Message::from_bytes(MessageFraming::new(incoming, progress.clone()))
+        Message::from_bytes(PacketFraming::of_message(incoming, progress.clone()))
     } else {
         let text = ArmorText::new(incoming, progress.clone());
         let options = DearmorOptions::new().set_limit(MOST_ARMOR_HEADER_BYTES);
         let decoded = BufReader::with_capacity(PIECE_BYTES, Dearmor::with_options(text, options));
-        Message::from_bytes(MessageFraming::new(decoded, progress.clone()))
+        Message::from_bytes(PacketFraming::of_message(decoded, progress.clone()))
     };
-    message.map_err(|_| damaged())
+    message.map_err(|_| MessageError::damaged())
 }
 
 /// Fills as much of `buffer` as there is.
@@ -194,10 +221,6 @@ fn fill(message: &mut Message<'_>, buffer: &mut [u8]) -> std::io::Result<usize> 
     Ok(length)
 }
 
-fn damaged() -> MessageError {
-    MessageError::new(MessageErrorKind::Damaged, "the message is damaged: it was cut or changed on its way")
-}
-
 fn not_encrypted() -> MessageError {
     MessageError::new(MessageErrorKind::NoMessage, "this OpenPGP message is not encrypted")
 }
@@ -209,16 +232,21 @@ fn compression(error: pgp::errors::Error) -> MessageError {
         let what = "the message is compressed by a method that is not read here (`zip` and `zlib` are)";
         return MessageError::new(MessageErrorKind::Unsupported, what);
     }
-    damaged()
+    MessageError::damaged()
 }
 
 /// Where plaintext goes: held until it is checked, or on.
 struct Outlet<'o> {
     to: &'o PipeWriter,
-    held: Option<Vec<Bytes>>,
+    held: Option<Held>,
     total: u64,
-    hold: &'o mut Hold,
     options: DecryptorOptions,
+}
+
+struct Held {
+    pieces: Vec<Bytes>,
+    /// Dropped with them: then they are in nobody's way any more.
+    hold: Hold,
 }
 
 impl Outlet<'_> {
@@ -234,11 +262,11 @@ impl Outlet<'_> {
         }
         let Some(held) = &mut self.held else { return self.push(piece) };
         let all = usize::try_from(self.total).unwrap_or(usize::MAX);
-        if !(self.hold)(all) {
+        if !(held.hold)(all) {
             let what = "the messages that are held in memory to be checked leave no room for this one: see `limits.held_bodies`";
             return Err(MessageError::new(MessageErrorKind::NoRoom, what));
         }
-        held.push(piece);
+        held.pieces.push(piece);
         Ok(())
     }
 
@@ -257,8 +285,10 @@ impl Outlet<'_> {
 
     /// Lets go of what was held, and of all that follows.
     fn release(&mut self) -> Result<(), MessageError> {
-        let held = self.held.take().unwrap_or_default();
-        held.into_iter().try_for_each(|piece| self.push(piece))
+        let Some(Held { pieces, hold }) = self.held.take() else { return Ok(()) };
+        let pushed = pieces.into_iter().try_for_each(|piece| self.push(piece));
+        drop(hold);
+        pushed
     }
 
     fn push(&self, piece: Bytes) -> Result<(), MessageError> {

@@ -59,7 +59,7 @@ pub(crate) enum MessageFormat {
 }
 
 /// What is written at once, and the parts of which a packet is made: there are up to three of them in memory.
-const PART_BYTES: u32 = 32 << 10;
+const PART_BYTES: u32 = 64 << 10;
 /// Room for the head of a part, and what stands in front of the first.
 const PART_HEAD_BYTES: usize = 1024;
 

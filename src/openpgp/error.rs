@@ -45,6 +45,10 @@ impl MessageError {
         Self::new(MessageErrorKind::BrokenOff, "the body broke off")
     }
 
+    pub(super) fn damaged() -> Self {
+        Self::new(MessageErrorKind::Damaged, "the message is damaged: it was cut or changed on its way")
+    }
+
     pub(super) fn cut() -> Self {
         Self::new(MessageErrorKind::Damaged, "the message ends before its end: it was cut")
     }

@@ -1,11 +1,12 @@
-//! The packets that a message is made of (RFC 9580 §4.2), as far as one has to know where it ends.
+//! The packets that a message is made of (RFC 9580 §4.2), as far as one has to know where it ends and how much it may be.
 //!
 //! ```text
 //!  session keys* ─► encrypted data ─► white space, or nothing
+//!                     └ signatures*, literal data, signatures*, or all that compressed
 //! ```
 //!
-//! What is inside the encrypted data is the library's; that there is nothing around it is seen here, byte by byte: a message
-//! that ends early is cut, whatever its packets say, and what follows it belongs to nobody.
+//! What a packet says is the library's; that there is nothing around a message is seen here, byte by byte: one that ends early
+//! is cut, whatever its packets say, and what follows it belongs to nobody.
 
 use std::io::{BufRead, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -43,15 +44,39 @@ impl FramingProgress {
     }
 }
 
-/// Hands on the packets of one message, and its end after nothing else.
+/// Hands on the packets of a message, or of what was inside one, as far as they are any use to the library: that keeps in
+/// memory what it is given of keys, signatures and padding, however much it is.
 #[derive(Debug)]
-pub(super) struct MessageFraming<R> {
+pub(super) struct PacketFraming<R> {
     source: R,
+    layer: PacketLayer,
     progress: FramingProgress,
     /// A header, or a length, that is still to be handed on.
     head: Vec<u8>,
     at: usize,
     part: PacketPart,
+    /// Packets that the library keeps, and their bytes.
+    kept: u32,
+    kept_bytes: u64,
+}
+
+/// Where the packets stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PacketLayer {
+    /// Keys, and then what they open, which nothing follows.
+    Message,
+    /// In what was encrypted, or compressed.
+    Inside,
+}
+
+impl PacketLayer {
+    /// A packet ends before its end.
+    fn cut(self, progress: &FramingProgress) -> std::io::Error {
+        progress.raise(match self {
+            Self::Message => MessageError::cut(),
+            Self::Inside => MessageError::damaged(),
+        })
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -61,11 +86,20 @@ enum PacketPart {
         left: u64,
         /// Whether another length follows (RFC 9580 §4.2.1.4).
         is_partial: bool,
-        is_last: bool,
+        fate: PacketFate,
     },
     /// To the end of all (RFC 9580 §4.2.2).
-    Unbounded,
+    Unbounded(PacketFate),
     Over,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PacketFate {
+    HandedOn,
+    /// The same, and nothing follows.
+    Last,
+    /// It says nothing (RFC 9580 §4.3).
+    Skipped,
 }
 
 /// How much of the source may be handed on next.
@@ -75,9 +109,24 @@ enum NextPacket {
     Nothing,
 }
 
-impl<R: BufRead> MessageFraming<R> {
-    pub(super) fn new(source: R, progress: FramingProgress) -> Self {
-        Self { source, progress, head: Vec::new(), at: 0, part: PacketPart::Header }
+/// So many keys may open a message, and so many packets sign it: one in front and one behind for each signature.
+const MOST_KEYS: u32 = 256;
+const MOST_SIGNATURES: u32 = 64;
+/// So long may either be in all.
+const MOST_KEPT_BYTES: u64 = 256 << 10;
+
+impl<R: BufRead> PacketFraming<R> {
+    pub(super) fn of_message(source: R, progress: FramingProgress) -> Self {
+        Self::new(source, PacketLayer::Message, progress)
+    }
+
+    pub(super) fn inside(source: R, progress: FramingProgress) -> Self {
+        Self::new(source, PacketLayer::Inside, progress)
+    }
+
+    fn new(source: R, layer: PacketLayer, progress: FramingProgress) -> Self {
+        let (head, part) = (Vec::new(), PacketPart::Header);
+        Self { source, layer, progress, head, at: 0, part, kept: 0, kept_bytes: 0 }
     }
 
     fn next(&mut self) -> std::io::Result<NextPacket> {
@@ -86,16 +135,19 @@ impl<R: BufRead> MessageFraming<R> {
                 return Ok(NextPacket::Head);
             }
             match self.part {
+                PacketPart::Body { left, fate: PacketFate::Skipped, .. } if left > 0 => self.skip(left)?,
                 PacketPart::Body { left, .. } if left > 0 => return Ok(NextPacket::Body(left)),
-                PacketPart::Body { is_partial: true, is_last, .. } => {
+                PacketPart::Body { is_partial: true, fate, .. } => {
                     self.clear_head();
-                    self.part = self.length(is_last)?;
+                    self.part = self.length(fate)?;
+                    self.hide_if_skipped(fate);
                 }
-                PacketPart::Body { is_last: true, .. } => self.part = PacketPart::Over,
+                PacketPart::Body { fate: PacketFate::Last, .. } => self.part = PacketPart::Over,
                 PacketPart::Body { .. } | PacketPart::Header => self.header()?,
-                PacketPart::Unbounded => return Ok(NextPacket::Body(u64::MAX)),
+                PacketPart::Unbounded(PacketFate::Skipped) => self.skip(u64::MAX)?,
+                PacketPart::Unbounded(_) => return Ok(NextPacket::Body(u64::MAX)),
                 PacketPart::Over => {
-                    if !self.progress.is_whole() {
+                    if self.layer == PacketLayer::Message && !self.progress.is_whole() {
                         white_space_to_end(&mut self.source, &self.progress)?;
                         self.progress.0.is_whole.store(true, Ordering::Release);
                     }
@@ -110,33 +162,95 @@ impl<R: BufRead> MessageFraming<R> {
         self.at = 0;
     }
 
+    fn hide_if_skipped(&mut self, fate: PacketFate) {
+        if fate == PacketFate::Skipped {
+            self.clear_head();
+        }
+    }
+
+    fn skip(&mut self, left: u64) -> std::io::Result<()> {
+        let buffered = self.source.fill_buf()?.len();
+        if buffered == 0 && left < u64::MAX {
+            return Err(self.layer.cut(&self.progress));
+        }
+        if buffered == 0 {
+            self.part = PacketPart::Over;
+        }
+        self.consume_body(usize::try_from(left).map_or(buffered, |left| left.min(buffered)));
+        Ok(())
+    }
+
     fn header(&mut self) -> std::io::Result<()> {
         self.clear_head();
+        if self.layer == PacketLayer::Inside && self.source.fill_buf()?.is_empty() {
+            self.part = PacketPart::Over;
+            return Ok(());
+        }
         let first = self.byte()?;
         let is_new = first & 0x40 != 0;
         let tag = if is_new { first & 0x3f } else { (first & 0x3c) >> 2 };
-        let is_last = match tag {
-            PUBLIC_KEY_SESSION_KEY | SYMMETRIC_SESSION_KEY | MARKER | PADDING if first & 0x80 != 0 => false,
-            ENCRYPTED | PROTECTED | GNUPG_PROTECTED if first & 0x80 != 0 => true,
-            _ => return Err(self.not_encrypted(tag)),
-        };
+        if first & 0x80 == 0 {
+            return Err(self.misplaced(tag));
+        }
+        let fate = self.fate(tag)?;
         self.part = match first & 0x03 {
-            _ if is_new => self.length(is_last)?,
-            3 if is_last => PacketPart::Unbounded,
-            3 => return Err(self.not_encrypted(tag)),
+            _ if is_new => self.length(fate)?,
+            3 if fate == PacketFate::Last || self.layer == PacketLayer::Inside => PacketPart::Unbounded(fate),
+            3 => return Err(self.misplaced(tag)),
             octets => {
                 let mut left = 0;
                 for _ in 0..1 << octets {
                     left = left << 8 | u64::from(self.byte()?);
                 }
-                PacketPart::Body { left, is_partial: false, is_last }
+                PacketPart::Body { left, is_partial: false, fate }
             }
         };
+        self.hide_if_skipped(fate);
+        if KEPT.contains(&tag) {
+            self.check_kept()?;
+        }
         Ok(())
     }
 
+    fn fate(&self, tag: u8) -> std::io::Result<PacketFate> {
+        match (self.layer, tag) {
+            (_, MARKER | PADDING) => Ok(PacketFate::Skipped),
+            (PacketLayer::Message, PUBLIC_KEY_SESSION_KEY | SYMMETRIC_SESSION_KEY) => Ok(PacketFate::HandedOn),
+            (PacketLayer::Message, ENCRYPTED | PROTECTED | GNUPG_PROTECTED) => Ok(PacketFate::Last),
+            (PacketLayer::Message, _) => Err(self.misplaced(tag)),
+            // Whoever knows none of these is to go past them.
+            (PacketLayer::Inside, 40..) => Ok(PacketFate::Skipped),
+            (
+                PacketLayer::Inside,
+                PUBLIC_KEY_SESSION_KEY | SYMMETRIC_SESSION_KEY | ENCRYPTED | PROTECTED | GNUPG_PROTECTED,
+            ) => {
+                let what = "the message has another encrypted one inside";
+                Err(self.progress.raise(MessageError::new(MessageErrorKind::Unsupported, what)))
+            }
+            (PacketLayer::Inside, _) => Ok(PacketFate::HandedOn),
+        }
+    }
+
+    /// The packet that begins is one that the library keeps.
+    fn check_kept(&mut self) -> std::io::Result<()> {
+        self.kept += 1;
+        self.kept_bytes = match self.part {
+            PacketPart::Body { left, is_partial: false, .. } => self.kept_bytes.saturating_add(left),
+            _ => u64::MAX,
+        };
+        let (most, what) = match self.layer {
+            PacketLayer::Message => (MOST_KEYS, "keys"),
+            PacketLayer::Inside => (MOST_SIGNATURES, "signatures"),
+        };
+        if self.kept <= most && self.kept_bytes <= MOST_KEPT_BYTES {
+            return Ok(());
+        }
+        let what = format!("the message has more than {most} packets of {what}, or more than 256 KiB of them");
+        Err(self.progress.raise(MessageError::new(MessageErrorKind::Unsupported, what)))
+    }
+
     /// RFC 9580 §4.2.1.
-    fn length(&mut self, is_last: bool) -> std::io::Result<PacketPart> {
+    fn length(&mut self, fate: PacketFate) -> std::io::Result<PacketPart> {
         let first = u64::from(self.byte()?);
         let (left, is_partial) = match first {
             0..=191 => (first, false),
@@ -150,18 +264,29 @@ impl<R: BufRead> MessageFraming<R> {
                 (left, false)
             }
         };
-        Ok(PacketPart::Body { left, is_partial, is_last })
+        Ok(PacketPart::Body { left, is_partial, fate })
     }
 
     /// The next byte of a header or a length.
     fn byte(&mut self) -> std::io::Result<u8> {
-        let Some(&byte) = self.source.fill_buf()?.first() else { return Err(self.progress.raise(MessageError::cut())) };
+        let Some(&byte) = self.source.fill_buf()?.first() else { return Err(self.layer.cut(&self.progress)) };
         self.source.consume(1);
         self.head.push(byte);
         Ok(byte)
     }
 
-    fn not_encrypted(&self, tag: u8) -> std::io::Error {
+    fn consume_body(&mut self, amount: usize) {
+        self.source.consume(amount);
+        if let PacketPart::Body { left, .. } = &mut self.part {
+            *left -= amount as u64;
+        }
+    }
+
+    /// It is no packet, or none that may stand here.
+    fn misplaced(&self, tag: u8) -> std::io::Error {
+        if self.layer == PacketLayer::Inside {
+            return self.progress.raise(MessageError::damaged());
+        }
         let what = match tag {
             2 | 4 => "this OpenPGP message is signed and not encrypted",
             5 | 6 | 7 | 14 => "this is an OpenPGP key and no message",
@@ -172,15 +297,19 @@ impl<R: BufRead> MessageFraming<R> {
     }
 }
 
+/// Of them the library makes something that it keeps.
+const KEPT: [u8; 4] = [PUBLIC_KEY_SESSION_KEY, SIGNATURE, SYMMETRIC_SESSION_KEY, ONE_PASS_SIGNATURE];
 const PUBLIC_KEY_SESSION_KEY: u8 = 1;
+const SIGNATURE: u8 = 2;
 const SYMMETRIC_SESSION_KEY: u8 = 3;
+const ONE_PASS_SIGNATURE: u8 = 4;
 const ENCRYPTED: u8 = 9;
 const MARKER: u8 = 10;
 const PROTECTED: u8 = 18;
 const GNUPG_PROTECTED: u8 = 20;
 const PADDING: u8 = 21;
 
-impl<R: BufRead> BufRead for MessageFraming<R> {
+impl<R: BufRead> BufRead for PacketFraming<R> {
     fn fill_buf(&mut self) -> std::io::Result<&[u8]> {
         match self.next()? {
             NextPacket::Head => Ok(self.head.get(self.at..).unwrap_or_default()),
@@ -189,11 +318,13 @@ impl<R: BufRead> BufRead for MessageFraming<R> {
                 let is_bounded = left < u64::MAX;
                 let buffered = self.source.fill_buf()?;
                 if buffered.is_empty() && is_bounded {
-                    return Err(self.progress.raise(MessageError::cut()));
+                    return Err(self.layer.cut(&self.progress));
                 }
                 if buffered.is_empty() {
                     self.part = PacketPart::Over;
-                    self.progress.0.is_whole.store(true, Ordering::Release);
+                    if self.layer == PacketLayer::Message {
+                        self.progress.0.is_whole.store(true, Ordering::Release);
+                    }
                 }
                 let length = usize::try_from(left).map_or(buffered.len(), |left| left.min(buffered.len()));
                 Ok(buffered.get(..length).unwrap_or_default())
@@ -206,14 +337,11 @@ impl<R: BufRead> BufRead for MessageFraming<R> {
             self.at += amount;
             return;
         }
-        self.source.consume(amount);
-        if let PacketPart::Body { left, .. } = &mut self.part {
-            *left -= amount as u64;
-        }
+        self.consume_body(amount);
     }
 }
 
-impl<R: BufRead> Read for MessageFraming<R> {
+impl<R: BufRead> Read for PacketFraming<R> {
     fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
         let length = self.fill_buf()?.read(into)?;
         self.consume(length);

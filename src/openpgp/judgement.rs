@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use pgp::composed::{SignedPublicKey, SignedPublicSubKey};
 use pgp::crypto::hash::HashAlgorithm;
 use pgp::crypto::public_key::PublicKeyAlgorithm;
-use pgp::packet::{Signature, SignatureType};
+use pgp::packet::{KeyFlags, Signature, SignatureType};
 use pgp::ser::Serialize;
 use pgp::types::{KeyDetails, PublicParams, Tag};
 
@@ -46,9 +46,16 @@ impl KeyPurpose {
 pub(super) struct Judgement {
     pub(super) facts: KeyFacts,
     /// The newest first; one at least.
-    pub(super) parts: Vec<KeyPart>,
+    pub(super) parts: Vec<JudgedPart>,
     /// Whether its owner's program says that it reads messages of version 2.
     pub(super) reads_v2: bool,
+}
+
+/// A part that may be used, and until when: its own end or that of the whole key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct JudgedPart {
+    pub(super) part: KeyPart,
+    pub(super) expires_at: Option<SystemTime>,
 }
 
 /// The part of a key that is used.
@@ -71,43 +78,48 @@ const SOON: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 pub(super) fn judge(key: &SignedPublicKey, purpose: KeyPurpose, now: SystemTime) -> Result<Judgement, KeyFileError> {
     let name = format!("{:X}", key.fingerprint());
     let primary = Primary { key, name: name.clone() };
-    let own = primary.newest_self_signature()?;
+    let own = primary.self_signatures()?;
     primary.check_revocation()?;
-    if is_weak(own) {
+    if own.first().is_some_and(|newest| is_weak(newest)) {
         return Err(KeyFileError::WeakDigest { key: name });
     }
-    let expiry = expiry(key, own);
+    let expiry = own.iter().find(|signature| signature.key_expiration_time().is_some());
+    let expiry = expiry.and_then(|signature| expires_at(key, signature));
     check_expiry(&name, expiry, now)?;
 
     let mut reasons = Vec::new();
     let mut parts = Vec::new();
     for (place, subkey) in key.public_subkeys.iter().enumerate() {
         match primary.subkey(subkey, purpose, now) {
-            Ok(Some(expiry)) => parts.push((subkey.key.created_at().as_secs(), KeyPart::Subkey(place), expiry)),
+            Ok(Some(ends)) => {
+                let expires_at = expiry.into_iter().chain(ends).min();
+                let part = JudgedPart { part: KeyPart::Subkey(place), expires_at };
+                parts.push((subkey.key.created_at().as_secs(), part));
+            }
             Ok(None) => {}
             Err(reason) => reasons.push(reason),
         }
     }
-    parts.sort_by_key(|&(created, ..)| std::cmp::Reverse(created));
-    if parts.is_empty() && is_for(purpose, own, key.algorithm()) {
-        parts.push((0, KeyPart::Primary, None));
+    parts.sort_by_key(|&(created, _)| std::cmp::Reverse(created));
+    let flagged = own.iter().find(|signature| has_flags(&signature.key_flags())).or(own.first());
+    if parts.is_empty() && flagged.is_some_and(|signature| is_for(purpose, signature, key.algorithm())) {
+        parts.push((0, JudgedPart { part: KeyPart::Primary, expires_at: expiry }));
     }
-    let Some(&(_, chosen, ends)) = parts.first() else {
+    let Some(&(_, chosen)) = parts.first() else {
         let no_use = KeyFileError::NoUse { key: name, purpose: purpose.verb() };
         return Err(reasons.pop().unwrap_or(no_use));
     };
-    let expires_at = expiry.into_iter().chain(ends).min();
-    let params = match chosen {
+    let params = match chosen.part {
         KeyPart::Primary => key.public_params(),
         KeyPart::Subkey(place) => {
             key.public_subkeys.get(place).map_or(key.public_params(), |one| one.key.public_params())
         }
     };
-    let warnings = warnings(&name, expires_at, [key.public_params(), params], now);
+    let warnings = warnings(&name, chosen.expires_at, [key.public_params(), params], now);
     let user = key.details.users.first().map(|user| String::from_utf8_lossy(user.id.id()).into_owned());
-    let facts = KeyFacts { fingerprint: name, user, expires_at, warnings };
-    let reads_v2 = own.features().is_some_and(|features| features.seipd_v2());
-    Ok(Judgement { facts, parts: parts.into_iter().map(|(_, part, _)| part).collect(), reads_v2 })
+    let facts = KeyFacts { fingerprint: name, user, expires_at: chosen.expires_at, warnings };
+    let reads_v2 = own.iter().find_map(|signature| signature.features()).is_some_and(|features| features.seipd_v2());
+    Ok(Judgement { facts, parts: parts.into_iter().map(|(_, part)| part).collect(), reads_v2 })
 }
 
 struct Primary<'k> {
@@ -116,8 +128,9 @@ struct Primary<'k> {
 }
 
 impl<'k> Primary<'k> {
-    /// The one that says what holds now: of the key itself, or of a name that it has. Older ones have been replaced by it.
-    fn newest_self_signature(&self) -> Result<&'k Signature, KeyFileError> {
+    /// Those that say what holds now, the newest first: the last of the key itself, and of each name that it has. Not each says
+    /// everything: one that names somebody who may revoke the key says nothing else.
+    fn self_signatures(&self) -> Result<Vec<&'k Signature>, KeyFileError> {
         let primary = &self.key.primary_key;
         let direct = self.key.details.direct_signatures.iter();
         let direct = direct.filter(|signature| signature.verify_key(primary).is_ok());
@@ -133,7 +146,9 @@ impl<'k> Primary<'k> {
             let life = signature.key_expiration_time().map_or(u32::MAX, |life| life.as_secs());
             (made_at(signature), std::cmp::Reverse(life))
         };
-        direct.chain(of_users).max_by_key(order).ok_or_else(|| self.without_self_signature())
+        let mut all: Vec<_> = direct.chain(of_users).collect();
+        all.sort_by_key(|signature| std::cmp::Reverse(order(signature)));
+        if all.is_empty() { Err(self.without_self_signature()) } else { Ok(all) }
     }
 
     /// Some signatures by SHA-1 are not even looked at by the library.
@@ -190,7 +205,7 @@ impl<'k> Primary<'k> {
                 return Err(KeyFileError::Unbound { key: name });
             }
         }
-        let expiry = expiry(&subkey.key, binding);
+        let expiry = expires_at(&subkey.key, binding);
         check_expiry(&name, expiry, now)?;
         Ok(Some(expiry))
     }
@@ -200,7 +215,8 @@ fn made_at(signature: &Signature) -> u32 {
     signature.created().map_or(0, |created| created.as_secs())
 }
 
-fn is_weak(signature: &Signature) -> bool {
+/// Whether its digest may have been forged.
+pub(super) fn is_weak(signature: &Signature) -> bool {
     let strong = [
         HashAlgorithm::Sha224,
         HashAlgorithm::Sha256,
@@ -216,8 +232,7 @@ fn is_weak(signature: &Signature) -> bool {
 fn is_for(purpose: KeyPurpose, binding: &Signature, algorithm: PublicKeyAlgorithm) -> bool {
     use PublicKeyAlgorithm as A;
     let flags = binding.key_flags();
-    let has_flags =
-        flags.sign() || flags.encrypt_comms() || flags.encrypt_storage() || flags.certify() || flags.authentication();
+    let has_flags = has_flags(&flags);
     match purpose {
         KeyPurpose::Encrypt => {
             let can = matches!(algorithm, A::RSA | A::RSAEncrypt | A::ECDH | A::X25519 | A::X448);
@@ -231,11 +246,24 @@ fn is_for(purpose: KeyPurpose, binding: &Signature, algorithm: PublicKeyAlgorith
     }
 }
 
+fn has_flags(flags: &KeyFlags) -> bool {
+    flags.sign() || flags.encrypt_comms() || flags.encrypt_storage() || flags.certify() || flags.authentication()
+}
+
+/// Whether it was good for a time that is over (RFC 9580 §5.2.3.18).
+pub(super) fn has_expired(signature: &Signature, now: SystemTime) -> bool {
+    let life = signature.signature_expiration_time().map(|life| life.as_secs()).filter(|&life| life > 0);
+    life.is_some_and(|life| moment(made_at(signature)) + Duration::from_secs(life.into()) <= now)
+}
+
+fn moment(seconds: u32) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.into())
+}
+
 /// `None`: it never ends.
-fn expiry(key: &impl KeyDetails, signature: &Signature) -> Option<SystemTime> {
+fn expires_at(key: &impl KeyDetails, signature: &Signature) -> Option<SystemTime> {
     let life = signature.key_expiration_time().map(|life| life.as_secs()).filter(|&life| life > 0)?;
-    let created = SystemTime::UNIX_EPOCH + Duration::from_secs(key.created_at().as_secs().into());
-    Some(created + Duration::from_secs(life.into()))
+    Some(moment(key.created_at().as_secs()) + Duration::from_secs(life.into()))
 }
 
 fn check_expiry(name: &str, expiry: Option<SystemTime>, now: SystemTime) -> Result<(), KeyFileError> {

@@ -6,7 +6,6 @@ use std::time::SystemTime;
 use pgp::composed::{
     EncryptionSeipdV2, Message, MessageBuilder, PlainSessionKey, RawSessionKey, SignedPublicKey, SignedSecretKey,
 };
-use pgp::crypto::hash::HashAlgorithm;
 use pgp::crypto::sym::SymmetricKeyAlgorithm;
 use pgp::packet::{PublicKey, PublicKeyEncryptedSessionKey, PublicSubkey};
 use pgp::types::{
@@ -16,7 +15,7 @@ use pgp::types::{
 use rand_core::OsRng;
 
 use super::decrypt::Incoming;
-use super::judgement::{Judgement, KeyFacts, KeyPart, KeyPurpose, judge};
+use super::judgement::{JudgedPart, Judgement, KeyFacts, KeyPart, KeyPurpose, has_expired, is_weak, judge};
 use super::key_file::{self, KeyFileError};
 use crate::secret::Secret;
 
@@ -32,7 +31,13 @@ pub(crate) struct Recipient {
 #[derive(Debug)]
 pub(crate) struct SignerKey {
     facts: KeyFacts,
-    parts: Vec<PublicPart>,
+    parts: Vec<SignerPart>,
+}
+
+#[derive(Debug)]
+struct SignerPart {
+    key: PublicPart,
+    expires_at: Option<SystemTime>,
 }
 
 /// A private key, unlocked. Its parts are wiped when they are dropped.
@@ -64,7 +69,7 @@ impl Recipient {
     pub(crate) fn read(file: &[u8], now: SystemTime) -> Result<Vec<Self>, KeyFileError> {
         let read = |key: SignedPublicKey| {
             let Judgement { facts, parts, reads_v2 } = judge(&key, KeyPurpose::Encrypt, now)?;
-            let newest = parts.first().copied().unwrap_or(KeyPart::Primary);
+            let newest = parts.first().map_or(KeyPart::Primary, |newest| newest.part);
             Ok(Self { facts, part: public_part(&key, newest), reads_v2 })
         };
         key_file::public_keys(file)?.into_iter().map(read).collect()
@@ -126,11 +131,11 @@ impl SignerKey {
         let read = |key: SignedPublicKey| {
             let Judgement { facts, mut parts, .. } = judge(&key, KeyPurpose::Sign, now)?;
             // Who has a subkey for it may sign with the key itself all the same.
-            let primary_signs = judge_primary(&key, now);
-            if primary_signs && !parts.contains(&KeyPart::Primary) {
-                parts.push(KeyPart::Primary);
+            if !parts.iter().any(|part| part.part == KeyPart::Primary) {
+                parts.extend(judge_primary(&key, now));
             }
-            Ok(Self { facts, parts: parts.into_iter().map(|part| public_part(&key, part)).collect() })
+            let part = |JudgedPart { part, expires_at }| SignerPart { key: public_part(&key, part), expires_at };
+            Ok(Self { facts, parts: parts.into_iter().map(part).collect() })
         };
         key_file::public_keys(file)?.into_iter().map(read).collect()
     }
@@ -139,19 +144,15 @@ impl SignerKey {
         &self.facts
     }
 
-    /// Whether the signature at this place of a message that was read to its end is a good one of this key.
-    pub(super) fn has_signed(&self, message: &Message<'_>, index: usize) -> bool {
-        self.parts.iter().any(|part| {
-            let key: &dyn VerifyingKey = match part {
+    /// Whether the signature at this place of a message that was read to its end is a good one of this key, as of `now`.
+    pub(super) fn has_signed(&self, message: &Message<'_>, index: usize, now: SystemTime) -> bool {
+        self.parts.iter().filter(|part| part.expires_at.is_none_or(|end| end > now)).any(|part| {
+            let key: &dyn VerifyingKey = match &part.key {
                 PublicPart::Primary(key) => key,
                 PublicPart::Subkey(key) => key,
             };
-            message.verify_nested_explicit(index, key).is_ok_and(|signature| {
-                !matches!(
-                    signature.hash_alg(),
-                    None | Some(HashAlgorithm::Sha1 | HashAlgorithm::Md5 | HashAlgorithm::Ripemd160)
-                )
-            })
+            let signature = message.verify_nested_explicit(index, key);
+            signature.is_ok_and(|signature| !is_weak(signature) && !has_expired(signature, now))
         })
     }
 }
@@ -189,7 +190,7 @@ impl UnlockedKey {
                 secret.secret_subkeys.get(*place).is_some_and(|subkey| !subkey.key.secret_params().is_encrypted())
             }
         };
-        let Some(part) = parts.into_iter().find(has) else {
+        let Some(part) = parts.into_iter().map(|part| part.part).find(has) else {
             let verb = if purpose == UnlockedKeyUse::Decrypt { "decrypt" } else { "sign" };
             return Err(KeyFileError::NoPrivatePart { key: facts.fingerprint, purpose: verb });
         };
@@ -240,9 +241,9 @@ impl fmt::Debug for UnlockedKey {
 }
 
 /// A subkey that does not sign says nothing of the key itself.
-fn judge_primary(key: &SignedPublicKey, now: SystemTime) -> bool {
+fn judge_primary(key: &SignedPublicKey, now: SystemTime) -> Option<JudgedPart> {
     let alone = SignedPublicKey { public_subkeys: Vec::new(), ..key.clone() };
-    judge(&alone, KeyPurpose::Sign, now).is_ok()
+    judge(&alone, KeyPurpose::Sign, now).ok()?.parts.pop()
 }
 
 fn public_part(key: &SignedPublicKey, part: KeyPart) -> PublicPart {

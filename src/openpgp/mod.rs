@@ -15,6 +15,7 @@ mod framing;
 mod judgement;
 mod key_file;
 mod keys;
+mod layers;
 mod pipe;
 mod seipd_v1;
 #[cfg(test)]

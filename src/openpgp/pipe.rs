@@ -25,6 +25,16 @@ pub(super) struct PipeWriter(Arc<Pipe>);
 
 pub(super) struct PipeReader(Arc<Pipe>);
 
+/// Whether anybody reads a pipe, for who has nothing to write yet.
+#[derive(Clone)]
+pub(super) struct ReaderWatch(Arc<Pipe>);
+
+impl ReaderWatch {
+    pub(super) fn is_gone(&self) -> bool {
+        self.0.lock().reader_is_gone
+    }
+}
+
 struct Pipe {
     state: Mutex<PipeState>,
     /// A thread waits here; a task leaves its waker.
@@ -147,6 +157,10 @@ impl PipeWriter {
         Ok(())
     }
 
+    pub(super) fn watch(&self) -> ReaderWatch {
+        ReaderWatch(Arc::clone(&self.0))
+    }
+
     /// Says how it ended.
     pub(super) fn end(self, end: Result<(), MessageError>) {
         self.0.change(|state| state.end = Some(end));
@@ -155,7 +169,12 @@ impl PipeWriter {
 
 impl Drop for PipeWriter {
     fn drop(&mut self) {
-        let abandoned = || MessageError::new(MessageErrorKind::BrokenOff, "the body was given up");
+        let abandoned = || {
+            if std::thread::panicking() {
+                return MessageError::new(MessageErrorKind::Internal, "what transforms the body has panicked");
+            }
+            MessageError::new(MessageErrorKind::BrokenOff, "the body was given up")
+        };
         self.0.change(|state| state.end.get_or_insert_with(|| Err(abandoned())).is_err());
     }
 }

@@ -22,6 +22,8 @@ use pgp::types::PacketLength;
 use rand_core::{OsRng, RngCore};
 use sha1::{Digest, Sha1};
 
+use super::layers::check_over;
+
 /// A block, and the two bytes that are there twice.
 const PREFIX_BYTES: usize = AES_BLOCK_BYTES + 2;
 const AES_BLOCK_BYTES: usize = 16;
@@ -49,7 +51,7 @@ pub(super) struct SeipdV1Writer<W> {
 }
 
 /// The body of every part but the last.
-const PART_BYTES: usize = 32 << 10;
+const PART_BYTES: usize = 64 << 10;
 /// What says that a part is so long and not the last: 224, and the binary logarithm.
 const PART_LENGTH: u8 = 224 + PART_BYTES.trailing_zeros() as u8;
 /// This packet's type, 18, in the newer form.
@@ -216,8 +218,7 @@ impl SeipdV1Reader {
             return Err(bad());
         }
         self.buffer.clear();
-        // Whoever reads it looks at what follows the packet.
-        if source.into_inner().fill_buf()?.is_empty() { Ok(()) } else { Err(bad()) }
+        check_over(&mut source.into_inner())
     }
 }
 

@@ -23,13 +23,15 @@ static ANSWERS: Semaphore = Semaphore::const_new(THREADS);
 /// The right to have a thread; given back when the thread ends.
 pub(super) type Permit = SemaphorePermit<'static>;
 
-/// Waits in line; `None`: never, as nobody closes it.
-pub(super) async fn permit(lane: ThreadLane) -> Option<Permit> {
+/// Waits in line.
+pub(super) async fn permit(lane: ThreadLane) -> Permit {
     let line = match lane {
         ThreadLane::Request => &REQUESTS,
         ThreadLane::Answer => &ANSWERS,
     };
-    line.acquire().await.ok()
+    // Invariant: nothing ever closes these semaphores.
+    #[allow(clippy::expect_used)]
+    line.acquire().await.expect("an open semaphore")
 }
 
 /// Does `work` on a thread of its own.

@@ -5,6 +5,7 @@ mod damage;
 mod judged_keys;
 mod programs;
 mod versions;
+mod wrapping;
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -206,6 +207,17 @@ fn refused(came: &Came) -> MessageErrorKind {
 fn noise(length: usize) -> Vec<u8> {
     let mut random = fastrand::Rng::with_seed(length as u64);
     std::iter::repeat_with(|| random.u8(..)).take(length).collect()
+}
+
+/// A packet of this type (RFC 9580 §4.2), whatever is in it.
+fn packet(tag: u8, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len()).unwrap().to_be_bytes();
+    [&[0xc0 | tag, 255][..], &length, body].concat()
+}
+
+/// Binary, without a name and a time (RFC 9580 §5.9).
+fn literal(plaintext: &[u8]) -> Vec<u8> {
+    packet(11, &[b"b\0\0\0\0\0", plaintext].concat())
 }
 
 fn file(folder: &Path, name: &str, content: &[u8]) -> String {

@@ -54,13 +54,11 @@ fn what_the_library_writes_is_read_here_whatever_the_cipher() {
         let key = cipher.new_session_key(OsRng);
         for length in lengths().step_by(5) {
             let plaintext = noise(length);
-            // A literal packet (RFC 9580 §5.9): binary, without a name and a time.
-            let head = [&[0xcb, 255][..], &(length as u32 + 6).to_be_bytes(), b"b\0\0\0\0\0"].concat();
-            let packets = [&head[..], &plaintext].concat();
             let mut message = Vec::new();
             let session = recipient.session_key(cipher, &key, length % 2 == 0).unwrap();
             session.to_writer_with_header(&mut message).unwrap();
-            let data = SymEncryptedProtectedData::encrypt_seipdv1(OsRng, cipher, key.as_ref(), &packets).unwrap();
+            let inside = literal(&plaintext);
+            let data = SymEncryptedProtectedData::encrypt_seipdv1(OsRng, cipher, key.as_ref(), &inside).unwrap();
             data.to_writer_with_header(&mut message).unwrap();
 
             let came = decrypted(&decryptor, &message, 1 + length % 999);
