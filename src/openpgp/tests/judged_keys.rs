@@ -135,6 +135,28 @@ fn a_key_that_expires_while_it_is_in_use_encrypts_nothing_more() {
     assert_eq!((came.0.len(), refused(&came)), (0, MessageErrorKind::Key));
 }
 
+/// A signature over the key that names somebody who may revoke it is the newest, and says nothing else.
+#[test]
+fn what_the_newest_signature_does_not_say_an_older_one_does() {
+    let (gpg, revoker) = (Gpg::new(), Gpg::new());
+    let key = ["--passphrase", "", "--quick-gen-key", "Own <own@example.org>", "future-default", "default", "20d"];
+    gpg.run(&[&["--faked-system-time", "20260101T000000"], &key[..6], &["2y"]].concat(), b"");
+    revoker.run(&["--passphrase", "", "--quick-gen-key", "Other <other@example.org>", "future-default"], b"");
+    gpg.run(&["--import"], &revoker.public());
+    let said_before = Recipient::read(&gpg.public(), now()).unwrap()[0].facts().clone();
+    let print = gpg.fingerprints()[0].clone();
+    let edited = ["--no-batch", "--no-tty", "--command-fd", "0", "--edit-key", &print, "addrevoker"];
+    gpg.run(&edited, b"other@example.org\ny\nsave\n");
+    assert!(String::from_utf8(gpg.run(&["--with-colons", "--list-keys", &print], b"")).unwrap().contains("\nrvk:"));
+
+    let recipients = Recipient::read(&gpg.public(), now()).unwrap();
+
+    assert!(said_before.expires_at.is_some());
+    assert_eq!(*recipients[0].facts(), said_before);
+    let after = said_before.expires_at.unwrap() + DAY;
+    assert!(said(Recipient::read(&gpg.public(), after)).starts_with("the key KEY expired on "));
+}
+
 #[test]
 fn a_revoked_key_is_refused() {
     let gpg = Gpg::with_key("future-default");

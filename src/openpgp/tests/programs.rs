@@ -1,5 +1,7 @@
 //! What others' programs make is read here, and what is made here they read.
 
+use std::time::Duration;
+
 use super::*;
 
 /// A key of each kind that is about.
@@ -153,6 +155,38 @@ fn a_good_signature_of_one_signer_is_enough_and_none_is_too_few() {
     assert_eq!(good, (b"signed".to_vec(), Ok(())));
     assert_eq!((by_another.0.len(), refused(&by_another)), (0, MessageErrorKind::Unsigned));
     assert_eq!((by_nobody.0.len(), refused(&by_nobody)), (0, MessageErrorKind::Unsigned));
+}
+
+#[test]
+fn a_signature_is_good_for_as_long_as_it_and_its_key_say() {
+    let (own, partner) = (Gpg::new(), Gpg::new());
+    own.make("future-default", &["--faked-system-time", "20200101T000000"]);
+    let long_ago = ["--faked-system-time", "20200101T000000", "--passphrase", ""];
+    let make = ["--quick-gen-key", "Own <own@example.org>", "future-default", "default"];
+    partner.run(&[&long_ago[..], &make, &["1y"]].concat(), b"");
+    let lasting = Gpg::new();
+    lasting.run(&[&long_ago[..], &make, &["0"]].concat(), b"");
+    let recipient = first(&own);
+    let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_580_000_000);
+    let decryptor = |gpg: &Gpg| {
+        let signers = SignerKey::read(&gpg.public(), then).unwrap().into_iter().map(Arc::new).collect();
+        Arc::new(Decryptor { signers, ..super::decryptor(&own.private()) })
+    };
+    let signed_by = |gpg: &Gpg, more: &[&str]| {
+        let (key, mut all) = (first(gpg), vec!["--faked-system-time", "20200102T000000"]);
+        gpg.run(&["--import"], &own.public());
+        all.extend_from_slice(more);
+        all.extend(["-u", &key, "-r", &recipient, "--sign", "--encrypt"]);
+        gpg.run(&all, b"signed")
+    };
+
+    let by_expired = decrypted(&decryptor(&partner), &signed_by(&partner, &[]), 100);
+    let good = decrypted(&decryptor(&lasting), &signed_by(&lasting, &[]), 100);
+    let for_a_day = decrypted(&decryptor(&lasting), &signed_by(&lasting, &["--default-sig-expire", "1d"]), 100);
+
+    assert_eq!((by_expired.0.len(), refused(&by_expired)), (0, MessageErrorKind::Unsigned));
+    assert_eq!(good, (b"signed".to_vec(), Ok(())));
+    assert_eq!((for_a_day.0.len(), refused(&for_a_day)), (0, MessageErrorKind::Unsigned));
 }
 
 #[test]
