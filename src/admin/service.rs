@@ -125,8 +125,8 @@ impl ProbeReport {
     /// Of one that nothing is sent from: its keys are there, or it would not be.
     fn of_nowhere(service: &Service) -> Self {
         let unavailable = service.identities.first().credential.unavailable();
-        let failures: Vec<_> =
-            unavailable.map(|reason| ProbeFailure::of_token(Code::CredentialUnavailable, reason)).into_iter().collect();
+        let unavailable = unavailable.map(|reason| ProbeFailure::of_token(Code::CredentialUnavailable, reason));
+        let failures: Vec<_> = unavailable.into_iter().chain(ProbeFailure::of_keys(service)).collect();
         Self {
             service: service.name.to_string(),
             ok: failures.is_empty(),
@@ -152,7 +152,7 @@ impl ProbeReport {
             Ok(found) => (Some(found), None),
             Err((step, error)) => (None, Some(ProbeFailure::of_connection(step, &error))),
         };
-        let failures: Vec<_> = failure.into_iter().chain(token_failure).collect();
+        let failures: Vec<_> = failure.into_iter().chain(token_failure).chain(ProbeFailure::of_keys(service)).collect();
         Self {
             service: service.name.to_string(),
             ok: failures.is_empty(),
@@ -217,6 +217,19 @@ impl ProbeFailure {
             ConnectStep::Listing => "listing",
         };
         Self { phase, code: error.code().word(), detail: error.to_string() }
+    }
+
+    /// A key may have expired while it is in use.
+    #[cfg(feature = "openpgp")]
+    fn of_keys(service: &Service) -> Option<Self> {
+        let encryptor = service.transforms.as_ref()?.encryptor.as_ref()?;
+        let error = encryptor.check().err()?;
+        Some(Self::of_token(Code::CredentialUnavailable, &error.to_string()))
+    }
+
+    #[cfg(not(feature = "openpgp"))]
+    fn of_keys(_: &Service) -> Option<Self> {
+        None
     }
 
     fn of_token(code: Code, detail: &str) -> Self {

@@ -76,8 +76,9 @@ async fn try_all(snapshot: &Snapshot) -> Vec<Tried> {
             let connector = service.identities.first().upstream.connector().clone();
             let has_two_names = service.misdirection.is_some();
             let leads_somewhere = service.scheme != Scheme::OpenPgp;
-            let visited =
-                leads_somewhere.then(|| visit(connector, service.authority.clone(), base(service), has_two_names));
+            let speaks_http = leads_somewhere && !service.scheme.is_of_files();
+            let asked = speaks_http.then(|| (service.authority.clone(), base(service)));
+            let visited = leads_somewhere.then(|| visit(connector, asked, has_two_names));
             spawn(&permits, async move {
                 match visited {
                     Some(visited) => Some(visited.await),
@@ -99,12 +100,13 @@ async fn try_all(snapshot: &Snapshot) -> Vec<Tried> {
     tried
 }
 
-async fn visit(connector: Connector, authority: Authority, target: PathAndQuery, has_two_names: bool) -> Visit {
+/// `asked` is what a request would be for, where one may be sent.
+async fn visit(connector: Connector, asked: Option<(Authority, PathAndQuery)>, has_two_names: bool) -> Visit {
     let probed = connector.probe().await;
     let is_asked = probed.client_certificate != ClientCertificate::NotAskedFor;
     let may_object = is_asked || has_two_names || !connector.has_tls();
-    let objection = match &probed.outcome {
-        Ok(_) if may_object => connector.objection(&authority, target).await,
+    let objection = match (&probed.outcome, asked) {
+        (Ok(_), Some((authority, target))) if may_object => connector.objection(&authority, target).await,
         _ => None,
     };
     Visit { probed, objection }

@@ -40,7 +40,7 @@ pub(crate) enum TransformError<E> {
 
 enum TransformWork {
     /// In line for a thread.
-    Waiting(Pin<Box<dyn Future<Output = Permit>>>, Option<Task>),
+    Waiting(Pin<Box<dyn Future<Output = Option<Permit>>>>, Option<Task>),
     Running,
 }
 
@@ -111,7 +111,7 @@ impl<B: Body<Data = Bytes> + Unpin> TransformedBody<B> {
 
     fn poll_thread(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), MessageError>> {
         let TransformWork::Waiting(turn, task) = &mut self.work else { return Poll::Ready(Ok(())) };
-        let permit = ready!(turn.as_mut().poll(cx));
+        let Some(permit) = ready!(turn.as_mut().poll(cx)) else { return Poll::Ready(Err(threads::none_is_free())) };
         let started = task.take().is_some_and(|task| threads::start(permit, task).is_ok());
         self.work = TransformWork::Running;
         let no_thread = || MessageError::new(MessageErrorKind::Internal, "the system has no thread left for it");

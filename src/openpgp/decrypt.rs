@@ -79,6 +79,9 @@ impl Decryptor {
             progress: progress.clone(),
         };
         let Inside { mut message, is_checked_at_end } = self.decrypt(message, &limit)?;
+        if !self.signers.is_empty() && !matches!(message, Message::Signed { .. }) {
+            return Err(unsigned());
+        }
         let holds = is_checked_at_end || !self.signers.is_empty();
         let held = holds.then(|| Held { pieces: Vec::new(), hold });
         let mut outlet = Outlet { to, held, total: 0, options: self.options };
@@ -161,10 +164,7 @@ impl Decryptor {
         if self.signers.is_empty() {
             return Ok(());
         }
-        let Message::Signed { reader, .. } = message else {
-            let what = "the message is not signed, and `signers` says that it has to be";
-            return Err(MessageError::new(MessageErrorKind::Unsigned, what));
-        };
+        let Message::Signed { reader, .. } = message else { return Err(unsigned()) };
         let now = SystemTime::now();
         let is_good = |index| self.signers.iter().any(|signer| signer.has_signed(message, index, now));
         if (0..reader.num_signatures()).any(is_good) {
@@ -219,6 +219,10 @@ fn fill(message: &mut Message<'_>, buffer: &mut [u8]) -> std::io::Result<usize> 
         }
     }
     Ok(length)
+}
+
+fn unsigned() -> MessageError {
+    MessageError::new(MessageErrorKind::Unsigned, "the message is not signed, and `signers` says that it has to be")
 }
 
 fn not_encrypted() -> MessageError {

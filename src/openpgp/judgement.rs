@@ -106,7 +106,12 @@ pub(super) fn judge(key: &SignedPublicKey, purpose: KeyPurpose, now: SystemTime)
         parts.push((0, JudgedPart { part: KeyPart::Primary, expires_at: expiry }));
     }
     let Some(&(_, chosen)) = parts.first() else {
-        let no_use = KeyFileError::NoUse { key: name, purpose: purpose.verb() };
+        let mut of_parts = key.public_subkeys.iter().map(|subkey| subkey.key.algorithm());
+        let no_use = if purpose == KeyPurpose::Encrypt && of_parts.any(is_elgamal) {
+            KeyFileError::Elgamal { key: name }
+        } else {
+            KeyFileError::NoUse { key: name, purpose: purpose.verb() }
+        };
         return Err(reasons.pop().unwrap_or(no_use));
     };
     let params = match chosen.part {
@@ -244,6 +249,10 @@ fn is_for(purpose: KeyPurpose, binding: &Signature, algorithm: PublicKeyAlgorith
             can && (flags.sign() || !has_flags)
         }
     }
+}
+
+fn is_elgamal(algorithm: PublicKeyAlgorithm) -> bool {
+    matches!(algorithm, PublicKeyAlgorithm::Elgamal | PublicKeyAlgorithm::ElgamalEncrypt)
 }
 
 fn has_flags(flags: &KeyFlags) -> bool {

@@ -36,6 +36,8 @@ pub(crate) enum KeyFileError {
     Unbound { key: String },
     #[error("the key {key} has no part that may be used to {purpose}")]
     NoUse { key: String, purpose: &'static str },
+    #[error("the key {key} encrypts with ElGamal, which is not spoken here")]
+    Elgamal { key: String },
 }
 
 impl KeyFileError {
@@ -62,6 +64,7 @@ impl KeyFileError {
                 "its owner can sign it anew: gpg 2.2 does so with `--quick-set-expire`, then export it again"
             }
             Self::Unbound { .. } | Self::NoUse { .. } => "ask its owner for one that is for this, or export it anew",
+            Self::Elgamal { .. } => "ask its owner for one of RSA or Curve25519",
         })
     }
 }

@@ -257,6 +257,8 @@ impl Error {
             Self::Limit(LimitError::Rate { wait, .. }) => Some(wait.as_millis().div_ceil(1_000).max(1) as u64),
             #[cfg(feature = "files")]
             Self::Upstream(error) if error.code() == Code::Overloaded => Some(1),
+            #[cfg(feature = "openpgp")]
+            Self::Message { error, .. } if error.kind == MessageErrorKind::NoRoom => Some(1),
             Self::Upstream(upstream::Error::Overloaded { .. })
             | Self::BodiesHeld
             | Self::Limit(LimitError::Concurrency { .. }) => Some(1),

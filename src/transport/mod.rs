@@ -194,10 +194,6 @@ impl Connector {
 
     /// Whether a connection shows by its handshake who is there, and what is spoken.
     pub(crate) fn has_tls(&self) -> bool {
-        #[cfg(feature = "files")]
-        if self.0.files.is_some() {
-            return true;
-        }
         self.0.tls.is_some()
     }
 

@@ -207,6 +207,7 @@ force_anon_data_ssl={encrypted}
 rsa_cert_file={tls}/files.pem
 rsa_private_key_file={tls}/files.key
 ssl_tlsv1=YES
+require_cert={yes(way == "demands")}
 secure_chroot_dir={own}/empty
 pasv_min_port={data_ports[0] if data_ports else 0}
 pasv_max_port={data_ports[1] if data_ports else 0}

@@ -11,7 +11,8 @@ pub(crate) enum Error {
     Ended,
     #[error("{0}")]
     Io(io::Error),
-    /// The handshake of a control or a data connection.
+    /// The handshake of a control or a data connection, or an alert behind it: of TLS 1.3 a client certificate is judged when
+    /// the client has long begun to speak (RFC 8446 §4.4.2.4).
     #[error("TLS: {0}")]
     Tls(io::Error),
     #[error("the server does not speak FTP as it should: {0}")]
@@ -46,8 +47,10 @@ impl Error {
 
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::UnexpectedEof => Self::Ended,
+        let of_tls = error.get_ref().and_then(|inner| inner.downcast_ref());
+        match (error.kind(), of_tls) {
+            (_, Some(rustls::Error::AlertReceived(_))) => Self::Tls(error),
+            (io::ErrorKind::UnexpectedEof, _) => Self::Ended,
             _ => Self::Io(error),
         }
     }

@@ -102,8 +102,8 @@ fn a_dropped_body_ends_its_thread() {
         });
     };
 
-    // More than there are threads: were one left behind, the last would wait for ever.
-    for read in 0..40 {
+    // More than there are threads: were one left behind, the last would wait in vain.
+    for read in 0..100 {
         endless(read % 4);
     }
 
@@ -120,7 +120,7 @@ fn more_bodies_than_threads_take_turns() {
     let plaintext = noise(200_000);
 
     wait(async {
-        let mut bodies: Vec<_> = (0..40)
+        let mut bodies: Vec<_> = (0..100)
             .map(|_| {
                 let pieces = Pieces::of(&plaintext, 10_000);
                 TransformedBody::encrypted(pieces, Arc::clone(&encryptor), ThreadLane::Request)

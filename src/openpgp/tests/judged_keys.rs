@@ -191,6 +191,18 @@ fn a_key_that_only_signs_is_not_encrypted_to() {
 }
 
 #[test]
+fn a_key_of_elgamal_is_named() {
+    let gpg = Gpg::new();
+    let key = "%no-protection\nKey-Type: RSA\nKey-Length: 2048\nKey-Usage: sign\nSubkey-Type: ELG-E\nSubkey-Length: 1024\nName-Email: own@example.org\n%commit\n";
+    gpg.run(&["--gen-key"], key.as_bytes());
+
+    assert_eq!(
+        said(Recipient::read(&gpg.public(), now())),
+        "the key KEY encrypts with ElGamal, which is not spoken here"
+    );
+}
+
+#[test]
 fn a_short_rsa_key_is_warned_of() {
     let gpg = Gpg::with_key("rsa1024");
 

@@ -147,6 +147,8 @@ fn what_is_no_packet_or_belongs_elsewhere_is_told_apart() {
     let partner = Partner::new();
     let text = literal(b"text");
     let nested = partner.message(&text);
+    // Version 3, of a binary document, SHA-256, EdDSA, by nobody; no other follows (RFC 9580 §5.4).
+    let one_pass = packet(4, &[3, 0, 8, 22, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
     let cases = [
         (b"text".to_vec(), MessageErrorKind::Damaged),
         ([&text[..], b"text"].concat(), MessageErrorKind::Damaged),
@@ -154,7 +156,16 @@ fn what_is_no_packet_or_belongs_elsewhere_is_told_apart() {
         (Vec::new(), MessageErrorKind::Damaged),
         (nested.clone(), MessageErrorKind::Unsupported),
         (deflated(&nested), MessageErrorKind::Unsupported),
+        // A signature around an encrypted message, which is not read with it.
+        ([&one_pass[..], &nested].concat(), MessageErrorKind::Unsupported),
+        (deflated(&[&one_pass[..], &nested].concat()), MessageErrorKind::Unsupported),
         ([&text[..], &text].concat(), MessageErrorKind::Damaged),
+        (deflated(&[&text[..], &text].concat()), MessageErrorKind::Damaged),
+        (deflated(&[&text[..], b"more"].concat()), MessageErrorKind::Damaged),
+        (deflated(&[&text[..], &packet(2, &[9; 20])].concat()), MessageErrorKind::Damaged),
+        ([&deflated(&text)[..], &text].concat(), MessageErrorKind::Damaged),
+        ([&deflated(&text)[..], b"more"].concat(), MessageErrorKind::Damaged),
+        (deflated(&[&deflated(&text)[..], &text].concat()), MessageErrorKind::Damaged),
     ];
     for (inside, kind) in cases {
         let came = partner.read(&inside);

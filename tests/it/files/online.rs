@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::servers::server;
 use crate::lab::client::{Request, exchange};
-use crate::lab::files::FileServer;
+use crate::lab::files::{FileServer, Kind, Protocol};
 use crate::lab::relay::{Cut, Direction};
 use crate::lab::sidekey::{Finished, Sidekey};
 use crate::lab::{Lab, free_port};
@@ -42,16 +42,19 @@ async fn explain_says_where_a_file_is_who_logs_in_and_no_secret() {
 }
 
 /// A server of each protocol, and services that go there, or not.
+/// Nobody is let in without a client certificate.
+static DEMANDS: Kind = Kind { name: "vsftpd", script: "vsftpd-demands", protocol: Protocol::Ftp };
+
 struct Scene {
     lab: Lab,
-    servers: [FileServer; 3],
+    servers: [FileServer; 5],
 }
 
 /// Name, whether it is well, the phase that fails, and the code, as the probe tells them; what a message, and what help of the
 /// command says.
 type Row = (&'static str, Option<[&'static str; 4]>);
 
-const ROWS: [Row; 13] = [
+const ROWS: [Row; 15] = [
     ("sftp", None),
     ("sftp-nobody", Some(["tcp", "connection_refused", "no connection to localhost:", "check that it is up"])),
     ("sftp-other-key", Some(["host_key", "host_key_mismatch", "SHA256:", "in another way than by this connection"])),
@@ -72,6 +75,9 @@ const ROWS: [Row; 13] = [
     ("ftp-other-password", Some(["login", "login_rejected", "(530)", "check `username`, and `password`"])),
     ("ftp-other-folder", Some(["listing", "file_not_found", "o such file", "check the path of `url`"])),
     ("ftps", None),
+    // It asks for a client certificate, and takes none.
+    ("asks", None),
+    ("demands", Some(["tls", "tls_alert_received", "client certificate", "name one of `certificates`"])),
     ("ftps-other-ca", Some(["tls", "tls_certificate_error", "a CA that is not trusted here", "check `tls.ca`"])),
 ];
 
@@ -82,6 +88,8 @@ impl Scene {
             FileServer::start(&lab, server("AsyncSSH")).await,
             FileServer::start(&lab, server("ProFTPD")).await,
             FileServer::start(&lab, server("ProFTPD, implicit TLS")).await,
+            FileServer::start(&lab, server("vsftpd")).await,
+            FileServer::start(&lab, &DEMANDS).await,
         ];
         // AsyncSSH serves all that is there.
         Self { lab, servers }
@@ -91,10 +99,12 @@ impl Scene {
     fn config(&self) -> String {
         let lines = ROWS.map(|(name, _)| {
             let (protocol, what) = name.split_once('-').unwrap_or((name, ""));
-            let [sftp, ftp, ftps] = &self.servers;
+            let [sftp, ftp, ftps, asks, demands] = &self.servers;
             let server = match protocol {
                 "sftp" => sftp,
                 "ftp" => ftp,
+                "asks" => asks,
+                "demands" => demands,
                 _ => ftps,
             };
             let (mut url, mut login) = (server.url(), server.login());
@@ -143,6 +153,7 @@ fn welcomed(text: &Finished) {
     let mut lines = text.stdout.lines();
     assert_eq!(lines.next(), Some("the config is valid"));
     for (name, steps) in [
+        ("asks", ["connection", "TLS", "login", "listing"]),
         ("ftp", ["connection", "TLS", "login", "listing"]),
         ("ftps", ["connection", "TLS", "login", "listing"]),
         ("sftp", ["connection", "host key", "login", "listing"]),
