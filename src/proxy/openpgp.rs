@@ -153,9 +153,15 @@ pub(super) async fn opened(
     let decryptor = half.service.transforms.as_ref().and_then(|transforms| transforms.decryptor.as_ref());
     // The listing of a folder is ours, and no message.
     let is_listing = half.service.scheme.is_of_files() && exchange.head.uri.path().ends_with('/');
-    let decryptor = decryptor.filter(|_| response.status().is_success() && !is_listing);
-    let Some(decryptor) = decryptor else { return Ok(response) };
+    let Some(decryptor) = decryptor.filter(|_| !is_listing) else { return Ok(response) };
     let (mut head, body) = response.into_parts();
+    if !head.status.is_success() {
+        // That says of what the app has what its own answer would say.
+        if head.status == StatusCode::NOT_MODIFIED {
+            adapt_answer(&mut head.headers);
+        }
+        return Ok(Response::from_parts(head, body));
+    }
     if head.status == StatusCode::PARTIAL_CONTENT {
         return Err(Error::NotWhole { what: "a part of it (206)" });
     }

@@ -152,6 +152,9 @@ async fn what_is_sent_is_encrypted_and_what_comes_back_decrypted() {
     let service = Fault::plain(move |request: &Received| match request.target() {
         "/v1/missing" => Reply::new(404, &[], "no such thing"),
         "/v1/plain" => Reply::ok("not encrypted"),
+        _ if request.field("if-none-match").is_some() => {
+            Reply::new(304, &[("ETag", "\"1\""), ("Accept-Ranges", "bytes")], "")
+        }
         _ => Reply::new(200, &[("ETag", "\"1\""), ("Accept-Ranges", "bytes")], &message),
     })
     .await;
@@ -168,6 +171,9 @@ async fn what_is_sent_is_encrypted_and_what_comes_back_decrypted() {
 
     assert_eq!((answer.status, &*answer.text()), (200, "what the partner says"));
     assert_eq!((answer.field("etag").as_deref(), answer.field("accept-ranges")), (Some("W/\"1\""), None));
+    let same = sidekey.send(Request::new("GET", "/partner/statement").field("If-None-Match", "W/\"1\"")).await;
+    assert_eq!(same.status, 304);
+    assert_eq!((same.field("etag").as_deref(), same.field("accept-ranges")), (Some("W/\"1\""), None));
     let received = service.received();
     assert_eq!(partner.run(&["--decrypt"], &unchunked(&received[0].body)), b"what the app says");
     assert_eq!(received[0].field("range"), None);
