@@ -235,8 +235,11 @@ async fn a_connection_that_ends_in_the_middle_of_a_login_is_told_as_that() {
 
             let probe = probe(&sidekey, "box").await;
 
-            let failure = &probe["failures"][0];
-            assert_eq!(failure["code"], "connection_terminated", "{name}: after {after} of {whole} bytes: {probe:#}");
+            let code = probe["failures"][0]["code"].as_str();
+            // A reset that is quicker than the look at what has become of connecting is taken for its end.
+            let is_reset_at_once = after == 0 && code == Some("connection_refused");
+            let is_terminated = code == Some("connection_terminated");
+            assert!(is_terminated || is_reset_at_once, "{name}: after {after} of {whole} bytes: {probe:#}");
         }
     }
 }
