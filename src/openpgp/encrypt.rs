@@ -125,13 +125,13 @@ impl MessageToMake<'_> {
         Ok(out.flush()?)
     }
 
-    fn write_v1<W: Write>(&self, plaintext: Incoming, out: &mut W) -> pgp::errors::Result<()> {
+    fn write_v1(&self, plaintext: Incoming, mut out: &mut dyn Write) -> pgp::errors::Result<()> {
         let mut key = Zeroizing::new([0; 32]);
         OsRng.fill_bytes(&mut *key);
         let session_key = RawSessionKey::from(key.as_slice());
         let (cipher, is_hidden) = (SymmetricKeyAlgorithm::AES256, self.encryptor.options.hide_recipients);
         for recipient in &self.encryptor.recipients {
-            recipient.session_key(cipher, &session_key, is_hidden)?.to_writer_with_header(out)?;
+            recipient.session_key(cipher, &session_key, is_hidden)?.to_writer_with_header(&mut out)?;
         }
         let mut protected = SeipdV1Writer::new(&key, out);
         let mut builder = MessageBuilder::from_reader("", plaintext);
@@ -140,7 +140,7 @@ impl MessageToMake<'_> {
         Ok(protected.finish()?)
     }
 
-    fn write_v2<W: Write>(&self, plaintext: Incoming, out: &mut W) -> pgp::errors::Result<()> {
+    fn write_v2(&self, plaintext: Incoming, out: &mut dyn Write) -> pgp::errors::Result<()> {
         // OCB is the mode that everybody has who reads version 2 (RFC 9580 §9.6).
         let (cipher, mode) = (SymmetricKeyAlgorithm::AES256, AeadAlgorithm::Ocb);
         let mut builder = MessageBuilder::from_reader("", plaintext).seipd_v2(OsRng, cipher, mode, ChunkSize::C16KiB);

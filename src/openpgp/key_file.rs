@@ -1,9 +1,10 @@
 //! A file with OpenPGP keys: binary or in ASCII armor, one key or several.
 
-use std::io::Cursor;
+use std::io::{Cursor, Read};
 
-use pgp::armor::DearmorOptions;
+use pgp::armor::{Dearmor, DearmorOptions};
 use pgp::composed::{Deserializable, SignedPublicKey, SignedSecretKey};
+use zeroize::Zeroizing;
 
 /// What is wrong with a file of keys, or with a key in it; [`KeyFileError::help`] says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -107,11 +108,14 @@ impl Block<'_> {
     fn read<K: Deserializable>(&self) -> Result<Vec<K>, KeyFileError> {
         let is_armored = self.bytes.first().is_some_and(|first| first & 0x80 == 0);
         let read = || -> pgp::errors::Result<Vec<K>> {
-            if !is_armored {
-                return K::from_bytes_many(Cursor::new(self.bytes))?.collect();
+            let mut decoded = Zeroizing::new(Vec::new());
+            let mut packets = self.bytes;
+            if is_armored {
+                let options = DearmorOptions::new().set_limit(self.bytes.len());
+                Dearmor::with_options(Cursor::new(self.bytes), options).read_to_end(&mut decoded)?;
+                packets = &decoded;
             }
-            let options = DearmorOptions::new().set_limit(self.bytes.len());
-            K::from_armor_many_buf_with_options(Cursor::new(self.bytes), options)?.0.collect()
+            K::from_bytes_many(Cursor::new(packets))?.collect()
         };
         match read() {
             Ok(keys) if !keys.is_empty() => Ok(keys),
