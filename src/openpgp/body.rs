@@ -71,6 +71,11 @@ impl<B: Body<Data = Bytes> + Unpin> TransformedBody<B> {
         Self { input: Some(input), work, feed: Some(feed), out, first: None, is_over: false }
     }
 
+    /// What comes in, as long as there is more of it.
+    pub(crate) fn input_mut(&mut self) -> Option<&mut B> {
+        self.input.as_mut()
+    }
+
     /// Waits until the first piece is there, or it is known that there is none: what is wrong until then can still be
     /// answered.
     ///

@@ -98,7 +98,7 @@ impl UploadWatch {
         match self.last.get() {
             Passage::Waiting => Error::BodyStalled,
             // The app would send, but the service does not read.
-            Passage::Moved | Passage::Ended | Passage::OverLimit => Error::ResponseTimeout,
+            Passage::Moved | Passage::MovedOn | Passage::Ended | Passage::OverLimit => Error::ResponseTimeout,
         }
     }
 
@@ -108,7 +108,10 @@ impl UploadWatch {
     }
 
     fn went(&self, passage: Passage) {
-        self.last.set(passage);
+        // What moves on was taken before: who is waited for stays as it was.
+        if passage != Passage::MovedOn {
+            self.last.set(passage);
+        }
         if passage != Passage::Waiting {
             self.arm();
         }

@@ -71,8 +71,10 @@ pub(crate) type Observer = Rc<dyn Fn(Passage)>;
 /// How an app's body gets on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Passage {
-    /// A piece of it went on.
+    /// A piece of it was taken, to go on.
     Moved,
+    /// A part of the last piece went on.
+    MovedOn,
     /// More could go on, but the app has not sent it yet.
     Waiting,
     /// The request's last byte went on.
@@ -174,6 +176,13 @@ impl RequestBody {
         self
     }
 
+    /// More of what was taken of it went on: the service is slow, and not silent.
+    pub(super) fn moved_on(&mut self) {
+        if let Some(observer) = self.arriving().and_then(|stream| stream.observer.as_ref()) {
+            observer(Passage::MovedOn);
+        }
+    }
+
     /// What is still to come from the app.
     fn arriving(&mut self) -> Option<&mut AppBody> {
         match self {
@@ -181,7 +190,7 @@ impl RequestBody {
             Self::Resumed(resumed) => Some(&mut resumed.1),
             Self::Empty | Self::Whole(_) | Self::Again(_) => None,
             #[cfg(feature = "openpgp")]
-            Self::Encrypted(_) => None,
+            Self::Encrypted(message) => message.input_mut()?.arriving(),
         }
     }
 

@@ -26,6 +26,8 @@ pub(super) struct RequestWriter {
     written: u64,
     /// Something was taken of the body.
     taken: bool,
+    /// Of `data` a part went on already.
+    is_in_parts: bool,
     flushed: bool,
 }
 
@@ -71,6 +73,7 @@ impl RequestWriter {
             kind: UploadFraming::Ended,
             written: 0,
             taken: false,
+            is_in_parts: false,
             flushed: true,
         }
     }
@@ -88,7 +91,7 @@ impl RequestWriter {
             self.body = std::mem::replace(&mut request.body, RequestBody::Empty);
         }
         (self.lines, self.at, self.flushed) = (lines, 0, false);
-        (self.written, self.taken) = (0, false);
+        (self.written, self.taken, self.is_in_parts) = (0, false, false);
     }
 
     /// Whether the request was written to its end.
@@ -132,6 +135,7 @@ impl RequestWriter {
             while self.at < self.lines.len() || !self.data.is_empty() || !self.tail.is_empty() {
                 let written = ready!(self.poll_write(stream, cx)).map_err(UploadStuck::Connection)?;
                 self.advance(written);
+                self.tell_of_part();
             }
             self.lines.clear();
             self.at = 0;
@@ -207,6 +211,15 @@ impl RequestWriter {
             }
         }
         Ok(())
+    }
+
+    /// A piece that goes on in parts moves with each of them.
+    fn tell_of_part(&mut self) {
+        let has_rest = !self.data.is_empty();
+        if has_rest || self.is_in_parts {
+            self.body.moved_on();
+        }
+        self.is_in_parts = has_rest;
     }
 
     fn poll_write(&self, stream: &mut (impl AsyncWrite + Unpin), cx: &mut Context<'_>) -> Poll<io::Result<usize>> {

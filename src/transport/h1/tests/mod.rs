@@ -1,7 +1,8 @@
-//! How answers are read: from bytes in any pieces, and beside hyper's client.
+//! How answers are read: from bytes in any pieces, and beside hyper's client; and how bodies are written.
 
 mod beside_hyper;
 mod reading;
+mod writing;
 
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestRunner};
