@@ -85,13 +85,12 @@ impl Decryptor {
         let holds = is_checked_at_end || !self.signers.is_empty();
         let held = holds.then(|| Held { pieces: Vec::new(), hold });
         let mut outlet = Outlet { to, held, total: 0, options: self.options };
-        let mut buffer = vec![0; PIECE_BYTES];
         loop {
-            let length = fill(&mut message, &mut buffer).map_err(|_| MessageError::damaged())?;
-            if length == 0 {
+            let piece = piece(&mut message).map_err(|_| MessageError::damaged())?;
+            if piece.is_empty() {
                 break;
             }
-            outlet.give(Bytes::copy_from_slice(buffer.get(..length).unwrap_or_default()))?;
+            outlet.give(piece)?;
         }
         // The end of the plaintext is none until the library has read what follows it, the check among it, and we have
         // seen that nothing follows that.
@@ -209,16 +208,20 @@ fn open(mut incoming: Incoming, progress: &FramingProgress) -> Result<Message<'s
     message.map_err(|_| MessageError::damaged())
 }
 
-/// Fills as much of `buffer` as there is.
-fn fill(message: &mut Message<'_>, buffer: &mut [u8]) -> std::io::Result<usize> {
-    let mut length = 0;
-    while let Some(rest) = buffer.get_mut(length..).filter(|rest| !rest.is_empty()) {
-        match message.read(rest)? {
-            0 => break,
-            more => length += more,
+/// As much as goes on at once, or what is left; empty at the end.
+fn piece(message: &mut Message<'_>) -> std::io::Result<Bytes> {
+    let mut piece = Vec::with_capacity(PIECE_BYTES);
+    while piece.len() < PIECE_BYTES {
+        let available = message.fill_buf()?;
+        let taken = available.len().min(PIECE_BYTES - piece.len());
+        if taken == 0 {
+            break;
         }
+        piece.extend_from_slice(available.get(..taken).unwrap_or_default());
+        message.consume(taken);
     }
-    Ok(length)
+    // It may be held for long: not with room that it does not need.
+    Ok(if piece.len() < PIECE_BYTES / 2 { Bytes::copy_from_slice(&piece) } else { Bytes::from(piece) })
 }
 
 fn unsigned() -> MessageError {
