@@ -173,6 +173,7 @@ impl Error {
             StreamEnding::ResetForFault(_)
             | StreamEnding::Refused(_)
             | StreamEnding::GivenUp(_)
+            | StreamEnding::Flooded
             | StreamEnding::Exhausted => Self::Protocol(in_words(ending)),
         }
     }
@@ -247,6 +248,7 @@ fn in_words(ending: &StreamEnding) -> String {
         StreamEnding::GivenUp(reason) => ("its connection had to be given up", reason),
         StreamEnding::ResetForFault(reason) => ("its stream had to be reset", reason),
         StreamEnding::Refused(why) => return (*why).to_owned(),
+        StreamEnding::Flooded => return FLOOD.to_owned(),
         StreamEnding::Socket(what) => return what.to_string(),
         StreamEnding::BrokenOff => return BROKEN_OFF.to_owned(),
         StreamEnding::Exhausted => return "the connection takes no more requests".to_owned(),
@@ -263,6 +265,9 @@ fn legible_byte(byte: u8) -> String {
 
 /// What may be behind a connection without TLS that ends without a word.
 pub(super) const PERHAPS_TLS: &str = "if this port speaks TLS, its url begins with https://";
+
+const FLOOD: &str = "the connection was given up for all requests on it, as it is flooded with frames that carry no content (HEADERS, PING \
+     and the like)";
 
 const BROKEN_OFF: &str = "the app's body broke off";
 

@@ -396,7 +396,7 @@ impl Multiplexer {
             outcome.map_err(StreamEnding::GivenUp)?;
         }
         if self.flood.is_flooded(self.streams.count(), BORNE_HEAD_BYTES, Moment::now) {
-            return Err(StreamEnding::Socket(FLOOD.into()));
+            return Err(StreamEnding::Flooded);
         }
         Ok(())
     }
@@ -426,6 +426,3 @@ pub(super) const BORNE_HEAD_BYTES: u32 = 4 * crate::transport::bounds::HEAD_BYTE
 
 /// The last number that a stream may have (RFC 9113 §5.1.1).
 const LAST_NUMBER: u32 = (1 << 31) - 1;
-
-pub(super) const FLOOD: &str = "the connection was given up for all requests on it, as it is flooded with frames that carry no content (HEADERS, PING \
-     and the like)";
