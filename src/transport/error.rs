@@ -167,9 +167,10 @@ impl Error {
         match ending {
             StreamEnding::BrokenOff => Self::RequestBody(BROKEN_OFF.to_owned()),
             ending if wants_http1(ending) => Self::Http1Required,
-            StreamEnding::ResetByService(_) | StreamEnding::ClosedByService(_) | StreamEnding::Socket(_) => {
-                Self::Terminated(in_words(ending))
-            }
+            StreamEnding::ResetByService(_)
+            | StreamEnding::ClosedByService(_)
+            | StreamEnding::Socket(_)
+            | StreamEnding::Full => Self::Terminated(in_words(ending)),
             StreamEnding::ResetForFault(_)
             | StreamEnding::Refused(_)
             | StreamEnding::GivenUp(_)
@@ -252,6 +253,7 @@ fn in_words(ending: &StreamEnding) -> String {
         StreamEnding::Socket(what) => return what.to_string(),
         StreamEnding::BrokenOff => return BROKEN_OFF.to_owned(),
         StreamEnding::Exhausted => return "the connection takes no more requests".to_owned(),
+        StreamEnding::Full => return "the connection carries as many requests as its service takes".to_owned(),
     };
     format!("{what}: {}", reason.description())
 }

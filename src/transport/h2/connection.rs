@@ -88,7 +88,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// When the connection takes no request any more: nothing was written.
+    /// When the connection takes no request any more, or no other beside those that it carries: nothing was written.
     pub(super) fn poll_begin(
         &mut self,
         outgoing: &Outgoing,
@@ -104,7 +104,12 @@ impl Connection {
             return Poll::Ready(Err(refusal.clone()));
         }
         if self.multiplexer.is_full() {
-            self.multiplexer.wait_for_place(cx.waker());
+            // Whoever sends it may have another connection for it. Here it would wait for the end of others, while the
+            // time for an answer that nobody was asked for runs.
+            if !self.multiplexer.takes_none_for_now() {
+                return Poll::Ready(Err(StreamEnding::Full));
+            }
+            self.multiplexer.wait_for_growth(cx.waker());
             return Poll::Pending;
         }
         let begins_at = self.multiplexer.outbox.position();
@@ -148,6 +153,19 @@ impl Connection {
             self.hand_over();
         }
         Poll::Ready(outcome)
+    }
+
+    /// Ready once it has come to carry more requests than when that had been so `seen` times, or takes none any more: `false`.
+    pub(super) fn poll_growth(&mut self, seen: &mut u32, cx: &Context<'_>) -> Poll<bool> {
+        if self.multiplexer.refusal().is_some() {
+            return Poll::Ready(false);
+        }
+        let growths = self.multiplexer.growths();
+        if std::mem::replace(seen, growths) != growths {
+            return Poll::Ready(true);
+        }
+        self.multiplexer.wait_for_growth(cx.waker());
+        Poll::Pending
     }
 
     /// A request was answered.

@@ -25,6 +25,8 @@ pub(crate) enum StreamEnding {
     Socket(Rc<str>),
     /// Nobody's fault: it takes no more requests.
     Exhausted,
+    /// The same for now: it carries as many as it may, and this one was not begun.
+    Full,
 }
 
 impl StreamEnding {

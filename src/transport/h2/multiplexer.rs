@@ -42,7 +42,8 @@ pub(super) struct Multiplexer {
     is_crowded: bool,
     /// What is owed of answers to PING and SETTINGS.
     pub(super) owed: usize,
-    /// Requests that wait for others to end.
+    /// How often it has come to carry more requests than before, and who waits for that.
+    growths: u32,
     waiting: Vec<Waker>,
 }
 
@@ -111,6 +112,7 @@ impl Multiplexer {
             is_over: false,
             is_crowded: false,
             owed: 0,
+            growths: 0,
             waiting: Vec::new(),
         }
     }
@@ -122,21 +124,36 @@ impl Multiplexer {
         self.refusal.as_ref()
     }
 
-    /// How many requests it carries at a time.
+    /// How many requests it carries at a time: before a service has said how many it bears one may go, and others would only
+    /// be refused.
     pub(super) fn most_streams(&self) -> usize {
-        self.most_streams
+        if self.is_settled { self.most_streams } else { 1 }
     }
 
-    /// Before a service has said how many requests it bears one may go, and others would only be refused.
     pub(super) fn is_full(&self) -> bool {
-        self.streams.count() >= if self.is_settled { self.most_streams } else { 1 }
+        self.streams.count() >= self.most_streams()
     }
 
-    /// Wakes whoever waits for a place once there may be one, or will be none.
-    pub(super) fn wait_for_place(&mut self, waker: &Waker) {
+    /// Whether the service takes no request at all, which it should not do for long (RFC 9113 §6.5.2).
+    pub(super) fn takes_none_for_now(&self) -> bool {
+        self.is_settled && self.most_streams == 0
+    }
+
+    /// How often it has come to carry more requests than before.
+    pub(super) fn growths(&self) -> u32 {
+        self.growths
+    }
+
+    /// Wakes whoever waits for that, also if it will carry none any more.
+    pub(super) fn wait_for_growth(&mut self, waker: &Waker) {
         if !self.waiting.iter().any(|waiting| waiting.will_wake(waker)) {
             self.waiting.push(waker.clone());
         }
+    }
+
+    fn grow(&mut self) {
+        self.growths = self.growths.wrapping_add(1);
+        self.wake_waiting();
     }
 
     /// Writes a request's head.
@@ -264,7 +281,6 @@ impl Multiplexer {
         if !stream.has_reader && !stream.has_writer {
             self.reset(key, Reason::CANCEL, StreamEnding::BrokenOff);
             self.streams.remove(key);
-            self.wake_waiting();
         } else if !stream.has_reader {
             stream.forget_answer();
         }
@@ -330,16 +346,19 @@ impl Multiplexer {
         if let Some(bytes) = settings.table_bytes {
             self.encoder.resize(bytes as usize);
         }
+        let before = self.most_streams();
         if let Some(streams) = settings.streams {
             self.most_streams = STREAMS.min(streams as usize);
         }
-        self.is_settled = true;
+        // The first settings are news even where they say no more than one: who waits for them may look elsewhere.
+        if !std::mem::replace(&mut self.is_settled, true) || self.most_streams > before {
+            self.grow();
+        }
         if let Some(held) = self.held.take().and_then(|number| self.streams.find(number))
             && let Some(stream) = self.streams.get_mut(held)
         {
             stream.wake_writer();
         }
-        self.wake_waiting();
         if let Some(window) = settings.window {
             let change = i64::from(window) - i64::from(self.stream_room);
             self.stream_room = window;
