@@ -67,9 +67,19 @@ impl Drop for StreamHold {
 
 impl Connection {
     pub(super) fn new(wire: Wire) -> Self {
+        Self::with(Watch::new(&wire), Some(wire))
+    }
+
+    /// One whose bytes are a test's to move.
+    #[cfg(test)]
+    pub(super) fn unwired() -> Self {
+        Self::with(Watch::unseen(), None)
+    }
+
+    fn with(watch: Watch, wire: Option<Wire>) -> Self {
         Self {
-            watch: Watch::new(&wire),
-            wire: Some(wire),
+            watch,
+            wire,
             multiplexer: Multiplexer::new(Moment::now()),
             inbox: BytesMut::new(),
             is_busy: false,
@@ -187,20 +197,18 @@ impl Connection {
         Poll::Ready(part)
     }
 
-    /// How much of a request's body may go now; ready once that is something, or never will be.
-    pub(super) fn poll_room(&mut self, key: StreamKey, cx: &mut Context<'_>) -> Poll<Option<usize>> {
+    /// How much of a request's body may go now; its writer is woken once that may be more.
+    pub(super) fn room(&mut self, key: StreamKey, cx: &Context<'_>) -> UploadRoom {
         let mut room = self.multiplexer.room(key);
         if room == UploadRoom::Crowded && self.multiplexer.streams.count() == 1 {
             self.flush(cx);
             room = self.multiplexer.room(key);
         }
         match room {
-            UploadRoom::Bytes(bytes) => return Poll::Ready(Some(bytes)),
-            UploadRoom::Never => return Poll::Ready(None),
-            UploadRoom::NoWindow | UploadRoom::Crowded => {}
+            UploadRoom::Bytes(_) | UploadRoom::Never => {}
+            UploadRoom::Held | UploadRoom::NoWindow | UploadRoom::Crowded => self.wait_to_write(key, cx),
         }
-        self.wait_to_write(key, cx);
-        Poll::Pending
+        room
     }
 
     /// Wakes the writer of a request when its stream changes.

@@ -78,7 +78,9 @@ pub(super) enum StreamSide {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum UploadRoom {
     Bytes(usize),
-    /// The service's windows are full.
+    /// The service has not said how much of one it takes.
+    Held,
+    /// The service's windows are full. An end and trailers need none (RFC 9113 §6.9).
     NoWindow,
     /// What waits for the socket is enough.
     Crowded,
@@ -193,8 +195,11 @@ impl Multiplexer {
     /// How much of a request's body may go now.
     pub(super) fn room(&mut self, key: StreamKey) -> UploadRoom {
         let Some(stream) = self.streams.get(key).filter(|stream| stream.is_going()) else { return UploadRoom::Never };
+        if self.held == Some(key.number) {
+            return UploadRoom::Held;
+        }
         let window = stream.room.room().min(self.room.room());
-        if window == 0 || self.held == Some(key.number) {
+        if window == 0 {
             return UploadRoom::NoWindow;
         }
         let queue = stream.most_to_queue(self.outbox.turn);
@@ -205,7 +210,7 @@ impl Multiplexer {
         UploadRoom::Bytes(window.min(queue))
     }
 
-    /// Writes a piece of a request's body, no more than there is room for.
+    /// Writes a piece of a request's body, no more than there is room for. For an end that nothing stands before no room is needed.
     pub(super) fn send(&mut self, key: StreamKey, data: &[u8], end: StreamEnd) {
         let turn = self.outbox.turn;
         let Some(stream) = self.streams.get_mut(key).filter(|stream| stream.is_going()) else { return };

@@ -220,7 +220,7 @@ fn upload(multiplexer: &mut Multiplexer, key: StreamKey, left: &mut usize, asked
                 multiplexer.send(key, &vec![b'u'; part], StreamEnd::Later);
             }
             UploadRoom::Never => return,
-            UploadRoom::NoWindow | UploadRoom::Crowded => {
+            UploadRoom::Held | UploadRoom::NoWindow | UploadRoom::Crowded => {
                 if let Some(stream) = multiplexer.streams.get_mut(key) {
                     stream.wait_to_write(cx);
                 }

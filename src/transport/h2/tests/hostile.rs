@@ -218,7 +218,7 @@ fn what_would_stop_in_the_middle_of_the_first_window_waits_for_the_services_sett
         let (mut multiplexer, _) = asked(0);
         let key = multiplexer.begin(&upload(length), StreamEnd::Later);
 
-        assert_eq!(multiplexer.room(key) != UploadRoom::NoWindow, goes, "{length}");
+        assert_eq!(multiplexer.room(key) != UploadRoom::Held, goes, "{length}");
 
         // With a window of 1,023, as the service's.
         assert_eq!(come(&mut multiplexer, &frame(frames::SETTINGS, 0, 0, &[0, 4, 0, 0, 3, 255])), Ok(()));
