@@ -110,10 +110,14 @@ impl Connection {
             self.read(cx, None);
             self.hand_over();
         }
-        if let Some(refusal) = self.multiplexer.refusal() {
-            return Poll::Ready(Err(refusal.clone()));
+        // What was read may have to be answered to. A request that begins takes that along; one that does not leaves it to
+        // the driver, or it would wait for whoever writes next.
+        if let Some(refusal) = self.multiplexer.refusal().cloned() {
+            self.attend();
+            return Poll::Ready(Err(refusal));
         }
         if self.multiplexer.is_full() {
+            self.attend();
             // Whoever sends it may have another connection for it. Here it would wait for the end of others, while the
             // time for an answer that nobody was asked for runs.
             if !self.multiplexer.takes_none_for_now() {
