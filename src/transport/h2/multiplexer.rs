@@ -270,7 +270,9 @@ impl Multiplexer {
     pub(super) fn reset(&mut self, key: StreamKey, reason: Reason, ending: StreamEnding) {
         let Some(stream) = self.streams.get_mut(key).filter(|stream| !stream.is_closed()) else { return };
         if !stream.has_ended() {
-            self.incoming.strays += u64::from(stream.may_come());
+            // On its way can be no more than all streams together may send.
+            let most = u64::from(self.incoming.window.left());
+            self.incoming.strays = most.min(self.incoming.strays + u64::from(stream.may_come()));
         }
         stream.end(ending);
         frames::write_reset(key.number, reason, self.outbox.open());

@@ -226,6 +226,35 @@ fn what_would_stop_in_the_middle_of_the_first_window_waits_for_the_services_sett
     }
 }
 
+#[test]
+fn frames_that_are_filled_up_with_nothing_and_those_that_come_too_late_are_a_flood_too() {
+    for (name, flood) in [
+        ("filled up with nothing", frame(frames::DATA, 8, 1, &[0])),
+        ("filled up, and nothing else", frame(frames::DATA, 8, 1, &[&[200][..], &[0; 200]].concat())),
+        ("too late", frame(frames::DATA, 0, 3, b"x")),
+    ] {
+        let (mut multiplexer, keys) = asked(2);
+        assert_eq!(come(&mut multiplexer, &head(1, 0, &[0x88])), Ok(()));
+        multiplexer.let_go(keys[1], StreamSide::Answer);
+
+        let flooded = (0..300_000).find_map(|_| multiplexer.take(&mut BytesMut::from(&flood[..])).err());
+
+        assert!(matches!(flooded, Some(StreamEnding::Flooded)), "{name}: {flooded:?}");
+    }
+}
+
+#[test]
+fn what_may_come_too_late_is_no_more_than_was_on_its_way_for_all_streams_together() {
+    let (mut multiplexer, _) = asked(0);
+    for _ in 0..1_000 {
+        let key = multiplexer.begin(&get("/"), StreamEnd::Here);
+        multiplexer.let_go(key, StreamSide::Answer);
+        written(&mut multiplexer);
+    }
+
+    assert_eq!(multiplexer.incoming.strays, u64::from(multiplexer.incoming.window.left()));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
