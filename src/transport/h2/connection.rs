@@ -120,10 +120,10 @@ impl Connection {
             self.attend();
             // Whoever sends it may have another connection for it. Here it would wait for the end of others, while the
             // time for an answer that nobody was asked for runs.
-            if !self.multiplexer.takes_none_for_now() {
+            if !self.multiplexer.capacity.takes_none_for_now() {
                 return Poll::Ready(Err(StreamEnding::Full));
             }
-            self.multiplexer.wait_for_growth(cx.waker());
+            self.multiplexer.capacity.wait(cx.waker());
             return Poll::Pending;
         }
         let begins_at = self.multiplexer.outbox.position();
@@ -174,11 +174,11 @@ impl Connection {
         if self.multiplexer.refusal().is_some() {
             return Poll::Ready(false);
         }
-        let growths = self.multiplexer.growths();
+        let growths = self.multiplexer.capacity.growths();
         if std::mem::replace(seen, growths) != growths {
             return Poll::Ready(true);
         }
-        self.multiplexer.wait_for_growth(cx.waker());
+        self.multiplexer.capacity.wait(cx.waker());
         Poll::Pending
     }
 

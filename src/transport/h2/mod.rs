@@ -16,6 +16,7 @@
 
 mod answer;
 mod backlog;
+mod capacity;
 mod connection;
 mod driver;
 mod ending;
@@ -113,12 +114,12 @@ impl Http2Handle {
     /// How many requests it may carry at a time: what the service's settings allow, and our own window has room for; one until
     /// the service has said how many.
     pub(crate) fn streams(&self) -> usize {
-        self.0.0.borrow().multiplexer.most_streams()
+        self.0.0.borrow().multiplexer.capacity.most()
     }
 
     /// Tells when that becomes more.
     pub(crate) fn growth(&self) -> StreamGrowth {
-        StreamGrowth { connection: Rc::clone(&self.0.0), seen: self.0.0.borrow().multiplexer.growths() }
+        StreamGrowth { connection: Rc::clone(&self.0.0), seen: self.0.0.borrow().multiplexer.capacity.growths() }
     }
 
     /// How many bytes went.

@@ -1,13 +1,12 @@
 //! One connection's streams and frames. Pure: what came is put in, what is to be written comes out, and no socket is here.
 
-use std::task::Waker;
-
 use bytes::{Buf, Bytes, BytesMut};
 use h2::Reason;
 use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, Method};
 use hyper::body::Body as _;
 
+use super::capacity::{STREAMS, StreamCapacity};
 use super::ending::StreamEnding;
 use super::flood::FloodMeter;
 use super::flow::{ReceiveWindow, SendWindow};
@@ -28,9 +27,8 @@ pub(super) struct Multiplexer {
     room: SendWindow,
     /// What every new stream has.
     stream_room: u32,
-    most_streams: usize,
-    /// The service has said what it wants.
-    is_settled: bool,
+    /// Of requests.
+    pub(super) capacity: StreamCapacity,
     /// The stream of an upload that waits for that.
     held: Option<u32>,
     next_number: u32,
@@ -42,9 +40,6 @@ pub(super) struct Multiplexer {
     is_crowded: bool,
     /// What is owed of answers to PING and SETTINGS.
     pub(super) owed: usize,
-    /// How often it has come to carry more requests than before, and who waits for that.
-    growths: u32,
-    waiting: Vec<Waker>,
 }
 
 /// What is known of what comes, beside its streams.
@@ -106,16 +101,13 @@ impl Multiplexer {
             encoder: HeadEncoder::new(),
             room: SendWindow::new(FIRST_WINDOW),
             stream_room: FIRST_WINDOW,
-            most_streams: STREAMS,
-            is_settled: false,
+            capacity: StreamCapacity::new(),
             held: None,
             next_number: 1,
             refusal: None,
             is_over: false,
             is_crowded: false,
             owed: 0,
-            growths: 0,
-            waiting: Vec::new(),
         }
     }
 
@@ -126,36 +118,8 @@ impl Multiplexer {
         self.refusal.as_ref()
     }
 
-    /// How many requests it carries at a time: before a service has said how many it bears one may go, and others would only
-    /// be refused.
-    pub(super) fn most_streams(&self) -> usize {
-        if self.is_settled { self.most_streams } else { 1 }
-    }
-
     pub(super) fn is_full(&self) -> bool {
-        self.streams.count() >= self.most_streams()
-    }
-
-    /// Whether the service takes no request at all, which it should not do for long (RFC 9113 §6.5.2).
-    pub(super) fn takes_none_for_now(&self) -> bool {
-        self.is_settled && self.most_streams == 0
-    }
-
-    /// How often it has come to carry more requests than before.
-    pub(super) fn growths(&self) -> u32 {
-        self.growths
-    }
-
-    /// Wakes whoever waits for that, also if it will carry none any more.
-    pub(super) fn wait_for_growth(&mut self, waker: &Waker) {
-        if !self.waiting.iter().any(|waiting| waiting.will_wake(waker)) {
-            self.waiting.push(waker.clone());
-        }
-    }
-
-    fn grow(&mut self) {
-        self.growths = self.growths.wrapping_add(1);
-        self.wake_waiting();
+        self.streams.count() >= self.capacity.most()
     }
 
     /// Writes a request's head.
@@ -185,7 +149,8 @@ impl Multiplexer {
             None => {}
         }
         frames::frame_head(begin, number, end, out);
-        if !self.is_settled && !goes_whole(outgoing) {
+        self.capacity.queued(self.outbox.rest().len());
+        if !self.capacity.is_settled() && !goes_whole(outgoing) {
             self.held = Some(number);
         }
         let (window, room) = (ReceiveWindow::new(STREAM_WINDOW), SendWindow::new(self.stream_room));
@@ -227,9 +192,10 @@ impl Multiplexer {
             let end = if rest.is_empty() { end } else { StreamEnd::Later };
             frames::write_data(key.number, end, part, out);
             if rest.is_empty() {
-                return;
+                break;
             }
         }
+        self.capacity.queued(self.outbox.rest().len());
     }
 
     /// Writes what a request ends with.
@@ -324,11 +290,7 @@ impl Multiplexer {
     /// The first reason is the cause.
     fn refuse(&mut self, why: StreamEnding) {
         self.refusal.get_or_insert(why);
-        self.wake_waiting();
-    }
-
-    fn wake_waiting(&mut self) {
-        self.waiting.drain(..).for_each(Waker::wake);
+        self.capacity.wake_waiting();
     }
 
     // What the service allows.
@@ -353,14 +315,7 @@ impl Multiplexer {
         if let Some(bytes) = settings.table_bytes {
             self.encoder.resize(bytes as usize);
         }
-        let before = self.most_streams();
-        if let Some(streams) = settings.streams {
-            self.most_streams = STREAMS.min(streams as usize);
-        }
-        // The first settings are news even where they say no more than one: who waits for them may look elsewhere.
-        if !std::mem::replace(&mut self.is_settled, true) || self.most_streams > before {
-            self.grow();
-        }
+        self.capacity.settle(settings.streams);
         if let Some(held) = self.held.take().and_then(|number| self.streams.find(number))
             && let Some(stream) = self.streams.get_mut(held)
         {
@@ -388,6 +343,7 @@ impl Multiplexer {
         if std::mem::take(&mut self.is_crowded) {
             self.streams.all().for_each(Stream::wake_writer);
         }
+        self.capacity.drained();
         if self.streams.count() == 0 {
             self.outbox.spare();
         }
@@ -438,11 +394,8 @@ fn is_only_of_http1(name: &HeaderName) -> bool {
     matches!(*name, HOST | TRANSFER_ENCODING | EXPECT | CONTENT_LENGTH)
 }
 
-/// How many requests one connection carries at most; another one is made beside it. RFC 9113 §6.5.2 has services allow 100.
-pub(super) const STREAMS: usize = 128;
-
-/// Enough for 80 Mbit/s a stream over 100 ms; what one slow app leaves unread holds no more memory than this. The
-/// connection's window has room for all streams together, so nobody waits for what another app leaves unread.
+/// Enough for 80 Mbit/s a stream over 100 ms; no more than this is left unread by one slow app. The connection's window has
+/// room for all streams together, so nobody waits for what another app leaves unread.
 const STREAM_WINDOW: u32 = 1024 * 1024;
 const ALL_WINDOW: u32 = STREAM_WINDOW * STREAMS as u32;
 

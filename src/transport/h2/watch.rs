@@ -70,9 +70,11 @@ impl Watch {
             Error::Protocol(what) if matches!(ending, StreamEnding::GivenUp(_)) => Error::Protocol(format!(
                 "{what}; if it speaks HTTP/1.1 alone, or HTTP/2 with TLS alone, `http_version: 2` is wrong for this url"
             )),
-            Error::Terminated(what) if self.heard == 0 => Error::Terminated(format!(
-                "{what}; if it speaks HTTP/1.1 alone, `http_version: 2` is wrong for it; {PERHAPS_TLS}"
-            )),
+            Error::Terminated(what) if self.heard == 0 && matches!(ending, StreamEnding::Socket(_)) => {
+                Error::Terminated(format!(
+                    "{what}; if it speaks HTTP/1.1 alone, `http_version: 2` is wrong for it; {PERHAPS_TLS}"
+                ))
+            }
             unanswered => unanswered,
         }
     }

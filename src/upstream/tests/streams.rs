@@ -1,6 +1,6 @@
 //! Requests and the streams of HTTP/2 connections: none is sent on to a connection that can't take it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::task::spawn_local;
 use tokio::time::timeout;
 
 use super::sharing::{answer_streams, by_http2, held, holding};
-use super::{LIMITS, fetch, pool, until};
+use super::{LIMITS, pool, send, until};
 use crate::config;
 use crate::transport::tests::lab::{Service, get};
 use crate::upstream::{Choice, Timing};
@@ -81,30 +81,32 @@ async fn a_service_that_takes_more_than_it_did_is_sent_what_waits() {
 
 #[tokio::test(flavor = "local")]
 async fn a_connection_that_ends_before_its_service_has_said_anything_is_followed_by_another() {
-    let service = Service::raw(|mut tcp, number| async move {
-        if number == 1 {
-            read_frames(&mut tcp, |kind, _| kind != HEADERS).await;
-        } else {
-            answer_streams(tcp, 10).await;
+    let gate = Rc::new(Notify::new());
+    let closing = Rc::clone(&gate);
+    let service = Service::raw(move |mut tcp, number| {
+        let gate = Rc::clone(&closing);
+        async move {
+            if number == 1 {
+                read_frames(&mut tcp, |kind, _| kind != HEADERS).await;
+                gate.notified().await;
+            } else {
+                answer_streams(tcp, 10).await;
+            }
         }
     })
     .await;
     let upstream = by_http2(&service, LIMITS);
     let pool = pool(&upstream);
-    let told = Rc::new(RefCell::new(Vec::new()));
-    let first = spawn_local({
-        let (sender, told) = (Rc::clone(&pool), Rc::clone(&told));
-        async move {
-            let outcome = sender.send(&mut get("/"), Choice::Any, &Cell::new(Timing::default())).await;
-            told.borrow_mut().push(outcome.is_ok());
-        }
-    });
+    let sender = Rc::clone(&pool);
+    let first = spawn_local(async move { send(&sender, get("/first")).await.is_ok() });
+    until(|| pool.shared.borrow().all().first().is_some_and(|shared| !shared.is_idle())).await;
+    let second = held(&pool);
+    until(|| pool.queue.borrow().len() == 1).await;
 
-    let answer = timeout(SOON, fetch(&pool, "/second")).await;
+    gate.notify_one();
 
-    assert_eq!(answer.expect("an answer"), "/second");
-    first.await.unwrap();
-    assert_eq!(*told.borrow(), [false]);
+    let told = timeout(SOON, async { (first.await.unwrap(), second.await.unwrap()) }).await;
+    assert_eq!(told.expect("an end of both"), (false, true));
 }
 
 /// Answers nothing; takes one request at a time, and three once it is told so.

@@ -255,6 +255,26 @@ fn what_may_come_too_late_is_no_more_than_was_on_its_way_for_all_streams_togethe
     assert_eq!(multiplexer.incoming.strays, u64::from(multiplexer.incoming.window.left()));
 }
 
+#[test]
+fn a_service_that_reads_nothing_is_sent_no_more_requests_before_long() {
+    let (mut multiplexer, _) = asked(0);
+    assert_eq!(come(&mut multiplexer, &frame(frames::SETTINGS, 0, 0, &[])), Ok(()));
+    written(&mut multiplexer);
+    let mut request = get("/");
+    request.fields.insert("x-long", "x".repeat(8 * 1024).parse().unwrap());
+    let mut begun = 0;
+    // Each is given up, and leaves its head.
+    while !multiplexer.is_full() && begun < 1_000 {
+        let key = multiplexer.begin(&request, StreamEnd::Here);
+        multiplexer.let_go(key, StreamSide::Answer);
+        begun += 1;
+    }
+
+    assert!((127..140).contains(&begun), "{begun}");
+    written(&mut multiplexer);
+    assert!(!multiplexer.is_full());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
