@@ -312,8 +312,10 @@ impl Multiplexer {
     ///
     /// When a window becomes larger than any may be.
     pub(super) fn settle(&mut self, settings: frames::ServiceSettings) -> Result<(), Reason> {
-        if let Some(bytes) = settings.table_bytes {
-            self.encoder.resize(bytes as usize);
+        if let Some(table) = settings.table {
+            // What the least of them left no room for the service has forgotten, and is told that we have.
+            self.encoder.resize(table.least as usize);
+            self.encoder.resize(table.last as usize);
         }
         self.capacity.settle(settings.streams);
         if let Some(held) = self.held.take().and_then(|number| self.streams.find(number))

@@ -275,6 +275,20 @@ fn a_service_that_reads_nothing_is_sent_no_more_requests_before_long() {
     assert!(!multiplexer.is_full());
 }
 
+#[test]
+fn a_table_that_was_emptied_between_two_heads_is_said_to_have_been() {
+    let (mut multiplexer, _) = asked(0);
+    let sizes = [&[0, 1, 0, 0, 0, 0][..], &[0, 1, 0, 0, 16, 0]].concat();
+    assert_eq!(come(&mut multiplexer, &frame(frames::SETTINGS, 0, 0, &sizes)), Ok(()));
+    written(&mut multiplexer);
+
+    multiplexer.begin(&get("/"), StreamEnd::Here);
+
+    // RFC 7541 §4.2: the least, and the last, which is 4,096.
+    let head = written(&mut multiplexer);
+    assert_eq!(head[frames::FRAME_HEAD_BYTES..][..4], [0x20, 0x3f, 0xe1, 0x1f]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
