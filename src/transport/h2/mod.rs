@@ -1,8 +1,8 @@
 //! HTTP/2, a client of our own: many requests on one connection, all of whose state is of one thread.
 //!
 //! Promises that an answer is whole only if its stream was ended (END_STREAM), whatever else the service says; that what
-//! is wrong with one stream ends that stream alone; that a slow app holds nobody else up, and holds no more memory than a
-//! window; and that a connection which nobody uses any more ends soon, even if the service has stopped reading.
+//! is wrong with one stream ends that stream alone; that a slow app holds nobody else up, and no more memory than two windows
+//! and a few buffers; and that a connection which nobody uses any more ends soon, even if the service has stopped reading.
 //!
 //! ```text
 //!  Http2Handle ─► RequestStream ─► Outflow ───────────────┐         ┌─ hpack (heads) · frames · flow · flood
