@@ -122,13 +122,23 @@ impl Multiplexer {
         self.streams.count() >= self.capacity.most()
     }
 
-    /// Writes a request's head.
+    /// Begins a stream, with a request's head.
     pub(super) fn begin(&mut self, outgoing: &Outgoing, end: StreamEnd) -> StreamKey {
         let number = self.next_number;
         self.next_number += 2;
         if self.next_number > LAST_NUMBER {
             self.refuse(StreamEnding::Exhausted);
         }
+        self.write_head(outgoing, number, end);
+        self.capacity.queued(self.outbox.rest().len());
+        if !self.capacity.is_settled() && !goes_whole(outgoing) {
+            self.held = Some(number);
+        }
+        let (window, room) = (ReceiveWindow::new(STREAM_WINDOW), SendWindow::new(self.stream_room));
+        self.streams.add(Stream::new(number, end, outgoing.method == Method::HEAD, window, room))
+    }
+
+    fn write_head(&mut self, outgoing: &Outgoing, number: u32, end: StreamEnd) {
         let out = self.outbox.open();
         let begin = out.len();
         out.extend_from_slice(&[0; FRAME_HEAD_BYTES]);
@@ -149,12 +159,6 @@ impl Multiplexer {
             None => {}
         }
         frames::frame_head(begin, number, end, out);
-        self.capacity.queued(self.outbox.rest().len());
-        if !self.capacity.is_settled() && !goes_whole(outgoing) {
-            self.held = Some(number);
-        }
-        let (window, room) = (ReceiveWindow::new(STREAM_WINDOW), SendWindow::new(self.stream_room));
-        self.streams.add(Stream::new(number, end, outgoing.method == Method::HEAD, window, room))
     }
 
     /// How much of a request's body may go now.
@@ -167,7 +171,7 @@ impl Multiplexer {
         if window == 0 {
             return UploadRoom::NoWindow;
         }
-        let queue = stream.most_to_queue(self.outbox.turn);
+        let queue = stream.most_to_queue(self.outbox.round);
         if queue == 0 {
             self.is_crowded = true;
             return UploadRoom::Crowded;
@@ -177,9 +181,9 @@ impl Multiplexer {
 
     /// Writes a piece of a request's body, no more than there is room for. For an end that nothing stands before no room is needed.
     pub(super) fn send(&mut self, key: StreamKey, data: &[u8], end: StreamEnd) {
-        let turn = self.outbox.turn;
+        let round = self.outbox.round;
         let Some(stream) = self.streams.get_mut(key).filter(|stream| stream.is_going()) else { return };
-        stream.queue(data.len(), turn);
+        stream.queue(data.len(), round);
         self.room.take(data.len());
         if end == StreamEnd::Here {
             stream.wrote_end();
@@ -214,7 +218,8 @@ impl Multiplexer {
 
     /// What comes next of an answer's body.
     pub(super) fn take_part(&mut self, key: StreamKey) -> NextPart {
-        let Some(stream) = self.streams.get_mut(key) else { return NextPart::End };
+        // Nobody asks for a stream that was let go of; if anybody did, what is not known is not whole.
+        let Some(stream) = self.streams.get_mut(key) else { return NextPart::Broken(StreamEnding::closed()) };
         let part = stream.take_part();
         if let NextPart::Data(_, told) = &part {
             self.flood.came_on();
