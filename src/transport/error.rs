@@ -167,12 +167,14 @@ impl Error {
         match ending {
             StreamEnding::BrokenOff => Self::RequestBody(BROKEN_OFF.to_owned()),
             ending if wants_http1(ending) => Self::Http1Required,
-            StreamEnding::ResetByService(_) | StreamEnding::ClosedByService(_) | StreamEnding::Socket(_) => {
-                Self::Terminated(in_words(ending))
-            }
+            StreamEnding::ResetByService(_)
+            | StreamEnding::ClosedByService(_)
+            | StreamEnding::Socket(_)
+            | StreamEnding::Full => Self::Terminated(in_words(ending)),
             StreamEnding::ResetForFault(_)
             | StreamEnding::Refused(_)
             | StreamEnding::GivenUp(_)
+            | StreamEnding::Flooded
             | StreamEnding::Exhausted => Self::Protocol(in_words(ending)),
         }
     }
@@ -247,9 +249,11 @@ fn in_words(ending: &StreamEnding) -> String {
         StreamEnding::GivenUp(reason) => ("its connection had to be given up", reason),
         StreamEnding::ResetForFault(reason) => ("its stream had to be reset", reason),
         StreamEnding::Refused(why) => return (*why).to_owned(),
+        StreamEnding::Flooded => return FLOOD.to_owned(),
         StreamEnding::Socket(what) => return what.to_string(),
         StreamEnding::BrokenOff => return BROKEN_OFF.to_owned(),
         StreamEnding::Exhausted => return "the connection takes no more requests".to_owned(),
+        StreamEnding::Full => return "the connection carries as many requests as its service takes".to_owned(),
     };
     format!("{what}: {}", reason.description())
 }
@@ -263,6 +267,9 @@ fn legible_byte(byte: u8) -> String {
 
 /// What may be behind a connection without TLS that ends without a word.
 pub(super) const PERHAPS_TLS: &str = "if this port speaks TLS, its url begins with https://";
+
+const FLOOD: &str = "the connection was given up for all requests on it, as it is flooded with frames that carry no content (HEADERS, PING \
+     and the like)";
 
 const BROKEN_OFF: &str = "the app's body broke off";
 

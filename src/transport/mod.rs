@@ -43,7 +43,7 @@ pub(crate) use self::h1::trial::{pieces_make_no_difference, reuse_is_earned};
 pub(crate) use self::h1::{AtRest, Http1Connection, SwitchedConnection};
 #[cfg(any(test, feature = "bench"))]
 pub(crate) use self::h2::trial::cuts_make_no_difference;
-pub(crate) use self::h2::{Http2Handle, Outflow};
+pub(crate) use self::h2::{Http2Handle, Outflow, StreamGrowth};
 pub(crate) use self::held::HeldBodies;
 pub(crate) use self::http::{
     AnswerBody, AnswerReading, Connected, ConnectionDriver, Sender, SerialAtRest, SerialConnection,

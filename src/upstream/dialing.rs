@@ -59,6 +59,11 @@ impl Pool {
                 }
             }
             Sender::Http2(sender) => {
+                // One request may go at once; what the others are to do is known in a round trip. Before that none of them is
+                // given this connection, as it could not leave it again, and no other is made for them.
+                let ticket = self.queue.borrow_mut().draw();
+                self.queue.borrow_mut().greeting_began(ticket, now);
+                tasks::follow_growth(&self.me, sender.growth(), ticket);
                 let shared = Shared::start(sender, driver, place, now);
                 self.shared.borrow_mut().add(Rc::clone(&shared));
                 if let Some(pool) = self.rc() {
@@ -131,6 +136,12 @@ impl TaskOwner for Pool {
             drop(permit)
         }
         self.dial_for_waiting();
+    }
+
+    fn streams_changed(&self) {
+        self.fill_streams();
+        self.dial_for_waiting();
+        self.count();
     }
 
     fn share_permits(&self) -> usize {

@@ -60,7 +60,8 @@ struct QueuedRequest<T> {
 struct Dial {
     ticket: Ticket,
     began: Moment,
-    task: AbortHandle,
+    /// `None`: it is made, and how many requests it carries is to be heard of its service.
+    task: Option<AbortHandle>,
 }
 
 /// Looks again at `due`.
@@ -116,7 +117,8 @@ impl<T> Queue<T> {
 
     /// Whether one more connection should be made.
     pub(super) fn next_dial(&self, now: Moment) -> Next {
-        if self.dials.len() >= self.waiting.len().min(DIALS) {
+        let in_making = self.dials.iter().filter(|dial| dial.task.is_some()).count();
+        if in_making >= self.waiting.len().min(DIALS) || self.dials.len() >= DIALS {
             return Next::Enough;
         }
         if self.outage.is_none() && self.protocol.is_some_and(Protocol::is_serial) {
@@ -150,7 +152,13 @@ impl<T> Queue<T> {
     }
 
     pub(super) fn dial_began(&mut self, ticket: Ticket, began: Moment, task: AbortHandle) {
-        self.dials.push(Dial { ticket, began, task });
+        self.dials.push(Dial { ticket, began, task: Some(task) });
+    }
+
+    /// A connection was made of which it is not known yet how many of those that wait it will carry: until that is
+    /// ([`Queue::dial_ended`]), no other is made beside it, unless it hangs.
+    pub(super) fn greeting_began(&mut self, ticket: Ticket, began: Moment) {
+        self.dials.push(Dial { ticket, began, task: None });
     }
 
     pub(super) fn dial_ended(&mut self, ticket: Ticket) {
@@ -162,7 +170,13 @@ impl<T> Queue<T> {
     }
 
     pub(super) fn abort_dials(&mut self) {
-        self.dials.drain(..).for_each(|dial| dial.task.abort());
+        self.dials.retain(|dial| match &dial.task {
+            Some(task) => {
+                task.abort();
+                false
+            }
+            None => true,
+        });
     }
 
     /// A connection was made.
@@ -369,6 +383,21 @@ mod tests {
         }
 
         assert_eq!(queue.next_dial(now + HANGING * 100), Next::Enough);
+    }
+
+    #[tokio::test(flavor = "local")]
+    async fn a_service_that_does_not_say_how_much_it_takes_keeps_nobody_from_another_connection() {
+        let (mut queue, now) = (Queue::<()>::new(Some(Protocol::Http2)), Moment::now());
+        let _waiting = queue.join();
+        let ticket = queue.draw();
+        queue.greeting_began(ticket, now);
+
+        assert_eq!(queue.next_dial(now), Next::At(now + HANGING));
+        assert_eq!(dial_as_wanted(&mut queue, now + HANGING).len(), 1);
+        queue.dial_ended(ticket);
+        queue.abort_dials();
+
+        assert_eq!(queue.next_dial(now), Next::Now);
     }
 
     #[tokio::test(flavor = "local")]

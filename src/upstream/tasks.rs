@@ -15,7 +15,7 @@ use super::Upstream;
 use super::idle::RESTED;
 use super::queue::Ticket;
 use crate::guard::guarded;
-use crate::transport::{self, Connected};
+use crate::transport::{self, Connected, StreamGrowth};
 
 /// To whom they come back.
 pub(super) trait TaskOwner: 'static {
@@ -30,6 +30,9 @@ pub(super) trait TaskOwner: 'static {
 
     /// The time has come to look again.
     fn woken(&self);
+
+    /// An HTTP/2 connection may carry more requests than before, or has come to its end.
+    fn streams_changed(&self);
 
     /// Closes as many idle connections, the oldest first, as other workers want permits; of its share only those that have
     /// been idle for [`RESTED`]. Says how many still want one.
@@ -55,6 +58,24 @@ pub(super) fn dial<P: TaskOwner>(
         }
     });
     dial.abort_handle()
+}
+
+/// Tells of an HTTP/2 connection whenever it may carry more requests. Until it is known how many it carries at all, it is one in
+/// the making under `ticket`.
+pub(super) fn follow_growth<P: TaskOwner>(pool: &Weak<P>, mut growth: StreamGrowth, ticket: Ticket) {
+    let (pool, mut dialing) = (pool.clone(), Some(Dialing { pool: pool.clone(), ticket }));
+    spawn_local(async move {
+        loop {
+            let goes_on = growth.next().await;
+            // First: whoever is told looks how many are in the making.
+            drop(dialing.take());
+            let Some(pool) = pool.upgrade() else { return };
+            pool.streams_changed();
+            if !goes_on {
+                return;
+            }
+        }
+    });
 }
 
 /// Stands in line for a permit: one place for this worker, however many wait in it.
@@ -145,6 +166,8 @@ mod tests {
         fn permitted(&self, _: OwnedSemaphorePermit) {}
 
         fn woken(&self) {}
+
+        fn streams_changed(&self) {}
 
         fn share_permits(&self) -> usize {
             0

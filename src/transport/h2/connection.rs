@@ -67,9 +67,19 @@ impl Drop for StreamHold {
 
 impl Connection {
     pub(super) fn new(wire: Wire) -> Self {
+        Self::with(Watch::new(&wire), Some(wire))
+    }
+
+    /// One whose bytes are a test's to move.
+    #[cfg(test)]
+    pub(super) fn unwired() -> Self {
+        Self::with(Watch::unseen(), None)
+    }
+
+    fn with(watch: Watch, wire: Option<Wire>) -> Self {
         Self {
-            watch: Watch::new(&wire),
-            wire: Some(wire),
+            watch,
+            wire,
             multiplexer: Multiplexer::new(Moment::now()),
             inbox: BytesMut::new(),
             is_busy: false,
@@ -88,7 +98,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// When the connection takes no request any more: nothing was written.
+    /// When the connection takes no request any more, or no other beside those that it carries: nothing was written.
     pub(super) fn poll_begin(
         &mut self,
         outgoing: &Outgoing,
@@ -100,11 +110,20 @@ impl Connection {
             self.read(cx, None);
             self.hand_over();
         }
-        if let Some(refusal) = self.multiplexer.refusal() {
-            return Poll::Ready(Err(refusal.clone()));
+        // What was read may have to be answered to. A request that begins takes that along; one that does not leaves it to
+        // the driver, or it would wait for whoever writes next.
+        if let Some(refusal) = self.multiplexer.refusal().cloned() {
+            self.attend();
+            return Poll::Ready(Err(refusal));
         }
         if self.multiplexer.is_full() {
-            self.multiplexer.wait_for_place(cx.waker());
+            self.attend();
+            // Whoever sends it may have another connection for it. Here it would wait for the end of others, while the
+            // time for an answer that nobody was asked for runs.
+            if !self.multiplexer.capacity.takes_none_for_now() {
+                return Poll::Ready(Err(StreamEnding::Full));
+            }
+            self.multiplexer.capacity.wait(cx.waker());
             return Poll::Pending;
         }
         let begins_at = self.multiplexer.outbox.position();
@@ -150,6 +169,19 @@ impl Connection {
         Poll::Ready(outcome)
     }
 
+    /// Ready once it has come to carry more requests than when that had been so `seen` times, or takes none any more: `false`.
+    pub(super) fn poll_growth(&mut self, seen: &mut u32, cx: &Context<'_>) -> Poll<bool> {
+        if self.multiplexer.refusal().is_some() {
+            return Poll::Ready(false);
+        }
+        let growths = self.multiplexer.capacity.growths();
+        if std::mem::replace(seen, growths) != growths {
+            return Poll::Ready(true);
+        }
+        self.multiplexer.capacity.wait(cx.waker());
+        Poll::Pending
+    }
+
     /// A request was answered.
     pub(super) fn note_answer(&mut self) {
         self.watch.answered = true;
@@ -169,20 +201,18 @@ impl Connection {
         Poll::Ready(part)
     }
 
-    /// How much of a request's body may go now; ready once that is something, or never will be.
-    pub(super) fn poll_room(&mut self, key: StreamKey, cx: &mut Context<'_>) -> Poll<Option<usize>> {
+    /// How much of a request's body may go now; its writer is woken once that may be more.
+    pub(super) fn room(&mut self, key: StreamKey, cx: &Context<'_>) -> UploadRoom {
         let mut room = self.multiplexer.room(key);
         if room == UploadRoom::Crowded && self.multiplexer.streams.count() == 1 {
             self.flush(cx);
             room = self.multiplexer.room(key);
         }
         match room {
-            UploadRoom::Bytes(bytes) => return Poll::Ready(Some(bytes)),
-            UploadRoom::Never => return Poll::Ready(None),
-            UploadRoom::NoWindow | UploadRoom::Crowded => {}
+            UploadRoom::Bytes(_) | UploadRoom::Never => {}
+            UploadRoom::Held | UploadRoom::NoWindow | UploadRoom::Crowded => self.wait_to_write(key, cx),
         }
-        self.wait_to_write(key, cx);
-        Poll::Pending
+        room
     }
 
     /// Wakes the writer of a request when its stream changes.

@@ -57,9 +57,8 @@ async fn part(seat: &DriverSeat) {
 }
 
 fn is_too_much(connection: &Connection) -> bool {
-    let is_given_up =
-        matches!(connection.multiplexer.refusal(), Some(StreamEnding::GivenUp(Reason::ENHANCE_YOUR_CALM)));
-    is_given_up || connection.watch.flooded
+    let refusal = connection.multiplexer.refusal();
+    matches!(refusal, Some(StreamEnding::Flooded | StreamEnding::GivenUp(Reason::ENHANCE_YOUR_CALM)))
 }
 
 /// What is not borne has no setting: it is said once, as whoever runs the service would never know.

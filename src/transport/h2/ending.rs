@@ -19,10 +19,14 @@ pub(crate) enum StreamEnding {
     ClosedByService(Reason),
     /// What came was no HTTP/2, or more than is borne.
     GivenUp(Reason),
+    /// More came that brings no request on than is borne.
+    Flooded,
     /// What became of the socket, in words.
     Socket(Rc<str>),
     /// Nobody's fault: it takes no more requests.
     Exhausted,
+    /// The same for now: it carries as many as it may, and this one was not begun.
+    Full,
 }
 
 impl StreamEnding {

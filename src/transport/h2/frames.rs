@@ -16,9 +16,16 @@ pub(super) struct FrameHead {
 /// What the service wants of us, of what matters here (§6.5.2); `None`: it did not say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct ServiceSettings {
-    pub(super) table_bytes: Option<u32>,
+    pub(super) table: Option<TableSettings>,
     pub(super) streams: Option<u32>,
     pub(super) window: Option<u32>,
+}
+
+/// How much the table of HPACK may hold: one frame may say that twice, and both count (RFC 7541 §4.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TableSettings {
+    pub(super) least: u32,
+    pub(super) last: u32,
 }
 
 /// Whether a part is the last that its stream carries.
@@ -78,7 +85,10 @@ pub(super) fn read_settings(payload: &[u8]) -> Result<ServiceSettings, Reason> {
     for &[k1, k0, v3, v2, v1, v0] in all {
         let value = u32::from_be_bytes([v3, v2, v1, v0]);
         match u16::from_be_bytes([k1, k0]) {
-            TABLE_BYTES => settings.table_bytes = Some(value),
+            TABLE_BYTES => {
+                let least = settings.table.map_or(value, |before| before.least.min(value));
+                settings.table = Some(TableSettings { least, last: value });
+            }
             STREAMS => settings.streams = Some(value),
             WINDOW if value > LARGEST_WINDOW => return Err(Reason::FLOW_CONTROL_ERROR),
             WINDOW => settings.window = Some(value),
@@ -245,8 +255,10 @@ mod tests {
     #[test]
     fn settings_that_no_service_may_want_are_refused() {
         let setting = |key: u16, value: u32| [&key.to_be_bytes()[..], &value.to_be_bytes()].concat();
-        let both = [setting(3, 100), setting(0x77, 1), setting(4, 7), setting(1, 0), setting(3, 99)].concat();
-        let read = ServiceSettings { table_bytes: Some(0), streams: Some(99), window: Some(7) };
+        let said = [(3, 100), (0x77, 1), (4, 7), (1, 9), (1, 0), (1, 5), (3, 99)];
+        let both = said.map(|(key, value)| setting(key, value)).concat();
+        let table = Some(TableSettings { least: 0, last: 5 });
+        let read = ServiceSettings { table, streams: Some(99), window: Some(7) };
         assert_eq!(read_settings(&both), Ok(read));
         for (settings, reason) in [
             (setting(2, 1), Reason::PROTOCOL_ERROR),

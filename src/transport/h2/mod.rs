@@ -1,8 +1,8 @@
 //! HTTP/2, a client of our own: many requests on one connection, all of whose state is of one thread.
 //!
 //! Promises that an answer is whole only if its stream was ended (END_STREAM), whatever else the service says; that what
-//! is wrong with one stream ends that stream alone; that a slow app holds nobody else up, and holds no more memory than a
-//! window; and that a connection which nobody uses any more ends soon, even if the service has stopped reading.
+//! is wrong with one stream ends that stream alone; that a slow app holds nobody else up, and no more memory than two windows
+//! and a few buffers; and that a connection which nobody uses any more ends soon, even if the service has stopped reading.
 //!
 //! ```text
 //!  Http2Handle ─► RequestStream ─► Outflow ───────────────┐         ┌─ hpack (heads) · frames · flow · flood
@@ -16,6 +16,7 @@
 
 mod answer;
 mod backlog;
+mod capacity;
 mod connection;
 mod driver;
 mod ending;
@@ -69,6 +70,20 @@ impl Drop for Leash {
     }
 }
 
+/// How many requests an HTTP/2 connection may carry. It does not keep the connection open.
+pub(crate) struct StreamGrowth {
+    connection: Rc<RefCell<Connection>>,
+    seen: u32,
+}
+
+impl StreamGrowth {
+    /// Resolves when they are more than before: with the service's first settings, and when later ones allow more. `false`:
+    /// it carries no more requests, and never will.
+    pub(crate) async fn next(&mut self) -> bool {
+        poll_fn(|cx| self.connection.borrow_mut().poll_growth(&mut self.seen, cx)).await
+    }
+}
+
 /// Begins to speak HTTP/2. Nothing is written before the first request is, or the driver has its first turn.
 pub(super) fn handshake(wire: Wire, endpoint: &DialTarget) -> (Http2Handle, ConnectionDriver) {
     let connection = Rc::new(RefCell::new(Connection::new(wire)));
@@ -96,9 +111,21 @@ impl Http2Handle {
         self.0.0.borrow().multiplexer.refusal().is_some()
     }
 
-    /// How many requests it may carry at a time: what the service's settings allow, and our own window has room for.
+    /// How many requests it may carry at a time: what the service's settings allow, and our own window has room for; one until
+    /// the service has said how many.
     pub(crate) fn streams(&self) -> usize {
-        self.0.0.borrow().multiplexer.most_streams()
+        self.0.0.borrow().multiplexer.capacity.most()
+    }
+
+    /// Tells when that becomes more.
+    pub(crate) fn growth(&self) -> StreamGrowth {
+        StreamGrowth { connection: Rc::clone(&self.0.0), seen: self.0.0.borrow().multiplexer.capacity.growths() }
+    }
+
+    /// How many bytes went.
+    #[cfg(test)]
+    pub(crate) fn sent(&self) -> u64 {
+        self.0.0.borrow().multiplexer.outbox.written()
     }
 
     /// How many bytes the service has sent on this connection: none since a request was sent may mean that it is gone.

@@ -1,13 +1,12 @@
 //! One connection's streams and frames. Pure: what came is put in, what is to be written comes out, and no socket is here.
 
-use std::task::Waker;
-
 use bytes::{Buf, Bytes, BytesMut};
 use h2::Reason;
 use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, Method};
 use hyper::body::Body as _;
 
+use super::capacity::{STREAMS, StreamCapacity};
 use super::ending::StreamEnding;
 use super::flood::FloodMeter;
 use super::flow::{ReceiveWindow, SendWindow};
@@ -28,9 +27,8 @@ pub(super) struct Multiplexer {
     room: SendWindow,
     /// What every new stream has.
     stream_room: u32,
-    most_streams: usize,
-    /// The service has said what it wants.
-    is_settled: bool,
+    /// Of requests.
+    pub(super) capacity: StreamCapacity,
     /// The stream of an upload that waits for that.
     held: Option<u32>,
     next_number: u32,
@@ -42,8 +40,6 @@ pub(super) struct Multiplexer {
     is_crowded: bool,
     /// What is owed of answers to PING and SETTINGS.
     pub(super) owed: usize,
-    /// Requests that wait for others to end.
-    waiting: Vec<Waker>,
 }
 
 /// What is known of what comes, beside its streams.
@@ -77,7 +73,9 @@ pub(super) enum StreamSide {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum UploadRoom {
     Bytes(usize),
-    /// The service's windows are full.
+    /// The service has not said how much of one it takes.
+    Held,
+    /// The service's windows are full. An end and trailers need none (RFC 9113 §6.9).
     NoWindow,
     /// What waits for the socket is enough.
     Crowded,
@@ -103,15 +101,13 @@ impl Multiplexer {
             encoder: HeadEncoder::new(),
             room: SendWindow::new(FIRST_WINDOW),
             stream_room: FIRST_WINDOW,
-            most_streams: STREAMS,
-            is_settled: false,
+            capacity: StreamCapacity::new(),
             held: None,
             next_number: 1,
             refusal: None,
             is_over: false,
             is_crowded: false,
             owed: 0,
-            waiting: Vec::new(),
         }
     }
 
@@ -122,30 +118,27 @@ impl Multiplexer {
         self.refusal.as_ref()
     }
 
-    /// How many requests it carries at a time.
-    pub(super) fn most_streams(&self) -> usize {
-        self.most_streams
-    }
-
-    /// Before a service has said how many requests it bears one may go, and others would only be refused.
     pub(super) fn is_full(&self) -> bool {
-        self.streams.count() >= if self.is_settled { self.most_streams } else { 1 }
+        self.streams.count() >= self.capacity.most()
     }
 
-    /// Wakes whoever waits for a place once there may be one, or will be none.
-    pub(super) fn wait_for_place(&mut self, waker: &Waker) {
-        if !self.waiting.iter().any(|waiting| waiting.will_wake(waker)) {
-            self.waiting.push(waker.clone());
-        }
-    }
-
-    /// Writes a request's head.
+    /// Begins a stream, with a request's head.
     pub(super) fn begin(&mut self, outgoing: &Outgoing, end: StreamEnd) -> StreamKey {
         let number = self.next_number;
         self.next_number += 2;
         if self.next_number > LAST_NUMBER {
             self.refuse(StreamEnding::Exhausted);
         }
+        self.write_head(outgoing, number, end);
+        self.capacity.queued(self.outbox.rest().len());
+        if !self.capacity.is_settled() && !goes_whole(outgoing) {
+            self.held = Some(number);
+        }
+        let (window, room) = (ReceiveWindow::new(STREAM_WINDOW), SendWindow::new(self.stream_room));
+        self.streams.add(Stream::new(number, end, outgoing.method == Method::HEAD, window, room))
+    }
+
+    fn write_head(&mut self, outgoing: &Outgoing, number: u32, end: StreamEnd) {
         let out = self.outbox.open();
         let begin = out.len();
         out.extend_from_slice(&[0; FRAME_HEAD_BYTES]);
@@ -166,21 +159,19 @@ impl Multiplexer {
             None => {}
         }
         frames::frame_head(begin, number, end, out);
-        if !self.is_settled && !goes_whole(outgoing) {
-            self.held = Some(number);
-        }
-        let (window, room) = (ReceiveWindow::new(STREAM_WINDOW), SendWindow::new(self.stream_room));
-        self.streams.add(Stream::new(number, end, outgoing.method == Method::HEAD, window, room))
     }
 
     /// How much of a request's body may go now.
     pub(super) fn room(&mut self, key: StreamKey) -> UploadRoom {
         let Some(stream) = self.streams.get(key).filter(|stream| stream.is_going()) else { return UploadRoom::Never };
+        if self.held == Some(key.number) {
+            return UploadRoom::Held;
+        }
         let window = stream.room.room().min(self.room.room());
-        if window == 0 || self.held == Some(key.number) {
+        if window == 0 {
             return UploadRoom::NoWindow;
         }
-        let queue = stream.most_to_queue(self.outbox.turn);
+        let queue = stream.most_to_queue(self.outbox.round);
         if queue == 0 {
             self.is_crowded = true;
             return UploadRoom::Crowded;
@@ -188,11 +179,11 @@ impl Multiplexer {
         UploadRoom::Bytes(window.min(queue))
     }
 
-    /// Writes a piece of a request's body, no more than there is room for.
+    /// Writes a piece of a request's body, no more than there is room for. For an end that nothing stands before no room is needed.
     pub(super) fn send(&mut self, key: StreamKey, data: &[u8], end: StreamEnd) {
-        let turn = self.outbox.turn;
+        let round = self.outbox.round;
         let Some(stream) = self.streams.get_mut(key).filter(|stream| stream.is_going()) else { return };
-        stream.queue(data.len(), turn);
+        stream.queue(data.len(), round);
         self.room.take(data.len());
         if end == StreamEnd::Here {
             stream.wrote_end();
@@ -205,9 +196,10 @@ impl Multiplexer {
             let end = if rest.is_empty() { end } else { StreamEnd::Later };
             frames::write_data(key.number, end, part, out);
             if rest.is_empty() {
-                return;
+                break;
             }
         }
+        self.capacity.queued(self.outbox.rest().len());
     }
 
     /// Writes what a request ends with.
@@ -226,7 +218,8 @@ impl Multiplexer {
 
     /// What comes next of an answer's body.
     pub(super) fn take_part(&mut self, key: StreamKey) -> NextPart {
-        let Some(stream) = self.streams.get_mut(key) else { return NextPart::End };
+        // Nobody asks for a stream that was let go of; if anybody did, what is not known is not whole.
+        let Some(stream) = self.streams.get_mut(key) else { return NextPart::Broken(StreamEnding::closed()) };
         let part = stream.take_part();
         if let NextPart::Data(_, told) = &part {
             self.flood.came_on();
@@ -248,7 +241,9 @@ impl Multiplexer {
     pub(super) fn reset(&mut self, key: StreamKey, reason: Reason, ending: StreamEnding) {
         let Some(stream) = self.streams.get_mut(key).filter(|stream| !stream.is_closed()) else { return };
         if !stream.has_ended() {
-            self.incoming.strays += u64::from(stream.may_come());
+            // On its way can be no more than all streams together may send.
+            let most = u64::from(self.incoming.window.left());
+            self.incoming.strays = most.min(self.incoming.strays + u64::from(stream.may_come()));
         }
         stream.end(ending);
         frames::write_reset(key.number, reason, self.outbox.open());
@@ -264,7 +259,6 @@ impl Multiplexer {
         if !stream.has_reader && !stream.has_writer {
             self.reset(key, Reason::CANCEL, StreamEnding::BrokenOff);
             self.streams.remove(key);
-            self.wake_waiting();
         } else if !stream.has_reader {
             stream.forget_answer();
         }
@@ -301,11 +295,7 @@ impl Multiplexer {
     /// The first reason is the cause.
     fn refuse(&mut self, why: StreamEnding) {
         self.refusal.get_or_insert(why);
-        self.wake_waiting();
-    }
-
-    fn wake_waiting(&mut self) {
-        self.waiting.drain(..).for_each(Waker::wake);
+        self.capacity.wake_waiting();
     }
 
     // What the service allows.
@@ -327,19 +317,17 @@ impl Multiplexer {
     ///
     /// When a window becomes larger than any may be.
     pub(super) fn settle(&mut self, settings: frames::ServiceSettings) -> Result<(), Reason> {
-        if let Some(bytes) = settings.table_bytes {
-            self.encoder.resize(bytes as usize);
+        if let Some(table) = settings.table {
+            // What the least of them left no room for the service has forgotten, and is told that we have.
+            self.encoder.resize(table.least as usize);
+            self.encoder.resize(table.last as usize);
         }
-        if let Some(streams) = settings.streams {
-            self.most_streams = STREAMS.min(streams as usize);
-        }
-        self.is_settled = true;
+        self.capacity.settle(settings.streams);
         if let Some(held) = self.held.take().and_then(|number| self.streams.find(number))
             && let Some(stream) = self.streams.get_mut(held)
         {
             stream.wake_writer();
         }
-        self.wake_waiting();
         if let Some(window) = settings.window {
             let change = i64::from(window) - i64::from(self.stream_room);
             self.stream_room = window;
@@ -362,6 +350,7 @@ impl Multiplexer {
         if std::mem::take(&mut self.is_crowded) {
             self.streams.all().for_each(Stream::wake_writer);
         }
+        self.capacity.drained();
         if self.streams.count() == 0 {
             self.outbox.spare();
         }
@@ -396,7 +385,7 @@ impl Multiplexer {
             outcome.map_err(StreamEnding::GivenUp)?;
         }
         if self.flood.is_flooded(self.streams.count(), BORNE_HEAD_BYTES, Moment::now) {
-            return Err(StreamEnding::Socket(FLOOD.into()));
+            return Err(StreamEnding::Flooded);
         }
         Ok(())
     }
@@ -412,11 +401,8 @@ fn is_only_of_http1(name: &HeaderName) -> bool {
     matches!(*name, HOST | TRANSFER_ENCODING | EXPECT | CONTENT_LENGTH)
 }
 
-/// How many requests one connection carries at most; another one is made beside it. RFC 9113 §6.5.2 has services allow 100.
-pub(super) const STREAMS: usize = 128;
-
-/// Enough for 80 Mbit/s a stream over 100 ms; what one slow app leaves unread holds no more memory than this. The
-/// connection's window has room for all streams together, so nobody waits for what another app leaves unread.
+/// Enough for 80 Mbit/s a stream over 100 ms; no more than this is left unread by one slow app. The connection's window has
+/// room for all streams together, so nobody waits for what another app leaves unread.
 const STREAM_WINDOW: u32 = 1024 * 1024;
 const ALL_WINDOW: u32 = STREAM_WINDOW * STREAMS as u32;
 
@@ -426,6 +412,3 @@ pub(super) const BORNE_HEAD_BYTES: u32 = 4 * crate::transport::bounds::HEAD_BYTE
 
 /// The last number that a stream may have (RFC 9113 §5.1.1).
 const LAST_NUMBER: u32 = (1 << 31) - 1;
-
-pub(super) const FLOOD: &str = "the connection was given up for all requests on it, as it is flooded with frames that carry no content (HEADERS, PING \
-     and the like)";

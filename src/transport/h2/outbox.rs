@@ -10,9 +10,12 @@ pub(super) struct Outbox {
     gone: usize,
     /// How many went before.
     written: u64,
-    /// How often it was emptied: see [`Stream::most_to_queue`](super::streams::Stream::most_to_queue).
-    pub(super) turn: u32,
+    pub(super) round: OutboxRound,
 }
+
+/// From one time that the outbox was emptied to the next: what was written in another waits no more.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct OutboxRound(u32);
 
 impl Outbox {
     /// Memory to write into, if there is none.
@@ -46,7 +49,7 @@ impl Outbox {
     /// What waits goes nowhere.
     pub(super) fn clear(&mut self) {
         self.gone = 0;
-        self.turn = self.turn.wrapping_add(1);
+        self.round = OutboxRound(self.round.0.wrapping_add(1));
         self.bytes.clear();
     }
 

@@ -5,16 +5,17 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::HeaderMap;
-use hyper::body::{Body as _, Frame};
+use hyper::body::{Body, Frame};
 
 use super::connection::StreamHold;
 use super::frames::StreamEnd;
+use super::multiplexer::UploadRoom;
 use crate::transport::RequestBody;
 use crate::transport::body::BodyError;
 
 /// What is still to be written of a request. Dropped before its end, it resets the stream.
-pub(crate) struct Outflow {
-    body: RequestBody,
+pub(crate) struct Outflow<B = RequestBody> {
+    body: B,
     stream: StreamHold,
     /// What was taken of the body and waits for room in the service's windows.
     piece: Bytes,
@@ -31,8 +32,8 @@ enum OutflowStage {
     Over,
 }
 
-impl Outflow {
-    pub(super) fn new(body: RequestBody, stream: StreamHold) -> Self {
+impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Outflow<B> {
+    pub(super) fn new(body: B, stream: StreamHold) -> Self {
         Self { body, stream, piece: Bytes::new(), taken: false, written: 0, stage: OutflowStage::Flowing }
     }
 
@@ -59,22 +60,22 @@ impl Outflow {
         self.stage == OutflowStage::Over
     }
 
-    /// The body again, if nothing was taken of it.
-    pub(super) fn untouched(&mut self) -> Option<RequestBody> {
-        (!self.taken).then(|| std::mem::replace(&mut self.body, RequestBody::Empty))
-    }
-
     fn poll_on(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
         while self.stage == OutflowStage::Flowing {
-            // The app is asked for more only when there is room: what it sends meanwhile waits on its own connection.
-            let Some(room) = ready!(self.stream.connection.borrow_mut().poll_room(self.stream.key, cx)) else {
-                self.stage = OutflowStage::Over;
-                break;
-            };
-            if self.piece.is_empty() {
-                ready!(self.poll_piece(cx))?;
+            let room = self.stream.connection.borrow_mut().room(self.stream.key, cx);
+            match room {
+                UploadRoom::Never => self.stage = OutflowStage::Over,
+                UploadRoom::Bytes(room) => {
+                    if self.piece.is_empty() {
+                        ready!(self.poll_piece(cx))?;
+                    }
+                    self.write(room);
+                }
+                // What comes next may be the end, which needs no room, and the service may wait for it before it opens any. If
+                // it is content that is one piece, and waits here; what the app sends after it waits on its own connection.
+                UploadRoom::NoWindow if self.piece.is_empty() => ready!(self.poll_piece(cx))?,
+                UploadRoom::NoWindow | UploadRoom::Held | UploadRoom::Crowded => return Poll::Pending,
             }
-            self.write(room);
         }
         Poll::Ready(Ok(()))
     }
@@ -140,5 +141,12 @@ impl Outflow {
     fn send(&mut self, part: &[u8], end: StreamEnd) {
         self.written += part.len() as u64;
         self.stream.connection.borrow_mut().send(self.stream.key, part, end);
+    }
+}
+
+impl Outflow {
+    /// The body again, if nothing was taken of it.
+    pub(super) fn untouched(&mut self) -> Option<RequestBody> {
+        (!self.taken).then(|| std::mem::replace(&mut self.body, RequestBody::Empty))
     }
 }

@@ -48,6 +48,10 @@ impl Multiplexer {
         let told = self.incoming.window.take(bytes);
         self.open_window(0, told);
         let content = head.content(&payload)?;
+        if content.is_empty() && bytes > 0 {
+            // As good as empty: no reader bounds how many come, and windows open again for what only fills them up.
+            self.flood.came(frames::FRAME_HEAD_BYTES + payload.len());
+        }
         let Some(key) = self.live(head.stream) else { return self.strayed(bytes) };
         let content = if content.len() == payload.len() { payload } else { payload.slice(content) };
         let Some(stream) = self.streams.get_mut(key) else { return Ok(()) };
@@ -59,7 +63,9 @@ impl Multiplexer {
     }
 
     /// What comes for a stream that we have reset was on its way: no more than its window had room for then.
+    /// They are bounded by their bytes, and by their number as what brings no request on.
     fn strayed(&mut self, bytes: u32) -> Result<(), Reason> {
+        self.flood.came(frames::FRAME_HEAD_BYTES);
         self.incoming.strays = self.incoming.strays.checked_sub(u64::from(bytes)).ok_or(Reason::STREAM_CLOSED)?;
         Ok(())
     }

@@ -8,7 +8,6 @@ use tokio::io::{AsyncReadExt, AsyncWrite};
 
 use super::connection::Connection;
 use super::ending::StreamEnding;
-use super::multiplexer::FLOOD;
 use super::streams::StreamKey;
 use crate::transport::scratch;
 use crate::transport::wire::is_gone;
@@ -108,20 +107,13 @@ impl Connection {
             self.is_busy = bytes >= HEAD_ROOM.0 / 2;
             self.watch.heard += bytes as u64;
             if let Err(ending) = self.multiplexer.take(&mut self.inbox) {
-                self.give_up(&ending);
+                self.end(&ending);
             }
         }
         if self.inbox.is_empty() && self.inbox.capacity() > 0 {
             scratch::keep_buffer(std::mem::take(&mut self.inbox));
         }
         read.map_ok(|bytes| bytes > 0)
-    }
-
-    fn give_up(&mut self, ending: &StreamEnding) {
-        if matches!(ending, StreamEnding::Socket(_)) {
-            self.watch.note_flood(FLOOD);
-        }
-        self.end(ending);
     }
 
     pub(super) fn end(&mut self, ending: &StreamEnding) {

@@ -19,6 +19,7 @@ use super::backlog::Backlog;
 use super::ending::StreamEnding;
 use super::flow::{ReceiveWindow, SendWindow};
 use super::frames::StreamEnd;
+use super::outbox::OutboxRound;
 use crate::transport::bounds::INTERIM_ANSWERS;
 
 /// A stream, as whoever waits for it knows it.
@@ -54,9 +55,7 @@ pub(super) struct Stream {
     /// What of the request may go, if more of it is to.
     pub(super) room: SendWindow,
     is_going: bool,
-    /// What of it waits for the socket, and since when: see [`Stream::most_to_queue`].
-    queued: usize,
-    queued_in: u32,
+    queued: QueuedUpload,
     /// Who waits for room, or writes the request, and whether anybody may.
     pub(super) writer: Option<Waker>,
     pub(super) has_writer: bool,
@@ -106,8 +105,7 @@ impl Stream {
             has_reader: true,
             room,
             is_going,
-            queued: 0,
-            queued_in: 0,
+            queued: QueuedUpload::default(),
             writer: None,
             has_writer: is_going,
             ending: None,
@@ -309,16 +307,14 @@ impl Stream {
         self.is_going
     }
 
-    /// How much of it may wait for the socket beside what waits since it was last empty, as `turn` counts. Each stream has its
-    /// share, so that none drives out the others, and none holds more memory.
-    pub(super) fn most_to_queue(&self, turn: u32) -> usize {
-        if self.queued_in == turn { QUEUED_BYTES.saturating_sub(self.queued) } else { QUEUED_BYTES }
+    /// How much of it may wait for the socket beside what does.
+    pub(super) fn most_to_queue(&self, round: OutboxRound) -> usize {
+        self.queued.most_more(round)
     }
 
     /// So much waits for the socket.
-    pub(super) fn queue(&mut self, bytes: usize, turn: u32) {
-        self.queued = if self.queued_in == turn { self.queued + bytes } else { bytes };
-        self.queued_in = turn;
+    pub(super) fn queue(&mut self, bytes: usize, round: OutboxRound) {
+        self.queued.add(bytes, round);
         self.room.take(bytes);
     }
 
@@ -340,6 +336,26 @@ impl Stream {
     /// Whether nothing more comes or goes.
     pub(super) fn is_closed(&self) -> bool {
         self.ending.is_some() || (self.inward == Inward::Ended && !self.is_going)
+    }
+}
+
+/// What of an upload waits for the socket since that was last empty. Each has its share, so that none drives out the others,
+/// and none holds more memory.
+#[derive(Default)]
+struct QueuedUpload {
+    bytes: usize,
+    round: OutboxRound,
+}
+
+impl QueuedUpload {
+    /// How much more of it may.
+    fn most_more(&self, round: OutboxRound) -> usize {
+        if self.round == round { QUEUED_BYTES.saturating_sub(self.bytes) } else { QUEUED_BYTES }
+    }
+
+    fn add(&mut self, bytes: usize, round: OutboxRound) {
+        self.bytes = if self.round == round { self.bytes + bytes } else { bytes };
+        self.round = round;
     }
 }
 

@@ -16,8 +16,6 @@ pub(super) struct Watch {
     seen: Observation,
     /// Whether the service has answered a request.
     pub(super) answered: bool,
-    /// It was given up for frames that carry no content.
-    pub(super) flooded: bool,
     /// Nothing but the config says that HTTP/2 is spoken there (RFC 9113 §3.3).
     by_prior_knowledge: bool,
 }
@@ -25,7 +23,14 @@ pub(super) struct Watch {
 impl Watch {
     pub(super) fn new(wire: &Wire) -> Self {
         let by_prior_knowledge = wire.tls().is_none();
-        Self { heard: 0, verdict: None, seen: wire.seen().clone(), answered: false, flooded: false, by_prior_knowledge }
+        Self { heard: 0, verdict: None, seen: wire.seen().clone(), answered: false, by_prior_knowledge }
+    }
+
+    /// As if TLS had shown nothing.
+    #[cfg(test)]
+    pub(super) fn unseen() -> Self {
+        let seen = Observation::default();
+        Self { heard: 0, verdict: None, seen, answered: false, by_prior_knowledge: false }
     }
 
     /// What a read failed with. The first one is the cause, whatever follows from it.
@@ -33,12 +38,6 @@ impl Watch {
         if self.verdict.is_none() {
             self.verdict = TlsFailure::within(error, &self.seen).map(Error::from);
         }
-    }
-
-    /// It is flooded: that is the cause of all that ends with it.
-    pub(super) fn note_flood(&mut self, words: &str) {
-        self.flooded = true;
-        self.verdict.get_or_insert_with(|| Error::Protocol(words.to_owned()));
     }
 
     /// Why an exchange ended without an answer: what is known here, else what its ending says.
@@ -71,9 +70,11 @@ impl Watch {
             Error::Protocol(what) if matches!(ending, StreamEnding::GivenUp(_)) => Error::Protocol(format!(
                 "{what}; if it speaks HTTP/1.1 alone, or HTTP/2 with TLS alone, `http_version: 2` is wrong for this url"
             )),
-            Error::Terminated(what) if self.heard == 0 => Error::Terminated(format!(
-                "{what}; if it speaks HTTP/1.1 alone, `http_version: 2` is wrong for it; {PERHAPS_TLS}"
-            )),
+            Error::Terminated(what) if self.heard == 0 && matches!(ending, StreamEnding::Socket(_)) => {
+                Error::Terminated(format!(
+                    "{what}; if it speaks HTTP/1.1 alone, `http_version: 2` is wrong for it; {PERHAPS_TLS}"
+                ))
+            }
             unanswered => unanswered,
         }
     }
@@ -98,7 +99,6 @@ mod tests {
     use super::Watch;
     use crate::code::Code;
     use crate::config::{HttpVersion, Scheme};
-    use crate::tls::Observation;
     use crate::transport::Error;
     use crate::transport::dial::DialNotes;
     use crate::transport::tests::lab::{AsksForCertificate, Authorities, outgoing, url};
@@ -106,20 +106,13 @@ mod tests {
 
     #[test]
     fn what_ended_a_stream_is_not_what_ended_the_connection_after_it() {
-        let mut watch = Watch {
-            heard: 1,
-            verdict: None,
-            seen: Observation::default(),
-            answered: false,
-            flooded: false,
-            by_prior_knowledge: false,
-        };
-        watch.note_flood("it is flooded");
+        let alert = Error::Alert("certificate required".to_owned());
+        let watch = Watch { heard: 1, verdict: Some(alert), ..Watch::unseen() };
 
         for (ending, code) in [
             (StreamEnding::ResetByService(Reason::CANCEL), Code::ConnectionTerminated),
-            (StreamEnding::closed(), Code::HttpProtocolError),
-            (StreamEnding::GivenUp(Reason::ENHANCE_YOUR_CALM), Code::HttpProtocolError),
+            (StreamEnding::closed(), Code::TlsAlertReceived),
+            (StreamEnding::GivenUp(Reason::ENHANCE_YOUR_CALM), Code::TlsAlertReceived),
         ] {
             assert_eq!(watch.verdict_on(&ending).code(), code, "{ending:?}");
         }

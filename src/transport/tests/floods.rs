@@ -46,6 +46,8 @@ async fn a_flood_of_frames_that_carry_no_content_ends_the_connection() {
         ("an unknown one", Code::HttpProtocolError, frame(0x77, 0, 0, &[7; 16_000])),
         ("interim answers", Code::HttpProtocolError, head(3, 0, &STATUS_103)),
         ("resets", Code::ConnectionTerminated, frame(3, 0, 3, &window)),
+        ("DATA that is filled up with nothing", Code::HttpProtocolError, frame(0, 8, 1, &[0])),
+        ("DATA of a stream that was given up", Code::HttpProtocolError, data(3, 0, b"x")),
     ] {
         let ended = Rc::new(Notify::new());
         let times = (64 * 1024 / flood.len()).max(1);
@@ -102,6 +104,8 @@ async fn the_heads_of_many_answers_at_once_are_no_flood() {
     })
     .await;
     let sender = service.connected_by_http2().await;
+    // Before it is known that the service takes so many, one may go.
+    assert!(handle(&sender).growth().next().await);
 
     let mut requests = tokio::task::JoinSet::new();
     for _ in 0..REQUESTS {

@@ -1,16 +1,20 @@
 //! HTTP/2, frame by frame.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use h2::Reason;
 use h2::server::SendResponse;
 use http::{HeaderValue, Method, Request, Response};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
+use tokio::task::yield_now;
+use tokio::time::timeout;
 
 use super::lab::{Service, app_body, get, outgoing, unanswered};
 use super::stream_ends::{END_STREAM, RST_STREAM, STATUS_200, data, head, next_frame, next_request};
 use crate::code::Code;
-use crate::transport::{ContinueGate, Error, Outgoing, RequestBody, Unsent};
+use crate::transport::{ContinueGate, Error, Outgoing, RequestBody, Sender, Unsent};
 
 #[tokio::test(flavor = "local")]
 async fn a_request_names_its_authority_and_carries_nothing_of_http_1() {
@@ -231,6 +235,61 @@ async fn a_gate_is_no_hindrance() {
 
     assert_eq!(echo, "hello");
 }
+
+#[tokio::test(flavor = "local")]
+async fn the_end_of_an_upload_needs_no_room_in_the_services_windows() {
+    for (name, end) in [("an end", "\r\n0\r\n\r\n"), ("trailers", "\r\n0\r\nx: y\r\n\r\n")] {
+        let service = reading_to_the_end().await;
+        let first_window = ["ffff\r\n".as_bytes(), &[b'x'; 65_535], end.as_bytes()].concat();
+        let (incoming, _app) = app_body("transfer-encoding: chunked\r\ntrailer: x", &first_window).await;
+        let (body, _) = RequestBody::app(incoming, 64);
+        let mut sender = service.connected_by_http2().await;
+
+        let answer = timeout(SOON, sender.fetch(post(body))).await;
+
+        assert_eq!(answer.expect("an answer").1, "65535", "{name}");
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn an_upload_of_nothing_ends_though_another_has_used_the_connections_window_up() {
+    let service = reading_to_the_end().await;
+    let Sender::Http2(handle) = service.connected_by_http2().await else { panic!("it speaks HTTP/2") };
+    let more = ["ffff\r\n".as_bytes(), &[b'x'; 65_535]].concat();
+    let (incoming, _app) = app_body("transfer-encoding: chunked", &more).await;
+    let (body, _) = RequestBody::app(incoming, 64);
+    let mut first = Sender::Http2(handle.clone());
+    let first = tokio::task::spawn_local(async move { first.fetch(post(body)).await.1 });
+    while handle.sent() < 65_535 {
+        yield_now().await;
+    }
+
+    let (incoming, _app) = app_body("transfer-encoding: chunked", b"0\r\n\r\n").await;
+    let (body, _) = RequestBody::app(incoming, 64);
+    let answer = timeout(SOON, Sender::Http2(handle).fetch(post(body))).await;
+
+    assert_eq!(answer.expect("an answer").1, "0");
+    first.abort();
+}
+
+/// Opens its windows for nobody, and answers with how many bytes came once the request is whole.
+async fn reading_to_the_end() -> Service {
+    h2_service(|request, mut respond| {
+        tokio::task::spawn_local(async move {
+            let (mut body, mut bytes) = (request.into_body(), 0);
+            while let Some(Ok(data)) = body.data().await {
+                bytes += data.len();
+            }
+            drop(body.trailers().await);
+            let mut answer = respond.send_response(Response::new(()), false).unwrap();
+            answer.send_data(bytes.to_string().into(), true).unwrap();
+        });
+    })
+    .await
+}
+
+/// Only what hangs takes as long.
+const SOON: Duration = Duration::from_secs(20);
 
 type Stream = Request<h2::RecvStream>;
 

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use super::{LIMITS, pool, send, until, worker};
+use super::{LIMITS, fetch, pool, send, until, worker};
 use crate::clock::Moment;
 use crate::config::{self, HttpVersion, IdleLimit};
 use crate::transport::tests::lab::{Service, get, read_head};
@@ -50,6 +50,35 @@ impl Halves {
     fn end(&self, path: &str) -> Rc<Notify> {
         Rc::clone(self.ends.borrow_mut().entry(path.to_owned()).or_default())
     }
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_crowd_that_comes_in_bursts_never_has_more_connections_made_than_it_has_requests_at_once() {
+    const APPS: usize = 60;
+    let service = Service::echoing_paths().await;
+    let upstream = upstream(&service, LIMITS);
+    let pool = pool(&upstream);
+    let mut apps = JoinSet::new();
+    for seed in 0..APPS as u64 {
+        let (pool, mut random) = (Rc::clone(&pool), Rng::with_seed(seed));
+        apps.spawn_local(async move {
+            for number in 0..100 {
+                assert_eq!(fetch(&pool, "/").await, "/");
+                // Now few of them wait at once, and now all.
+                for _ in 0..random.usize(0..20) {
+                    tokio::task::yield_now().await;
+                }
+                if number % 10 == 0 {
+                    pool.sweep(Moment::now());
+                }
+            }
+        });
+    }
+
+    apps.join_all().await;
+
+    // What is made for one that waits is made for nobody else too, and kept when another connection came first.
+    assert!(service.accepted.get() <= APPS, "{} connections", service.accepted.get());
 }
 
 /// Connections whose handshake is finished even if nobody waits for it any more.

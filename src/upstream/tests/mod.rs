@@ -9,6 +9,7 @@ mod files;
 mod greetings;
 mod idle;
 mod sharing;
+mod streams;
 mod upgrades;
 
 use std::cell::Cell;

@@ -370,7 +370,7 @@ async fn crowd(pool: &Rc<crate::upstream::Pool>, size: usize) {
     requests.join_all().await;
 }
 
-fn held(pool: &Rc<crate::upstream::Pool>) -> JoinHandle<bool> {
+pub(super) fn held(pool: &Rc<crate::upstream::Pool>) -> JoinHandle<bool> {
     let pool = Rc::clone(pool);
     spawn_local(async move {
         let response = send(&pool, get("/")).await.unwrap_or_else(|failure| panic!("{}", failure.error));
@@ -378,13 +378,13 @@ fn held(pool: &Rc<crate::upstream::Pool>) -> JoinHandle<bool> {
     })
 }
 
-fn by_http2(service: &Service, limits: config::PoolConfig) -> Arc<Upstream> {
+pub(super) fn by_http2(service: &Service, limits: config::PoolConfig) -> Arc<Upstream> {
     let connector = Connector::new(&service.url(), None, HttpVersion::Http2, None, Spelling::LowerCase);
     Arc::new(Upstream::new(connector, limits))
 }
 
 /// Answers each stream with its path; allows so many at a time.
-async fn answer_streams(io: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin, streams: u32) {
+pub(super) async fn answer_streams(io: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin, streams: u32) {
     let handshake = h2::server::Builder::new().max_concurrent_streams(streams).handshake::<_, bytes::Bytes>(io);
     let mut connection = handshake.await.unwrap();
     while let Some(Ok((request, mut respond))) = connection.accept().await {
@@ -394,7 +394,7 @@ async fn answer_streams(io: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + 
 }
 
 /// A service of which each connection holds so many streams at a time, what opens its gate, and how many it held at most.
-async fn holding(streams: u32) -> (Service, Rc<Notify>, Rc<Cell<usize>>) {
+pub(super) async fn holding(streams: u32) -> (Service, Rc<Notify>, Rc<Cell<usize>>) {
     let (gate, most) = (Rc::new(Notify::new()), Rc::new(Cell::new(0)));
     let held = (Rc::clone(&gate), Rc::clone(&most));
     let service = Service::raw(move |tcp, _| hold_streams(tcp, streams, Rc::clone(&held.0), Rc::clone(&held.1))).await;

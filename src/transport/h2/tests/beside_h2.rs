@@ -97,6 +97,8 @@ const SOON: Duration = Duration::from_secs(30);
 struct Line {
     multiplexer: Option<Multiplexer>,
     pump: Option<Waker>,
+    /// Those who wait for the end of others.
+    waiting: Vec<Waker>,
 }
 
 impl Line {
@@ -118,7 +120,7 @@ async fn carried(asked: &[Asked], habits: Habits) -> (HashMap<usize, Seen>, Hash
     let mut multiplexer = Multiplexer::new(Moment::now());
     // More than the service allows would be refused, if its settings came late.
     multiplexer.settle(frames::ServiceSettings { streams: Some(habits.streams), ..Default::default() }).unwrap();
-    let line = Rc::new(RefCell::new(Line { multiplexer: Some(multiplexer), pump: None }));
+    let line = Rc::new(RefCell::new(Line { multiplexer: Some(multiplexer), ..Line::default() }));
     let pump = spawn_local(pump(Rc::clone(&line), near));
     let mut exchanges = JoinSet::new();
     for (number, asked) in asked.iter().enumerate() {
@@ -167,13 +169,12 @@ async fn exchange(line: Rc<RefCell<Line>>, number: usize, asked: Asked) -> (usiz
     let outgoing = outgoing(number, &asked);
     let end = if asked.upload.is_none() && asked.trailers.is_empty() { StreamEnd::Here } else { StreamEnd::Later };
     let key = poll_fn(|cx| {
-        line.borrow_mut().with(|multiplexer| {
-            if multiplexer.is_full() {
-                multiplexer.wait_for_place(cx.waker());
-                return Poll::Pending;
-            }
-            Poll::Ready(multiplexer.begin(&outgoing, end))
-        })
+        let mut line = line.borrow_mut();
+        if line.with(|multiplexer| multiplexer.is_full()) {
+            line.waiting.push(cx.waker().clone());
+            return Poll::Pending;
+        }
+        Poll::Ready(line.with(|multiplexer| multiplexer.begin(&outgoing, end)))
     })
     .await;
     let mut told = Told::default();
@@ -199,6 +200,7 @@ async fn exchange(line: Rc<RefCell<Line>>, number: usize, asked: Asked) -> (usiz
         multiplexer.let_go(key, StreamSide::Answer);
         multiplexer.let_go(key, StreamSide::Request);
     });
+    line.borrow_mut().waiting.drain(..).for_each(Waker::wake);
     (number, told)
 }
 
@@ -218,7 +220,7 @@ fn upload(multiplexer: &mut Multiplexer, key: StreamKey, left: &mut usize, asked
                 multiplexer.send(key, &vec![b'u'; part], StreamEnd::Later);
             }
             UploadRoom::Never => return,
-            UploadRoom::NoWindow | UploadRoom::Crowded => {
+            UploadRoom::Held | UploadRoom::NoWindow | UploadRoom::Crowded => {
                 if let Some(stream) = multiplexer.streams.get_mut(key) {
                     stream.wait_to_write(cx);
                 }

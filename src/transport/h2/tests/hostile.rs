@@ -218,12 +218,75 @@ fn what_would_stop_in_the_middle_of_the_first_window_waits_for_the_services_sett
         let (mut multiplexer, _) = asked(0);
         let key = multiplexer.begin(&upload(length), StreamEnd::Later);
 
-        assert_eq!(multiplexer.room(key) != UploadRoom::NoWindow, goes, "{length}");
+        assert_eq!(multiplexer.room(key) != UploadRoom::Held, goes, "{length}");
 
         // With a window of 1,023, as the service's.
         assert_eq!(come(&mut multiplexer, &frame(frames::SETTINGS, 0, 0, &[0, 4, 0, 0, 3, 255])), Ok(()));
         assert_eq!(multiplexer.room(key), UploadRoom::Bytes(1_023), "{length}");
     }
+}
+
+#[test]
+fn frames_that_are_filled_up_with_nothing_and_those_that_come_too_late_are_a_flood_too() {
+    for (name, flood) in [
+        ("filled up with nothing", frame(frames::DATA, 8, 1, &[0])),
+        ("filled up, and nothing else", frame(frames::DATA, 8, 1, &[&[200][..], &[0; 200]].concat())),
+        ("too late", frame(frames::DATA, 0, 3, b"x")),
+    ] {
+        let (mut multiplexer, keys) = asked(2);
+        assert_eq!(come(&mut multiplexer, &head(1, 0, &[0x88])), Ok(()));
+        multiplexer.let_go(keys[1], StreamSide::Answer);
+
+        let flooded = (0..300_000).find_map(|_| multiplexer.take(&mut BytesMut::from(&flood[..])).err());
+
+        assert!(matches!(flooded, Some(StreamEnding::Flooded)), "{name}: {flooded:?}");
+    }
+}
+
+#[test]
+fn what_may_come_too_late_is_no_more_than_was_on_its_way_for_all_streams_together() {
+    let (mut multiplexer, _) = asked(0);
+    for _ in 0..1_000 {
+        let key = multiplexer.begin(&get("/"), StreamEnd::Here);
+        multiplexer.let_go(key, StreamSide::Answer);
+        written(&mut multiplexer);
+    }
+
+    assert_eq!(multiplexer.incoming.strays, u64::from(multiplexer.incoming.window.left()));
+}
+
+#[test]
+fn a_service_that_reads_nothing_is_sent_no_more_requests_before_long() {
+    let (mut multiplexer, _) = asked(0);
+    assert_eq!(come(&mut multiplexer, &frame(frames::SETTINGS, 0, 0, &[])), Ok(()));
+    written(&mut multiplexer);
+    let mut request = get("/");
+    request.fields.insert("x-long", "x".repeat(8 * 1024).parse().unwrap());
+    let mut begun = 0;
+    // Each is given up, and leaves its head.
+    while !multiplexer.is_full() && begun < 1_000 {
+        let key = multiplexer.begin(&request, StreamEnd::Here);
+        multiplexer.let_go(key, StreamSide::Answer);
+        begun += 1;
+    }
+
+    assert!((127..140).contains(&begun), "{begun}");
+    written(&mut multiplexer);
+    assert!(!multiplexer.is_full());
+}
+
+#[test]
+fn a_table_that_was_emptied_between_two_heads_is_said_to_have_been() {
+    let (mut multiplexer, _) = asked(0);
+    let sizes = [&[0, 1, 0, 0, 0, 0][..], &[0, 1, 0, 0, 16, 0]].concat();
+    assert_eq!(come(&mut multiplexer, &frame(frames::SETTINGS, 0, 0, &sizes)), Ok(()));
+    written(&mut multiplexer);
+
+    multiplexer.begin(&get("/"), StreamEnd::Here);
+
+    // RFC 7541 §4.2: the least, and the last, which is 4,096.
+    let head = written(&mut multiplexer);
+    assert_eq!(head[frames::FRAME_HEAD_BYTES..][..4], [0x20, 0x3f, 0xe1, 0x1f]);
 }
 
 proptest! {

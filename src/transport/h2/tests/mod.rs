@@ -3,6 +3,7 @@
 mod beside_h2;
 mod hostile;
 mod model;
+mod moves;
 
 use std::task::{Context, Poll, Waker};
 
