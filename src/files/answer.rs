@@ -13,7 +13,7 @@ use super::begun::UnfinishedFile;
 use super::conditions::{self, Condition, FileVersion, RangePart};
 use super::content::{FileContent, ListingContent};
 use super::entry::{EntryKind, Found, Overwrite};
-use super::error::{FileError, FileErrorKind};
+use super::error::{FileError, FileErrorKind, no_folder};
 use super::links::refuse_links;
 use super::listing::Form;
 use super::options::FileOptions;
@@ -93,7 +93,8 @@ where
         return Failure::new(error, session).into();
     }
     let done = match verb {
-        Verb::Read | Verb::Look if path.is_folder() => list(session, &path, request, options).await,
+        Verb::Read if path.is_folder() => list(session, &path, request, options).await,
+        Verb::Look if path.is_folder() => look_at_folder(session, &path, request).await,
         Verb::Read => read(session, &path, request).await,
         Verb::Look => look(session, &path, request).await,
         Verb::Put => return put::put(session, &path, request, options, body, random).await,
@@ -126,8 +127,9 @@ async fn suffix_of<'o>(
     }
     match session.stat(&session.place(&path.with_suffix(suffix))).await {
         Ok(found) => Ok(Some(suffix).filter(|_| found.kind != EntryKind::Folder)),
-        Err(error) if error.kind == FileErrorKind::Ended => Err(error),
-        Err(_) => Ok(None),
+        Err(error) if error.kind == FileErrorKind::NotFound => Ok(None),
+        // Where nobody knows whether it is there, another file must not be taken for it.
+        Err(error) => Err(error),
     }
 }
 
@@ -157,6 +159,12 @@ impl FileAnswer {
             fields.insert(LAST_MODIFIED, moment);
         }
         Self { status, fields, content: None }
+    }
+
+    /// The same of a folder that is listed.
+    fn of_folder(form: Form) -> Self {
+        let fields = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(form.content_type()))]);
+        Self::bare(StatusCode::OK, fields)
     }
 
     fn with(mut self, name: http::HeaderName, value: String) -> Self {
@@ -256,9 +264,25 @@ async fn list(
     let form = Form::wanted(request.fields);
     let place = session.place(path);
     let entries = session.list(&place).await?;
-    let fields = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(form.content_type()))]);
     let content = Some(FileContent::Listing(ListingContent::new(entries, form, options)));
-    Ok(FileOutcome::answered(FileAnswer { status: StatusCode::OK, fields, content }, None))
+    Ok(FileOutcome::answered(FileAnswer { content, ..FileAnswer::of_folder(form) }, None))
+}
+
+/// `HEAD` of a folder: nothing of a listing is wanted, and one that is not read to its end costs the session.
+async fn look_at_folder(
+    mut session: FileSession,
+    path: &FilePath,
+    request: &FileRequest<'_>,
+) -> Result<FileOutcome, Failure> {
+    let error = match session.stat(&session.place(path)).await {
+        Ok(Found { kind: EntryKind::Folder, .. }) => {
+            let answer = FileAnswer::of_folder(Form::wanted(request.fields));
+            return Ok(FileOutcome::answered(answer, Some(session)));
+        }
+        Ok(_) => no_folder(),
+        Err(error) => error,
+    };
+    Err(Failure::new(error, session))
 }
 
 async fn delete(mut session: FileSession, path: &FilePath, request: &FileRequest<'_>) -> Result<FileOutcome, Failure> {
@@ -281,9 +305,7 @@ async fn delete(mut session: FileSession, path: &FilePath, request: &FileRequest
                 (Ok(Found { kind: EntryKind::Folder, .. }), true) if error.is_vague() => {
                     error.known_as(FileErrorKind::Conflict)
                 }
-                (Ok(found), true) if found.kind != EntryKind::Folder => {
-                    FileError::new(FileErrorKind::NotFound, "there is a file of that name, and no folder")
-                }
+                (Ok(found), true) if found.kind != EntryKind::Folder => no_folder(),
                 (Err(why), _) if why.kind == FileErrorKind::NotFound => error.known_as(FileErrorKind::NotFound),
                 _ => error,
             };

@@ -56,7 +56,9 @@ async fn refuse(
                 return Err(FileError::new(FileErrorKind::Forbidden, what));
             }
             Err(error) if error.kind == FileErrorKind::Ended => return Err(error),
-            // What is not there, or may not be looked at, ends what is asked for by itself.
+            // Below it there is nothing.
+            Err(error) if error.kind == FileErrorKind::NotFound => return Ok(()),
+            // What may not be looked at ends what is asked for by itself.
             _ => {}
         }
     }
