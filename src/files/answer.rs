@@ -7,7 +7,7 @@ use http::header::{
     ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderValue, LAST_MODIFIED, LOCATION,
 };
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, StatusCode};
 
 use super::begun::UnfinishedFile;
 use super::conditions::{self, Condition, FileVersion, RangePart};
@@ -20,16 +20,14 @@ use super::options::FileOptions;
 use super::path::FilePath;
 use super::put;
 use super::session::{Failure, FileSession, Opened};
-use super::verb::Verb;
+use super::verb::{FileOperation, Verb};
 
 /// A request as far as it is about a file.
 pub(crate) struct FileRequest<'a> {
-    pub(crate) method: &'a Method,
+    pub(crate) operation: &'a FileOperation,
     /// Path and query at the partner.
     pub(crate) target: &'a PathAndQuery,
     pub(crate) fields: &'a HeaderMap,
-    /// Where `MOVE` goes, and `rename=`: a path at the partner.
-    pub(crate) destination: Option<&'a str>,
     pub(crate) begun: &'a UnfinishedFile,
 }
 
@@ -76,20 +74,13 @@ where
     B: hyper::body::Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
-    let path = match FilePath::read(request.target.path()) {
-        Ok(path) => path,
-        Err(error) => return Failure::new(FileError::new(FileErrorKind::Request, error.to_string()), session).into(),
-    };
-    let verb = match Verb::of(request.method, request.target.query(), request.destination) {
-        Ok(verb) => verb,
-        Err(error) => return Failure::new(error, session).into(),
-    };
-    let suffix = match suffix_of(&mut session, &path, &verb, options).await {
+    let FileOperation { verb, path } = request.operation;
+    let suffix = match suffix_of(&mut session, path, verb, options).await {
         Ok(suffix) => suffix,
         Err(error) => return Failure::new(error, session).into(),
     };
     let path = suffix.map_or_else(|| path.clone(), |suffix| path.with_suffix(suffix));
-    if let Err(error) = refuse_links(&mut session, &path, &verb, options).await {
+    if let Err(error) = refuse_links(&mut session, &path, verb, options).await {
         return Failure::new(error, session).into();
     }
     let done = match verb {
@@ -106,7 +97,6 @@ where
             let to = suffix.map_or_else(|| to.clone(), |suffix| to.with_suffix(suffix));
             rename(session, &path, &to, request, options).await
         }
-        Verb::Options => Ok(FileOutcome::answered(FileAnswer::bare(StatusCode::NO_CONTENT, allow()), Some(session))),
     };
     done.unwrap_or_else(FileOutcome::from)
 }
@@ -122,7 +112,7 @@ async fn suffix_of<'o>(
     let Some(suffix) = options.name_suffix.as_deref().filter(|_| !path.is_folder()) else { return Ok(None) };
     match verb {
         Verb::Put => return Ok(Some(suffix)),
-        Verb::MakeFolder | Verb::Options => return Ok(None),
+        Verb::MakeFolder => return Ok(None),
         Verb::Read | Verb::Look | Verb::Delete | Verb::Move(_) => {}
     }
     match session.stat(&session.place(&path.with_suffix(suffix))).await {
@@ -133,12 +123,8 @@ async fn suffix_of<'o>(
     }
 }
 
-/// The methods that files know.
+/// The methods that files know, and the one that asks for them.
 pub(crate) const ALLOWED: &str = "GET, HEAD, PUT, DELETE, MKCOL, MOVE, POST, OPTIONS";
-
-fn allow() -> HeaderMap {
-    HeaderMap::from_iter([(http::header::ALLOW, HeaderValue::from_static(ALLOWED))])
-}
 
 impl FileAnswer {
     pub(super) fn bare(status: StatusCode, fields: HeaderMap) -> Self {

@@ -24,7 +24,6 @@ pub(super) async fn refuse_links(
         Verb::Read | Verb::Look | Verb::Put => LastName::Followed,
         // A link is removed, or gets another name, and what it leads to stays as it is.
         Verb::Delete | Verb::MakeFolder | Verb::Move(_) => LastName::Taken,
-        Verb::Options => return Ok(()),
     };
     refuse(session, path, last, options).await?;
     match verb {

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::Poll;
 
 use bytes::Bytes;
-use http::header::{CONTENT_RANGE, LOCATION};
+use http::header::LOCATION;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use hyper::body::Body;
 
@@ -31,7 +31,7 @@ where
     B::Error: std::fmt::Display,
 {
     let place = session.place(path);
-    let there = match may_write(&mut session, path, &place, request, options).await {
+    let there = match may_write(&mut session, &place, request, options).await {
         Ok(there) => there,
         Err(error) => return Failure::new(error, session).into(),
     };
@@ -96,17 +96,10 @@ fn may_replace(request: &FileRequest<'_>, options: &FileOptions) -> bool {
 /// Looks at what is there before anything is begun.
 async fn may_write(
     session: &mut FileSession,
-    path: &FilePath,
     place: &[u8],
     request: &FileRequest<'_>,
     options: &FileOptions,
 ) -> Result<Option<Found>, FileError> {
-    if request.fields.contains_key(CONTENT_RANGE) {
-        return Err(FileError::new(FileErrorKind::Request, "a `PUT` with `Content-Range` would leave half a file"));
-    }
-    if path.is_folder() {
-        return Err(FileError::new(FileErrorKind::Conflict, "a path that ends in `/` is a folder: `MKCOL` makes one"));
-    }
     let there = match session.stat(place).await {
         Ok(found) => Some(found),
         Err(error) if error.kind == FileErrorKind::NotFound => None,
