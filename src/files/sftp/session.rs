@@ -146,7 +146,7 @@ impl<S: SftpChannel> SftpSession<S> {
             Err(error) if over == Overwrite::Replaced && from != to && Self::is_refusal(&error) => error,
             done => return done,
         };
-        // A refusal may have any number: also of what is not there.
+        // That it was refused does not tell why: perhaps there is nothing to be renamed.
         if self.lstat(from).await.is_err() {
             return Err(refusal);
         }

@@ -137,6 +137,8 @@ impl FileConnection {
         if error.kind != FileErrorKind::Ended || !is_untouched {
             return Unsent::finally(Error::of_file(error));
         }
+        // Nobody knows what the server did of it; what comes to the same however often it is done goes again all the same, where
+        // the session was in use before, and so is likely to have been over: as if it had not been processed.
         let whole = self.used && self.method.is_idempotent();
         if let Some(body) = body.and_then(|body| body.take_back()) {
             outgoing.body = body;

@@ -158,6 +158,23 @@ async fn an_upload_that_breaks_off_leaves_the_old_file_and_nothing_beside_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_of_an_upload_is_removed_before_the_process_ends() {
+    let lab = Lab::start().await;
+    for kind in [&OPENSSH, &PROFTPD] {
+        let server = FileServer::start(&lab, kind).await;
+        let sidekey = lab.sidekey(&config(&server)).await;
+        let app = sidekey.raw("PUT /box/a.csv HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\nhalf").await;
+        until("something of it", async || (!names(&server.root).is_empty()).then_some(())).await;
+
+        app.reset();
+        let (code, log) = sidekey.stop().await;
+
+        assert_eq!(code, Some(0), "{}: {log}", kind.name);
+        assert_eq!(names(&server.root), Vec::<String>::new(), "{}: {log}", kind.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_with_another_key_is_shown_nothing_and_told_of_by_its_fingerprint() {
     let lab = Lab::start().await;
     let server = FileServer::start(&lab, &OPENSSH).await;
