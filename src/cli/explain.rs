@@ -71,7 +71,7 @@ impl Compiled {
         let mut text = format!("{} {}\n\n", arguments.method, explain::as_sent(&arguments.url.to_string()));
         match &explained.outcome {
             Outcome::Sent { url } => text += &format!("sends      {} {url}\n", arguments.method),
-            Outcome::Answered => text += "answers    204: an `OPTIONS` that asks about Sidekey itself\n",
+            Outcome::Answered => text += "answers    204: an `OPTIONS`, which Sidekey answers itself\n",
             Outcome::Tunnel { to, plain: true } => {
                 text += &format!("tunnels    to {to}, a service's: plain HTTP is spoken inside\n");
             }

@@ -7,29 +7,27 @@ use http::header::{
     ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderValue, LAST_MODIFIED, LOCATION,
 };
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, StatusCode};
 
 use super::begun::UnfinishedFile;
 use super::conditions::{self, Condition, FileVersion, RangePart};
 use super::content::{FileContent, ListingContent};
 use super::entry::{EntryKind, Found, Overwrite};
-use super::error::{FileError, FileErrorKind};
+use super::error::{FileError, FileErrorKind, no_folder};
 use super::links::refuse_links;
 use super::listing::Form;
 use super::options::FileOptions;
 use super::path::FilePath;
 use super::put;
 use super::session::{Failure, FileSession, Opened};
-use super::verb::Verb;
+use super::verb::{FileOperation, Verb};
 
 /// A request as far as it is about a file.
 pub(crate) struct FileRequest<'a> {
-    pub(crate) method: &'a Method,
+    pub(crate) operation: &'a FileOperation,
     /// Path and query at the partner.
     pub(crate) target: &'a PathAndQuery,
     pub(crate) fields: &'a HeaderMap,
-    /// Where `MOVE` goes, and `rename=`: a path at the partner.
-    pub(crate) destination: Option<&'a str>,
     pub(crate) begun: &'a UnfinishedFile,
 }
 
@@ -76,24 +74,18 @@ where
     B: hyper::body::Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
-    let path = match FilePath::read(request.target.path()) {
-        Ok(path) => path,
-        Err(error) => return Failure::new(FileError::new(FileErrorKind::Request, error.to_string()), session).into(),
-    };
-    let verb = match Verb::of(request.method, request.target.query(), request.destination) {
-        Ok(verb) => verb,
-        Err(error) => return Failure::new(error, session).into(),
-    };
-    let suffix = match suffix_of(&mut session, &path, &verb, options).await {
+    let FileOperation { verb, path } = request.operation;
+    let suffix = match suffix_of(&mut session, path, verb, options).await {
         Ok(suffix) => suffix,
         Err(error) => return Failure::new(error, session).into(),
     };
     let path = suffix.map_or_else(|| path.clone(), |suffix| path.with_suffix(suffix));
-    if let Err(error) = refuse_links(&mut session, &path, &verb, options).await {
+    if let Err(error) = refuse_links(&mut session, &path, verb, options).await {
         return Failure::new(error, session).into();
     }
     let done = match verb {
-        Verb::Read | Verb::Look if path.is_folder() => list(session, &path, request, options).await,
+        Verb::Read if path.is_folder() => list(session, &path, request, options).await,
+        Verb::Look if path.is_folder() => look_at_folder(session, &path, request).await,
         Verb::Read => read(session, &path, request).await,
         Verb::Look => look(session, &path, request).await,
         Verb::Put => return put::put(session, &path, request, options, body, random).await,
@@ -105,7 +97,6 @@ where
             let to = suffix.map_or_else(|| to.clone(), |suffix| to.with_suffix(suffix));
             rename(session, &path, &to, request, options).await
         }
-        Verb::Options => Ok(FileOutcome::answered(FileAnswer::bare(StatusCode::NO_CONTENT, allow()), Some(session))),
     };
     done.unwrap_or_else(FileOutcome::from)
 }
@@ -121,22 +112,19 @@ async fn suffix_of<'o>(
     let Some(suffix) = options.name_suffix.as_deref().filter(|_| !path.is_folder()) else { return Ok(None) };
     match verb {
         Verb::Put => return Ok(Some(suffix)),
-        Verb::MakeFolder | Verb::Options => return Ok(None),
+        Verb::MakeFolder => return Ok(None),
         Verb::Read | Verb::Look | Verb::Delete | Verb::Move(_) => {}
     }
     match session.stat(&session.place(&path.with_suffix(suffix))).await {
         Ok(found) => Ok(Some(suffix).filter(|_| found.kind != EntryKind::Folder)),
-        Err(error) if error.kind == FileErrorKind::Ended => Err(error),
-        Err(_) => Ok(None),
+        Err(error) if error.kind == FileErrorKind::NotFound => Ok(None),
+        // Where nobody knows whether it is there, another file must not be taken for it.
+        Err(error) => Err(error),
     }
 }
 
-/// The methods that files know.
+/// The methods that files know, and the one that asks for them.
 pub(crate) const ALLOWED: &str = "GET, HEAD, PUT, DELETE, MKCOL, MOVE, POST, OPTIONS";
-
-fn allow() -> HeaderMap {
-    HeaderMap::from_iter([(http::header::ALLOW, HeaderValue::from_static(ALLOWED))])
-}
 
 impl FileAnswer {
     pub(super) fn bare(status: StatusCode, fields: HeaderMap) -> Self {
@@ -157,6 +145,12 @@ impl FileAnswer {
             fields.insert(LAST_MODIFIED, moment);
         }
         Self { status, fields, content: None }
+    }
+
+    /// The same of a folder that is listed.
+    fn of_folder(form: Form) -> Self {
+        let fields = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(form.content_type()))]);
+        Self::bare(StatusCode::OK, fields)
     }
 
     fn with(mut self, name: http::HeaderName, value: String) -> Self {
@@ -256,9 +250,25 @@ async fn list(
     let form = Form::wanted(request.fields);
     let place = session.place(path);
     let entries = session.list(&place).await?;
-    let fields = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(form.content_type()))]);
     let content = Some(FileContent::Listing(ListingContent::new(entries, form, options)));
-    Ok(FileOutcome::answered(FileAnswer { status: StatusCode::OK, fields, content }, None))
+    Ok(FileOutcome::answered(FileAnswer { content, ..FileAnswer::of_folder(form) }, None))
+}
+
+/// `HEAD` of a folder: nothing of a listing is wanted, and one that is not read to its end costs the session.
+async fn look_at_folder(
+    mut session: FileSession,
+    path: &FilePath,
+    request: &FileRequest<'_>,
+) -> Result<FileOutcome, Failure> {
+    let error = match session.stat(&session.place(path)).await {
+        Ok(Found { kind: EntryKind::Folder, .. }) => {
+            let answer = FileAnswer::of_folder(Form::wanted(request.fields));
+            return Ok(FileOutcome::answered(answer, Some(session)));
+        }
+        Ok(_) => no_folder(),
+        Err(error) => error,
+    };
+    Err(Failure::new(error, session))
 }
 
 async fn delete(mut session: FileSession, path: &FilePath, request: &FileRequest<'_>) -> Result<FileOutcome, Failure> {
@@ -281,9 +291,7 @@ async fn delete(mut session: FileSession, path: &FilePath, request: &FileRequest
                 (Ok(Found { kind: EntryKind::Folder, .. }), true) if error.is_vague() => {
                     error.known_as(FileErrorKind::Conflict)
                 }
-                (Ok(found), true) if found.kind != EntryKind::Folder => {
-                    FileError::new(FileErrorKind::NotFound, "there is a file of that name, and no folder")
-                }
+                (Ok(found), true) if found.kind != EntryKind::Folder => no_folder(),
                 (Err(why), _) if why.kind == FileErrorKind::NotFound => error.known_as(FileErrorKind::NotFound),
                 _ => error,
             };

@@ -69,6 +69,22 @@ impl UnfinishedFile {
     }
 }
 
+/// With the process, or its server: somebody else has to see to it then.
+impl Drop for UnfinishedFile {
+    fn drop(&mut self) {
+        if let Some(left) = self.take() {
+            left.warn("nobody was left to remove it");
+        }
+    }
+}
+
+impl Leftover {
+    /// It stays there.
+    pub(crate) fn warn(&self, why: &str) {
+        tracing::warn!(file = %self, %why, "half a file is left at the partner under a temporary name: remove it there");
+    }
+}
+
 impl fmt::Display for Leftover {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = self.temporary.iter().chain(self.aside.iter().map(|old| &old.aside));

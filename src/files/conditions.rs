@@ -88,8 +88,8 @@ fn allows(fields: &HeaderMap, version: Option<FileVersion>) -> bool {
         return version.is_some_and(|version| matches(&tags, version));
     }
     match (moment(fields, &IF_UNMODIFIED_SINCE), version) {
-        (Some(since), Some(version)) => version.moment().is_some_and(|modified| modified <= since),
-        // Without such a file, or such a date, there is no condition (RFC 9110 §13.1.4).
+        (Some(since), Some(version)) => version.moment().is_none_or(|modified| modified <= since),
+        // Without such a file, or such a date on either side, there is no condition (RFC 9110 §13.1.4).
         _ => true,
     }
 }
@@ -188,6 +188,16 @@ mod tests {
         assert_eq!(reading("if-none-match", "*"), Condition::NotModified);
         assert_eq!(reading("if-match", "W/\"--64\""), Condition::Failed);
         assert_eq!(reading("if-match", "*"), Condition::GoesOn);
+    }
+
+    #[test]
+    fn a_date_is_no_condition_of_a_file_whose_time_nobody_knows() {
+        let version = FileVersion { modified: None, ..VERSION };
+        let since = fields(&[("if-unmodified-since", "Tue, 14 Nov 2023 22:13:19 GMT")]);
+
+        assert_eq!(of_reading(&since, version), Condition::GoesOn);
+        assert_eq!(of_writing(&since, Some(version)), Condition::GoesOn);
+        assert_eq!(of_writing(&since, Some(VERSION)), Condition::Failed);
     }
 
     #[test]

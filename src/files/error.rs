@@ -27,6 +27,8 @@ pub(crate) enum FileErrorKind {
     NoSpace,
     /// The partner can't do it.
     Unsupported,
+    /// The partner can't do it now, or what it was asked for is changing: that says nothing of what is there.
+    NotNow,
     /// Anything else that the partner said.
     Partner,
     /// The session has ended: nothing is known of what was under way.
@@ -54,6 +56,11 @@ impl FileError {
     pub(super) fn known_as(self, kind: FileErrorKind) -> Self {
         Self { kind, ..self }
     }
+}
+
+/// A path ends in `/`, and leads to something else.
+pub(super) fn no_folder() -> FileError {
+    FileError::new(FileErrorKind::NotFound, "there is a file of that name, and no folder")
 }
 
 impl fmt::Display for FileError {
@@ -90,9 +97,15 @@ fn of_status(code: u32) -> FileErrorKind {
 impl From<&ftp::Error> for FileError {
     fn from(error: &ftp::Error) -> Self {
         let kind = match (error, error.reply()) {
-            (ftp::Error::NoData(_), Some(reply)) if reply.code == 421 => FileErrorKind::Ended,
+            // It is the way to the file that is refused, and not the file.
+            (ftp::Error::NoData(_), Some(reply)) => match of_words(of_reply(reply.code), &reply.text()) {
+                FileErrorKind::Partner => FileErrorKind::NotNow,
+                kind => kind,
+            },
             (_, Some(reply)) => of_words(of_reply(reply.code), &reply.text()),
             (ftp::Error::Unspeakable | ftp::Error::TooLong(_), _) => FileErrorKind::Request,
+            (ftp::Error::Changed { .. } | ftp::Error::Grown(_), _) => FileErrorKind::NotNow,
+            (ftp::Error::Untold, _) => FileErrorKind::Unsupported,
             (ftp::Error::BrokenOff(_), _) => FileErrorKind::Partner,
             _ => FileErrorKind::Ended,
         };
@@ -105,8 +118,8 @@ fn of_words(kind: FileErrorKind, words: &str) -> FileErrorKind {
     let words = words.to_ascii_lowercase();
     let says = |any: &[&str]| any.iter().any(|some| words.contains(some));
     match kind {
-        FileErrorKind::Partner if says(&DENIED) => FileErrorKind::Forbidden,
-        FileErrorKind::Partner if says(&FULL) => FileErrorKind::NoSpace,
+        FileErrorKind::Partner | FileErrorKind::NotNow if says(&DENIED) => FileErrorKind::Forbidden,
+        FileErrorKind::Partner | FileErrorKind::NotNow if says(&FULL) => FileErrorKind::NoSpace,
         kind => kind,
     }
 }
@@ -119,6 +132,8 @@ const FULL: [&str; 2] = ["no space left", "quota exceeded"];
 fn of_reply(code: u16) -> FileErrorKind {
     match code {
         421 => FileErrorKind::Ended,
+        // No data connection, it was cut, the file is in use, or something is wrong there.
+        425 | 426 | 450 | 451 => FileErrorKind::NotNow,
         452 | 552 => FileErrorKind::NoSpace,
         500..=504 => FileErrorKind::Unsupported,
         530 | 532 | 553 => FileErrorKind::Forbidden,

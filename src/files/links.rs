@@ -24,7 +24,6 @@ pub(super) async fn refuse_links(
         Verb::Read | Verb::Look | Verb::Put => LastName::Followed,
         // A link is removed, or gets another name, and what it leads to stays as it is.
         Verb::Delete | Verb::MakeFolder | Verb::Move(_) => LastName::Taken,
-        Verb::Options => return Ok(()),
     };
     refuse(session, path, last, options).await?;
     match verb {
@@ -56,7 +55,9 @@ async fn refuse(
                 return Err(FileError::new(FileErrorKind::Forbidden, what));
             }
             Err(error) if error.kind == FileErrorKind::Ended => return Err(error),
-            // What is not there, or may not be looked at, ends what is asked for by itself.
+            // Below it there is nothing.
+            Err(error) if error.kind == FileErrorKind::NotFound => return Ok(()),
+            // What may not be looked at ends what is asked for by itself.
             _ => {}
         }
     }

@@ -1,7 +1,8 @@
 //! Logins, one at a time, and none for a while after one that was refused: a password that is wrong locks an account if it
 //! is shown a few times.
 //!
-//! What is known is of the server and the login, and so for all workers. A reload that changes either begins anew.
+//! What is known is of the server and the login, and so for all workers, and for all versions of a service that have the same:
+//! also of one that is compiled and never published. A reload that changes either begins anew.
 //!
 //! ```text
 //!   enter ──► TCP, TLS or SSH's keys ──► turn ──► name and password ──► it is known to be good
@@ -9,10 +10,15 @@
 //!     └──── refused a moment ago ◄─────────┴───── refused, ───┘ or nobody knows: a pause
 //! ```
 
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, sleep_until};
 
 use crate::clock::{Backoff, Moment};
 
@@ -56,6 +62,10 @@ struct Refused {
     backoff: Backoff,
 }
 
+/// Until when a session has to have come about. It stands still while others are in line before: that is not the server's
+/// time, and a login that is given up in the middle costs all of them a pause.
+pub(crate) struct LoginDeadline(Cell<Option<Instant>>);
+
 /// The right to show the server who comes.
 pub(super) struct LoginTurn<'a> {
     gate: &'a LoginGate,
@@ -66,6 +76,39 @@ pub(super) struct LoginTurn<'a> {
 impl LoginFailure {
     pub(super) fn new(kind: LoginFailureKind, what: impl Into<String>) -> Self {
         Self { kind, what: what.into(), pause: Duration::ZERO }
+    }
+}
+
+impl LoginDeadline {
+    /// `None`: there is none.
+    pub(crate) fn new(due: Option<Instant>) -> Self {
+        Self(Cell::new(due))
+    }
+
+    /// Waits for others.
+    async fn stand_still<T>(&self, wait: impl Future<Output = T>) -> T {
+        let (due, began) = (self.0.take(), Instant::now());
+        let waited_for = wait.await;
+        self.0.set(due.map(|due| due + began.elapsed()));
+        waited_for
+    }
+
+    /// What comes of it by then.
+    pub(crate) async fn keep<F: Future>(&self, logging_in: F) -> Option<F::Output> {
+        let (mut logging_in, mut alarm) =
+            (pin!(logging_in), pin!(sleep_until(self.0.get().unwrap_or_else(Instant::now))));
+        poll_fn(|cx| {
+            // First, as this may move it.
+            if let Poll::Ready(output) = logging_in.as_mut().poll(cx) {
+                return Poll::Ready(Some(output));
+            }
+            let Some(due) = self.0.get() else { return Poll::Pending };
+            if alarm.deadline() != due {
+                alarm.as_mut().reset(due);
+            }
+            alarm.as_mut().poll(cx).map(|()| None)
+        })
+        .await
     }
 }
 
@@ -82,20 +125,14 @@ impl LoginGate {
         })
     }
 
-    /// What was known there is known here.
-    pub(super) fn take_over(&self, older: &Self) {
-        let known = older.with(Option::take);
-        self.with(|refused| *refused = known);
-    }
-
     /// A place among those that are not logged in yet: servers refuse connections if they are many.
     pub(super) async fn enter(&self) -> SemaphorePermit<'_> {
         held(&self.entries).await
     }
 
     /// The right to make an attempt, once it is known what became of the last one.
-    pub(super) async fn turn(&self) -> Result<LoginTurn<'_>, LoginFailure> {
-        let permit = held(&self.turn).await;
+    pub(super) async fn turn(&self, deadline: &LoginDeadline) -> Result<LoginTurn<'_>, LoginFailure> {
+        let permit = deadline.stand_still(held(&self.turn)).await;
         // Asked only now: whoever was before may have been refused just now.
         match self.refusal(Moment::now()) {
             Some(failure) => Err(failure),
@@ -103,7 +140,7 @@ impl LoginGate {
         }
     }
 
-    fn refuse(&self, failure: LoginFailure) {
+    pub(super) fn refuse(&self, failure: LoginFailure) {
         let (first, longest) = match failure.kind {
             LoginFailureKind::Overloaded => (SHORTEST_FULL, LONGEST_FULL),
             _ => (SHORTEST, LONGEST),
@@ -159,7 +196,13 @@ const LONGEST_FULL: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
+    use std::future::{pending, ready};
+
     use super::*;
+
+    fn none() -> LoginDeadline {
+        LoginDeadline::new(None)
+    }
 
     fn wrong() -> LoginFailure {
         LoginFailure::new(LoginFailureKind::Refused, "530 no")
@@ -168,9 +211,9 @@ mod tests {
     #[tokio::test]
     async fn after_a_refusal_all_are_told_so_and_nobody_tries_for_ten_seconds_at_least() {
         let gate = LoginGate::new();
-        gate.turn().await.ok().unwrap().ended(Some(wrong()));
+        gate.turn(&none()).await.ok().unwrap().ended(Some(wrong()));
 
-        let told = gate.turn().await.err().unwrap();
+        let told = gate.turn(&none()).await.err().unwrap();
         let now = Moment::now();
 
         assert_eq!((told.kind, &*told.what), (LoginFailureKind::Refused, "530 no"));
@@ -189,7 +232,7 @@ mod tests {
         assert!(gate.refusal(Moment::now() + Duration::from_secs(61)).is_none());
 
         gate.with(|refused| *refused = None);
-        gate.turn().await.ok().unwrap().ended(None);
+        gate.turn(&none()).await.ok().unwrap().ended(None);
 
         assert!(gate.refusal(Moment::now()).is_none());
         gate.refuse(wrong());
@@ -199,9 +242,10 @@ mod tests {
     #[tokio::test]
     async fn who_waits_for_a_turn_hears_what_became_of_the_one_before() {
         let gate = LoginGate::new();
-        let first = gate.turn().await.ok().unwrap();
+        let none = none();
+        let first = gate.turn(&none).await.ok().unwrap();
 
-        let (second, ()) = tokio::join!(gate.turn(), async {
+        let (second, ()) = tokio::join!(gate.turn(&none), async {
             tokio::task::yield_now().await;
             first.ended(Some(wrong()));
         });
@@ -212,17 +256,42 @@ mod tests {
     #[tokio::test]
     async fn an_attempt_that_is_given_up_counts_as_one() {
         let gate = LoginGate::new();
-        drop(gate.turn().await.ok());
+        drop(gate.turn(&none()).await.ok());
 
-        assert_eq!(gate.turn().await.err().unwrap().kind, LoginFailureKind::Unanswered);
+        assert_eq!(gate.turn(&none()).await.err().unwrap().kind, LoginFailureKind::Unanswered);
     }
 
     #[tokio::test]
     async fn a_server_that_is_full_is_asked_again_soon() {
         let gate = LoginGate::new();
-        gate.turn().await.ok().unwrap().ended(Some(LoginFailure::new(LoginFailureKind::Overloaded, "421 full")));
+        gate.turn(&none()).await.ok().unwrap().ended(Some(LoginFailure::new(LoginFailureKind::Overloaded, "421 full")));
 
         assert!(gate.refusal(Moment::now()).is_some());
         assert!(gate.refusal(Moment::now() + Duration::from_secs(1)).is_none());
+    }
+
+    #[tokio::test]
+    async fn the_time_in_which_others_log_in_is_not_that_of_who_waits_for_a_turn() {
+        let (gate, none) = (LoginGate::new(), none());
+        let first = gate.turn(&none).await.ok().unwrap();
+        let due = Instant::now() + Duration::from_millis(20);
+        let deadline = LoginDeadline::new(Some(due));
+
+        let (second, ()) = tokio::join!(deadline.keep(gate.turn(&deadline)), async {
+            sleep_until(due + Duration::from_millis(1)).await;
+            first.ended(None);
+        });
+
+        assert!(second.is_some_and(|turn| turn.is_ok()));
+        // It goes on then.
+        assert!(deadline.keep(pending::<()>()).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_server_that_does_not_say_in_time_is_given_up() {
+        let due = Instant::now();
+
+        assert_eq!(LoginDeadline::new(Some(due)).keep(pending::<()>()).await, None);
+        assert_eq!(none().keep(ready(1)).await, Some(1));
     }
 }

@@ -31,7 +31,8 @@ pub(crate) use self::answer::{ALLOWED, FileAnswer, FileOutcome, FileRequest, ans
 pub(crate) use self::begun::{Leftover, UnfinishedFile};
 pub(crate) use self::content::FileContent;
 pub(crate) use self::error::{FileError, FileErrorKind};
-pub(crate) use self::login::{LoginFailure, LoginFailureKind};
+pub(crate) use self::login::{LoginDeadline, LoginFailure, LoginFailureKind};
 pub(crate) use self::options::{FileOptions, Links, UploadMode};
 pub(crate) use self::server::{FileServer, FileSocket, FtpAccess, LoginError, LoginTimings, ServerAccess};
 pub(crate) use self::session::FileSession;
+pub(crate) use self::verb::FileOperation;

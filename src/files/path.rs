@@ -67,10 +67,12 @@ impl FilePath {
             Some(rest) if rest.starts_with('/') => (true, rest.get(1..).unwrap_or_default()),
             _ => (false, path),
         };
-        let is_folder = path.is_empty() || path.ends_with('/');
-        let path = path.strip_suffix('/').unwrap_or(path);
-        let names = path.split('/').filter(|_| !path.is_empty());
-        let segments = names.map(segment).collect::<Result<_, _>>()?;
+        if path.is_empty() {
+            return Ok(Self { from_home, segments: Vec::new(), is_folder: true });
+        }
+        // One slash at the end says what is meant, and another one has a name before it that is empty.
+        let (path, is_folder) = path.strip_suffix('/').map_or((path, false), |path| (path, true));
+        let segments = path.split('/').map(segment).collect::<Result<_, _>>()?;
         Ok(Self { from_home, segments, is_folder })
     }
 
@@ -219,6 +221,9 @@ mod tests {
         check("/~a", Ok(b"/~a"), false);
         check("/a%20b%E9;c", Ok(b"/a b\xE9;c"), false);
         check("/a//b", Err(PathError::Empty), false);
+        check("//", Err(PathError::Empty), false);
+        check("/a//", Err(PathError::Empty), false);
+        check("/~//", Err(PathError::Empty), false);
         check("/a%2Fb", Err(PathError::Byte(b'/')), false);
         check("/a%0Db", Err(PathError::Byte(b'\r')), false);
         check("/a%FFb", Err(PathError::Byte(0xFF)), false);

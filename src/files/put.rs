@@ -2,9 +2,10 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::task::Poll;
 
 use bytes::Bytes;
-use http::header::{CONTENT_RANGE, LOCATION};
+use http::header::LOCATION;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use hyper::body::Body;
 
@@ -30,11 +31,11 @@ where
     B::Error: std::fmt::Display,
 {
     let place = session.place(path);
-    let there = match may_write(&mut session, path, &place, request, options).await {
+    let there = match may_write(&mut session, &place, request, options).await {
         Ok(there) => there,
         Err(error) => return Failure::new(error, session).into(),
     };
-    let may_replace = options.overwrite && !conditions::wants_none(request.fields);
+    let may_replace = may_replace(request, options);
     let (under, over) = match (options.upload, path.name()) {
         (UploadMode::Atomic, Some(name)) => {
             (session.place(&path.sibling(temporary(name, &options.temp_suffix, random))), Overwrite::Refused)
@@ -59,7 +60,7 @@ where
                 return Failure { error, session }.into();
             }
             // By FTP it is there, and empty, even where a data connection was refused.
-            return removed(session, &under, request.begun, error).await;
+            return removed(Failure { error, session }, &under, request.begun).await;
         }
     };
     let mut session = match written {
@@ -68,7 +69,7 @@ where
     };
     if request.begun.is_given_up() {
         let error = FileError::new(FileErrorKind::RequestBody, "nobody waits for it any more");
-        return removed(Some(session), &under, request.begun, error).await;
+        return removed(Failure::new(error, session), &under, request.begun).await;
     }
     if under != place {
         let over = if may_replace { Overwrite::Replaced } else { Overwrite::Refused };
@@ -76,7 +77,7 @@ where
             // In one step it was found that something has come in between.
             let is_there = !may_replace && error.kind != FileErrorKind::Ended && session.stat(&place).await.is_ok();
             let error = if is_there { failed_condition() } else { error };
-            return removed(Some(session), &under, request.begun, error).await;
+            return removed(Failure::new(error, session), &under, request.begun).await;
         }
     }
     request.begun.clear();
@@ -88,23 +89,23 @@ where
     FileOutcome::answered(FileAnswer::bare(status, fields), Some(session))
 }
 
+fn may_replace(request: &FileRequest<'_>, options: &FileOptions) -> bool {
+    options.overwrite && !conditions::wants_none(request.fields)
+}
+
 /// Looks at what is there before anything is begun.
 async fn may_write(
     session: &mut FileSession,
-    path: &FilePath,
     place: &[u8],
     request: &FileRequest<'_>,
     options: &FileOptions,
 ) -> Result<Option<Found>, FileError> {
-    if request.fields.contains_key(CONTENT_RANGE) {
-        return Err(FileError::new(FileErrorKind::Request, "a `PUT` with `Content-Range` would leave half a file"));
-    }
-    if path.is_folder() {
-        return Err(FileError::new(FileErrorKind::Conflict, "a path that ends in `/` is a folder: `MKCOL` makes one"));
-    }
     let there = match session.stat(place).await {
         Ok(found) => Some(found),
+        Err(error) if error.kind == FileErrorKind::NotFound => None,
         Err(error) if error.kind == FileErrorKind::Ended => return Err(error),
+        // Nothing but this look keeps what is there.
+        Err(error) if !may_replace(request, options) && !session.refuses_in_one_step() => return Err(error),
         // Who may not look may still be let write.
         Err(_) => None,
     };
@@ -138,23 +139,29 @@ where
     B::Error: std::fmt::Display,
 {
     loop {
-        let pushed = match poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        // While the app sends nothing the server is heard: a disk that is full is told of before more comes.
+        let next = poll_fn(|cx| match Pin::new(&mut body).poll_frame(cx) {
+            Poll::Ready(frame) => Poll::Ready(frame.map(|frame| frame.map_err(|error| body_error(&error)))),
+            Poll::Pending => writing.poll_refusal(cx).map(|error| Some(Err(error))),
+        });
+        let pushed = match next.await {
             None => break,
             Some(Ok(frame)) => match frame.data_ref() {
                 Some(data) => writing.push(data).await,
                 // Trailers say nothing that a file could keep.
                 None => Ok(()),
             },
-            Some(Err(error)) => Err(FileError::new(FileErrorKind::RequestBody, error.to_string())),
+            Some(Err(error)) => Err(error),
         };
         if let Err(error) = pushed {
-            return Err(removed(writing.abandon().await, under, begun, error).await);
+            let session = writing.abandon().await;
+            return Err(removed(Failure { error, session }, under, begun).await);
         }
     }
     let written = writing.written();
     let mut session = match writing.finish().await {
         Ok(session) => session,
-        Err(Failure { error, session }) => return Err(removed(session, under, begun, error).await),
+        Err(failure) => return Err(removed(failure, under, begun).await),
     };
     let error = match session.stat(under).await {
         Ok(found) if found.version.size.is_none_or(|size| size == written) => return Ok(session),
@@ -166,11 +173,15 @@ where
         Err(error) if error.kind == FileErrorKind::Ended => error,
         Err(_) => return Ok(session),
     };
-    Err(removed(Some(session), under, begun, error).await)
+    Err(removed(Failure::new(error, session), under, begun).await)
+}
+
+fn body_error(error: &impl std::fmt::Display) -> FileError {
+    FileError::new(FileErrorKind::RequestBody, error.to_string())
 }
 
 /// Takes away what was begun; what can't be, here and now, stays known as begun.
-async fn removed(session: Option<FileSession>, under: &[u8], begun: &UnfinishedFile, error: FileError) -> FileOutcome {
+async fn removed(Failure { error, session }: Failure, under: &[u8], begun: &UnfinishedFile) -> FileOutcome {
     let Some(mut session) = session else { return FileOutcome { answer: Err(error), session: None } };
     let is_gone = session.remove_if_there(under).await.is_ok();
     if is_gone {

@@ -12,7 +12,7 @@ pub(super) trait NameSession {
 
     async fn remove_file(&mut self, path: &[u8]) -> Result<(), Self::Error>;
 
-    /// Whether the server has said no: it is certain then that nothing was done.
+    /// Whether the server has said no: nothing was done then. Of why, a refusal tells nothing: servers have one number for all.
     fn is_refusal(error: &Self::Error) -> bool;
 }
 

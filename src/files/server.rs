@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use std::{fmt, io};
@@ -11,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
-use super::login::{LoginFailure, LoginFailureKind, LoginGate};
+use super::login::{LoginDeadline, LoginFailure, LoginFailureKind, LoginGate};
 use super::options::FileOptions;
 use super::session::FileSession;
 use super::{ftp, sftp, ssh};
@@ -22,7 +23,8 @@ use crate::secret::Secret;
 pub(crate) struct FileServer {
     pub(crate) access: ServerAccess,
     pub(crate) options: FileOptions,
-    gate: LoginGate,
+    /// Shared with whatever version of the service has the same login: to the server they are one.
+    gate: Arc<LoginGate>,
 }
 
 /// What is spoken, and who comes.
@@ -77,7 +79,12 @@ pub(crate) enum LoginError {
 
 impl FileServer {
     pub(crate) fn new(access: ServerAccess, options: FileOptions) -> Self {
-        Self { access, options, gate: LoginGate::new() }
+        Self { access, options, gate: Arc::new(LoginGate::new()) }
+    }
+
+    /// Another version of a service whose login is the same: what is learned of that through one is known to both.
+    pub(crate) fn with_same_login(access: ServerAccess, options: FileOptions, older: &Self) -> Self {
+        Self { access, options, gate: Arc::clone(&older.gate) }
     }
 
     /// Whether the server is known by a key, and not by a certificate.
@@ -88,11 +95,6 @@ impl FileServer {
     /// Whether what is said is hidden from whoever is on the way.
     pub(crate) fn is_secured(&self) -> bool {
         !matches!(&self.access, ServerAccess::Ftp(access) if matches!(access.security, ftp::Security::Plain))
-    }
-
-    /// Goes on where an older version with the same login has come to.
-    pub(crate) fn take_over(&self, older: &Self) {
-        self.gate.take_over(&older.gate);
     }
 
     /// Why nobody gets in for now; `None`: it may be tried.
@@ -110,12 +112,13 @@ impl FileServer {
     pub(crate) async fn log_in(
         &self,
         socket: FileSocket,
+        deadline: &LoginDeadline,
         timings: &Cell<LoginTimings>,
     ) -> Result<FileSession, LoginError> {
         match &self.access {
-            ServerAccess::Sftp(client) => self.log_in_by_ssh(client, socket, timings).await,
+            ServerAccess::Sftp(client) => self.log_in_by_ssh(client, socket, deadline, timings).await,
             ServerAccess::Ftp(access) => match socket {
-                FileSocket::Tcp(tcp) => self.log_in_by_ftp(access, tcp, timings).await,
+                FileSocket::Tcp(tcp) => self.log_in_by_ftp(access, tcp, deadline, timings).await,
                 FileSocket::Tunnel(_) => Err(LoginError::Tunnel),
             },
         }
@@ -125,10 +128,11 @@ impl FileServer {
         &self,
         client: &ssh::SshClient,
         socket: FileSocket,
+        deadline: &LoginDeadline,
         timings: &Cell<LoginTimings>,
     ) -> Result<FileSession, LoginError> {
         let mut shaken = timed(timings, |all, took| all.secured = took, client.shake(socket)).await?;
-        let turn = self.gate.turn().await?;
+        let turn = self.gate.turn(deadline).await?;
         let logged_in = timed(timings, |all, took| all.login = took, client.log_in(&mut shaken)).await;
         turn.ended(logged_in.as_ref().err().map(ssh::Error::as_failure));
         logged_in.map_err(|error| self.told(error))?;
@@ -140,11 +144,12 @@ impl FileServer {
         &self,
         access: &FtpAccess,
         socket: TcpStream,
+        deadline: &LoginDeadline,
         timings: &Cell<LoginTimings>,
     ) -> Result<FileSession, LoginError> {
         let greeted = ftp::FtpSession::greet(socket, &access.security);
         let mut session = timed(timings, |all, took| all.secured = took, greeted).await?;
-        let turn = self.gate.turn().await?;
+        let turn = self.gate.turn(deadline).await?;
         let login =
             ftp::FtpCredentials { username: access.username.as_bytes(), password: access.password.expose().as_bytes() };
         let logged_in = timed(timings, |all, took| all.login = took, session.log_in(&login)).await;
@@ -152,6 +157,12 @@ impl FileServer {
         logged_in.map_err(|error| self.told(error))?;
         session.prepare().await?;
         Ok(FileSession::Ftp(Box::new(session)))
+    }
+
+    /// As if the server had taken nothing of what it was shown just now.
+    #[cfg(test)]
+    pub(crate) fn refuse(&self) {
+        self.gate.refuse(LoginFailure::new(LoginFailureKind::Refused, "530 no"));
     }
 
     /// The same with the pause that it brings.

@@ -1,11 +1,13 @@
 //! A session with a file server, of either protocol.
 
+use std::task::{Context, Poll};
+
 use bytes::Bytes;
 
 use super::begun::UnfinishedFile;
 use super::conditions::FileVersion;
 use super::entry::{EntryKind, Found, Overwrite};
-use super::error::{FileError, FileErrorKind};
+use super::error::{FileError, FileErrorKind, no_folder};
 use super::path::FilePath;
 use super::{ftp, sftp, ssh};
 
@@ -28,6 +30,8 @@ pub(crate) enum Opened {
     Ftp {
         session: Box<FileSession>,
         path: Vec<u8>,
+        /// As it was looked at, and as the app is told.
+        size: Option<u64>,
     },
 }
 
@@ -92,14 +96,9 @@ impl FileSession {
             Self::Sftp(session) => {
                 Ok(of_attributes(session.stat(path).await.map_err(|error| FileError::from(&error))?))
             }
-            Self::Ftp(session) => match session.stat(path).await {
-                Ok(entry) => Ok(of_entry(&entry)),
-                // Neither a file nor a folder, to somebody who may look at both.
-                Err(error) if error.reply().is_some_and(|reply| reply.code == 550) => {
-                    Err(FileError::from(&error).known_as(FileErrorKind::NotFound))
-                }
-                Err(error) => Err((&error).into()),
-            },
+            Self::Ftp(session) => {
+                session.stat(path).await.map_or_else(|error| Err(of_look(&error)), |it| Ok(of_entry(&it)))
+            }
         }
     }
 
@@ -158,12 +157,14 @@ impl FileSession {
             Self::Sftp(session) => session.rename(from, to, over, begun).await.map_err(|error| (&error).into()),
             Self::Ftp(session) => match over {
                 Overwrite::Replaced => session.rename_over(from, to, begun).await.map_err(|error| (&error).into()),
-                Overwrite::Refused => {
-                    if session.stat(to).await.is_ok() {
-                        return Err(FileError::new(FileErrorKind::Precondition, "something has that name already"));
+                Overwrite::Refused => match session.stat(to).await.map_err(|error| of_look(&error)) {
+                    Ok(_) => Err(FileError::new(FileErrorKind::Precondition, "something has that name already")),
+                    // Only who has said so knows that nothing is there.
+                    Err(error) if error.kind == FileErrorKind::NotFound => {
+                        session.rename(from, to).await.map_err(|error| (&error).into())
                     }
-                    session.rename(from, to).await.map_err(|error| (&error).into())
-                }
+                    Err(error) => Err(error),
+                },
             },
         }
     }
@@ -178,14 +179,28 @@ impl FileSession {
                 }
                 Err((error, session)) => Err(Failure::of_sftp(&error, session)),
             },
-            Self::Ftp(_) => match self.stat(&path).await {
-                Ok(found) => Ok((Opened::Ftp { session: Box::new(self), path }, found)),
-                Err(error) => Err(Failure::new(error, self)),
+            Self::Ftp(ref mut session) => match session.stat(&path).await {
+                Ok(entry) => {
+                    let (found, size) = (of_entry(&entry), entry.size);
+                    Ok((Opened::Ftp { session: Box::new(self), path, size }, found))
+                }
+                // What can't be looked at may be read all the same.
+                Err(ftp::Error::Untold) => {
+                    let found = Found { kind: EntryKind::File, version: FileVersion::default() };
+                    Ok((Opened::Ftp { session: Box::new(self), path, size: None }, found))
+                }
+                Err(error) => Err(Failure::new(of_look(&error), self)),
             },
         }
     }
 
-    /// Makes a file, which must not be there yet, or empties the one that is.
+    /// Whether it is the server that refuses what is there already, in one step; else it is looked for before.
+    pub(crate) fn refuses_in_one_step(&self) -> bool {
+        matches!(self, Self::Sftp(_))
+    }
+
+    /// Makes a file, or empties the one that is there. By SFTP `over` says whether there may be one; FTP has no word for that,
+    /// and whoever minds has looked before.
     pub(crate) async fn write(self, path: &[u8], over: Overwrite) -> Result<Writing, Failure> {
         match self {
             Self::Sftp(session) => match session.create(path, over).await {
@@ -208,7 +223,7 @@ impl FileSession {
         let error = match session.stat(path).await {
             Ok(Found { kind: EntryKind::Folder, .. }) => error,
             // A file with a `/` behind it is not there, whatever the server calls that.
-            Ok(_) => FileError::new(FileErrorKind::NotFound, "there is a file of that name, and no folder"),
+            Ok(_) => no_folder(),
             Err(why) if why.kind == FileErrorKind::NotFound => error.known_as(FileErrorKind::NotFound),
             Err(_) => error,
         };
@@ -251,7 +266,7 @@ impl Opened {
     pub(crate) async fn read(self) -> Result<Reading, Failure> {
         match self {
             Self::Sftp(download) => Ok(Reading::Sftp(download)),
-            Self::Ftp { session, path } => session.retrieve(&path, 0, u64::MAX).await,
+            Self::Ftp { session, path, size } => session.retrieve(&path, size, 0, u64::MAX).await,
         }
     }
 
@@ -262,7 +277,7 @@ impl Opened {
                 download.limit(from, to);
                 Ok(Reading::Sftp(download))
             }
-            Self::Ftp { session, path } => session.retrieve(&path, from, to).await,
+            Self::Ftp { session, path, size } => session.retrieve(&path, size, from, to).await,
         }
     }
 
@@ -276,12 +291,12 @@ impl Opened {
 }
 
 impl FileSession {
-    async fn retrieve(self, path: &[u8], from: u64, to: u64) -> Result<Reading, Failure> {
+    async fn retrieve(self, path: &[u8], size: Option<u64>, from: u64, to: u64) -> Result<Reading, Failure> {
         let Self::Ftp(session) = self else {
             let error = FileError::new(FileErrorKind::Ended, "files are opened otherwise by SFTP");
             return Err(Failure::new(error, self));
         };
-        match session.open_file(path, from).await {
+        match session.open_file(path, from, size).await {
             Ok(download) => Ok(Reading::Ftp { download: Box::new(download), left: to.saturating_sub(from) }),
             Err(failed) => Err(failed.into()),
         }
@@ -293,7 +308,7 @@ impl Reading {
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, FileError> {
         match self {
             Self::Sftp(download) => download.next().await.map_err(|error| (&error).into()),
-            Self::Ftp { left: 0, download } if download.size() != Some(0) => Ok(None),
+            Self::Ftp { left: 0, .. } => Ok(None),
             Self::Ftp { download, left } => {
                 let bytes = download.next().await.map_err(|error| FileError::from(&error))?;
                 Ok(bytes.map(|mut bytes| {
@@ -320,6 +335,15 @@ impl Writing {
         match self {
             Self::Sftp(upload) => upload.push(bytes).await.map_err(|error| (&error).into()),
             Self::Ftp(upload) => upload.push(bytes).await.map_err(|error| (&error).into()),
+        }
+    }
+
+    /// For who waits for bytes to be pushed: ready when the server has refused what came before. By FTP it can't be heard, as it
+    /// says so at the end alone.
+    pub(crate) fn poll_refusal(&mut self, cx: &mut Context<'_>) -> Poll<FileError> {
+        match self {
+            Self::Sftp(upload) => upload.poll_refusal(cx).map(|error| (&error).into()),
+            Self::Ftp(_) => Poll::Pending,
         }
     }
 
@@ -387,6 +411,13 @@ pub(super) fn of_attributes(attributes: sftp::Attributes) -> Found {
         Some(_) => EntryKind::Other,
     };
     Found { kind, version: FileVersion { size: attributes.size, modified: attributes.modified.map(i64::from) } }
+}
+
+/// What a look by FTP came to: neither a file nor a folder, to somebody who may look at both, is nothing.
+fn of_look(error: &ftp::Error) -> FileError {
+    let is_nothing = error.reply().is_some_and(|reply| reply.code == 550);
+    let error = FileError::from(error);
+    if is_nothing { error.known_as(FileErrorKind::NotFound) } else { error }
 }
 
 pub(super) fn of_entry(entry: &ftp::FtpEntry) -> Found {

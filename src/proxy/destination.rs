@@ -1,21 +1,54 @@
-//! Where a file is to be moved: the app says so in the form of its own request, and the partner knows another one.
+//! What is asked of a service of files, as far as the request itself tells: so that nobody logs in for what no server could do.
+//!
+//! Where a file is to be moved the app says in the form of its own request, and the partner knows another one.
 
 use http::header::{HOST, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, request};
+use http::{HeaderMap, Method, request};
 use percent_encoding::percent_decode_str;
 
 use super::Error;
+use crate::files::FileOperation;
 use crate::legible::excerpt;
+use crate::route::allow::Allow;
 use crate::route::{Match, target};
-use crate::snapshot::Service;
+use crate::{transport, upstream};
+
+/// What becomes of a request for a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FileAdmission {
+    Carry,
+    /// It asks what can be asked.
+    AnswerOptions,
+}
+
+/// Looks at a request that goes to `sent`, and puts the partner's path into its `Destination`.
+///
+/// # Errors
+/// When no server of files could do it, or none may be asked to.
+pub(super) fn admit(
+    head: &mut request::Parts,
+    found: &Match<'_>,
+    base_path: &str,
+    allow: Option<&Allow>,
+    sent: &PathAndQuery,
+) -> Result<FileAdmission, Error> {
+    if head.method == Method::OPTIONS {
+        return Ok(FileAdmission::AnswerOptions);
+    }
+    map(head, found, base_path, allow)?;
+    match FileOperation::read(&head.method, sent, &head.headers) {
+        Ok(_) => Ok(FileAdmission::Carry),
+        Err(error) => Err(upstream::Error::from(transport::Error::of_file(error)).into()),
+    }
+}
 
 /// Puts the partner's path into `Destination`, if the request says where something goes: by that field, or by `rename=`.
 ///
 /// # Errors
 /// When that is not of the same route and service: nobody can move a file from one to the other. When `allow` has no place
 /// for it.
-pub(super) fn map(head: &mut request::Parts, found: &Match<'_>, service: &Service) -> Result<(), Error> {
+fn map(head: &mut request::Parts, found: &Match<'_>, base_path: &str, allow: Option<&Allow>) -> Result<(), Error> {
     let written = match head.method.as_str() {
         "MOVE" => head.headers.get(&DESTINATION).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
         "POST" => head.uri.query().and_then(|query| query.strip_prefix("rename=")).map(unwrapped),
@@ -35,8 +68,8 @@ pub(super) fn map(head: &mut request::Parts, found: &Match<'_>, service: &Servic
         return Err(wrong());
     }
     let asked = PathAndQuery::try_from(path).map_err(|_| wrong())?;
-    let to = target::build(&asked, found, &service.base_path)?;
-    if let Some(allow) = &service.allow
+    let to = target::build(&asked, found, base_path)?;
+    if let Some(allow) = allow
         && !allow.admits(&head.method, to.path())
     {
         return Err(Error::NotAllowed { method: head.method.clone(), path: to.path().to_owned() });

@@ -7,6 +7,8 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Uri, Version, header, request};
 
 use super::admit::{AccessCheck, Admission, Named};
+#[cfg(feature = "files")]
+use super::destination::{self, FileAdmission};
 use super::fields::{self, FieldNames, Instance, RequestContext, Rules, WrittenRules};
 use super::tunnel::{self, TunnelEnd, TunnelKind};
 use super::{Error, find, target};
@@ -42,7 +44,7 @@ pub(crate) struct Explained<'w> {
 pub(crate) enum Outcome {
     /// It goes to this URL.
     Sent { url: String },
-    /// It is an `OPTIONS` that asks about the proxy.
+    /// It is an `OPTIONS` that asks about the proxy, or about the files that it asks for.
     Answered,
     /// It opens a tunnel; `plain`: to a service, which is spoken to in plain HTTP there.
     Tunnel { to: String, plain: bool },
@@ -86,6 +88,13 @@ impl<'w> World<'w> {
         explained.service = Some((name, service));
         let (url, allow) = (&service.url.value, service.allow.as_ref().map(Allow::read));
         let sent = target(head, &found, base_path(url), allow.as_ref())?;
+        #[cfg(feature = "files")]
+        if url.scheme.is_of_files() {
+            match destination::admit(&mut head.clone(), &found, base_path(url), allow.as_ref(), &sent)? {
+                FileAdmission::Carry => {}
+                FileAdmission::AnswerOptions => return Ok(Outcome::Answered),
+            }
+        }
 
         let identities = service.identities.as_ref();
         identities.map_or(Ok(()), |identities| pick_written(identities, &head.headers))?;

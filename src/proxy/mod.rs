@@ -58,6 +58,8 @@ use crate::route::allow::Allow;
 use crate::route::{self, Match, RouteTable};
 use crate::upstream::PooledBody;
 use admit::{Admission, Named, TokenBefore};
+#[cfg(feature = "files")]
+use destination::FileAdmission;
 use exchange::ExchangeRecord;
 use principal::Principal;
 use send::OutboundRequest;
@@ -181,8 +183,12 @@ async fn carry(body: IncomingBody, exchange: &mut ExchangeRecord) -> Result<Resp
     let target = target(&exchange.head, &found, &service.base_path, service.allow.as_ref())?;
 
     #[cfg(feature = "files")]
-    if service.files.is_some() {
-        destination::map(&mut exchange.head, &found, service)?;
+    if service.scheme.is_of_files() {
+        let allow = service.allow.as_ref();
+        match destination::admit(&mut exchange.head, &found, &service.base_path, allow, &target)? {
+            FileAdmission::Carry => {}
+            FileAdmission::AnswerOptions => return Ok(problem::file_options()),
+        }
     }
 
     // What is not sent counts for nothing, and what is sent again counts once.

@@ -84,6 +84,14 @@ pub(super) fn options() -> Response<ResponseBody> {
     answer
 }
 
+/// Answers an `OPTIONS` that asks about a file: what its server can do is no matter of one file.
+#[cfg(feature = "files")]
+pub(super) fn file_options() -> Response<ResponseBody> {
+    let mut answer = options();
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(crate::files::ALLOWED));
+    answer
+}
+
 fn for_http(
     code: Code,
     status: StatusCode,

@@ -5,9 +5,13 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+#[cfg(feature = "files")]
+use std::time::Duration;
 
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, oneshot, watch};
+#[cfg(feature = "files")]
+use tokio::time::timeout;
 
 use super::accept::{self, Accepted, Carriers, ConnectionLimit, HandedOver, Stop};
 use super::connection::{self, ThreadShared};
@@ -18,6 +22,8 @@ use crate::clock::Moment;
 use crate::heap;
 use crate::name::ServiceName;
 use crate::proxy::{self, DrainPhase};
+#[cfg(feature = "files")]
+use crate::upstream;
 
 /// How far the process is in its life; every worker watches it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -225,13 +231,22 @@ async fn run(
                 match now {
                     Phase::Serving if changed.is_ok() => {}
                     Phase::Closing if changed.is_ok() => shared.close(),
-                    // The runtime is shut down then, with every connection: those in an exchange are reset.
-                    _ => return,
+                    // The runtime is shut down then, with every connection: those in an exchange are reset. What is half
+                    // there at a partner, as its app is gone, is removed before that.
+                    _ => {
+                        #[cfg(feature = "files")]
+                        let _late = timeout(LAST_REMOVALS, upstream::nothing_left_over()).await;
+                        return;
+                    }
                 }
             }
         }
     }
 }
+
+/// Less than a worker is waited for.
+#[cfg(feature = "files")]
+const LAST_REMOVALS: Duration = Duration::from_secs(4);
 
 fn carry(
     accepted: Accepted,

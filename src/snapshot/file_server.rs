@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use crate::config::auth::{FileLogin, FtpLogin, NotBuiltIn, PrivateKeyFile, SftpLogin, Transform, WrittenHostKeys};
-use crate::config::{self, Auth, HttpVersion, Inputs, LinkPolicy, Report, Scheme, UploadWay};
+use crate::config::{self, Auth, HttpVersion, Inputs, LinkPolicy, Report, Scheme, UploadWay, Url};
 use crate::digest::Digest;
 use crate::files::{self, FileServer, FtpAccess, ftp, ssh};
 use crate::tls::{Certificate, ClientTls, TlsOrigin, TlsPlace};
 
 /// A server, and by what another version of it is told apart.
-pub(super) struct CompiledFiles {
-    pub(super) server: Arc<FileServer>,
+pub(crate) struct CompiledFiles {
+    pub(crate) server: Arc<FileServer>,
     pub(super) fingerprints: FileFingerprints,
+    url: Url,
 }
 
 /// SHA-256 over all that made a server, but for what the config says itself of its `files`.
@@ -22,12 +23,35 @@ pub(super) struct FileFingerprints {
     pub(super) tls: Option<[u8; 32]>,
 }
 
+impl CompiledFiles {
+    /// Nothing that was compiled before is changed: it goes on if this is never published.
+    fn new(
+        access: files::ServerAccess,
+        fingerprints: FileFingerprints,
+        service: &config::ServiceConfig,
+        older: Option<&Self>,
+    ) -> Self {
+        let url = service.url.value.clone();
+        let has_same_login = |older: &&Self| {
+            let is_there = older.url.scheme == url.scheme && older.url.authority == url.authority;
+            is_there && older.fingerprints == fingerprints
+        };
+        let server = match older.filter(has_same_login) {
+            // A password that was refused is not tried again for a change of something else, nor by two at once.
+            Some(older) => FileServer::with_same_login(access, options(service), &older.server),
+            None => FileServer::new(access, options(service)),
+        };
+        Self { server: Arc::new(server), fingerprints, url }
+    }
+}
+
 /// Reads the files of the login. `Some(None)`: no files are asked for there, or nobody can log in as a secret is missing.
 ///
 /// `None`: what is wrong has been reported, or no secrets are read.
 pub(super) fn compile(
     service: &config::ServiceConfig,
     certificate: Option<&Arc<Certificate>>,
+    older: Option<&CompiledFiles>,
     inputs: &Inputs,
     report: &mut Report,
 ) -> Option<Option<CompiledFiles>> {
@@ -46,8 +70,7 @@ pub(super) fn compile(
         FileLogin::Sftp(login) => sftp(login, service, inputs, report)?,
         FileLogin::Ftp(login) => ftp(login, service, certificate, inputs, report)?,
     };
-    let server = FileServer::new(access, options(service));
-    Some(Some(CompiledFiles { server: Arc::new(server), fingerprints }))
+    Some(Some(CompiledFiles::new(access, fingerprints, service, older)))
 }
 
 fn options(service: &config::ServiceConfig) -> files::FileOptions {

@@ -31,7 +31,7 @@ pub(crate) use service::Service;
 
 use crate::config::{At, Config, Inputs, OutboundProxyConfig, Report, Span, ToleratedFailures};
 use crate::credential::{Claim, ClaimError, Credential, Slot, Slots, Subjects};
-use crate::name::CertificateName;
+use crate::name::{CertificateName, ServiceName};
 use crate::route::{self, Destination};
 use crate::tls::Certificate;
 use crate::transport::{HeldBodies, ProxySelector};
@@ -236,11 +236,11 @@ fn compile_services(
     inputs: &Inputs,
     report: &mut Report,
 ) -> Vec<Option<Arc<Service>>> {
-    let compile = |(name, written): (_, &At<_>)| {
-        let mut compiled = Service::compile(name, written, certificates, slots, inputs, report)?;
-        let Some(known) = previous.and_then(|previous| previous.service(compiled.name.as_str())) else {
-            return Some(Arc::new(compiled));
-        };
+    let compile = |(name, written): (&ServiceName, &At<_>)| {
+        let known = previous.and_then(|previous| previous.service(name.as_str()));
+        let older = known.map(Arc::as_ref);
+        let mut compiled = Service::compile(name, written, certificates, slots, older, inputs, report)?;
+        let Some(known) = known else { return Some(Arc::new(compiled)) };
         if known.is_same_as(&compiled) {
             return Some(Arc::clone(known));
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::uri;
 
 #[cfg(feature = "files")]
-use super::file_server::{self, FileFingerprints};
+use super::file_server::{self, CompiledFiles};
 use super::identity::{Identities, Parts};
 use super::limits::RequestLimits;
 use super::misdirection::Misdirection;
@@ -16,8 +16,6 @@ use crate::config::{
     self, At, Cookies, Forwarded, Inputs, OnClientAuthorization, Ready, Report, Retry, Scheme, Timeouts, Url,
 };
 use crate::credential::{Slot, Slots};
-#[cfg(feature = "files")]
-use crate::files::FileServer;
 use crate::name::{CertificateName, ServiceName};
 use crate::route::allow::Allow;
 use crate::route::target;
@@ -55,10 +53,7 @@ pub(crate) struct Service {
     pub(crate) ready: Ready,
     /// Of a service that files are asked of; `None` also where a secret of its login can't be had now.
     #[cfg(feature = "files")]
-    pub(crate) files: Option<Arc<FileServer>>,
-    /// What made `files`, for the next difference.
-    #[cfg(feature = "files")]
-    file_fingerprints: Option<FileFingerprints>,
+    pub(crate) files: Option<CompiledFiles>,
     /// What becomes of bodies; in a box, as few services have any.
     #[cfg(feature = "openpgp")]
     pub(crate) transforms: Option<Box<Transforms>>,
@@ -67,12 +62,13 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// Joins the parts of a service; `None` if one of them is missing, which has been reported or is not read.
+    /// Joins the parts of a service, of which `older` is the version that runs; `None` if one of them is missing, which has been reported or is not read.
     pub(crate) fn compile(
         name: &ServiceName,
         written: &At<config::ServiceConfig>,
         certificates: &BTreeMap<CertificateName, Arc<Certificate>>,
         slots: &Slots,
+        older: Option<&Self>,
         inputs: &Inputs,
         report: &mut Report,
     ) -> Option<Self> {
@@ -81,7 +77,10 @@ impl Service {
         // All of it is looked at before it is given up: a user wants to hear of every problem at once.
         let proxies = ProxySelector::compile(&service.outbound_proxy, service.url.span, inputs, report);
         #[cfg(feature = "files")]
-        let files = file_server::compile(service, linked.flatten(), inputs, report);
+        let files = {
+            let older = older.and_then(|older| older.files.as_ref());
+            file_server::compile(service, linked.flatten(), older, inputs, report)
+        };
         let parts = Parts {
             inputs,
             name,
@@ -100,7 +99,7 @@ impl Service {
         // Without the proxy that it names it would be reached straight.
         proxies?;
         #[cfg(feature = "files")]
-        let (files, file_fingerprints) = files?.map(|files| (files.server, files.fingerprints)).unzip();
+        let files = files?;
         let misdirection = authority.as_ref().and_then(|authority| Misdirection::of(service, authority));
         let allow = service.allow.as_ref().map(|allow| Allow::compile(allow, target::base_path(&url), report));
         Some(Self {
@@ -128,8 +127,6 @@ impl Service {
             ready: service.ready,
             #[cfg(feature = "files")]
             files,
-            #[cfg(feature = "files")]
-            file_fingerprints,
             #[cfg(feature = "openpgp")]
             transforms: transforms?,
             written: service.clone(),
@@ -170,7 +167,8 @@ impl Service {
         add("tls", !explained && !same.upstreams);
         add("auth", !explained && !same.credentials);
         #[cfg(feature = "files")]
-        if let (Some(one), Some(other)) = (&self.file_fingerprints, &other.file_fingerprints) {
+        if let (Some(one), Some(other)) = (&self.files, &other.files) {
+            let (one, other) = (&one.fingerprints, &other.fingerprints);
             // A file of theirs may have changed alone. The URL's host decides which lines of `known_hosts` count.
             add("tls", !explained && one.tls != other.tls);
             add("auth", !explained && one.login != other.login);
@@ -187,14 +185,6 @@ impl Service {
     pub(super) fn adopt(&mut self, older: &Self) {
         if let (Some(limits), Some(older)) = (&mut self.limits, &older.limits) {
             limits.adopt(older);
-        }
-        #[cfg(feature = "files")]
-        if let (Some(server), Some(older_server)) = (&self.files, &older.files)
-            && self.file_fingerprints == older.file_fingerprints
-            && self.url == older.url
-        {
-            // A password that was refused is not tried again for a change of something else.
-            server.take_over(older_server);
         }
         let written = self.written.changed_keys(&older.written);
         if self.written.identities.is_some() && written.iter().all(|key| NOT_OF_IDENTITIES.contains(key)) {

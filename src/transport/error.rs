@@ -210,7 +210,7 @@ fn of_file(kind: FileErrorKind) -> Code {
         FileErrorKind::Precondition => Code::PreconditionFailed,
         FileErrorKind::NoSpace => Code::FileNoSpace,
         FileErrorKind::Unsupported => Code::FileUnsupported,
-        FileErrorKind::Partner => Code::FileError,
+        FileErrorKind::Partner | FileErrorKind::NotNow => Code::FileError,
         FileErrorKind::Ended => Code::ConnectionTerminated,
     }
 }

@@ -1,10 +1,11 @@
 //! What a request for a file has begun when nobody waits for its answer any more, or its session is gone: it must not stay
 //! at the partner, and whoever uses the session next must not find it in the middle.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::task::spawn_local;
 use tokio::time::{sleep, timeout};
 
@@ -19,8 +20,9 @@ impl Pool {
     pub(super) fn give_up(self: &Rc<Self>, connection: Busy) {
         let SerialConnection::File(file) = &connection.carried else { return drop(connection) };
         if file.owes() {
+            let counted = Counted::begin();
             // In a task of its own: the request may be dropped because the app is gone.
-            drop(spawn_local(clean_up(Rc::clone(self), connection)));
+            drop(spawn_local(clean_up(Rc::clone(self), connection, counted)));
         } else if let Some(resting) = connection.into_rest() {
             // It was answered, by an error: nothing is wrong with the session.
             self.give_back(resting);
@@ -28,7 +30,7 @@ impl Pool {
     }
 }
 
-async fn clean_up(pool: Rc<Pool>, mut connection: Busy) {
+async fn clean_up(pool: Rc<Pool>, mut connection: Busy, _counted: Counted) {
     let SerialConnection::File(file) = &mut connection.carried else { return };
     // A server that has stopped reading does not hold a permit for ever, nor what is to be removed.
     let left = match timeout(LONGEST, file.settle()).await {
@@ -38,29 +40,90 @@ async fn clean_up(pool: Rc<Pool>, mut connection: Busy) {
     // It goes first: its permit may be the one that is wanted for another.
     pool.exchange_ended(connection);
     if let Some(left) = left {
-        remove(&pool, &left).await;
+        remove(&pool, &Owed { left, why: RefCell::default() }).await;
+    }
+}
+
+/// What is to be removed, until it is. Given up with its task, as the process ends, it is told of.
+struct Owed {
+    left: Leftover,
+    /// Why it is still there.
+    why: RefCell<Option<String>>,
+}
+
+impl Owed {
+    fn is_still_there(&self, why: String) {
+        *self.why.borrow_mut() = Some(why);
+    }
+
+    fn is_gone(&self) {
+        self.why.replace(None);
+    }
+}
+
+impl Drop for Owed {
+    fn drop(&mut self) {
+        if let Some(why) = self.why.get_mut().take() {
+            self.left.warn(&why);
+        }
     }
 }
 
 /// Removes it over another session, once there is one that works: what has ended the first may have ended those that were
 /// idle as well, or keep others from coming about for a moment.
-async fn remove(pool: &Rc<Pool>, left: &Leftover) {
-    let (mut why, mut choice) = (None, Choice::Any);
-    let mut waits = Backoff::new(SHORTEST_WAIT, LONGEST_WAIT);
+async fn remove(pool: &Rc<Pool>, owed: &Owed) {
+    owed.is_still_there(TOO_LONG.to_owned());
+    let (mut choice, mut waits) = (Choice::Any, Backoff::new(SHORTEST_WAIT, LONGEST_WAIT));
     let removing = async {
         loop {
-            match try_to_remove(pool, left, choice).await {
-                Ok(()) => return None,
-                Err(RemovalError::Refused(what)) => return Some(what),
-                Err(RemovalError::NoSession(what)) => why = Some(what),
+            match try_to_remove(pool, &owed.left, choice).await {
+                Ok(()) => return owed.is_gone(),
+                Err(RemovalError::Refused(what)) => return owed.is_still_there(what),
+                Err(RemovalError::NoSession(what)) => owed.is_still_there(what),
             }
             choice = Choice::NotIdle;
             sleep(waits.next(Duration::ZERO)).await;
         }
     };
-    let ended = timeout(LONGEST_REMOVAL, removing).await;
-    let Some(why) = ended.unwrap_or_else(|_| Some(why.unwrap_or_else(|| TOO_LONG.to_owned()))) else { return };
-    tracing::warn!(file = %left, %why, "half a file is left at the partner under a temporary name: remove it there");
+    let _late = timeout(LONGEST_REMOVAL, removing).await;
+}
+
+/// Waits until nothing of this worker's is left to be removed.
+pub(crate) async fn nothing_left_over() {
+    let counts = COUNTS.with(Rc::clone);
+    while counts.tasks.get() > 0 {
+        counts.fewer.notified().await;
+    }
+}
+
+/// Tasks of this worker that remove something.
+#[derive(Default)]
+struct Counts {
+    tasks: Cell<usize>,
+    fewer: Notify,
+}
+
+thread_local! {
+    static COUNTS: Rc<Counts> = Rc::default();
+}
+
+/// One of them, until it is dropped.
+struct Counted(Rc<Counts>);
+
+impl Counted {
+    fn begin() -> Self {
+        let counts = COUNTS.with(Rc::clone);
+        counts.tasks.set(counts.tasks.get() + 1);
+        Self(counts)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.tasks.set(self.0.tasks.get() - 1);
+        // Kept for who looks only now: one waits, the worker that ends.
+        self.0.fewer.notify_one();
+    }
 }
 
 /// Why something is still there.

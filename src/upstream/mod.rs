@@ -30,6 +30,8 @@ use std::time::Duration;
 
 pub(crate) use self::body::PooledBody;
 pub(crate) use self::lease::UpgradedConnection;
+#[cfg(feature = "files")]
+pub(crate) use self::leftovers::nothing_left_over;
 pub(crate) use self::pool::Pool;
 
 use self::lease::ConnectionLease;

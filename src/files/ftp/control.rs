@@ -5,6 +5,7 @@ use std::task::{Context, Waker};
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
+use zeroize::Zeroizing;
 
 use super::error::Error;
 use super::lines::{LineReader, LineTooLong};
@@ -64,7 +65,8 @@ impl Control {
         if verb.len() + argument.len() > LONGEST_COMMAND {
             return Err(Error::TooLong(argument.len()));
         }
-        let mut line = Vec::with_capacity(verb.len() + argument.len() + 3);
+        // A password is perhaps in it: it is wiped however this ends, and never has to move to where there is more room.
+        let mut line = Zeroizing::new(Vec::with_capacity(verb.len() + argument.len() + 3));
         line.extend_from_slice(verb.as_bytes());
         if !argument.is_empty() {
             line.push(b' ');
@@ -72,10 +74,7 @@ impl Control {
         }
         line.extend_from_slice(b"\r\n");
         self.wire.write_all(&line).await?;
-        self.wire.flush().await?;
-        // A password was perhaps in it.
-        line.fill(0);
-        Ok(())
+        Ok(self.wire.flush().await?)
     }
 
     /// The next reply.

@@ -1,7 +1,10 @@
 //! Data connections: one for each transfer, always made by us.
 
+use std::time::Duration;
+
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::control::expect;
 use super::error::Error;
@@ -17,32 +20,59 @@ pub(super) struct Transfer {
 }
 
 impl FtpSession {
-    /// Makes a data connection, and has the server use it for this command.
+    /// Makes a data connection, and has the server send over it what this command asks for.
     pub(super) async fn begin(
         &mut self,
-        (verb, argument): (&str, &[u8]),
+        command: (&str, &[u8]),
         from: u64,
         operation: &'static str,
     ) -> Result<Transfer, Error> {
-        let socket = self.dial_data().await.map_err(|error| Error::NoData(Box::new(error)))?;
-        if from > 0 {
-            self.control.ask_for(3, ("REST", from.to_string().as_bytes()), "to begin in the middle").await?;
-        }
-        let reply = self.control.ask(verb, argument).await?;
+        let (socket, reply) = self.ask_with_data(command, from).await?;
         // Whatever is short may be over before it is said to have begun.
         let end = match reply.class() {
             2 => Some(reply),
             _ => expect(reply, 1, operation).map(|_| None)?,
         };
-        // Only now is the server listening for a handshake; a refusal before has none to follow.
-        let data = match &self.handshakes {
-            Some(handshakes) => handshakes.shake(socket).await,
-            None => Ok(FtpWire::Plain(socket)),
-        };
-        match data {
-            Ok(data) => Ok(Transfer { data, end }),
-            Err(error) => Err(Error::NoData(Box::new(error))),
+        Ok(Transfer { data: self.secured(socket, operation).await?, end })
+    }
+
+    /// Makes a data connection, and has the server take over it what this command is about.
+    pub(super) async fn begin_upload(
+        &mut self,
+        command: (&str, &[u8]),
+        operation: &'static str,
+    ) -> Result<Transfer, Error> {
+        let (socket, reply) = self.ask_with_data(command, 0).await?;
+        // The end of a file of which no byte has gone is no end of it.
+        expect(reply, 1, operation)?;
+        Ok(Transfer { data: self.secured(socket, operation).await?, end: None })
+    }
+
+    async fn ask_with_data(
+        &mut self,
+        (verb, argument): (&str, &[u8]),
+        from: u64,
+    ) -> Result<(TcpStream, FtpReply), Error> {
+        let socket = self.dial_data().await.map_err(|error| Error::NoData(Box::new(error)))?;
+        if from > 0 {
+            self.control.ask_for(3, ("REST", from.to_string().as_bytes()), "to begin in the middle").await?;
         }
+        Ok((socket, self.control.ask(verb, argument).await?))
+    }
+
+    /// Once the server has agreed: only then it listens for a handshake, and a refusal has none to follow.
+    async fn secured(&mut self, socket: TcpStream, operation: &'static str) -> Result<FtpWire, Error> {
+        let Some(handshakes) = &self.handshakes else { return Ok(FtpWire::Plain(socket)) };
+        let error = match handshakes.shake(socket).await {
+            Ok(data) => return Ok(data),
+            Err(error) => error,
+        };
+        // What it wants of a handshake it says on the control connection: that a session be resumed, say.
+        let why = match timeout(REASON_AWAITED, self.control.reply()).await {
+            Ok(Ok(reply)) if matches!(reply.class(), 4 | 5) => Error::Refused { operation, reply },
+            _ => error,
+        };
+        Err(Error::NoData(Box::new(why)))
     }
 
     /// To the host of the control connection: an address that the server names could be anybody's (RFC 2428 §4).
@@ -87,3 +117,6 @@ impl FtpSession {
         expect(reply, 2, operation).map(drop)
     }
 }
+
+/// It is said at once, if at all.
+const REASON_AWAITED: Duration = Duration::from_secs(5);

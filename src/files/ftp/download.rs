@@ -15,7 +15,7 @@ pub(crate) struct FtpDownload {
     session: FtpSession,
     /// Until it has come to its end.
     transfer: Option<Transfer>,
-    /// What is still to come, if the server told.
+    /// How much comes, if the server told.
     size: Option<u64>,
     read: u64,
     /// The last bytes that came: they are given once more have come, or all is known to be well.
@@ -24,11 +24,13 @@ pub(crate) struct FtpDownload {
 }
 
 impl FtpSession {
-    /// Reads a file from this byte on; it is asked for its size first, which it is checked by.
-    pub(crate) async fn open_file(mut self, path: &[u8], from: u64) -> Result<FtpDownload, Failed> {
-        let size = match self.size(path).await {
-            Ok(size) => size,
-            Err(error) => return Err(self.after(error)),
+    /// Reads a file from this byte on. `known` is the size that was told to whoever reads it: it has to have that still, as
+    /// another file may have taken its name since, and to come to its end there.
+    pub(crate) async fn open_file(mut self, path: &[u8], from: u64, known: Option<u64>) -> Result<FtpDownload, Failed> {
+        let size = match (self.size(path).await, known) {
+            (Ok(Some(now)), Some(was)) if now != was => return Err(self.after(Error::Changed { was, now })),
+            (Ok(size), known) => known.or(size),
+            (Err(error), _) => return Err(self.after(error)),
         };
         match self.begin(("RETR", path), from, "to read it").await {
             Ok(transfer) => Ok(FtpDownload::new(self, transfer, size.map(|size| size.saturating_sub(from)))),
@@ -49,11 +51,6 @@ impl FtpDownload {
         Self { session, transfer: Some(transfer), size, read: 0, held: None, ended: false }
     }
 
-    /// How much comes, if the server told.
-    pub(crate) fn size(&self) -> Option<u64> {
-        self.size
-    }
-
     /// The next bytes, or `None` at the end: there the server has said that this was all.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Error> {
         while !self.ended {
@@ -63,6 +60,10 @@ impl FtpDownload {
                 Ok(0) => true,
                 Ok(_) => {
                     self.read += bytes.len() as u64;
+                    // What is held back goes with it: cut where the end was to be, another file would look whole.
+                    if let Some(size) = self.size.filter(|size| self.read > *size) {
+                        return Err(Error::Grown(size));
+                    }
                     if let Some(held) = self.held.replace(bytes.freeze()) {
                         return Ok(Some(held));
                     }

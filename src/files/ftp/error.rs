@@ -26,6 +26,14 @@ pub(crate) enum Error {
     /// A file ended without the server's word that this was all of it.
     #[error("the file broke off after {0} bytes")]
     BrokenOff(u64),
+    /// Another file has the name now.
+    #[error("the file has changed since it was looked at: it had {was} bytes, and has {now}")]
+    Changed { was: u64, now: u64 },
+    #[error("more of the file comes than the {0} bytes that it had when it was looked at")]
+    Grown(u64),
+    /// Nothing is known of what is there, not even whether anything is.
+    #[error("the server has neither `MLST` nor `SIZE`, so that nobody can tell whether there is such a file")]
+    Untold,
     /// A path has a byte that can't be sent.
     #[error("a name has a CR, LF, NUL or 0xFF, which FTP can't say")]
     Unspeakable,

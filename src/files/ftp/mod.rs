@@ -20,6 +20,8 @@ mod list;
 mod listing;
 mod reply;
 mod session;
+#[cfg(test)]
+mod tests;
 mod tickets;
 #[cfg(any(test, feature = "bench"))]
 pub(crate) mod trial;

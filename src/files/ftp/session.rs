@@ -104,15 +104,22 @@ impl FtpSession {
     pub(crate) async fn stat(&mut self, path: &[u8]) -> Result<FtpEntry, Error> {
         if self.tells_facts {
             let reply = self.control.ask_for(2, ("MLST", path), LOOK).await?;
-            let entry = reply.lines.iter().find_map(|line| facts::of_itself(line.trim_ascii_start()));
-            return entry.ok_or(Error::Protocol("it does not say what is there"));
+            if let Some(entry) = reply.lines.iter().find_map(|line| facts::of_itself(line.trim_ascii_start())) {
+                return Ok(entry);
+            }
+            // What nobody understands says nothing: there are older questions.
         }
         let size = self.control.ask("SIZE", path).await?;
         if let (213, Some(size)) = (size.code, size.lines.first().and_then(|line| facts::digits(line.trim_ascii()))) {
             return Ok(FtpEntry { kind: EntryKind::File, size: Some(size), modified: None });
         }
-        self.control.ask_for(2, ("CWD", path), LOOK).await?;
-        Ok(FtpEntry { kind: EntryKind::Folder, size: None, modified: None })
+        match (self.control.ask_for(2, ("CWD", path), LOOK).await, size.code) {
+            (Ok(_), _) => Ok(FtpEntry { kind: EntryKind::Folder, size: None, modified: None }),
+            // That it is no folder is not that it is nothing, where `SIZE` has told no more than that there is no `SIZE`.
+            (Err(Error::Refused { .. }), 200..=299 | 500..=504) => Err(Error::Untold),
+            (Err(Error::Refused { .. }), 400..=499) => Err(Error::Refused { operation: LOOK, reply: size }),
+            (Err(error), _) => Err(error),
+        }
     }
 
     pub(crate) async fn remove(&mut self, path: &[u8]) -> Result<(), Error> {
@@ -148,7 +155,7 @@ impl FtpSession {
     pub(super) fn after(self, error: Error) -> Failed {
         let goes_on = match &error {
             Error::Refused { reply, .. } => reply.code != GOODBYE,
-            Error::Unspeakable | Error::TooLong(_) => true,
+            Error::Unspeakable | Error::TooLong(_) | Error::Changed { .. } | Error::Untold => true,
             _ => false,
         };
         Failed { error, session: goes_on.then(|| Box::new(self)) }

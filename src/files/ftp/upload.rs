@@ -32,7 +32,7 @@ impl Drop for ResetOnDrop {
 impl FtpSession {
     /// Makes a file, or empties the one that is there.
     pub(crate) async fn create(mut self, path: &[u8]) -> Result<FtpUpload, Failed> {
-        match self.begin(("STOR", path), 0, "to write it").await {
+        match self.begin_upload(("STOR", path), WRITE).await {
             Ok(transfer) => Ok(FtpUpload::new(self, transfer)),
             Err(error) => Err(self.after(error)),
         }
@@ -62,8 +62,8 @@ impl FtpUpload {
 
     /// The server may say why on the control connection.
     async fn why(&mut self, error: io::Error) -> Error {
-        let end = self.data.0.take().and_then(|transfer| transfer.end);
-        match self.session.ended(end, WRITE).await {
+        drop(self.data.0.take());
+        match self.session.ended(None, WRITE).await {
             Err(why @ Error::Refused { .. }) => why,
             _ => error.into(),
         }
@@ -73,12 +73,11 @@ impl FtpUpload {
     pub(crate) async fn finish(mut self) -> Result<FtpSession, Failed> {
         let Some(transfer) = &mut self.data.0 else { return Err(self.session.after(Error::Ended)) };
         let closed = close(&mut transfer.data).await;
-        let end = transfer.end.take();
         if closed.is_ok() {
             // Nothing is left that could be taken for the end too early.
             drop(self.data.0.take());
         }
-        let ended = self.session.ended(end, WRITE).await;
+        let ended = self.session.ended(None, WRITE).await;
         // Its word counts for more than how the connection ended, unless it is a good word for a bad end.
         match ended.and_then(|()| closed.map_err(Error::from)) {
             Ok(()) => Ok(self.session),

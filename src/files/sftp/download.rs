@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use super::packet::{Attributes, Opening, Request, SftpReply};
-use super::session::{FOREIGN, UNDER_WAY, attributes, handle, is_end, refused};
+use super::session::{FOREIGN, MOST_REQUESTS, UNDER_WAY, attributes, handle, is_end, refused};
 use super::{Error, SftpChannel, SftpSession};
 
 /// A file that is open to be read.
@@ -103,7 +103,7 @@ impl<S: SftpChannel> SftpDownload<S> {
 
     /// Asks ahead of who reads.
     fn ask(&mut self) {
-        while self.asked < self.end && self.asked - self.given < UNDER_WAY {
+        while self.asked < self.end && self.asked - self.given < UNDER_WAY && self.pieces.len() < MOST_REQUESTS {
             let left = self.end - self.asked;
             let length = u32::try_from(left).unwrap_or(u32::MAX).min(self.session.read_at_once);
             let (id, offset) = (self.ask_for(self.asked, length), self.asked);
@@ -124,7 +124,7 @@ impl<S: SftpChannel> SftpDownload<S> {
                 Err(Error::Protocol("it sends no bytes where there are some, or more than were asked for"))
             }
             SftpReply::Data(data) => {
-                // Of what is behind the end, as the file grew meanwhile, nothing is wanted.
+                // Of what is behind the end nothing is wanted.
                 let (offset, got) = (piece.offset, u32::try_from(data.len()).unwrap_or(u32::MAX));
                 let missing = piece.length - got;
                 piece.data = Some(if offset < self.end { data } else { Bytes::new() });
@@ -132,7 +132,7 @@ impl<S: SftpChannel> SftpDownload<S> {
                 if missing > 0 && offset < self.end {
                     self.ask_for_rest(at, offset + u64::from(got), missing)?;
                     // What it gives at once is what is asked for from now on.
-                    self.session.read_at_once = got.clamp(LEAST, self.session.read_at_once);
+                    self.session.read_at_once = got.max(LEAST).min(self.session.read_at_once);
                 }
                 Ok(())
             }
@@ -143,6 +143,9 @@ impl<S: SftpChannel> SftpDownload<S> {
                     return Err(Error::Shrunk { read, size: self.end });
                 }
                 self.end = self.end.min(piece.offset);
+                // What has come from behind it, as the file grew meanwhile, came before this was known.
+                let behind = self.pieces.iter_mut().filter(|piece| piece.offset >= self.end && piece.data.is_some());
+                behind.for_each(|piece| piece.data = Some(Bytes::new()));
                 Ok(())
             }
             reply => Err(refused(reply, "to read it")),

@@ -64,6 +64,7 @@ impl From<io::Error> for Error {
 
 pub(super) const OK: u32 = 0;
 pub(super) const END: u32 = 1;
+pub(super) const EXISTS: u32 = 11;
 /// Of the draft, and those of later versions that servers send in version 3 all the same.
 const NAMES: [&str; 12] = [
     "ok",

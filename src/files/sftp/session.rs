@@ -2,7 +2,9 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker, ready};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
@@ -10,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use super::super::begun::UnfinishedFile;
 use super::super::entry::Overwrite;
 use super::super::replace::{NameSession, replace};
-use super::error::{END, OK};
+use super::error::{END, EXISTS, OK};
 use super::packet::{
     self, Attributes, FSYNC, LIMITS, POSIX_RENAME, Request, SftpReply, VERSION, read_limits, read_reply, read_version,
 };
@@ -69,7 +71,7 @@ impl<S: SftpChannel> SftpSession<S> {
         // Zero is no limit that the server would know of.
         let within = |limit: u64| match limit {
             0 => SAFE_AT_ONCE,
-            limit => u32::try_from(limit).unwrap_or(u32::MAX).clamp(1024, MOST_AT_ONCE),
+            limit => u32::try_from(limit).unwrap_or(u32::MAX).min(MOST_AT_ONCE),
         };
         (self.read_at_once, self.write_at_once) = (within(read), within(write));
         Ok(())
@@ -77,10 +79,22 @@ impl<S: SftpChannel> SftpSession<S> {
 
     /// Whether it is of no use any more: the server has ended it, or says something that nobody asked for.
     pub(crate) fn has_ended(&mut self) -> bool {
-        let mut byte = [0];
-        let mut room = ReadBuf::new(&mut byte);
-        let polled = Pin::new(&mut self.stream).poll_read(&mut Context::from_waker(Waker::noop()), &mut room);
-        !self.read.is_empty() || polled.is_ready()
+        if !self.read.is_empty() {
+            return true;
+        }
+        let asked_again = Arc::new(AskedAgain::default());
+        let waker = Waker::from(Arc::clone(&asked_again));
+        // A channel takes one by one what comes beside its bytes, as word of more room, and wants to be asked again then: the
+        // end may be behind it. Not for ever, as a server can say such things without end.
+        for _ in 0..MOST_NEWS {
+            let mut byte = [0];
+            let polled =
+                Pin::new(&mut self.stream).poll_read(&mut Context::from_waker(&waker), &mut ReadBuf::new(&mut byte));
+            if polled.is_ready() || !asked_again.0.swap(false, Ordering::Relaxed) {
+                return polled.is_ready();
+            }
+        }
+        true
     }
 
     /// What is under this name; a link is followed.
@@ -122,11 +136,17 @@ impl<S: SftpChannel> SftpSession<S> {
             let reply = self.ask(&Request::PosixRename { from, to }).await?;
             return done(reply, "to rename it");
         }
+        // Version 3 leaves open what becomes of a file that is there, and some servers replace it: there this look is all
+        // that keeps it.
+        if over == Overwrite::Refused && self.lstat(to).await.is_ok() {
+            let refusal = SftpRefusal::new(EXISTS, b"");
+            return Err(Error::Refused { operation: "to rename it", refusal });
+        }
         let refusal = match self.rename_once(from, to).await {
             Err(error) if over == Overwrite::Replaced && from != to && Self::is_refusal(&error) => error,
             done => return done,
         };
-        // A refusal may have any number: also of what is not there.
+        // That it was refused does not tell why: perhaps there is nothing to be renamed.
         if self.lstat(from).await.is_err() {
             return Err(refusal);
         }
@@ -154,7 +174,8 @@ impl<S: SftpChannel> SftpSession<S> {
         done(reply, "to close it")
     }
 
-    /// Puts it in line, and says its number. It leaves with the next [`receive`](Self::receive) or [`relieve`](Self::relieve).
+    /// Puts it in line, and says its number. It leaves with the next [`receive`](Self::receive) or
+    /// [`poll_relieved`](Self::poll_relieved).
     pub(super) fn send(&mut self, request: &Request<'_>) -> u32 {
         let id = self.next;
         self.next = self.next.wrapping_add(1);
@@ -168,30 +189,29 @@ impl<S: SftpChannel> SftpSession<S> {
     }
 
     async fn receive_packet(&mut self) -> Result<Bytes, Error> {
-        poll_fn(|cx| {
-            loop {
-                if let Some(packet) = packet::split(&mut self.read)? {
-                    return Poll::Ready(Ok(packet));
-                }
-                // A socket that takes nothing now may well give something.
-                let _written = self.poll_out(cx)?;
-                ready!(self.poll_in(cx))?;
-            }
-        })
-        .await
+        poll_fn(|cx| self.poll_packet(cx)).await
     }
 
-    /// Waits until little is left to be sent. Replies are taken meanwhile, lest each side waits for the other to read.
-    pub(super) async fn relieve(&mut self) -> Result<(), Error> {
-        poll_fn(|cx| {
-            loop {
-                if self.poll_out(cx)?.is_ready() || self.out.len() <= SPARE {
-                    return Poll::Ready(Ok(()));
-                }
-                ready!(self.poll_in(cx))?;
+    fn poll_packet(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Error>> {
+        loop {
+            if let Some(packet) = packet::split(&mut self.read)? {
+                return Poll::Ready(Ok(packet));
             }
-        })
-        .await
+            // A socket that takes nothing now may well give something.
+            let _written = self.poll_out(cx)?;
+            ready!(self.poll_in(cx))?;
+        }
+    }
+
+    /// As [`receive`](Self::receive), for who waits for something else as well.
+    pub(super) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(u32, SftpReply), Error>> {
+        let packet = ready!(self.poll_packet(cx))?;
+        Poll::Ready(Ok(read_reply(packet)?))
+    }
+
+    /// Ready when little is left to be sent.
+    pub(super) fn poll_relieved(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if self.poll_out(cx)?.is_ready() || self.out.len() <= SPARE { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
     fn poll_out(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Error> {
@@ -235,6 +255,16 @@ impl<S: SftpChannel> NameSession for SftpSession<S> {
     }
 }
 
+/// Whether whoever was polled wants to be polled again at once.
+#[derive(Default)]
+struct AskedAgain(AtomicBool);
+
+impl Wake for AskedAgain {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// It has to be OK.
 pub(super) fn done(reply: SftpReply, operation: &'static str) -> Result<(), Error> {
     match reply {
@@ -273,11 +303,15 @@ pub(super) fn is_end(reply: &SftpReply) -> bool {
 
 pub(super) const FOREIGN: Error = Error::Protocol("a reply is to no request");
 /// What every server takes (draft §3).
-const SAFE_AT_ONCE: u32 = 32 * 1024;
+pub(super) const SAFE_AT_ONCE: u32 = 32 * 1024;
 /// Enough for one of a few packets under way to keep a fast disk busy.
 const MOST_AT_ONCE: u32 = 256 * 1024 - 1024;
 /// Bytes under way at most, of a file that is read or written.
 pub(super) const UNDER_WAY: u64 = 1024 * 1024;
+/// Requests under way at most: many times as many as those bytes are mostly asked for in.
+pub(super) const MOST_REQUESTS: usize = 1024;
+/// More than comes beside the bytes of a session at rest.
+const MOST_NEWS: usize = 64;
 const SPARE: usize = 256 * 1024;
 const AT_A_TIME: usize = 64 * 1024;
 const AT_LEAST: usize = 4 * 1024;

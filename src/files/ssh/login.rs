@@ -1,4 +1,5 @@
-//! Who comes, and how that is shown: the key first, then the password, in one exchange.
+//! Who comes, and how that is shown: the key first, then the password, over one connection. A server that counts tries
+//! (`MaxAuthTries`) counts two where it takes the key for none of its own.
 
 use std::sync::Arc;
 

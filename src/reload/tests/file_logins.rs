@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::lab::{Lab, run};
 use crate::credential::Slots;
-use crate::files::ServerAccess;
+use crate::files::{FileServer, ServerAccess};
 use crate::snapshot::Snapshot;
 use crate::snapshot::difference::Difference;
 
@@ -178,8 +178,34 @@ fn next(lab: &Lab, previous: &Snapshot, slots: &Slots) -> (Snapshot, Vec<String>
 }
 
 fn is_kept(one: &Snapshot, other: &Snapshot) -> bool {
-    let server = |snapshot: &Snapshot| snapshot.service("bank").unwrap().files.clone().expect("a server of files");
     Arc::ptr_eq(&server(one), &server(other))
+}
+
+fn server(snapshot: &Snapshot) -> Arc<FileServer> {
+    snapshot.service("bank").unwrap().files.as_ref().expect("a server of files").server.clone()
+}
+
+#[test]
+fn a_login_that_was_refused_is_so_to_all_that_have_the_same_also_if_they_are_never_published() {
+    run(async || {
+        let (lab, slots) = (lab().await, Slots::default());
+        lab.config(KEY_AND_KNOWN_HOSTS);
+        let running = lab.load(None, &slots);
+        let is_refused = |snapshot: &Snapshot| server(snapshot).refusal().is_some();
+        let changed = |from: &str, to: &str| {
+            lab.config(&KEY_AND_KNOWN_HOSTS.replace(from, to));
+            lab.load(Some(&running), &slots)
+        };
+
+        // Compiled, and given up; or published, while a login of the one before is under way.
+        let (titled, moved) = (changed("url:", "title: Bank, url:"), changed("files.example'", "files.example/in'"));
+        server(&running).refuse();
+        let later = changed("url:", "title: Bank, url:");
+        let another_user = changed("username: a", "username: b");
+
+        assert_eq!([&running, &titled, &moved, &later].map(is_refused), [true; 4]);
+        assert!(!is_refused(&another_user));
+    });
 }
 
 #[test]
@@ -188,7 +214,7 @@ fn a_login_is_another_once_one_of_its_files_is() {
         let (lab, slots) = (lab().await, Slots::default());
         lab.config(KEY_AND_KNOWN_HOSTS);
         let first = lab.load(None, &slots);
-        assert!(matches!(first.service("bank").unwrap().files.as_ref().unwrap().access, ServerAccess::Sftp(_)));
+        assert!(matches!(server(&first).access, ServerAccess::Sftp(_)));
 
         lab.write("known_hosts", &format!("other.example {OTHER}\nfiles.example {SERVER} comment\n"));
         let (second, lines) = next(&lab, &first, &slots);

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HeaderName};
+use http::header::CONTENT_LENGTH;
 use http::{Method, Response};
 use hyper::body::{Frame, SizeHint};
 use std::rc::Rc;
@@ -20,8 +20,8 @@ use std::rc::Rc;
 use super::content::{ComingContent, Piece, ReadContent};
 use super::lent::LentBody;
 use crate::files::{
-    FileAnswer, FileError, FileErrorKind, FileOutcome, FileRequest, FileServer, FileSession, Leftover, UnfinishedFile,
-    answer,
+    FileAnswer, FileError, FileErrorKind, FileOperation, FileOutcome, FileRequest, FileServer, FileSession, Leftover,
+    UnfinishedFile, answer,
 };
 use crate::transport::{Error, Outgoing, RequestBody, Unsent};
 
@@ -77,7 +77,11 @@ impl FileConnection {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Response<FileAnswerBody>, Unsent>> {
         if matches!(self.state, FileConnectionState::AtRest(_)) {
-            self.begin(outgoing);
+            // Whoever sends it has looked, so that no session is made in vain; here it becomes what is done.
+            match FileOperation::read(&outgoing.method, &outgoing.target, &outgoing.fields) {
+                Ok(operation) => self.begin(operation, outgoing),
+                Err(error) => return Poll::Ready(Err(Unsent::finally(Error::of_file(error)))),
+            }
         }
         let FileConnectionState::Asked(asked) = &mut self.state else {
             let error = Error::Terminated("it was no longer open".to_owned());
@@ -91,7 +95,7 @@ impl FileConnection {
         })
     }
 
-    fn begin(&mut self, outgoing: &mut Outgoing) {
+    fn begin(&mut self, operation: FileOperation, outgoing: &mut Outgoing) {
         let FileConnectionState::AtRest(session) = std::mem::replace(&mut self.state, FileConnectionState::Ended)
         else {
             return;
@@ -101,10 +105,9 @@ impl FileConnection {
         let body = LentBody::new(std::mem::replace(&mut outgoing.body, RequestBody::Empty));
         self.body = Some(body.clone());
         let (server, begun) = (Arc::clone(&self.server), Rc::clone(&self.begun));
-        let (method, target, fields) = (outgoing.method.clone(), outgoing.target.clone(), outgoing.fields.clone());
+        let (target, fields) = (outgoing.target.clone(), outgoing.fields.clone());
         self.state = FileConnectionState::Asked(Box::pin(async move {
-            let destination = fields.get(&DESTINATION).and_then(|to| to.to_str().ok());
-            let request = FileRequest { method: &method, target: &target, fields: &fields, destination, begun: &begun };
+            let request = FileRequest { operation: &operation, target: &target, fields: &fields, begun: &begun };
             answer(session, &request, &server.options, body, fastrand::u64(..)).await
         }));
     }
@@ -134,6 +137,8 @@ impl FileConnection {
         if error.kind != FileErrorKind::Ended || !is_untouched {
             return Unsent::finally(Error::of_file(error));
         }
+        // Nobody knows what the server did of it; what comes to the same however often it is done goes again all the same, where
+        // the session was in use before, and so is likely to have been over: as if it had not been processed.
         let whole = self.used && self.method.is_idempotent();
         if let Some(body) = body.and_then(|body| body.take_back()) {
             outgoing.body = body;
@@ -234,6 +239,3 @@ impl FileAtRest {
         }
     }
 }
-
-/// Where `MOVE` goes (RFC 4918 §10.3); as it comes here, a path at the partner.
-static DESTINATION: HeaderName = HeaderName::from_static("destination");

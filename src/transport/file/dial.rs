@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::FileConnection;
-use crate::files::{FileServer, FileSession, FileSocket, LoginError, LoginFailureKind, LoginTimings};
+use crate::files::{FileServer, FileSession, FileSocket, LoginDeadline, LoginError, LoginFailureKind, LoginTimings};
 use crate::tls::{self, Observation, TlsFailure, TlsOrigin};
 use crate::transport::SerialConnection;
 use crate::transport::dial::{DialNotes, by, connect_too_long, open, resolve};
@@ -39,8 +39,9 @@ pub(super) async fn log_in(
     let opened = by(deadline, open(target, &addresses, &notes.spent)).await;
     let socket = socket(opened.unwrap_or_else(|| Err(connect_too_long(target)))?);
     let began = Instant::now();
-    let logging_in = tls::observed(TlsOrigin::Service, server.log_in(socket, timings));
-    let outcome = match by(deadline, logging_in).await {
+    let deadline = LoginDeadline::new(deadline);
+    let logging_in = tls::observed(TlsOrigin::Service, server.log_in(socket, &deadline, timings));
+    let outcome = match deadline.keep(logging_in).await {
         Some((outcome, seen)) => {
             notes.client_certificate.set(seen.client_certificate);
             outcome.map_err(|error| failure(error, &seen))

@@ -17,10 +17,10 @@ use crate::upstream::Error;
 
 /// Files by their names, and what the server says to a password.
 #[derive(Clone, Default)]
-struct Ftp(Rc<Script>);
+pub(super) struct Ftp(pub(super) Rc<Script>);
 
 #[derive(Default)]
-struct Script {
+pub(super) struct Script {
     files: RefCell<BTreeMap<String, Vec<u8>>>,
     logins: Cell<usize>,
     /// Instead of letting anybody in.
@@ -33,10 +33,16 @@ struct Script {
     comes_between: Cell<Option<&'static str>>,
     /// It has `MLST`, to which these are links.
     links: Cell<Option<&'static [&'static str]>>,
+    /// What it says to a command of this name, without doing anything.
+    pub(super) says: RefCell<BTreeMap<&'static str, &'static str>>,
+    /// Another client puts this in place of a file just before a command, after as many of its name.
+    pub(super) changes_after: Cell<Option<(&'static str, usize, &'static str, &'static str)>>,
+    /// All that it was asked.
+    pub(super) asked: RefCell<Vec<String>>,
 }
 
 impl Ftp {
-    async fn start(&self) -> Service {
+    pub(super) async fn start(&self) -> Service {
         let ftp = self.clone();
         Service::raw(move |tcp, _| {
             let ftp = ftp.clone();
@@ -60,8 +66,17 @@ impl Ftp {
                 script.ends_at.set(None);
                 return Ok(());
             }
+            script.asked.borrow_mut().push(line.clone());
+            if let Some((_, after, name, contents)) = script.changes_after.get().filter(|(at, ..)| *at == verb) {
+                let asked = script.asked.borrow().iter().filter(|asked| asked.starts_with(verb)).count();
+                if asked > after {
+                    self.has(name, contents);
+                }
+            }
+            let said = script.says.borrow().get(verb).copied();
             let has = |name: &str| script.files.borrow().contains_key(name);
             let reply = match verb {
+                _ if said.is_some() => said.unwrap_or_default().to_owned(),
                 "USER" => "331 password\r\n".to_owned(),
                 "PASS" => {
                     script.logins.set(script.logins.get() + 1);
@@ -128,30 +143,34 @@ impl Ftp {
         Ok(())
     }
 
-    fn has(&self, name: &str, contents: &str) {
+    pub(super) fn has(&self, name: &str, contents: &str) {
         self.0.files.borrow_mut().insert(name.to_owned(), contents.as_bytes().to_vec());
     }
 
-    fn contents(&self, name: &str) -> Option<String> {
+    pub(super) fn contents(&self, name: &str) -> Option<String> {
         self.0.files.borrow().get(name).map(|bytes| String::from_utf8(bytes.clone()).unwrap())
     }
 
-    fn names(&self) -> Vec<String> {
+    pub(super) fn names(&self) -> Vec<String> {
         self.0.files.borrow().keys().cloned().collect()
     }
 
-    fn logins(&self) -> usize {
+    pub(super) fn logins(&self) -> usize {
         self.0.logins.get()
     }
 }
 
-fn files_of(service: &Service) -> Arc<Upstream> {
-    let access = FtpAccess {
+pub(super) fn files_of(service: &Service) -> Arc<Upstream> {
+    upstream(service, Scheme::Ftp, plain(), options())
+}
+
+/// Its login, without TLS.
+pub(super) fn plain() -> ServerAccess {
+    ServerAccess::Ftp(FtpAccess {
         security: ftp::Security::Plain,
         username: "acme".to_owned(),
         password: Secret::new("secret".to_owned()),
-    };
-    upstream(service, Scheme::Ftp, ServerAccess::Ftp(access), options())
+    })
 }
 
 pub(super) fn upstream(service: &Service, scheme: Scheme, access: ServerAccess, options: FileOptions) -> Arc<Upstream> {
@@ -172,7 +191,7 @@ pub(super) fn options() -> FileOptions {
     }
 }
 
-async fn code(pool: &Rc<Pool>, outgoing: Outgoing) -> &'static str {
+pub(super) async fn code(pool: &Rc<Pool>, outgoing: Outgoing) -> &'static str {
     send(pool, outgoing).await.err().map_or("none", |failure| failure.error.code().word())
 }
 
@@ -380,14 +399,9 @@ async fn a_link_is_refused_wherever_it_stands_in_a_path() {
     }
     ftp.0.links.set(Some(&["/base", "/base/link", "/base/in/link"]));
     let service = ftp.start().await;
-    let access = FtpAccess {
-        security: ftp::Security::Plain,
-        username: "acme".to_owned(),
-        password: Secret::new("secret".to_owned()),
-    };
     // What the config itself names is the business of who wrote it.
     let options = FileOptions { links: Links::Refuse, names_of_config: 1, ..options() };
-    let pool = pool(&upstream(&service, Scheme::Ftp, ServerAccess::Ftp(access), options));
+    let pool = pool(&upstream(&service, Scheme::Ftp, plain(), options));
     let asked = |method: &str, target: &str| {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let mut asked = outgoing(method, target, RequestBody::Empty);

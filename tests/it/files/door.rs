@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::names;
 use crate::lab::client::Request;
 use crate::lab::files::{FileServer, Kind, Protocol};
-use crate::lab::{Lab, until};
+use crate::lab::{Lab, free_port, until};
 
 static OPENSSH: Kind = Kind { name: "OpenSSH", script: "openssh", protocol: Protocol::Sftp };
 static PROFTPD: Kind = Kind { name: "ProFTPD", script: "proftpd", protocol: Protocol::Ftp };
@@ -98,6 +98,49 @@ async fn what_can_not_be_done_has_a_word_of_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_no_server_could_do_is_refused_without_one_and_explained_so() {
+    let lab = Lab::start().await;
+    let nobody = free_port();
+    let login = "auth: { type: ftp, username: acme, password: secret-of-acme, tls: off }";
+    let sidekey = lab.sidekey(&format!("services: {{ box: {{ url: 'ftp://localhost:{nobody}/in', {login} }} }}")).await;
+    let explained = async |method: &str, target: &str, field: &str| -> Value {
+        let target = target.replace('%', "%25").replace('?', "%3F");
+        sidekey.admin(&format!("/api/explain?method={method}&url={target}&header={field}")).await.json()
+    };
+
+    sidekey.get("/box/a").await.problem("connection_refused");
+    for (method, target, field, code) in [
+        ("PATCH", "/box/a", "a:b", "method_not_allowed"),
+        ("POST", "/box/a", "a:b", "bad_request"),
+        ("GET", "/box/a%2Fb", "a:b", "bad_request"),
+        ("DELETE", "/box/a%00", "a:b", "bad_request"),
+        ("GET", "/box//", "a:b", "bad_request"),
+        ("PUT", "/box/a", "content-range:bytes", "bad_request"),
+        ("PUT", "/box/a/", "a:b", "file_conflict"),
+        ("MOVE", "/box/a", "a:b", "bad_request"),
+        ("MOVE", "/box/a", "destination:/elsewhere/a", "bad_request"),
+        ("MOVE", "/box/a", "destination:/box/a%252Fb", "bad_request"),
+        ("POST", "/box/a?rename=/elsewhere/a", "a:b", "bad_request"),
+    ] {
+        let (name, value) = field.split_once(':').unwrap();
+        let sent = Request::new(method, target).field(name, &value.replace("%25", "%"));
+        let refused = sidekey.send(sent).await;
+        let detail = refused.problem(code);
+        if code == "method_not_allowed" {
+            assert!(refused.field("allow").unwrap().contains("MKCOL"));
+        }
+        let explained = explained(method, target, field).await;
+        let said = ["outcome", "code", "detail"].map(|key| explained[key].as_str().unwrap_or_default());
+        assert_eq!(said, ["refused", code, &detail], "{method} {target} {field}");
+    }
+    let options = sidekey.send(Request::new("OPTIONS", "/box/a")).await;
+    assert_eq!(options.status, 204);
+    assert!(options.field("allow").unwrap().contains("MKCOL"));
+    assert_eq!(explained("OPTIONS", "/box/a", "a:b").await["outcome"], "answered");
+    assert_eq!(explained("GET", "/box/a", "a:b").await["outcome"], "sent");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_upload_that_breaks_off_leaves_the_old_file_and_nothing_beside_it() {
     let lab = Lab::start().await;
     for kind in [&OPENSSH, &PROFTPD] {
@@ -111,6 +154,23 @@ async fn an_upload_that_breaks_off_leaves_the_old_file_and_nothing_beside_it() {
 
         until("nothing of it", async || (names(&server.root) == ["a.csv"]).then_some(())).await;
         assert_eq!(fs::read_to_string(server.root.join("a.csv")).unwrap(), "old", "{}", kind.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_of_an_upload_is_removed_before_the_process_ends() {
+    let lab = Lab::start().await;
+    for kind in [&OPENSSH, &PROFTPD] {
+        let server = FileServer::start(&lab, kind).await;
+        let sidekey = lab.sidekey(&config(&server)).await;
+        let app = sidekey.raw("PUT /box/a.csv HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\nhalf").await;
+        until("something of it", async || (!names(&server.root).is_empty()).then_some(())).await;
+
+        app.reset();
+        let (code, log) = sidekey.stop().await;
+
+        assert_eq!(code, Some(0), "{}: {log}", kind.name);
+        assert_eq!(names(&server.root), Vec::<String>::new(), "{}: {log}", kind.name);
     }
 }
 

@@ -56,7 +56,7 @@ async fn nothing_half_is_ever_whole_at_vsftpd() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "these servers are installed by ./test field"]
 async fn nothing_half_is_ever_whole_at_the_servers_of_the_field() {
-    for name in ["Paramiko", "dropbear", "pyftpdlib"] {
+    for name in ["Paramiko", "dropbear", "Pure-FTPd", "pyftpdlib"] {
         interrupt(server(name)).await;
     }
 }

@@ -74,6 +74,19 @@ async fn where_the_disk_is_full_the_old_file_stays_and_nothing_beside_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_told_of_by_sftp_while_the_app_pauses() {
+    // AsyncSSH itself hears of it at the end alone: what it writes waits in a buffer.
+    let (openssh, code) = &FULL[0];
+    let Scene { sidekey, server: _server, lab: _lab } = before(openssh).await;
+    let head = "PUT /box/a.csv HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3000000\r\n\r\n";
+
+    let mut app = sidekey.raw([head.as_bytes(), &[b'x'; 1_150_000]].concat()).await;
+
+    // Nothing more is sent until then.
+    app.answer().await.problem(code);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn where_nobody_may_write_that_is_said_and_all_stays() {
     for kind in &READ_ONLY {
         let Scene { sidekey, server, lab: _lab } = before(kind).await;

@@ -15,6 +15,8 @@ use super::super::begun::UnfinishedFile;
 use super::super::entry::Overwrite;
 use super::*;
 
+mod faults;
+
 /// OpenSSH's server on two pipes.
 struct OpenSsh {
     _process: Child,
@@ -250,10 +252,15 @@ impl Scripted {
     }
 
     async fn read(&mut self) -> Vec<u8> {
-        let length = self.stream.read_u32().await.unwrap();
+        self.read_or_end().await.unwrap()
+    }
+
+    /// `None`: the client has ended the session.
+    async fn read_or_end(&mut self) -> Option<Vec<u8>> {
+        let length = self.stream.read_u32().await.ok()?;
         let mut packet = vec![0; length as usize];
         self.stream.read_exact(&mut packet).await.unwrap();
-        packet
+        Some(packet)
     }
 
     async fn send(&mut self, packet: &[u8]) {
@@ -280,8 +287,10 @@ fn string(bytes: &[u8]) -> Vec<u8> {
     all
 }
 
-/// Serves one file whose reads are shortened and answered in another order; handles are bytes.
-async fn serve_backwards(mut server: Scripted, content: Vec<u8>, at_once: usize) {
+/// Serves one file whose reads are shortened and answered in another order; handles are bytes. Says how much was asked for
+/// at once.
+async fn serve_backwards(mut server: Scripted, content: Vec<u8>, at_once: usize) -> usize {
+    let mut longest = 0;
     let handle = b"\0\xFF\0";
     let open = server.read().await;
     server.answer(&open, 102, &string(handle)).await;
@@ -304,11 +313,15 @@ async fn serve_backwards(mut server: Scripted, content: Vec<u8>, at_once: usize)
                 5 => {
                     let offset = u64::from_be_bytes(request[12..20].try_into().unwrap());
                     let length = u32::from_be_bytes(request[20..24].try_into().unwrap()) as usize;
+                    longest = longest.max(length);
                     let from = usize::try_from(offset).unwrap();
                     let to = (from + length.min(at_once)).min(content.len());
                     server.answer(request, 103, &string(&content[from..to])).await;
                 }
-                4 => return server.answer(request, 101, &0_u32.to_be_bytes()).await,
+                4 => {
+                    server.answer(request, 101, &0_u32.to_be_bytes()).await;
+                    return longest;
+                }
                 kind => panic!("{kind}"),
             }
         }
@@ -326,7 +339,7 @@ async fn short_reads_in_any_order_make_up_the_file() {
             download.finish().await.unwrap();
             read
         };
-        let (read, ()) = tokio::join!(read, serve_backwards(server, content.clone(), at_once));
+        let (read, _) = tokio::join!(read, serve_backwards(server, content.clone(), at_once));
         assert!(read == content, "{at_once}");
     }
 }
