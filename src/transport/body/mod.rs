@@ -53,6 +53,18 @@ pub(crate) struct AppBody {
     observer: Option<Observer>,
 }
 
+/// What is written to a service.
+pub(crate) trait UploadBody: hyper::body::Body<Data = Bytes, Error = BodyError> + Unpin {
+    /// More of what was taken of it went on: the service is slow, and not silent.
+    fn moved_on(&mut self);
+}
+
+impl UploadBody for RequestBody {
+    fn moved_on(&mut self) {
+        Self::moved_on(self);
+    }
+}
+
 /// How much of an app's body must be in memory before the request is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyNeed {
@@ -176,7 +188,7 @@ impl RequestBody {
         self
     }
 
-    /// More of what was taken of it went on: the service is slow, and not silent.
+    /// See [`UploadBody::moved_on`].
     pub(super) fn moved_on(&mut self) {
         if let Some(observer) = self.arriving().and_then(|stream| stream.observer.as_ref()) {
             observer(Passage::MovedOn);

@@ -5,13 +5,13 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::HeaderMap;
-use hyper::body::{Body, Frame};
+use hyper::body::Frame;
 
 use super::connection::StreamHold;
 use super::frames::StreamEnd;
 use super::multiplexer::UploadRoom;
 use crate::transport::RequestBody;
-use crate::transport::body::BodyError;
+use crate::transport::body::{BodyError, UploadBody};
 
 /// What is still to be written of a request. Dropped before its end, it resets the stream.
 pub(crate) struct Outflow<B = RequestBody> {
@@ -19,6 +19,8 @@ pub(crate) struct Outflow<B = RequestBody> {
     stream: StreamHold,
     /// What was taken of the body and waits for room in the service's windows.
     piece: Bytes,
+    /// Of the piece a part went on already.
+    is_in_parts: bool,
     /// Something was taken of the body.
     taken: bool,
     written: u64,
@@ -32,9 +34,10 @@ enum OutflowStage {
     Over,
 }
 
-impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Outflow<B> {
+impl<B: UploadBody> Outflow<B> {
     pub(super) fn new(body: B, stream: StreamHold) -> Self {
-        Self { body, stream, piece: Bytes::new(), taken: false, written: 0, stage: OutflowStage::Flowing }
+        let (piece, stage) = (Bytes::new(), OutflowStage::Flowing);
+        Self { body, stream, piece, is_in_parts: false, taken: false, written: 0, stage }
     }
 
     /// Hands on what there is room for. Ready when the end was written, or the service takes no more of it; what that means
@@ -122,6 +125,11 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Outflow<B> {
         if part.is_empty() {
             return;
         }
+        let has_rest = !self.piece.is_empty();
+        if has_rest || self.is_in_parts {
+            self.body.moved_on();
+        }
+        self.is_in_parts = has_rest;
         if self.piece.is_empty() && self.body.is_end_stream() {
             return self.end(part);
         }

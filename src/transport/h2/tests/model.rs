@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
 use super::*;
-use crate::transport::body::BodyError;
+use crate::transport::body::{BodyError, UploadBody};
 use crate::transport::h2::connection::{Connection, StreamHold};
 use crate::transport::h2::outflow::Outflow;
 
@@ -51,6 +51,8 @@ struct Sent {
     frames: VecDeque<Frame<Bytes>>,
     end: Option<LastFrame>,
     waker: Option<Waker>,
+    /// How often something was taken, or was told to have gone on.
+    told: usize,
 }
 
 #[derive(Clone, Default)]
@@ -71,7 +73,10 @@ impl Body for ScriptedBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let mut sent = self.0.borrow_mut();
         match sent.frames.pop_front() {
-            Some(frame) => Poll::Ready(Some(Ok(frame))),
+            Some(frame) => {
+                sent.told += 1;
+                Poll::Ready(Some(Ok(frame)))
+            }
             None if sent.end.is_some() => Poll::Ready(None),
             None => {
                 sent.waker = Some(cx.waker().clone());
@@ -83,6 +88,12 @@ impl Body for ScriptedBody {
     fn is_end_stream(&self) -> bool {
         let sent = self.0.borrow();
         sent.frames.is_empty() && sent.end == Some(LastFrame::Known)
+    }
+}
+
+impl UploadBody for ScriptedBody {
+    fn moved_on(&mut self) {
+        self.0.borrow_mut().told += 1;
     }
 }
 
@@ -198,8 +209,11 @@ impl Scene {
         while let Some(upload) = self.uploads.iter_mut().find(|upload| upload.task.0.swap(false, Ordering::Relaxed)) {
             let waker = Waker::from(Arc::clone(&upload.task));
             let Some((flow, _)) = upload.flow.as_mut().filter(|_| !upload.is_over) else { continue };
+            let told_before = upload.app.0.borrow().told;
             upload.is_over = flow.poll(&mut Context::from_waker(&waker)).is_ready();
             let more = flow.written() as usize - upload.sent;
+            let is_told = upload.app.0.borrow().told > told_before;
+            prop_assert!(more == 0 || is_told, "content went on, and nobody was told");
             upload.sent += more;
             upload.queued += more;
             prop_assert!(more == 0 || more as i64 <= self.room.min(upload.room), "the service has no room for it");
