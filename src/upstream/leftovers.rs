@@ -20,7 +20,7 @@ impl Pool {
     pub(super) fn give_up(self: &Rc<Self>, connection: Busy) {
         let SerialConnection::File(file) = &connection.carried else { return drop(connection) };
         if file.owes() {
-            let counted = Counted::begin();
+            let counted = CountedRemoval::begin();
             // In a task of its own: the request may be dropped because the app is gone.
             drop(spawn_local(clean_up(Rc::clone(self), connection, counted)));
         } else if let Some(resting) = connection.into_rest() {
@@ -30,7 +30,7 @@ impl Pool {
     }
 }
 
-async fn clean_up(pool: Rc<Pool>, mut connection: Busy, _counted: Counted) {
+async fn clean_up(pool: Rc<Pool>, mut connection: Busy, _counted: CountedRemoval) {
     let SerialConnection::File(file) = &mut connection.carried else { return };
     // A server that has stopped reading does not hold a permit for ever, nor what is to be removed.
     let left = match timeout(LONGEST, file.settle()).await {
@@ -98,19 +98,19 @@ pub(crate) async fn nothing_left_over() {
 
 /// Tasks of this worker that remove something.
 #[derive(Default)]
-struct Counts {
+struct RemovalCounts {
     tasks: Cell<usize>,
     fewer: Notify,
 }
 
 thread_local! {
-    static COUNTS: Rc<Counts> = Rc::default();
+    static COUNTS: Rc<RemovalCounts> = Rc::default();
 }
 
 /// One of them, until it is dropped.
-struct Counted(Rc<Counts>);
+struct CountedRemoval(Rc<RemovalCounts>);
 
-impl Counted {
+impl CountedRemoval {
     fn begin() -> Self {
         let counts = COUNTS.with(Rc::clone);
         counts.tasks.set(counts.tasks.get() + 1);
@@ -118,7 +118,7 @@ impl Counted {
     }
 }
 
-impl Drop for Counted {
+impl Drop for CountedRemoval {
     fn drop(&mut self) {
         self.0.tasks.set(self.0.tasks.get() - 1);
         // Kept for who looks only now: one waits, the worker that ends.
