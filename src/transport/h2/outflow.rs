@@ -19,8 +19,6 @@ pub(crate) struct Outflow<B = RequestBody> {
     stream: StreamHold,
     /// What was taken of the body and waits for room in the service's windows.
     piece: Bytes,
-    /// Of the piece a part went on already.
-    is_in_parts: bool,
     /// Something was taken of the body.
     taken: bool,
     written: u64,
@@ -37,7 +35,7 @@ enum OutflowStage {
 impl<B: UploadBody> Outflow<B> {
     pub(super) fn new(body: B, stream: StreamHold) -> Self {
         let (piece, stage) = (Bytes::new(), OutflowStage::Flowing);
-        Self { body, stream, piece, is_in_parts: false, taken: false, written: 0, stage }
+        Self { body, stream, piece, taken: false, written: 0, stage }
     }
 
     /// Hands on what there is room for. Ready when the end was written, or the service takes no more of it; what that means
@@ -71,6 +69,8 @@ impl<B: UploadBody> Outflow<B> {
                 UploadRoom::Bytes(room) => {
                     if self.piece.is_empty() {
                         ready!(self.poll_piece(cx))?;
+                    } else {
+                        self.body.moved_on();
                     }
                     self.write(room);
                 }
@@ -125,11 +125,6 @@ impl<B: UploadBody> Outflow<B> {
         if part.is_empty() {
             return;
         }
-        let has_rest = !self.piece.is_empty();
-        if has_rest || self.is_in_parts {
-            self.body.moved_on();
-        }
-        self.is_in_parts = has_rest;
         if self.piece.is_empty() && self.body.is_end_stream() {
             return self.end(part);
         }
