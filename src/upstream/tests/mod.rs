@@ -4,6 +4,8 @@ mod connections;
 mod endings;
 mod failures;
 #[cfg(feature = "files")]
+mod file_oddities;
+#[cfg(feature = "files")]
 mod files;
 #[cfg(feature = "files")]
 mod greetings;
