@@ -49,6 +49,11 @@ const LIMITS: &[(&str, &str, &str)] = &[
     ("Paramiko", "names_that_are_no_utf8", "no names that are no UTF-8"),
     (
         "Pure-FTPd",
+        "put_into_a_missing_folder",
+        "a `PUT` into a folder that is missing is 403 and not 409: it says that it could not make the file, and no more",
+    ),
+    (
+        "Pure-FTPd",
         "spaces_at_the_ends_of_a_name",
         "no names that end in a space: it writes `_` for that, and says nothing",
     ),
