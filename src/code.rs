@@ -41,6 +41,7 @@ pub(crate) enum Code {
     FileForbidden,
     FileConflict,
     PreconditionFailed,
+    RangeNotSatisfiable,
     FileNoSpace,
     FileUnsupported,
     FileError,
@@ -61,7 +62,7 @@ impl Code {
     }
 
     /// Every code, in the order of the table.
-    pub(crate) const ALL: [Self; 43] = [
+    pub(crate) const ALL: [Self; 44] = [
         Self::BadRequest,
         Self::Forbidden,
         Self::NoRoute,
@@ -95,6 +96,7 @@ impl Code {
         Self::FileForbidden,
         Self::FileConflict,
         Self::PreconditionFailed,
+        Self::RangeNotSatisfiable,
         Self::FileNoSpace,
         Self::FileUnsupported,
         Self::FileError,
@@ -235,6 +237,12 @@ impl Code {
             Self::PreconditionFailed => {
                 ("precondition_failed", S::PRECONDITION_FAILED, Some("http_request_denied"), "Precondition failed")
             }
+            Self::RangeNotSatisfiable => (
+                "range_not_satisfiable",
+                S::RANGE_NOT_SATISFIABLE,
+                Some("http_request_denied"),
+                "The range is not within the file",
+            ),
             Self::FileNoSpace => {
                 ("file_no_space", S::INSUFFICIENT_STORAGE, Some("http_response_incomplete"), "No space at the partner")
             }

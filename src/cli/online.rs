@@ -272,7 +272,7 @@ fn help_for(error: &transport::Error, client_certificate: ClientCertificate) -> 
         Code::TlsAlertReceived => {
             help_for_certificate(client_certificate).unwrap_or("ask its owner: the service's log says what it minds")
         }
-        Code::TlsProtocolError => "check whether `url` should start with http:// or https://",
+        Code::TlsProtocolError => "check how `url` should start: what answers there may speak no TLS, or not at once",
         Code::LoginRejected => "check `username`, and `password` or `private_key`; the partner knows what it takes",
         Code::HostKeyMismatch => {
             "ask the partner, in another way than by this connection, which key the server has; only then change `host_key` or \

@@ -19,7 +19,8 @@ use super::listing::Form;
 use super::options::FileOptions;
 use super::path::FilePath;
 use super::put;
-use super::session::{Failure, FileSession, Opened};
+use super::session::{Failure, FileSession, Opened, PartRead};
+use super::suffix::OtherName;
 use super::verb::{FileOperation, Verb};
 
 /// A request as far as it is about a file.
@@ -79,7 +80,9 @@ where
         Ok(suffix) => suffix,
         Err(error) => return Failure::new(error, session).into(),
     };
-    let path = suffix.map_or_else(|| path.clone(), |suffix| path.with_suffix(suffix));
+    let other_name = |path: &FilePath| OtherName::of(path, options.name_suffix.as_deref(), suffix.is_some());
+    let shown = path;
+    let path = suffix.map_or_else(|| shown.clone(), |suffix| shown.with_suffix(suffix));
     if let Err(error) = refuse_links(&mut session, &path, verb, options).await {
         return Failure::new(error, session).into();
     }
@@ -88,14 +91,15 @@ where
         Verb::Look if path.is_folder() => look_at_folder(session, &path, request).await,
         Verb::Read => read(session, &path, request).await,
         Verb::Look => look(session, &path, request).await,
-        Verb::Put => return put::put(session, &path, request, options, body, random).await,
+        Verb::Put => return put::put(session, (&path, other_name(&shown)), request, options, body, random).await,
         Verb::Delete => delete(session, &path, request).await,
         Verb::MakeFolder => make_folder(session, &path).await,
         Verb::Move(to) => {
             // What is moved keeps the end of its name.
             let suffix = suffix.filter(|_| !to.is_folder());
+            let other = other_name(&to).filter(|_| !path.is_folder());
             let to = suffix.map_or_else(|| to.clone(), |suffix| to.with_suffix(suffix));
-            rename(session, &path, &to, request, options).await
+            rename(session, &path, (&to, other), request, options).await
         }
     };
     done.unwrap_or_else(FileOutcome::from)
@@ -110,7 +114,17 @@ async fn suffix_of<'o>(
     options: &'o FileOptions,
 ) -> Result<Option<&'o str>, FileError> {
     let Some(suffix) = options.name_suffix.as_deref().filter(|_| !path.is_folder()) else { return Ok(None) };
+    let written = match verb {
+        Verb::Move(to) => to,
+        _ => path,
+    };
+    if matches!(verb, Verb::Put | Verb::Move(_)) && !written.has_room_for(suffix) {
+        let what = format!("its name is longer than 255 bytes with `{suffix}` at its end, as the partner has it");
+        return Err(FileError::new(FileErrorKind::Request, what));
+    }
     match verb {
+        // No disk has it.
+        _ if !path.has_room_for(suffix) => return Ok(None),
         Verb::Put => return Ok(Some(suffix)),
         Verb::MakeFolder => return Ok(None),
         Verb::Read | Verb::Look | Verb::Delete | Verb::Move(_) => {}
@@ -151,6 +165,14 @@ impl FileAnswer {
     fn of_folder(form: Form) -> Self {
         let fields = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(form.content_type()))]);
         Self::bare(StatusCode::OK, fields)
+    }
+
+    /// Says that parts of it may be asked for, if the server can begin anywhere.
+    fn with_ranges(mut self, may_read_parts: bool) -> Self {
+        if !may_read_parts {
+            self.fields.remove(ACCEPT_RANGES);
+        }
+        self
     }
 
     fn with(mut self, name: http::HeaderName, value: String) -> Self {
@@ -197,26 +219,29 @@ async fn send_file(opened: Opened, version: FileVersion, request: &FileRequest<'
         let content = Some(FileContent::File(opened.read().await?));
         return Ok(FileOutcome::answered(FileAnswer { content, ..FileAnswer::of_file(StatusCode::OK, version) }, None));
     };
-    match conditions::part(request.fields, size) {
-        RangePart::Whole => {
-            let content = Some(FileContent::File(opened.read().await?));
-            let answer = FileAnswer::of_file(StatusCode::OK, version).with(CONTENT_LENGTH, size.to_string());
-            Ok(FileOutcome::answered(FileAnswer { content, ..answer }, None))
-        }
-        RangePart::Range(from, to) => {
-            let content = Some(FileContent::File(opened.read_part(from, to).await?));
-            let answer = FileAnswer::of_file(StatusCode::PARTIAL_CONTENT, version)
-                .with(CONTENT_LENGTH, (to - from).to_string())
-                .with(CONTENT_RANGE, format!("bytes {from}-{}/{size}", to - 1));
-            Ok(FileOutcome::answered(FileAnswer { content, ..answer }, None))
-        }
+    let may_read_parts = opened.may_read_parts();
+    let whole = |reading| {
+        let answer = FileAnswer::of_file(StatusCode::OK, version).with(CONTENT_LENGTH, size.to_string());
+        FileAnswer { content: Some(FileContent::File(reading)), ..answer }
+    };
+    let answer = match conditions::part(request.fields, size) {
+        RangePart::Whole => whole(opened.read().await?).with_ranges(may_read_parts),
+        RangePart::Range(from, to) => match opened.read_part(from, to).await? {
+            PartRead::Part(reading) => {
+                let answer = FileAnswer::of_file(StatusCode::PARTIAL_CONTENT, version)
+                    .with(CONTENT_LENGTH, (to - from).to_string())
+                    .with(CONTENT_RANGE, format!("bytes {from}-{}/{size}", to - 1));
+                FileAnswer { content: Some(FileContent::File(reading)), ..answer }
+            }
+            // Whoever asks for a part has to take the whole as well (RFC 9110 §14.2).
+            PartRead::Whole(reading) => whole(reading).with_ranges(false),
+        },
         RangePart::Unsatisfiable => {
-            let answer = FileAnswer::of_file(StatusCode::RANGE_NOT_SATISFIABLE, version)
-                .with(CONTENT_RANGE, format!("bytes */{size}"))
-                .with(CONTENT_LENGTH, "0".to_owned());
-            Ok(FileOutcome::answered(answer, opened.close().await))
+            let error = FileError::new(FileErrorKind::Range { size }, format!("the file has {size} bytes"));
+            return Err(Failure { error, session: opened.close().await });
         }
-    }
+    };
+    Ok(FileOutcome::answered(answer, None))
 }
 
 /// `HEAD`.
@@ -233,7 +258,7 @@ async fn look(mut session: FileSession, path: &FilePath, request: &FileRequest<'
         Condition::NotModified => StatusCode::NOT_MODIFIED,
         Condition::Failed => return Err(Failure::new(failed_condition(), session)),
     };
-    let answer = FileAnswer::of_file(status, found.version);
+    let answer = FileAnswer::of_file(status, found.version).with_ranges(session.may_read_parts());
     let answer = match found.version.size {
         Some(size) if status == StatusCode::OK => answer.with(CONTENT_LENGTH, size.to_string()),
         _ => answer,
@@ -250,7 +275,9 @@ async fn list(
     let form = Form::wanted(request.fields);
     let place = session.place(path);
     let entries = session.list(&place).await?;
-    let content = Some(FileContent::Listing(ListingContent::new(entries, form, options)));
+    let listing = ListingContent::begin(entries, form, options).await;
+    let listing = listing.map_err(|error| Failure { error, session: None })?;
+    let content = Some(FileContent::Listing(listing));
     Ok(FileOutcome::answered(FileAnswer { content, ..FileAnswer::of_folder(form) }, None))
 }
 
@@ -318,7 +345,7 @@ async fn make_folder(mut session: FileSession, path: &FilePath) -> Result<FileOu
 async fn rename(
     mut session: FileSession,
     from: &FilePath,
-    to: &FilePath,
+    (to, other): (&FilePath, Option<OtherName>),
     request: &FileRequest<'_>,
     options: &FileOptions,
 ) -> Result<FileOutcome, Failure> {
@@ -327,26 +354,14 @@ async fn rename(
         return Err(Failure::new(error, session));
     }
     let may_replace = options.overwrite && request.fields.get("overwrite").is_none_or(|value| value != "F");
-    let in_the_way = match session.lstat(&to).await {
-        Ok(found) => Some(found),
-        Err(error) if error.kind == FileErrorKind::Ended => return Err(Failure::new(error, session)),
-        Err(_) => None,
+    let replaces = match look_at_target(&mut session, (&from, &to), other, may_replace).await {
+        Ok(replaces) => replaces,
+        Err(error) => return Err(Failure::new(error, session)),
     };
-    match in_the_way {
-        Some(_) if !may_replace => {
-            let error = FileError::new(FileErrorKind::Precondition, "something has that name already");
-            return Err(Failure::new(error, session));
-        }
-        Some(Found { kind: EntryKind::Folder, .. }) => {
-            let error = FileError::new(FileErrorKind::Conflict, "a folder has that name already");
-            return Err(Failure::new(error, session));
-        }
-        _ => {}
-    }
     let over = if may_replace { Overwrite::Replaced } else { Overwrite::Refused };
     match session.rename(&from, &to, over, request.begun).await {
         Ok(()) => {
-            let status = if in_the_way.is_some() { StatusCode::NO_CONTENT } else { StatusCode::CREATED };
+            let status = if replaces { StatusCode::NO_CONTENT } else { StatusCode::CREATED };
             Ok(FileOutcome::done(status, session))
         }
         Err(error) if error.kind == FileErrorKind::Ended => Err(Failure::new(error, session)),
@@ -366,6 +381,47 @@ async fn rename(
             };
             Err(Failure::new(error, session))
         }
+    }
+}
+
+/// Looks at what has the new name, before anything is renamed: whether something is there that may be replaced.
+async fn look_at_target(
+    session: &mut FileSession,
+    (from, to): (&[u8], &[u8]),
+    other: Option<OtherName>,
+    may_replace: bool,
+) -> Result<bool, FileError> {
+    let in_the_way = match session.lstat(to).await {
+        Ok(found) => Some(found),
+        Err(error) if error.kind == FileErrorKind::Ended => return Err(error),
+        Err(_) => None,
+    };
+    let shown = match other {
+        Some(other) => other.look(session).await?.map(|_| other),
+        None => None,
+    };
+    let refused = |kind, what: &str| Err(FileError::new(kind, what));
+    if !may_replace && (in_the_way.is_some() || shown.is_some()) {
+        return refused(FileErrorKind::Precondition, "something has that name already");
+    }
+    if shown.as_ref().is_some_and(|other| other.is_shown_first) {
+        let what = "a file with `name_suffix` at the end of its name is shown under that name, and would be still";
+        return refused(FileErrorKind::Conflict, what);
+    }
+    match in_the_way {
+        Some(Found { kind: EntryKind::Folder, .. }) => {
+            refused(FileErrorKind::Conflict, "a folder has that name already")
+        }
+        // Some servers put a folder in the place of a file, and that is gone.
+        Some(_) => match session.lstat(from).await {
+            Ok(Found { kind: EntryKind::Folder, .. }) => {
+                refused(FileErrorKind::Conflict, "a file has that name already, and no folder takes its place")
+            }
+            Err(error) if error.kind == FileErrorKind::Ended => Err(error),
+            // What is not there is refused when it is to be renamed.
+            _ => Ok(true),
+        },
+        None => Ok(shown.is_some()),
     }
 }
 

@@ -122,10 +122,12 @@ pub(crate) fn part(fields: &HeaderMap, size: u64) -> RangePart {
 
 /// `bytes=A-B`, `A-` or `-N`.
 fn single(range: &str) -> Option<(Option<u64>, Option<u64>)> {
-    let (first, last) = range.trim().strip_prefix("bytes=")?.split_once('-')?;
+    let (unit, range) = range.split_once('=')?;
+    let (first, last) = range.split_once('-').filter(|_| unit.trim().eq_ignore_ascii_case("bytes"))?;
     let number = |text: &str| match text.trim() {
         "" => Some(None),
-        digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse().ok().map(Some),
+        // What no number here can hold is beyond any file.
+        digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => Some(Some(digits.parse().unwrap_or(u64::MAX))),
         _ => None,
     };
     match (number(first)?, number(last)?) {
@@ -233,7 +235,12 @@ mod tests {
         check("bytes=+1-2", 100, RangePart::Whole);
         check("lines=0-1", 100, RangePart::Whole);
         check("bytes=0-18446744073709551615", 100, RangePart::Range(0, 100));
-        check("bytes=99999999999999999999-", 100, RangePart::Whole);
+        check("Bytes=0-4", 100, RangePart::Range(0, 5));
+        check("BYTES=0-4", 100, RangePart::Range(0, 5));
+        check("bytes=99999999999999999999-", 100, RangePart::Unsatisfiable);
+        check("bytes=99999999999999999999-99999999999999999999", 100, RangePart::Unsatisfiable);
+        check("bytes=1-99999999999999999999", 100, RangePart::Range(1, 100));
+        check("bytes=-99999999999999999999", 100, RangePart::Range(0, 100));
         assert_eq!(part(&fields(&[("range", "bytes=0-1"), ("if-range", TAG)]), 100), RangePart::Whole);
     }
 }

@@ -1,6 +1,6 @@
 //! Why a file was not read, written or changed, in kinds that both protocols share.
 
-use std::fmt;
+use std::{fmt, io};
 
 use super::{ftp, sftp};
 
@@ -24,6 +24,10 @@ pub(crate) enum FileErrorKind {
     /// What is there is in the way, or is of another kind.
     Conflict,
     Precondition,
+    /// Nothing of what is asked for is within the file.
+    Range {
+        size: u64,
+    },
     NoSpace,
     /// The partner can't do it.
     Unsupported,
@@ -69,6 +73,15 @@ impl fmt::Display for FileError {
     }
 }
 
+/// Whether it says no more than that the other side is gone; a number of the system's helps nobody.
+pub(super) fn is_end(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        error.kind(),
+        Kind::UnexpectedEof | Kind::BrokenPipe | Kind::ConnectionReset | Kind::ConnectionAborted | Kind::NotConnected
+    )
+}
+
 impl From<&sftp::Error> for FileError {
     fn from(error: &sftp::Error) -> Self {
         let kind = match error {
@@ -106,7 +119,7 @@ impl From<&ftp::Error> for FileError {
             (ftp::Error::Unspeakable | ftp::Error::TooLong(_), _) => FileErrorKind::Request,
             (ftp::Error::Changed { .. } | ftp::Error::Grown(_), _) => FileErrorKind::NotNow,
             (ftp::Error::Untold, _) => FileErrorKind::Unsupported,
-            (ftp::Error::BrokenOff(_), _) => FileErrorKind::Partner,
+            (ftp::Error::BrokenOff(_) | ftp::Error::Unread(_), _) => FileErrorKind::Partner,
             _ => FileErrorKind::Ended,
         };
         Self::new(kind, error.to_string())

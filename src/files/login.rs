@@ -41,8 +41,12 @@ pub(crate) enum LoginFailureKind {
     HostKey,
     /// It serves too many at the moment.
     Overloaded,
-    /// No file can be asked for there.
+    /// It lets nobody in who does not speak TLS, which the config has off.
+    DemandsTls,
+    /// What answers there is no server of files, as far as it can be understood.
     NoFiles,
+    /// It is one, and has nothing of what is wanted of it.
+    Lacks,
     /// The connection ended.
     Ended,
     /// No answer came to what it was shown.

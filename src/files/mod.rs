@@ -25,6 +25,7 @@ mod server;
 mod session;
 pub(crate) mod sftp;
 pub(crate) mod ssh;
+mod suffix;
 mod verb;
 
 pub(crate) use self::answer::{ALLOWED, FileAnswer, FileOutcome, FileRequest, answer};

@@ -111,6 +111,11 @@ impl FilePath {
         longer
     }
 
+    /// Whether its name with this at the end is not too long for any disk.
+    pub(crate) fn has_room_for(&self, suffix: &str) -> bool {
+        self.name().is_none_or(|name| name.len() + suffix.len() <= LONGEST_NAME)
+    }
+
     /// As servers take it that know where a login begins: SFTP's do.
     pub(crate) fn relative(&self) -> Vec<u8> {
         match self.from_home {

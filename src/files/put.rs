@@ -17,10 +17,11 @@ use super::error::{FileError, FileErrorKind};
 use super::options::{FileOptions, UploadMode};
 use super::path::{FilePath, temporary};
 use super::session::{Failure, FileSession, Writing};
+use super::suffix::OtherName;
 
 pub(super) async fn put<B>(
     mut session: FileSession,
-    path: &FilePath,
+    (path, other): (&FilePath, Option<OtherName>),
     request: &FileRequest<'_>,
     options: &FileOptions,
     body: B,
@@ -31,7 +32,7 @@ where
     B::Error: std::fmt::Display,
 {
     let place = session.place(path);
-    let there = match may_write(&mut session, &place, request, options).await {
+    let there = match may_write(&mut session, (&place, other), request, options).await {
         Ok(there) => there,
         Err(error) => return Failure::new(error, session).into(),
     };
@@ -54,8 +55,8 @@ where
             } else {
                 error
             };
-            if under == place {
-                // What has that name may be the old one.
+            if under == place || session.as_ref().is_some_and(FileSession::begins_in_one_step) {
+                // What has that name may be the old one; and what was not opened is not there.
                 request.begun.clear();
                 return Failure { error, session }.into();
             }
@@ -96,7 +97,7 @@ fn may_replace(request: &FileRequest<'_>, options: &FileOptions) -> bool {
 /// Looks at what is there before anything is begun.
 async fn may_write(
     session: &mut FileSession,
-    place: &[u8],
+    (place, other): (&[u8], Option<OtherName>),
     request: &FileRequest<'_>,
     options: &FileOptions,
 ) -> Result<Option<Found>, FileError> {
@@ -105,9 +106,14 @@ async fn may_write(
         Err(error) if error.kind == FileErrorKind::NotFound => None,
         Err(error) if error.kind == FileErrorKind::Ended => return Err(error),
         // Nothing but this look keeps what is there.
-        Err(error) if !may_replace(request, options) && !session.refuses_in_one_step() => return Err(error),
+        Err(error) if !may_replace(request, options) && !session.begins_in_one_step() => return Err(error),
         // Who may not look may still be let write.
         Err(_) => None,
+    };
+    // To the app a file without the end is the one that has this name.
+    let there = match other {
+        Some(other) if there.is_none() => other.look(session).await?,
+        _ => there,
     };
     match there {
         Some(Found { kind: EntryKind::Folder, .. }) => {

@@ -108,15 +108,16 @@ impl FileServer {
     }
 
     /// Everything up to where files can be asked for, over a new connection. There is one try to log in, over all workers,
-    /// and none for a while after one that was refused.
+    /// and none for a while after one that was refused. Host keys that do not fit are kept in `unfit`, for the next connection.
     pub(crate) async fn log_in(
         &self,
         socket: FileSocket,
         deadline: &LoginDeadline,
         timings: &Cell<LoginTimings>,
+        unfit: &mut Vec<ssh::ShownKey>,
     ) -> Result<FileSession, LoginError> {
         match &self.access {
-            ServerAccess::Sftp(client) => self.log_in_by_ssh(client, socket, deadline, timings).await,
+            ServerAccess::Sftp(client) => self.log_in_by_ssh(client, socket, deadline, timings, unfit).await,
             ServerAccess::Ftp(access) => match socket {
                 FileSocket::Tcp(tcp) => self.log_in_by_ftp(access, tcp, deadline, timings).await,
                 FileSocket::Tunnel(_) => Err(LoginError::Tunnel),
@@ -130,8 +131,9 @@ impl FileServer {
         socket: FileSocket,
         deadline: &LoginDeadline,
         timings: &Cell<LoginTimings>,
+        unfit: &mut Vec<ssh::ShownKey>,
     ) -> Result<FileSession, LoginError> {
-        let mut shaken = timed(timings, |all, took| all.secured = took, client.shake(socket)).await?;
+        let mut shaken = timed(timings, |all, took| all.secured = took, client.shake(socket, unfit)).await?;
         let turn = self.gate.turn(deadline).await?;
         let logged_in = timed(timings, |all, took| all.login = took, client.log_in(&mut shaken)).await;
         turn.ended(logged_in.as_ref().err().map(ssh::Error::as_failure));
@@ -153,6 +155,10 @@ impl FileServer {
         let login =
             ftp::FtpCredentials { username: access.username.as_bytes(), password: access.password.expose().as_bytes() };
         let logged_in = timed(timings, |all, took| all.login = took, session.log_in(&login)).await;
+        let logged_in = logged_in.map_err(|error| match &access.security {
+            ftp::Security::Plain => error.where_tls_is_off(),
+            _ => error,
+        });
         turn.ended(logged_in.as_ref().err().map(ftp::Error::as_failure));
         logged_in.map_err(|error| self.told(error))?;
         session.prepare().await?;
@@ -194,8 +200,14 @@ impl LoginError {
             Self::Sftp(sftp::Error::Ended | sftp::Error::Io(_)) => {
                 LoginFailure::new(LoginFailureKind::Ended, self.to_string())
             }
+            Self::Sftp(sftp::Error::Version(_)) => LoginFailure::new(LoginFailureKind::Lacks, self.to_string()),
             Self::Sftp(_) | Self::Tunnel => LoginFailure::new(LoginFailureKind::NoFiles, self.to_string()),
         }
+    }
+
+    /// Whether the server may have another key that fits: over another connection it is asked for that.
+    pub(crate) fn wants_another_key(&self) -> bool {
+        matches!(self, Self::Ssh(ssh::Error::OtherKindWanted(_)))
     }
 
     /// What a handshake of TLS ended with.
@@ -210,12 +222,11 @@ impl LoginError {
 impl ssh::Error {
     fn as_failure(&self) -> LoginFailure {
         let kind = match self {
-            Self::Mistrusted(_) => LoginFailureKind::HostKey,
+            Self::Mistrusted(_) | Self::OtherKindWanted(_) => LoginFailureKind::HostKey,
             Self::Refused { .. } => LoginFailureKind::Refused,
             Self::TooMany(_) => LoginFailureKind::Overloaded,
-            Self::NothingInCommon { .. } | Self::NoChannel(_) | Self::NoSsh(_) | Self::NoSftp | Self::Other(_) => {
-                LoginFailureKind::NoFiles
-            }
+            Self::NothingInCommon { .. } | Self::NoChannel(_) | Self::NoSftp => LoginFailureKind::Lacks,
+            Self::NoSsh(_) | Self::Other(_) => LoginFailureKind::NoFiles,
             Self::Ended | Self::Dismissed(_) => LoginFailureKind::Ended,
         };
         LoginFailure::new(kind, self.to_string())
@@ -225,9 +236,11 @@ impl ssh::Error {
 impl ftp::Error {
     fn as_failure(&self) -> LoginFailure {
         let kind = match (self, self.reply()) {
+            (Self::TlsDemanded(_), _) => LoginFailureKind::DemandsTls,
             (_, Some(reply)) if is_full(reply.code, &reply.text()) => LoginFailureKind::Overloaded,
             (Self::Refused { operation, .. }, _) if *operation == ftp::LOG_IN => LoginFailureKind::Refused,
             (Self::Ended | Self::Io(_), _) => LoginFailureKind::Ended,
+            (Self::Refused { .. }, _) => LoginFailureKind::Lacks,
             _ => LoginFailureKind::NoFiles,
         };
         LoginFailure::new(kind, self.to_string())

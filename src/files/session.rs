@@ -35,6 +35,13 @@ pub(crate) enum Opened {
     },
 }
 
+/// What came of a wish for a part of a file.
+pub(crate) enum PartRead {
+    Part(Reading),
+    /// The server begins nowhere but at the start.
+    Whole(Reading),
+}
+
 /// A file that comes.
 pub(crate) enum Reading {
     Sftp(Box<sftp::SftpDownload<ssh::SftpStream>>),
@@ -63,6 +70,14 @@ impl FileSession {
         match self {
             Self::Sftp(_) => true,
             Self::Ftp(session) => session.can_transfer(),
+        }
+    }
+
+    /// Whether a part of a file can be asked for, as far as is known.
+    pub(crate) fn may_read_parts(&self) -> bool {
+        match self {
+            Self::Sftp(_) => true,
+            Self::Ftp(session) => session.may_restart(),
         }
     }
 
@@ -194,8 +209,8 @@ impl FileSession {
         }
     }
 
-    /// Whether it is the server that refuses what is there already, in one step; else it is looked for before.
-    pub(crate) fn refuses_in_one_step(&self) -> bool {
+    /// Whether a file that was refused to be made is certainly not there: by FTP it may be, and be empty.
+    pub(crate) fn begins_in_one_step(&self) -> bool {
         matches!(self, Self::Sftp(_))
     }
 
@@ -270,14 +285,27 @@ impl Opened {
         }
     }
 
-    /// Reads it from `from` to before `to`.
-    pub(crate) async fn read_part(self, from: u64, to: u64) -> Result<Reading, Failure> {
+    /// Reads it from `from` to before `to`, if the server can begin there.
+    pub(crate) async fn read_part(self, from: u64, to: u64) -> Result<PartRead, Failure> {
         match self {
             Self::Sftp(mut download) => {
                 download.limit(from, to);
-                Ok(Reading::Sftp(download))
+                Ok(PartRead::Part(Reading::Sftp(download)))
             }
-            Self::Ftp { session, path, size } => session.retrieve(&path, size, from, to).await,
+            Self::Ftp { session, path, size } => match session.retrieve(&path, size, from, to).await {
+                Ok(reading) => Ok(PartRead::Part(reading)),
+                Err(Failure { session: Some(session), .. }) if from > 0 && !session.may_read_parts() => {
+                    Ok(PartRead::Whole(session.retrieve(&path, size, 0, u64::MAX).await?))
+                }
+                Err(failure) => Err(failure),
+            },
+        }
+    }
+
+    pub(crate) fn may_read_parts(&self) -> bool {
+        match self {
+            Self::Sftp(_) => true,
+            Self::Ftp { session, .. } => session.may_read_parts(),
         }
     }
 

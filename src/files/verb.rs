@@ -58,11 +58,15 @@ impl Verb {
             "DELETE" => Ok(Self::Delete),
             "MKCOL" => Ok(Self::MakeFolder),
             "MOVE" => Self::to(destination, "`MOVE` needs a `Destination` in the form of this request's own URL"),
-            "POST" if query == Some("mkdir") => Ok(Self::MakeFolder),
-            "POST" if query.is_some_and(|query| query.starts_with("rename=")) => {
+            // An empty value is how forms write that there is none.
+            "POST" if matches!(query, Some("mkdir" | "mkdir=")) => Ok(Self::MakeFolder),
+            "POST" if query.is_some_and(|query| query.starts_with("rename=") && !query.contains('&')) => {
                 Self::to(destination, "`rename=` needs a path in the form of this request's own URL")
             }
-            "POST" => Err(FileError::new(FileErrorKind::Request, "a `POST` here is `?mkdir` or `?rename=PATH`")),
+            "POST" => {
+                let what = "a `POST` here has `?mkdir` or `?rename=PATH`, and nothing beside: a `&` in a name is `%26`";
+                Err(FileError::new(FileErrorKind::Request, what))
+            }
             _ => Err(FileError::new(FileErrorKind::Method, format!("a file is not asked to {}", method))),
         }
     }

@@ -7,6 +7,8 @@ use std::net::Ipv4Addr;
 use http::{Method, StatusCode};
 
 use crate::code::Code;
+#[cfg(feature = "files")]
+use crate::files::FileErrorKind;
 use crate::guard::Panicked;
 use crate::legible::excerpt;
 use crate::name::ServiceName;
@@ -242,6 +244,18 @@ impl Error {
     #[cfg(feature = "files")]
     pub(super) fn is_of_files(&self) -> bool {
         matches!(self, Self::Upstream(upstream::Error::Transport(transport::Error::File(_))))
+    }
+
+    /// How long the file is of which a part was asked for that it has not.
+    #[cfg(feature = "files")]
+    pub(super) fn size_of_file(&self) -> Option<u64> {
+        match self {
+            Self::Upstream(upstream::Error::Transport(transport::Error::File(error))) => match error.kind {
+                FileErrorKind::Range { size } => Some(size),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 
     /// Whole seconds after which it may work; `None` if nothing says so.

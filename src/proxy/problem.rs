@@ -38,6 +38,12 @@ pub(super) fn answer(error: &Error, exchange: &ExchangeRecord) -> Response<Respo
     if error.is_of_files() && code == Code::MethodNotAllowed {
         fields.insert(ALLOW, HeaderValue::from_static(crate::files::ALLOWED));
     }
+    #[cfg(feature = "files")]
+    if let Some(size) = error.size_of_file()
+        && let Ok(range) = HeaderValue::try_from(format!("bytes */{size}"))
+    {
+        fields.insert(http::header::CONTENT_RANGE, range);
+    }
     proxy_status(fields, code);
     #[cfg(feature = "openpgp")]
     if let Error::OnlyPost { .. } = error {

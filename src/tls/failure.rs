@@ -77,7 +77,7 @@ impl TlsFailure {
                     _ => Self::Alert(text),
                 }
             }
-            Error::InvalidMessage(message) => Self::Protocol(no_tls(message)),
+            Error::InvalidMessage(message) => Self::Protocol(no_tls(message, seen.origin)),
             Error::PeerIncompatible(reason) => Self::Protocol(incompatible(reason, seen.origin)),
             Error::PeerMisbehaved(_) => Self::Protocol(AGAINST_THE_RULES.to_owned()),
             error => Self::Protocol(error.to_string()),
@@ -113,10 +113,14 @@ fn incompatible(reason: &PeerIncompatible, origin: TlsOrigin) -> String {
     }
 }
 
-fn no_tls(message: &InvalidMessage) -> String {
+fn no_tls(message: &InvalidMessage, origin: TlsOrigin) -> String {
     match message {
         InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion => {
-            "what came back is no TLS; if this port speaks plain HTTP, its url begins with http://".to_owned()
+            let (protocol, scheme) = match origin {
+                TlsOrigin::FileServer => ("FTP", "ftp"),
+                _ => ("HTTP", "http"),
+            };
+            format!("what came back is no TLS; if this port speaks plain {protocol}, its url begins with {scheme}://")
         }
         _ => AGAINST_THE_RULES.to_owned(),
     }

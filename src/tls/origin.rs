@@ -6,6 +6,8 @@ pub(crate) enum TlsOrigin {
     /// `tls` and `certificate` of the service, for its `url`.
     #[default]
     Service,
+    /// The same of a service that is a server of files.
+    FileServer,
     /// `tls` and `certificate` of the method, for its token endpoint.
     TokenEndpoint {
         /// `certificate: none` is written there.
@@ -21,7 +23,7 @@ impl TlsOrigin {
     /// A key of `tls`, with the path to it, as it is written in a text.
     pub(crate) fn tls(self, key: &str) -> String {
         match self {
-            Self::Service | Self::Sts => format!("`tls.{key}`"),
+            Self::Service | Self::FileServer | Self::Sts => format!("`tls.{key}`"),
             Self::TokenEndpoint { .. } => format!("`auth.tls.{key}`"),
             Self::OutboundProxy => "the system's roots (`SSL_CERT_FILE`)".to_owned(),
         }
@@ -30,7 +32,7 @@ impl TlsOrigin {
     /// What to do where a certificate is wanted and none is linked.
     pub(super) fn link_one(self) -> &'static str {
         match self {
-            Self::Service => "link one with `certificate`",
+            Self::Service | Self::FileServer => "link one with `certificate`",
             Self::TokenEndpoint { shows_none: true } => {
                 "`auth.certificate: none` keeps it from being shown: name one with `auth.certificate`"
             }
@@ -50,6 +52,7 @@ impl TlsOrigin {
     pub(super) fn another_name(self) -> String {
         match self {
             Self::Service => "`tls.server_name` (and `host_header`, where a service goes by `Host` too)".to_owned(),
+            Self::FileServer => "`tls.server_name`".to_owned(),
             Self::TokenEndpoint { .. } => "`auth.tls.server_name`".to_owned(),
             // It has no name of its own there.
             Self::Sts => "`sts_url`".to_owned(),

@@ -150,6 +150,16 @@ impl Error {
             Self::Proxy { .. } => {
                 Some("check `outbound_proxy`, or `HTTPS_PROXY` and `NO_PROXY` in the environment".into())
             }
+            #[cfg(feature = "files")]
+            Self::Login(failure) => match failure.kind {
+                LoginFailureKind::Lacks => Some(
+                    "the server is there and lacks what is wanted: ask the partner whether it offers SFTP, or TLS, and with \
+                     which algorithms"
+                        .into(),
+                ),
+                LoginFailureKind::DemandsTls => Some("leave out `tls: off`".into()),
+                _ => None,
+            },
             _ => None,
         }
     }
@@ -190,10 +200,10 @@ impl From<LoginFailure> for Error {
 #[cfg(feature = "files")]
 fn of_login(kind: LoginFailureKind) -> Code {
     match kind {
-        LoginFailureKind::Refused => Code::LoginRejected,
+        LoginFailureKind::Refused | LoginFailureKind::DemandsTls => Code::LoginRejected,
         LoginFailureKind::HostKey => Code::HostKeyMismatch,
         LoginFailureKind::Overloaded => Code::Overloaded,
-        LoginFailureKind::NoFiles => Code::FileError,
+        LoginFailureKind::NoFiles | LoginFailureKind::Lacks => Code::FileError,
         LoginFailureKind::Ended => Code::ConnectionTerminated,
         LoginFailureKind::Unanswered => Code::ConnectionTimeout,
     }
@@ -208,6 +218,7 @@ fn of_file(kind: FileErrorKind) -> Code {
         FileErrorKind::Forbidden => Code::FileForbidden,
         FileErrorKind::Conflict => Code::FileConflict,
         FileErrorKind::Precondition => Code::PreconditionFailed,
+        FileErrorKind::Range { .. } => Code::RangeNotSatisfiable,
         FileErrorKind::NoSpace => Code::FileNoSpace,
         FileErrorKind::Unsupported => Code::FileUnsupported,
         FileErrorKind::Partner | FileErrorKind::NotNow => Code::FileError,

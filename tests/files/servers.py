@@ -67,11 +67,12 @@ def openssh(way):
     without = {"norename": " -P posix-rename,rename", "noreplace": " -P posix-rename", "readonly": " -R"}.get(way, "")
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)
-    host = ssh_key("host", "-t", "ed25519")
+    kinds = ("ed25519", "ecdsa", "rsa") if way == "keys" else ("ed25519",)
+    hosts = [ssh_key(f"host-{each}", "-t", each) for each in kinds]
     config = write("sshd.conf", f"""
 Port {port}
 ListenAddress 127.0.0.1
-HostKey {host}
+{chr(10).join(f"HostKey {host}" for host in hosts)}
 AuthorizedKeysFile {let_in()}
 PidFile none
 StrictModes no
@@ -81,8 +82,8 @@ PasswordAuthentication no
 Subsystem sftp internal-sftp{without}
 """)
     return ["/usr/sbin/sshd", "-D", "-e", "-f", config], {
-        "base": str(root), "username": getpass.getuser(), "password": "", "host_key": fingerprint(f"{host}.pub"),
-        "version": ["/usr/sbin/sshd", "-V"],
+        "base": str(root), "username": getpass.getuser(), "password": "",
+        "host_key": " ".join(fingerprint(f"{host}.pub") for host in hosts), "version": ["/usr/sbin/sshd", "-V"],
     }
 
 

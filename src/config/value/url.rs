@@ -187,7 +187,7 @@ impl FromText for ServiceUrl {
         if let Some(url) = openpgp_url::read(text) {
             return url.map(Self);
         }
-        let url = parse_any(text)?;
+        let url = parse_any(text, "`http://`, `https://`, `sftp://`, `ftp://` and `ftps://`")?;
         if url.scheme.is_of_files() {
             file_url::check(&url)?;
         }
@@ -277,7 +277,7 @@ fn help_for_scheme(scheme: &str) -> &'static str {
 
 /// A URL that HTTP is spoken to.
 pub(super) fn parse(text: &str) -> Result<Url, Wrong> {
-    let url = parse_any(text)?;
+    let url = parse_any(text, "`http://` and `https://`")?;
     if url.scheme.is_of_files() {
         let wrong = Wrong::new("only `http://` and `https://` can be spoken to here");
         return Err(wrong.help("only the `url` of a service may begin with `sftp://`, `ftp://` or `ftps://`"));
@@ -285,7 +285,7 @@ pub(super) fn parse(text: &str) -> Result<Url, Wrong> {
     Ok(url)
 }
 
-fn parse_any(text: &str) -> Result<Url, Wrong> {
+fn parse_any(text: &str, spoken: &str) -> Result<Url, Wrong> {
     if text.trim() != text {
         return Err(Wrong::new("there is white space around this URL").help("remove it"));
     }
@@ -293,7 +293,7 @@ fn parse_any(text: &str) -> Result<Url, Wrong> {
     let (scheme, rest) = text.split_once("://").ok_or_else(|| Wrong::new("this is no URL").help(whole))?;
     let name = scheme.to_ascii_lowercase();
     let Some(scheme) = Scheme::named(&name) else {
-        return Err(Wrong::new("only `http://` and `https://` can be spoken to").help(help_for_scheme(&name)));
+        return Err(Wrong::new(format!("only {spoken} can be spoken to")).help(help_for_scheme(&name)));
     };
     if rest.contains('#') {
         return Err(Wrong::new("a URL that is sent has no fragment").help("remove the `#` and what follows"));

@@ -1,7 +1,7 @@
 //! The control connection: commands go out one at a time, and each has its reply.
 
-use std::pin::Pin;
-use std::task::{Context, Waker};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
@@ -9,18 +9,21 @@ use zeroize::Zeroizing;
 
 use super::error::Error;
 use super::lines::{LineReader, LineTooLong};
-use super::reply::{FtpReply, LONGEST_LINE, ReplyReader};
+use super::reply::{FtpReply, GOODBYE, LONGEST_LINE, ReplyReader};
 use super::wire::{FtpWire, Handshakes};
 
 pub(super) struct Control {
     wire: FtpWire,
     lines: LineReader,
     reader: ReplyReader,
+    /// The reply to a command is still to come, or has come in a way that leaves unknown what the next one is to.
+    awaits_reply: bool,
 }
 
 impl Control {
     pub(super) fn new(wire: FtpWire) -> Self {
-        Self { wire, lines: LineReader::new(LONGEST_LINE, AT_A_TIME), reader: ReplyReader::default() }
+        let lines = LineReader::new(LONGEST_LINE, AT_A_TIME);
+        Self { wire, lines, reader: ReplyReader::default(), awaits_reply: false }
     }
 
     /// Whether something came that was not read, the end of it included. Tickets of TLS are nothing.
@@ -41,8 +44,39 @@ impl Control {
 
     /// Sends a command, and waits for what the server says to it.
     pub(super) async fn ask(&mut self, verb: &str, argument: &[u8]) -> Result<FtpReply, Error> {
+        self.expect_silence()?;
         self.tell(verb, argument).await?;
         self.reply().await
+    }
+
+    /// Looks before a command is sent: a reply that is there already is to none, and would be taken for the one to this command,
+    /// and that one for the reply to the next. Who has gone out of step says anything: nothing more is asked then.
+    fn expect_silence(&mut self) -> Result<(), Error> {
+        if self.awaits_reply {
+            return Err(Error::Ended);
+        }
+        let read = pin!(self.wire.read_buf(self.lines.room())).poll(&mut Context::from_waker(Waker::noop()));
+        match read {
+            Poll::Ready(Ok(0)) if self.lines.is_empty() => return Err(Error::Ended),
+            Poll::Ready(Err(error)) => return Err(error.into()),
+            _ if self.lines.is_empty() => return Ok(()),
+            _ => self.awaits_reply = true,
+        }
+        match self.reply_that_came() {
+            // It was tired of waiting.
+            Some(reply) if reply.code == GOODBYE => Err(Error::Refused { operation: "to go on", reply }),
+            _ => Err(Error::Protocol("it said more than it was asked")),
+        }
+    }
+
+    /// The first reply that is there already, if all of it is.
+    fn reply_that_came(&mut self) -> Option<FtpReply> {
+        while let Ok(Some(line)) = self.lines.next() {
+            if let Some(reply) = self.reader.take(&line).ok()? {
+                return Some(reply);
+            }
+        }
+        None
     }
 
     /// As [`ask`](Self::ask), and the reply has to be of this class.
@@ -52,8 +86,9 @@ impl Control {
         (verb, argument): (&str, &[u8]),
         operation: &'static str,
     ) -> Result<FtpReply, Error> {
-        let reply = self.ask(verb, argument).await?;
-        expect(reply, class, operation)
+        let expected = expect(self.ask(verb, argument).await?, class, operation);
+        self.awaits_reply |= matches!(expected, Err(Error::Protocol(_)));
+        expected
     }
 
     async fn tell(&mut self, verb: &str, argument: &[u8]) -> Result<(), Error> {
@@ -79,9 +114,13 @@ impl Control {
 
     /// The next reply.
     pub(super) async fn reply(&mut self) -> Result<FtpReply, Error> {
+        // Until it is there: who gives it up in the middle leaves it to whoever comes next.
+        self.awaits_reply = true;
         loop {
             let line = self.line().await?;
             if let Some(reply) = self.reader.take(&line)? {
+                // Of what has begun the end is still to be told.
+                self.awaits_reply = reply.class() == 1;
                 return Ok(reply);
             }
         }

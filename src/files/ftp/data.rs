@@ -55,7 +55,10 @@ impl FtpSession {
     ) -> Result<(TcpStream, FtpReply), Error> {
         let socket = self.dial_data().await.map_err(|error| Error::NoData(Box::new(error)))?;
         if from > 0 {
-            self.control.ask_for(3, ("REST", from.to_string().as_bytes()), "to begin in the middle").await?;
+            let rest = self.control.ask_for(3, ("REST", from.to_string().as_bytes()), "to begin in the middle").await;
+            // Also of one that lists it not: some have it all the same.
+            self.knows_rest = !matches!(&rest, Err(Error::Refused { reply, .. }) if (500..=504).contains(&reply.code));
+            rest?;
         }
         Ok((socket, self.control.ask(verb, argument).await?))
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::super::error::is_end;
 use super::reply::FtpReply;
 
 /// What went wrong in a session.
@@ -20,6 +21,9 @@ pub(crate) enum Error {
     /// The server said no.
     #[error("the server refused {operation}: {} ({})", .reply.text(), .reply.code)]
     Refused { operation: &'static str, reply: FtpReply },
+    /// It lets nobody in who does not speak TLS, and the config has that off.
+    #[error("{0}; it demands TLS: leave out `tls: off`")]
+    TlsDemanded(Box<Self>),
     /// There is no data connection to be had.
     #[error("no data connection: {0}")]
     NoData(Box<Self>),
@@ -34,6 +38,12 @@ pub(crate) enum Error {
     /// Nothing is known of what is there, not even whether anything is.
     #[error("the server has neither `MLST` nor `SIZE`, so that nobody can tell whether there is such a file")]
     Untold,
+    /// What that line tells of would be missing in a listing that looks whole.
+    #[error(
+        "the server's listing has a line that nobody understands: `{0}`; files are read by their names all the same, and a server \
+         that has `MLSD`, or lists as Unix or Windows does, is listed"
+    )]
+    Unread(String),
     /// A path has a byte that can't be sent.
     #[error("a name has a CR, LF, NUL or 0xFF, which FTP can't say")]
     Unspeakable,
@@ -43,11 +53,20 @@ pub(crate) enum Error {
 }
 
 impl Error {
+    /// The same, known to come of a session without TLS, if the server's words say so.
+    pub(crate) fn where_tls_is_off(self) -> Self {
+        let demands_tls = |reply: &FtpReply| {
+            let words = reply.text().to_ascii_uppercase();
+            matches!(reply.code, 421 | 500..=599) && TLS.iter().any(|word| words.contains(word))
+        };
+        if self.reply().is_some_and(demands_tls) { Self::TlsDemanded(Box::new(self)) } else { self }
+    }
+
     /// The reply, where the server said no.
     pub(crate) fn reply(&self) -> Option<&FtpReply> {
         match self {
             Self::Refused { reply, .. } => Some(reply),
-            Self::NoData(error) => error.reply(),
+            Self::NoData(error) | Self::TlsDemanded(error) => error.reply(),
             _ => None,
         }
     }
@@ -58,8 +77,11 @@ impl From<io::Error> for Error {
         let of_tls = error.get_ref().and_then(|inner| inner.downcast_ref());
         match (error.kind(), of_tls) {
             (_, Some(rustls::Error::AlertReceived(_))) => Self::Tls(error),
-            (io::ErrorKind::UnexpectedEof, _) => Self::Ended,
+            _ if is_end(&error) => Self::Ended,
             _ => Self::Io(error),
         }
     }
 }
+
+/// What it is called by servers that demand it.
+const TLS: [&str; 5] = ["TLS", "SSL", "ENCRYPT", "SECURE", "CLEARTEXT"];

@@ -4,13 +4,17 @@ use time::{Date, Month, PrimitiveDateTime, Time};
 
 use super::super::entry::EntryKind;
 use super::FtpEntry;
+use super::listing::UnreadLine;
 
-/// What a line of a listing says. `None` for one that is none, and for the folder itself and the one above.
-pub(super) fn entry(line: &[u8]) -> Option<(&[u8], FtpEntry)> {
-    let (facts, name) = split(line)?;
-    let entry = read(facts)?;
-    let is_other = !matches!(name, b"." | b"..") && !matches!(entry.0, Itself::Folder);
-    is_other.then_some((name, entry.1))
+/// What a line of a listing says. `None` for an empty one, and for the folder itself and the one above.
+pub(super) fn entry(line: &[u8]) -> Result<Option<(&[u8], FtpEntry)>, UnreadLine> {
+    if line.is_empty() {
+        return Ok(None);
+    }
+    let (facts, name) = split(line).ok_or(UnreadLine)?;
+    let (itself, entry) = read(facts).ok_or(UnreadLine)?;
+    let is_other = !matches!(name, b"." | b"..") && !matches!(itself, Itself::Folder);
+    Ok(is_other.then_some((name, entry)))
 }
 
 /// What the line says that `MLST` gives of one name, whatever that is called there.
@@ -26,9 +30,15 @@ enum Itself {
     Other,
 }
 
-/// A name may begin with blanks, facts have none.
+/// A name may begin with blanks. Facts end with `;` and a blank; a target of a link among them may have blanks, too.
 fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (facts, name) = line.split_at(line.iter().position(|byte| *byte == b' ')?);
+    let first_blank = line.iter().position(|byte| *byte == b' ')?;
+    let end = match first_blank {
+        // There are no facts.
+        0 => 0,
+        _ => line.windows(2).position(|bytes| bytes == b"; ").map_or(first_blank, |semicolon| semicolon + 1),
+    };
+    let (facts, name) = line.split_at(end);
     Some((facts, name.get(1..).filter(|name| !name.is_empty())?))
 }
 
@@ -103,14 +113,22 @@ mod tests {
             ),
             (b"type=dir;sizd=4096; folder", Some((b"folder", found(EntryKind::Folder, None, None)))),
             (b"type=OS.unix=symlink; l", Some((b"l", found(EntryKind::Link, None, None)))),
-            // A target with a blank is told from the name by nobody.
-            (b"type=OS.unix=slink:/a b; l", Some((b"b; l", found(EntryKind::Link, None, None)))),
+            (b"type=OS.unix=slink:/a b;size=1; l; m", Some((b"l; m", found(EntryKind::Link, Some(1), None)))),
             (b"type=cdir; /out", None),
             (b"type=dir; ..", None),
         ];
         for (line, wanted) in cases {
-            assert_eq!(entry(line), wanted, "{}", String::from_utf8_lossy(line));
+            assert_eq!(entry(line), Ok(wanted), "{}", String::from_utf8_lossy(line));
         }
+    }
+
+    #[test]
+    fn a_line_whose_facts_or_name_can_not_be_told_is_no_entry_that_is_left_out() {
+        for line in ["hello world", "type=file;whatever; b", "type=file;size=1; ", "type=file;size=1;a", "a"] {
+            assert_eq!(entry(line.as_bytes()), Err(UnreadLine), "{line}");
+        }
+        assert_eq!(entry(b""), Ok(None));
+        assert!(matches!(entry(b" no facts; at all"), Ok(Some((b"no facts; at all", _)))));
     }
 
     #[test]
@@ -122,8 +140,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_line_is_read_or_left_out(line in proptest::collection::vec(any::<u8>(), 0..80)) {
-            if let Some((name, _)) = entry(&line) {
+        fn any_line_is_read_or_refused(line in proptest::collection::vec(any::<u8>(), 0..80)) {
+            if let Ok(Some((name, _))) = entry(&line) {
                 assert!(line.ends_with(name));
             }
         }

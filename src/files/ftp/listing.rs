@@ -10,6 +10,7 @@ use super::error::Error;
 use super::lines::{LineReader, LineTooLong};
 use super::session::{Failed, FtpSession};
 use super::{FtpEntry, facts, list};
+use crate::legible::legible;
 
 /// A listing that comes. Dropped before its end, it takes the session with it.
 pub(crate) struct FtpListing {
@@ -49,11 +50,13 @@ impl FtpListing {
     }
 
     /// The next entry, in the server's order; neither the folder itself nor the one above. `None` at the end: there the
-    /// server has said that this was all.
+    /// server has said that this was all. A line that nobody understands ends it: what it tells of would be missing.
     pub(crate) async fn next(&mut self) -> Result<Option<(Vec<u8>, FtpEntry)>, Error> {
         while let Some(line) = self.line().await? {
-            if let Some((name, entry)) = entry(&line, self.session.tells_facts) {
-                return Ok(Some((name.to_vec(), entry)));
+            match entry(&line, self.session.tells_facts) {
+                Ok(Some((name, entry))) => return Ok(Some((name.to_vec(), entry))),
+                Ok(None) => {}
+                Err(UnreadLine) => return Err(Error::Unread(beginning(&line))),
             }
         }
         Ok(None)
@@ -93,10 +96,20 @@ impl FtpListing {
     }
 }
 
-/// What a line of `MLSD`, or of `LIST`, says.
-pub(super) fn entry(line: &[u8], tells_facts: bool) -> Option<(&[u8], FtpEntry)> {
+/// A line that nobody understands: what it says of which name is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct UnreadLine;
+
+/// What a line of `MLSD`, or of `LIST`, says; `None` for one that is known to be no entry.
+pub(super) fn entry(line: &[u8], tells_facts: bool) -> Result<Option<(&[u8], FtpEntry)>, UnreadLine> {
     if tells_facts { facts::entry(line) } else { list::entry(line) }
 }
 
+/// As much of a line as tells which one it is.
+fn beginning(line: &[u8]) -> String {
+    String::from_utf8_lossy(line).chars().take(TOLD_CHARACTERS).flat_map(legible).collect()
+}
+
+const TOLD_CHARACTERS: usize = 100;
 pub(super) const LONGEST_LINE: usize = 16 * 1024;
 const AT_A_TIME: usize = 16 * 1024;

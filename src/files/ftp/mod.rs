@@ -12,6 +12,7 @@
 
 mod control;
 mod data;
+mod date;
 mod download;
 mod error;
 mod facts;

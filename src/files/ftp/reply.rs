@@ -18,6 +18,8 @@ pub(super) struct ReplyReader {
     bytes: usize,
 }
 
+/// The server closes the connection.
+pub(super) const GOODBYE: u16 = 421;
 /// The most of one line, and of all of a reply.
 pub(super) const LONGEST_LINE: usize = 8 * 1024;
 const LONGEST_REPLY: usize = 64 * 1024;
@@ -32,7 +34,7 @@ impl ReplyReader {
         let (code, separator, text) = numbered(line);
         match self.code {
             None => {
-                let code = code.ok_or(Error::Protocol("a reply does not begin with three digits"))?;
+                let code = code.ok_or_else(|| Error::Protocol(what_it_is(line)))?;
                 self.lines.push(text.to_vec());
                 self.code = Some(code);
                 Ok(self.finished(separator != Some(b'-')))
@@ -54,6 +56,17 @@ impl ReplyReader {
         let code = self.code.filter(|_| is_last)?;
         let lines = std::mem::take(self).lines;
         Some(FtpReply { code, lines })
+    }
+}
+
+/// Who says such a line instead of a reply.
+fn what_it_is(line: &[u8]) -> &'static str {
+    match line {
+        _ if line.starts_with(b"SSH-") => "it is a server of SSH: a url of SFTP begins with sftp://",
+        _ if line.starts_with(b"HTTP/") || line.starts_with(b"<") => "it is a server of HTTP",
+        _ if line.starts_with(b"* OK") || line.starts_with(b"+OK") => "it is a server of mail",
+        [0x15 | 0x16, 3, ..] => "it speaks TLS from the first byte: its url begins with ftps://",
+        _ => "a reply does not begin with three digits",
     }
 }
 
@@ -158,6 +171,11 @@ mod tests {
         for line in ["SSH-2.0-OpenSSH", "", "22", "099 x", "700 x", "2200", "22a x"] {
             assert!(ReplyReader::default().take(line.as_bytes()).is_err(), "{line:?}");
         }
+        let told = |line: &[u8]| ReplyReader::default().take(line).unwrap_err().to_string();
+        assert!(told(b"SSH-2.0-OpenSSH_9.2").contains("a server of SSH"));
+        assert!(told(b"HTTP/1.1 400 Bad Request").contains("a server of HTTP"));
+        assert!(told(b"\x15\x03\x01\0\x02").contains("ftps://"));
+        assert!(told(b"what").contains("three digits"));
         let mut reader = ReplyReader::default();
         reader.take(b"220-begins").unwrap();
         let long = [b'x'; LONGEST_LINE];

@@ -9,6 +9,7 @@ use super::super::entry::EntryKind;
 use super::super::replace::{NameSession, replace};
 use super::control::{Control, expect};
 use super::error::Error;
+use super::reply::GOODBYE;
 use super::wire::{FtpWire, Handshakes, Security};
 use super::{FtpEntry, facts};
 
@@ -23,6 +24,8 @@ pub(crate) struct FtpSession {
     pub(crate) home: Vec<u8>,
     /// It has `MLST` and `MLSD`, and tells times in UTC.
     pub(crate) tells_facts: bool,
+    /// It begins in the middle of a file (`REST`), as far as is known. Who lists no features has said nothing of it.
+    pub(super) knows_rest: bool,
 }
 
 /// Who comes.
@@ -38,7 +41,8 @@ impl FtpSession {
         let peer = socket.peer_addr()?.ip();
         socket.set_nodelay(true)?;
         let (control, handshakes) = greet(socket, security).await?;
-        let mut session = Self { control, handshakes, peer, knows_epsv: true, home: Vec::new(), tells_facts: false };
+        let (knows_epsv, home, tells_facts, knows_rest) = (true, Vec::new(), false, true);
+        let mut session = Self { control, handshakes, peer, knows_epsv, home, tells_facts, knows_rest };
         if session.handshakes.is_some() {
             // Also where TLS was there from the start (RFC 4217 §9).
             session.control.ask_for(2, ("PBSZ", b"0"), "to protect what is transferred").await?;
@@ -87,11 +91,18 @@ impl FtpSession {
             words.into_iter().any(|word| word.eq_ignore_ascii_case(name))
         };
         self.tells_facts = offers(b"MLST");
+        // Who has it lists it (RFC 3659 §5.3).
+        self.knows_rest = lines.is_empty() || offers(b"REST");
         if offers(b"UTF8") {
             // Some begin in the code page of their machine. Most do not know the command, and need it not.
             self.control.ask("OPTS", b"UTF8 ON").await?;
         }
         Ok(())
+    }
+
+    /// Whether a file can be read from somewhere else than its start, as far as is known.
+    pub(crate) fn may_restart(&self) -> bool {
+        self.knows_rest
     }
 
     /// Whether a file can still be transferred: servers of TLS 1.3 may have no ticket left for another data connection.
@@ -212,5 +223,3 @@ async fn greet(socket: TcpStream, security: &Security) -> Result<(Control, Optio
 pub(crate) const LOG_IN: &str = "the login";
 const LOOK: &str = "to look at it";
 const RENAME_TO: &str = "the new name";
-/// The server closes the connection.
-const GOODBYE: u16 = 421;

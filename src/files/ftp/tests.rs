@@ -29,6 +29,7 @@ async fn session() -> (FtpSession, TcpStream) {
         knows_epsv: true,
         home: Vec::new(),
         tells_facts: false,
+        knows_rest: true,
     };
     (session, theirs.unwrap().0)
 }

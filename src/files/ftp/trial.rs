@@ -72,7 +72,10 @@ pub(crate) fn listings_are_read_alike(whole: &[u8], pieces: &[&[u8]], tells_fact
 fn entries(pieces: &[&[u8]], tells_facts: bool) -> Option<Vec<(Vec<u8>, FtpEntry)>> {
     let mut lines = LineReader::new(listing::LONGEST_LINE, 64);
     let mut entries = Vec::new();
-    let mut take = |line: &[u8]| entries.extend(entry(line, tells_facts).map(|(name, entry)| (name.to_vec(), entry)));
+    let mut take = |line: &[u8]| {
+        let read = entry(line, tells_facts).ok().flatten();
+        entries.extend(read.map(|(name, entry)| (name.to_vec(), entry)));
+    };
     for piece in pieces {
         lines.room().extend_from_slice(piece);
         while let Some(line) = lines.next().ok()? {

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::super::error::is_end;
 use super::packet::MalformedPacket;
 
 /// What went wrong in a session.
@@ -58,7 +59,7 @@ impl From<MalformedPacket> for Error {
 
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
-        Self::Io(error)
+        if is_end(&error) { Self::Ended } else { Self::Io(error) }
     }
 }
 

@@ -1,12 +1,12 @@
 //! The keys that a server is known by.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use aws_lc_rs::hmac;
 use russh::keys::ssh_key::known_hosts::{Entry, HostPatterns, Marker};
 use russh::keys::{Algorithm, HashAlg, PublicKey};
 
-use super::error::Mistrust;
+use super::error::{Mistrust, ShownKey};
 use crate::digest::Digest;
 
 /// Which keys a server may show.
@@ -22,8 +22,13 @@ pub(crate) struct KnownHostsError {
 }
 
 enum KnownKeys {
-    /// `SHA256:…` of each.
-    Pinned(Vec<String>),
+    /// A fingerprint does not say of what kind its key is.
+    Pinned {
+        /// `SHA256:…` of each.
+        fingerprints: Vec<String>,
+        /// The kind of the first key that had one of them: it is asked for first from then on.
+        fitting: OnceLock<Algorithm>,
+    },
     /// Of a file in OpenSSH's form, those that are for this host.
     Listed { keys: Vec<PublicKey>, revoked: Vec<PublicKey> },
 }
@@ -31,7 +36,7 @@ enum KnownKeys {
 impl HostKeys {
     /// The key with one of these fingerprints, as `ssh-keygen -l` shows them.
     pub(crate) fn pinned(fingerprints: Vec<String>) -> Self {
-        Self(Arc::new(KnownKeys::Pinned(fingerprints)))
+        Self(Arc::new(KnownKeys::Pinned { fingerprints, fitting: OnceLock::new() }))
     }
 
     /// What the text of a `known_hosts` file says of this host.
@@ -65,7 +70,7 @@ impl HostKeys {
     pub(crate) fn digest(&self, digest: &mut Digest) {
         let of = |keys: &[PublicKey]| keys.iter().map(|key| key.fingerprint(HashAlg::Sha256).to_string()).collect();
         let (pinned, listed, revoked): (&[String], Vec<String>, Vec<String>) = match &*self.0 {
-            KnownKeys::Pinned(fingerprints) => (fingerprints, Vec::new(), Vec::new()),
+            KnownKeys::Pinned { fingerprints, .. } => (fingerprints, Vec::new(), Vec::new()),
             KnownKeys::Listed { keys, revoked } => (&[], of(keys), of(revoked)),
         };
         digest.list(pinned.iter());
@@ -76,30 +81,37 @@ impl HostKeys {
     /// There is none: every server would be turned away.
     pub(crate) fn is_empty(&self) -> bool {
         match &*self.0 {
-            KnownKeys::Pinned(fingerprints) => fingerprints.is_empty(),
+            KnownKeys::Pinned { fingerprints, .. } => fingerprints.is_empty(),
             KnownKeys::Listed { keys, .. } => keys.is_empty(),
         }
     }
 
-    /// Whether there is a key of this kind. Of a fingerprint nobody knows.
+    /// Whether there is a key of this kind, as far as is known.
     pub(super) fn have(&self, algorithm: &Algorithm) -> bool {
         match &*self.0 {
-            KnownKeys::Pinned(_) => false,
+            KnownKeys::Pinned { fitting, .. } => fitting.get().is_some_and(|kind| is_same_kind(kind, algorithm)),
             KnownKeys::Listed { keys, .. } => keys.iter().any(|key| is_kind(key, algorithm)),
         }
+    }
+
+    /// Whether a server that shows a key that is none of them may have one of them all the same, of another kind.
+    pub(super) fn may_be_of_any_kind(&self) -> bool {
+        matches!(&*self.0, KnownKeys::Pinned { .. })
     }
 
     pub(super) fn judge(&self, shown: &PublicKey) -> Result<(), Mistrust> {
         let fingerprint = shown.fingerprint(HashAlg::Sha256).to_string();
         let mistrust = |revoked, same_kind| Mistrust {
-            fingerprint: fingerprint.clone(),
-            kind: shown.algorithm().to_string(),
+            shown: vec![ShownKey { fingerprint: fingerprint.clone(), kind: shown.algorithm() }],
             revoked,
             same_kind,
         };
         match &*self.0 {
-            KnownKeys::Pinned(fingerprints) if fingerprints.contains(&fingerprint) => Ok(()),
-            KnownKeys::Pinned(_) => Err(mistrust(false, None)),
+            KnownKeys::Pinned { fingerprints, fitting } if fingerprints.contains(&fingerprint) => {
+                fitting.get_or_init(|| shown.algorithm());
+                Ok(())
+            }
+            KnownKeys::Pinned { .. } => Err(mistrust(false, None)),
             KnownKeys::Listed { keys, revoked } => {
                 let is_shown = |key: &PublicKey| key.key_data() == shown.key_data();
                 match (revoked.iter().any(is_shown), keys.iter().any(is_shown)) {
@@ -119,11 +131,15 @@ pub(crate) fn known_name(host: &str, port: u16) -> String {
     if port == 22 { host.to_owned() } else { format!("[{host}]:{port}") }
 }
 
-/// RSA is one kind of key, whatever it signs with.
 fn is_kind(key: &PublicKey, algorithm: &Algorithm) -> bool {
-    match (key.algorithm(), algorithm) {
+    is_same_kind(&key.algorithm(), algorithm)
+}
+
+/// RSA is one kind of key, whatever it signs with.
+pub(super) fn is_same_kind(one: &Algorithm, other: &Algorithm) -> bool {
+    match (one, other) {
         (Algorithm::Rsa { .. }, Algorithm::Rsa { .. }) => true,
-        (kind, algorithm) => kind == *algorithm,
+        (one, other) => one == other,
     }
 }
 

@@ -10,7 +10,7 @@ mod key;
 mod login;
 mod stream;
 
-pub(crate) use self::error::Error;
+pub(crate) use self::error::{Error, ShownKey};
 pub(crate) use self::host_keys::{HostKeys, known_name};
 pub(crate) use self::key::{KeyError, read_key, rsa_bits};
 pub(crate) use self::login::SshLogin;
@@ -26,7 +26,9 @@ use russh::keys::PublicKeyOrCertificate;
 use russh::{ChannelOpenFailure, Disconnect, Preferred, SshId};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use self::error::Mistrust;
 use self::greeting::GreetedSocket;
+use self::host_keys::is_same_kind;
 
 /// How one server is spoken to.
 pub(crate) struct SshClient {
@@ -37,16 +39,18 @@ pub(crate) struct SshClient {
 }
 
 impl SshClient {
-    /// A new connection up to where the server is known. Nothing was shown to it.
-    pub(crate) async fn shake<S>(&self, socket: S) -> Result<Shaken, Error>
+    /// A new connection up to where the server is known. Nothing was shown to it. A server shows one key on a connection: its
+    /// `unfit` ones, which others have seen it show, are not asked for, and what it shows now is put there if it is one more.
+    pub(crate) async fn shake<S>(&self, socket: S, unfit: &mut Vec<ShownKey>) -> Result<Shaken, Error>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let algorithms = self.key_algorithms(unfit);
         let verdict = HostVerdict::default();
         let judge = Judge { host_keys: self.host_keys.clone(), verdict: verdict.clone() };
         let config = client::Config {
             client_id: SshId::Standard(Cow::Borrowed(concat!("SSH-2.0-sidekey_", env!("CARGO_PKG_VERSION")))),
-            preferred: Preferred { key: self.key_algorithms().into(), ..Preferred::DEFAULT },
+            preferred: Preferred { key: algorithms.into(), ..Preferred::DEFAULT },
             window_size: WINDOW,
             channel_buffer_size: PACKETS_HELD,
             ..client::Config::default()
@@ -56,7 +60,7 @@ impl SshClient {
         match shaken {
             Ok(handle) => Ok(Shaken { handle, verdict }),
             // The library says no more than that the key is unknown, or that nothing came.
-            Err(error) => Err(verdict.explain(error)),
+            Err(error) => Err(self.beside_others(verdict.explain(error), unfit)),
         }
     }
 
@@ -79,9 +83,33 @@ impl SshClient {
         SftpStream::begin(handle, channel).await
     }
 
-    /// The kinds of host keys, those first that the server is known by: it shows the first that it has.
-    fn key_algorithms(&self) -> Vec<Algorithm> {
-        let all = Preferred::DEFAULT.key.iter().filter(|algorithm| self.allow_sha1 || !is_sha1(algorithm));
+    /// Why there is no connection, given that others before it came to no better end.
+    fn beside_others(&self, error: Error, unfit: &mut Vec<ShownKey>) -> Error {
+        match error {
+            Error::Mistrusted(Mistrust { shown, revoked: false, same_kind }) if self.host_keys.may_be_of_any_kind() => {
+                let asked = self.key_algorithms(unfit).len();
+                unfit.extend(shown);
+                let why = Mistrust { shown: unfit.clone(), revoked: false, same_kind };
+                let rest = self.key_algorithms(unfit).len();
+                // A key that was not asked for takes nothing from what is left to be asked for.
+                let may_go_on = (1..asked).contains(&rest);
+                if may_go_on { Error::OtherKindWanted(why) } else { Error::Mistrusted(why) }
+            }
+            // It has no key of another kind.
+            Error::NothingInCommon { kind, .. } if kind == "key" && !unfit.is_empty() => {
+                Error::Mistrusted(Mistrust { shown: unfit.clone(), revoked: false, same_kind: None })
+            }
+            error => error,
+        }
+    }
+
+    /// The kinds of host keys but those that are known to be unfit, and those first that the server is known by: it shows the
+    /// first that it has.
+    fn key_algorithms(&self, unfit: &[ShownKey]) -> Vec<Algorithm> {
+        let all = Preferred::DEFAULT.key.iter().filter(|algorithm| {
+            let is_unfit = unfit.iter().any(|key| is_same_kind(&key.kind, algorithm));
+            !is_unfit && (self.allow_sha1 || !is_sha1(algorithm))
+        });
         let (mut first, others): (Vec<_>, Vec<_>) = all.cloned().partition(|one| self.host_keys.have(one));
         first.extend(others);
         first

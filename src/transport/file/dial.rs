@@ -36,17 +36,23 @@ pub(super) async fn log_in(
         return Err(failure.into());
     }
     let (addresses, deadline) = resolve(target, notes).await?;
-    let opened = by(deadline, open(target, &addresses, &notes.spent)).await;
-    let socket = socket(opened.unwrap_or_else(|| Err(connect_too_long(target)))?);
-    let began = Instant::now();
-    let deadline = LoginDeadline::new(deadline);
-    let logging_in = tls::observed(TlsOrigin::Service, server.log_in(socket, &deadline, timings));
-    let outcome = match deadline.keep(logging_in).await {
-        Some((outcome, seen)) => {
-            notes.client_certificate.set(seen.client_certificate);
-            outcome.map_err(|error| failure(error, &seen))
+    let mut unfit = Vec::new();
+    let mut began;
+    let outcome = loop {
+        let opened = by(deadline, open(target, &addresses, &notes.spent)).await;
+        let socket = socket(opened.unwrap_or_else(|| Err(connect_too_long(target)))?);
+        began = Instant::now();
+        let deadline = LoginDeadline::new(deadline);
+        let logging_in = tls::observed(TlsOrigin::FileServer, server.log_in(socket, &deadline, timings, &mut unfit));
+        match deadline.keep(logging_in).await {
+            // Each time there are fewer kinds of keys to be asked for.
+            Some((Err(error), _)) if error.wants_another_key() => {}
+            Some((outcome, seen)) => {
+                notes.client_certificate.set(seen.client_certificate);
+                break outcome.map_err(|error| failure(error, &seen));
+            }
+            None => break Err(server.refusal().map_or_else(|| connect_too_long(target), Error::from)),
         }
-        None => Err(server.refusal().map_or_else(|| connect_too_long(target), Error::from)),
     };
     if let (Err(error), Some(reached)) = (&outcome, notes.spent.get().reached)
         && is_of_this_machine(error)

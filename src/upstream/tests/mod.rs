@@ -6,6 +6,8 @@ mod failures;
 #[cfg(feature = "files")]
 mod file_faults;
 #[cfg(feature = "files")]
+mod file_oddities;
+#[cfg(feature = "files")]
 mod files;
 #[cfg(feature = "files")]
 mod greetings;

@@ -3,6 +3,7 @@
 mod door;
 mod interruptions;
 mod memory;
+mod misled;
 mod online;
 mod rights;
 mod servers;

@@ -20,14 +20,38 @@ use crate::lab::sidekey::Sidekey;
 /// What a server can not do, by its name, the row's, and as docs/files.md tells it.
 const LIMITS: &[(&str, &str, &str)] = &[
     ("vsftpd", "last_modified", "no `Last-Modified` and no `modified`: it tells local times of an unknown zone"),
-    ("vsftpd", "conditional_get", "no `ETag`: a size alone tells no version from another, and a `GET` never gets 304"),
+    (
+        "vsftpd",
+        "conditional_get",
+        "no `ETag`: a size alone tells no version from another, and a `GET` gets 304 by `If-None-Match: *` alone",
+    ),
     ("vsftpd", "conditional_put", "no `If-Match` but `*`: there is no tag to compare"),
+    (
+        "vsftpd",
+        "hidden_names_are_listed",
+        "no names in a listing that begin with a dot: a folder with such alone looks empty, and `DELETE` of it is 409",
+    ),
+    (
+        "vsftpd",
+        "put_into_a_missing_folder",
+        "a `PUT` into a folder that is missing is 403 and not 409: it says that it could not make the file, and no more",
+    ),
     (
         "ProFTPD's mod_sftp",
         "a_path_through_a_file",
         "a path through a file is 403 and not 404: it says that it is forbidden",
     ),
+    (
+        "ProFTPD's mod_sftp",
+        "a_change_through_a_file",
+        "`HEAD`, `DELETE` and `MOVE` of a path through a file are 502 and not 404: it says that it failed",
+    ),
     ("Paramiko", "names_that_are_no_utf8", "no names that are no UTF-8"),
+    (
+        "Pure-FTPd",
+        "put_into_a_missing_folder",
+        "a `PUT` into a folder that is missing is 403 and not 409: it says that it could not make the file, and no more",
+    ),
     (
         "Pure-FTPd",
         "spaces_at_the_ends_of_a_name",
@@ -106,8 +130,8 @@ impl Desk {
     async fn rows(&self) -> Vec<(&'static str, Outcome)> {
         rows! { self:
             get head range last_modified listing_as_json listing_as_lines a_folder_without_its_slash put_new put_over
-            put_only_if_new delete_file delete_folder mkcol move_file move_over conditional_get conditional_put
-            a_missing_file a_path_through_a_file a_folder_where_a_file_is_meant names_that_are_no_utf8 spaces_and_signs spaces_at_the_ends_of_a_name
+            put_only_if_new put_into_a_missing_folder delete_file delete_folder mkcol move_file move_over move_a_folder_over_a_file hidden_names_are_listed conditional_get conditional_put
+            a_missing_file a_path_through_a_file a_change_through_a_file a_folder_where_a_file_is_meant names_that_are_no_utf8 spaces_and_signs spaces_at_the_ends_of_a_name
             a_large_file_both_ways twenty_uploads_in_a_row put_cut_in_the_middle put_over_cut_in_the_middle
             the_end_of_the_server_in_the_middle
         }
@@ -145,6 +169,9 @@ impl Desk {
         }
         let beyond = self.ask(of("bytes=20-")).await;
         is("status beyond the end", &beyond, beyond.status, 416)?;
+        is("type beyond the end", &beyond, beyond.field("content-type").as_deref(), Some("application/problem+json"))?;
+        let upper = self.ask(of("BYTES=2-5")).await;
+        is("body of a unit in capitals", &upper, upper.text().as_str(), "2345")?;
         is("range beyond the end", &beyond, beyond.field("content-range").as_deref(), Some("bytes */10"))
     }
 
@@ -233,6 +260,12 @@ impl Desk {
         self.only_has("only", &[("a.txt", "old"), ("b.txt", "new")])
     }
 
+    async fn put_into_a_missing_folder(&self) -> Outcome {
+        let answer = self.ask(put("/files/no-such-folder/a.txt", "new")).await;
+
+        is("status", &answer, answer.status, 409)
+    }
+
     async fn delete_file(&self) -> Outcome {
         self.folder("delete");
         self.file("delete/a.txt", b"old");
@@ -298,6 +331,26 @@ impl Desk {
         self.only_has("move-over", &[("b.txt", "1")])
     }
 
+    async fn move_a_folder_over_a_file(&self) -> Outcome {
+        self.folder("over-file/inner");
+        self.file("over-file/a.txt", b"1");
+        let moved = |from: &str| Request::new("MOVE", from).field("Destination", "/files/over-file/a.txt");
+
+        for from in ["/files/over-file/inner", "/files/over-file/inner/"] {
+            let answer = self.ask(moved(from)).await;
+            is(from, &answer, answer.status, 409)?;
+        }
+        self.only_has("over-file", &[("a.txt", "1"), ("inner", "")])
+    }
+
+    async fn hidden_names_are_listed(&self) -> Outcome {
+        self.folder("hidden");
+        self.file("hidden/.a.txt", b"1");
+
+        let listed = self.ask(Request::get("/files/hidden/").field("Accept", "text/plain")).await;
+        is("listing", &listed, listed.text().as_str(), ".a.txt\n")
+    }
+
     async fn conditional_get(&self) -> Outcome {
         self.file("conditional.txt", b"old");
         let first = self.ask(Request::get("/files/conditional.txt")).await;
@@ -341,6 +394,17 @@ impl Desk {
         for target in ["/files/through.txt/", "/files/through.txt/a.txt"] {
             let answer = self.ask(Request::get(target)).await;
             is(target, &answer, answer.status, 404)?;
+        }
+        Ok(())
+    }
+
+    async fn a_change_through_a_file(&self) -> Outcome {
+        self.file("through.txt", b"1");
+
+        for method in ["HEAD", "DELETE", "MOVE"] {
+            let request = Request::new(method, "/files/through.txt/a.txt").field("Destination", "/files/b.txt");
+            let answer = self.ask(request).await;
+            is(method, &answer, answer.status, 404)?;
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use super::client::Answer;
 
 /// Code, status, and the `error` of `Proxy-Status`.
-const TABLE: [(&str, u16, &str); 37] = [
+const TABLE: [(&str, u16, &str); 38] = [
     ("bad_request", 400, "http_request_error"),
     ("forbidden", 403, "http_request_denied"),
     ("no_route", 404, "destination_not_found"),
@@ -32,6 +32,7 @@ const TABLE: [(&str, u16, &str); 37] = [
     ("file_forbidden", 403, "http_request_denied"),
     ("file_conflict", 409, "http_request_denied"),
     ("precondition_failed", 412, "http_request_denied"),
+    ("range_not_satisfiable", 416, "http_request_denied"),
     ("file_no_space", 507, "http_response_incomplete"),
     ("file_unsupported", 501, "http_response_incomplete"),
     ("file_error", 502, "http_response_incomplete"),
