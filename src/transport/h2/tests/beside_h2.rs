@@ -54,7 +54,7 @@ struct Habits {
 type Seen = (String, Vec<Vec<u8>>, usize);
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn each_side_reads_what_the_other_means(
