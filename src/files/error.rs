@@ -1,6 +1,6 @@
 //! Why a file was not read, written or changed, in kinds that both protocols share.
 
-use std::{fmt, io};
+use std::fmt;
 
 use super::{ftp, sftp};
 
@@ -71,15 +71,6 @@ impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.what)
     }
-}
-
-/// Whether it says no more than that the other side is gone; a number of the system's helps nobody.
-pub(super) fn is_end(error: &io::Error) -> bool {
-    use io::ErrorKind as Kind;
-    matches!(
-        error.kind(),
-        Kind::UnexpectedEof | Kind::BrokenPipe | Kind::ConnectionReset | Kind::ConnectionAborted | Kind::NotConnected
-    )
 }
 
 impl From<&sftp::Error> for FileError {

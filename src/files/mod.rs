@@ -11,6 +11,7 @@ mod begun;
 mod clear_up;
 mod conditions;
 mod content;
+mod ending;
 mod entry;
 mod error;
 pub(crate) mod ftp;

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::super::error::is_end;
+use super::super::ending::is_end;
 use super::reply::FtpReply;
 
 /// What went wrong in a session.

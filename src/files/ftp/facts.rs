@@ -4,7 +4,7 @@ use time::{Date, Month, PrimitiveDateTime, Time};
 
 use super::super::entry::EntryKind;
 use super::FtpEntry;
-use super::listing::UnreadLine;
+use super::lines::UnreadLine;
 
 /// What a line of a listing says. `None` for an empty one, and for the folder itself and the one above.
 pub(super) fn entry(line: &[u8]) -> Result<Option<(&[u8], FtpEntry)>, UnreadLine> {

@@ -15,6 +15,10 @@ pub(super) struct LineReader {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct LineTooLong;
 
+/// A line that nobody understands: what it says of which name is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct UnreadLine;
+
 impl LineReader {
     /// Lines of up to `longest` bytes, for which so many are made room for at a time.
     pub(super) fn new(longest: usize, at_a_time: usize) -> Self {

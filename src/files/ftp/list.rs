@@ -5,7 +5,7 @@
 
 use super::super::entry::EntryKind;
 use super::facts::digits;
-use super::listing::UnreadLine;
+use super::lines::UnreadLine;
 use super::{FtpEntry, date};
 
 /// What a line says. `None` for one that is known to be none (`total 12`), and for the folder itself and the one above.

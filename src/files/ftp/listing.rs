@@ -7,7 +7,7 @@ use tokio::io::AsyncReadExt;
 
 use super::data::Transfer;
 use super::error::Error;
-use super::lines::{LineReader, LineTooLong};
+use super::lines::{LineReader, LineTooLong, UnreadLine};
 use super::session::{Failed, FtpSession};
 use super::{FtpEntry, facts, list};
 use crate::legible::legible;
@@ -95,10 +95,6 @@ impl FtpListing {
         self.ended.then_some(self.session)
     }
 }
-
-/// A line that nobody understands: what it says of which name is not known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct UnreadLine;
 
 /// What a line of `MLSD`, or of `LIST`, says; `None` for one that is known to be no entry.
 pub(super) fn entry(line: &[u8], tells_facts: bool) -> Result<Option<(&[u8], FtpEntry)>, UnreadLine> {

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::super::error::is_end;
+use super::super::ending::is_end;
 use super::packet::MalformedPacket;
 
 /// What went wrong in a session.
