@@ -91,13 +91,13 @@ where
         Verb::Look if path.is_folder() => look_at_folder(session, &path, request).await,
         Verb::Read => read(session, &path, request).await,
         Verb::Look => look(session, &path, request).await,
-        Verb::Put => return put::put(session, (&path, other_name(&shown)), request, options, body, random).await,
+        Verb::Put => return put::put(session, (&path, other_name(shown)), request, options, body, random).await,
         Verb::Delete => delete(session, &path, request).await,
         Verb::MakeFolder => make_folder(session, &path).await,
         Verb::Move(to) => {
             // What is moved keeps the end of its name.
             let suffix = suffix.filter(|_| !to.is_folder());
-            let other = other_name(&to).filter(|_| !path.is_folder());
+            let other = other_name(to).filter(|_| !path.is_folder());
             let to = suffix.map_or_else(|| to.clone(), |suffix| to.with_suffix(suffix));
             rename(session, &path, (&to, other), request, options).await
         }
