@@ -62,12 +62,14 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// Joins the parts of a service, of which `older` is the version that runs; `None` if one of them is missing, which has been reported or is not read.
+    /// Joins the parts of a service, of which `older` is the version that runs; `None` if one of them is missing, which has been
+    /// reported or is not read.
     pub(crate) fn compile(
         name: &ServiceName,
         written: &At<config::ServiceConfig>,
         certificates: &BTreeMap<CertificateName, Arc<Certificate>>,
         slots: &Slots,
+        #[cfg_attr(not(feature = "files"), allow(unused_variables, reason = "nothing is shared but logins"))]
         older: Option<&Self>,
         inputs: &Inputs,
         report: &mut Report,

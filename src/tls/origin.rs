@@ -7,6 +7,7 @@ pub(crate) enum TlsOrigin {
     #[default]
     Service,
     /// The same of a service that is a server of files.
+    #[cfg_attr(not(feature = "files"), allow(dead_code, reason = "nobody speaks to one"))]
     FileServer,
     /// `tls` and `certificate` of the method, for its token endpoint.
     TokenEndpoint {
