@@ -7,8 +7,10 @@ use std::vec;
 
 use super::entry::{EntryKind, Found};
 use super::error::{FileError, FileErrorKind};
+use super::options::FileOptions;
 use super::path::FilePath;
 use super::session::{Entries, FileSession};
+use super::verb::Verb;
 
 /// The names of a listing as apps see them, each once.
 pub(super) enum ShownNames {
@@ -83,6 +85,38 @@ impl ShorterNames {
         }
         self.waiting.push((name, found));
         Ok(())
+    }
+}
+
+/// What the name of a file has at its end at the partner: whatever is written has it, and whatever else is done is done to the
+/// file that has it, if there is one.
+pub(super) async fn suffix_of<'o>(
+    session: &mut FileSession,
+    path: &FilePath,
+    verb: &Verb,
+    options: &'o FileOptions,
+) -> Result<Option<&'o str>, FileError> {
+    let Some(suffix) = options.name_suffix.as_deref().filter(|_| !path.is_folder()) else { return Ok(None) };
+    let written = match verb {
+        Verb::Move(to) => to,
+        _ => path,
+    };
+    if matches!(verb, Verb::Put | Verb::Move(_)) && !written.has_room_for(suffix) {
+        let what = format!("its name is longer than 255 bytes with `{suffix}` at its end, as the partner has it");
+        return Err(FileError::new(FileErrorKind::Request, what));
+    }
+    match verb {
+        // No disk has it.
+        _ if !path.has_room_for(suffix) => return Ok(None),
+        Verb::Put => return Ok(Some(suffix)),
+        Verb::MakeFolder => return Ok(None),
+        Verb::Read | Verb::Look | Verb::Delete | Verb::Move(_) => {}
+    }
+    match session.stat(&session.place(&path.with_suffix(suffix))).await {
+        Ok(found) => Ok(Some(suffix).filter(|_| found.kind != EntryKind::Folder)),
+        Err(error) if error.kind == FileErrorKind::NotFound => Ok(None),
+        // Where nobody knows whether it is there, another file must not be taken for it.
+        Err(error) => Err(error),
     }
 }
 
