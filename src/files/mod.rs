@@ -14,6 +14,7 @@ mod content;
 mod ending;
 mod entry;
 mod error;
+mod found;
 pub(crate) mod ftp;
 mod links;
 mod listing;

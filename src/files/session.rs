@@ -8,6 +8,7 @@ use super::begun::UnfinishedFile;
 use super::conditions::FileVersion;
 use super::entry::{EntryKind, Found, Overwrite};
 use super::error::{FileError, FileErrorKind, no_folder};
+use super::found::{of_attributes, of_entry};
 use super::path::FilePath;
 use super::{ftp, sftp, ssh};
 
@@ -429,25 +430,9 @@ impl Entries {
     }
 }
 
-pub(super) fn of_attributes(attributes: sftp::Attributes) -> Found {
-    const KIND: u32 = 0o170_000;
-    let kind = match attributes.mode.map(|mode| mode & KIND) {
-        Some(0o040_000) => EntryKind::Folder,
-        Some(0o120_000) => EntryKind::Link,
-        // Who tells no kind has files and folders alone, and folders are told.
-        Some(0o100_000 | 0) | None => EntryKind::File,
-        Some(_) => EntryKind::Other,
-    };
-    Found { kind, version: FileVersion { size: attributes.size, modified: attributes.modified.map(i64::from) } }
-}
-
 /// What a look by FTP came to: neither a file nor a folder, to somebody who may look at both, is nothing.
 fn of_look(error: &ftp::Error) -> FileError {
     let is_nothing = error.reply().is_some_and(|reply| reply.code == 550);
     let error = FileError::from(error);
     if is_nothing { error.known_as(FileErrorKind::NotFound) } else { error }
-}
-
-pub(super) fn of_entry(entry: &ftp::FtpEntry) -> Found {
-    Found { kind: entry.kind, version: FileVersion { size: entry.size, modified: entry.modified } }
 }

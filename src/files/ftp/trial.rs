@@ -1,8 +1,8 @@
 //! What FTP servers say given as any bytes, as the fuzz targets and their test do it.
 
+use super::super::found::of_entry;
 use super::super::listing::Form;
 use super::super::path::{FilePath, href};
-use super::super::session::of_entry;
 use super::FtpEntry;
 use super::lines::LineReader;
 use super::listing::{self, entry};

@@ -1,7 +1,8 @@
 //! SSH up to where SFTP is spoken: a server that is known, a login, and one channel (RFC 4253, 4252, 4254).
 //!
 //! Promises that no secret is shown to a server whose key is not among the expected ones, that there is one try to log in
-//! (which a server that refuses the key counts as two, if there is a password as well), and that SHA-1 signs nothing unless that is asked for.
+//! (which a server that refuses the key counts as two, if there is a password as well), and that SHA-1 signs nothing unless that
+//! is asked for.
 
 mod error;
 mod greeting;

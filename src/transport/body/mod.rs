@@ -1,6 +1,7 @@
 //! The body of a request on its way out, and what is kept of it to send it again.
 
 mod error;
+mod passage;
 mod replay;
 
 use std::cell::RefCell;
@@ -17,6 +18,7 @@ use http::HeaderMap;
 use hyper::body::{Body as _, Frame, SizeHint};
 
 pub(crate) use self::error::BodyError;
+pub(crate) use self::passage::{Observer, Passage, UploadBody};
 pub(crate) use self::replay::ReplayBuffer;
 
 use super::continue_gate::ContinueGate;
@@ -53,12 +55,6 @@ pub(crate) struct AppBody {
     observer: Option<Observer>,
 }
 
-/// What is written to a service.
-pub(crate) trait UploadBody: hyper::body::Body<Data = Bytes, Error = BodyError> + Unpin {
-    /// More of what was taken of it went on: the service is slow, and not silent.
-    fn moved_on(&mut self);
-}
-
 impl UploadBody for RequestBody {
     fn moved_on(&mut self) {
         Self::moved_on(self);
@@ -76,24 +72,6 @@ pub(crate) enum BodyNeed {
 
 /// Takes out of trailers what must not go on.
 pub(crate) type TrailerFilter = Rc<dyn Fn(&mut HeaderMap)>;
-
-/// Is told how the app's body gets on.
-pub(crate) type Observer = Rc<dyn Fn(Passage)>;
-
-/// How an app's body gets on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Passage {
-    /// A piece of it was taken, to go on.
-    Moved,
-    /// A part of the last piece went on.
-    MovedOn,
-    /// More could go on, but the app has not sent it yet.
-    Waiting,
-    /// The request's last byte went on.
-    Ended,
-    /// More came of it than may go on.
-    OverLimit,
-}
 
 /// The app's body and what was taken of it.
 struct Record {
