@@ -5,6 +5,7 @@
 
 use std::io::{BufRead, Read};
 
+use super::buffered;
 use super::error::{MessageError, MessageErrorKind};
 use super::framing::FramingProgress;
 
@@ -21,14 +22,15 @@ pub(super) struct ArmorText<R> {
     piece: Vec<u8>,
     at: usize,
     is_line_start: bool,
-    is_behind_headers: bool,
     part: ArmorPart,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ArmorPart {
     Before,
-    Inside,
+    /// To the first line without anything.
+    Headers,
+    Lines,
     Over,
 }
 
@@ -37,8 +39,7 @@ const MOST_PIECE_BYTES: u64 = 4 << 10;
 
 impl<R: BufRead> ArmorText<R> {
     pub(super) fn new(source: R, progress: FramingProgress) -> Self {
-        let (piece, part) = (Vec::new(), ArmorPart::Before);
-        Self { source, progress, piece, at: 0, is_line_start: true, is_behind_headers: false, part }
+        Self { source, progress, piece: Vec::new(), at: 0, is_line_start: true, part: ArmorPart::Before }
     }
 
     /// The next piece is in `piece`; empty at the end.
@@ -57,14 +58,14 @@ impl<R: BufRead> ArmorText<R> {
                     let line = self.piece.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&self.piece).trim_ascii();
                     if line == BEGIN {
                         self.piece = [BEGIN, b"\n"].concat();
-                        self.part = ArmorPart::Inside;
+                        self.part = ArmorPart::Headers;
                         return Ok(());
                     }
                     if !line.is_empty() {
                         return Err(self.no_armor());
                     }
                 }
-                ArmorPart::Inside if is_start && self.piece.starts_with(END) => {
+                ArmorPart::Headers | ArmorPart::Lines if is_start && self.piece.starts_with(END) => {
                     // Nothing of the last line is handed on before all that follows it was looked at: with it the library
                     // says that the message is whole.
                     self.check_rest()?;
@@ -72,7 +73,7 @@ impl<R: BufRead> ArmorText<R> {
                     self.part = ArmorPart::Over;
                     return Ok(());
                 }
-                ArmorPart::Inside => return self.check_line(is_start),
+                ArmorPart::Headers | ArmorPart::Lines => return self.check_line(is_start),
                 ArmorPart::Over => {}
             }
         }
@@ -82,9 +83,9 @@ impl<R: BufRead> ArmorText<R> {
     /// Behind its headers armor has no `-`: the library would take what follows some for the last line.
     fn check_line(&mut self, is_start: bool) -> std::io::Result<()> {
         if is_start && self.piece.trim_ascii().is_empty() {
-            self.is_behind_headers = true;
+            self.part = ArmorPart::Lines;
         }
-        if self.is_behind_headers && self.piece.contains(&b'-') {
+        if self.part == ArmorPart::Lines && self.piece.contains(&b'-') {
             return Err(self.progress.raise(MessageError::damaged()));
         }
         Ok(())
@@ -135,8 +136,6 @@ impl<R: BufRead> BufRead for ArmorText<R> {
 
 impl<R: BufRead> Read for ArmorText<R> {
     fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
-        let length = self.fill_buf()?.read(into)?;
-        self.consume(length);
-        Ok(length)
+        buffered::read(self, into)
     }
 }

@@ -11,6 +11,7 @@ use pgp::packet::{ProtectedDataConfig, SymEncryptedProtectedDataConfig};
 use pgp::types::Seipdv1ReadMode;
 
 use super::armor::ArmorText;
+use super::buffered;
 use super::error::{MessageError, MessageErrorKind};
 use super::framing::{FramingProgress, PacketFraming};
 use super::keys::{SignerKey, UnlockedKey};
@@ -159,6 +160,7 @@ impl Decryptor {
         packets.flat_map(|packet| self.keys.iter().map(move |key| key.session_key(packet))).flatten().next()
     }
 
+    /// One good signature of one of them is enough.
     fn check_signature(&self, message: &Message<'_>) -> Result<(), MessageError> {
         if self.signers.is_empty() {
             return Ok(());
@@ -342,8 +344,6 @@ impl BufRead for Incoming {
 
 impl Read for Incoming {
     fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
-        let length = self.fill_buf()?.read(into)?;
-        self.consume(length);
-        Ok(length)
+        buffered::read(self, into)
     }
 }

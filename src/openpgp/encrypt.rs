@@ -21,7 +21,7 @@ use super::error::{MessageError, MessageErrorKind};
 use super::framing::FramingProgress;
 use super::keys::{Recipient, UnlockedKey};
 use super::pipe::{PipeReader, PipeWriter};
-use super::seipd_v1::SeipdV1Writer;
+use super::seipd_v1::{PART_BYTES, SeipdV1Writer};
 
 /// What encrypts.
 #[derive(Debug)]
@@ -58,8 +58,6 @@ pub(crate) enum MessageFormat {
     V2,
 }
 
-/// What is written at once, and the parts of which a packet is made: there are up to three of them in memory.
-const PART_BYTES: u32 = 64 << 10;
 /// Room for the head of a part, and what stands in front of the first.
 const PART_HEAD_BYTES: usize = 1024;
 
@@ -155,7 +153,7 @@ impl MessageToMake<'_> {
         &'b self,
         builder: &mut MessageBuilder<'b, Incoming, E>,
     ) -> pgp::errors::Result<()> {
-        builder.partial_chunk_size(PART_BYTES)?;
+        builder.partial_chunk_size(PART_BYTES as u32)?;
         match self.encryptor.options.compression {
             Compression::None => {}
             Compression::Zip => drop(builder.compression(CompressionAlgorithm::ZIP)),
@@ -191,10 +189,10 @@ impl Write for Pieces<'_> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         if self.piece.is_empty() {
             // Most that is written is as long as a part, or completes one.
-            self.piece.reserve(PART_BYTES as usize + PART_HEAD_BYTES);
+            self.piece.reserve(PART_BYTES + PART_HEAD_BYTES);
         }
         self.piece.extend_from_slice(bytes);
-        if self.piece.len() >= PART_BYTES as usize {
+        if self.piece.len() >= PART_BYTES {
             self.flush()?;
         }
         Ok(bytes.len())

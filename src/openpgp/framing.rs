@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::armor::white_space_to_end;
+use super::buffered;
 use super::error::{MessageError, MessageErrorKind};
 
 /// What the readers beneath have seen. The library tells of their errors in words of its own.
@@ -343,8 +344,6 @@ impl<R: BufRead> BufRead for PacketFraming<R> {
 
 impl<R: BufRead> Read for PacketFraming<R> {
     fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
-        let length = self.fill_buf()?.read(into)?;
-        self.consume(length);
-        Ok(length)
+        buffered::read(self, into)
     }
 }

@@ -7,6 +7,7 @@ use std::io::{BufRead, Error, ErrorKind, Read};
 
 use pgp::composed::{CompressedDataReader, Edata, MessageReader};
 
+use super::buffered;
 use super::error::{MessageError, MessageErrorKind};
 use super::framing::FramingProgress;
 use super::pipe::ReaderWatch;
@@ -30,7 +31,7 @@ impl BufRead for Decrypted {
 
 impl Read for Decrypted {
     fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
-        read_buffered(self, into)
+        buffered::read(self, into)
     }
 }
 
@@ -48,6 +49,14 @@ pub(super) struct InflationLimit {
     pub(super) most_bytes: u64,
     pub(super) watch: ReaderWatch,
     pub(super) progress: FramingProgress,
+}
+
+impl InflationLimit {
+    /// What is wrong with a layer that is longer.
+    fn too_long(&self) -> Error {
+        let what = format!("the message inflates to more than {} bytes, see `max_plaintext`", self.most_bytes);
+        self.progress.raise(MessageError::new(MessageErrorKind::TooLong, what))
+    }
 }
 
 impl Decompressed {
@@ -94,25 +103,11 @@ impl BufRead for Decompressed {
 
 impl Read for Decompressed {
     fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
-        read_buffered(self, into)
+        buffered::read(self, into)
     }
-}
-
-fn read_buffered(source: &mut impl BufRead, into: &mut [u8]) -> std::io::Result<usize> {
-    let length = source.fill_buf()?.read(into)?;
-    source.consume(length);
-    Ok(length)
 }
 
 /// Whoever reads on sees to what is beneath: its check, and what follows it.
 pub(super) fn check_over(beneath: &mut impl BufRead) -> std::io::Result<()> {
     if beneath.fill_buf()?.is_empty() { Ok(()) } else { Err(Error::from(ErrorKind::InvalidData)) }
-}
-
-impl InflationLimit {
-    /// What is wrong with a layer that is longer.
-    fn too_long(&self) -> Error {
-        let what = format!("the message inflates to more than {} bytes, see `max_plaintext`", self.most_bytes);
-        self.progress.raise(MessageError::new(MessageErrorKind::TooLong, what))
-    }
 }

@@ -8,6 +8,7 @@
 
 mod armor;
 mod body;
+mod buffered;
 mod decrypt;
 mod encrypt;
 mod error;

@@ -22,6 +22,7 @@ use pgp::types::PacketLength;
 use rand_core::{OsRng, RngCore};
 use sha1::{Digest, Sha1};
 
+use super::buffered;
 use super::layers::check_over;
 
 /// A block, and the two bytes that are there twice.
@@ -50,8 +51,9 @@ pub(super) struct SeipdV1Writer<W> {
     is_begun: bool,
 }
 
-/// The body of every part but the last.
-const PART_BYTES: usize = 64 << 10;
+/// The body of every part but the last. Of these and the library's, and of what is written at once, there are up to three in
+/// memory.
+pub(super) const PART_BYTES: usize = 64 << 10;
 /// What says that a part is so long and not the last: 224, and the binary logarithm.
 const PART_LENGTH: u8 = 224 + PART_BYTES.trailing_zeros() as u8;
 /// This packet's type, 18, in the newer form.
@@ -76,6 +78,7 @@ impl<W: Write> SeipdV1Writer<W> {
     pub(super) fn finish(mut self) -> std::io::Result<()> {
         self.encrypt();
         self.write_whole_parts()?;
+        self.begin()?;
         self.part.extend_from_slice(&MDC_HEADER);
         self.hasher.update(self.part.get(self.encrypted..).unwrap_or_default());
         let digest = self.hasher.finalize();
@@ -83,9 +86,6 @@ impl<W: Write> SeipdV1Writer<W> {
         let rest = self.part.get_mut(self.encrypted..).unwrap_or_default();
         self.encryptor.encrypt(rest);
         let body = self.part.get(PART_HEADER_BYTES..).unwrap_or_default();
-        if !self.is_begun {
-            self.out.write_all(&[TYPE])?;
-        }
         let length = PacketLength::Fixed(u32::try_from(body.len()).map_err(Error::other)?);
         length.to_writer_new(&mut self.out).map_err(Error::other)?;
         self.out.write_all(body)
@@ -104,13 +104,15 @@ impl<W: Write> SeipdV1Writer<W> {
         }
     }
 
+    /// The packet's own header, in front of its first part.
+    fn begin(&mut self) -> std::io::Result<()> {
+        if std::mem::replace(&mut self.is_begun, true) { Ok(()) } else { self.out.write_all(&[TYPE]) }
+    }
+
     fn write_whole_parts(&mut self) -> std::io::Result<()> {
         const WHOLE: usize = PART_HEADER_BYTES + PART_BYTES;
         while self.encrypted >= WHOLE {
-            if !self.is_begun {
-                self.out.write_all(&[TYPE])?;
-                self.is_begun = true;
-            }
+            self.begin()?;
             self.out.write_all(self.part.get(..WHOLE).unwrap_or_default())?;
             // The header of the next stands where this one's stood.
             self.part.drain(PART_HEADER_BYTES..WHOLE);
@@ -243,9 +245,7 @@ impl BufRead for SeipdV1Reader {
 
 impl Read for SeipdV1Reader {
     fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
-        let length = self.fill_buf()?.read(into)?;
-        self.consume(length);
-        Ok(length)
+        buffered::read(self, into)
     }
 }
 
