@@ -57,7 +57,9 @@ pub(crate) struct AppBody {
 
 impl UploadBody for RequestBody {
     fn moved_on(&mut self) {
-        Self::moved_on(self);
+        if let Some(observer) = self.arriving().and_then(|stream| stream.observer.as_ref()) {
+            observer(Passage::MovedOn);
+        }
     }
 }
 
@@ -164,13 +166,6 @@ impl RequestBody {
             stream.observer = Some(observer);
         }
         self
-    }
-
-    /// See [`UploadBody::moved_on`].
-    pub(super) fn moved_on(&mut self) {
-        if let Some(observer) = self.arriving().and_then(|stream| stream.observer.as_ref()) {
-            observer(Passage::MovedOn);
-        }
     }
 
     /// What is still to come from the app.

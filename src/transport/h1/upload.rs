@@ -10,7 +10,7 @@ use hyper::body::{Body as _, Frame};
 use tokio::io::AsyncWrite;
 
 use super::head::{self, Framing};
-use crate::transport::body::BodyError;
+use crate::transport::body::{BodyError, UploadBody};
 use crate::transport::{ContinueGate, Outgoing, RequestBody, Spelling};
 
 /// Its head, and its body as far as it has come.
@@ -26,8 +26,6 @@ pub(super) struct RequestWriter {
     written: u64,
     /// Something was taken of the body.
     taken: bool,
-    /// Of `data` a part went on already.
-    is_in_parts: bool,
     flushed: bool,
 }
 
@@ -73,7 +71,6 @@ impl RequestWriter {
             kind: UploadFraming::Ended,
             written: 0,
             taken: false,
-            is_in_parts: false,
             flushed: true,
         }
     }
@@ -91,7 +88,7 @@ impl RequestWriter {
             self.body = std::mem::replace(&mut request.body, RequestBody::Empty);
         }
         (self.lines, self.at, self.flushed) = (lines, 0, false);
-        (self.written, self.taken, self.is_in_parts) = (0, false, false);
+        (self.written, self.taken) = (0, false);
     }
 
     /// Whether the request was written to its end.
@@ -131,11 +128,15 @@ impl RequestWriter {
         cx: &mut Context<'_>,
     ) -> Poll<Result<WrittenToEnd, UploadStuck>> {
         while !self.flushed {
+            // What was taken before and could not go on at once moves with each part of it.
+            let is_left = !self.data.is_empty();
             let waiting = self.poll_body(cx)?.is_pending();
             while self.at < self.lines.len() || !self.data.is_empty() || !self.tail.is_empty() {
                 let written = ready!(self.poll_write(stream, cx)).map_err(UploadStuck::Connection)?;
                 self.advance(written);
-                self.tell_of_part();
+                if is_left {
+                    self.body.moved_on();
+                }
             }
             self.lines.clear();
             self.at = 0;
@@ -211,15 +212,6 @@ impl RequestWriter {
             }
         }
         Ok(())
-    }
-
-    /// A piece that goes on in parts moves with each of them.
-    fn tell_of_part(&mut self) {
-        let has_rest = !self.data.is_empty();
-        if has_rest || self.is_in_parts {
-            self.body.moved_on();
-        }
-        self.is_in_parts = has_rest;
     }
 
     fn poll_write(&self, stream: &mut (impl AsyncWrite + Unpin), cx: &mut Context<'_>) -> Poll<io::Result<usize>> {

@@ -5,7 +5,9 @@ mod hostile;
 mod model;
 mod moves;
 
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 
 use bytes::{Bytes, BytesMut};
 use h2::Reason;
@@ -18,6 +20,16 @@ use super::streams::{NextPart, StreamKey};
 use super::trial::Told;
 use crate::clock::Moment;
 use crate::transport::tests::lab::get;
+
+/// A task, and whether it was woken.
+#[derive(Default)]
+struct WokenTask(AtomicBool);
+
+impl Wake for WokenTask {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
 
 /// A connection on which so many requests were sent that end with their heads, and what was written so far is gone.
 fn asked(requests: usize) -> (Multiplexer, Vec<StreamKey>) {

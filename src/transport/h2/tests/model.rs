@@ -5,8 +5,7 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Wake;
+use std::sync::atomic::Ordering;
 
 use hyper::body::{Body, Frame};
 use proptest::prelude::*;
@@ -97,17 +96,9 @@ impl UploadBody for ScriptedBody {
     }
 }
 
-/// The task of an upload: it is polled when it was woken, and not before.
-struct WokenTask(AtomicBool);
-
-impl Wake for WokenTask {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 struct Upload {
     app: ScriptedBody,
+    /// It is polled when it was woken, and not before.
     task: Arc<WokenTask>,
     key: StreamKey,
     /// `None`: it was given up.

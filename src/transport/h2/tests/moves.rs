@@ -2,8 +2,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Wake;
+use std::sync::atomic::Ordering;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
@@ -17,16 +16,6 @@ use crate::transport::tests::lab::url;
 use crate::transport::wire::Wire;
 use crate::transport::{Connector, Spelling, dial};
 
-/// A task that was woken.
-#[derive(Default)]
-struct WokenFlag(AtomicBool);
-
-impl Wake for WokenFlag {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 #[tokio::test(flavor = "local")]
 async fn what_is_read_for_a_request_that_finds_no_place_is_answered() {
     let ping = frame(frames::PING, 0, 0, b"12345678");
@@ -39,7 +28,7 @@ async fn what_is_read_for_a_request_that_finds_no_place_is_answered() {
         let (dialed, service) = tokio::join!(dial::dial(&connector.0, &notes), listener.accept());
         let mut connection = Connection::new(dialed.unwrap_or_else(|error| panic!("{error}")).wire);
         let mut service = service.unwrap().0;
-        let driver = Arc::<WokenFlag>::default();
+        let driver = Arc::<WokenTask>::default();
         connection.driver = Some(Arc::clone(&driver).into());
         let settings = frames::ServiceSettings { streams: Some(1), ..Default::default() };
         connection.multiplexer.settle(settings).unwrap();
