@@ -99,9 +99,7 @@ impl ListingContent {
             _ => Ok(Some(out.into()).filter(|bytes: &Bytes| !bytes.is_empty())),
         }
     }
-}
 
-impl ListingContent {
     fn over_limit(&self) -> FileError {
         let what = format!("the folder has more than {} entries (`files.list_limit`)", self.limit);
         FileError::new(FileErrorKind::Partner, what)

@@ -8,7 +8,7 @@ use http::{Method, StatusCode};
 
 use crate::code::Code;
 #[cfg(feature = "files")]
-use crate::files::FileErrorKind;
+use crate::files::FileError;
 use crate::guard::Panicked;
 use crate::legible::excerpt;
 use crate::name::ServiceName;
@@ -240,20 +240,11 @@ impl Error {
         text
     }
 
-    /// Whether it is what became of a request for a file.
+    /// What became of a request for a file.
     #[cfg(feature = "files")]
-    pub(super) fn is_of_files(&self) -> bool {
-        matches!(self, Self::Upstream(upstream::Error::Transport(transport::Error::File(_))))
-    }
-
-    /// How long the file is of which a part was asked for that it has not.
-    #[cfg(feature = "files")]
-    pub(super) fn size_of_file(&self) -> Option<u64> {
+    pub(super) fn file_error(&self) -> Option<&FileError> {
         match self {
-            Self::Upstream(upstream::Error::Transport(transport::Error::File(error))) => match error.kind {
-                FileErrorKind::Range { size } => Some(size),
-                _ => None,
-            },
+            Self::Upstream(upstream::Error::Transport(transport::Error::File(error))) => Some(error),
             _ => None,
         }
     }

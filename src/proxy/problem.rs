@@ -10,6 +10,8 @@ use serde_json::{Map, Value};
 use super::exchange::ExchangeRecord;
 use super::{Error, ResponseBody, date};
 use crate::code::Code;
+#[cfg(feature = "files")]
+use crate::files::FileErrorKind;
 
 /// The body of a problem (RFC 9457).
 #[derive(Debug, Serialize)]
@@ -35,14 +37,14 @@ pub(super) fn answer(error: &Error, exchange: &ExchangeRecord) -> Response<Respo
     let fields = answer.headers_mut();
     explain(fields, code);
     #[cfg(feature = "files")]
-    if error.is_of_files() && code == Code::MethodNotAllowed {
-        fields.insert(ALLOW, HeaderValue::from_static(crate::files::ALLOWED));
-    }
-    #[cfg(feature = "files")]
-    if let Some(size) = error.size_of_file()
-        && let Ok(range) = HeaderValue::try_from(format!("bytes */{size}"))
-    {
-        fields.insert(http::header::CONTENT_RANGE, range);
+    match error.file_error().map(|error| error.kind) {
+        Some(FileErrorKind::Method) => drop(fields.insert(ALLOW, HeaderValue::from_static(crate::files::ALLOWED))),
+        Some(FileErrorKind::Range { size }) => {
+            if let Ok(range) = HeaderValue::try_from(format!("bytes */{size}")) {
+                fields.insert(http::header::CONTENT_RANGE, range);
+            }
+        }
+        _ => {}
     }
     proxy_status(fields, code);
     #[cfg(feature = "openpgp")]

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use bytes::{BufMut, BytesMut};
 use tempfile::TempDir;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream, Join, ReadBuf, duplex, join};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use super::super::begun::UnfinishedFile;
@@ -18,50 +18,36 @@ use super::*;
 mod faults;
 
 /// OpenSSH's server on two pipes.
-struct OpenSsh {
+type OpenSsh = Join<ServerOutput, ChildStdin>;
+
+/// What it says, for as long as it runs.
+struct ServerOutput {
     _process: Child,
-    to: ChildStdin,
     from: ChildStdout,
 }
 
-impl OpenSsh {
-    fn start(arguments: &[&str]) -> Self {
-        let mut process = Command::new("/usr/lib/openssh/sftp-server")
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap_or_else(|error| panic!("OpenSSH's sftp-server: {error}; ./test installs it"));
-        let (to, from) = (process.stdin.take().unwrap(), process.stdout.take().unwrap());
-        Self { _process: process, to, from }
-    }
+fn openssh(arguments: &[&str]) -> OpenSsh {
+    let mut process = Command::new("/usr/lib/openssh/sftp-server")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap_or_else(|error| panic!("OpenSSH's sftp-server: {error}; ./test installs it"));
+    let (to, from) = (process.stdin.take().unwrap(), process.stdout.take().unwrap());
+    join(ServerOutput { _process: process, from }, to)
 }
 
-impl AsyncRead for OpenSsh {
+impl AsyncRead for ServerOutput {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
         Pin::new(&mut self.from).poll_read(cx, out)
-    }
-}
-
-impl AsyncWrite for OpenSsh {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.to).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.to).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.to).poll_shutdown(cx)
     }
 }
 
 /// A folder, and a session with a server of it.
 async fn start() -> (TempDir, SftpSession<OpenSsh>) {
     let folder = tempfile::tempdir().unwrap();
-    let session = SftpSession::start(OpenSsh::start(&[])).await.unwrap();
+    let session = SftpSession::start(openssh(&[])).await.unwrap();
     (folder, session)
 }
 
@@ -172,7 +158,7 @@ async fn what_is_refused_leaves_a_session_that_goes_on() {
 async fn names_change_in_one_step_and_over_what_is_there_only_if_that_is_wanted() {
     for arguments in [&[][..], &["-P", "posix-rename"]] {
         let folder = tempfile::tempdir().unwrap();
-        let mut session = SftpSession::start(OpenSsh::start(arguments)).await.unwrap();
+        let mut session = SftpSession::start(openssh(arguments)).await.unwrap();
         assert_eq!(session.renames_over, arguments.is_empty());
         std::fs::write(folder.path().join("a"), "new").unwrap();
         std::fs::write(folder.path().join("b"), "old").unwrap();
